@@ -1,1 +1,53 @@
+//! The write side: owns PostgreSQL, and with it the truth about products and their stock.
+//!
+//! Promise: once a write is answered, the product and its event are in one committed transaction.
 
+mod attributes;
+pub mod config;
+mod http;
+mod product;
+pub mod relay;
+mod stock;
+mod store;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+use shared::auth::Verifier;
+use shared::clock::Clock;
+use shared::id::Ids;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use http::PROBLEMS;
+
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// What the service needs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub pool: PgPool,
+    pub clock: Clock,
+    pub ids: Ids,
+    pub verifier: Verifier,
+    /// Wakes the relay of this process after a commit; without one, the relay's tick finds it.
+    pub committed: Arc<Notify>,
+}
+
+impl FromRef<App> for Verifier {
+    fn from_ref(app: &App) -> Self {
+        app.verifier.clone()
+    }
+}
+
+/// The routes with their description.
+pub fn routes() -> OpenApiRouter<App> {
+    http::routes()
+}
+
+/// The routes, ready to be served.
+pub fn router(app: App) -> Router {
+    Router::from(routes()).with_state(app)
+}

@@ -1,0 +1,54 @@
+//! `PATCH /v1/products/{id}`
+
+use axum::extract::State;
+use axum::response::Response;
+use shared::auth::Seller;
+use shared::contract::product::Product;
+use shared::door::{IfMatch, Json, PathId};
+use shared::problem::{Problem, ProblemDocument};
+use shared::request::RequestContext;
+
+use crate::App;
+use crate::http::{cause, product_response, stale};
+use crate::product::{self, SentPatch};
+use crate::store::products;
+
+/// Changes one of your products by a JSON merge patch (RFC 7396).
+///
+/// A patch that changes nothing makes no new version.
+#[utoipa::path(
+    patch, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
+    params(
+        ("id" = uuid::Uuid, Path),
+        ("If-Match" = String, Header, description = "The `ETag` of the version to change"),
+    ),
+    request_body(content(
+        (SentPatch = "application/merge-patch+json"), (SentPatch = "application/json"))),
+    responses(
+        (status = 200, description = "The product as it is now", body = Product,
+            headers(("ETag"))),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn change_product(
+    State(app): State<App>,
+    Seller(seller_id): Seller,
+    PathId(id): PathId,
+    IfMatch(expected): IfMatch,
+    request: RequestContext,
+    body: Json<SentPatch>,
+) -> Result<Response, Problem> {
+    let product = products::find(&app.pool, seller_id, id)
+        .await?
+        .ok_or_else(Problem::not_found)?;
+    let Some(changed) = product::change(&product, body.value, expected, app.clock.now())? else {
+        return Ok(product_response(&product));
+    };
+    let cause = cause(&app, seller_id, request);
+    if !products::update(&app.pool, &changed, "updated", &cause).await? {
+        return Err(stale(changed.version));
+    }
+    app.committed.notify_one();
+    Ok(product_response(&changed))
+}

@@ -1,0 +1,140 @@
+//! `POST /v1/products/batch`
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use shared::auth::Seller;
+use shared::contract::product::Product;
+use shared::door::{self, IdempotencyKey, LargeJson};
+use shared::host::http::MAX_BODY;
+use shared::problem::{self, FieldError, Problem, ProblemDocument};
+use shared::request::RequestContext;
+
+use crate::App;
+use crate::http::create_product::{self, Created};
+use crate::product::{CreateProduct, SentProduct};
+use crate::store::idempotency::KeyedRequest;
+
+/// The route that an idempotency key of this endpoint belongs to.
+const ROUTE: &str = "create_products";
+
+const MAX_ITEMS: usize = 100;
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Batch {
+    /// 1 to 100 products. Each is read by itself, so that one that is wrong harms no other.
+    #[schema(value_type = Vec<SentProduct>, min_items = 1, max_items = 100)]
+    items: Vec<Box<RawValue>>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct BatchResults {
+    /// One for each item, in order.
+    results: Vec<ItemResult>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct ItemResult {
+    /// The status that the item alone would have been answered with.
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    product: Option<Product>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    problem: Option<ProblemDocument>,
+    /// Present where an earlier request with the same key had created it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+}
+
+/// Creates up to 100 products, each with a result of its own.
+///
+/// An `Idempotency-Key` counts for each item by its place in the batch.
+#[utoipa::path(
+    post, path = "/v1/products/batch", tag = "products", security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header)),
+    request_body = Batch,
+    responses(
+        (status = 200, description = "A result for each item, in order", body = BatchResults),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn create_products(
+    State(app): State<App>,
+    Seller(seller_id): Seller,
+    IdempotencyKey(key): IdempotencyKey,
+    request: RequestContext,
+    LargeJson(batch): LargeJson<Batch>,
+) -> Result<axum::Json<BatchResults>, Problem> {
+    let items = batch.items;
+    if !(1..=MAX_ITEMS).contains(&items.len()) {
+        let detail = format!("must have 1 to {MAX_ITEMS} items");
+        return Err(Problem::invalid(vec![FieldError::new(
+            "/items", "invalid", detail,
+        )]));
+    }
+    let mut results: Vec<Option<Result<Created, Problem>>> = Vec::with_capacity(items.len());
+    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    for (place, item) in items.iter().enumerate() {
+        let key = key
+            .as_ref()
+            .map(|key| KeyedRequest::new(ROUTE, format!("{key}#{place}"), item.get().as_bytes()));
+        let row = read(item.get()).and_then(|command| {
+            create_product::decide(&app, command, seller_id, request.clone(), key)
+        });
+        match row {
+            Ok(row) => {
+                rows.push(row);
+                places.push(place);
+                results.push(None);
+            }
+            Err(problem) => results.push(Some(Err(problem))),
+        }
+    }
+    if !rows.is_empty() {
+        let made = create_product::insert(&app.pool, rows).await?;
+        app.committed.notify_one();
+        for (place, made) in places.into_iter().zip(made) {
+            results[place] = Some(made);
+        }
+    }
+    let results = results
+        .into_iter()
+        .map(|result| {
+            let missing = || Err(Problem::internal("an item of a batch got no result"));
+            item_result(result.unwrap_or_else(missing), &request)
+        })
+        .collect();
+    Ok(axum::Json(BatchResults { results }))
+}
+
+fn read(item: &str) -> Result<CreateProduct, Problem> {
+    if item.len() > MAX_BODY {
+        return Err(problem::PAYLOAD_TOO_LARGE.because("an item may have 64 KiB"));
+    }
+    let sent: SentProduct = door::parse(item.as_bytes())?;
+    CreateProduct::parse(sent).map_err(Problem::invalid)
+}
+
+fn item_result(result: Result<Created, Problem>, request: &RequestContext) -> ItemResult {
+    match result {
+        Ok(Created { product, replayed }) => ItemResult {
+            status: 201,
+            product: Some(product),
+            problem: None,
+            replayed,
+        },
+        Err(problem) => {
+            problem.log();
+            ItemResult {
+                status: problem.kind.status,
+                product: None,
+                problem: Some(problem.to_document(Some(request.id))),
+                replayed: false,
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `GET /v1/products/{id}`
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use shared::auth::Seller;
+use shared::contract::product::Product;
+use shared::door::{PathId, etag, has_already};
+use shared::problem::{Problem, ProblemDocument};
+
+use crate::App;
+use crate::http::product_response;
+use crate::store::products;
+
+/// Reads one of your products.
+#[utoipa::path(
+    get, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), ("If-None-Match" = Option<String>, Header)),
+    responses(
+        (status = 200, description = "The product", body = Product, headers(("ETag"))),
+        (status = 304, description = "You have it already"),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn get_product(
+    State(app): State<App>,
+    Seller(seller_id): Seller,
+    PathId(id): PathId,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let product = products::find(&app.pool, seller_id, id)
+        .await?
+        .ok_or_else(Problem::not_found)?;
+    let tag = etag(product.version);
+    if has_already(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    Ok(product_response(&product))
+}

@@ -1,0 +1,32 @@
+//! `GET /v1/products/{id}/stock`
+
+use axum::extract::State;
+use axum::response::Response;
+use shared::auth::Seller;
+use shared::door::PathId;
+use shared::problem::{Problem, ProblemDocument};
+
+use crate::App;
+use crate::http::{StockView, stock_response};
+use crate::store::stock;
+
+/// Reads the stock of one of your products.
+#[utoipa::path(
+    get, path = "/v1/products/{id}/stock", tag = "stock", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path)),
+    responses(
+        (status = 200, description = "The stock", body = StockView, headers(("ETag"))),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn get_stock(
+    State(app): State<App>,
+    Seller(seller_id): Seller,
+    PathId(id): PathId,
+) -> Result<Response, Problem> {
+    let stock = stock::find(&app.pool, seller_id, id)
+        .await?
+        .ok_or_else(Problem::not_found)?;
+    Ok(stock_response(&stock))
+}

@@ -1,0 +1,77 @@
+//! `GET /v1/products/{id}/history`
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use shared::auth::Seller;
+use shared::door::{PathId, Query};
+use shared::page::{self, Limit, Page, PageInfo};
+use shared::problem::{INVALID_CURSOR, Problem, ProblemDocument};
+
+use crate::App;
+use crate::http::product_response;
+use crate::store::journal::{self, Entry};
+use crate::store::products;
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// Answers the product as it was at this time (RFC 3339), instead of the list.
+    as_of: Option<DateTime<Utc>>,
+    /// 1 to 100, 20 unless said.
+    #[serde(default)]
+    #[param(value_type = u16, minimum = 1, maximum = 100)]
+    limit: Limit,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists who changed what and when: every version of one of your products, oldest first, also of
+/// one that is deleted.
+#[utoipa::path(
+    get, path = "/v1/products/{id}/history", tag = "products", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path), Filter),
+    responses(
+        (status = 200, description = "A page of versions; with `as_of`, the product itself",
+            body = Page<Entry>, headers(("Link"))),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn product_history(
+    State(app): State<App>,
+    Seller(seller_id): Seller,
+    PathId(id): PathId,
+    uri: Uri,
+    Query(filter): Query<Filter>,
+) -> Result<Response, Problem> {
+    products::find_even_deleted(&app.pool, seller_id, id)
+        .await?
+        .ok_or_else(Problem::not_found)?;
+    if let Some(at) = filter.as_of {
+        let entry = journal::find_as_of(&app.pool, id, at)
+            .await?
+            .ok_or_else(Problem::not_found)?;
+        return Ok(product_response(&entry.product));
+    }
+    let scope = format!("history#{id}");
+    let after = match &filter.cursor {
+        None => 0,
+        Some(cursor) => page::decode_cursor(&scope, cursor)?
+            .parse::<i64>()
+            .map_err(|_| INVALID_CURSOR.because("the cursor cannot be read"))?,
+    };
+    let limit = filter.limit.get();
+    let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let mut data = journal::list(&app.pool, id, after, one_more).await?;
+    let has_more = data.len() > limit;
+    data.truncate(limit);
+    let last = data.last().filter(|_| has_more);
+    let info =
+        PageInfo::new(last.map(|last| page::encode_cursor(&scope, &last.version.to_string())));
+    let link = info.link(uri.path(), uri.query());
+    Ok((link, axum::Json(Page { data, page: info })).into_response())
+}

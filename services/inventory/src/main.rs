@@ -1,0 +1,52 @@
+//! One binary, many roles: `VITRINA_ROLE` picks what this process does.
+
+use std::sync::Arc;
+
+use inventory::config::{Config, Role};
+use inventory::relay::Relay;
+use inventory::{App, MIGRATOR, router};
+use shared::auth::Verifier;
+use shared::bus::{Bus, PgBus};
+use shared::config::Settings;
+use shared::telemetry::TelemetryConfig;
+use shared::{clock::Clock, database, host, id::Ids, telemetry};
+use tokio::sync::Notify;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut settings = Settings::from_env();
+    let config = Config::read(&mut settings);
+    let logs = TelemetryConfig::read(&mut settings, false, "info");
+    let config = settings.finish(config)?;
+    let telemetry = telemetry::init(&logs)?;
+    let pool = database::connect(&config.database)?;
+    let (clock, ids, committed) = (Clock::System, Ids::System, Arc::new(Notify::new()));
+    let stop = host::stop_on_signal()?;
+    match config.role {
+        Role::Api => {
+            let verifier = Verifier::new(config.auth, clock.clone());
+            let app = App {
+                pool,
+                clock: clock.clone(),
+                ids: ids.clone(),
+                verifier,
+                committed,
+            };
+            let router = host::http::dress(router(app), &clock, &ids);
+            host::http::serve(host::http::bind(config.port).await?, router, stop).await?;
+        }
+        Role::Relay => {
+            let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], Arc::default());
+            Relay {
+                pool,
+                bus: Bus::Postgres(bus),
+                clock,
+            }
+            .run(committed, stop)
+            .await;
+        }
+        Role::Migrate => MIGRATOR.run(&pool).await?,
+    }
+    telemetry.flush();
+    Ok(())
+}

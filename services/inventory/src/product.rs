@@ -1,0 +1,469 @@
+//! THE RULES of products: what may be made of one, and what it becomes. Time, ids and state come
+//! in; products and errors come out.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer};
+use shared::contract::events::{Event, MAX_DOCUMENT_BYTES};
+use shared::contract::product::{Attribute, Attributes, ContentHash, Product, Status};
+use shared::contract::stock::Stock;
+use shared::door::{Expected, escape_pointer};
+use shared::money::{Currency, Money};
+use shared::problem::FieldError;
+use shared::text::{self, Lines};
+use uuid::Uuid;
+
+use crate::attributes::{MAX_ATTRIBUTES, SentAttributes};
+use crate::stock::{self, SentStock};
+
+/// The largest amount of a price, in minor units.
+pub(crate) const MAX_AMOUNT: i64 = 1_000_000_000_000;
+
+/// A product as a seller sends it.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewProduct)]
+pub(crate) struct SentProduct {
+    /// 1 to 64 visible characters; unique among your products that are not deleted.
+    #[schema(min_length = 1, max_length = 64, example = "SHOE-42")]
+    sku: String,
+    #[schema(min_length = 1, max_length = 200, example = "Running shoe")]
+    name: String,
+    #[schema(max_length = 10_000)]
+    description: Option<String>,
+    /// A slug.
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = "shoes")]
+    category: String,
+    /// At most 50, keyed by 1 to 64 characters.
+    #[serde(default)]
+    attributes: SentAttributes,
+    price: SentPrice,
+    #[serde(default)]
+    stock: SentStock,
+    /// `active` (the default) or `draft`.
+    status: Option<String>,
+}
+
+/// A price as it is sent.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewPrice)]
+struct SentPrice {
+    /// Minor units.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64, example = 12990)]
+    amount: i64,
+    /// ISO 4217.
+    #[schema(example = "BRL")]
+    currency: String,
+}
+
+/// A change as a seller sends it: an RFC 7396 merge patch. What is absent stays; `null` removes.
+#[expect(
+    clippy::option_option,
+    reason = "a merge patch tells absent, null and a value apart"
+)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ProductPatch)]
+pub(crate) struct SentPatch {
+    #[serde(default, deserialize_with = "present")]
+    sku: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    description: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    category: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    attributes: Option<Option<SentAttributes>>,
+    #[serde(default, deserialize_with = "present")]
+    price: Option<Option<SentPricePatch>>,
+    /// `draft`, `active` or `archived`.
+    #[serde(default, deserialize_with = "present")]
+    status: Option<Option<String>>,
+}
+
+#[expect(
+    clippy::option_option,
+    reason = "a merge patch tells absent, null and a value apart"
+)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PricePatch)]
+struct SentPricePatch {
+    #[serde(default, deserialize_with = "present")]
+    amount: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "present")]
+    currency: Option<Option<String>>,
+}
+
+/// Tells `null` from absent.
+#[expect(
+    clippy::option_option,
+    reason = "a merge patch has three cases: absent, null and a value"
+)]
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// What of a product its seller decides, checked.
+#[derive(Clone, Debug, PartialEq)]
+struct Details {
+    sku: String,
+    name: String,
+    description: Option<String>,
+    category: String,
+    attributes: Attributes,
+    price: Money,
+    status: Status,
+}
+
+/// A product that may be created.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CreateProduct {
+    details: Details,
+    on_hand: i64,
+}
+
+impl CreateProduct {
+    /// Checks what was sent and says everything that is wrong with it.
+    pub(crate) fn parse(sent: SentProduct) -> Result<Self, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        faults.details(&sent);
+        let on_hand = faults.keep("/stock/on_hand", stock::check_on_hand(sent.stock.on_hand));
+        let price = faults.price(sent.price.amount, &sent.price.currency);
+        let status = match sent.status.as_deref() {
+            None => Some(Status::Active),
+            Some(text) => faults.keep(
+                "/status",
+                Status::from_str(text)
+                    .ok()
+                    .filter(|status| *status != Status::Archived)
+                    .ok_or("must be draft or active"),
+            ),
+        };
+        let mut attributes = Attributes::new();
+        for (key, value) in sent.attributes.0 {
+            let pointer = format!("/attributes/{}", escape_pointer(&key));
+            match value {
+                Some(value) => {
+                    faults.attribute(&pointer, &key, &value);
+                    attributes.insert(key, value);
+                }
+                None => faults.add(&pointer, "must be a string, a number or a boolean"),
+            }
+        }
+        faults.attribute_count(&attributes);
+        match (price, status, on_hand) {
+            (Some(price), Some(status), Some(on_hand)) if faults.0.is_empty() => Ok(Self {
+                details: Details {
+                    sku: sent.sku,
+                    name: sent.name,
+                    description: sent.description,
+                    category: sent.category,
+                    attributes,
+                    price,
+                    status,
+                },
+                on_hand,
+            }),
+            _ => Err(faults.0),
+        }
+    }
+}
+
+/// Collects what is wrong.
+#[derive(Default)]
+struct Faults(Vec<FieldError>);
+
+impl Faults {
+    fn add(&mut self, pointer: &str, detail: impl Into<String>) {
+        self.0.push(FieldError::new(pointer, "invalid", detail));
+    }
+
+    fn keep<T, E: ToString>(&mut self, pointer: &str, checked: Result<T, E>) -> Option<T> {
+        checked
+            .map_err(|error| self.add(pointer, error.to_string()))
+            .ok()
+    }
+
+    fn details(&mut self, sent: &SentProduct) {
+        self.sku(&sent.sku);
+        self.name(&sent.name);
+        if let Some(description) = &sent.description {
+            self.description(description);
+        }
+        self.category(&sent.category);
+    }
+
+    fn sku(&mut self, sku: &str) {
+        self.keep("/sku", text::check_visible(sku, 64));
+    }
+
+    fn name(&mut self, name: &str) {
+        self.keep("/name", text::check(name, 200, Lines::One));
+    }
+
+    fn description(&mut self, description: &str) {
+        self.keep(
+            "/description",
+            text::check(description, 10_000, Lines::Many),
+        );
+    }
+
+    fn category(&mut self, category: &str) {
+        let bytes = category.as_bytes();
+        let slug = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let good = (1..=64).contains(&bytes.len())
+            && slug(&bytes[0])
+            && bytes.iter().all(|b| slug(b) || *b == b'-');
+        if !good {
+            self.add(
+                "/category",
+                "must be a slug: 1 to 64 lower-case letters, digits and hyphens, not beginning \
+                 with a hyphen",
+            );
+        }
+    }
+
+    fn price(&mut self, amount: i64, currency: &str) -> Option<Money> {
+        let amount = self.amount(amount);
+        let currency = self.currency(currency);
+        Some(Money {
+            amount: amount?,
+            currency: currency?,
+        })
+    }
+
+    fn amount(&mut self, amount: i64) -> Option<i64> {
+        let good = (0..=MAX_AMOUNT).contains(&amount);
+        self.keep(
+            "/price/amount",
+            if good {
+                Ok(amount)
+            } else {
+                Err("must be 0 to 10^12")
+            },
+        )
+    }
+
+    fn currency(&mut self, code: &str) -> Option<Currency> {
+        self.keep("/price/currency", code.parse())
+    }
+
+    fn attribute(&mut self, pointer: &str, key: &str, value: &Attribute) {
+        if let Err(fault) = text::check(key, 64, Lines::One) {
+            self.add(pointer, format!("the key {fault}"));
+        }
+        if let Attribute::Text(value) = value {
+            self.keep(pointer, text::check(value, MAX_DOCUMENT_BYTES, Lines::Many));
+        }
+    }
+
+    fn attribute_count(&mut self, attributes: &Attributes) {
+        if attributes.len() > MAX_ATTRIBUTES {
+            self.add("/attributes", format!("must be at most {MAX_ATTRIBUTES}"));
+        }
+    }
+}
+
+/// Why a command cannot be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Refusal {
+    /// The caller decided on another version than there is.
+    Stale { current: i64 },
+    /// What it would become is not acceptable.
+    Invalid(Vec<FieldError>),
+}
+
+/// Creates a product with its first stock.
+pub(crate) fn create(
+    command: CreateProduct,
+    seller_id: Uuid,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(Product, Stock), Refusal> {
+    let CreateProduct { details, on_hand } = command;
+    let product = Product {
+        id,
+        seller_id,
+        sku: details.sku,
+        name: details.name,
+        description: details.description,
+        category: details.category,
+        attributes: details.attributes,
+        price: details.price,
+        status: details.status,
+        version: 1,
+        content_hash: ContentHash(String::new()),
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+    };
+    check_size(&product)?;
+    Ok((product.hashed(), stock::first(on_hand, now)))
+}
+
+/// Changes a product. `None` if the patch changes nothing: then there is no new version.
+pub(crate) fn change(
+    product: &Product,
+    patch: SentPatch,
+    expected: Expected,
+    now: DateTime<Utc>,
+) -> Result<Option<Product>, Refusal> {
+    check_version(product, expected)?;
+    let mut faults = Faults::default();
+    let mut changed = product.clone();
+    if let Some(sku) = patch.sku {
+        changed.sku = faults.required("/sku", sku, &product.sku);
+        faults.sku(&changed.sku);
+    }
+    if let Some(name) = patch.name {
+        changed.name = faults.required("/name", name, &product.name);
+        faults.name(&changed.name);
+    }
+    if let Some(description) = patch.description {
+        if let Some(text) = &description {
+            faults.description(text);
+        }
+        changed.description = description;
+    }
+    if let Some(category) = patch.category {
+        changed.category = faults.required("/category", category, &product.category);
+        faults.category(&changed.category);
+    }
+    match patch.attributes {
+        None => {}
+        Some(None) => changed.attributes.clear(),
+        Some(Some(SentAttributes(sent))) => {
+            for (key, value) in sent {
+                match value {
+                    None => {
+                        changed.attributes.remove(&key);
+                    }
+                    Some(value) => {
+                        let pointer = format!("/attributes/{}", escape_pointer(&key));
+                        faults.attribute(&pointer, &key, &value);
+                        changed.attributes.insert(key, value);
+                    }
+                }
+            }
+            faults.attribute_count(&changed.attributes);
+        }
+    }
+    match patch.price {
+        None => {}
+        Some(None) => faults.add("/price", "cannot be removed"),
+        Some(Some(price)) => {
+            if let Some(amount) = price.amount {
+                let amount = faults.required("/price/amount", amount, &product.price.amount);
+                changed.price.amount = faults.amount(amount).unwrap_or_default();
+            }
+            if let Some(currency) = price.currency {
+                let before = product.price.currency.code().to_owned();
+                let code = faults.required("/price/currency", currency, &before);
+                changed.price.currency = faults.currency(&code).unwrap_or(product.price.currency);
+            }
+        }
+    }
+    if let Some(status) = patch.status {
+        let before = product.status.as_str().to_owned();
+        let text = faults.required("/status", status, &before);
+        changed.status = faults
+            .keep("/status", text.parse())
+            .unwrap_or(product.status);
+    }
+    if !faults.0.is_empty() {
+        return Err(Refusal::Invalid(faults.0));
+    }
+    if changed == *product {
+        return Ok(None);
+    }
+    check_size(&changed)?;
+    Ok(Some(next_version(changed, now)))
+}
+
+impl Faults {
+    /// The value, or what it was together with a fault where the patch would remove it.
+    fn required<T: Clone>(&mut self, pointer: &str, sent: Option<T>, before: &T) -> T {
+        sent.unwrap_or_else(|| {
+            self.add(pointer, "cannot be removed");
+            before.clone()
+        })
+    }
+}
+
+/// Deletes a product; it can be restored.
+pub(crate) fn delete(
+    product: &Product,
+    expected: Expected,
+    now: DateTime<Utc>,
+) -> Result<Product, Refusal> {
+    check_version(product, expected)?;
+    Ok(next_version(
+        Product {
+            deleted_at: Some(now),
+            ..product.clone()
+        },
+        now,
+    ))
+}
+
+/// Restores a deleted product. `None` if it is not deleted.
+pub(crate) fn restore(product: &Product, now: DateTime<Utc>) -> Option<Product> {
+    product.deleted_at?;
+    Some(next_version(
+        Product {
+            deleted_at: None,
+            ..product.clone()
+        },
+        now,
+    ))
+}
+
+/// The event that announces what a product has become.
+pub(crate) fn announce(product: Product) -> Event {
+    if product.deleted_at.is_some() {
+        Event::ProductDeleted { product }
+    } else {
+        Event::ProductUpdated { product }
+    }
+}
+
+fn next_version(product: Product, now: DateTime<Utc>) -> Product {
+    // A clock that was set back must not make a later version look older.
+    let updated_at = now.max(product.updated_at);
+    Product {
+        version: product.version + 1,
+        updated_at,
+        ..product
+    }
+    .hashed()
+}
+
+fn check_version(product: &Product, expected: Expected) -> Result<(), Refusal> {
+    if expected.accepts(product.version) {
+        Ok(())
+    } else {
+        Err(Refusal::Stale {
+            current: product.version,
+        })
+    }
+}
+
+/// Every event must fit into what the bus takes.
+fn check_size(product: &Product) -> Result<(), Refusal> {
+    let size = serde_json::to_vec(product).map_or(usize::MAX, |bytes| bytes.len());
+    if size <= MAX_DOCUMENT_BYTES {
+        return Ok(());
+    }
+    let detail = format!("the product would have {size} bytes; it may have {MAX_DOCUMENT_BYTES}");
+    Err(Refusal::Invalid(vec![FieldError::new(
+        "",
+        "too_large",
+        detail,
+    )]))
+}

@@ -1,0 +1,148 @@
+//! The relay: moves committed events from the outbox to the bus.
+//!
+//! It takes no input: it looks at what is pending. Several may run at once, since each claims rows
+//! that the others skip. A pointer is deleted only after the bus said that it took the event, so a
+//! crash in between publishes it twice, which the fences make harmless; it is never lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::bus::{Bus, BusError, Outbound};
+use shared::clock::Clock;
+use shared::contract::events::{Envelope, Event, SOURCE};
+use shared::host::tick::{self, Progress};
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::idempotency;
+use crate::store::outbox::{self, Claimed};
+
+/// How many events are published at once.
+const BATCH: i64 = 100;
+
+/// How often the outbox is looked at when nobody nudges.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// How often old idempotency keys are looked for.
+const FORGET_EVERY: Duration = Duration::from_mins(10);
+
+/// Row locks are held while the bus is asked: it must answer by then.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Publishes what is pending. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    pub pool: PgPool,
+    pub bus: Bus,
+    pub clock: Clock,
+}
+
+/// Why a round failed. Everything that was pending still is.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    #[error("claiming events from the outbox")]
+    Claim(#[source] sqlx::Error),
+    #[error("publishing {count} events")]
+    Publish { count: usize, source: BusError },
+    #[error("publishing {count} events: the bus did not answer in time")]
+    Timeout { count: usize },
+    #[error("deleting published pointers from the outbox")]
+    Delete(#[source] sqlx::Error),
+    #[error("reading the journal entry of {event_id}")]
+    Journal {
+        event_id: uuid::Uuid,
+        source: serde_json::Error,
+    },
+}
+
+impl Relay {
+    /// Publishes one batch.
+    pub async fn once(&self) -> Result<Progress, RelayError> {
+        let mut transaction = self.pool.begin().await.map_err(RelayError::Claim)?;
+        let claimed = outbox::claim(&mut transaction, BATCH)
+            .await
+            .map_err(RelayError::Claim)?;
+        if claimed.is_empty() {
+            return Ok(Progress::Idle);
+        }
+        let count = claimed.len();
+        let events = claimed
+            .iter()
+            .map(|row| self.outbound(row))
+            .collect::<Result<Vec<_>, _>>()?;
+        let results = tokio::time::timeout(PUBLISH_TIMEOUT, self.bus.publish(&events))
+            .await
+            .map_err(|_| RelayError::Timeout { count })?
+            .map_err(|source| RelayError::Publish { count, source })?;
+        let mut published = Vec::with_capacity(count);
+        for (row, result) in claimed.iter().zip(results) {
+            match result {
+                Ok(()) => published.push(row.position),
+                Err(refused) => tracing::warn!(
+                    event.id = %row.event_id, error = %refused, "an event stays pending"
+                ),
+            }
+        }
+        outbox::delete(&mut transaction, &published)
+            .await
+            .map_err(RelayError::Delete)?;
+        transaction.commit().await.map_err(RelayError::Delete)?;
+        metrics::counter!("vitrina_events_published_total")
+            .increment(u64::try_from(published.len()).unwrap_or(0));
+        // Where events were refused, the next round would only claim them again.
+        let full = count == 100 && published.len() == count;
+        Ok(if full { Progress::More } else { Progress::Idle })
+    }
+
+    fn outbound(&self, row: &Claimed) -> Result<Outbound, RelayError> {
+        let journal = |source| RelayError::Journal {
+            event_id: row.event_id,
+            source,
+        };
+        let event: Event = serde_json::from_str(&row.event).map_err(journal)?;
+        let event_type = event.type_name();
+        let envelope = Envelope {
+            specversion: "1.0".to_owned(),
+            id: row.event_id,
+            source: SOURCE.to_owned(),
+            subject: row.subject,
+            time: row.committed_at,
+            schemaversion: 1,
+            traceparent: Some(row.traceparent.clone()),
+            requestid: row.request_id,
+            requestedtime: row.requested_at,
+            publishedtime: self.clock.now(),
+            position: row.position,
+            event,
+        };
+        let body = serde_json::to_string(&envelope).map_err(journal)?;
+        Ok(Outbound {
+            event_id: row.event_id,
+            event_type,
+            subject: row.subject,
+            body,
+        })
+    }
+
+    /// Relays until `stop`, when nudged and five times a second.
+    pub async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
+        let forget = tick::run("forget", FORGET_EVERY, Arc::default(), stop.clone(), || {
+            self.forget()
+        });
+        tokio::join!(
+            forget,
+            tick::run("relay", EVERY, nudge, stop, || self.once())
+        );
+    }
+
+    /// Forgets idempotency keys that are old enough.
+    async fn forget(&self) -> Result<Progress, sqlx::Error> {
+        let forgotten = idempotency::forget(&self.pool, self.clock.now()).await?;
+        Ok(if forgotten < 1000 {
+            Progress::Idle
+        } else {
+            Progress::More
+        })
+    }
+}

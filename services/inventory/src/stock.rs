@@ -1,0 +1,124 @@
+//! THE RULES of stock.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use shared::contract::stock::Stock;
+use shared::door::Expected;
+
+/// Most pieces of one product.
+pub(crate) const MAX_ON_HAND: i64 = 1_000_000_000;
+
+/// Stock as a seller sends it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewStock)]
+pub(crate) struct SentStock {
+    #[schema(minimum = 0, maximum = 1_000_000_000, example = 5)]
+    pub on_hand: i64,
+}
+
+/// Why a command cannot be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The caller decided on another version than there is.
+    Stale { current: i64 },
+    /// Buyers hold more than would be left.
+    BelowHeld { held: i64 },
+    /// The result would be below 0 or above [`MAX_ON_HAND`].
+    OutOfRange { would_be: i64 },
+}
+
+pub(crate) fn check_on_hand(on_hand: i64) -> Result<i64, &'static str> {
+    if (0..=MAX_ON_HAND).contains(&on_hand) {
+        Ok(on_hand)
+    } else {
+        Err("must be 0 to 10^9")
+    }
+}
+
+/// The stock that a product begins with.
+pub(crate) fn first(on_hand: i64, now: DateTime<Utc>) -> Stock {
+    Stock {
+        on_hand,
+        held: 0,
+        version: 1,
+        updated_at: now,
+    }
+}
+
+/// Sets what there is, as after counting. `None` if that changes nothing.
+pub(crate) fn set(
+    stock: &Stock,
+    on_hand: i64,
+    expected: Expected,
+    now: DateTime<Utc>,
+) -> Result<Option<Stock>, Refusal> {
+    if !expected.accepts(stock.version) {
+        return Err(Refusal::Stale {
+            current: stock.version,
+        });
+    }
+    if on_hand < stock.held {
+        return Err(Refusal::BelowHeld { held: stock.held });
+    }
+    Ok((on_hand != stock.on_hand).then(|| next_version(stock, on_hand, now)))
+}
+
+/// Adds or takes pieces that came or went otherwise than by a sale. It may go below what is held:
+/// what is broken is broken.
+pub(crate) fn adjust(stock: &Stock, delta: i64, now: DateTime<Utc>) -> Result<Stock, Refusal> {
+    let on_hand = stock.on_hand.saturating_add(delta);
+    if check_on_hand(on_hand).is_err() {
+        return Err(Refusal::OutOfRange { would_be: on_hand });
+    }
+    Ok(next_version(stock, on_hand, now))
+}
+
+fn next_version(stock: &Stock, on_hand: i64, now: DateTime<Utc>) -> Stock {
+    let updated_at = now.max(stock.updated_at);
+    Stock {
+        on_hand,
+        held: stock.held,
+        version: stock.version + 1,
+        updated_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stock(on_hand: i64, held: i64) -> Stock {
+        Stock {
+            on_hand,
+            held,
+            version: 3,
+            updated_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn counting_cannot_take_what_buyers_hold() {
+        let refusal = set(&stock(5, 3), 2, Expected::Version(3), DateTime::UNIX_EPOCH);
+        assert_eq!(refusal, Err(Refusal::BelowHeld { held: 3 }));
+    }
+
+    #[test]
+    fn a_loss_may_take_what_buyers_hold_but_not_more_than_there_is() {
+        let now = DateTime::UNIX_EPOCH;
+        assert_eq!(adjust(&stock(5, 3), -4, now).unwrap().on_hand, 1);
+        assert_eq!(
+            adjust(&stock(5, 3), -6, now),
+            Err(Refusal::OutOfRange { would_be: -1 })
+        );
+        assert!(adjust(&stock(5, 3), i64::MAX, now).is_err());
+    }
+
+    #[test]
+    fn a_count_that_finds_what_was_known_makes_no_version() {
+        assert_eq!(
+            set(&stock(5, 3), 5, Expected::Any, DateTime::UNIX_EPOCH),
+            Ok(None)
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Idempotency keys: kept in the statement of their effect, without bodies or tokens, for a day.
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// How long a key is remembered.
+pub(crate) const KEPT: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+
+/// A request that names itself, so that it has its effect once however often it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyedRequest {
+    pub route: &'static str,
+    pub key: String,
+    /// SHA-256 of the body.
+    pub hash: [u8; 32],
+}
+
+impl KeyedRequest {
+    pub(crate) fn new(route: &'static str, key: String, body: &[u8]) -> Self {
+        Self {
+            route,
+            key,
+            hash: Sha256::digest(body).into(),
+        }
+    }
+}
+
+/// What a key was used for.
+#[derive(Clone, Debug)]
+pub(crate) struct Used {
+    pub request_hash: Vec<u8>,
+    pub aggregate_id: Uuid,
+    pub version: i64,
+}
+
+pub(crate) async fn find(
+    pool: &PgPool,
+    subject: Uuid,
+    request: &KeyedRequest,
+) -> Result<Option<Used>, sqlx::Error> {
+    sqlx::query_as!(
+        Used,
+        "select request_hash, aggregate_id, version from inventory.idempotency
+         where subject = $1 and route = $2 and key = $3",
+        subject,
+        request.route,
+        request.key,
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// Forgets keys that are old enough, some at a time.
+pub(crate) async fn forget(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let forgotten = sqlx::query!(
+        "delete from inventory.idempotency where ctid = any(array(
+             select ctid from inventory.idempotency where created_at < $1 limit 1000))",
+        now - KEPT,
+    )
+    .execute(pool)
+    .await?;
+    Ok(forgotten.rows_affected())
+}

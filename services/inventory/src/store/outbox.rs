@@ -1,0 +1,74 @@
+//! The outbox: pointers to what still has to be published.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+/// A pointer with what it points at.
+#[derive(Clone, Debug)]
+pub(crate) struct Claimed {
+    pub position: i64,
+    pub subject: Uuid,
+    pub event_id: Uuid,
+    pub event: String,
+    pub traceparent: String,
+    pub request_id: Uuid,
+    pub requested_at: DateTime<Utc>,
+    pub committed_at: DateTime<Utc>,
+}
+
+/// How much is waiting.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct Backlog {
+    pub pending: i64,
+    pub oldest_committed_at: Option<DateTime<Utc>>,
+}
+
+/// Claims the oldest pointers that nobody else has claimed, for as long as the transaction lasts.
+pub(crate) async fn claim(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    sqlx::query_as!(
+        Claimed,
+        r#"with claimed as (
+               select position, aggregate, aggregate_id, version from inventory.outbox
+               order by position
+               limit $1
+               for update skip locked)
+           select c.position, c.aggregate_id as subject, j.event_id, j.event::text as "event!",
+                  j.traceparent, j.request_id, j.requested_at, j.committed_at
+           from claimed c
+           join inventory.journal j
+             on j.aggregate_id = c.aggregate_id and j.aggregate = c.aggregate
+                and j.version = c.version
+           order by c.position"#,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Deletes pointers whose events are published.
+pub(crate) async fn delete(
+    connection: &mut PgConnection,
+    positions: &[i64],
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "delete from inventory.outbox where position = any($1)",
+        positions
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn backlog(pool: &PgPool) -> Result<Backlog, sqlx::Error> {
+    sqlx::query_as!(
+        Backlog,
+        r#"select count(*) as "pending!", min(committed_at) as oldest_committed_at
+           from inventory.outbox"#,
+    )
+    .fetch_one(pool)
+    .await
+}

@@ -1,0 +1,106 @@
+//! Stock.
+
+use shared::contract::events::Event;
+use shared::contract::stock::Stock;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{Cause, to_json};
+use crate::store::idempotency::KeyedRequest;
+
+/// The stock of a seller's own product that is not deleted.
+pub(crate) async fn find(
+    pool: &PgPool,
+    seller_id: Uuid,
+    product_id: Uuid,
+) -> Result<Option<Stock>, sqlx::Error> {
+    sqlx::query_as!(
+        Stock,
+        "select s.on_hand, s.held, s.version, s.updated_at
+         from inventory.stock s join inventory.products p on p.id = s.product_id
+         where p.id = $1 and p.seller_id = $2 and p.deleted_at is null",
+        product_id,
+        seller_id,
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// The same, locked until the transaction ends: for changes that must not be refused because
+/// somebody else was faster.
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    seller_id: Uuid,
+    product_id: Uuid,
+) -> Result<Option<Stock>, sqlx::Error> {
+    sqlx::query_as!(
+        Stock,
+        "select s.on_hand, s.held, s.version, s.updated_at
+         from inventory.stock s join inventory.products p on p.id = s.product_id
+         where p.id = $1 and p.seller_id = $2 and p.deleted_at is null
+         for update of s",
+        product_id,
+        seller_id,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Stores what the stock has become, with its journal entry, its outbox pointer and the request's
+/// idempotency key, unless somebody else was faster or the key was used before.
+///
+/// Returns whether it was stored: only if the version is still the one before `stock`'s.
+pub(crate) async fn update(
+    connection: &mut PgConnection,
+    product_id: Uuid,
+    stock: &Stock,
+    change: &str,
+    cause: &Cause,
+    key: Option<&KeyedRequest>,
+) -> Result<bool, sqlx::Error> {
+    let event = to_json(&Event::StockChanged {
+        stock: stock.clone(),
+    })?;
+    let stored = sqlx::query!(
+        "with keyed as (
+             insert into inventory.idempotency
+                 (subject, route, key, request_hash, aggregate_id, version, created_at)
+             select $8, $14, $15, $16, $1, $2, $5
+             where $15::text is not null
+             on conflict do nothing
+             returning version),
+         stock as (
+             update inventory.stock
+             set on_hand = $3, held = $4, version = $2, updated_at = $5
+             where product_id = $1 and version = $2::bigint - 1
+               and ($15::text is null or exists (select from keyed))
+             returning product_id),
+         journal as (
+             insert into inventory.journal
+                 (aggregate, aggregate_id, version, event_id, change, event, actor, reason,
+                  request_id, traceparent, requested_at, committed_at)
+             select 'stock', product_id, $2, $6, $7, $9::text::json, $8, $10, $11, $12, $13, $5
+             from stock)
+         insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)
+         select 'stock', product_id, $2, $5 from stock",
+        product_id,
+        stock.version,
+        stock.on_hand,
+        stock.held,
+        stock.updated_at,
+        cause.event_id,
+        change,
+        cause.actor,
+        event,
+        cause.reason,
+        cause.request.id,
+        cause.request.traceparent,
+        cause.request.requested_at,
+        key.map(|key| key.route),
+        key.map(|key| key.key.as_str()),
+        key.map(|key| key.hash.as_slice()),
+    )
+    .execute(connection)
+    .await?;
+    Ok(stored.rows_affected() == 1)
+}

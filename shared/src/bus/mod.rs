@@ -1,0 +1,111 @@
+//! The bus: carries every published event to every queue that wants it, at least once.
+//!
+//! The local edition's bus is a table in PostgreSQL; the queues behind it have what SQS has:
+//! visibility timeout, attempts, dead letters. Order is nobody's promise: the fences of the
+//! listings make it harmless.
+
+#[cfg(feature = "testkit")]
+pub mod faulty;
+pub mod queue;
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// An event on its way out.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    pub event_id: Uuid,
+    pub event_type: &'static str,
+    pub subject: Uuid,
+    /// The envelope as JSON.
+    pub body: String,
+}
+
+/// Why the bus did not take an event. It stays pending and is published later.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bus refused the event: {0}")]
+pub struct Refused(pub String);
+
+/// Where events are published. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Bus {
+    Postgres(PgBus),
+    #[cfg(feature = "testkit")]
+    Faulty(Arc<faulty::FaultyBus>),
+}
+
+impl Bus {
+    /// Publishes `events` and says of each one whether it was taken.
+    ///
+    /// # Errors
+    /// When the bus could not be asked, or did not answer: then each event may have been taken.
+    pub async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+        match self {
+            Self::Postgres(bus) => bus.publish(events).await,
+            #[cfg(feature = "testkit")]
+            Self::Faulty(bus) => bus.publish(events).await,
+        }
+    }
+}
+
+/// The bus could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    #[error("writing events to the queue table")]
+    Postgres(#[from] sqlx::Error),
+    #[cfg(feature = "testkit")]
+    #[error("the bus was told to fail")]
+    Planted,
+}
+
+/// The local edition's bus.
+#[derive(Clone, Debug)]
+pub struct PgBus {
+    pool: PgPool,
+    clock: Clock,
+    queues: Arc<[String]>,
+    /// Wakes the consumers of this process; those of others look by themselves.
+    nudge: Arc<Notify>,
+}
+
+impl PgBus {
+    /// A bus that carries every event to each of `queues`.
+    pub fn new(pool: PgPool, clock: Clock, queues: &[&str], nudge: Arc<Notify>) -> Self {
+        let queues = queues.iter().map(|&queue| queue.to_owned()).collect();
+        Self { pool, clock, queues, nudge }
+    }
+
+    /// All or nothing: it is one statement.
+    async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+        let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
+        let types: Vec<String> = events.iter().map(|event| event.event_type.to_owned()).collect();
+        let subjects: Vec<Uuid> = events.iter().map(|event| event.subject).collect();
+        let bodies: Vec<String> = events.iter().map(|event| event.body.clone()).collect();
+        sqlx::query!(
+            "insert into bus.messages
+                 (queue, event_id, event_type, subject, body, sent_at, visible_at)
+             select queue, event_id, event_type, subject, body, $6, $6
+             from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[])
+                  with ordinality as event (event_id, event_type, subject, body, nth)
+             cross join unnest($5::text[]) as queue
+             order by nth",
+            &ids,
+            &types,
+            &subjects,
+            &bodies,
+            &self.queues as &[String],
+            self.clock.now(),
+        )
+        .execute(&self.pool)
+        .await?;
+        self.nudge.notify_one();
+        Ok(vec![Ok(()); events.len()])
+    }
+}

@@ -1,0 +1,236 @@
+//! A queue on PostgreSQL, with what SQS has: a received message is out of sight for the visibility
+//! timeout, comes again unless it was deleted, and is a dead letter after too many attempts.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+
+/// A message as it was received.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub id: i64,
+    pub body: String,
+    pub sent_at: DateTime<Utc>,
+    /// How often it was received, this time included.
+    pub attempts: i32,
+}
+
+/// What became of a received message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Handled; it is deleted.
+    Done,
+    /// It did not work this time; it comes again after a while, or is a dead letter if that was
+    /// its last attempt.
+    Retry { reason: String },
+    /// It can never work; it is a dead letter now and blocks nobody.
+    Dead { reason: String },
+}
+
+/// One consumer's queue. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pool: PgPool,
+    clock: Clock,
+    name: String,
+    visibility: Duration,
+    max_attempts: i32,
+}
+
+/// The state of a queue.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct QueueDepth {
+    pub queue: String,
+    /// Messages that can be received now.
+    pub visible: i64,
+    /// Messages that are being handled, or wait for another attempt.
+    pub in_flight: i64,
+    pub dead_letters: i64,
+    pub oldest_sent_at: Option<DateTime<Utc>>,
+}
+
+impl Queue {
+    /// Thirty seconds of visibility and five attempts.
+    pub fn new(pool: PgPool, clock: Clock, name: &str) -> Self {
+        Self {
+            pool,
+            clock,
+            name: name.to_owned(),
+            visibility: Duration::from_secs(30),
+            max_attempts: 5,
+        }
+    }
+
+    #[must_use]
+    pub fn with_visibility(mut self, visibility: Duration) -> Self {
+        self.visibility = visibility;
+        self
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Receives up to `max` messages, oldest first.
+    pub async fn receive(&self, max: i64) -> Result<Vec<Message>, sqlx::Error> {
+        let now = self.clock.now();
+        let mut messages = sqlx::query_as!(
+            Message,
+            "with due as (
+                 select id from bus.messages
+                 where queue = $1 and visible_at <= $2
+                 order by visible_at, id
+                 limit $3
+                 for update skip locked)
+             update bus.messages m
+             set visible_at = $4, attempts = m.attempts + 1
+             from due where m.id = due.id
+             returning m.id, m.body, m.sent_at, m.attempts",
+            self.name,
+            now,
+            max,
+            now + self.visibility,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        messages.sort_unstable_by_key(|message| message.id);
+        Ok(messages)
+    }
+
+    /// Settles received messages, each by what became of it.
+    pub async fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Result<(), sqlx::Error> {
+        let mut done = Vec::new();
+        let (mut retry, mut retry_reasons, mut visible) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut dead, mut dead_reasons) = (Vec::new(), Vec::new());
+        let now = self.clock.now();
+        for (message, outcome) in outcomes {
+            match outcome {
+                Outcome::Done => done.push(message.id),
+                Outcome::Retry { reason } if message.attempts < self.max_attempts => {
+                    retry.push(message.id);
+                    retry_reasons.push(reason);
+                    visible.push(now + backoff(message.attempts));
+                }
+                Outcome::Retry { reason } | Outcome::Dead { reason } => {
+                    dead.push(message.id);
+                    dead_reasons.push(reason);
+                }
+            }
+        }
+        if !done.is_empty() {
+            sqlx::query!("delete from bus.messages where id = any($1)", &done)
+                .execute(&self.pool)
+                .await?;
+        }
+        if !retry.is_empty() {
+            sqlx::query!(
+                "update bus.messages m set visible_at = r.visible_at, last_failure = r.reason
+                 from unnest($1::bigint[], $2::text[], $3::timestamptz[])
+                      as r (id, reason, visible_at)
+                 where m.id = r.id",
+                &retry,
+                &retry_reasons,
+                &visible,
+            )
+            .execute(&self.pool)
+            .await?;
+        }
+        if !dead.is_empty() {
+            sqlx::query!(
+                "with gone as (
+                     delete from bus.messages m
+                     using unnest($1::bigint[], $2::text[]) as d (id, reason)
+                     where m.id = d.id
+                     returning m.*, d.reason)
+                 insert into bus.dead_letters
+                     (id, queue, event_id, event_type, subject, body, reason, attempts, sent_at,
+                      dead_at)
+                 select id, queue, event_id, event_type, subject, body, reason, attempts, sent_at,
+                        $3
+                 from gone",
+                &dead,
+                &dead_reasons,
+                now,
+            )
+            .execute(&self.pool)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Buries messages that were received too often without ever being settled: their consumer
+    /// died of them each time.
+    pub async fn bury_exhausted(&self) -> Result<u64, sqlx::Error> {
+        let buried = sqlx::query!(
+            "with gone as (
+                 delete from bus.messages
+                 where queue = $1 and visible_at <= $2 and attempts >= $3
+                 returning *)
+             insert into bus.dead_letters
+                 (id, queue, event_id, event_type, subject, body, reason, attempts, sent_at, dead_at)
+             select id, queue, event_id, event_type, subject, body,
+                    coalesce(last_failure, 'every attempt ended without a result'), attempts,
+                    sent_at, $2
+             from gone",
+            self.name,
+            self.clock.now(),
+            self.max_attempts,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(buried.rows_affected())
+    }
+
+    pub async fn depth(&self) -> Result<QueueDepth, sqlx::Error> {
+        let row = sqlx::query!(
+            r#"select count(*) filter (where visible_at <= $2) as "visible!",
+                      count(*) filter (where visible_at > $2) as "in_flight!",
+                      min(sent_at) as oldest_sent_at,
+                      (select count(*) from bus.dead_letters where queue = $1) as "dead_letters!"
+               from bus.messages where queue = $1"#,
+            self.name,
+            self.clock.now(),
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(QueueDepth {
+            queue: self.name.clone(),
+            visible: row.visible,
+            in_flight: row.in_flight,
+            dead_letters: row.dead_letters,
+            oldest_sent_at: row.oldest_sent_at,
+        })
+    }
+
+    /// The event ids among `events` that still wait in this queue, with how often each was received.
+    pub async fn waiting_for(&self, subject: Uuid) -> Result<Vec<Waiting>, sqlx::Error> {
+        sqlx::query_as!(
+            Waiting,
+            "select event_id, attempts, sent_at, last_failure from bus.messages
+             where queue = $1 and subject = $2 order by id",
+            self.name,
+            subject,
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+}
+
+/// A message that was not handled yet.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub event_id: Uuid,
+    pub attempts: i32,
+    pub sent_at: DateTime<Utc>,
+    pub last_failure: Option<String>,
+}
+
+/// How long a failed message stays out of sight: 0.2 s, then four times as long each time.
+fn backoff(attempts: i32) -> Duration {
+    let exponent = u32::try_from(attempts.clamp(1, 6) - 1).unwrap_or(0);
+    Duration::from_millis(200 * 4_u64.pow(exponent))
+}

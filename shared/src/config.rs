@@ -1,0 +1,129 @@
+//! Settings are read once, in main, and everything that is wrong with them is said at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// A value that never appears in a log or a debug print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value itself; whoever calls this answers for where it goes.
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .faults.join("; "))]
+pub struct ConfigError {
+    /// One sentence a fault, each naming its setting.
+    pub faults: Vec<String>,
+}
+
+/// Reads settings out of a set of variables and collects what is wrong with them.
+///
+/// An empty value counts as absent, as a shell's `NAME= command` means it.
+#[derive(Debug)]
+pub struct Settings {
+    values: BTreeMap<String, String>,
+    faults: Vec<String>,
+}
+
+impl Settings {
+    /// The process's environment.
+    pub fn from_env() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
+        Self::from_pairs(std::env::vars())
+    }
+
+    pub fn from_pairs<K: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let values = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        Self { values, faults: Vec::new() }
+    }
+
+    /// Sets `name`, over what the environment says: how a flag goes before a variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.values.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The setting, or `default` where it is absent; a value that does not parse is a fault.
+    pub fn or<T: FromStr>(&mut self, name: &str, default: T) -> T
+    where
+        T::Err: fmt::Display,
+    {
+        self.optional(name).unwrap_or(default)
+    }
+
+    pub fn optional<T: FromStr>(&mut self, name: &str) -> Option<T>
+    where
+        T::Err: fmt::Display,
+    {
+        let text = self.text(name)?.to_owned();
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.faults.push(format!("{name} is wrong: {error}"));
+                None
+            }
+        }
+    }
+
+    /// The setting, or a fault and `T::default()`, which [`Settings::finish`] keeps from being used.
+    pub fn required<T: FromStr + Default>(&mut self, name: &str) -> T
+    where
+        T::Err: fmt::Display,
+    {
+        if self.text(name).is_none() {
+            self.faults.push(format!("{name} is not set"));
+        }
+        self.optional(name).unwrap_or_default()
+    }
+
+    /// `value`, if nothing that was read was wrong; otherwise every fault.
+    pub fn finish<T>(self, value: T) -> Result<T, ConfigError> {
+        if self.faults.is_empty() { Ok(value) } else { Err(ConfigError { faults: self.faults }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_said_at_once() {
+        let mut settings = Settings::from_pairs([("PORT", "many"), ("VITRINA_ROLE", "")]);
+        let _: u16 = settings.or("PORT", 8080);
+        let _: String = settings.required("VITRINA_ROLE");
+        let error = settings.finish(()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "PORT is wrong: invalid digit found in string; VITRINA_ROLE is not set"
+        );
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "[redacted]");
+    }
+}

@@ -1,0 +1,124 @@
+//! Events: what the write side announces and everybody else may rely on.
+//!
+//! An event announces the whole state of an aggregate, never a difference: whoever missed one is
+//! right again with the next. The envelope has the attributes of `CloudEvents` 1.0 in their JSON
+//! form; on AWS it is the `detail` of an EventBridge event.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::product::Product;
+use super::stock::Stock;
+
+/// Where every event of the write side comes from.
+pub const SOURCE: &str = "vitrina/inventory";
+
+/// The largest document that an event may have to carry, so that every event can be published:
+/// EventBridge takes 256 KB in one entry.
+pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
+
+/// One event with its envelope.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Envelope {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// Names the change; a republish of the same change has the same id and another position.
+    pub id: Uuid,
+    /// Always [`SOURCE`].
+    pub source: String,
+    /// The aggregate: the product's id.
+    pub subject: Uuid,
+    /// When the change was committed.
+    pub time: DateTime<Utc>,
+    /// Major version of the schema of `data`.
+    pub schemaversion: i32,
+    /// W3C trace context of the request that made the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The request that made the change.
+    pub requestid: Uuid,
+    /// When that request arrived.
+    pub requestedtime: DateTime<Utc>,
+    /// When the relay handed the event to the bus.
+    pub publishedtime: DateTime<Utc>,
+    /// Where in the outbox the event stood. Grows with every publish, also of an old change.
+    pub position: i64,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "type", content = "data")]
+pub enum Event {
+    /// A product exists, with its first stock.
+    ProductCreated { product: Product, stock: Stock },
+    /// A product changed, or is back after a deletion.
+    ProductUpdated { product: Product },
+    /// A product is gone; `deleted_at` is set in it.
+    ProductDeleted { product: Product },
+    /// The stock of a product changed.
+    StockChanged { stock: Stock },
+}
+
+impl Event {
+    /// The `type` attribute of every event there is.
+    pub const TYPES: [&str; 4] =
+        ["ProductCreated", "ProductUpdated", "ProductDeleted", "StockChanged"];
+
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::ProductCreated { .. } => "ProductCreated",
+            Self::ProductUpdated { .. } => "ProductUpdated",
+            Self::ProductDeleted { .. } => "ProductDeleted",
+            Self::StockChanged { .. } => "StockChanged",
+        }
+    }
+
+    pub fn product(&self) -> Option<&Product> {
+        match self {
+            Self::ProductCreated { product, .. }
+            | Self::ProductUpdated { product }
+            | Self::ProductDeleted { product } => Some(product),
+            Self::StockChanged { .. } => None,
+        }
+    }
+
+    pub fn stock(&self) -> Option<&Stock> {
+        match self {
+            Self::ProductCreated { stock, .. } | Self::StockChanged { stock } => Some(stock),
+            Self::ProductUpdated { .. } | Self::ProductDeleted { .. } => None,
+        }
+    }
+}
+
+/// What a message from the bus turned out to be.
+#[derive(Debug)]
+pub enum Received {
+    Known(Box<Envelope>),
+    /// An event of a type that this build does not know: newer writers are deployed first.
+    Unknown {
+        type_name: String,
+    },
+}
+
+/// A message that is not an event.
+#[derive(Debug, thiserror::Error)]
+#[error("reading an event")]
+pub struct UnreadableEvent(#[from] serde_json::Error);
+
+/// Reads a message body.
+pub fn read(body: &str) -> Result<Received, UnreadableEvent> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "type")]
+        type_name: String,
+    }
+    let head: Head = serde_json::from_str(body)?;
+    if Event::TYPES.contains(&head.type_name.as_str()) {
+        Ok(Received::Known(Box::new(serde_json::from_str(body)?)))
+    } else {
+        Ok(Received::Unknown { type_name: head.type_name })
+    }
+}

@@ -1,0 +1,230 @@
+//! A listing as it lies in DynamoDB: the projector writes it, the catalogue reads it and
+//! reconciliation compares it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::product::{Attributes, ContentHash, Product, Status};
+use super::stock::Stock;
+use super::sync_feed::bucket_of;
+use crate::money::{Currency, Money};
+
+/// How many of the last hops a listing remembers.
+pub const HOPS_KEPT: usize = 4;
+
+/// How far a part of a listing has come.
+///
+/// An event applies if its fence is greater: the version decides, the position (which grows with
+/// every publish) breaks the tie. So a repair heals a damaged listing of the same version, while a
+/// duplicate and a late original are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fence {
+    pub version: i64,
+    pub position: i64,
+}
+
+/// One item of the table `listings`.
+///
+/// The attributes are flat so that an index can include a few of them. An item without
+/// `product_version` has only seen stock and is in no index; one with `deleted_at` is a tombstone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListingItem {
+    pub bucket: u16,
+    pub id: Uuid,
+
+    pub product_version: i64,
+    pub product_position: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_hash: Option<ContentHash>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seller_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sku: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<DateTime<Utc>>,
+
+    pub stock_version: i64,
+    pub stock_position: i64,
+    pub on_hand: i64,
+    pub held: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stock_updated_at: Option<DateTime<Utc>>,
+
+    /// Partition keys of the indexes; absent unless buyers see the product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seller_key: Option<String>,
+    /// Sort key of the indexes by price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_key: Option<String>,
+
+    /// The last changes that reached this listing, newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<Hop>,
+    /// When DynamoDB may drop a tombstone, in seconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+}
+
+/// How a change came to the listing. The names are short because every listing carries them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// The event's id.
+    #[serde(rename = "e")]
+    pub event_id: Uuid,
+    /// The event's position in the outbox.
+    #[serde(rename = "n")]
+    pub position: i64,
+    /// Microseconds since the Unix epoch, as the following two.
+    #[serde(rename = "p")]
+    pub published: i64,
+    #[serde(rename = "r")]
+    pub received: i64,
+    #[serde(rename = "w")]
+    pub projected: i64,
+}
+
+/// Whether there is anything to buy: the part of an index partition that stock decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Availability {
+    InStock,
+    OutOfStock,
+}
+
+impl Availability {
+    pub const BOTH: [Self; 2] = [Self::InStock, Self::OutOfStock];
+
+    pub fn letter(self) -> char {
+        match self {
+            Self::InStock => 'i',
+            Self::OutOfStock => 'o',
+        }
+    }
+}
+
+/// Partition key of the indexes over all listings.
+pub fn all_key(currency: Currency, availability: Availability) -> String {
+    format!("{currency}#{}", availability.letter())
+}
+
+/// Partition key of the indexes over one category or one seller.
+pub fn scoped_key(scope: &str, currency: Currency, availability: Availability) -> String {
+    format!("{scope}#{currency}#{}", availability.letter())
+}
+
+/// Sort key of the indexes by price: padded, so that text order is the order of the amounts.
+pub fn price_key(amount: i64, id: Uuid) -> String {
+    format!("{amount:013}#{id}")
+}
+
+impl ListingItem {
+    /// A listing that nothing has reached yet.
+    pub fn empty(id: Uuid) -> Self {
+        Self { bucket: bucket_of(id), id, ..Self::default() }
+    }
+
+    pub fn product_fence(&self) -> Fence {
+        Fence { version: self.product_version, position: self.product_position }
+    }
+
+    pub fn stock_fence(&self) -> Fence {
+        Fence { version: self.stock_version, position: self.stock_position }
+    }
+
+    pub fn available(&self) -> i64 {
+        self.on_hand - self.held
+    }
+
+    pub fn availability(&self) -> Availability {
+        if self.available() > 0 { Availability::InStock } else { Availability::OutOfStock }
+    }
+
+    /// The product as stored: None for a tombstone, for a listing that has only seen stock, and
+    /// for one that lost something it needs.
+    pub fn product(&self) -> Option<Product> {
+        if self.deleted_at.is_some() {
+            return None;
+        }
+        Some(Product {
+            id: self.id,
+            seller_id: self.seller_id?,
+            sku: self.sku.clone()?,
+            name: self.name.clone()?,
+            description: self.description.clone(),
+            category: self.category.clone()?,
+            attributes: self.attributes.clone(),
+            price: Money { amount: self.amount?, currency: self.currency? },
+            status: self.status?,
+            version: self.product_version,
+            content_hash: self.content_hash.clone()?,
+            created_at: self.created_at?,
+            updated_at: self.updated_at?,
+            deleted_at: None,
+        })
+    }
+
+    /// Replaces the product part.
+    pub fn set_product(&mut self, product: &Product, position: i64) {
+        let gone = product.deleted_at.is_some();
+        let kept = |text: &String| (!gone).then(|| text.clone());
+        self.product_version = product.version;
+        self.product_position = position;
+        self.content_hash = Some(product.content_hash.clone());
+        self.deleted_at = product.deleted_at;
+        self.seller_id = (!gone).then_some(product.seller_id);
+        self.sku = kept(&product.sku);
+        self.name = kept(&product.name);
+        self.description = product.description.as_ref().and_then(kept);
+        self.category = kept(&product.category);
+        self.attributes = if gone { Attributes::new() } else { product.attributes.clone() };
+        self.amount = (!gone).then_some(product.price.amount);
+        self.currency = (!gone).then_some(product.price.currency);
+        self.status = (!gone).then_some(product.status);
+        self.created_at = (!gone).then_some(product.created_at);
+        self.updated_at = (!gone).then_some(product.updated_at);
+    }
+
+    /// Replaces the stock part.
+    pub fn set_stock(&mut self, stock: &Stock, position: i64) {
+        self.stock_version = stock.version;
+        self.stock_position = position;
+        self.on_hand = stock.on_hand;
+        self.held = stock.held;
+        self.stock_updated_at = Some(stock.updated_at);
+    }
+
+    /// Computes the index keys from what the listing now says.
+    pub fn set_index_keys(&mut self) {
+        (self.all_key, self.category_key, self.seller_key, self.price_key) =
+            (None, None, None, None);
+        let Some(product) = self.product().filter(Product::is_listed) else { return };
+        let availability = self.availability();
+        let currency = product.price.currency;
+        self.all_key = Some(all_key(currency, availability));
+        self.category_key = Some(scoped_key(&product.category, currency, availability));
+        self.seller_key = Some(scoped_key(&product.seller_id.to_string(), currency, availability));
+        self.price_key = Some(price_key(product.price.amount, self.id));
+    }
+}

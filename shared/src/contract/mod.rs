@@ -1,0 +1,10 @@
+//! The bytes that two deployables must agree on.
+//!
+//! A shipped event never changes meaning: a field may be added, a type may be added, and the golden
+//! files in `golden/` must parse for ever.
+
+pub mod events;
+pub mod listing;
+pub mod product;
+pub mod stock;
+pub mod sync_feed;

@@ -1,0 +1,141 @@
+//! A product as the API answers it, the journal keeps it and an event carries it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::money::Money;
+
+/// The attributes of a product: flat, at most 50.
+pub type Attributes = BTreeMap<String, Attribute>;
+
+/// The value of an attribute.
+///
+/// A number has fewer than 16 significant digits and is below 10^15, so it is the same in JSON, in
+/// PostgreSQL, in DynamoDB and as an IEEE 754 double; a whole one is always [`Attribute::Integer`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
+#[serde(untagged)]
+pub enum Attribute {
+    Flag(bool),
+    Integer(i64),
+    Decimal(f64),
+    Text(String),
+}
+
+/// What a product is for, at present.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Only its seller sees it.
+    Draft,
+    /// In the catalogue.
+    #[default]
+    Active,
+    /// Was in the catalogue; only its seller sees it.
+    Archived,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Active => "active",
+            Self::Archived => "archived",
+        }
+    }
+}
+
+/// Not a status.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be draft, active or archived")]
+pub struct UnknownStatus;
+
+impl std::str::FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        [Self::Draft, Self::Active, Self::Archived]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(UnknownStatus)
+    }
+}
+
+/// The first 128 bits of a SHA-256 over a product's canonical bytes, in lower-case hexadecimal.
+#[derive(
+    Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
+#[serde(transparent)]
+#[schema(example = "9f86d081884c7d659a2feaa0c55ad015")]
+pub struct ContentHash(pub String);
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A product, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
+pub struct Product {
+    pub id: Uuid,
+    pub seller_id: Uuid,
+    /// Unique among the seller's products that are not deleted.
+    pub sku: String,
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub description: Option<String>,
+    pub category: String,
+    #[serde(default)]
+    pub attributes: Attributes,
+    pub price: Money,
+    pub status: Status,
+    /// Grows by one with every change; what `ETag` and `If-Match` carry.
+    pub version: i64,
+    pub content_hash: ContentHash,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub deleted_at: Option<DateTime<Utc>>,
+}
+
+impl Product {
+    /// Whether buyers see it.
+    pub fn is_listed(&self) -> bool {
+        self.status == Status::Active && self.deleted_at.is_none()
+    }
+
+    /// The hash over everything else in the product.
+    ///
+    /// The canonical bytes are the product's JSON with its fields in the order of this type, its
+    /// attributes in the order of their keys, and an empty `content_hash`.
+    pub fn compute_hash(&self) -> ContentHash {
+        let mut hasher = Sha256::new();
+        let bare = Self { content_hash: ContentHash(String::new()), ..self.clone() };
+        // Serialising these types to memory has no way to fail: string keys and finite numbers.
+        let bytes = serde_json::to_vec(&bare).unwrap_or_default();
+        hasher.update(&bytes);
+        let digest = hasher.finalize();
+        let mut hex = String::with_capacity(32);
+        for byte in &digest[..16] {
+            hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+            hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        }
+        ContentHash(hex)
+    }
+
+    /// The same product with the hash that belongs to it.
+    #[must_use]
+    pub fn hashed(mut self) -> Self {
+        self.content_hash = self.compute_hash();
+        self
+    }
+}

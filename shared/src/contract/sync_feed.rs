@@ -1,0 +1,28 @@
+//! What reconciliation compares, and how it asks for a repair.
+//!
+//! Inventory publishes the view `inventory.sync_feed` and the function `inventory.republish`;
+//! reconciliation reads those and no table.
+
+use uuid::Uuid;
+
+/// The number of buckets that products are spread over.
+pub const BUCKETS: u16 = 1024;
+
+/// The bucket of a product: the last ten bits of its id, which are random in a `UUIDv7`.
+pub fn bucket_of(id: Uuid) -> u16 {
+    let bytes = id.as_bytes();
+    (u16::from(bytes[14] & 0b11) << 8) | u16::from(bytes[15])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_the_last_ten_bits_of_the_id() {
+        assert_eq!(bucket_of(Uuid::from_u128(0)), 0);
+        assert_eq!(bucket_of(Uuid::from_u128(0xffff)), 1023);
+        assert_eq!(bucket_of(Uuid::from_u128(0x1234_0400)), 0);
+        assert_eq!(bucket_of(Uuid::from_u128(0x1234_0305)), 0x305);
+    }
+}

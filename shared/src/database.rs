@@ -1,0 +1,72 @@
+//! Connections to PostgreSQL: how they are made, and what their failures mean to a caller.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, PgPool};
+
+use crate::config::Secret;
+use crate::problem::Problem;
+
+/// How a role connects.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    pub url: Secret<String>,
+    pub max_connections: u32,
+    /// Shown in `pg_stat_activity`.
+    pub application: &'static str,
+}
+
+/// Makes a pool that connects when it is first used, so that a database that is down at the start
+/// is a 503 and not a dead process.
+///
+/// Every connection gives up a statement after 5 s, a lock after 2 s and an idle transaction after
+/// 5 s: no request hangs, and a relay that hangs holds nothing.
+pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(config.url.expose())?
+        .application_name(config.application)
+        .options([
+            ("statement_timeout", "5s"),
+            ("lock_timeout", "2s"),
+            ("idle_in_transaction_session_timeout", "5s"),
+            ("timezone", "UTC"),
+        ])
+        .log_statements(tracing::log::LevelFilter::Trace)
+        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
+    Ok(PgPoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(Duration::from_secs(2))
+        .connect_lazy_with(options))
+}
+
+/// The name of the constraint that refused a row, if one did.
+pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error()?.constraint()
+}
+
+/// Whether the store is the reason and another try may well succeed.
+pub fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // 08 connection, 40 rollback (deadlock, serialisation), 53 resources, 55P03 lock not
+            // available, 57 operator intervention (shutdown, timeout), 58 system, 25P03 and 25P04
+            // transaction timeouts, 25006 a standby during a failover.
+            ["08", "40", "53", "57", "58"].contains(&code.get(..2).unwrap_or(""))
+                || ["55P03", "25P03", "25P04", "25006"].contains(&code.as_ref())
+        }),
+        _ => false,
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        if is_transient(&error) { Self::unavailable(error) } else { Self::internal(error) }
+    }
+}

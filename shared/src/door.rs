@@ -1,0 +1,281 @@
+//! The door: whatever comes from outside is read here, once, or refused with a clear problem.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::{HeaderMap, StatusCode, header, request::Parts};
+use http_body_util::LengthLimitError;
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+use uuid::Uuid;
+
+use crate::problem::{self, FieldError, Problem};
+
+/// A JSON body.
+///
+/// Refused are: other content types and encodings (415), too large a body (413), invalid UTF-8 and
+/// broken or deeply nested JSON (400), unknown or repeated fields and values of a wrong type (422,
+/// with a JSON Pointer).
+#[derive(Debug)]
+pub struct Json<T> {
+    pub value: T,
+    /// The body as it was sent, for the hash behind an idempotency key.
+    pub bytes: Bytes,
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        check_content(request.headers())?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
+        Ok(Self { value: parse(&bytes)?, bytes })
+    }
+}
+
+/// A JSON body of up to 1 MiB, for batches. Refused is the same as with [`Json`].
+#[derive(Debug)]
+pub struct LargeJson<T>(pub T);
+
+/// The largest body of a batch, in bytes.
+pub const MAX_BATCH_BODY: usize = 1024 * 1024;
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LargeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        check_content(request.headers())?;
+        let bytes = axum::body::to_bytes(request.into_body(), MAX_BATCH_BODY)
+            .await
+            .map_err(|error| match error.into_inner().downcast::<LengthLimitError>() {
+                Ok(_) => problem::PAYLOAD_TOO_LARGE.because(""),
+                Err(error) => problem::MALFORMED_REQUEST.because(format!("reading the body: {error}")),
+            })?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+fn unread(rejection: &BytesRejection) -> Problem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => problem::PAYLOAD_TOO_LARGE.because(""),
+        _ => problem::MALFORMED_REQUEST.because(format!("reading the body: {rejection}")),
+    }
+}
+
+fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
+    let refuse = |detail: &'static str| Err(problem::UNSUPPORTED_MEDIA_TYPE.because(detail));
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return refuse("the body must not be compressed");
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    let mut parts = kind.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or("").to_ascii_lowercase();
+    if essence != "application/json" && essence != "application/merge-patch+json" {
+        return refuse("the body must be application/json");
+    }
+    for parameter in parts {
+        if let Some((name, value)) = parameter.split_once('=')
+            && name.eq_ignore_ascii_case("charset")
+            && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        {
+            return refuse("the body must be in UTF-8");
+        }
+    }
+    Ok(())
+}
+
+/// Reads JSON into a type, with a JSON Pointer to whatever does not fit.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        problem::MALFORMED_REQUEST
+            .because(format!("the body is not valid UTF-8 after byte {}", error.valid_up_to()))
+    })?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer(error.path());
+        refuse(error.inner(), pointer)
+    })?;
+    json.end().map_err(|error| refuse(&error, String::new()))?;
+    Ok(value)
+}
+
+fn refuse(error: &serde_json::Error, pointer: String) -> Problem {
+    if error.is_data() {
+        let sentence = error.to_string();
+        // serde_json appends the place, which the pointer says better.
+        let (code, detail) = describe(sentence.split(" at line ").next().unwrap_or_default());
+        Problem::invalid(vec![FieldError::new(pointer, code, detail)])
+    } else {
+        problem::MALFORMED_REQUEST.because(format!(
+            "the body is not valid JSON at line {} column {}",
+            error.line(),
+            error.column()
+        ))
+    }
+}
+
+/// Puts what serde says into the words of the API.
+fn describe(sentence: &str) -> (&'static str, String) {
+    if sentence.starts_with("unknown field") {
+        ("unknown_field", sentence.to_owned())
+    } else if sentence.starts_with("missing field") {
+        ("missing_field", sentence.to_owned())
+    } else if sentence.starts_with("duplicate field") {
+        ("duplicate_field", sentence.to_owned())
+    } else if let Some((found, expected)) = sentence
+        .strip_prefix("invalid type: ")
+        .or_else(|| sentence.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        // Rust's names for types say nothing to a caller.
+        let expected = match expected {
+            "i64" | "u64" | "i32" | "u32" => "a whole number",
+            "f64" => "a number",
+            other if other.starts_with("struct ") => "an object",
+            other => other,
+        };
+        ("wrong_type", format!("expected {expected}, found {found}"))
+    } else {
+        ("invalid", sentence.to_owned())
+    }
+}
+
+/// RFC 6901.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let mut out = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => {
+                out.push('/');
+                out.push_str(&index.to_string());
+            }
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                out.push('/');
+                out.push_str(&escape_pointer(key));
+            }
+            Segment::Unknown => {}
+        }
+    }
+    out
+}
+
+/// One reference token of a JSON Pointer.
+pub fn escape_pointer(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+/// Parameters of the address; unknown and repeated ones are refused.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|rejection| {
+                let sentence = rejection.body_text();
+                let detail = sentence
+                    .strip_prefix("Failed to deserialize query string: ")
+                    .unwrap_or(&sentence)
+                    .to_owned();
+                problem::MALFORMED_REQUEST.because(detail)
+            })
+    }
+}
+
+/// The `{id}` of an address. What is no id names nothing: 404.
+#[derive(Clone, Copy, Debug)]
+pub struct PathId(pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<Uuid>::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(_) => Err(Problem::not_found()),
+        }
+    }
+}
+
+/// The longest `Idempotency-Key`, in bytes.
+const MAX_KEY: usize = 255;
+
+/// The `Idempotency-Key` of a request, if it has one: 1 to 255 visible ASCII characters.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey(pub Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
+        let key = value.as_bytes();
+        let good = (1..=MAX_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
+        match std::str::from_utf8(key) {
+            Ok(key) if good && values.next().is_none() => Ok(Self(Some(key.to_owned()))),
+            _ => Err(problem::MALFORMED_REQUEST
+                .because("Idempotency-Key must be 1 to 255 visible ASCII characters, once")),
+        }
+    }
+}
+
+/// `If-Match` as a version: `"v7"`.
+///
+/// A missing header is 428; a header that names no version of ours cannot match: 412.
+#[derive(Clone, Copy, Debug)]
+pub struct IfMatch(pub Expected);
+
+/// Which version a change may be applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    Any,
+    Version(i64),
+}
+
+impl Expected {
+    pub fn accepts(self, version: i64) -> bool {
+        matches!(self, Self::Any) || self == Self::Version(version)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let value = parts.headers.get(header::IF_MATCH).ok_or_else(|| {
+            problem::VERSION_REQUIRED.because("this request needs the header If-Match")
+        })?;
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(Self(Expected::Any));
+        }
+        version_of(text).map(|version| Self(Expected::Version(version))).ok_or_else(|| {
+            problem::STALE_VERSION.because("If-Match names no version of this resource")
+        })
+    }
+}
+
+/// The strong `ETag` of a version.
+pub fn etag(version: i64) -> String {
+    format!("\"v{version}\"")
+}
+
+/// The version in an `ETag` of [`etag`]. A weak one is not good enough for a change.
+fn version_of(tag: &str) -> Option<i64> {
+    tag.strip_prefix("\"v")?.strip_suffix('"')?.parse().ok()
+}
+
+/// Whether `If-None-Match` says that the caller has `tag` already (compared weakly, RFC 9110).
+pub fn has_already(headers: &HeaderMap, tag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok()).any(|list| {
+        list.split(',').map(str::trim).any(|seen| {
+            seen == "*" || seen.strip_prefix("W/").unwrap_or(seen) == tag
+        })
+    })
+}

@@ -1,0 +1,104 @@
+//! Takes events from a queue to a handler, in batches, and settles each by its own result.
+//!
+//! What cannot be read becomes a dead letter and blocks nobody; an event of an unknown type is
+//! ignored and counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::bus::queue::{Message, Outcome, Queue};
+use crate::clock::Clock;
+use crate::contract::events::{self, Envelope, Received};
+use crate::host::tick::{self, Progress};
+use crate::telemetry;
+
+/// How many messages are received at once.
+const BATCH: i64 = 100;
+
+/// How often a queue is looked at when nobody nudges: other processes cannot.
+const POLL: Duration = Duration::from_millis(200);
+
+/// An event that was received.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub envelope: Envelope,
+    pub received_at: DateTime<Utc>,
+}
+
+/// Handles a batch: one result for each delivery, in order.
+pub trait Handler: Send + Sync {
+    fn handle(
+        &self,
+        deliveries: &[Delivery],
+    ) -> impl Future<Output = Vec<Result<(), String>>> + Send;
+}
+
+/// Receives one batch, handles it and settles it.
+pub async fn once(
+    queue: &Queue,
+    clock: &Clock,
+    handler: &impl Handler,
+) -> Result<Progress, sqlx::Error> {
+    let messages = queue.receive(BATCH).await?;
+    if messages.is_empty() {
+        queue.bury_exhausted().await?;
+        return Ok(Progress::Idle);
+    }
+    let progress = if messages.len() < 100 { Progress::Idle } else { Progress::More };
+    let received_at = clock.now();
+    let mut settled = Vec::with_capacity(messages.len());
+    let (mut deliveries, mut readable): (Vec<Delivery>, Vec<Message>) = (Vec::new(), Vec::new());
+    for message in messages {
+        match events::read(&message.body) {
+            Ok(Received::Known(envelope)) => {
+                deliveries.push(Delivery { envelope: *envelope, received_at });
+                readable.push(message);
+            }
+            Ok(Received::Unknown { type_name }) => {
+                metrics::counter!("vitrina_events_ignored_total").increment(1);
+                tracing::debug!(event.r#type = type_name, "ignored an event of an unknown type");
+                settled.push((message, Outcome::Done));
+            }
+            Err(error) => {
+                let reason = format!("unreadable: {}", telemetry::causes(&error));
+                tracing::warn!(queue.message_id = message.id, reason, "buried a dead letter");
+                settled.push((message, Outcome::Dead { reason }));
+            }
+        }
+    }
+    if !deliveries.is_empty() {
+        let span = tracing::info_span!("project", otel.kind = "consumer", events = deliveries.len());
+        if let Some(traceparent) = &deliveries[0].envelope.traceparent {
+            telemetry::continue_trace(&span, traceparent);
+        }
+        let results = handler.handle(&deliveries).instrument(span).await;
+        for (message, result) in readable.into_iter().zip(results) {
+            let outcome = match result {
+                Ok(()) => Outcome::Done,
+                Err(reason) => {
+                    tracing::warn!(queue.message_id = message.id, reason, "an event failed");
+                    Outcome::Retry { reason }
+                }
+            };
+            settled.push((message, outcome));
+        }
+    }
+    queue.settle(settled).await?;
+    Ok(progress)
+}
+
+/// Consumes `queue` until `stop`.
+pub async fn consume(
+    queue: Queue,
+    clock: Clock,
+    handler: impl Handler,
+    nudge: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    tick::run("intake", POLL, nudge, stop, || once(&queue, &clock, &handler)).await;
+}

@@ -1,0 +1,104 @@
+//! Money is a whole number of minor units and a currency, never a float.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// An ISO 4217 currency that money can be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Currency(iso_currency::Currency);
+
+impl Currency {
+    /// The three letters, such as `BRL`.
+    pub fn code(self) -> &'static str {
+        self.0.code()
+    }
+}
+
+/// Not the code of a currency that money can be in.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not an ISO 4217 currency code, such as BRL")]
+pub struct UnknownCurrency;
+
+impl FromStr for Currency {
+    type Err = UnknownCurrency;
+
+    /// Upper case only, as ISO 4217 writes it. Codes for testing, for metals and for units of
+    /// account (`XTS`, `XXX`, `XAU`, ..) have no minor unit: nothing can be priced in them.
+    fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
+        let currency = iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
+        let priceable = currency.code() == code && currency.exponent().is_some();
+        if priceable { Ok(Self(currency)) } else { Err(UnknownCurrency) }
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        code.parse().map_err(de::Error::custom)
+    }
+}
+
+impl utoipa::PartialSchema for Currency {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some("ISO 4217 currency code"))
+            .pattern(Some("^[A-Z]{3}$"))
+            .examples(["BRL"])
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Currency {}
+
+impl schemars::JsonSchema for Currency {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Currency".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217 currency code"
+        })
+    }
+}
+
+/// An amount of money.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Money {
+    /// In minor units of the currency: 12990 is R$ 129,90.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64, example = 12990)]
+    pub amount: i64,
+    pub currency: Currency,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_currencies_that_something_can_cost_are_accepted() {
+        assert_eq!("BRL".parse::<Currency>().unwrap().code(), "BRL");
+        assert_eq!("JPY".parse::<Currency>().unwrap().code(), "JPY");
+        for code in ["brl", "BR", "XXX", "XTS", "XAU", "ZZZ", ""] {
+            assert_eq!(code.parse::<Currency>(), Err(UnknownCurrency), "{code}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Which texts from outside are accepted.
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
+
+/// Why a text is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TextFault {
+    #[error("must not be blank")]
+    Blank,
+    #[error("must be at most {0} characters")]
+    TooLong(usize),
+    #[error("must not contain control characters")]
+    Control,
+    #[error("must not contain characters that change the direction of text")]
+    Bidirectional,
+    #[error("must consist of visible characters only")]
+    Invisible,
+}
+
+/// How strict to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// No control character at all.
+    One,
+    /// Line breaks and tabs are fine.
+    Many,
+}
+
+/// Checks that `text` has 1 to `max` characters (Unicode scalar values), something visible among
+/// them, and nothing that makes it read otherwise than it is stored.
+pub fn check(text: &str, max: usize, lines: Lines) -> Result<(), TextFault> {
+    // Bytes bound characters from above, so that a huge text is not counted.
+    if text.len() > max && (text.len() > max * 4 || text.chars().count() > max) {
+        return Err(TextFault::TooLong(max));
+    }
+    let mut visible = false;
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' if lines == Lines::Many => {}
+            // Overrides, embeddings, isolates and marks (Unicode Standard Annex 9): they make
+            // what a person reads differ from what is stored.
+            '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{061c}' => return Err(TextFault::Bidirectional),
+            // JavaScript and many log readers take these for line breaks.
+            '\u{2028}' | '\u{2029}' => return Err(TextFault::Control),
+            _ if c.is_control() => return Err(TextFault::Control),
+            _ => visible |= is_visible(c),
+        }
+    }
+    if visible { Ok(()) } else { Err(TextFault::Blank) }
+}
+
+/// Checks that `text` has 1 to `max` characters, each of them visible: no blank at all.
+pub fn check_visible(text: &str, max: usize) -> Result<(), TextFault> {
+    check(text, max, Lines::One)?;
+    if text.chars().all(is_visible) { Ok(()) } else { Err(TextFault::Invisible) }
+}
+
+/// Whether a reader sees anything where `c` stands.
+fn is_visible(c: char) -> bool {
+    let drawn = !matches!(
+        c.general_category(),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::Surrogate
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Unassigned
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::SpaceSeparator
+            | GeneralCategory::NonspacingMark
+            | GeneralCategory::EnclosingMark
+    );
+    // Letters by their category, and yet blank: the Hangul fillers, and the blank Braille cell.
+    drawn && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_text_of_any_script_is_accepted() {
+        for text in ["Tênis", "靴", "كرسي", "कुर्सी", "👟 shoe", "👩‍👩‍👧", "a\u{301}"] {
+            assert_eq!(check(text, 50, Lines::One), Ok(()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn text_that_shows_nothing_is_blank() {
+        for text in ["", " ", "\u{200b}", "\u{3164}", "\u{a0}\u{2060}", "\u{301}", "\u{feff}"] {
+            assert_eq!(check(text, 50, Lines::One), Err(TextFault::Blank), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn control_and_direction_characters_are_refused() {
+        for text in ["a\0", "a\u{7f}", "a\u{85}", "a\nb", "a\u{2028}b"] {
+            assert_eq!(check(text, 50, Lines::One), Err(TextFault::Control), "{text:?}");
+        }
+        for text in ["a\u{202e}b", "a\u{2066}b", "a\u{200f}"] {
+            assert_eq!(check(text, 50, Lines::One), Err(TextFault::Bidirectional), "{text:?}");
+        }
+        assert_eq!(check("a\nb\tc", 50, Lines::Many), Ok(()));
+    }
+
+    #[test]
+    fn length_is_counted_in_characters_not_bytes() {
+        assert_eq!(check(&"é".repeat(200), 200, Lines::One), Ok(()));
+        assert_eq!(check(&"é".repeat(201), 200, Lines::One), Err(TextFault::TooLong(200)));
+    }
+
+    #[test]
+    fn a_visible_text_has_no_blank_in_it() {
+        assert_eq!(check_visible("AB-1/ç", 64), Ok(()));
+        assert_eq!(check_visible("A B", 64), Err(TextFault::Invisible));
+        assert_eq!(check_visible("A\u{200b}B", 64), Err(TextFault::Invisible));
+    }
+}
