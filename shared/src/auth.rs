@@ -24,7 +24,17 @@ use crate::problem::{self, Problem};
 
 /// What somebody may do.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -129,7 +139,10 @@ struct Claims {
 
 impl Verifier {
     pub fn new(config: AuthConfig, clock: Clock) -> Self {
-        let verified = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build();
+        let verified = Cache::builder()
+            .max_capacity(REMEMBERED)
+            .time_to_live(REMEMBER)
+            .build();
         Self(Arc::new(Inner {
             config,
             clock,
@@ -154,7 +167,9 @@ impl Verifier {
         let header = jsonwebtoken::decode_header(token).map_err(|_| refuse())?;
         let key = self.key(header.kid.as_deref()).await?;
         // The algorithm is the key's, never the token's own choice.
-        let algorithm = algorithm_of(&key).filter(|a| *a == header.alg).ok_or_else(refuse)?;
+        let algorithm = algorithm_of(&key)
+            .filter(|a| *a == header.alg)
+            .ok_or_else(refuse)?;
         let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[&self.0.config.issuer]);
         validation.set_audience(&[&self.0.config.audience]);
@@ -206,10 +221,24 @@ impl Verifier {
         if keys.set.is_some() && now - keys.fetched_at < REFETCH_SECONDS {
             return Err(refuse());
         }
-        let fetched = async { self.0.http.get(url).send().await?.error_for_status()?.json().await };
-        let set: JwkSet = fetched.await.map_err(|error: reqwest::Error| Problem::unavailable(error))?;
+        let fetched = async {
+            self.0
+                .http
+                .get(url)
+                .send()
+                .await?
+                .error_for_status()?
+                .json()
+                .await
+        };
+        let set: JwkSet = fetched
+            .await
+            .map_err(|error: reqwest::Error| Problem::unavailable(error))?;
         let key = find(&set);
-        *keys = FetchedKeys { set: Some(set), fetched_at: now };
+        *keys = FetchedKeys {
+            set: Some(set),
+            fetched_at: now,
+        };
         key.ok_or_else(refuse)
     }
 }
@@ -233,8 +262,9 @@ fn algorithm_of(key: &Jwk) -> Option<Algorithm> {
 
 /// A subject as an id: most providers use UUIDs; of others one is made that is always the same.
 fn subject(issuer: &str, sub: &str) -> Uuid {
-    sub.parse()
-        .unwrap_or_else(|_| Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{issuer}#{sub}").as_bytes()))
+    sub.parse().unwrap_or_else(|_| {
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{issuer}#{sub}").as_bytes())
+    })
 }
 
 /// Somebody with a good token, whatever the role.
@@ -249,10 +279,9 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let value = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .ok_or_else(|| problem::UNAUTHENTICATED.because("the header Authorization is missing"))?;
+        let value = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| {
+            problem::UNAUTHENTICATED.because("the header Authorization is missing")
+        })?;
         let text = value.to_str().unwrap_or_default();
         let token = match text.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),

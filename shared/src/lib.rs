@@ -4,12 +4,12 @@
 //! problems, authorisation), the bus, and the hosts that run a service.
 
 pub mod auth;
-pub mod door;
 pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod database;
+pub mod door;
 pub mod host;
 pub mod id;
 pub mod money;

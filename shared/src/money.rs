@@ -29,7 +29,11 @@ impl FromStr for Currency {
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
         let currency = iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
         let priceable = currency.code() == code && currency.exponent().is_some();
-        if priceable { Ok(Self(currency)) } else { Err(UnknownCurrency) }
+        if priceable {
+            Ok(Self(currency))
+        } else {
+            Err(UnknownCurrency)
+        }
     }
 }
 
@@ -79,7 +83,15 @@ impl schemars::JsonSchema for Currency {
 
 /// An amount of money.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+    schemars::JsonSchema,
 )]
 #[serde(deny_unknown_fields)]
 pub struct Money {

@@ -33,7 +33,9 @@ impl<'de> Deserialize<'de> for Limit {
         if (1..=Self::MAX).contains(&limit) {
             Ok(Self(limit))
         } else {
-            Err(de::Error::custom("limit must be a whole number from 1 to 100"))
+            Err(de::Error::custom(
+                "limit must be a whole number from 1 to 100",
+            ))
         }
     }
 }
@@ -48,14 +50,19 @@ pub struct PageInfo {
 
 impl PageInfo {
     pub fn new(next_cursor: Option<String>) -> Self {
-        Self { has_more: next_cursor.is_some(), next_cursor }
+        Self {
+            has_more: next_cursor.is_some(),
+            next_cursor,
+        }
     }
 
     /// `Link: <..>; rel="next"` (RFC 8288) for the list at `path` with the parameters it was asked
     /// with.
     pub fn link(&self, path: &str, query: Option<&str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        let Some(cursor) = &self.next_cursor else { return headers };
+        let Some(cursor) = &self.next_cursor else {
+            return headers;
+        };
         let mut next = format!("<{path}?");
         for pair in query.unwrap_or_default().split('&') {
             if !pair.is_empty() && !pair.starts_with("cursor=") {
@@ -95,7 +102,11 @@ struct Cursor {
 
 /// Makes the cursor behind the item with the sort key `last`.
 pub fn encode_cursor(filter: &str, last: &str) -> String {
-    let cursor = Cursor { v: VERSION, f: hash(filter), k: last.to_owned() };
+    let cursor = Cursor {
+        v: VERSION,
+        f: hash(filter),
+        k: last.to_owned(),
+    };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
 }
 
@@ -115,7 +126,10 @@ pub fn decode_cursor(filter: &str, cursor: &str) -> Result<String, Problem> {
 
 fn hash(filter: &str) -> u64 {
     let digest = Sha256::digest(filter.as_bytes());
-    digest.iter().take(6).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
+    digest
+        .iter()
+        .take(6)
+        .fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -124,7 +138,10 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_was_given() {
-        assert_eq!(decode_cursor("a=1", &encode_cursor("a=1", "0007#x")).unwrap(), "0007#x");
+        assert_eq!(
+            decode_cursor("a=1", &encode_cursor("a=1", "0007#x")).unwrap(),
+            "0007#x"
+        );
     }
 
     #[test]
@@ -145,7 +162,10 @@ mod tests {
     #[test]
     fn the_next_page_keeps_the_filters_and_replaces_the_cursor() {
         let page = PageInfo::new(Some("NEW".into()));
-        let link = page.link("/v1/catalog/products", Some("category=shoes&cursor=OLD&limit=5"));
+        let link = page.link(
+            "/v1/catalog/products",
+            Some("category=shoes&cursor=OLD&limit=5"),
+        );
         assert_eq!(
             link[header::LINK],
             "</v1/catalog/products?category=shoes&limit=5&cursor=NEW>; rel=\"next\""

@@ -112,7 +112,11 @@ pub struct FieldError {
 
 impl FieldError {
     pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code, detail: detail.into() }
+        Self {
+            pointer: pointer.into(),
+            code,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -154,7 +158,10 @@ pub struct ProblemDocument {
 impl Problem {
     /// One or more faults in what was sent.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
-        Self { errors, ..INVALID_REQUEST.because("") }
+        Self {
+            errors,
+            ..INVALID_REQUEST.because("")
+        }
     }
 
     pub fn not_found() -> Self {
@@ -163,12 +170,19 @@ impl Problem {
 
     /// Something failed that the caller cannot help.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { source: Some(cause.into()), ..INTERNAL.because("") }
+        Self {
+            source: Some(cause.into()),
+            ..INTERNAL.because("")
+        }
     }
 
     /// A store does not answer; the caller may come again in a second.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { source: Some(cause.into()), retry_after: Some(1), ..UNAVAILABLE.because("") }
+        Self {
+            source: Some(cause.into()),
+            retry_after: Some(1),
+            ..UNAVAILABLE.because("")
+        }
     }
 
     #[must_use]

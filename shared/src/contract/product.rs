@@ -17,7 +17,9 @@ pub type Attributes = BTreeMap<String, Attribute>;
 ///
 /// A number has fewer than 16 significant digits and is below 10^15, so it is the same in JSON, in
 /// PostgreSQL, in DynamoDB and as an IEEE 754 double; a whole one is always [`Attribute::Integer`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
 #[serde(untagged)]
 pub enum Attribute {
     Flag(bool),
@@ -28,7 +30,17 @@ pub enum Attribute {
 
 /// What a product is for, at present.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -82,7 +94,9 @@ impl fmt::Debug for ContentHash {
 }
 
 /// A product, whole.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
+)]
 pub struct Product {
     pub id: Uuid,
     pub seller_id: Uuid,
@@ -119,7 +133,10 @@ impl Product {
     /// attributes in the order of their keys, and an empty `content_hash`.
     pub fn compute_hash(&self) -> ContentHash {
         let mut hasher = Sha256::new();
-        let bare = Self { content_hash: ContentHash(String::new()), ..self.clone() };
+        let bare = Self {
+            content_hash: ContentHash(String::new()),
+            ..self.clone()
+        };
         // Serialising these types to memory has no way to fail: string keys and finite numbers.
         let bytes = serde_json::to_vec(&bare).unwrap_or_default();
         hasher.update(&bytes);

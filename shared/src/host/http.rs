@@ -30,8 +30,14 @@ pub fn dress(router: Router, clock: &Clock, ids: &Ids) -> Router {
     router
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(request::answer_panic))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
-        .layer(from_fn_with_state((clock.clone(), ids.clone()), request::track))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            TIMEOUT,
+        ))
+        .layer(from_fn_with_state(
+            (clock.clone(), ids.clone()),
+            request::track,
+        ))
 }
 
 /// Serves until `stop`, then for as long as open requests take, 10 s at most.

@@ -49,30 +49,45 @@ pub async fn once(
         queue.bury_exhausted().await?;
         return Ok(Progress::Idle);
     }
-    let progress = if messages.len() < 100 { Progress::Idle } else { Progress::More };
+    let progress = if messages.len() < 100 {
+        Progress::Idle
+    } else {
+        Progress::More
+    };
     let received_at = clock.now();
     let mut settled = Vec::with_capacity(messages.len());
     let (mut deliveries, mut readable): (Vec<Delivery>, Vec<Message>) = (Vec::new(), Vec::new());
     for message in messages {
         match events::read(&message.body) {
             Ok(Received::Known(envelope)) => {
-                deliveries.push(Delivery { envelope: *envelope, received_at });
+                deliveries.push(Delivery {
+                    envelope: *envelope,
+                    received_at,
+                });
                 readable.push(message);
             }
             Ok(Received::Unknown { type_name }) => {
                 metrics::counter!("vitrina_events_ignored_total").increment(1);
-                tracing::debug!(event.r#type = type_name, "ignored an event of an unknown type");
+                tracing::debug!(
+                    event.r#type = type_name,
+                    "ignored an event of an unknown type"
+                );
                 settled.push((message, Outcome::Done));
             }
             Err(error) => {
                 let reason = format!("unreadable: {}", telemetry::causes(&error));
-                tracing::warn!(queue.message_id = message.id, reason, "buried a dead letter");
+                tracing::warn!(
+                    queue.message_id = message.id,
+                    reason,
+                    "buried a dead letter"
+                );
                 settled.push((message, Outcome::Dead { reason }));
             }
         }
     }
     if !deliveries.is_empty() {
-        let span = tracing::info_span!("project", otel.kind = "consumer", events = deliveries.len());
+        let span =
+            tracing::info_span!("project", otel.kind = "consumer", events = deliveries.len());
         if let Some(traceparent) = &deliveries[0].envelope.traceparent {
             telemetry::continue_trace(&span, traceparent);
         }
@@ -100,5 +115,8 @@ pub async fn consume(
     nudge: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    tick::run("intake", POLL, nudge, stop, || once(&queue, &clock, &handler)).await;
+    tick::run("intake", POLL, nudge, stop, || {
+        once(&queue, &clock, &handler)
+    })
+    .await;
 }
