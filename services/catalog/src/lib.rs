@@ -39,7 +39,6 @@ impl App {
         let listings = store::listings::Listings::new(client, table);
         Self {
             listings,
-            clock,
             currency,
             waiters: Arc::new(Semaphore::new(MAX_WAITERS)),
         }
