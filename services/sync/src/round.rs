@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -29,9 +30,6 @@ const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// The longest wait for what is under way. What takes longer is left for the next pass.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Candidates that are kept of one bucket at once; with more, it is done in several goes.
-const MAX_CANDIDATES: usize = 1000;
-
 /// Buckets that wait for their second look at once.
 const SETTLING: usize = 128;
 
@@ -42,6 +40,8 @@ pub(crate) struct Round {
     run: Current,
     lease: Uuid,
     concurrency: usize,
+    /// Second looks that may be taken at once.
+    turns: Semaphore,
     stop: CancellationToken,
     failed: AtomicBool,
 }
@@ -74,6 +74,7 @@ impl Round {
             run,
             lease: reconciler.ids.next(reconciler.clock.now()),
             concurrency,
+            turns: Semaphore::new(concurrency),
             stop: stop.clone(),
             failed: AtomicBool::new(false),
         }
@@ -208,7 +209,8 @@ impl Round {
                     }
                     if let Some(difference) = compare(row.as_ref(), listed.as_ref(), now) {
                         candidates.push(difference);
-                        if candidates.len() >= MAX_CANDIDATES {
+                        // No more than a page of them: the bucket goes on behind it.
+                        if candidates.len() >= usize::from(page) {
                             resume_after = Some(difference.id);
                             break;
                         }
@@ -263,8 +265,11 @@ impl Round {
             due,
         } = looked;
         let mut confirmed = Vec::new();
+        let mut _turn = None;
         if !candidates.is_empty() {
             tokio::time::sleep_until(due).await;
+            // Many wait, few work: other users of the pool need connections too.
+            _turn = self.turns.acquire().await.ok();
             confirmed = self.look_again(&candidates, &mut report).await?;
         }
         for difference in &confirmed {
@@ -277,6 +282,15 @@ impl Round {
             .await
             .map_err(database("giving back a bucket"))?;
         if given_back {
+            if report.differences() > 0 {
+                let (differences, repaired) = (report.differences(), report.repaired);
+                tracing::warn!(
+                    bucket,
+                    differences,
+                    repaired,
+                    "listings differed from products"
+                );
+            }
             metrics::counter!("vitrina_sync_compared_total")
                 .increment(u64::try_from(report.compared).unwrap_or(0));
             metrics::counter!("vitrina_sync_differences_total")
@@ -316,7 +330,7 @@ impl Round {
                 Verdict::Agrees => {}
                 Verdict::Moves => report.moving += 1,
                 Verdict::Differs(difference) => {
-                    tracing::warn!(
+                    tracing::debug!(
                         product.id = %id, kind = ?difference.kind(),
                         "a listing differs from its product"
                     );
