@@ -10,10 +10,13 @@ pub mod config;
 pub mod contract;
 pub mod database;
 pub mod door;
+pub mod dynamodb;
 pub mod host;
 pub mod id;
 pub mod money;
 pub mod page;
+#[cfg(feature = "local")]
+pub mod postgres;
 pub mod problem;
 pub mod request;
 pub mod telemetry;

@@ -16,6 +16,13 @@ impl Currency {
     }
 }
 
+impl Default for Currency {
+    /// The marketplace's own unless `VITRINA_CURRENCY` says otherwise.
+    fn default() -> Self {
+        Self(iso_currency::Currency::BRL)
+    }
+}
+
 /// Not the code of a currency that money can be in.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not an ISO 4217 currency code, such as BRL")]

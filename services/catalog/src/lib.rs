@@ -1,1 +1,56 @@
+//! The read side: owns the listings in DynamoDB, keeps them by projecting events, and serves them.
+//!
+//! Promise: a product read by its id never goes backwards. Lists come from indexes and state their
+//! staleness instead.
 
+pub mod config;
+mod http;
+mod projection;
+mod projector;
+mod store;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use axum::Router;
+use shared::money::Currency;
+use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use http::PROBLEMS;
+pub use projector::Projector;
+pub use store::listings::StoreError;
+pub use store::table;
+
+/// How many readers may wait for a version at once; the next is told to come again.
+const MAX_WAITERS: usize = 256;
+
+/// What the service needs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    listings: store::listings::Listings,
+    /// What prices are in unless a reader says otherwise.
+    currency: Currency,
+    waiters: Arc<Semaphore>,
+}
+
+impl App {
+    pub fn new(client: Client, table: &str, currency: Currency) -> Self {
+        let listings = store::listings::Listings::new(client, table);
+        Self {
+            listings,
+            currency,
+            waiters: Arc::new(Semaphore::new(MAX_WAITERS)),
+        }
+    }
+}
+
+/// The routes with their description.
+pub fn routes() -> OpenApiRouter<App> {
+    http::routes()
+}
+
+/// The routes, ready to be served.
+pub fn router(app: App) -> Router {
+    Router::from(routes()).with_state(app)
+}

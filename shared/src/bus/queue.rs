@@ -27,6 +27,9 @@ pub enum Outcome {
     /// It did not work this time; it comes again after a while, or is a dead letter if that was
     /// its last attempt.
     Retry { reason: String },
+    /// It could not be tried, through no fault of its own; it comes again soon, and the attempt
+    /// does not count.
+    Later { reason: String },
     /// It can never work; it is a dead letter now and blocks nobody.
     Dead { reason: String },
 }
@@ -104,7 +107,8 @@ impl Queue {
     /// Settles received messages, each by what became of it.
     pub async fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Result<(), sqlx::Error> {
         let mut done = Vec::new();
-        let (mut retry, mut retry_reasons, mut visible) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut retry, mut retry_reasons) = (Vec::new(), Vec::new());
+        let (mut visible, mut attempts) = (Vec::new(), Vec::new());
         let (mut dead, mut dead_reasons) = (Vec::new(), Vec::new());
         let now = self.clock.now();
         for (message, outcome) in outcomes {
@@ -114,6 +118,13 @@ impl Queue {
                     retry.push(message.id);
                     retry_reasons.push(reason);
                     visible.push(now + backoff(message.attempts));
+                    attempts.push(message.attempts);
+                }
+                Outcome::Later { reason } => {
+                    retry.push(message.id);
+                    retry_reasons.push(reason);
+                    visible.push(now + LATER);
+                    attempts.push(message.attempts - 1);
                 }
                 Outcome::Retry { reason } | Outcome::Dead { reason } => {
                     dead.push(message.id);
@@ -128,13 +139,15 @@ impl Queue {
         }
         if !retry.is_empty() {
             sqlx::query!(
-                "update bus.messages m set visible_at = r.visible_at, last_failure = r.reason
-                 from unnest($1::bigint[], $2::text[], $3::timestamptz[])
-                      as r (id, reason, visible_at)
+                "update bus.messages m
+                 set visible_at = r.visible_at, last_failure = r.reason, attempts = r.attempts
+                 from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::int[])
+                      as r (id, reason, visible_at, attempts)
                  where m.id = r.id",
                 &retry,
                 &retry_reasons,
                 &visible,
+                &attempts,
             )
             .execute(&self.pool)
             .await?;
@@ -228,6 +241,9 @@ pub struct Waiting {
     pub sent_at: DateTime<Utc>,
     pub last_failure: Option<String>,
 }
+
+/// How long a message stays out of sight whose store did not answer.
+const LATER: Duration = Duration::from_secs(1);
 
 /// How long a failed message stays out of sight: 0.2 s, then four times as long each time.
 fn backoff(attempts: i32) -> Duration {

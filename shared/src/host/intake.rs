@@ -30,12 +30,22 @@ pub struct Delivery {
     pub received_at: DateTime<Utc>,
 }
 
+/// Why an event was not handled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// A store does not answer: the event is not to blame, and the attempt does not count.
+    #[error("a store does not answer: {0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Handles a batch: one result for each delivery, in order.
 pub trait Handler: Send + Sync {
     fn handle(
         &self,
         deliveries: &[Delivery],
-    ) -> impl Future<Output = Vec<Result<(), String>>> + Send;
+    ) -> impl Future<Output = Vec<Result<(), Failure>>> + Send;
 }
 
 /// Receives one batch, handles it and settles it.
@@ -56,6 +66,7 @@ pub async fn once(
     };
     let received_at = clock.now();
     let mut settled = Vec::with_capacity(messages.len());
+    let mut unavailable = 0;
     let (mut deliveries, mut readable): (Vec<Delivery>, Vec<Message>) = (Vec::new(), Vec::new());
     for message in messages {
         match events::read(&message.body) {
@@ -95,7 +106,11 @@ pub async fn once(
         for (message, result) in readable.into_iter().zip(results) {
             let outcome = match result {
                 Ok(()) => Outcome::Done,
-                Err(reason) => {
+                Err(Failure::Unavailable(reason)) => {
+                    unavailable += 1;
+                    Outcome::Later { reason }
+                }
+                Err(Failure::Failed(reason)) => {
                     tracing::warn!(queue.message_id = message.id, reason, "an event failed");
                     Outcome::Retry { reason }
                 }
@@ -104,6 +119,13 @@ pub async fn once(
         }
     }
     queue.settle(settled).await?;
+    if unavailable > 0 {
+        tracing::warn!(
+            events = unavailable,
+            "a store does not answer; events come again"
+        );
+        return Ok(Progress::Idle);
+    }
     Ok(progress)
 }
 
@@ -111,12 +133,12 @@ pub async fn once(
 pub async fn consume(
     queue: Queue,
     clock: Clock,
-    handler: impl Handler,
+    handler: &impl Handler,
     nudge: Arc<Notify>,
     stop: CancellationToken,
 ) {
     tick::run("intake", POLL, nudge, stop, || {
-        once(&queue, &clock, &handler)
+        once(&queue, &clock, handler)
     })
     .await;
 }

@@ -18,7 +18,7 @@ use crate::store::outbox::{self, Backlog};
 )]
 pub(crate) async fn get_outbox(
     State(app): State<App>,
-    Operator(_): Operator,
+    Operator(_operator): Operator,
 ) -> Result<axum::Json<Backlog>, Problem> {
     Ok(axum::Json(outbox::backlog(&app.pool).await?))
 }

@@ -1,0 +1,21 @@
+//! The public catalogue: one file an endpoint. Two layers, no rules.
+
+mod get_product;
+mod list_categories;
+mod list_products;
+
+use shared::problem::Kind;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_products::list_products))
+        .routes(routes!(get_product::get_product))
+        .routes(routes!(list_categories::list_categories))
+}
+
+/// The kinds of problems that only this service answers with.
+pub static PROBLEMS: &[&Kind] = &[&get_product::NOT_YET_VISIBLE];

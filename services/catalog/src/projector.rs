@@ -1,0 +1,158 @@
+//! The projector: the only writer of listings.
+//!
+//! It reads the stored listings of a batch, folds the events in by the pure projection, and puts
+//! each changed listing on the condition that both fences are still those that it read. Who loses
+//! the race reads again. One write for many events, none for a duplicate.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use moka::sync::Cache;
+use shared::clock::Clock;
+use shared::contract::listing::ListingItem;
+use shared::host::intake::{Delivery, Failure, Handler};
+use shared::telemetry;
+use uuid::Uuid;
+
+use crate::projection::project;
+use crate::store::categories;
+use crate::store::listings::{Listings, StoreError, Stored};
+
+/// Puts that are under way at once.
+const CONCURRENT_PUTS: usize = 16;
+
+/// Races that may be lost in a row. Somebody else wins each of them, so the listing moves on.
+const MAX_RACES: usize = 10;
+
+/// Categories that are remembered to be noted already.
+const CATEGORIES_REMEMBERED: u64 = 10_000;
+
+/// Projects events into listings. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Projector {
+    listings: Listings,
+    clock: Clock,
+    noted: Cache<String, ()>,
+}
+
+impl Projector {
+    pub fn new(client: Client, table: &str, clock: Clock) -> Self {
+        let noted = Cache::new(CATEGORIES_REMEMBERED);
+        Self {
+            listings: Listings::new(client, table),
+            clock,
+            noted,
+        }
+    }
+
+    /// Projects the events of one product, until it wins or has nothing new to say.
+    async fn project(
+        &self,
+        id: Uuid,
+        mut stored: Option<Stored>,
+        deliveries: &[&Delivery],
+    ) -> Result<(), Failure> {
+        for _ in 0..MAX_RACES {
+            let now = self.clock.now();
+            let before = stored.as_ref().map(|stored| &stored.item);
+            let Some(listing) = project(before, id, deliveries, now) else {
+                return Ok(());
+            };
+            self.note_category(&listing)
+                .await
+                .map_err(|error| failure(&error))?;
+            if self
+                .listings
+                .put_if_unchanged(&listing, stored.as_ref())
+                .await
+                .map_err(|error| failure(&error))?
+            {
+                measure_lag(deliveries, now);
+                return Ok(());
+            }
+            metrics::counter!("vitrina_projection_races_total").increment(1);
+            let mut again = self
+                .listings
+                .read(&[id])
+                .await
+                .map_err(|error| failure(&error))?;
+            stored = again.remove(&id);
+        }
+        Err(Failure::Unavailable(
+            "other projectors were faster each time".to_owned(),
+        ))
+    }
+
+    /// Notes a category before its first listing, so that no listing is in a category that is not
+    /// known to be in use.
+    async fn note_category(&self, listing: &ListingItem) -> Result<(), StoreError> {
+        let Some(category) = listing
+            .category
+            .as_ref()
+            .filter(|_| listing.all_key.is_some())
+        else {
+            return Ok(());
+        };
+        if !self.noted.contains_key(category) {
+            categories::add(&self.listings, category).await?;
+            self.noted.insert(category.clone(), ());
+        }
+        Ok(())
+    }
+}
+
+impl Handler for Projector {
+    async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
+        let mut by_product: HashMap<Uuid, Vec<&Delivery>> = HashMap::new();
+        for delivery in deliveries {
+            by_product
+                .entry(delivery.envelope.subject)
+                .or_default()
+                .push(delivery);
+        }
+        let ids: Vec<Uuid> = by_product.keys().copied().collect();
+        let mut stored = match self.listings.read(&ids).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                let failed = failure(&error);
+                return vec![Err(failed); deliveries.len()];
+            }
+        };
+        let mut work = Vec::with_capacity(by_product.len());
+        for (id, deliveries) in by_product {
+            let stored = stored.remove(&id);
+            work.push(async move { (id, self.project(id, stored, &deliveries).await) });
+        }
+        let results: HashMap<Uuid, Result<(), Failure>> = futures::stream::iter(work)
+            .buffer_unordered(CONCURRENT_PUTS)
+            .collect()
+            .await;
+        deliveries
+            .iter()
+            .map(|delivery| {
+                results
+                    .get(&delivery.envelope.subject)
+                    .cloned()
+                    .unwrap_or(Ok(()))
+            })
+            .collect()
+    }
+}
+
+fn failure(error: &StoreError) -> Failure {
+    let causes = telemetry::causes(error);
+    if error.is_transient() {
+        Failure::Unavailable(causes)
+    } else {
+        Failure::Failed(causes)
+    }
+}
+
+fn measure_lag(deliveries: &[&Delivery], now: DateTime<Utc>) {
+    for delivery in deliveries {
+        let lag = (now - delivery.envelope.time).to_std().unwrap_or_default();
+        metrics::histogram!("vitrina_lag_seconds").record(lag);
+    }
+}

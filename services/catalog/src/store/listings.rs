@@ -1,0 +1,238 @@
+//! Listings by their id: read consistently, and put only while nobody else did.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use shared::contract::listing::ListingItem;
+use shared::contract::sync_feed::bucket_of;
+use shared::dynamodb;
+use shared::problem::Problem;
+use shared::telemetry;
+use uuid::Uuid;
+
+/// The most items that one `BatchGetItem` takes.
+const BATCH: usize = 100;
+
+/// How often keys that DynamoDB left out of a batch are asked for again.
+const MAX_ROUNDS: usize = 8;
+
+/// The table of listings. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Listings {
+    pub(crate) client: Client,
+    pub(crate) table: String,
+}
+
+/// A listing together with what a put must find unchanged.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) item: ListingItem,
+    fences: [Option<AttributeValue>; 4],
+}
+
+/// The attributes that make up the two fences.
+const FENCES: [&str; 4] = [
+    "product_version",
+    "product_position",
+    "stock_version",
+    "stock_position",
+];
+
+/// A call to DynamoDB failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{doing}")]
+    Call {
+        doing: &'static str,
+        transient: bool,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("{doing}: the item does not have the form of one")]
+    Form {
+        doing: &'static str,
+        source: serde_dynamo::Error,
+    },
+    #[error("{0}: DynamoDB left out some of it each time")]
+    Incomplete(&'static str),
+}
+
+impl StoreError {
+    pub(crate) fn call<E, R>(doing: &'static str) -> impl Fn(SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        move |error| Self::Call {
+            doing,
+            transient: dynamodb::is_transient(&error),
+            source: Box::new(error),
+        }
+    }
+
+    /// Whether the store is the reason and another try may well succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Call { transient, .. } => *transient,
+            Self::Incomplete(_) => true,
+            Self::Form { .. } => false,
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_transient() {
+            Self::unavailable(error)
+        } else {
+            Self::internal(error)
+        }
+    }
+}
+
+fn key_of(id: Uuid) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        (
+            "bucket".to_owned(),
+            AttributeValue::N(bucket_of(id).to_string()),
+        ),
+        ("id".to_owned(), AttributeValue::S(id.to_string())),
+    ])
+}
+
+impl Listings {
+    pub(crate) fn new(client: Client, table: &str) -> Self {
+        Self {
+            client,
+            table: table.to_owned(),
+        }
+    }
+
+    /// One listing, strongly consistent.
+    pub(crate) async fn find(&self, id: Uuid) -> Result<Option<ListingItem>, StoreError> {
+        let doing = "reading a listing";
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key_of(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(StoreError::call(doing))?;
+        found
+            .item
+            .map(serde_dynamo::aws_sdk_dynamodb_1::from_item)
+            .transpose()
+            .map_err(|source| StoreError::Form { doing, source })
+    }
+
+    /// The listings of `ids`, strongly consistent, as far as there are any.
+    pub(crate) async fn read(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored>, StoreError> {
+        let doing = "reading the listings of a batch";
+        let mut stored = HashMap::with_capacity(ids.len());
+        for some in ids.chunks(BATCH) {
+            let mut keys: Vec<_> = some.iter().map(|id| key_of(*id)).collect();
+            let mut rounds = 0;
+            while !keys.is_empty() {
+                rounds += 1;
+                if rounds > MAX_ROUNDS {
+                    return Err(StoreError::Incomplete(doing));
+                }
+                let request = KeysAndAttributes::builder()
+                    .set_keys(Some(std::mem::take(&mut keys)))
+                    .consistent_read(true)
+                    .build()
+                    .map_err(|error| StoreError::Call {
+                        doing,
+                        transient: false,
+                        source: Box::new(error),
+                    })?;
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&self.table, request)
+                    .send()
+                    .await
+                    .map_err(StoreError::call(doing))?;
+                for item in answer
+                    .responses
+                    .unwrap_or_default()
+                    .remove(&self.table)
+                    .into_iter()
+                    .flatten()
+                {
+                    if let Some(found) = Stored::read(item) {
+                        stored.insert(found.item.id, found);
+                    }
+                }
+                if let Some(left) = answer
+                    .unprocessed_keys
+                    .unwrap_or_default()
+                    .remove(&self.table)
+                {
+                    keys = left.keys;
+                }
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Puts `item` if both fences are still those of `before`, or if there is still nothing.
+    ///
+    /// Returns whether it was put: `false` means that somebody else was faster.
+    pub(crate) async fn put_if_unchanged(
+        &self,
+        item: &ListingItem,
+        before: Option<&Stored>,
+    ) -> Result<bool, StoreError> {
+        let doing = "putting a listing";
+        let attributes = serde_dynamo::aws_sdk_dynamodb_1::to_item(item)
+            .map_err(|source| StoreError::Form { doing, source })?;
+        let mut put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(attributes));
+        put = match before {
+            None => put.condition_expression("attribute_not_exists(id)"),
+            Some(before) => {
+                let mut condition = Vec::with_capacity(FENCES.len());
+                for (name, value) in FENCES.iter().zip(&before.fences) {
+                    match value {
+                        Some(value) => {
+                            condition.push(format!("{name} = :{name}"));
+                            put =
+                                put.expression_attribute_values(format!(":{name}"), value.clone());
+                        }
+                        None => condition.push(format!("attribute_not_exists({name})")),
+                    }
+                }
+                put.condition_expression(condition.join(" and "))
+            }
+        };
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(StoreError::call(doing)(error)),
+            },
+        }
+    }
+}
+
+impl Stored {
+    /// Reads an item. A damaged one counts as a listing that nothing has reached, so that the next
+    /// event rewrites it whole; what is left of its fences still guards the put.
+    fn read(item: HashMap<String, AttributeValue>) -> Option<Self> {
+        let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
+        let fences = FENCES.map(|name| item.get(name).cloned());
+        let item = serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap_or_else(|error| {
+            tracing::warn!(product.id = %id, error = telemetry::causes(&error), "a listing is damaged");
+            ListingItem::empty(id)
+        });
+        Some(Self { item, fences })
+    }
+}

@@ -1,0 +1,327 @@
+//! Lists of listings, from the indexes. An index may lag behind the listings by moments.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use shared::contract::listing::{Availability, all_key, price_key, scoped_key};
+use shared::money::Currency;
+use uuid::Uuid;
+
+use super::listings::{Listings, StoreError};
+
+/// How many queries one page may take where a filter drops most of what they find. Beyond it, the
+/// page is short and its cursor goes on.
+const MAX_QUERIES: usize = 5;
+
+/// Items that are looked at by one query behind a filter.
+const FILTERED_CHUNK: i32 = 200;
+
+/// The greatest amount that a sort key has room for.
+pub(crate) const GREATEST_AMOUNT: i64 = 9_999_999_999_999;
+
+/// What a list is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    Category(String),
+    Seller(Uuid),
+}
+
+/// How a list is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Newest,
+    Cheapest,
+    Dearest,
+}
+
+/// Where a list stands: the sort key of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// 0 where the order does not look at prices.
+    pub(crate) amount: i64,
+    pub(crate) id: Uuid,
+}
+
+/// A list that is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    pub(crate) scope: Scope,
+    pub(crate) order: Order,
+    pub(crate) currency: Currency,
+    /// Both where absent.
+    pub(crate) availability: Option<Availability>,
+    /// The least and the greatest price, both included; every price where absent.
+    pub(crate) amounts: Option<(i64, i64)>,
+    pub(crate) after: Option<Place>,
+}
+
+/// A listing as an index has it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Card {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) seller_id: Uuid,
+    pub(crate) category: String,
+    pub(crate) amount: i64,
+    pub(crate) currency: Currency,
+    pub(crate) product_version: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub(crate) in_stock: bool,
+}
+
+/// A page of cards, and where the next one begins.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) cards: Vec<Card>,
+    pub(crate) next: Option<Place>,
+}
+
+impl Order {
+    fn ascending(self) -> bool {
+        self == Self::Cheapest
+    }
+
+    fn by_price(self) -> bool {
+        self != Self::Newest
+    }
+}
+
+impl List {
+    fn index(&self) -> &'static str {
+        match (&self.scope, self.order.by_price()) {
+            (Scope::All, true) => "all_by_price",
+            (Scope::All, false) => "all_by_newest",
+            (Scope::Category(_), true) => "category_by_price",
+            (Scope::Category(_), false) => "category_by_newest",
+            (Scope::Seller(_), true) => "seller_by_price",
+            (Scope::Seller(_), false) => "seller_by_newest",
+        }
+    }
+
+    fn partition(&self, availability: Availability) -> (&'static str, String) {
+        match &self.scope {
+            Scope::All => ("all_key", all_key(self.currency, availability)),
+            Scope::Category(category) => (
+                "category_key",
+                scoped_key(category, self.currency, availability),
+            ),
+            Scope::Seller(id) => (
+                "seller_key",
+                scoped_key(&id.to_string(), self.currency, availability),
+            ),
+        }
+    }
+
+    fn place(&self, card: &Card) -> Place {
+        Place {
+            amount: if self.order.by_price() {
+                card.amount
+            } else {
+                0
+            },
+            id: card.id,
+        }
+    }
+
+    /// Whether `a` comes before `b` in this list.
+    fn precedes(&self, a: Place, b: Place) -> bool {
+        let (a, b) = ((a.amount, a.id), (b.amount, b.id));
+        if self.order.ascending() { a < b } else { a > b }
+    }
+
+    /// The first and the last sort key that the list can still have; `None` if it is at its end.
+    fn bounds(&self) -> Option<(String, String)> {
+        let (mut low, mut high) = if self.order.by_price() {
+            let (min, max) = self.amounts.unwrap_or((0, GREATEST_AMOUNT));
+            ((min, 0), (max, u128::MAX))
+        } else {
+            ((0, 0), (0, u128::MAX))
+        };
+        if let Some(after) = self.after {
+            let at = (after.amount, after.id.as_u128());
+            if self.order.ascending() {
+                low = low.max(successor(at));
+            } else {
+                high = high.min(predecessor(at)?);
+            }
+        }
+        if low > high {
+            return None;
+        }
+        let text = |(amount, id): (i64, u128)| {
+            let id = Uuid::from_u128(id);
+            if self.order.by_price() {
+                price_key(amount, id)
+            } else {
+                id.to_string()
+            }
+        };
+        Some((text(low), text(high)))
+    }
+
+    /// The amounts that are wanted, where the index cannot tell them apart.
+    fn filtered(&self) -> Option<(i64, i64)> {
+        self.amounts.filter(|_| !self.order.by_price())
+    }
+}
+
+fn successor((amount, id): (i64, u128)) -> (i64, u128) {
+    id.checked_add(1).map_or((amount + 1, 0), |id| (amount, id))
+}
+
+fn predecessor((amount, id): (i64, u128)) -> Option<(i64, u128)> {
+    match id.checked_sub(1) {
+        Some(id) => Some((amount, id)),
+        None => (amount > 0).then_some((amount - 1, u128::MAX)),
+    }
+}
+
+/// What one partition of an index gave.
+struct Part {
+    cards: Vec<Card>,
+    /// How far it was looked through, where there may be more behind.
+    frontier: Option<Place>,
+}
+
+impl Listings {
+    /// One page of `list`: at most `limit` cards.
+    pub(crate) async fn list(&self, list: &List, limit: usize) -> Result<Found, StoreError> {
+        let Some(bounds) = list.bounds() else {
+            return Ok(Found::default());
+        };
+        let parts = if let Some(one) = list.availability {
+            vec![self.part(list, one, &bounds, limit).await?]
+        } else {
+            let [a, b] = Availability::BOTH;
+            let (a, b) = tokio::try_join!(
+                self.part(list, a, &bounds, limit),
+                self.part(list, b, &bounds, limit),
+            )?;
+            vec![a, b]
+        };
+        Ok(merge(list, parts, limit))
+    }
+
+    /// Looks through one partition until it has `limit` cards, or has reached its end.
+    async fn part(
+        &self,
+        list: &List,
+        availability: Availability,
+        (low, high): &(String, String),
+        limit: usize,
+    ) -> Result<Part, StoreError> {
+        let doing = "querying listings";
+        let filtered = list.filtered();
+        let (partition, value) = list.partition(availability);
+        let sort = if list.order.by_price() {
+            "price_key"
+        } else {
+            "id"
+        };
+        let mut part = Part {
+            cards: Vec::new(),
+            frontier: None,
+        };
+        let mut start: Option<HashMap<String, AttributeValue>> = None;
+        for _ in 0..MAX_QUERIES {
+            let mut query = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(list.index())
+                .key_condition_expression(
+                    "#partition = :partition and #sort between :low and :high",
+                )
+                .expression_attribute_names("#partition", partition)
+                .expression_attribute_names("#sort", sort)
+                .expression_attribute_values(":partition", AttributeValue::S(value.clone()))
+                .expression_attribute_values(":low", AttributeValue::S(low.clone()))
+                .expression_attribute_values(":high", AttributeValue::S(high.clone()))
+                .scan_index_forward(list.order.ascending())
+                .set_exclusive_start_key(start.take());
+            query = if let Some((min, max)) = filtered {
+                query
+                    .limit(FILTERED_CHUNK)
+                    .filter_expression("amount between :min and :max")
+                    .expression_attribute_values(":min", number(min))
+                    .expression_attribute_values(":max", number(max))
+            } else {
+                let wanted = limit - part.cards.len();
+                query.limit(i32::try_from(wanted).unwrap_or(i32::MAX))
+            };
+            let answer = query.send().await.map_err(StoreError::call(doing))?;
+            for item in answer.items.unwrap_or_default() {
+                let card: Card = serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
+                    .map_err(|source| StoreError::Form { doing, source })?;
+                let in_stock = availability == Availability::InStock;
+                part.cards.push(Card { in_stock, ..card });
+            }
+            start = answer.last_evaluated_key;
+            let Some(last) = &start else {
+                part.frontier = None;
+                return Ok(part);
+            };
+            part.frontier = place_of(last, list.order);
+            if part.cards.len() >= limit {
+                break;
+            }
+        }
+        Ok(part)
+    }
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The place that DynamoDB says it has come to.
+fn place_of(key: &HashMap<String, AttributeValue>, order: Order) -> Option<Place> {
+    let id = key.get("id")?.as_s().ok()?.parse().ok()?;
+    let amount = if order.by_price() {
+        key.get("price_key")?
+            .as_s()
+            .ok()?
+            .split('#')
+            .next()?
+            .parse()
+            .ok()?
+    } else {
+        0
+    };
+    Some(Place { amount, id })
+}
+
+/// Merges what the partitions gave into one page: only as far as every one of them was looked
+/// through, since what is behind may belong before what the others gave.
+fn merge(list: &List, parts: Vec<Part>, limit: usize) -> Found {
+    let frontier = parts
+        .iter()
+        .filter_map(|part| part.frontier)
+        .reduce(|a, b| if list.precedes(a, b) { a } else { b });
+    let mut cards: Vec<Card> = parts.into_iter().flat_map(|part| part.cards).collect();
+    cards.sort_by(|a, b| {
+        let (a, b) = (list.place(a), list.place(b));
+        if list.precedes(a, b) {
+            std::cmp::Ordering::Less
+        } else {
+            std::cmp::Ordering::Greater
+        }
+    });
+    // The moment in which a listing moves from one partition to the other can show it in both.
+    cards.dedup_by_key(|card| card.id);
+    if let Some(frontier) = frontier {
+        cards.retain(|card| !list.precedes(frontier, list.place(card)));
+    }
+    let more = cards.len() > limit;
+    cards.truncate(limit);
+    let next = if more || (frontier.is_some() && cards.len() == limit) {
+        cards.last().map(|card| list.place(card))
+    } else {
+        frontier
+    };
+    Found { cards, next }
+}

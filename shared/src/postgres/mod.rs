@@ -1,0 +1,74 @@
+//! A private PostgreSQL server, run as a child of this process.
+//!
+//! [`Cluster`] keeps its data: whatever the last process did to it (stopped it, was killed, crashed
+//! the machine in the middle of making it), the next start ends with a server that answers, on the
+//! same data. [`Ephemeral`] keeps nothing: it is for tests and goes with the process, however that
+//! ends.
+//!
+//! Both listen on a unix socket in a folder that only the user of the server (and root) can enter,
+//! and on no network address: no other user of the machine gets in, and there is no password. As
+//! PostgreSQL refuses to run as root, root lends the server to the user `postgres`, or `nobody`.
+//! Unix only.
+//!
+//! ```text
+//! binaries    where the programs are     obtain      how to get them
+//! account     who runs them              settings    what they are told
+//! home        the folder and its parts   socket      where connections come in
+//! initdb      making a cluster           start       from any state to a server that answers
+//! postmaster  pid file, proof, signals   probe       does it take connections
+//! server      one process, watched       log         its log
+//! cluster     the kept one               ephemeral   the one for tests
+//! ```
+
+mod account;
+mod binaries;
+mod cluster;
+mod ephemeral;
+mod error;
+mod home;
+mod initdb;
+mod log;
+mod obtain;
+mod postmaster;
+mod probe;
+mod server;
+mod settings;
+mod socket;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt::Write, os::unix::ffi::OsStrExt, path::Path};
+
+pub use binaries::{Binaries, Search};
+pub use cluster::Cluster;
+pub use ephemeral::Ephemeral;
+pub use error::Error;
+pub use server::Exit;
+pub use start::{Progress, StartOptions};
+
+/// The user of the database that everything belongs to.
+const SUPERUSER: &str = "vitrina";
+/// No port is opened; the number is part of the socket's name.
+const PORT: u16 = 5432;
+
+/// The host is only there because the address needs one: what follows as `host` is what counts. The
+/// port is named lest the environment supply another, and encryption is refused as the socket has
+/// none.
+fn url(socket_directory: &Path, database: &str) -> String {
+    let database = encoded(database.as_bytes());
+    let directory = encoded(socket_directory.as_os_str().as_bytes());
+    format!("postgres://{SUPERUSER}@localhost:{PORT}/{database}?host={directory}&sslmode=disable")
+}
+
+fn encoded(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            // Writing to a string does not fail.
+            write!(text, "%{byte:02X}").ok();
+        }
+        text
+    })
+}
