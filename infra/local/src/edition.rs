@@ -29,6 +29,7 @@ use crate::data::{Claim, DataError, DataFolder, Running};
 use crate::database::{Database, DatabaseError, Source};
 use crate::health::{self, Health};
 use crate::listings::{ListingsError, ListingsStore};
+use crate::ops::{self, Ops};
 use crate::port::{self, PortError};
 use crate::roles::{Role, Roles};
 use crate::{docs, metrics_recorder};
@@ -227,7 +228,15 @@ async fn run(
 
     let (committed, published) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let queue = Queue::new(background.clone(), clock.clone(), QUEUE);
+    let catalog = catalog::App::new(client.clone(), TABLE, options.currency);
     let apps = Apps {
+        ops: Ops {
+            pool: requests.clone(),
+            clock: clock.clone(),
+            verifier: verifier.clone(),
+            queue: queue.clone(),
+            catalog: catalog.clone(),
+        },
         inventory: inventory::App {
             pool: requests.clone(),
             clock: clock.clone(),
@@ -235,7 +244,7 @@ async fn run(
             verifier,
             committed: Arc::clone(&committed),
         },
-        catalog: catalog::App::new(client.clone(), TABLE, options.currency),
+        catalog,
         identity: identity.clone(),
         health: Health {
             pool: requests,
@@ -299,12 +308,14 @@ struct Apps {
     catalog: catalog::App,
     identity: identity::App,
     health: Health,
+    ops: Ops,
 }
 
 impl Apps {
     fn router(self, roles: &Roles) -> Router {
         let (mut router, mut document) = OpenApiRouter::new()
             .merge(health::routes().with_state(self.health))
+            .merge(ops::routes().with_state(self.ops))
             .split_for_parts();
         let mut add = |role: Role, routes: OpenApiRouter| {
             if roles.has(role) {
@@ -326,6 +337,7 @@ impl Apps {
 /// The description of the whole API, without anything running.
 pub fn openapi() -> OpenApi {
     let mut document = health::routes().into_openapi();
+    document.merge(ops::routes().into_openapi());
     document.merge(inventory::routes().into_openapi());
     document.merge(catalog::routes().into_openapi());
     document.merge(identity::routes().into_openapi());

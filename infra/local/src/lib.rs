@@ -12,6 +12,7 @@ pub mod edition;
 mod health;
 pub mod listings;
 mod metrics_recorder;
+mod ops;
 pub mod port;
 pub mod roles;
 pub mod token;

@@ -9,6 +9,7 @@ mod product;
 pub mod relay;
 mod stock;
 mod store;
+pub mod trace;
 
 use std::sync::Arc;
 
