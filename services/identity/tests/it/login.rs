@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
-use crate::support::{ANA, PASSWORD, Provider};
+use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider};
 
 #[tokio::test]
 async fn nobody_can_tell_a_wrong_password_from_an_unknown_or_a_pending_address() {
@@ -54,7 +54,7 @@ async fn after_ten_failures_even_the_right_password_has_to_wait() {
     provider.wait_minutes(5);
     let refused = provider.log_in(ANA, PASSWORD).await;
     let refused = refused.expect_problem(429, "rate_limited");
-    assert_eq!(refused.headers["retry-after"], "601");
+    assert_eq!(refused.header("retry-after"), "601");
     provider
         .log_in("eve@example.com", PASSWORD)
         .await
@@ -88,5 +88,29 @@ async fn many_good_log_ins_at_once_do_not_lock_anybody_out() {
     let provider = Provider::with_ana().await;
     for answer in join_all((0..30).map(|_| provider.log_in(ANA, PASSWORD))).await {
         answer.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn guesses_that_come_all_at_once_are_limited_alike() {
+    let provider = Provider::with_ana().await;
+    let mut guesses = vec!["another sentence"; 60];
+    guesses.push(PASSWORD);
+    let guesses = guesses.into_iter().map(|guess| provider.log_in(ANA, guess));
+    let last = join_all(guesses).await.pop();
+    last.unwrap().expect_problem(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn who_would_wait_too_long_is_told_to_come_again() {
+    let provider = Provider::with_ana().await;
+    let answers = join_all((0..200).map(|_| provider.log_in(ANA, PASSWORD))).await;
+    let (good, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status == 200);
+    assert!(good.len() >= 130, "{}", good.len());
+    assert!(!refused.is_empty());
+    for answer in refused {
+        let answer = answer.expect_problem(503, "unavailable");
+        assert_eq!(answer.header("retry-after"), "2");
     }
 }

@@ -1,4 +1,4 @@
-use crate::support::{ANA, PASSWORD, Provider, other_than};
+use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, other_than};
 
 const NEW: &str = "another sentence";
 
@@ -11,7 +11,7 @@ async fn who_forgot_a_password_sets_another_and_every_session_ends() {
     provider.reset_password(ANA, &code, NEW).await.expect(204);
     provider.log_in(ANA, PASSWORD).await.expect(401);
     provider.log_in(ANA, NEW).await.expect(200);
-    let refused = provider.refresh(&session.text("refresh_token")).await;
+    let refused = provider.refresh(&session.member("refresh_token")).await;
     refused.expect_problem(401, "invalid_refresh_token");
     let again = provider.reset_password(ANA, &code, PASSWORD).await;
     again.expect_problem(422, "invalid_code");
@@ -76,7 +76,7 @@ async fn a_bad_password_is_refused_and_costs_no_try() {
     for _ in 0..6 {
         let refused = provider.reset_password(ANA, &code, "short").await;
         let refused = refused.expect_problem(422, "invalid_request");
-        assert_eq!(refused.body["errors"][0]["pointer"], "/password");
+        assert_eq!(refused.json["errors"][0]["pointer"], "/password");
     }
     provider.reset_password(ANA, &code, NEW).await.expect(204);
 }

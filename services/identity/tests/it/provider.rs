@@ -1,11 +1,10 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use identity::{demo, tidy};
 use shared::config::Secret;
 use shared::host::tick::Progress;
 
-use crate::support::{ANA, ISSUER, PASSWORD, Provider, signup};
+use crate::support::{ANA, AnswerExt as _, ISSUER, PASSWORD, Provider, TABLES, signup};
 
 fn secret(text: &str) -> Secret<String> {
     Secret::new(text.to_owned())
@@ -18,13 +17,13 @@ async fn verifiers_find_the_keys_and_may_keep_them() {
         .get("/.well-known/openid-configuration")
         .await
         .expect(200);
-    assert_eq!(configuration.body["issuer"], ISSUER);
-    let uri = configuration.text("jwks_uri");
+    assert_eq!(configuration.json["issuer"], ISSUER);
+    let uri = configuration.member("jwks_uri");
     let keys = provider.get(uri.strip_prefix(ISSUER).unwrap()).await;
     let keys = keys.expect(200);
-    assert_eq!(keys.headers["cache-control"], "public, max-age=300");
+    assert_eq!(keys.header("cache-control"), "public, max-age=300");
     let expected = serde_json::to_value(provider.app.issuer.jwks()).unwrap();
-    assert_eq!(keys.body, expected);
+    assert_eq!(keys.json, expected);
 }
 
 #[tokio::test]
@@ -85,13 +84,8 @@ async fn an_address_that_was_only_claimed_is_no_user() {
 
 async fn rows(provider: &Provider) -> Vec<i64> {
     let mut counts = Vec::new();
-    for table in ["users", "codes", "sessions", "refresh_tokens", "attempts"] {
-        let statement = format!("select count(*) from identity.{table}");
-        let count = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
-            .fetch_one(&provider.database.pool)
-            .await
-            .unwrap();
-        counts.push(count);
+    for table in TABLES {
+        counts.push(provider.count(table).await);
     }
     counts
 }
@@ -114,19 +108,19 @@ async fn what_has_had_its_time_is_forgotten_and_nothing_else() {
     tidy::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [2, 0, 1, 1, 0]);
 
-    provider.clock.advance(Duration::from_secs(29 * 86_400));
-    let next = provider.refresh(&tokens.text("refresh_token")).await;
+    provider.wait_days(29);
+    let next = provider.refresh(&tokens.member("refresh_token")).await;
     let next = next.expect(200);
-    provider.clock.advance(Duration::from_secs(2 * 86_400));
+    provider.wait_days(2);
     tidy::once(&provider.app).await.unwrap();
     // the claim is gone, and so is the first token; its session goes on
     assert_eq!(rows(&provider).await, [1, 0, 1, 1, 0]);
     provider
-        .refresh(&next.text("refresh_token"))
+        .refresh(&next.member("refresh_token"))
         .await
         .expect(200);
 
-    provider.clock.advance(Duration::from_secs(31 * 86_400));
+    provider.wait_days(31);
     tidy::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [1, 0, 0, 0, 0]);
 }

@@ -2,7 +2,7 @@ use futures::future::join_all;
 use serde_json::json;
 use shared::auth::Role;
 
-use crate::support::{ANA, PASSWORD, Provider, other_than, signup};
+use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, other_than, signup};
 
 #[tokio::test]
 async fn who_signs_up_and_types_in_the_code_can_log_in() {
@@ -10,10 +10,10 @@ async fn who_signs_up_and_types_in_the_code_can_log_in() {
     let code = provider.sign_up(ANA, PASSWORD).await;
     provider.activate(ANA, &code).await.expect(204);
     let tokens = provider.log_in(ANA, PASSWORD).await.expect(200);
-    assert_eq!(tokens.headers["cache-control"], "no-store");
-    assert_eq!(tokens.body["token_type"], "Bearer");
-    assert_eq!(tokens.body["expires_in"], 900);
-    let identity = provider.verify(&tokens.text("access_token")).await;
+    assert_eq!(tokens.header("cache-control"), "no-store");
+    assert_eq!(tokens.json["token_type"], "Bearer");
+    assert_eq!(tokens.json["expires_in"], 900);
+    let identity = provider.verify(&tokens.member("access_token")).await;
     assert_eq!(identity.roles, [Role::Seller].into());
     let user = provider.app.find_user(ANA).await.unwrap().unwrap();
     assert_eq!((user.id, user.roles), (identity.subject, identity.roles));
@@ -127,7 +127,7 @@ async fn new_codes_do_not_bring_more_than_ten_tries() {
     let code = provider.sign_up(ANA, PASSWORD).await;
     let refused = provider.activate(ANA, &code).await;
     let refused = refused.expect_problem(429, "rate_limited");
-    assert_eq!(refused.headers["retry-after"], "901");
+    assert_eq!(refused.header("retry-after"), "901");
     provider.wait_minutes(15);
     let code = provider.sign_up(ANA, PASSWORD).await;
     provider.activate(ANA, &code).await.expect(204);
@@ -165,11 +165,7 @@ async fn two_who_sign_up_with_one_address_at_once_make_one_account() {
     for answer in join_all(signups).await {
         answer.expect(202);
     }
-    let users: i64 = sqlx::query_scalar("select count(*) from identity.users")
-        .fetch_one(&provider.database.pool)
-        .await
-        .unwrap();
-    assert_eq!(users, 1);
+    assert_eq!(provider.count("users").await, 1);
 }
 
 #[tokio::test]
@@ -195,7 +191,7 @@ async fn what_cannot_be_accepted_is_refused_with_where_it_is() {
         let answer = provider.post("/v1/auth/signup", body.clone()).await;
         let answer = answer.expect_problem(422, "invalid_request");
         let pointer = format!("/{member}");
-        assert_eq!(answer.body["errors"][0]["pointer"], pointer, "{body}");
+        assert_eq!(answer.json["errors"][0]["pointer"], pointer, "{body}");
     }
     assert!(provider.unread(ANA).is_empty());
 }

@@ -1,21 +1,25 @@
 //! A provider of its own for each test.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose provider cannot be started or read has failed"
+)]
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use identity::App;
 use identity::config::ProviderConfig;
+use identity::passwords::Passwords;
 use serde_json::{Value, json};
 use shared::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::clock::Clock;
 use shared::host::http::dress;
 use shared::id::Ids;
-use shared::testkit::{self, TestDatabase};
-use tower::ServiceExt as _;
+use shared::testkit::{self, Answer, Call, TestDatabase};
 
 pub(crate) const ISSUER: &str = "http://localhost:8080";
 pub(crate) const ANA: &str = "ana@example.com";
@@ -30,39 +34,36 @@ pub(crate) struct Provider {
     read: BTreeSet<PathBuf>,
 }
 
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
+/// What this service's tests ask of an answer beside what all do.
+pub(crate) trait AnswerExt {
+    fn expect_problem(self, status: u16, code: &str) -> Answer;
+
+    /// A member of the body that is a text.
+    fn member(&self, name: &str) -> String;
+
+    /// What a caller could tell two answers apart by.
+    fn apart_from_its_id(self) -> (StatusCode, HeaderMap, Value);
 }
 
-impl Answer {
+impl AnswerExt for Answer {
     #[track_caller]
-    pub(crate) fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{}", self.body);
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn expect_problem(self, status: u16, code: &str) -> Self {
+    fn expect_problem(self, status: u16, code: &str) -> Answer {
         let answer = self.expect(status);
-        assert_eq!(answer.body["code"], code);
+        assert_eq!(answer.code(), code);
         answer
     }
 
     #[track_caller]
-    pub(crate) fn text(&self, member: &str) -> String {
-        self.body[member].as_str().unwrap().to_owned()
+    fn member(&self, name: &str) -> String {
+        self.json[name].as_str().unwrap().to_owned()
     }
 
-    /// What a caller could tell two answers apart by.
-    pub(crate) fn apart_from_its_id(mut self) -> (StatusCode, HeaderMap, Value) {
+    fn apart_from_its_id(mut self) -> (StatusCode, HeaderMap, Value) {
         self.headers.remove("x-request-id");
-        if let Some(body) = self.body.as_object_mut() {
+        if let Some(body) = self.json.as_object_mut() {
             body.remove("request_id");
         }
-        (self.status, self.headers, self.body)
+        (self.status, self.headers, self.json)
     }
 }
 
@@ -78,7 +79,10 @@ impl Provider {
             mail_directory: directory.path().join("mails"),
         };
         let (pool, ids) = (database.pool.clone(), Ids::seeded(1));
-        let app = App::new(&config, pool, clock.clone(), ids.clone()).unwrap();
+        let app = App {
+            passwords: Passwords::new(2),
+            ..App::new(&config, pool, clock.clone(), ids.clone()).unwrap()
+        };
         Self {
             router: dress(identity::router(app.clone()), &clock, &ids),
             app,
@@ -98,31 +102,11 @@ impl Provider {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, Body::empty()).await
+        Call::get(path).send(&self.router).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::POST, path, Body::from(body.to_string()))
-            .await
-    }
-
-    async fn send(&self, method: Method, path: &str, body: Body) -> Answer {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
-            .await
-            .unwrap();
-        Answer {
-            status,
-            headers,
-            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-        }
+        Call::post(path).json(&body).send(&self.router).await
     }
 
     /// Signs up as a seller, and reads the code in the mail.
@@ -178,10 +162,8 @@ impl Provider {
     /// The code in the next mail to somebody.
     pub(crate) async fn code(&mut self, to: &str) -> String {
         let mail = self.mail(to).await;
-        mail.lines()
-            .find_map(|line| line.split_once(" code: "))
-            .map(|(_, code)| code.to_owned())
-            .unwrap_or_else(|| panic!("no code in {mail}"))
+        let code = mail.lines().find_map(|line| line.split_once(" code: "));
+        code.unwrap().1.to_owned()
     }
 
     /// The next mail to somebody; it is sent after the answer.
@@ -209,9 +191,24 @@ impl Provider {
     }
 
     pub(crate) fn wait_minutes(&self, minutes: u64) {
-        self.clock.advance(Duration::from_secs(60 * minutes));
+        self.clock.advance(Duration::from_mins(minutes));
+    }
+
+    pub(crate) fn wait_days(&self, days: u64) {
+        self.clock.advance(Duration::from_hours(24 * days));
+    }
+
+    /// How many rows a table of the service has.
+    pub(crate) async fn count(&self, table: &'static str) -> i64 {
+        let statement = format!("select count(*) from identity.{table}");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .fetch_one(&self.database.pool)
+            .await
+            .unwrap()
     }
 }
+
+pub(crate) const TABLES: [&str; 5] = ["users", "codes", "sessions", "refresh_tokens", "attempts"];
 
 pub(crate) fn signup(email: &str, password: &str) -> Value {
     json!({"email": email, "password": password, "name": "Ana Souza", "role": "seller"})
