@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use lettre::Address;
 use serde::Deserialize;
@@ -61,11 +62,23 @@ impl fmt::Debug for Email {
 }
 
 /// Who somebody signs up as. Operators are not made over HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum SignupRole {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum SignupRole {
     Seller,
     Buyer,
+}
+
+impl FromStr for SignupRole {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "seller" => Ok(Self::Seller),
+            "buyer" => Ok(Self::Buyer),
+            _ => Err("must be seller or buyer"),
+        }
+    }
 }
 
 impl From<SignupRole> for Role {
@@ -94,7 +107,8 @@ pub(crate) struct SentSignup {
     password: String,
     #[schema(min_length = 1, max_length = 200, example = "Ana Souza")]
     name: String,
-    role: SignupRole,
+    #[schema(value_type = SignupRole)]
+    role: String,
 }
 
 /// A sign-up that may be done.
@@ -112,12 +126,13 @@ impl Signup {
         let email = faults.keep("/email", Email::parse(&sent.email));
         let password = faults.keep("/password", check_password(sent.password));
         faults.keep("/name", text::check(&sent.name, MAX_NAME, Lines::One));
-        match (email, password) {
-            (Some(email), Some(password)) if faults.0.is_empty() => Ok(Self {
+        let role = faults.keep("/role", sent.role.parse::<SignupRole>());
+        match (email, password, role) {
+            (Some(email), Some(password), Some(role)) if faults.0.is_empty() => Ok(Self {
                 email,
                 password,
                 name: sent.name,
-                role: sent.role.into(),
+                role: role.into(),
             }),
             _ => Err(faults.0),
         }
@@ -232,10 +247,10 @@ mod tests {
             email: "ana".to_owned(),
             password: "short".to_owned(),
             name: " ".to_owned(),
-            role: SignupRole::Buyer,
+            role: "operator".to_owned(),
         })
         .unwrap_err();
         let pointers: Vec<&str> = faults.iter().map(|f| f.pointer.as_str()).collect();
-        assert_eq!(pointers, ["/email", "/password", "/name"]);
+        assert_eq!(pointers, ["/email", "/password", "/name", "/role"]);
     }
 }

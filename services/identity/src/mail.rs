@@ -48,8 +48,9 @@ impl Letter {
         match self {
             Self::Activation { code, again } => {
                 let warning = if *again {
-                    "It was not the first time: the code activates the account with the password\n\
-                     of this time. If that was not you, do not use it, and sign up again.\n\n"
+                    "It was not the first time: the code activates the account with the\n\
+                     password of this time. If that was not you, do not use the code, and\n\
+                     sign up again.\n\n"
                 } else {
                     ""
                 };
@@ -61,16 +62,18 @@ impl Letter {
                      If you did not sign up, do nothing: nobody can log in without the code.\n"
                 )
             }
-            Self::AlreadyActive => "Somebody tried to sign up to Vitrina with this address, which \
-                 has an\naccount already. Nothing has changed.\n\n\
+            Self::AlreadyActive => {
+                "Somebody tried to sign up to Vitrina with this address, which\n\
+                 has an account already. Nothing has changed.\n\n\
                  If it was you, log in; if you do not know your password any more, ask for\n\
                  another. If it was not you, do nothing.\n"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Reset { code } => format!(
                 "Somebody asked to set another password for your account at Vitrina.\n\n\
                  Reset code: {code}\n\n\
-                 It is good for 15 minutes. If it was not you, do nothing and tell nobody the\n\
-                 code: your password stays as it is.\n"
+                 It is good for 15 minutes. If it was not you, do nothing and tell nobody\n\
+                 the code: your password stays as it is.\n"
             ),
         }
     }

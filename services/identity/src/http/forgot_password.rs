@@ -3,11 +3,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use shared::door::Json;
 use shared::problem::{Problem, ProblemDocument};
 
 use crate::App;
+use crate::account::Email;
 use crate::attempts::Action;
 use crate::codes::{self as rules, Purpose};
 use crate::http::{MAIL_SENT, MailSent, count_attempt, parse_email, random};
@@ -40,17 +42,21 @@ pub(crate) async fn forgot_password(
 ) -> Result<Response, Problem> {
     let email = parse_email(&body.value.email)?;
     let now = app.clock.now();
+    count_attempt(&app.pool, Action::Mail, &email, now).await?;
+    // There is no slow hash here to hide in: what is done for a user only is not waited for.
+    tokio::spawn(async move {
+        if let Err(problem) = send_code(&app, email, now).await {
+            problem.log();
+        }
+    });
+    Ok((StatusCode::ACCEPTED, axum::Json(&MAIL_SENT)).into_response())
+}
+
+async fn send_code(app: &App, email: Email, now: DateTime<Utc>) -> Result<(), Problem> {
     let code = rules::from_random(random()?);
     let hash = rules::hash(Purpose::Reset, &email, &code);
-
-    let mut transaction = app.pool.begin().await?;
-    count_attempt(&mut *transaction, Action::Mail, &email, now).await?;
-    let expires_at = now + rules::LIFETIME;
-    let is_active = codes::put_reset(&mut *transaction, &email, &hash, expires_at).await?;
-    transaction.commit().await?;
-
-    if is_active {
+    if codes::put_reset(&app.pool, &email, &hash, now + rules::LIFETIME).await? {
         app.mailer.send(email, Letter::Reset { code }, now);
     }
-    Ok((StatusCode::ACCEPTED, axum::Json(&MAIL_SENT)).into_response())
+    Ok(())
 }
