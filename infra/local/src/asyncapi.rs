@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use shared::contract::events::{Envelope, Event};
 
 /// An AsyncAPI 3.0 document.
-pub(crate) fn document() -> Value {
+pub fn document() -> Value {
     let schema = schemars::schema_for!(Envelope);
     let messages: serde_json::Map<String, Value> = Event::TYPES
         .iter()

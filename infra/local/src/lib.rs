@@ -3,7 +3,7 @@
 //! It runs the same services as the AWS edition. What differs is what they stand on: a private
 //! PostgreSQL, a queue in it, and a DynamoDB API on disk, all beneath this process.
 
-mod asyncapi;
+pub mod asyncapi;
 pub mod cli;
 pub mod data;
 pub mod database;
