@@ -3,14 +3,10 @@
 //! Whatever arrives may arrive twice, late or out of order: the fences decide, not the arrival. So
 //! any shuffled and doubled history of a product leads to the same listing.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use shared::contract::listing::{Fence, HOPS_KEPT, Hop, ListingItem};
+use chrono::{DateTime, Utc};
+use shared::contract::listing::{Fence, HOPS_KEPT, Hop, ListingItem, TOMBSTONE_KEPT};
 use shared::host::intake::Delivery;
 use uuid::Uuid;
-
-/// How long a tombstone is kept: longer than any event may wait in a queue (14 days) and then as a
-/// dead letter (14 days), or a late event would raise the dead.
-const TOMBSTONE_KEPT: TimeDelta = TimeDelta::days(35);
 
 /// Folds `deliveries`, all of the product `id`, into its listing. `None` if none of them says
 /// anything new.

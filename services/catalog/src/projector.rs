@@ -5,6 +5,7 @@
 //! the race reads again. One write for many events, none for a duplicate.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use chrono::{DateTime, Utc};
@@ -29,6 +30,10 @@ const MAX_RACES: usize = 10;
 /// Categories that are remembered to be noted already.
 const CATEGORIES_REMEMBERED: u64 = 10_000;
 
+/// How long a category is taken for noted: reconciliation drops those that nothing is in, and the
+/// table may be made anew.
+const NOTED_FOR: Duration = Duration::from_secs(10);
+
 /// Projects events into listings. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Projector {
@@ -39,7 +44,10 @@ pub struct Projector {
 
 impl Projector {
     pub fn new(client: Client, table: &str, clock: Clock) -> Self {
-        let noted = Cache::new(CATEGORIES_REMEMBERED);
+        let noted = Cache::builder()
+            .max_capacity(CATEGORIES_REMEMBERED)
+            .time_to_live(NOTED_FOR)
+            .build();
         Self {
             listings: Listings::new(client, table),
             clock,

@@ -7,6 +7,7 @@ pub mod config;
 mod http;
 mod product;
 pub mod relay;
+mod repair;
 mod stock;
 mod store;
 pub mod trace;

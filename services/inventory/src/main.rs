@@ -41,6 +41,7 @@ async fn main() -> anyhow::Result<()> {
                 pool,
                 bus: Bus::Postgres(bus),
                 clock,
+                ids,
             }
             .run(committed, stop)
             .await;

@@ -424,6 +424,43 @@ pub(crate) fn restore(product: &Product, now: DateTime<Utc>) -> Option<Product> 
     ))
 }
 
+/// The same product under a version above `seen`, so that listings which claim to be newer take it.
+/// `None` if it has come above by itself.
+pub(crate) fn raise(product: &Product, seen: i64, now: DateTime<Utc>) -> Option<Product> {
+    (product.version <= seen).then(|| {
+        let seen = Product {
+            version: seen,
+            ..product.clone()
+        };
+        next_version(seen, now)
+    })
+}
+
+/// What takes a listing away that there is no product for. Nothing else is known of it, so it
+/// belongs to nobody and says nothing.
+pub(crate) fn never_was(id: Uuid, seen: i64, now: DateTime<Utc>) -> Product {
+    Product {
+        id,
+        seller_id: Uuid::nil(),
+        sku: String::new(),
+        name: String::new(),
+        description: None,
+        category: String::new(),
+        attributes: Attributes::new(),
+        price: Money {
+            amount: 0,
+            currency: Currency::default(),
+        },
+        status: Status::Archived,
+        version: seen + 1,
+        content_hash: ContentHash(String::new()),
+        created_at: now,
+        updated_at: now,
+        deleted_at: Some(now),
+    }
+    .hashed()
+}
+
 /// The event that announces what a product has become.
 pub(crate) fn announce(product: Product) -> Event {
     if product.deleted_at.is_some() {

@@ -11,12 +11,15 @@ use shared::bus::{Bus, BusError, Outbound};
 use shared::clock::Clock;
 use shared::contract::events::{Envelope, Event, SOURCE};
 use shared::host::tick::{self, Progress};
+use shared::id::Ids;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::repair;
 use crate::store::idempotency;
 use crate::store::outbox::{self, Claimed};
+use crate::store::products::WriteError;
 
 /// How many events are published at once.
 const BATCH: i64 = 100;
@@ -27,6 +30,9 @@ const EVERY: Duration = Duration::from_millis(200);
 /// How often old idempotency keys are looked for.
 const FORGET_EVERY: Duration = Duration::from_mins(10);
 
+/// How often requests for repairs are looked for: there are hardly ever any.
+const REPAIR_EVERY: Duration = Duration::from_secs(1);
+
 /// Row locks are held while the bus is asked: it must answer by then.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -36,6 +42,7 @@ pub struct Relay {
     pub pool: PgPool,
     pub bus: Bus,
     pub clock: Clock,
+    pub ids: Ids,
 }
 
 /// Why a round failed. Everything that was pending still is.
@@ -55,6 +62,11 @@ pub enum RelayError {
         source: serde_json::Error,
     },
 }
+
+/// A request for a repair was not done. It still is to be done.
+#[derive(Debug, thiserror::Error)]
+#[error("announcing a product under a new version")]
+pub struct RepairError(#[from] WriteError);
 
 impl Relay {
     /// Publishes one batch.
@@ -130,10 +142,26 @@ impl Relay {
         let forget = tick::run("forget", FORGET_EVERY, Arc::default(), stop.clone(), || {
             self.forget()
         });
-        tokio::join!(
-            forget,
-            tick::run("relay", EVERY, nudge, stop, || self.once())
+        let repair = tick::run(
+            "repair",
+            REPAIR_EVERY,
+            Arc::default(),
+            stop.clone(),
+            || async {
+                let progress = self.repair().await?;
+                if progress == Progress::More {
+                    nudge.notify_one();
+                }
+                Ok::<_, RepairError>(progress)
+            },
         );
+        let relay = tick::run("relay", EVERY, Arc::clone(&nudge), stop, || self.once());
+        tokio::join!(forget, repair, relay);
+    }
+
+    /// Does what reconciliation could not by itself: one request for a new version.
+    pub async fn repair(&self) -> Result<Progress, RepairError> {
+        Ok(repair::once(&self.pool, &self.clock, &self.ids).await?)
     }
 
     /// Forgets idempotency keys that are old enough.

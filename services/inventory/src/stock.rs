@@ -74,6 +74,18 @@ pub(crate) fn adjust(stock: &Stock, delta: i64, now: DateTime<Utc>) -> Result<St
     Ok(next_version(stock, on_hand, now))
 }
 
+/// The same stock under a version above `seen`, so that listings which claim to be newer take it.
+/// `None` if it has come above by itself.
+pub(crate) fn raise(stock: &Stock, seen: i64, now: DateTime<Utc>) -> Option<Stock> {
+    (stock.version <= seen).then(|| {
+        let seen = Stock {
+            version: seen,
+            ..stock.clone()
+        };
+        next_version(&seen, stock.on_hand, now)
+    })
+}
+
 fn next_version(stock: &Stock, on_hand: i64, now: DateTime<Utc>) -> Stock {
     let updated_at = now.max(stock.updated_at);
     Stock {
@@ -112,6 +124,13 @@ mod tests {
             Err(Refusal::OutOfRange { would_be: -1 })
         );
         assert!(adjust(&stock(5, 3), i64::MAX, now).is_err());
+    }
+
+    #[test]
+    fn a_raised_stock_is_the_same_above_what_was_seen() {
+        let raised = raise(&stock(5, 3), 9, DateTime::UNIX_EPOCH).unwrap();
+        assert_eq!((raised.on_hand, raised.held, raised.version), (5, 3, 10));
+        assert_eq!(raise(&stock(5, 3), 2, DateTime::UNIX_EPOCH), None);
     }
 
     #[test]

@@ -219,6 +219,26 @@ impl Queue {
         })
     }
 
+    /// Which of `subjects` have messages here that were not handled yet, with the types of their
+    /// events.
+    pub async fn waiting_among(
+        &self,
+        subjects: &[Uuid],
+    ) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select distinct subject, event_type from bus.messages
+             where queue = $1 and subject = any($2)",
+            self.name,
+            subjects,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.subject, row.event_type))
+            .collect())
+    }
+
     /// The event ids among `events` that still wait in this queue, with how often each was received.
     pub async fn waiting_for(&self, subject: Uuid) -> Result<Vec<Waiting>, sqlx::Error> {
         sqlx::query_as!(

@@ -1,7 +1,7 @@
 //! A listing as it lies in DynamoDB: the projector writes it, the catalogue reads it and
 //! reconciliation compares it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,6 +9,14 @@ use super::product::{Attributes, ContentHash, Product, Status};
 use super::stock::Stock;
 use super::sync_feed::bucket_of;
 use crate::money::{Currency, Money};
+
+/// How long a tombstone is kept: longer than any event may wait in a queue (14 days) and then as a
+/// dead letter (14 days), or a late event would raise the dead.
+pub const TOMBSTONE_KEPT: TimeDelta = TimeDelta::days(35);
+
+/// The sort key of the item that holds the categories in use, in its set `categories`. It lies in
+/// the partition behind the last bucket.
+pub const CATEGORIES_ID: &str = "categories";
 
 /// How many of the last hops a listing remembers.
 pub const HOPS_KEPT: usize = 4;

@@ -1,6 +1,7 @@
 //! What reconciliation compares, and how it asks for a repair.
 //!
-//! Inventory publishes the view `inventory.sync_feed` and the function `inventory.republish`;
+//! Inventory publishes the view `inventory.sync_feed` and the functions `inventory.republish`,
+//! `inventory.pending`, `inventory.oldest_pending` and `inventory.categories_in_use`;
 //! reconciliation reads those and no table.
 
 use uuid::Uuid;

@@ -1,12 +1,10 @@
 //! The categories in use: one item with a set, beside the listings.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use shared::contract::listing::CATEGORIES_ID;
 use shared::contract::sync_feed::BUCKETS;
 
 use super::listings::{Listings, StoreError};
-
-/// The sort key of the item; its partition is the bucket behind the last one.
-const ID: &str = "categories";
 
 /// Adds a category; one that is there stays.
 pub(crate) async fn add(listings: &Listings, category: &str) -> Result<(), StoreError> {
@@ -15,7 +13,7 @@ pub(crate) async fn add(listings: &Listings, category: &str) -> Result<(), Store
         .update_item()
         .table_name(&listings.table)
         .key("bucket", AttributeValue::N(BUCKETS.to_string()))
-        .key("id", AttributeValue::S(ID.to_owned()))
+        .key("id", AttributeValue::S(CATEGORIES_ID.to_owned()))
         .update_expression("add categories :category")
         .expression_attribute_values(":category", AttributeValue::Ss(vec![category.to_owned()]))
         .send()
@@ -31,7 +29,7 @@ pub(crate) async fn list(listings: &Listings) -> Result<Vec<String>, StoreError>
         .get_item()
         .table_name(&listings.table)
         .key("bucket", AttributeValue::N(BUCKETS.to_string()))
-        .key("id", AttributeValue::S(ID.to_owned()))
+        .key("id", AttributeValue::S(CATEGORIES_ID.to_owned()))
         .send()
         .await
         .map_err(StoreError::call("reading the categories"))?;

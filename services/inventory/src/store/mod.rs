@@ -4,6 +4,7 @@ pub(crate) mod idempotency;
 pub(crate) mod journal;
 pub(crate) mod outbox;
 pub(crate) mod products;
+pub(crate) mod repairs;
 pub(crate) mod stock;
 
 use shared::contract::events::Event;

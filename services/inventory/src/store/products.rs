@@ -7,8 +7,8 @@ use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
 use shared::database::violated_constraint;
 use shared::money::Money;
-use sqlx::PgPool;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{Cause, to_json};
@@ -216,6 +216,17 @@ pub(crate) async fn update(
     change: &str,
     cause: &Cause,
 ) -> Result<bool, WriteError> {
+    replace(pool, product.version - 1, product, change, cause).await
+}
+
+/// The same, with any version before `product`'s: a repair may leave some out.
+pub(crate) async fn replace(
+    executor: impl PgExecutor<'_>,
+    before: i64,
+    product: &Product,
+    change: &str,
+    cause: &Cause,
+) -> Result<bool, WriteError> {
     let event = to_json(&crate::product::announce(product.clone()))?;
     let stored = sqlx::query!(
         "with product as (
@@ -223,7 +234,7 @@ pub(crate) async fn update(
                  sku = $3, name = $4, description = $5, category = $6, attributes = $7,
                  amount = $8, currency = $9, status = $10, version = $2, content_hash = $11,
                  updated_at = $12, deleted_at = $13
-             where id = $1 and version = $2::bigint - 1
+             where id = $1 and version = $21
              returning id),
          journal as (
              insert into inventory.journal
@@ -253,8 +264,9 @@ pub(crate) async fn update(
         cause.request.id,
         cause.request.traceparent,
         cause.request.requested_at,
+        before,
     )
-    .execute(pool)
+    .execute(executor)
     .await?;
     Ok(stored.rows_affected() == 1)
 }
@@ -328,6 +340,26 @@ pub(crate) async fn find_even_deleted(
         seller_id,
     )
     .fetch_optional(pool)
+    .await?
+    .map(Product::try_from)
+    .transpose()
+}
+
+/// A product, whoever's and deleted or not, locked until the transaction ends: for repairs.
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> Result<Option<Product>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"select id, seller_id, sku, name, description, category,
+                  attributes as "attributes: Json<Attributes>", amount, currency, status, version,
+                  content_hash, created_at, updated_at, deleted_at
+           from inventory.products where id = $1
+           for update"#,
+        id,
+    )
+    .fetch_optional(connection)
     .await?
     .map(Product::try_from)
     .transpose()

@@ -46,6 +46,23 @@ pub(crate) async fn lock(
     .await
 }
 
+/// The stock of a product, whoever's and deleted or not, locked until the transaction ends: for
+/// repairs.
+pub(crate) async fn lock_any(
+    connection: &mut PgConnection,
+    product_id: Uuid,
+) -> Result<Option<Stock>, sqlx::Error> {
+    sqlx::query_as!(
+        Stock,
+        "select on_hand, held, version, updated_at from inventory.stock
+         where product_id = $1
+         for update",
+        product_id,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
 /// Stores what the stock has become, with its journal entry, its outbox pointer and the request's
 /// idempotency key, unless somebody else was faster or the key was used before.
 ///
@@ -53,6 +70,20 @@ pub(crate) async fn lock(
 pub(crate) async fn update(
     connection: &mut PgConnection,
     product_id: Uuid,
+    stock: &Stock,
+    change: &str,
+    cause: &Cause,
+    key: Option<&KeyedRequest>,
+) -> Result<bool, sqlx::Error> {
+    let before = stock.version - 1;
+    replace(connection, product_id, before, stock, change, cause, key).await
+}
+
+/// The same, with any version before `stock`'s: a repair may leave some out.
+pub(crate) async fn replace(
+    connection: &mut PgConnection,
+    product_id: Uuid,
+    before: i64,
     stock: &Stock,
     change: &str,
     cause: &Cause,
@@ -72,7 +103,7 @@ pub(crate) async fn update(
          stock as (
              update inventory.stock
              set on_hand = $3, held = $4, version = $2, updated_at = $5
-             where product_id = $1 and version = $2::bigint - 1
+             where product_id = $1 and version = $17
                and ($15::text is null or exists (select from keyed))
              returning product_id),
          journal as (
@@ -99,6 +130,7 @@ pub(crate) async fn update(
         key.map(|key| key.route),
         key.map(|key| key.key.as_str()),
         key.map(|key| key.hash.as_slice()),
+        before,
     )
     .execute(connection)
     .await?;

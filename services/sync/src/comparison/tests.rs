@@ -1,0 +1,204 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const DAY: i64 = 24 * 60 * 60;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}
+
+fn row(id: u128, version: i64) -> Row {
+    Row {
+        id: Uuid::from_u128(id),
+        version,
+        content_hash: ContentHash(format!("hash {version}")),
+        deleted_at: None,
+        updated_at: at(0),
+        stock: StockPart {
+            version: 1,
+            on_hand: 5,
+            held: 0,
+        },
+        stock_updated_at: at(0),
+    }
+}
+
+fn listing_of(row: &Row) -> Listed {
+    Listed {
+        id: row.id,
+        version: row.version,
+        content_hash: Some(row.content_hash.clone()),
+        is_tombstone: row.deleted_at.is_some(),
+        stock: row.stock,
+        is_sound: true,
+        category: None,
+    }
+}
+
+fn kind(row: Option<&Row>, listed: Option<&Listed>, now: DateTime<Utc>) -> Option<Kind> {
+    compare(row, listed, now).map(|difference| difference.kind())
+}
+
+#[test]
+fn every_kind_of_drift_is_told_apart() {
+    let row = row(1, 3);
+    let good = listing_of(&row);
+    let now = at(10);
+    let differs = |change: fn(&mut Listed)| {
+        let mut listed = good.clone();
+        change(&mut listed);
+        kind(Some(&row), Some(&listed), now)
+    };
+    assert_eq!(kind(Some(&row), Some(&good), now), None);
+    assert_eq!(kind(Some(&row), None, now), Some(Kind::Missing));
+    assert_eq!(kind(None, Some(&good), now), Some(Kind::Extra));
+    assert_eq!(differs(|l| l.version = 0), Some(Kind::Missing));
+    assert_eq!(differs(|l| l.version = 2), Some(Kind::Stale));
+    assert_eq!(differs(|l| l.version = 4), Some(Kind::Ahead));
+    assert_eq!(differs(|l| l.content_hash = None), Some(Kind::Altered));
+    assert_eq!(differs(|l| l.is_tombstone = true), Some(Kind::Altered));
+    assert_eq!(differs(|l| l.is_sound = false), Some(Kind::Altered));
+    assert_eq!(differs(|l| l.stock.on_hand = 6), Some(Kind::Stock));
+    assert_eq!(differs(|l| l.stock.version = 0), Some(Kind::Stock));
+    assert_eq!(differs(|l| l.stock.version = 2), Some(Kind::Ahead));
+}
+
+#[test]
+fn a_product_that_was_deleted_long_ago_equals_absence() {
+    let mut deleted = row(1, 3);
+    deleted.deleted_at = Some(at(0));
+    let tombstone = listing_of(&deleted);
+    let living = Listed {
+        is_tombstone: false,
+        ..tombstone.clone()
+    };
+    let (within, after) = (at(35 * DAY - 1), at(35 * DAY));
+    assert_eq!(kind(Some(&deleted), None, within), Some(Kind::Missing));
+    assert_eq!(kind(Some(&deleted), None, after), None);
+    assert_eq!(kind(Some(&deleted), Some(&tombstone), within), None);
+    assert_eq!(kind(Some(&deleted), Some(&tombstone), after), None);
+    assert_eq!(kind(None, Some(&tombstone), within), None);
+    assert_eq!(
+        kind(Some(&deleted), Some(&living), after),
+        Some(Kind::Extra)
+    );
+}
+
+#[test]
+fn a_candidate_counts_only_if_the_same_gap_shows_again_and_nothing_was_under_way() {
+    let truth = row(1, 3);
+    let stale = |version| Listed {
+        version,
+        ..listing_of(&truth)
+    };
+    let now = at(10);
+    let first = compare(Some(&truth), Some(&stale(1)), now).unwrap();
+    let again = |row: &Row, listed: &Listed| {
+        confirm(
+            &first,
+            compare(Some(row), Some(listed), now).as_ref(),
+            UnderWay::default(),
+        )
+    };
+    assert_eq!(again(&truth, &stale(1)), Verdict::Differs(first));
+    assert_eq!(again(&truth, &stale(2)), Verdict::Moves);
+    assert_eq!(again(&row(1, 4), &stale(1)), Verdict::Moves);
+    assert_eq!(again(&truth, &stale(3)), Verdict::Agrees);
+    let product_moves = UnderWay {
+        product: true,
+        stock: false,
+    };
+    assert_eq!(confirm(&first, Some(&first), product_moves), Verdict::Moves);
+}
+
+#[test]
+fn stock_that_never_rests_does_not_keep_a_product_from_being_repaired() {
+    let truth = row(1, 3);
+    let mut listed = listing_of(&truth);
+    listed.version = 2;
+    listed.stock.version = 0;
+    let first = compare(Some(&truth), Some(&listed), at(10)).unwrap();
+    let stock_moves = UnderWay {
+        product: false,
+        stock: true,
+    };
+    let Verdict::Differs(counted) = confirm(&first, Some(&first), stock_moves) else {
+        panic!("the product part rests and differs");
+    };
+    assert!(counted.product.is_some());
+    assert_eq!(counted.stock, None);
+}
+
+#[test]
+fn index_keys_that_do_not_fit_make_a_listing_unsound() {
+    let id = Uuid::from_u128(0x301);
+    let mut item = ListingItem::empty(id);
+    assert!(is_sound(&item));
+    item.all_key = Some("BRL#i".to_owned());
+    assert!(!is_sound(&item));
+    let elsewhere = ListingItem {
+        bucket: 7,
+        ..ListingItem::empty(id)
+    };
+    assert!(!is_sound(&elsewhere));
+}
+
+/// What one product looks like on both sides: 0 stands for absent.
+fn sides() -> impl Strategy<Value = Vec<(u128, i64, i64)>> {
+    proptest::collection::btree_map(1_u128..200, (0_i64..4, 0_i64..4), 0..60).prop_map(|products| {
+        products
+            .into_iter()
+            .map(|(id, (true_version, listed_version))| (id, true_version, listed_version))
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_two_sorted_sides_in_any_pages_merge_into_exactly_their_differences(
+        products in sides(), row_page in 1_usize..9, listed_page in 1_usize..9,
+    ) {
+        let rows: Vec<Row> = products.iter().filter(|p| p.1 > 0).map(|p| row(p.0, p.1)).collect();
+        let listed: Vec<Listed> =
+            products.iter().filter(|p| p.2 > 0).map(|p| listing_of(&row(p.0, p.2))).collect();
+        let expected: Vec<(Uuid, Kind)> = products
+            .iter()
+            .filter_map(|&(id, truth, seen)| {
+                let kind = match (truth, seen) {
+                    _ if truth == seen => return None,
+                    (0, _) => Kind::Extra,
+                    (_, 0) => Kind::Missing,
+                    _ if truth < seen => Kind::Ahead,
+                    _ => Kind::Stale,
+                };
+                Some((Uuid::from_u128(id), kind))
+            })
+            .collect();
+        let mut row_pages = rows.chunks(row_page);
+        let mut listed_pages = listed.chunks(listed_page);
+        let mut merge = Merge::default();
+        let mut found = Vec::new();
+        loop {
+            match merge.step() {
+                Step::End => break,
+                Step::Read => {
+                    if merge.needs_rows() {
+                        let page = row_pages.next().unwrap_or_default();
+                        merge.push_rows(page.to_vec(), page.len() < row_page);
+                    }
+                    if merge.needs_listed() {
+                        let page = listed_pages.next().unwrap_or_default();
+                        merge.push_listed(page.to_vec(), page.len() < listed_page);
+                    }
+                }
+                Step::Pair(row, listed) => {
+                    if let Some(d) = compare(row.as_ref(), listed.as_ref(), at(10)) {
+                        found.push((d.id, d.kind()));
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(found, expected);
+    }
+}

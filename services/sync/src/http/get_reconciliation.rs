@@ -1,0 +1,28 @@
+//! `GET /v1/admin/reconciliations/{id}`
+
+use axum::extract::State;
+use shared::auth::Operator;
+use shared::door::PathId;
+use shared::problem::{Problem, ProblemDocument};
+
+use crate::App;
+use crate::store::runs::{self, Run};
+
+/// How far a reconciliation has come, and what it has found.
+#[utoipa::path(
+    get, path = "/v1/admin/reconciliations/{id}", tag = "operators", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path)),
+    responses(
+        (status = 200, description = "The reconciliation", body = Run),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn get_reconciliation(
+    State(app): State<App>,
+    Operator(_operator): Operator,
+    PathId(id): PathId,
+) -> Result<axum::Json<Run>, Problem> {
+    let run = runs::find(&app.pool, id).await?;
+    run.map(axum::Json).ok_or_else(Problem::not_found)
+}

@@ -1,0 +1,53 @@
+//! `POST /v1/admin/reconciliations`
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use shared::auth::Operator;
+use shared::door::Json;
+use shared::problem::{Problem, ProblemDocument};
+
+use crate::App;
+use crate::store::runs::{self, Run};
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WantedReconciliation {
+    /// Hashes the stored documents themselves again, instead of trusting the hashes beside them.
+    #[serde(default)]
+    deep: bool,
+}
+
+/// Asks for a comparison of all products with their listings, and the repair of what differs.
+///
+/// It is done flat out. One that was asked for before goes first; the pass in the background ends.
+#[utoipa::path(
+    post, path = "/v1/admin/reconciliations", tag = "operators", security(("bearer" = [])),
+    request_body = WantedReconciliation,
+    responses(
+        (status = 202, description = "It will be done; ask again for how far it is", body = Run,
+            headers(("Location"))),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn request_reconciliation(
+    State(app): State<App>,
+    Operator(operator): Operator,
+    Json {
+        value: WantedReconciliation { deep },
+        ..
+    }: Json<WantedReconciliation>,
+) -> Result<Response, Problem> {
+    let now = app.clock.now();
+    let id = app.ids.next(now);
+    runs::request(&app.pool, id, operator, deep, now).await?;
+    let run = runs::find(&app.pool, id)
+        .await?
+        .ok_or_else(Problem::not_found)?;
+    app.requested.notify_one();
+    let location = format!("/v1/admin/reconciliations/{id}");
+    let headers = [(header::LOCATION, location)];
+    Ok((StatusCode::ACCEPTED, headers, axum::Json(run)).into_response())
+}

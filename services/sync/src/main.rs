@@ -1,0 +1,40 @@
+//! One binary, many roles: `VITRINA_ROLE` picks what this process does.
+
+use std::sync::Arc;
+
+use shared::auth::Verifier;
+use shared::bus::queue::Queue;
+use shared::config::Settings;
+use shared::telemetry::TelemetryConfig;
+use shared::{clock::Clock, database, dynamodb, host, id::Ids, telemetry};
+use sync::config::{Config, Role};
+use sync::{App, MIGRATOR, Reconciler, router};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut settings = Settings::from_env();
+    let config = Config::read(&mut settings);
+    let logs = TelemetryConfig::read(&mut settings, false, "info");
+    let config = settings.finish(config)?;
+    let telemetry = telemetry::init(&logs)?;
+    let pool = database::connect(&config.database)?;
+    let (clock, ids, requested) = (Clock::System, Ids::System, Arc::default());
+    let stop = host::stop_on_signal()?;
+    match config.role {
+        Role::Api => {
+            let verifier = Verifier::new(config.auth, clock.clone());
+            let router = router(App::new(pool, &clock, &ids, verifier, requested));
+            let router = host::http::dress(router, &clock, &ids);
+            host::http::serve(host::http::bind(config.port).await?, router, stop).await?;
+        }
+        Role::Reconcile => {
+            let queue = Queue::new(pool.clone(), clock.clone(), "catalog");
+            let client = dynamodb::connect().await;
+            let reconciler = Reconciler::new(pool, client, &config.table, clock, ids);
+            reconciler.with_queue(queue).run(requested, stop).await;
+        }
+        Role::Migrate => MIGRATOR.run(&pool).await?,
+    }
+    telemetry.flush();
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The reconciler: works on the run that is wanted, and on one in the background where none is.
+//!
+//! It takes no input: it looks at which run is wanted and which buckets that has not done.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use shared::bus::queue::Queue;
+use shared::clock::Clock;
+use shared::host::tick::{self, Progress};
+use shared::id::Ids;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::categories as rules;
+use crate::round::Round;
+use crate::store::listings::{Listings, StoreError};
+use crate::store::runs::{self, Current, Run};
+use crate::store::{buckets, categories, feed};
+
+/// How often runs are looked for when nobody nudges.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How fast, and how patient.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The least time between the two looks: what an event takes to its listing at worst on a good
+    /// day.
+    pub grace: Duration,
+    /// How many products are read at once from each side.
+    pub page: u16,
+    /// Buckets that are walked at once in a run that somebody asked for.
+    pub concurrency: usize,
+    /// Buckets that the pass in the background does in every `pause`, however many workers there
+    /// are: so few that nobody feels it.
+    pub slice: u16,
+    pub pause: Duration,
+}
+
+impl Default for Settings {
+    /// Two seconds of grace; in the background eight buckets a minute, so all of them in about two
+    /// hours.
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(2),
+            page: 500,
+            concurrency: 4,
+            slice: 8,
+            pause: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Compares the two stores. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reconciler {
+    pub(crate) pool: PgPool,
+    pub(crate) listings: Listings,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+    pub(crate) queue: Option<Queue>,
+    pub(crate) settings: Settings,
+}
+
+/// A round failed. What it had not done yet still is to be done.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    #[error("{doing}")]
+    Database {
+        doing: &'static str,
+        source: sqlx::Error,
+    },
+    #[error("reading or recounting listings")]
+    Listings(#[from] StoreError),
+}
+
+pub(crate) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> SyncError {
+    move |source| SyncError::Database { doing, source }
+}
+
+impl Reconciler {
+    pub fn new(pool: PgPool, client: Client, table: &str, clock: Clock, ids: Ids) -> Self {
+        Self {
+            pool,
+            listings: Listings {
+                client,
+                table: table.to_owned(),
+            },
+            clock,
+            ids,
+            queue: None,
+            settings: Settings::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Looks into the projector's queue, where that can be looked into: what waits there is under
+    /// way. Elsewhere the grace must do.
+    #[must_use]
+    pub fn with_queue(mut self, queue: Queue) -> Self {
+        self.queue = Some(queue);
+        self
+    }
+
+    /// Asks for a run, as the API does.
+    pub async fn request(&self, by: Uuid, deep: bool) -> Result<Uuid, SyncError> {
+        let now = self.clock.now();
+        let id = self.ids.next(now);
+        runs::request(&self.pool, id, by, deep, now)
+            .await
+            .map_err(database("asking for a run"))?;
+        Ok(id)
+    }
+
+    /// How far a run has come, and what it has found.
+    pub async fn find_run(&self, id: Uuid) -> Result<Option<Run>, SyncError> {
+        runs::find(&self.pool, id)
+            .await
+            .map_err(database("reading a run"))
+    }
+
+    /// Reconciles until `stop`, when nudged and every second.
+    pub async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
+        let stopped = stop.clone();
+        tick::run("reconcile", EVERY, nudge, stop, || self.once(&stopped)).await;
+    }
+
+    /// Works on the current run: all of it if somebody asked for it, a slice if it goes in the
+    /// background. After `stop` no bucket is begun any more.
+    pub async fn once(&self, stop: &CancellationToken) -> Result<Progress, SyncError> {
+        let run = self
+            .current()
+            .await
+            .map_err(database("looking for a run"))?;
+        let Some(run) = run else {
+            return Ok(Progress::Idle);
+        };
+        Round::new(self, run, stop).work().await?;
+        let done = buckets::are_done(&self.pool, &run)
+            .await
+            .map_err(database("counting the buckets that are done"))?;
+        if !done {
+            return Ok(Progress::Idle);
+        }
+        self.recount(&run).await?;
+        runs::finish(&self.pool, run.id, self.clock.now())
+            .await
+            .map_err(database("ending a run"))?;
+        tracing::info!(run.id = %run.id, "compared all products with their listings");
+        Ok(Progress::More)
+    }
+
+    /// The run to work on; without one that was asked for, one in the background.
+    async fn current(&self) -> Result<Option<Current>, sqlx::Error> {
+        let now = self.clock.now();
+        if let Some(run) = runs::current(&self.pool, now).await? {
+            return Ok(Some(run));
+        }
+        if self.settings.slice == 0 {
+            return Ok(None);
+        }
+        runs::begin_background(&self.pool, self.ids.next(now), now).await?;
+        runs::current(&self.pool, now).await
+    }
+
+    /// Brings the set of categories in line with what the run has met.
+    async fn recount(&self, run: &Current) -> Result<(), SyncError> {
+        let asking = database("asking for the categories in use");
+        let noted: BTreeSet<String> = categories::read(&self.listings)
+            .await?
+            .into_iter()
+            .collect();
+        let met = runs::categories(&self.pool, run.id)
+            .await
+            .map_err(database("reading the categories that were met"))?;
+        let met: BTreeSet<String> = met.into_iter().collect();
+        let doubtful = rules::doubtful(&noted, &met);
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        let in_use = feed::categories_in_use(&self.pool, &doubtful)
+            .await
+            .map_err(&asking)?;
+        let recount = rules::recount(&noted, &met, &in_use.into_iter().collect());
+        categories::add(&self.listings, recount.add).await?;
+        categories::remove(&self.listings, recount.remove.clone()).await?;
+        let back = feed::categories_in_use(&self.pool, &recount.remove)
+            .await
+            .map_err(&asking)?;
+        categories::add(&self.listings, back).await?;
+        Ok(())
+    }
+}

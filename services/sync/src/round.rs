@@ -1,0 +1,374 @@
+//! A round: walks buckets of a run, looks twice, and asks for repairs.
+//!
+//! A bucket is leased, so several rounds may go on at once, and what one leaves behind when it dies
+//! is taken up by another. What a bucket showed, its repairs and its place in the run are one
+//! transaction.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt as _, stream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::comparison::{Difference, Merge, Step, UnderWay, Verdict, compare, confirm};
+use crate::reconciler::{Reconciler, SyncError, database};
+use crate::report::Report;
+use crate::store::buckets::{self, Claimed};
+use crate::store::feed;
+use crate::store::listings::key_of;
+use crate::store::runs::{self, Current};
+
+/// How long a bucket is leased: many times what one takes.
+const LEASE: TimeDelta = TimeDelta::seconds(60);
+
+/// The longest wait for what is under way. What takes longer is left for the next pass.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Candidates that are kept of one bucket at once; with more, it is done in several goes.
+const MAX_CANDIDATES: usize = 1000;
+
+/// Buckets that wait for their second look at once.
+const SETTLING: usize = 128;
+
+/// One round of one worker.
+#[derive(Debug)]
+pub(crate) struct Round {
+    reconciler: Reconciler,
+    run: Current,
+    lease: Uuid,
+    concurrency: usize,
+    stop: CancellationToken,
+    failed: AtomicBool,
+}
+
+/// A round and the buckets that it has claimed and not begun.
+type Place = (Arc<Round>, VecDeque<Claimed>);
+
+/// What the first look at a bucket showed.
+#[derive(Debug)]
+struct Looked {
+    claimed: Claimed,
+    report: Report,
+    candidates: Vec<Difference>,
+    categories: BTreeSet<String>,
+    /// Where the bucket goes on, if there were too many candidates at once.
+    resume_after: Option<Uuid>,
+    /// When the candidates may be looked at again.
+    due: Instant,
+}
+
+impl Round {
+    pub(crate) fn new(reconciler: &Reconciler, run: Current, stop: &CancellationToken) -> Self {
+        let concurrency = if run.is_background {
+            1
+        } else {
+            reconciler.settings.concurrency.max(1)
+        };
+        Self {
+            reconciler: reconciler.clone(),
+            run,
+            lease: reconciler.ids.next(reconciler.clock.now()),
+            concurrency,
+            stop: stop.clone(),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes buckets as long as there are any for this round. Some are walked while others wait
+    /// for their second look, so that nothing stands still for the grace.
+    pub(crate) async fn work(self) -> Result<(), SyncError> {
+        let concurrency = self.concurrency;
+        let round = Arc::new(self);
+        let (looking, settling) = (Arc::clone(&round), Arc::clone(&round));
+        stream::unfold((round, VecDeque::new()), Self::next)
+            .map(move |claimed| {
+                let round = Arc::clone(&looking);
+                async move { round.look(claimed?).await }
+            })
+            .buffer_unordered(concurrency)
+            .map(move |looked| {
+                let round = Arc::clone(&settling);
+                async move { round.finish(looked).await }
+            })
+            .buffer_unordered(SETTLING)
+            .fold(Ok(()), |so_far: Result<(), SyncError>, result| {
+                std::future::ready(so_far.and(result))
+            })
+            .await
+    }
+
+    /// The next bucket, claimed with a few others at once.
+    async fn next((round, mut claimed): Place) -> Option<(Result<Claimed, SyncError>, Place)> {
+        if round.stop.is_cancelled() || round.failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        if claimed.is_empty() {
+            match round.claim().await {
+                Ok(more) => claimed = more,
+                Err(error) => return Some((Err(error), (round, claimed))),
+            }
+        }
+        let next = claimed.pop_front()?;
+        Some((Ok(next), (round, claimed)))
+    }
+
+    async fn claim(&self) -> Result<VecDeque<Claimed>, SyncError> {
+        let claiming = database("claiming buckets");
+        let now = self.reconciler.clock.now();
+        let mut limit = i64::try_from(self.concurrency * 2).unwrap_or(i64::MAX);
+        if self.run.is_background {
+            let recent = buckets::count_recent(
+                &self.reconciler.pool,
+                now - self.reconciler.settings.pause,
+                now,
+            )
+            .await
+            .map_err(&claiming)?;
+            limit = limit.min(i64::from(self.reconciler.settings.slice) - recent);
+        }
+        if limit <= 0 {
+            return Ok(VecDeque::new());
+        }
+        buckets::claim(
+            &self.reconciler.pool,
+            &self.run,
+            self.lease,
+            limit,
+            now,
+            now + LEASE,
+        )
+        .await
+        .map(VecDeque::from)
+        .map_err(&claiming)
+    }
+
+    /// The first look: walks both sides of a bucket together.
+    async fn look(&self, claimed: Claimed) -> Result<Looked, SyncError> {
+        let now = self.reconciler.clock.now();
+        let (mut merge, mut report) = (Merge::default(), Report::default());
+        let (mut candidates, mut categories) = (Vec::new(), BTreeSet::new());
+        let mut row_place = claimed.resume_after.unwrap_or_default();
+        let mut listed_place = claimed.resume_after.map(key_of);
+        let mut resume_after = None;
+        let page = self.reconciler.settings.page.max(1);
+        loop {
+            match merge.step() {
+                Step::End => break,
+                Step::Read => {
+                    let rows = async {
+                        if !merge.needs_rows() {
+                            return Ok(None);
+                        }
+                        feed::page(
+                            &self.reconciler.pool,
+                            claimed.bucket,
+                            row_place,
+                            i64::from(page),
+                        )
+                        .await
+                        .map(Some)
+                        .map_err(database("walking a bucket of the feed"))
+                    };
+                    let listed = async {
+                        if !merge.needs_listed() {
+                            return Ok(None);
+                        }
+                        let start = listed_place.take();
+                        self.reconciler
+                            .listings
+                            .page(claimed.bucket, start, i32::from(page), self.run.deep)
+                            .await
+                            .map(Some)
+                            .map_err(SyncError::from)
+                    };
+                    let (rows, listed) = tokio::try_join!(rows, listed)?;
+                    if let Some(rows) = rows {
+                        row_place = rows.last().map_or(row_place, |last| last.id);
+                        let ended = rows.len() < usize::from(page);
+                        merge.push_rows(rows, ended);
+                    }
+                    if let Some(listed) = listed {
+                        report.half_read_units += listed.half_units;
+                        let ended = listed.next.is_none();
+                        listed_place = listed.next;
+                        merge.push_listed(listed.listed, ended);
+                    }
+                }
+                Step::Pair(row, listed) => {
+                    report.compared += 1;
+                    if let Some(category) = listed.as_ref().and_then(|l| l.category.as_ref())
+                        && !categories.contains(category)
+                    {
+                        categories.insert(category.clone());
+                    }
+                    if let Some(difference) = compare(row.as_ref(), listed.as_ref(), now) {
+                        candidates.push(difference);
+                        if candidates.len() >= MAX_CANDIDATES {
+                            resume_after = Some(difference.id);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        let due = if candidates.is_empty() {
+            Instant::now()
+        } else {
+            Instant::now() + self.wait(now).await?
+        };
+        Ok(Looked {
+            claimed,
+            report,
+            candidates,
+            categories,
+            resume_after,
+            due,
+        })
+    }
+
+    /// How long what is under way takes to arrive.
+    async fn wait(&self, now: DateTime<Utc>) -> Result<Duration, SyncError> {
+        let oldest = feed::oldest_pending(&self.reconciler.pool)
+            .await
+            .map_err(database("asking for the oldest pending event"))?;
+        let age = oldest.map_or(Duration::ZERO, |at| (now - at).to_std().unwrap_or_default());
+        Ok(age.min(LONGEST_WAIT).max(self.reconciler.settings.grace))
+    }
+
+    async fn finish(&self, looked: Result<Looked, SyncError>) -> Result<(), SyncError> {
+        let result = match looked {
+            Ok(looked) => self.settle(looked).await,
+            Err(error) => Err(error),
+        };
+        // A bucket that failed keeps its lease, so that others go first in the next round.
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// The second look, and what follows from it.
+    async fn settle(&self, looked: Looked) -> Result<(), SyncError> {
+        let Looked {
+            claimed,
+            mut report,
+            candidates,
+            categories,
+            resume_after,
+            due,
+        } = looked;
+        let mut confirmed = Vec::new();
+        if !candidates.is_empty() {
+            tokio::time::sleep_until(due).await;
+            confirmed = self.look_again(&candidates, &mut report).await?;
+        }
+        for difference in &confirmed {
+            report.count(difference, claimed.checked_at);
+        }
+        let categories: Vec<String> = categories.into_iter().collect();
+        let bucket = claimed.bucket;
+        let given_back = self
+            .give_back(bucket, resume_after, &confirmed, &mut report, &categories)
+            .await
+            .map_err(database("giving back a bucket"))?;
+        if given_back {
+            metrics::counter!("vitrina_sync_compared_total")
+                .increment(u64::try_from(report.compared).unwrap_or(0));
+            metrics::counter!("vitrina_sync_differences_total")
+                .increment(u64::try_from(report.differences()).unwrap_or(0));
+        } else {
+            tracing::warn!(bucket, "a lease ended before its bucket was done");
+        }
+        Ok(())
+    }
+
+    /// Tells what differs from what is only under way: first what is under way, then the listings,
+    /// strongly consistent, then the products. In this order, an event that arrives meanwhile is
+    /// seen by one of the three.
+    async fn look_again(
+        &self,
+        candidates: &[Difference],
+        report: &mut Report,
+    ) -> Result<Vec<Difference>, SyncError> {
+        let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
+        let under_way = self
+            .under_way(&ids)
+            .await
+            .map_err(database("asking for what is under way"))?;
+        let (listed, half_units) = self.reconciler.listings.read(&ids, self.run.deep).await?;
+        report.half_read_units += half_units;
+        let rows = feed::read(&self.reconciler.pool, &ids)
+            .await
+            .map_err(database("reading the feed again"))?;
+        let rows: HashMap<Uuid, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let now = self.reconciler.clock.now();
+        let mut confirmed = Vec::new();
+        for candidate in candidates {
+            let id = candidate.id;
+            let again = compare(rows.get(&id), listed.get(&id), now);
+            let moves = under_way.get(&id).copied().unwrap_or_default();
+            match confirm(candidate, again.as_ref(), moves) {
+                Verdict::Agrees => {}
+                Verdict::Moves => report.moving += 1,
+                Verdict::Differs(difference) => {
+                    tracing::warn!(
+                        product.id = %id, kind = ?difference.kind(),
+                        "a listing differs from its product"
+                    );
+                    confirmed.push(difference);
+                }
+            }
+        }
+        Ok(confirmed)
+    }
+
+    /// What waits to be published, then what waits to be projected: an event is put into the queue
+    /// before it leaves the outbox, so it is in one of the two.
+    async fn under_way(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, UnderWay>, sqlx::Error> {
+        let mut parts: HashMap<Uuid, UnderWay> = HashMap::new();
+        for (id, part) in feed::pending(&self.reconciler.pool, ids).await? {
+            let entry = parts.entry(id).or_default();
+            match part.as_str() {
+                "stock" => entry.stock = true,
+                _ => entry.product = true,
+            }
+        }
+        if let Some(queue) = &self.reconciler.queue {
+            for (id, event_type) in queue.waiting_among(ids).await? {
+                let entry = parts.entry(id).or_default();
+                entry.stock |= ["StockChanged", "ProductCreated"].contains(&event_type.as_str());
+                entry.product |= event_type != "StockChanged";
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Asks for the repairs, adds what was found to the run, and gives the bucket back: all of it,
+    /// or nothing if the bucket is not ours any more.
+    async fn give_back(
+        &self,
+        bucket: i32,
+        resume_after: Option<Uuid>,
+        confirmed: &[Difference],
+        report: &mut Report,
+        categories: &[String],
+    ) -> Result<bool, sqlx::Error> {
+        let now = self.reconciler.clock.now();
+        let mut transaction = self.reconciler.pool.begin().await?;
+        if !buckets::give_back(&mut transaction, bucket, self.lease, resume_after, now).await? {
+            return Ok(false);
+        }
+        if !confirmed.is_empty() {
+            report.repaired = feed::republish(&mut transaction, confirmed, now).await?;
+        }
+        let done = resume_after.is_none();
+        runs::add(&mut transaction, self.run.id, report, categories, done).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}

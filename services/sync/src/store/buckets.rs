@@ -1,0 +1,102 @@
+//! Buckets and their leases: who has one works on it alone, until the lease ends.
+
+use chrono::{DateTime, Utc};
+use shared::contract::sync_feed::BUCKETS;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::store::runs::Current;
+
+/// A bucket that was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimed {
+    pub(crate) bucket: i32,
+    /// Where the run has come to in it.
+    pub(crate) resume_after: Option<Uuid>,
+    /// When it was last compared to its end.
+    pub(crate) checked_at: Option<DateTime<Utc>>,
+}
+
+/// Takes up to `limit` buckets that `run` has not done, those first that were not looked at for
+/// the longest time.
+pub(crate) async fn claim(
+    pool: &PgPool,
+    run: &Current,
+    lease: Uuid,
+    limit: i64,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    sqlx::query_as!(
+        Claimed,
+        "with due as (
+             select bucket from sync.buckets
+             where (run_id is distinct from $1 or not done)
+               and (lease_until is null or lease_until <= $2)
+             order by checked_at nulls first, bucket
+             limit $3
+             for update skip locked)
+         update sync.buckets b
+         set resume_after = case b.run_id when $1 then b.resume_after end,
+             run_id = $1, done = false, lease = $4, lease_until = $5
+         from due where b.bucket = due.bucket
+         returning b.bucket, b.resume_after, b.checked_at",
+        run.id,
+        now,
+        limit,
+        lease,
+        until,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// How many buckets were looked at after `since`, or are being looked at.
+pub(crate) async fn count_recent(
+    pool: &PgPool,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from sync.buckets
+           where checked_at > $1 or lease_until > $2"#,
+        since,
+        now,
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// Gives a bucket back, done, or with the place to go on from. Returns whether it was still ours.
+pub(crate) async fn give_back(
+    connection: &mut PgConnection,
+    bucket: i32,
+    lease: Uuid,
+    resume_after: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let given = sqlx::query!(
+        "update sync.buckets
+         set lease = null, lease_until = null, resume_after = $3, done = $3::uuid is null,
+             checked_at = case when $3::uuid is null then $4 else checked_at end
+         where bucket = $1 and lease = $2",
+        bucket,
+        lease,
+        resume_after,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(given.rows_affected() == 1)
+}
+
+/// Whether `run` has been through all buckets.
+pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from sync.buckets where run_id = $1 and done"#,
+        run.id,
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(done == i64::from(BUCKETS))
+}

@@ -1,0 +1,141 @@
+//! The contract of inventory: what is true, what is under way, and how a repair is asked for.
+
+use chrono::{DateTime, Utc};
+use shared::contract::product::ContentHash;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::comparison::{Difference, Row, StockPart};
+
+struct FeedRow {
+    id: Uuid,
+    version: i64,
+    content_hash: String,
+    deleted_at: Option<DateTime<Utc>>,
+    updated_at: DateTime<Utc>,
+    stock_version: i64,
+    on_hand: i64,
+    held: i64,
+    stock_updated_at: DateTime<Utc>,
+}
+
+impl From<FeedRow> for Row {
+    fn from(row: FeedRow) -> Self {
+        Self {
+            id: row.id,
+            version: row.version,
+            content_hash: ContentHash(row.content_hash),
+            deleted_at: row.deleted_at,
+            updated_at: row.updated_at,
+            stock: StockPart {
+                version: row.stock_version,
+                on_hand: row.on_hand,
+                held: row.held,
+            },
+            stock_updated_at: row.stock_updated_at,
+        }
+    }
+}
+
+/// Up to `limit` products of a bucket behind `after`, in the order of their ids.
+pub(crate) async fn page(
+    pool: &PgPool,
+    bucket: i32,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        FeedRow,
+        r#"select id as "id!", version as "version!", content_hash as "content_hash!", deleted_at,
+                  updated_at as "updated_at!", stock_version as "stock_version!",
+                  on_hand as "on_hand!", held as "held!", stock_updated_at as "stock_updated_at!"
+           from inventory.sync_feed
+           where bucket = $1 and id > $2
+           order by id
+           limit $3"#,
+        bucket,
+        after,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(Row::from).collect())
+}
+
+/// The products among `ids` that there are.
+pub(crate) async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Row>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        FeedRow,
+        r#"select id as "id!", version as "version!", content_hash as "content_hash!", deleted_at,
+                  updated_at as "updated_at!", stock_version as "stock_version!",
+                  on_hand as "on_hand!", held as "held!", stock_updated_at as "stock_updated_at!"
+           from inventory.sync_feed
+           where id = any($1)"#,
+        ids,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(Row::from).collect())
+}
+
+/// The products among `ids`, with `product` or `stock`, whose events wait to be published.
+pub(crate) async fn pending(
+    pool: &PgPool,
+    ids: &[Uuid],
+) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select id as "id!", part as "part!" from inventory.pending($1)"#,
+        ids
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.part)).collect())
+}
+
+/// Since when the oldest event waits to be published.
+pub(crate) async fn oldest_pending(pool: &PgPool) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!("select inventory.oldest_pending()")
+        .fetch_one(pool)
+        .await
+}
+
+/// Asks for an announcement of what is true, above what was seen. Returns how many products it is
+/// about.
+pub(crate) async fn republish(
+    connection: &mut PgConnection,
+    differences: &[Difference],
+    now: DateTime<Utc>,
+) -> Result<i64, sqlx::Error> {
+    let ids: Vec<Uuid> = differences.iter().map(|d| d.id).collect();
+    let seen: Vec<Option<i64>> = differences
+        .iter()
+        .map(|d| d.product.map(|gap| gap.seen))
+        .collect();
+    let seen_stock: Vec<Option<i64>> = differences
+        .iter()
+        .map(|d| d.stock.map(|gap| gap.seen))
+        .collect();
+    let moved = sqlx::query_scalar!(
+        "select inventory.republish($1, $2, $3, $4)",
+        &ids,
+        &seen as &[Option<i64>],
+        &seen_stock as &[Option<i64>],
+        now,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(moved.unwrap_or(0))
+}
+
+/// Those of `categories` that a product is in which buyers should see.
+pub(crate) async fn categories_in_use(
+    pool: &PgPool,
+    categories: &[String],
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select category as "category!" from inventory.categories_in_use($1) as category"#,
+        categories
+    )
+    .fetch_all(pool)
+    .await
+}

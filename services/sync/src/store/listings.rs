@@ -1,0 +1,291 @@
+//! Listings as they are compared: walked by bucket in the order of their ids, or looked at again,
+//! strongly consistent.
+//!
+//! Every read counts what DynamoDB charges for it, in halves of a read unit.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity,
+};
+use shared::contract::listing::ListingItem;
+use shared::contract::product::ContentHash;
+use shared::contract::sync_feed::bucket_of;
+use uuid::Uuid;
+
+use crate::comparison::{Listed, StockPart, is_sound};
+
+/// The most items that one `BatchGetItem` takes.
+const BATCH: usize = 100;
+
+/// How often keys that DynamoDB left out of a batch are asked for again.
+const MAX_ROUNDS: usize = 8;
+
+/// The attributes that are compared unless the run is deep.
+const NARROW: &str = "id, product_version, content_hash, deleted_at, stock_version, on_hand, held, \
+                      category_key";
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The table of listings. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Listings {
+    pub(crate) client: Client,
+    pub(crate) table: String,
+}
+
+/// A call to DynamoDB failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{doing}")]
+    Call {
+        doing: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("{0}: DynamoDB left out some of it each time")]
+    Incomplete(&'static str),
+}
+
+impl StoreError {
+    pub(crate) fn call<E>(doing: &'static str) -> impl Fn(E) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        move |error| Self::Call {
+            doing,
+            source: Box::new(error),
+        }
+    }
+}
+
+/// A part of a bucket.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) listed: Vec<Listed>,
+    /// Where the next one begins, if there is one.
+    pub(crate) next: Option<Item>,
+    pub(crate) half_units: i64,
+}
+
+impl Listings {
+    /// Up to `limit` listings of a bucket, eventually consistent. With `deep`, whole items are
+    /// read and judged.
+    pub(crate) async fn page(
+        &self,
+        bucket: i32,
+        start: Option<Item>,
+        limit: i32,
+        deep: bool,
+    ) -> Result<Page, StoreError> {
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#bucket = :bucket")
+            .expression_attribute_names("#bucket", "bucket")
+            .expression_attribute_values(":bucket", AttributeValue::N(bucket.to_string()))
+            .set_exclusive_start_key(start)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .limit(limit);
+        if !deep {
+            query = query.projection_expression(NARROW);
+        }
+        let answer = query
+            .send()
+            .await
+            .map_err(StoreError::call("walking a bucket of listings"))?;
+        let items = answer.items.unwrap_or_default();
+        let half_units = answer
+            .consumed_capacity
+            .as_ref()
+            .and_then(half_units)
+            .unwrap_or_else(|| charge(&items, false));
+        Ok(Page {
+            listed: items
+                .into_iter()
+                .filter_map(|item| listed(item, deep))
+                .collect(),
+            next: answer.last_evaluated_key,
+            half_units,
+        })
+    }
+
+    /// The listings of `ids`, strongly consistent, as far as there are any, and what reading them
+    /// cost.
+    pub(crate) async fn read(
+        &self,
+        ids: &[Uuid],
+        deep: bool,
+    ) -> Result<(HashMap<Uuid, Listed>, i64), StoreError> {
+        let doing = "looking at listings again";
+        let mut found = HashMap::with_capacity(ids.len());
+        let mut cost = 0;
+        for some in ids.chunks(BATCH) {
+            let mut keys: Vec<_> = some.iter().map(|id| key_of(*id)).collect();
+            let mut rounds = 0;
+            while !keys.is_empty() {
+                rounds += 1;
+                if rounds > MAX_ROUNDS {
+                    return Err(StoreError::Incomplete(doing));
+                }
+                let mut request = KeysAndAttributes::builder()
+                    .set_keys(Some(std::mem::take(&mut keys)))
+                    .consistent_read(true);
+                if !deep {
+                    request = request.projection_expression(NARROW);
+                }
+                let request = request.build().map_err(StoreError::call(doing))?;
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&self.table, request)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send()
+                    .await
+                    .map_err(StoreError::call(doing))?;
+                let items = answer
+                    .responses
+                    .unwrap_or_default()
+                    .remove(&self.table)
+                    .unwrap_or_default();
+                let reported: Option<i64> = answer
+                    .consumed_capacity
+                    .filter(|tables| !tables.is_empty())
+                    .and_then(|tables| tables.iter().map(half_units).sum());
+                cost += reported.unwrap_or_else(|| charge(&items, true));
+                let listings = items.into_iter().filter_map(|item| listed(item, deep));
+                found.extend(listings.map(|listing| (listing.id, listing)));
+                if let Some(left) = answer
+                    .unprocessed_keys
+                    .unwrap_or_default()
+                    .remove(&self.table)
+                {
+                    keys = left.keys;
+                }
+            }
+        }
+        Ok((found, cost))
+    }
+}
+
+/// The key of a listing; also where a walk goes on behind it.
+pub(crate) fn key_of(id: Uuid) -> Item {
+    HashMap::from([
+        (
+            "bucket".to_owned(),
+            AttributeValue::N(bucket_of(id).to_string()),
+        ),
+        ("id".to_owned(), AttributeValue::S(id.to_string())),
+    ])
+}
+
+/// Reads what is compared. `None` for what has no id: no product can be meant by it.
+fn listed(item: Item, deep: bool) -> Option<Listed> {
+    let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
+    let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
+    let text = |name: &str| item.get(name)?.as_s().ok();
+    let numbers = (
+        number("product_version"),
+        number("stock_version"),
+        number("on_hand"),
+        number("held"),
+    );
+    let mut listed = Listed {
+        id,
+        version: numbers.0.unwrap_or(0),
+        content_hash: text("content_hash").cloned().map(ContentHash),
+        is_tombstone: text("deleted_at").is_some(),
+        stock: StockPart {
+            version: numbers.1.unwrap_or(0),
+            on_hand: numbers.2.unwrap_or(0),
+            held: numbers.3.unwrap_or(0),
+        },
+        is_sound: matches!(numbers, (Some(_), Some(_), Some(_), Some(_))),
+        category: text("category_key")
+            .and_then(|key| key.split('#').next())
+            .map(ToOwned::to_owned),
+    };
+    if deep && listed.is_sound {
+        listed.is_sound = serde_dynamo::aws_sdk_dynamodb_1::from_item::<ListingItem>(item)
+            .is_ok_and(|item| is_sound(&item));
+    }
+    Some(listed)
+}
+
+/// What DynamoDB says it charged.
+#[expect(
+    clippy::float_arithmetic,
+    clippy::cast_possible_truncation,
+    reason = "read units are whole multiples of a half, far below what a double keeps exactly"
+)]
+fn half_units(capacity: &ConsumedCapacity) -> Option<i64> {
+    capacity
+        .capacity_units
+        .map(|units| (units * 2.0).round() as i64)
+}
+
+/// What a read of `items` costs at least, for a store that does not say: half a unit for every
+/// 4 KiB, twice that if it is strongly consistent.
+fn charge(items: &[Item], consistent: bool) -> i64 {
+    let bytes: usize = items.iter().map(size).sum();
+    let pages = i64::try_from(bytes.div_ceil(4096)).unwrap_or(i64::MAX / 2);
+    if consistent { pages * 2 } else { pages }
+}
+
+/// The bytes of an item that is of text and numbers, roughly as DynamoDB counts them.
+fn size(item: &Item) -> usize {
+    item.iter()
+        .map(|(name, value)| {
+            name.len()
+                + match value {
+                    AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+                    _ => 1,
+                }
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(pairs: &[(&str, AttributeValue)]) -> Item {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect()
+    }
+
+    fn n(value: &str) -> AttributeValue {
+        AttributeValue::N(value.to_owned())
+    }
+
+    #[test]
+    fn a_listing_whose_numbers_are_none_is_damaged_and_one_without_an_id_is_nobodys() {
+        let id = AttributeValue::S("01890000-0000-7000-8000-000000000001".to_owned());
+        let whole = [
+            ("id", id.clone()),
+            ("product_version", n("3")),
+            ("stock_version", n("2")),
+            ("on_hand", n("5")),
+            ("held", n("1")),
+            ("category_key", AttributeValue::S("shoes#BRL#i".to_owned())),
+        ];
+        let good = listed(item(&whole), false).unwrap();
+        assert!(good.is_sound);
+        assert_eq!(good.category.as_deref(), Some("shoes"));
+        let mut broken = item(&whole);
+        broken.insert("held".to_owned(), AttributeValue::S("one".to_owned()));
+        assert!(!listed(broken, false).unwrap().is_sound);
+        assert_eq!(listed(item(&whole[1..]), false), None);
+    }
+
+    #[test]
+    fn what_a_store_does_not_charge_is_computed() {
+        let items = vec![item(&[("name", AttributeValue::S("x".repeat(4092)))]); 3];
+        assert_eq!(charge(&items, false), 3);
+        assert_eq!(charge(&items, true), 6);
+        assert_eq!(charge(&[], false), 0);
+    }
+}

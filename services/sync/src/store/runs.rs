@@ -1,0 +1,327 @@
+//! Runs: passes over all buckets, and what each found.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use shared::contract::sync_feed::BUCKETS;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::report::Report;
+
+/// How long the reports of runs are kept.
+const KEPT: TimeDelta = TimeDelta::days(90);
+
+/// The run that is worked on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Current {
+    pub(crate) id: Uuid,
+    pub(crate) deep: bool,
+    /// Nobody asked for it, so it takes its time.
+    pub(crate) is_background: bool,
+}
+
+/// A pass over all products: how far it has come, and what it found.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Reconciliation)]
+pub struct Run {
+    pub id: Uuid,
+    #[schema(inline)]
+    pub state: State,
+    /// Whether the stored documents themselves are hashed again.
+    pub deep: bool,
+    pub requested_at: DateTime<Utc>,
+    /// Absent where it goes by itself in the background.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub requested_by: Option<Uuid>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    #[schema(inline)]
+    pub progress: BucketProgress,
+    /// Products that are on either side.
+    pub compared: i64,
+    /// Products without a listing.
+    pub missing: i64,
+    /// Listings that are older than their products.
+    pub stale: i64,
+    /// Listings that are newer than their products.
+    pub ahead: i64,
+    /// Listings without a product.
+    pub extra: i64,
+    /// Listings of the right version with other content.
+    pub altered: i64,
+    /// Listings with other stock.
+    pub stock: i64,
+    /// Differences that were still moving; they are left for the next pass.
+    pub moving: i64,
+    /// Products that were announced again.
+    pub repaired: i64,
+    /// Since when the oldest of the differences can have been there.
+    pub oldest_divergence: Option<DateTime<Utc>>,
+    /// What DynamoDB charged for reading.
+    pub read_units: f64,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct BucketProgress {
+    pub buckets_done: i32,
+    pub buckets: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Waits for its turn.
+    Pending,
+    Running,
+    Finished,
+    /// Somebody asked for a run meanwhile, which does everything that this one was about to do.
+    Superseded,
+}
+
+impl Run {
+    /// Everything that was found to differ.
+    pub fn differences(&self) -> i64 {
+        self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
+    }
+}
+
+struct Row {
+    id: Uuid,
+    requested_at: DateTime<Utc>,
+    requested_by: Option<Uuid>,
+    deep: bool,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    superseded: bool,
+    buckets_done: i32,
+    compared: i64,
+    missing: i64,
+    stale: i64,
+    ahead: i64,
+    extra: i64,
+    altered: i64,
+    stock: i64,
+    moving: i64,
+    repaired: i64,
+    oldest_divergence: Option<DateTime<Utc>>,
+    read_units: f64,
+}
+
+impl From<Row> for Run {
+    fn from(row: Row) -> Self {
+        let state = match (row.started_at, row.finished_at) {
+            _ if row.superseded => State::Superseded,
+            (_, Some(_)) => State::Finished,
+            (Some(_), None) => State::Running,
+            (None, None) => State::Pending,
+        };
+        Self {
+            id: row.id,
+            state,
+            deep: row.deep,
+            requested_at: row.requested_at,
+            requested_by: row.requested_by,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            progress: BucketProgress {
+                buckets_done: row.buckets_done,
+                buckets: i32::from(BUCKETS),
+            },
+            compared: row.compared,
+            missing: row.missing,
+            stale: row.stale,
+            ahead: row.ahead,
+            extra: row.extra,
+            altered: row.altered,
+            stock: row.stock,
+            moving: row.moving,
+            repaired: row.repaired,
+            oldest_divergence: row.oldest_divergence,
+            read_units: row.read_units,
+        }
+    }
+}
+
+/// Asks for a run. The one in the background ends: this one does everything that it was about to.
+pub(crate) async fn request(
+    pool: &PgPool,
+    id: Uuid,
+    by: Uuid,
+    deep: bool,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with background as (
+             update sync.runs set finished_at = $4, superseded = true
+             where requested_by is null and finished_at is null
+             returning id),
+         met as (
+             delete from sync.run_categories where run_id in (select id from background))
+         insert into sync.runs (id, requested_by, deep, requested_at) values ($1, $2, $3, $4)",
+        id,
+        by,
+        deep,
+        now,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Begins a pass in the background, unless somebody else was faster.
+pub(crate) async fn begin_background(
+    pool: &PgPool,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "insert into sync.runs (id, deep, requested_at) values ($1, false, $2)
+         on conflict do nothing",
+        id,
+        now,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The run that is worked on, now begun: the one that was asked for first.
+pub(crate) async fn current(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+) -> Result<Option<Current>, sqlx::Error> {
+    let found = sqlx::query!(
+        r#"select id, deep, requested_by is null as "is_background!", started_at
+           from sync.runs
+           where finished_at is null
+           order by requested_by is null, requested_at, id
+           limit 1"#,
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(run) = found else {
+        return Ok(None);
+    };
+    if run.started_at.is_none() {
+        sqlx::query!(
+            "update sync.runs set started_at = $2 where id = $1 and started_at is null",
+            run.id,
+            now,
+        )
+        .execute(pool)
+        .await?;
+    }
+    Ok(Some(Current {
+        id: run.id,
+        deep: run.deep,
+        is_background: run.is_background,
+    }))
+}
+
+/// Adds what was found in a bucket.
+pub(crate) async fn add(
+    connection: &mut PgConnection,
+    id: Uuid,
+    report: &Report,
+    categories: &[String],
+    bucket_done: bool,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with category as (
+             insert into sync.run_categories (run_id, category)
+             select $1, category from unnest($14::text[]) as category order by category
+             on conflict do nothing)
+         update sync.runs set
+             buckets_done = buckets_done + $2, compared = compared + $3, missing = missing + $4,
+             stale = stale + $5, ahead = ahead + $6, extra = extra + $7, altered = altered + $8,
+             stock = stock + $9, moving = moving + $10, repaired = repaired + $11,
+             oldest_divergence = least(oldest_divergence, $12),
+             half_read_units = half_read_units + $13
+         where id = $1",
+        id,
+        i32::from(bucket_done),
+        report.compared,
+        report.missing,
+        report.stale,
+        report.ahead,
+        report.extra,
+        report.altered,
+        report.stock,
+        report.moving,
+        report.repaired,
+        report.oldest_divergence,
+        report.half_read_units,
+        categories,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The categories that a run has met in listings, in order.
+pub(crate) async fn categories(pool: &PgPool, id: Uuid) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select category from sync.run_categories where run_id = $1 order by category",
+        id,
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Ends a run, and forgets those that are old enough.
+pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with met as (
+             delete from sync.run_categories where run_id = $1),
+         old as (
+             delete from sync.runs where finished_at < $3)
+         update sync.runs set finished_at = $2 where id = $1 and finished_at is null",
+        id,
+        now,
+        now - KEPT,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, requested_at, requested_by, deep, started_at, finished_at, superseded,
+                  buckets_done, compared, missing, stale, ahead, extra, altered, stock, moving,
+                  repaired, oldest_divergence,
+                  (half_read_units / 2.0)::float8 as "read_units!"
+           from sync.runs where id = $1"#,
+        id,
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(Run::from))
+}
+
+/// Runs, newest first, from below the id `before`.
+pub(crate) async fn list(
+    pool: &PgPool,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Run>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, requested_at, requested_by, deep, started_at, finished_at, superseded,
+                  buckets_done, compared, missing, stale, ahead, extra, altered, stock, moving,
+                  repaired, oldest_divergence,
+                  (half_read_units / 2.0)::float8 as "read_units!"
+           from sync.runs
+           where $1::uuid is null or id < $1
+           order by id desc
+           limit $2"#,
+        before,
+        limit,
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(Run::from).collect())
+}
