@@ -24,9 +24,9 @@ create index messages_subject on bus.messages (subject);
 create table bus.dead_letters (
     id bigint not null,
     queue text not null,
-    event_id uuid,
-    event_type text,
-    subject uuid,
+    event_id uuid not null,
+    event_type text not null,
+    subject uuid not null,
     body text not null,
     reason text not null,
     attempts int not null,
@@ -46,7 +46,7 @@ create table bus.dead_letter_audit (
     action text not null,
     dead_letter_id bigint not null,
     queue text not null,
-    event_id uuid,
+    event_id uuid not null,
     reason text not null,
     constraint dead_letter_audit_pkey primary key (id),
     constraint dead_letter_audit_action check (action in ('redrive', 'discard'))

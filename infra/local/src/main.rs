@@ -1,1 +1,11 @@
-fn main() {}
+//! `vitrina`: the local edition and its command line.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use vitrina::cli::{self, Cli};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::run(Cli::parse()).await
+}

@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
+use shared::contract::listing::ListingItem;
 use shared::money::Currency;
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
+use uuid::Uuid;
 
 pub use http::PROBLEMS;
 pub use projector::Projector;
@@ -42,6 +44,13 @@ impl App {
             currency,
             waiters: Arc::new(Semaphore::new(MAX_WAITERS)),
         }
+    }
+}
+
+impl App {
+    /// A listing as it is stored, for whoever follows the way of a change.
+    pub async fn find_listing(&self, id: Uuid) -> Result<Option<ListingItem>, StoreError> {
+        self.listings.find(id).await
     }
 }
 

@@ -10,6 +10,7 @@ pub mod relay;
 mod repair;
 mod stock;
 mod store;
+pub mod trace;
 
 use std::sync::Arc;
 

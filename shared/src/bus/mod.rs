@@ -4,6 +4,7 @@
 //! visibility timeout, attempts, dead letters. Order is nobody's promise: the fences of the
 //! listings make it harmless.
 
+pub mod dead_letters;
 #[cfg(feature = "testkit")]
 pub mod faulty;
 pub mod queue;

@@ -1,9 +1,16 @@
 //! What tests of every crate start: real stores of their own, gone with the test process.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose store cannot be started has failed"
+)]
+
 mod database;
 mod dynamodb;
+mod http;
 mod tokens;
 
 pub use database::{TestDatabase, database};
 pub use dynamodb::{TestDynamo, dynamodb};
+pub use http::{Answer, Call};
 pub use tokens::Tokens;

@@ -1,0 +1,130 @@
+//! The command line: what there is, and what its exit codes mean.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use shared::money::Currency;
+
+use crate::roles::Roles;
+use crate::{asyncapi, edition, token, up};
+
+/// It did what it was asked to.
+pub const OK: u8 = 0;
+/// It failed.
+pub const FAILED: u8 = 1;
+// 2, wrong usage, is clap's own.
+/// Differences or dead letters were found.
+pub const FOUND: u8 = 3;
+/// No edition runs on the data folder.
+pub const NOT_RUNNING: u8 = 4;
+
+/// A marketplace backend: sellers write products, buyers read a catalogue that is never wrong for
+/// long.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vitrina",
+    version,
+    about,
+    after_help = "Without a command, `up` is run."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: UpArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The data folder of the edition
+    #[arg(long, global = true, env = "VITRINA_DATA", default_value = ".vitrina")]
+    pub data: PathBuf,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct UpArgs {
+    /// Where to listen
+    #[arg(long, env = "VITRINA_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// What to run: all, or some of inventory, relay, catalog, projector, identity, by commas
+    #[arg(long, env = "VITRINA_ROLES", default_value = "all")]
+    pub roles: Roles,
+    /// What prices are in unless a reader says otherwise
+    #[arg(long, env = "VITRINA_CURRENCY", default_value_t)]
+    pub currency: Currency,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start everything in one process
+    Up(UpArgs),
+    /// Print a bearer token of a demo user
+    Token {
+        /// Whose
+        role: token::DemoUser,
+    },
+    /// Print the description of the API (OpenAPI 3.1)
+    Openapi,
+    /// Print the description of the events (AsyncAPI 3.0)
+    Asyncapi,
+    /// Print a completion script for a shell
+    Completion { shell: Shell },
+}
+
+/// Runs the command that `cli` names.
+pub async fn run(cli: Cli) -> ExitCode {
+    let Cli {
+        global,
+        command,
+        up,
+    } = cli;
+    let result = match command {
+        None => up::run(&global, up).await,
+        Some(Command::Up(up)) => up::run(&global, up).await,
+        Some(Command::Token { role }) => token::run(&global, role).await,
+        Some(Command::Openapi) => print_json(&edition::openapi()),
+        Some(Command::Asyncapi) => print_json(&asyncapi::document()),
+        Some(Command::Completion { shell }) => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "vitrina",
+                &mut std::io::stdout(),
+            );
+            Ok(OK)
+        }
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            say(&format!("vitrina: {error:#}"));
+            let not_running = error
+                .downcast_ref::<crate::data::DataError>()
+                .is_some_and(|error| matches!(error, crate::data::DataError::NotRunning(_)));
+            ExitCode::from(if not_running { NOT_RUNNING } else { FAILED })
+        }
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<u8> {
+    print(&serde_json::to_string_pretty(value)?);
+    Ok(OK)
+}
+
+/// A line of data, to stdout.
+pub fn print(line: &str) {
+    use std::io::Write as _;
+    // Whoever closed the pipe has read enough.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line about the work, to stderr.
+pub fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,145 @@
+//! The data folder: where everything of a local edition lies, and how a command finds the edition
+//! that runs on it.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A data folder.
+#[derive(Clone, Debug)]
+pub struct DataFolder(PathBuf);
+
+/// What a running edition says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    pub pid: u32,
+    /// Where its API is.
+    pub url: String,
+    /// Where its DynamoDB API is.
+    pub dynamodb: String,
+}
+
+/// Something about the data folder is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    #[error("using the data folder {}", .path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("another vitrina (process {pid}) runs on {}; stop it, or take another --data", .path.display())]
+    InUse { path: PathBuf, pid: String },
+    #[error("no vitrina runs on {}; start it with `vitrina up --data {}`", .0.display(), .0.display())]
+    NotRunning(PathBuf),
+}
+
+/// Keeps other processes off the data folder for as long as it lives.
+#[derive(Debug)]
+pub struct Claim {
+    folder: DataFolder,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// The folder at `path`, which need not be there yet.
+    pub fn at(path: &Path) -> Result<Self, DataError> {
+        let path = std::path::absolute(path).map_err(|source| DataError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn postgres(&self) -> PathBuf {
+        self.0.join("postgres")
+    }
+
+    pub fn listings(&self) -> PathBuf {
+        self.0.join("dynamodb.sqlite")
+    }
+
+    pub fn mail(&self) -> PathBuf {
+        self.0.join("mail")
+    }
+
+    pub fn signing_key(&self) -> PathBuf {
+        self.0.join("identity.pk8")
+    }
+
+    fn running_file(&self) -> PathBuf {
+        self.0.join("running.json")
+    }
+
+    fn io(&self) -> impl FnOnce(io::Error) -> DataError {
+        let path = self.0.clone();
+        move |source| DataError::Io { path, source }
+    }
+
+    /// Makes the folder and takes it for this process.
+    pub fn claim(&self) -> Result<Claim, DataError> {
+        fs::create_dir_all(&self.0).map_err(self.io())?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.0.join("lock"))
+            .map_err(self.io())?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Claim {
+                folder: self.clone(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => {
+                let pid = self
+                    .read()
+                    .map_or_else(|| "unknown".into(), |r| r.pid.to_string());
+                Err(DataError::InUse {
+                    path: self.0.clone(),
+                    pid,
+                })
+            }
+            Err(TryLockError::Error(source)) => Err(self.io()(source)),
+        }
+    }
+
+    fn read(&self) -> Option<Running> {
+        serde_json::from_slice(&fs::read(self.running_file()).ok()?).ok()
+    }
+
+    /// The edition that runs on this folder.
+    pub fn find_running(&self) -> Result<Running, DataError> {
+        let not_running = || DataError::NotRunning(self.0.clone());
+        let running = self.read().ok_or_else(not_running)?;
+        let lock = File::open(self.0.join("lock")).map_err(|_| not_running())?;
+        // Whoever was killed left its file behind, but not its lock.
+        match lock.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Ok(running),
+            _ => Err(not_running()),
+        }
+    }
+}
+
+impl Claim {
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    /// Says to other commands where this edition is.
+    pub fn announce(&self, running: &Running) -> Result<(), DataError> {
+        let file = self.folder.running_file();
+        let whole = serde_json::to_vec_pretty(running)
+            .map_err(io::Error::other)
+            .and_then(|bytes| fs::write(file.with_extension("tmp"), bytes))
+            .and_then(|()| fs::rename(file.with_extension("tmp"), &file));
+        whole.map_err(self.folder.io())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.folder.running_file());
+    }
+}

@@ -1,0 +1,172 @@
+//! The truth of the local edition: the database that `DATABASE_URL` names, or a private cluster.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::config::Secret;
+use shared::postgres::{Binaries, Cluster, Error, Progress, Search, StartOptions};
+use shared::telemetry::causes;
+use sqlx::migrate::MigrateDatabase as _;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::data::DataFolder;
+
+/// The name of the database in a private cluster.
+const NAME: &str = "vitrina";
+
+/// Where the database comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    Url(Secret<String>),
+    /// Programs are looked for here.
+    Private(Search),
+}
+
+impl Source {
+    pub fn private(explicit: Option<&str>, path: Option<&str>) -> Self {
+        let explicit = explicit.map(PathBuf::from);
+        Self::Private(Search {
+            explicit,
+            path: path.map(Into::into),
+            ..Search::default()
+        })
+    }
+}
+
+/// A database that is there, for as long as this value is.
+#[derive(Debug)]
+pub struct Database {
+    pub url: Secret<String>,
+    /// What it is, for a person.
+    pub description: String,
+    private: Option<Private>,
+}
+
+#[derive(Debug)]
+struct Private {
+    /// The cluster of the moment: one that dies is started again.
+    cluster: Arc<Mutex<Arc<Cluster>>>,
+    stop: CancellationToken,
+    watch: tokio::task::JoinHandle<()>,
+}
+
+/// Why there is no database.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    #[error(transparent)]
+    Cluster(#[from] Error),
+    #[error("creating the database")]
+    Create(#[source] sqlx::Error),
+}
+
+impl Database {
+    pub async fn start(source: &Source, folder: &DataFolder) -> Result<Self, DatabaseError> {
+        match source {
+            Source::Url(url) => Ok(Self {
+                url: url.clone(),
+                description: "PostgreSQL at DATABASE_URL".to_owned(),
+                private: None,
+            }),
+            Source::Private(search) => Self::start_private(search.clone(), folder).await,
+        }
+    }
+
+    async fn start_private(search: Search, folder: &DataFolder) -> Result<Self, DatabaseError> {
+        let directory = folder.postgres();
+        let cluster = Arc::new(start_cluster(&search, directory.clone()).await?);
+        let url = cluster.url(NAME);
+        if !sqlx::Postgres::database_exists(&url)
+            .await
+            .map_err(DatabaseError::Create)?
+        {
+            sqlx::Postgres::create_database(&url)
+                .await
+                .map_err(DatabaseError::Create)?;
+        }
+        let description = format!(
+            "PostgreSQL, private, process {}, in {}",
+            cluster.pid(),
+            cluster.data_directory().display()
+        );
+        let cluster = Arc::new(Mutex::new(cluster));
+        let stop = CancellationToken::new();
+        let watch = tokio::spawn(watch(search, directory, Arc::clone(&cluster), stop.clone()));
+        let private = Some(Private {
+            cluster,
+            stop,
+            watch,
+        });
+        Ok(Self {
+            url: Secret::new(url),
+            description,
+            private,
+        })
+    }
+
+    /// Stops a private cluster; everything that uses it must have ended.
+    pub async fn stop(self) -> Result<(), DatabaseError> {
+        let Some(private) = self.private else {
+            return Ok(());
+        };
+        private.stop.cancel();
+        // It ends at once, or after the restart that it is about.
+        let _ = private.watch.await;
+        let cluster = Arc::clone(&*private.cluster.lock().await);
+        Ok(cluster.stop().await?)
+    }
+}
+
+async fn start_cluster(search: &Search, directory: PathBuf) -> Result<Cluster, Error> {
+    let binaries = Binaries::find_for(search, &directory)?;
+    let mut options = StartOptions::new(directory, binaries);
+    options.on_progress = Some(Box::new(report));
+    Cluster::start(options).await
+}
+
+fn report(progress: Progress) {
+    match progress {
+        Progress::Making => tracing::info!("making a PostgreSQL cluster"),
+        Progress::TakingOver { pid } => tracing::info!(pid, "taking over a running PostgreSQL"),
+        Progress::Waiting { waited, reason } => {
+            tracing::info!(seconds = waited.as_secs(), reason, "waiting for PostgreSQL");
+        }
+        _ => {}
+    }
+}
+
+/// Starts the cluster again whenever it dies without having been told to: the services answer 503
+/// meanwhile and go on by themselves.
+async fn watch(
+    search: Search,
+    directory: PathBuf,
+    slot: Arc<Mutex<Arc<Cluster>>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let cluster = Arc::clone(&*slot.lock().await);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            exit = cluster.wait() => {
+                tracing::error!(log = exit.log, "PostgreSQL ended by itself and is started again");
+            }
+        }
+        drop(cluster);
+        loop {
+            match start_cluster(&search, directory.clone()).await {
+                Ok(cluster) => {
+                    *slot.lock().await = Arc::new(cluster);
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(error = causes(&error), "PostgreSQL does not start");
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    }
+                }
+            }
+        }
+    }
+}

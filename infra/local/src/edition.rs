@@ -1,0 +1,345 @@
+//! One process that is all of Vitrina: its stores, its roles and its listener, from start to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use catalog::Projector;
+use identity::config::ProviderConfig;
+use inventory::relay::Relay;
+use shared::auth::{AuthConfig, KeySource, Verifier};
+use shared::bus::queue::Queue;
+use shared::bus::{self, Bus, PgBus};
+use shared::clock::Clock;
+use shared::config::Secret;
+use shared::database::{self as connections, DatabaseConfig};
+use shared::id::Ids;
+use shared::money::Currency;
+use shared::{dynamodb, host};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::data::{Claim, DataError, DataFolder, Running};
+use crate::database::{Database, DatabaseError, Source};
+use crate::health::{self, Health};
+use crate::listings::{ListingsError, ListingsStore};
+use crate::ops::{self, Ops};
+use crate::port::{self, PortError};
+use crate::roles::{Role, Roles};
+use crate::{docs, metrics_recorder};
+
+/// The queue that the catalogue is fed from.
+pub const QUEUE: &str = "catalog";
+
+/// The table of listings.
+pub const TABLE: &str = "listings";
+
+/// Who issues the tokens of a local edition. The AWS edition refuses this issuer: its key lies on
+/// somebody's disk.
+pub const ISSUER: &str = "https://identity.vitrina.local";
+
+const AUDIENCE: &str = "vitrina";
+
+/// The password of the demo users.
+pub const DEMO_PASSWORD: &str = "vitrina-demo";
+
+/// Connections that background work has for itself, so that requests cannot starve it.
+const BACKGROUND_CONNECTIONS: u32 = 8;
+
+/// How an edition is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub listen: SocketAddr,
+    pub data: PathBuf,
+    pub roles: Roles,
+    pub database: Source,
+    /// Another identity provider than the embedded one.
+    pub auth: Option<AuthConfig>,
+    pub currency: Currency,
+    /// Connections to PostgreSQL for requests.
+    pub connections: u32,
+}
+
+/// Why an edition does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("connecting to PostgreSQL")]
+    Connect(#[source] sqlx::Error),
+    #[error("bringing the schema up to date")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error(transparent)]
+    Listings(#[from] ListingsError),
+    #[error("making the table of listings")]
+    Table(#[from] catalog::table::TableError),
+    #[error(transparent)]
+    Identity(#[from] identity::StartError),
+    #[error("making the demo users")]
+    Demo(#[from] identity::demo::DemoError),
+}
+
+/// A running edition.
+#[derive(Debug)]
+pub struct Edition {
+    pub url: String,
+    pub database: String,
+    pub folder: DataFolder,
+    work: JoinSet<()>,
+    stop: CancellationToken,
+    stores: Stores,
+    _claim: Claim,
+}
+
+/// What the roles stand on. It stops after them.
+#[derive(Debug)]
+struct Stores {
+    database: Database,
+    listings: ListingsStore,
+}
+
+impl Edition {
+    /// Starts everything, the listener last: who gets an answer gets a whole one.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let claim = DataFolder::at(&options.data)?.claim()?;
+        let folder = claim.folder().clone();
+        // First of all, since a taken port is the likeliest reason not to start.
+        let listener = port::listen(options.listen).await?;
+        let url = url_of(&listener, options.listen);
+        let listings = folder.listings();
+        let (database, listings) = tokio::join!(
+            Database::start(&options.database, &folder),
+            ListingsStore::start(&listings),
+        );
+        let stores = Stores {
+            database: database?,
+            listings: listings?,
+        };
+        let database = stores.database.description.clone();
+        let stop = CancellationToken::new();
+        let work = match run(&options, &folder, &stores, listener, &stop).await {
+            Ok(work) => work,
+            Err(error) => {
+                stores.stop().await;
+                return Err(error);
+            }
+        };
+        claim.announce(&Running {
+            pid: std::process::id(),
+            url: url.clone(),
+            dynamodb: stores.listings.endpoint.clone(),
+        })?;
+        Ok(Self {
+            url,
+            database,
+            folder,
+            work,
+            stop,
+            stores,
+            _claim: claim,
+        })
+    }
+
+    /// Stops taking requests, lets open ones end, and then stops what they stood on.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.work.join_next().await.is_some() {}
+        self.stores.stop().await;
+    }
+
+    /// Ends when a role ends without having been told to: then the process should, too.
+    pub async fn failed(&mut self) {
+        self.work.join_next().await;
+    }
+}
+
+impl Stores {
+    async fn stop(self) {
+        self.listings.stop().await;
+        if let Err(error) = self.database.stop().await {
+            tracing::error!(
+                error = shared::telemetry::causes(&error),
+                "PostgreSQL did not stop"
+            );
+        }
+    }
+}
+
+/// Where a listener can be reached from this machine.
+fn url_of(listener: &TcpListener, asked: SocketAddr) -> String {
+    let address = listener.local_addr().unwrap_or(asked);
+    if address.ip().is_unspecified() {
+        format!("http://127.0.0.1:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
+/// Starts the roles.
+async fn run(
+    options: &Options,
+    folder: &DataFolder,
+    stores: &Stores,
+    listener: TcpListener,
+    stop: &CancellationToken,
+) -> Result<JoinSet<()>, StartError> {
+    let (clock, ids) = (Clock::System, Ids::System);
+    let requests = pool(
+        &stores.database.url,
+        options.connections,
+        "vitrina requests",
+    )?;
+    let background = pool(
+        &stores.database.url,
+        BACKGROUND_CONNECTIONS,
+        "vitrina background",
+    )?;
+    for migrator in [&bus::MIGRATOR, &inventory::MIGRATOR, &identity::MIGRATOR] {
+        migrator.run(&background).await?;
+    }
+    let client = dynamodb::connect_local(&stores.listings.endpoint);
+    catalog::table::ensure(&client, TABLE).await?;
+
+    let provider = ProviderConfig {
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        key_file: folder.signing_key(),
+        mail_directory: folder.mail(),
+    };
+    let identity = identity::App::new(&provider, requests.clone(), clock.clone(), ids.clone())?;
+    identity::demo::ensure_users(&identity, &Secret::new(DEMO_PASSWORD.to_owned())).await?;
+    let auth = options.auth.clone().unwrap_or_else(|| AuthConfig {
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        keys: KeySource::Fixed(identity.issuer.jwks()),
+        roles_claim: "roles".to_owned(),
+    });
+    let verifier = Verifier::new(auth, clock.clone());
+
+    let (committed, published) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let queue = Queue::new(background.clone(), clock.clone(), QUEUE);
+    let catalog = catalog::App::new(client.clone(), TABLE, options.currency);
+    let apps = Apps {
+        ops: Ops {
+            pool: requests.clone(),
+            clock: clock.clone(),
+            verifier: verifier.clone(),
+            queue: queue.clone(),
+            catalog: catalog.clone(),
+        },
+        inventory: inventory::App {
+            pool: requests.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            verifier,
+            committed: Arc::clone(&committed),
+        },
+        catalog,
+        identity: identity.clone(),
+        health: Health {
+            pool: requests,
+            dynamodb: client.clone(),
+            table: TABLE.to_owned(),
+            queue: queue.clone(),
+        },
+    };
+    let router = host::http::dress(apps.router(&options.roles), &clock, &ids);
+
+    let mut work = JoinSet::new();
+    work.spawn(metrics_recorder::upkeep(stop.clone()));
+    if options.roles.has(Role::Identity) {
+        work.spawn(identity::tidy::run(identity, stop.clone()));
+    }
+    if options.roles.has(Role::Relay) {
+        let pg_bus = PgBus::new(
+            background.clone(),
+            clock.clone(),
+            &[QUEUE],
+            Arc::clone(&published),
+        );
+        let relay = Relay {
+            pool: background,
+            bus: Bus::Postgres(pg_bus),
+            clock: clock.clone(),
+        };
+        work.spawn(relay.run(committed, stop.clone()));
+    }
+    if options.roles.has(Role::Projector) {
+        let projector = Projector::new(client, TABLE, clock.clone());
+        let stop = stop.clone();
+        work.spawn(async move {
+            host::intake::consume(queue, clock, &projector, published, stop).await;
+        });
+    }
+    let stopped = stop.clone();
+    work.spawn(async move {
+        if let Err(error) = host::http::serve(listener, router, stopped).await {
+            tracing::error!(
+                error = shared::telemetry::causes(&error),
+                "the listener failed"
+            );
+        }
+    });
+    Ok(work)
+}
+
+fn pool(url: &Secret<String>, connections: u32, name: &'static str) -> Result<PgPool, StartError> {
+    let config = DatabaseConfig {
+        url: url.clone(),
+        max_connections: connections,
+        application: name,
+    };
+    connections::connect(&config).map_err(StartError::Connect)
+}
+
+/// The parts of the API.
+struct Apps {
+    inventory: inventory::App,
+    catalog: catalog::App,
+    identity: identity::App,
+    health: Health,
+    ops: Ops,
+}
+
+impl Apps {
+    fn router(self, roles: &Roles) -> Router {
+        let (mut router, mut document) = OpenApiRouter::new()
+            .merge(health::routes().with_state(self.health))
+            .merge(ops::routes().with_state(self.ops))
+            .split_for_parts();
+        let mut add = |role: Role, routes: OpenApiRouter| {
+            if roles.has(role) {
+                let (more, described) = routes.split_for_parts();
+                router = std::mem::take(&mut router).merge(more);
+                document.merge(described);
+            }
+        };
+        add(
+            Role::Inventory,
+            inventory::routes().with_state(self.inventory),
+        );
+        add(Role::Catalog, catalog::routes().with_state(self.catalog));
+        add(Role::Identity, identity::routes().with_state(self.identity));
+        router.merge(docs::router(docs::describe(document)))
+    }
+}
+
+/// The description of the whole API, without anything running.
+pub fn openapi() -> OpenApi {
+    let mut document = health::routes().into_openapi();
+    document.merge(ops::routes().into_openapi());
+    document.merge(inventory::routes().into_openapi());
+    document.merge(catalog::routes().into_openapi());
+    document.merge(identity::routes().into_openapi());
+    docs::describe(document)
+}

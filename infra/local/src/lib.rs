@@ -1,0 +1,19 @@
+//! The local edition: everything of Vitrina in one process, and the command that looks after it.
+//!
+//! It runs the same services as the AWS edition. What differs is what they stand on: a private
+//! PostgreSQL, a queue in it, and a DynamoDB API on disk, all beneath this process.
+
+pub mod asyncapi;
+pub mod cli;
+pub mod data;
+pub mod database;
+mod docs;
+pub mod edition;
+mod health;
+pub mod listings;
+mod metrics_recorder;
+mod ops;
+pub mod port;
+pub mod roles;
+pub mod token;
+mod up;

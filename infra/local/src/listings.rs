@@ -1,0 +1,66 @@
+//! The DynamoDB API of the local edition: in this process, on disk, reached through the official
+//! SDK like the real one.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A store that is served, for as long as this value is.
+#[derive(Debug)]
+pub struct ListingsStore {
+    pub endpoint: String,
+    stop: CancellationToken,
+    serving: JoinHandle<Result<(), String>>,
+}
+
+/// Why the store is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ListingsError {
+    #[error("opening the listings in {path}: {cause}")]
+    Open { path: String, cause: String },
+    #[error("serving the listings")]
+    Listen(#[source] std::io::Error),
+}
+
+impl ListingsStore {
+    /// Opens the store in the file `path`, makes it if it is not there, and serves it on a free
+    /// port of the loopback interface.
+    pub async fn start(path: &Path) -> Result<Self, ListingsError> {
+        let name = path.display().to_string();
+        let open = |cause: String| ListingsError::Open {
+            path: name.clone(),
+            cause,
+        };
+        let database = dynoxide::Database::new(&name).map_err(|error| open(error.to_string()))?;
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = TcpListener::bind(loopback)
+            .await
+            .map_err(ListingsError::Listen)?;
+        let address = listener.local_addr().map_err(ListingsError::Listen)?;
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(dynoxide::server::serve_with_shutdown(
+            listener,
+            database,
+            stop.clone().cancelled_owned(),
+        ));
+        Ok(Self {
+            endpoint: format!("http://{address}"),
+            stop,
+            serving,
+        })
+    }
+
+    /// Stops; requests that are under way get to end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if tokio::time::timeout(std::time::Duration::from_secs(5), self.serving)
+            .await
+            .is_err()
+        {
+            tracing::warn!("the listings store did not stop in time");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The process's metrics, as Prometheus reads them.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Upper bounds of the buckets, in seconds: fine where a lag or an answer is expected to be.
+const SECONDS: [f64; 18] = [
+    0.001, 0.002, 0.005, 0.010, 0.015, 0.025, 0.040, 0.060, 0.100, 0.150, 0.250, 0.500, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0,
+];
+
+/// How often samples are folded into their buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The recorder of this process; made by the first call.
+pub(crate) fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            let suffix = Matcher::Suffix("_seconds".to_owned());
+            let builder = PrometheusBuilder::new();
+            let recorder = match builder.set_buckets_for_metric(suffix, &SECONDS) {
+                Ok(builder) => builder,
+                // Only an empty list of buckets is refused.
+                Err(_) => PrometheusBuilder::new(),
+            }
+            .build_recorder();
+            let handle = recorder.handle();
+            // Somebody else's recorder stays; then ours has nothing to show.
+            let _ = metrics::set_global_recorder(recorder);
+            describe();
+            handle
+        })
+        .clone()
+}
+
+fn describe() {
+    use metrics::{Unit, describe_counter, describe_histogram};
+    describe_histogram!(
+        "vitrina_lag_seconds",
+        Unit::Seconds,
+        "From commit to visible in the catalogue"
+    );
+    describe_histogram!(
+        "vitrina_http_request_seconds",
+        Unit::Seconds,
+        "From request to answer"
+    );
+    describe_counter!(
+        "vitrina_events_published_total",
+        "Events that the bus has taken"
+    );
+    describe_counter!(
+        "vitrina_events_ignored_total",
+        "Events of a type that this build does not know"
+    );
+    describe_counter!(
+        "vitrina_projection_races_total",
+        "Puts that another projector was faster than"
+    );
+    describe_counter!(
+        "vitrina_background_failures_total",
+        "Rounds of background work that failed"
+    );
+}
+
+/// Keeps the recorder's memory bounded until `stop`.
+pub(crate) async fn upkeep(stop: CancellationToken) {
+    let handle = recorder();
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(UPKEEP) => handle.run_upkeep(),
+        }
+    }
+}

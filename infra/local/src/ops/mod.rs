@@ -1,0 +1,39 @@
+//! What operators see and mend: queues, dead letters, and the way of a change.
+
+mod dead_letters;
+mod queues;
+mod trace;
+
+use axum::extract::FromRef;
+use shared::auth::Verifier;
+use shared::bus::queue::Queue;
+use shared::clock::Clock;
+use sqlx::PgPool;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What the operators' API needs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Ops {
+    pub(crate) pool: PgPool,
+    pub(crate) clock: Clock,
+    pub(crate) verifier: Verifier,
+    pub(crate) queue: Queue,
+    pub(crate) catalog: catalog::App,
+}
+
+impl FromRef<Ops> for Verifier {
+    fn from_ref(ops: &Ops) -> Self {
+        ops.verifier.clone()
+    }
+}
+
+pub(crate) fn routes() -> OpenApiRouter<Ops> {
+    OpenApiRouter::new()
+        .routes(routes!(queues::list_queues))
+        .routes(routes!(dead_letters::list_dead_letters))
+        .routes(routes!(dead_letters::get_dead_letter))
+        .routes(routes!(dead_letters::redrive_dead_letters))
+        .routes(routes!(dead_letters::discard_dead_letters))
+        .routes(routes!(trace::get_trace))
+}

@@ -1,0 +1,42 @@
+//! Taking a port, and saying who has it where it is taken.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+/// The port cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    #[error("{address} is taken by {holder}; stop it, or take another with --listen")]
+    Taken { address: SocketAddr, holder: String },
+    #[error("listening on {address}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+}
+
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, PortError> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(PortError::Taken {
+            address,
+            holder: holder(address.port()),
+        }),
+        Err(source) => Err(PortError::Listen { address, source }),
+    }
+}
+
+/// Who listens on `port`, in words.
+pub fn holder(port: u16) -> String {
+    let held = listeners::get_all().ok().and_then(|all| {
+        all.into_iter()
+            .find(|listener| listener.socket.port() == port)
+            .map(|one| one.process)
+    });
+    match held {
+        Some(process) => format!("{} (process {})", process.name, process.pid),
+        None => "a process of another user".to_owned(),
+    }
+}

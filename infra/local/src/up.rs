@@ -1,0 +1,84 @@
+//! `vitrina up`: starts everything, says where it is, and stops it cleanly.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use comfy_table::{ContentArrangement, Table, presets};
+use shared::auth::AuthConfig;
+use shared::config::{Secret, Settings};
+use shared::telemetry::{self, TelemetryConfig};
+
+use crate::cli::{FAILED, Global, OK, UpArgs, print, say};
+use crate::database::Source;
+use crate::edition::{DEMO_PASSWORD, Edition, Options};
+use crate::metrics_recorder;
+
+const DEFAULT_CONNECTIONS: u32 = 16;
+
+pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
+    let mut settings = Settings::from_env();
+    let logs = TelemetryConfig::read(
+        &mut settings,
+        std::io::stderr().is_terminal(),
+        "warn,vitrina=info",
+    );
+    let auth = settings.text("VITRINA_AUTH_ISSUER").is_some();
+    let auth = auth.then(|| AuthConfig::read(&mut settings));
+    let connections = settings.or("VITRINA_DATABASE_CONNECTIONS", DEFAULT_CONNECTIONS);
+    let database = match settings.text("DATABASE_URL") {
+        Some(url) => Source::Url(Secret::new(url.to_owned())),
+        None => Source::private(settings.text("VITRINA_POSTGRES_BIN"), settings.text("PATH")),
+    };
+    let (logs, auth, connections) = settings.finish((logs, auth, connections))?;
+    let telemetry = telemetry::init(&logs)?;
+    metrics_recorder::recorder();
+    let stop = shared::host::stop_on_signal().context("listening for signals")?;
+
+    let options = Options {
+        listen: args.listen,
+        data: global.data.clone(),
+        roles: args.roles,
+        database,
+        auth,
+        currency: args.currency,
+        connections,
+    };
+    let mut edition = tokio::select! {
+        edition = Edition::start(options) => edition?,
+        // Half-started stores end with their values; what they had begun, the next start goes on
+        // with.
+        () = stop.cancelled() => return Ok(OK),
+    };
+    print(&format!("ready {}", edition.url));
+    print(&table(&edition).to_string());
+    let code = tokio::select! {
+        () = stop.cancelled() => OK,
+        () = edition.failed() => FAILED,
+    };
+    say("stopping");
+    edition.stop().await;
+    telemetry.flush();
+    Ok(code)
+}
+
+/// What somebody wants to know first.
+fn table(edition: &Edition) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    let url = &edition.url;
+    table.add_row(["API", &format!("{url}/v1/catalog/products")]);
+    table.add_row(["Docs", &format!("{url}/docs")]);
+    table.add_row(["Data", &edition.folder.path().display().to_string()]);
+    table.add_row(["", &edition.database]);
+    for role in ["seller", "buyer", "operator"] {
+        let login = format!("{role}@demo.vitrina.example, password {DEMO_PASSWORD}");
+        table.add_row([&format!("Demo {role}"), &login]);
+    }
+    table.add_row([
+        "Try",
+        "vitrina token seller     (in another terminal, same --data)",
+    ]);
+    table
+}

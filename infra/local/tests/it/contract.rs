@@ -1,0 +1,90 @@
+use std::path::Path;
+
+use serde_json::Value;
+use shared::contract::events::{self, Received};
+use shared::contract::listing::ListingItem;
+use vitrina::{asyncapi, edition};
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn read(path: &str) -> Value {
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn the_published_description_of_the_api_is_that_of_the_code() {
+    let described = serde_json::to_value(edition::openapi()).unwrap();
+    assert!(
+        read("infra/local/api/openapi.json") == described,
+        "infra/local/api/openapi.json is not up to date: run .ci/describe"
+    );
+}
+
+#[test]
+fn the_published_description_of_the_events_is_that_of_the_code() {
+    assert!(
+        read("infra/local/api/asyncapi.json") == asyncapi::document(),
+        "infra/local/api/asyncapi.json is not up to date: run .ci/describe"
+    );
+}
+
+#[test]
+fn every_operation_of_the_api_says_how_it_is_refused() {
+    let document = serde_json::to_value(edition::openapi()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let refused = &operation["responses"]["default"];
+            let exempt = path.starts_with("/.well-known/")
+                || ["/healthz", "/readyz"].contains(&path.as_str());
+            assert!(
+                exempt || refused.is_object(),
+                "{method} {path} has no default response"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_event_that_was_ever_shipped_is_still_read() {
+    let mut read_types = Vec::new();
+    let folder = root().join("shared/src/contract/golden/events");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let Received::Known(envelope) = events::read(&text).unwrap() else {
+            panic!("{} is of an unknown type", file.display())
+        };
+        if let Some(product) = envelope.event.product() {
+            assert_eq!(
+                product.content_hash,
+                product.compute_hash(),
+                "{}",
+                file.display()
+            );
+        }
+        let written = serde_json::to_value(&envelope).unwrap();
+        let golden: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            written,
+            golden,
+            "{} is written otherwise today",
+            file.display()
+        );
+        read_types.push(envelope.event.type_name());
+    }
+    for name in events::Event::TYPES {
+        assert!(read_types.contains(&name), "no golden file of {name}");
+    }
+}
+
+#[test]
+fn a_stored_listing_is_still_read() {
+    let golden = read("shared/src/contract/golden/listing.json");
+    let item: ListingItem = serde_json::from_value(golden.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&item).unwrap(), golden);
+    let product = item.product().unwrap();
+    assert_eq!(product.content_hash, product.compute_hash());
+}

@@ -1,0 +1,28 @@
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Crates that are services: none may depend on another.
+const SERVICES: [&str; 4] = ["inventory", "catalog", "sync", "identity"];
+
+#[test]
+fn services_depend_on_what_is_shared_and_never_on_each_other() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    assert_eq!(
+        metadata.workspace_packages().len(),
+        SERVICES.len() + 2,
+        "is a crate missing here?"
+    );
+    for package in metadata.workspace_packages() {
+        let name = package.name.as_str();
+        let inside = package.dependencies.iter().filter(|dependency| {
+            dependency.path.is_some() && dependency.kind != DependencyKind::Development
+        });
+        for dependency in inside {
+            let allowed = match name {
+                "vitrina" => true,
+                "shared" => false,
+                _ => dependency.name == "shared",
+            };
+            assert!(allowed, "{name} depends on {}", dependency.name);
+        }
+    }
+}

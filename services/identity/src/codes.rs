@@ -1,0 +1,145 @@
+//! THE RULES of the codes that are mailed: six digits, good for a quarter of an hour and for five
+//! tries.
+//!
+//! A million codes are few, so it is the tries that protect them: those of one code here, those
+//! with one address in [`crate::attempts`], because a new code would bring new tries.
+
+use aws_lc_rs::constant_time;
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::account::Email;
+
+/// How long a code is good.
+pub(crate) const LIFETIME: TimeDelta = TimeDelta::minutes(15);
+
+/// How often a code may be tried.
+pub(crate) const MAX_ATTEMPTS: i32 = 5;
+
+/// What a code is for. One is never good for the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Activation,
+    Reset,
+}
+
+impl Purpose {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Activation => "activation",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// A code as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredCode {
+    pub user_id: Uuid,
+    pub hash: Vec<u8>,
+    /// How often it was tried, with this time.
+    pub attempts: i32,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The code that `random` stands for. 2^64 is so much more than a million that no code is likelier
+/// than another by more than one part in 10^13.
+pub(crate) fn from_random(random: [u8; 8]) -> String {
+    format!("{:06}", u64::from_be_bytes(random) % 1_000_000)
+}
+
+/// What is stored of a code. Whoever reads the table can try a million codes faster than it
+/// expires; the hash keeps it out of sight, no more.
+pub(crate) fn hash(purpose: Purpose, email: &Email, code: &str) -> [u8; 32] {
+    let parts = [purpose.as_str(), email.as_str(), code];
+    Sha256::digest(parts.join("\0").as_bytes()).into()
+}
+
+/// Whether `sent` is the code that was mailed, and still good.
+pub(crate) fn is_right(
+    stored: &StoredCode,
+    purpose: Purpose,
+    email: &Email,
+    sent: &str,
+    now: DateTime<Utc>,
+) -> bool {
+    let hash = hash(purpose, email, sent);
+    let same = constant_time::verify_slices_are_equal(&hash, &stored.hash).is_ok();
+    same && stored.attempts <= MAX_ATTEMPTS && now < stored.expires_at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn email() -> Email {
+        Email::parse("ana@example.com").unwrap()
+    }
+
+    fn stored(attempts: i32) -> StoredCode {
+        StoredCode {
+            user_id: Uuid::nil(),
+            hash: hash(Purpose::Activation, &email(), "012345").to_vec(),
+            attempts,
+            expires_at: DateTime::UNIX_EPOCH + LIFETIME,
+        }
+    }
+
+    fn right(stored: &StoredCode, sent: &str, now: DateTime<Utc>) -> bool {
+        is_right(stored, Purpose::Activation, &email(), sent, now)
+    }
+
+    #[test]
+    fn a_code_has_six_digits_zeros_included() {
+        assert_eq!(from_random([0; 8]), "000000");
+        assert_eq!(from_random(1_000_042_u64.to_be_bytes()), "000042");
+        assert_eq!(from_random([255; 8]).len(), 6);
+    }
+
+    #[test]
+    fn only_the_very_code_is_right() {
+        let now = DateTime::UNIX_EPOCH;
+        assert!(right(&stored(1), "012345", now));
+        for wrong in ["012346", "12345", "", " 012345", "012345\0"] {
+            assert!(!right(&stored(1), wrong, now), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_dead_after_five_tries_even_if_the_sixth_is_right() {
+        assert!(right(&stored(5), "012345", DateTime::UNIX_EPOCH));
+        assert!(!right(&stored(6), "012345", DateTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn a_code_dies_after_a_quarter_of_an_hour() {
+        let last = DateTime::UNIX_EPOCH + LIFETIME - TimeDelta::microseconds(1);
+        assert!(right(&stored(1), "012345", last));
+        assert!(!right(
+            &stored(1),
+            "012345",
+            last + TimeDelta::microseconds(1)
+        ));
+    }
+
+    #[test]
+    fn a_code_is_good_for_one_purpose_and_one_address() {
+        let now = DateTime::UNIX_EPOCH;
+        let other = Email::parse("eve@example.com").unwrap();
+        assert!(!is_right(
+            &stored(1),
+            Purpose::Reset,
+            &email(),
+            "012345",
+            now
+        ));
+        assert!(!is_right(
+            &stored(1),
+            Purpose::Activation,
+            &other,
+            "012345",
+            now
+        ));
+    }
+}

@@ -1,0 +1,62 @@
+//! `POST /v1/auth/password/forgot`
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use shared::door::Json;
+use shared::problem::{Problem, ProblemDocument};
+
+use crate::App;
+use crate::account::Email;
+use crate::attempts::Action;
+use crate::codes::{self as rules, Purpose};
+use crate::http::{MAIL_SENT, MailSent, count_attempt, parse_email, random};
+use crate::mail::Letter;
+use crate::store::codes;
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ForgottenPassword)]
+pub(crate) struct SentEmail {
+    #[schema(format = "email", max_length = 254, example = "ana@example.com")]
+    email: String,
+}
+
+/// Asks for a code to set another password with. It comes by mail, if the account is active.
+///
+/// The answer is the same whether or not the address has an account.
+#[utoipa::path(
+    post, path = "/v1/auth/password/forgot", tag = "identity",
+    request_body = SentEmail,
+    responses(
+        (status = 202, description = "A mail is on its way", body = MailSent),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn forgot_password(
+    State(app): State<App>,
+    body: Json<SentEmail>,
+) -> Result<Response, Problem> {
+    let email = parse_email(&body.value.email)?;
+    let now = app.clock.now();
+    count_attempt(&app.pool, Action::Mail, &email, now).await?;
+    // There is no slow hash here to hide in: what is done for a user only is not waited for.
+    tokio::spawn(async move {
+        if let Err(problem) = send_code(&app, email, now).await {
+            problem.log();
+        }
+    });
+    Ok((StatusCode::ACCEPTED, axum::Json(&MAIL_SENT)).into_response())
+}
+
+async fn send_code(app: &App, email: Email, now: DateTime<Utc>) -> Result<(), Problem> {
+    let code = rules::from_random(random()?);
+    let hash = rules::hash(Purpose::Reset, &email, &code);
+    if codes::put_reset(&app.pool, &email, &hash, now + rules::LIFETIME).await? {
+        app.mailer.send(email, Letter::Reset { code }, now);
+    }
+    Ok(())
+}

@@ -1,0 +1,351 @@
+//! The key that signs access tokens, and the tokens.
+//!
+//! Promise: the private key never leaves its file and this process; whoever verifies needs only the
+//! key set.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm,
+    OctetKeyPairParameters, OctetKeyPairType, PublicKeyUse, ThumbprintHash,
+};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+use shared::auth::Role;
+use shared::id::Ids;
+use uuid::Uuid;
+
+/// How long an access token is good: as long as somebody whose session was ended may go on.
+pub const ACCESS_LIFETIME: TimeDelta = TimeDelta::minutes(15);
+
+/// Who but the owner may do anything with the file of the key: nobody.
+const OTHERS: u32 = 0o077;
+
+/// Why there is no key to sign with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("reading the signing key {}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("creating the signing key {}", .path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error(
+        "others can read the signing key {path} (mode {mode:04o}): run `chmod 600 {path}`, or delete \
+         it and have a new one made if somebody may have seen it",
+        path = .path.display()
+    )]
+    Exposed { path: PathBuf, mode: u32 },
+    #[error(
+        "the signing key {} is no Ed25519 key in PKCS#8: delete it and have a new one made",
+        .path.display()
+    )]
+    Broken { path: PathBuf },
+    #[error("making a signing key")]
+    Generate,
+    #[error("describing the signing key")]
+    Describe(#[source] jsonwebtoken::errors::Error),
+}
+
+/// An Ed25519 key with its public half. Cheap to clone.
+#[derive(Clone)]
+pub struct SigningKey(Arc<Inner>);
+
+struct Inner {
+    private: EncodingKey,
+    public: Jwk,
+    kid: String,
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey")
+            .field("kid", &self.0.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SigningKey {
+    /// The key in the file; where there is none, a new one, which the file then has. Whoever else
+    /// starts at the same moment gets the same.
+    pub fn load_or_create(path: &Path) -> Result<Self, KeyError> {
+        if let Some(key) = Self::load(path)? {
+            return Ok(key);
+        }
+        create(path)?;
+        Self::load(path)?.ok_or_else(|| KeyError::Read {
+            path: path.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        })
+    }
+
+    fn load(path: &Path) -> Result<Option<Self>, KeyError> {
+        let read = |source| KeyError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(read(error)),
+        };
+        // Asked of the open file, so that it is about what is read.
+        let mode = file.metadata().map_err(read)?.permissions().mode() & 0o7777;
+        if mode & OTHERS != 0 {
+            let path = path.to_owned();
+            return Err(KeyError::Exposed { path, mode });
+        }
+        let mut pkcs8 = Vec::new();
+        file.read_to_end(&mut pkcs8).map_err(read)?;
+        let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| KeyError::Broken {
+            path: path.to_owned(),
+        })?;
+        Self::new(&pkcs8, pair.public_key().as_ref()).map(Some)
+    }
+
+    fn new(pkcs8: &[u8], public: &[u8]) -> Result<Self, KeyError> {
+        let mut jwk = Jwk {
+            common: CommonParameters {
+                public_key_use: Some(PublicKeyUse::Signature),
+                key_algorithm: Some(KeyAlgorithm::EdDSA),
+                ..CommonParameters::default()
+            },
+            algorithm: AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
+                key_type: OctetKeyPairType::OctetKeyPair,
+                curve: EllipticCurve::Ed25519,
+                x: URL_SAFE_NO_PAD.encode(public),
+            }),
+        };
+        // RFC 7638: another key always has another name.
+        let kid = jwk
+            .thumbprint(ThumbprintHash::SHA256)
+            .map_err(KeyError::Describe)?;
+        jwk.common.key_id = Some(kid.clone());
+        Ok(Self(Arc::new(Inner {
+            private: EncodingKey::from_ed_der(pkcs8),
+            public: jwk,
+            kid,
+        })))
+    }
+}
+
+/// Makes a key under another name and gives it its own only when it is whole on the disk. A file
+/// that is there by then stays: another process made it, and may have signed with it.
+fn create(path: &Path) -> Result<(), KeyError> {
+    let create = |source| KeyError::Create {
+        path: path.to_owned(),
+        source,
+    };
+    let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::Generate)?;
+    let pkcs8 = pair.to_pkcs8().map_err(|_| KeyError::Generate)?;
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // Opened with O_EXCL and mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(create)?;
+    file.write_all(pkcs8.as_ref()).map_err(create)?;
+    file.as_file().sync_all().map_err(create)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(create(error.error)),
+    }
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(create)
+}
+
+/// Issues access tokens. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    key: SigningKey,
+    address: Arc<str>,
+    audience: Arc<str>,
+    ids: Ids,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: Uuid,
+    iat: i64,
+    exp: i64,
+    jti: Uuid,
+    roles: &'a BTreeSet<Role>,
+}
+
+impl Issuer {
+    /// `address` and `audience` are what verifiers expect in the claims `iss` and `aud`.
+    pub fn new(key: SigningKey, address: &str, audience: &str, ids: Ids) -> Self {
+        Self {
+            key,
+            address: address.into(),
+            audience: audience.into(),
+            ids,
+        }
+    }
+
+    /// The public keys, for verifiers.
+    pub fn jwks(&self) -> JwkSet {
+        JwkSet {
+            keys: vec![self.key.0.public.clone()],
+        }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// An access token that is good for [`ACCESS_LIFETIME`] from `now`.
+    pub fn issue(
+        &self,
+        subject: Uuid,
+        roles: &BTreeSet<Role>,
+        now: DateTime<Utc>,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some(self.key.0.kid.clone());
+        let claims = Claims {
+            iss: &self.address,
+            aud: &self.audience,
+            sub: subject,
+            iat: now.timestamp(),
+            exp: (now + ACCESS_LIFETIME).timestamp(),
+            jti: self.ids.next(now),
+            roles,
+        };
+        jsonwebtoken::encode(&header, &claims, &self.key.0.private)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use shared::auth::{AuthConfig, KeySource, Verifier};
+    use shared::clock::Clock;
+
+    use super::*;
+
+    const ISSUER: &str = "http://localhost:8080";
+
+    fn directory() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn issuer(path: &Path) -> Issuer {
+        let key = SigningKey::load_or_create(path).unwrap();
+        Issuer::new(key, ISSUER, "vitrina", Ids::seeded(1))
+    }
+
+    fn verifier(keys: JwkSet, audience: &str, clock: &Clock) -> Verifier {
+        let config = AuthConfig {
+            issuer: ISSUER.to_owned(),
+            audience: audience.to_owned(),
+            keys: KeySource::Fixed(keys),
+            roles_claim: "roles".to_owned(),
+        };
+        Verifier::new(config, clock.clone())
+    }
+
+    #[test]
+    fn a_new_key_is_for_its_owner_alone_and_is_found_again() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        let first = issuer(&path).jwks();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        assert_eq!(issuer(&path).jwks(), first);
+        let files = fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(files, 1, "nothing is left beside the key");
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_with_the_remedy() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        issuer(&path);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = SigningKey::load_or_create(&path).unwrap_err().to_string();
+        assert!(error.contains("mode 0640"), "{error}");
+        assert!(
+            error.contains(&format!("chmod 600 {}", path.display())),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_refused_and_left_alone() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        fs::write(&path, "no key").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let error = SigningKey::load_or_create(&path).unwrap_err();
+        assert!(matches!(error, KeyError::Broken { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "no key");
+    }
+
+    #[test]
+    fn processes_that_start_together_sign_with_one_key() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        let sets: Vec<JwkSet> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| issuer(&path))).collect();
+            starts
+                .into_iter()
+                .map(|start| start.join().unwrap().jwks())
+                .collect()
+        });
+        assert!(sets.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn the_key_set_names_the_key_and_says_nothing_private() {
+        let directory = directory();
+        let set = serde_json::to_value(issuer(&directory.path().join("key")).jwks()).unwrap();
+        let key = set["keys"][0].as_object().unwrap();
+        let mut members: Vec<&str> = key.keys().map(String::as_str).collect();
+        members.sort_unstable();
+        assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x"]);
+        assert_eq!(key["kty"], "OKP");
+        assert_eq!(key["kid"].as_str().unwrap().len(), 43);
+    }
+
+    #[tokio::test]
+    async fn a_verifier_accepts_what_is_issued_until_it_expires() {
+        let directory = directory();
+        let issuer = issuer(&directory.path().join("key"));
+        let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let verifier = verifier(issuer.jwks(), "vitrina", &clock);
+        let roles = BTreeSet::from([Role::Seller]);
+        let token = issuer.issue(Uuid::max(), &roles, clock.now()).unwrap();
+        let identity = verifier.verify(&token).await.unwrap();
+        assert_eq!((identity.subject, identity.roles), (Uuid::max(), roles));
+        clock.advance(ACCESS_LIFETIME.to_std().unwrap());
+        assert!(verifier.verify(&token).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_verifier_refuses_another_key_and_another_audience() {
+        let directory = directory();
+        let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let [ours, theirs] = ["ours", "theirs"].map(|name| issuer(&directory.path().join(name)));
+        let token = ours
+            .issue(Uuid::max(), &BTreeSet::new(), clock.now())
+            .unwrap();
+        let another_key = verifier(theirs.jwks(), "vitrina", &clock);
+        let another_audience = verifier(ours.jwks(), "elsewhere", &clock);
+        assert!(another_key.verify(&token).await.is_err());
+        assert!(another_audience.verify(&token).await.is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! How often something was tried with an address.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+
+use crate::account::Email;
+use crate::attempts::{Action, WINDOW, Window};
+
+pub(crate) async fn find(
+    executor: impl PgExecutor<'_>,
+    action: Action,
+    email: &Email,
+) -> Result<Option<Window>, sqlx::Error> {
+    sqlx::query_as!(
+        Window,
+        "select made, since from identity.attempts where action = $1 and email = $2",
+        action.as_str(),
+        email.as_str(),
+    )
+    .fetch_optional(executor)
+    .await
+}
+
+/// Counts one more try, in a new window if the last one is over. Returns the window with it.
+pub(crate) async fn count(
+    executor: impl PgExecutor<'_>,
+    action: Action,
+    email: &Email,
+    now: DateTime<Utc>,
+) -> Result<Window, sqlx::Error> {
+    // Cut off at a thousand, so that nobody can make it overflow.
+    sqlx::query_as!(
+        Window,
+        "insert into identity.attempts as a (action, email, made, since) values ($1, $2, 1, $3)
+         on conflict on constraint attempts_pkey do update
+         set made = case when a.since <= $4 then 1 else least(a.made, 1000) + 1 end,
+             since = case when a.since <= $4 then $3 else a.since end
+         returning made, since",
+        action.as_str(),
+        email.as_str(),
+        now,
+        now - WINDOW,
+    )
+    .fetch_one(executor)
+    .await
+}
+
+/// Forgets the tries: one of them was right.
+pub(crate) async fn clear(
+    executor: impl PgExecutor<'_>,
+    action: Action,
+    email: &Email,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "delete from identity.attempts where action = $1 and email = $2",
+        action.as_str(),
+        email.as_str(),
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Codes that were mailed.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use crate::account::Email;
+use crate::codes::{Purpose, StoredCode};
+
+/// Puts a code for resetting the password in the place of the one before, if the address is that
+/// of an active user. Returns whether it is.
+pub(crate) async fn put_reset(
+    executor: impl PgExecutor<'_>,
+    email: &Email,
+    hash: &[u8; 32],
+    expires_at: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    // The user is locked before the code, here and everywhere: no two requests wait for each other.
+    let put = sqlx::query!(
+        "with holder as (
+             select id from identity.users
+             where email = $1 and activated_at is not null
+             for no key update)
+         insert into identity.codes (user_id, purpose, hash, expires_at)
+         select id, 'reset', $2, $3 from holder
+         on conflict on constraint codes_pkey do update
+         set hash = excluded.hash, attempts = 0, expires_at = excluded.expires_at",
+        email.as_str(),
+        hash.as_slice(),
+        expires_at,
+    )
+    .execute(executor)
+    .await?;
+    Ok(put.rows_affected() == 1)
+}
+
+/// Counts a try of the code of an address, whatever comes of it, and returns the code with it. The
+/// code stays locked until the transaction ends: tries are judged one after the other.
+pub(crate) async fn count_try(
+    executor: impl PgExecutor<'_>,
+    purpose: Purpose,
+    email: &Email,
+) -> Result<Option<StoredCode>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredCode,
+        "with holder as (
+             select id from identity.users where email = $1 for no key update)
+         update identity.codes c set attempts = least(c.attempts, 1000) + 1
+         from holder
+         where c.user_id = holder.id and c.purpose = $2
+         returning c.user_id, c.hash, c.attempts, c.expires_at",
+        email.as_str(),
+        purpose.as_str(),
+    )
+    .fetch_optional(executor)
+    .await
+}
+
+/// Takes away a code that was used.
+pub(crate) async fn delete(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    purpose: Purpose,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "delete from identity.codes where user_id = $1 and purpose = $2",
+        user_id,
+        purpose.as_str(),
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Every SQL statement of the service.
+
+pub(crate) mod attempts;
+pub(crate) mod codes;
+pub(crate) mod sessions;
+pub(crate) mod tidy;
+pub(crate) mod users;

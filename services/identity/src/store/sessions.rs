@@ -1,0 +1,122 @@
+//! Sessions and their refresh tokens.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgExecutor, PgPool};
+use uuid::Uuid;
+
+use super::users::{self, User};
+use crate::sessions::{NewToken, StoredToken};
+
+/// Begins a session with its first refresh token, if the password is still the one that was
+/// verified. Returns whether it is.
+///
+/// The user is locked against a change of the password at the same moment, which ends every session
+/// that it finds: it either finds this one, or this one does not begin.
+pub(crate) async fn begin(
+    executor: impl PgExecutor<'_>,
+    id: Uuid,
+    user_id: Uuid,
+    password_hash: &str,
+    token: &NewToken,
+) -> Result<bool, sqlx::Error> {
+    let begun = sqlx::query!(
+        "with holder as (
+             select id from identity.users where id = $2 and password_hash = $3 for share),
+         session as (
+             insert into identity.sessions (id, user_id, started_at)
+             select $1, id, $5 from holder
+             returning id)
+         insert into identity.refresh_tokens (hash, session_id, issued_at, expires_at)
+         select $4, id, $5, $6 from session",
+        id,
+        user_id,
+        password_hash,
+        token.hash.as_slice(),
+        token.issued_at,
+        token.expires_at,
+    )
+    .execute(executor)
+    .await?;
+    Ok(begun.rows_affected() == 1)
+}
+
+/// Exchanges a refresh token for the next one, if it is good and nobody has done so: of two who try
+/// at once, one finds it exchanged.
+pub(crate) async fn rotate(
+    pool: &PgPool,
+    hash: &[u8; 32],
+    next: &NewToken,
+) -> Result<Option<User>, sqlx::Error> {
+    let row = sqlx::query!(
+        "with rotated as (
+             update identity.refresh_tokens t set rotated_at = $3
+             from identity.sessions s
+             where t.hash = $1 and t.rotated_at is null and t.expires_at > $3
+               and s.id = t.session_id and s.revoked_at is null
+             returning s.id, s.user_id),
+         next as (
+             insert into identity.refresh_tokens (hash, session_id, issued_at, expires_at)
+             select $2, id, $3, $4 from rotated)
+         select u.id, u.roles from rotated join identity.users u on u.id = rotated.user_id",
+        hash.as_slice(),
+        next.hash.as_slice(),
+        next.issued_at,
+        next.expires_at,
+    )
+    .fetch_optional(pool)
+    .await?;
+    row.map(|row| {
+        Ok(User {
+            id: row.id,
+            roles: users::roles(&row.roles)?,
+        })
+    })
+    .transpose()
+}
+
+pub(crate) async fn find_token(
+    pool: &PgPool,
+    hash: &[u8; 32],
+) -> Result<Option<StoredToken>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredToken,
+        "select t.session_id, t.rotated_at, s.revoked_at
+         from identity.refresh_tokens t join identity.sessions s on s.id = t.session_id
+         where t.hash = $1",
+        hash.as_slice(),
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// Ends a session: no refresh token of it is good any more.
+pub(crate) async fn revoke(
+    executor: impl PgExecutor<'_>,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update identity.sessions set revoked_at = $2 where id = $1 and revoked_at is null",
+        id,
+        now,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Ends every session of a user.
+pub(crate) async fn revoke_all(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update identity.sessions set revoked_at = $2 where user_id = $1 and revoked_at is null",
+        user_id,
+        now,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Deletes what has had its time, some at a time. What is deleted was refused before already.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+
+use crate::attempts::WINDOW;
+use crate::sessions::LIFETIME;
+
+/// How many rows of a table go at a time.
+pub(crate) const BATCH: u64 = 1000;
+
+/// How long an address stays claimed by somebody who does not activate it.
+const CLAIM_KEPT: TimeDelta = TimeDelta::days(7);
+
+pub(crate) async fn attempts(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "delete from identity.attempts where ctid = any(array(
+             select ctid from identity.attempts where since < $1 limit 1000
+             for update skip locked))",
+        now - WINDOW,
+    )
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+pub(crate) async fn codes(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "delete from identity.codes where ctid = any(array(
+             select ctid from identity.codes where expires_at < $1 limit 1000
+             for update skip locked))",
+        now,
+    )
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+pub(crate) async fn refresh_tokens(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "delete from identity.refresh_tokens where ctid = any(array(
+             select ctid from identity.refresh_tokens where expires_at < $1 limit 1000
+             for update skip locked))",
+        now,
+    )
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Sessions whose last token is gone: nothing can carry them on.
+pub(crate) async fn sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "delete from identity.sessions where ctid = any(array(
+             select ctid from identity.sessions s
+             where s.started_at < $1 and not exists (
+                 select from identity.refresh_tokens t where t.session_id = s.id)
+             limit 1000
+             for update skip locked))",
+        now - LIFETIME,
+    )
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Addresses that were claimed, and whose code is gone.
+pub(crate) async fn claims(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "delete from identity.users where ctid = any(array(
+             select ctid from identity.users u
+             where u.activated_at is null and u.created_at < $1 and not exists (
+                 select from identity.codes c where c.user_id = u.id)
+             limit 1000
+             for update skip locked))",
+        now - CLAIM_KEPT,
+    )
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}

@@ -1,0 +1,8 @@
+//! The provider from outside: its router in-process, over a real database.
+
+mod login;
+mod password;
+mod provider;
+mod refresh;
+mod signup;
+mod support;

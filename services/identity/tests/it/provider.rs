@@ -1,0 +1,126 @@
+use std::collections::BTreeSet;
+
+use identity::{demo, tidy};
+use shared::config::Secret;
+use shared::host::tick::Progress;
+
+use crate::support::{ANA, AnswerExt as _, ISSUER, PASSWORD, Provider, TABLES, signup};
+
+fn secret(text: &str) -> Secret<String> {
+    Secret::new(text.to_owned())
+}
+
+#[tokio::test]
+async fn verifiers_find_the_keys_and_may_keep_them() {
+    let provider = Provider::start().await;
+    let configuration = provider
+        .get("/.well-known/openid-configuration")
+        .await
+        .expect(200);
+    assert_eq!(configuration.json["issuer"], ISSUER);
+    let uri = configuration.member("jwks_uri");
+    let keys = provider.get(uri.strip_prefix(ISSUER).unwrap()).await;
+    let keys = keys.expect(200);
+    assert_eq!(keys.header("cache-control"), "public, max-age=300");
+    let expected = serde_json::to_value(provider.app.issuer.jwks()).unwrap();
+    assert_eq!(keys.json, expected);
+}
+
+#[tokio::test]
+async fn every_route_is_described_under_one_tag() {
+    let api = serde_json::to_value(identity::routes().to_openapi()).unwrap();
+    let paths = api["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 9);
+    for (path, methods) in paths {
+        for operation in methods.as_object().unwrap().values() {
+            assert_eq!(operation["tags"][0], "identity", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_demo_users_are_made_once_and_keep_their_password() {
+    let provider = Provider::start().await;
+    let app = &provider.app;
+    demo::ensure_users(app, &secret(PASSWORD)).await.unwrap();
+    let mut users = Vec::new();
+    for (address, _, role) in demo::USERS {
+        provider.log_in(address, PASSWORD).await.expect(200);
+        let user = app.find_user(address).await.unwrap().unwrap();
+        assert_eq!(user.roles, BTreeSet::from([role]));
+        users.push(user);
+    }
+    let other = secret("another sentence");
+    demo::ensure_users(app, &other).await.unwrap();
+    for ((address, ..), user) in demo::USERS.into_iter().zip(users) {
+        provider.log_in(address, PASSWORD).await.expect(200);
+        assert_eq!(app.find_user(address).await.unwrap(), Some(user));
+    }
+}
+
+#[tokio::test]
+async fn a_demo_user_goes_before_whoever_only_claimed_the_address() {
+    let mut provider = Provider::start().await;
+    let (operator, ..) = demo::USERS[2];
+    let code = provider.sign_up(operator, "a stranger's password").await;
+    demo::ensure_users(&provider.app, &secret(PASSWORD))
+        .await
+        .unwrap();
+    provider.activate(operator, &code).await;
+    provider
+        .log_in(operator, "a stranger's password")
+        .await
+        .expect(401);
+    provider.log_in(operator, PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_address_that_was_only_claimed_is_no_user() {
+    let mut provider = Provider::start().await;
+    provider.sign_up(ANA, PASSWORD).await;
+    assert_eq!(provider.app.find_user(ANA).await.unwrap(), None);
+    assert_eq!(provider.app.find_user("no address").await.unwrap(), None);
+}
+
+async fn rows(provider: &Provider) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for table in TABLES {
+        counts.push(provider.count(table).await);
+    }
+    counts
+}
+
+#[tokio::test]
+async fn what_has_had_its_time_is_forgotten_and_nothing_else() {
+    let provider = Provider::with_ana().await;
+    let pending = signup("pending@example.com", PASSWORD);
+    let pending = provider.post("/v1/auth/signup", pending).await;
+    pending.expect(202);
+    let tokens = provider.log_in(ANA, PASSWORD).await.expect(200);
+    provider.log_in(ANA, "another sentence").await.expect(401);
+    // Ana and the claim; its code; a session with its token; two counters of mails, one of log-ins
+    assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
+    let tidied = tidy::once(&provider.app).await.unwrap();
+    assert_eq!(tidied, Progress::Idle);
+    assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
+
+    provider.wait_minutes(16);
+    tidy::once(&provider.app).await.unwrap();
+    assert_eq!(rows(&provider).await, [2, 0, 1, 1, 0]);
+
+    provider.wait_days(29);
+    let next = provider.refresh(&tokens.member("refresh_token")).await;
+    let next = next.expect(200);
+    provider.wait_days(2);
+    tidy::once(&provider.app).await.unwrap();
+    // the claim is gone, and so is the first token; its session goes on
+    assert_eq!(rows(&provider).await, [1, 0, 1, 1, 0]);
+    provider
+        .refresh(&next.member("refresh_token"))
+        .await
+        .expect(200);
+
+    provider.wait_days(31);
+    tidy::once(&provider.app).await.unwrap();
+    assert_eq!(rows(&provider).await, [1, 0, 0, 0, 0]);
+}

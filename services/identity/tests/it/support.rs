@@ -1,0 +1,220 @@
+//! A provider of its own for each test.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose provider cannot be started or read has failed"
+)]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use identity::App;
+use identity::config::ProviderConfig;
+use identity::passwords::Passwords;
+use serde_json::{Value, json};
+use shared::auth::{AuthConfig, Identity, KeySource, Verifier};
+use shared::clock::Clock;
+use shared::host::http::dress;
+use shared::id::Ids;
+use shared::testkit::{self, Answer, Call, TestDatabase};
+
+pub(crate) const ISSUER: &str = "http://localhost:8080";
+pub(crate) const ANA: &str = "ana@example.com";
+pub(crate) const PASSWORD: &str = "a long sentence";
+
+pub(crate) struct Provider {
+    pub app: App,
+    pub clock: Clock,
+    pub database: TestDatabase,
+    router: Router,
+    directory: tempfile::TempDir,
+    read: BTreeSet<PathBuf>,
+}
+
+/// What this service's tests ask of an answer beside what all do.
+pub(crate) trait AnswerExt {
+    fn expect_problem(self, status: u16, code: &str) -> Answer;
+
+    /// A member of the body that is a text.
+    fn member(&self, name: &str) -> String;
+
+    /// What a caller could tell two answers apart by.
+    fn apart_from_its_id(self) -> (StatusCode, HeaderMap, Value);
+}
+
+impl AnswerExt for Answer {
+    #[track_caller]
+    fn expect_problem(self, status: u16, code: &str) -> Answer {
+        let answer = self.expect(status);
+        assert_eq!(answer.code(), code);
+        answer
+    }
+
+    #[track_caller]
+    fn member(&self, name: &str) -> String {
+        self.json[name].as_str().unwrap().to_owned()
+    }
+
+    fn apart_from_its_id(mut self) -> (StatusCode, HeaderMap, Value) {
+        self.headers.remove("x-request-id");
+        if let Some(body) = self.json.as_object_mut() {
+            body.remove("request_id");
+        }
+        (self.status, self.headers, self.json)
+    }
+}
+
+impl Provider {
+    pub(crate) async fn start() -> Self {
+        let database = testkit::database(&[&identity::MIGRATOR]).await;
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::fixed("2026-03-01T12:00:00Z".parse().unwrap());
+        let config = ProviderConfig {
+            issuer: ISSUER.to_owned(),
+            audience: "vitrina".to_owned(),
+            key_file: directory.path().join("key"),
+            mail_directory: directory.path().join("mails"),
+        };
+        let (pool, ids) = (database.pool.clone(), Ids::seeded(1));
+        let app = App {
+            passwords: Passwords::new(2),
+            ..App::new(&config, pool, clock.clone(), ids.clone()).unwrap()
+        };
+        Self {
+            router: dress(identity::router(app.clone()), &clock, &ids),
+            app,
+            clock,
+            database,
+            directory,
+            read: BTreeSet::new(),
+        }
+    }
+
+    /// With an active seller who is [`ANA`].
+    pub(crate) async fn with_ana() -> Self {
+        let mut provider = Self::start().await;
+        let code = provider.sign_up(ANA, PASSWORD).await;
+        provider.activate(ANA, &code).await.expect(204);
+        provider
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Call::get(path).send(&self.router).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        Call::post(path).json(&body).send(&self.router).await
+    }
+
+    /// Signs up as a seller, and reads the code in the mail.
+    pub(crate) async fn sign_up(&mut self, email: &str, password: &str) -> String {
+        self.post("/v1/auth/signup", signup(email, password))
+            .await
+            .expect(202);
+        self.code(email).await
+    }
+
+    pub(crate) async fn activate(&self, email: &str, code: &str) -> Answer {
+        let body = json!({"email": email, "code": code});
+        self.post("/v1/auth/activate", body).await
+    }
+
+    pub(crate) async fn log_in(&self, email: &str, password: &str) -> Answer {
+        let body = json!({"email": email, "password": password});
+        self.post("/v1/auth/login", body).await
+    }
+
+    pub(crate) async fn refresh(&self, token: &str) -> Answer {
+        self.post("/v1/auth/refresh", json!({"refresh_token": token}))
+            .await
+    }
+
+    pub(crate) async fn log_out(&self, token: &str) -> Answer {
+        self.post("/v1/auth/logout", json!({"refresh_token": token}))
+            .await
+    }
+
+    pub(crate) async fn forget_password(&self, email: &str) -> Answer {
+        self.post("/v1/auth/password/forgot", json!({"email": email}))
+            .await
+    }
+
+    pub(crate) async fn reset_password(&self, email: &str, code: &str, password: &str) -> Answer {
+        let body = json!({"email": email, "code": code, "password": password});
+        self.post("/v1/auth/password/reset", body).await
+    }
+
+    /// Who other services take the owner of a token for.
+    pub(crate) async fn verify(&self, access_token: &str) -> Identity {
+        let config = AuthConfig {
+            issuer: ISSUER.to_owned(),
+            audience: "vitrina".to_owned(),
+            keys: KeySource::Fixed(self.app.issuer.jwks()),
+            roles_claim: "roles".to_owned(),
+        };
+        let verifier = Verifier::new(config, self.clock.clone());
+        verifier.verify(access_token).await.unwrap()
+    }
+
+    /// The code in the next mail to somebody.
+    pub(crate) async fn code(&mut self, to: &str) -> String {
+        let mail = self.mail(to).await;
+        let code = mail.lines().find_map(|line| line.split_once(" code: "));
+        code.unwrap().1.to_owned()
+    }
+
+    /// The next mail to somebody; it is sent after the answer.
+    pub(crate) async fn mail(&mut self, to: &str) -> String {
+        for _ in 0..500 {
+            if let Some((path, mail)) = self.unread(to).into_iter().next() {
+                self.read.insert(path);
+                return mail;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no mail to {to}");
+    }
+
+    /// The mails to somebody that no test has read yet.
+    pub(crate) fn unread(&self, to: &str) -> Vec<(PathBuf, String)> {
+        let to = format!("To: {to}");
+        std::fs::read_dir(self.directory.path().join("mails"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| !self.read.contains(path))
+            .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()))
+            .filter(|(_, mail)| mail.lines().any(|line| line == to))
+            .collect()
+    }
+
+    pub(crate) fn wait_minutes(&self, minutes: u64) {
+        self.clock.advance(Duration::from_mins(minutes));
+    }
+
+    pub(crate) fn wait_days(&self, days: u64) {
+        self.clock.advance(Duration::from_hours(24 * days));
+    }
+
+    /// How many rows a table of the service has.
+    pub(crate) async fn count(&self, table: &'static str) -> i64 {
+        let statement = format!("select count(*) from identity.{table}");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .fetch_one(&self.database.pool)
+            .await
+            .unwrap()
+    }
+}
+
+pub(crate) const TABLES: [&str; 5] = ["users", "codes", "sessions", "refresh_tokens", "attempts"];
+
+pub(crate) fn signup(email: &str, password: &str) -> Value {
+    json!({"email": email, "password": password, "name": "Ana Souza", "role": "seller"})
+}
+
+/// A code that is not this one.
+pub(crate) fn other_than(code: &str) -> &'static str {
+    if code == "000000" { "000001" } else { "000000" }
+}

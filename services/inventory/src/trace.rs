@@ -1,0 +1,40 @@
+//! What the write side knows of the way of a change.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::store::journal;
+
+/// A change as the journal has it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub event_id: Uuid,
+    pub product_id: Uuid,
+    /// `product` or `stock`.
+    pub aggregate: String,
+    pub version: i64,
+    pub change: String,
+    pub request_id: Uuid,
+    pub traceparent: String,
+    pub requested_at: DateTime<Utc>,
+    pub committed_at: DateTime<Utc>,
+    /// Whether it still waits in the outbox.
+    pub pending: bool,
+}
+
+/// The latest changes of the product, the request or the event `id`, oldest first.
+pub async fn find(pool: &PgPool, id: Uuid, limit: i64) -> Result<Vec<Change>, sqlx::Error> {
+    let mut changes = journal::trace_product(pool, id, limit).await?;
+    if changes.is_empty()
+        && let Some(made_at) = id.get_timestamp()
+    {
+        let (seconds, nanos) = made_at.to_unix();
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        if let Some(at) = DateTime::from_timestamp(seconds, nanos) {
+            changes = journal::trace_request_or_event(pool, id, at, limit).await?;
+        }
+    }
+    changes.reverse();
+    Ok(changes)
+}

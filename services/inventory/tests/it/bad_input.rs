@@ -1,0 +1,360 @@
+use serde_json::{Value, json};
+use shared::auth::Role;
+use shared::testkit::{Answer, Call};
+use uuid::Uuid;
+
+use crate::{World, shoe};
+
+async fn post(world: &World, body: impl Into<Vec<u8>>) -> Answer {
+    let call = Call::post("/v1/products").header("content-type", "application/json");
+    world.send(call.bytes(body.into())).await
+}
+
+/// What an answer must look like for somebody to act on it.
+#[track_caller]
+fn is_problem(answer: &Answer, status: u16) {
+    assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(answer.json["status"], status);
+    assert_eq!(answer.json["request_id"], answer.header("x-request-id"));
+    assert!(
+        answer.json["type"]
+            .as_str()
+            .unwrap()
+            .ends_with(answer.code())
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_is_refused_and_stores_nothing() {
+    let world = World::new().await;
+    let deep = format!(
+        "{{\"sku\":{}1{}}}",
+        "[".repeat(100_000 / 4),
+        "]".repeat(100_000 / 4)
+    );
+    let good = shoe("SHOE-1").to_string();
+    for body in [
+        b"".to_vec(),
+        b"{".to_vec(),
+        b"{\"sku\": \"\xff\"}".to_vec(),
+        b"{\"sku\": \"\xed\xa0\x80\"}".to_vec(),
+        b"{\"sku\": \"\\ud800\"}".to_vec(),
+        format!("{good}x").into_bytes(),
+        format!("\u{feff}{good}").into_bytes(),
+        good.replace("Running", "Run\u{0}ning").into_bytes(),
+        good.replace("12990", "012990").into_bytes(),
+        good.replace("12990", "NaN").into_bytes(),
+    ] {
+        let answer = post(&world, body.clone()).await;
+        assert_eq!(
+            answer.status,
+            400,
+            "{:?}: {}",
+            String::from_utf8_lossy(&body),
+            answer.text
+        );
+        is_problem(&answer, 400);
+    }
+    is_problem(&post(&world, deep).await, 422);
+    assert_eq!(world.count("products").await, 0);
+}
+
+#[tokio::test]
+async fn every_fault_is_named_with_the_place_where_it_is() {
+    let world = World::new().await;
+    let body = json!({
+        "sku": "A B", "name": "\u{202e}evil", "category": "Shoes!", "description": "a\u{0}b",
+        "attributes": {"x/y~z": "\u{0}"}, "price": {"amount": -1, "currency": "XXX"},
+        "stock": {"on_hand": -1}, "status": "archived",
+    });
+    let answer = post(&world, body.to_string()).await;
+    is_problem(&answer, 422);
+    let mut pointers: Vec<&str> = answer.json["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fault| fault["pointer"].as_str().unwrap())
+        .collect();
+    pointers.sort_unstable();
+    assert_eq!(
+        pointers,
+        [
+            "/attributes/x~1y~0z",
+            "/category",
+            "/description",
+            "/name",
+            "/price/amount",
+            "/price/currency",
+            "/sku",
+            "/status",
+            "/stock/on_hand"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn values_that_no_store_could_keep_are_refused() {
+    let world = World::new().await;
+    let with = |pointer: &str, value: Value| {
+        let mut body = shoe("SHOE-1");
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[field] = value;
+        body.to_string()
+    };
+    for (pointer, value) in [
+        ("/sku", json!("")),
+        ("/sku", json!("x".repeat(65))),
+        ("/sku", json!(5)),
+        ("/sku", json!("a\u{200b}b")),
+        ("/name", json!("")),
+        ("/name", json!(" \u{200b}")),
+        ("/name", json!("x".repeat(201))),
+        ("/name", json!(null)),
+        ("/name", json!("a\nb")),
+        ("/description", json!("x".repeat(10_001))),
+        ("/category", json!("")),
+        ("/category", json!("-shoes")),
+        ("/category", json!("x".repeat(65))),
+        ("/price", json!(12990)),
+        ("/price/amount", json!(129.9)),
+        ("/price/amount", json!("1")),
+        ("/price/amount", json!(1_000_000_000_001_i64)),
+        ("/price/amount", json!(1e300)),
+        ("/price/currency", json!("brl")),
+        ("/price/currency", json!("")),
+        ("/stock/on_hand", json!(1.5)),
+        ("/stock/on_hand", json!(1_000_000_001)),
+        ("/status", json!("deleted")),
+        ("/attributes", json!([])),
+        ("/attributes/size", json!(null)),
+        ("/attributes/size", json!({"a": 1})),
+        ("/attributes/size", json!([1])),
+        ("/attributes/size", json!(1e15)),
+        ("/attributes/size", json!("")),
+        ("/attributes/size", json!("\u{202e}")),
+        ("/unknown", json!(1)),
+        ("/id", json!("x")),
+        ("/price/cents", json!(1)),
+        ("/version", json!(1)),
+    ] {
+        let answer = post(&world, with(pointer, value.clone())).await;
+        assert_eq!(answer.status, 422, "{pointer} {value}: {}", answer.text);
+        is_problem(&answer, 422);
+    }
+    let text = shoe("SHOE-1").to_string();
+    for number in ["1e200", "1e400", "0.12345678901234567", "1000000000000000"] {
+        let body = text.replace("42", number);
+        is_problem(&post(&world, body).await, 422);
+    }
+    let many: serde_json::Map<_, _> = (0..51).map(|n| (n.to_string(), json!(n))).collect();
+    is_problem(
+        &post(&world, with("/attributes", Value::Object(many))).await,
+        422,
+    );
+    assert_eq!(world.count("products").await, 0);
+}
+
+#[tokio::test]
+async fn a_field_that_comes_twice_is_refused_wherever_it_is() {
+    let world = World::new().await;
+    let good = shoe("SHOE-1").to_string();
+    for (field, twice) in [
+        ("\"sku\":", "\"sku\":\"X\",\"sku\":"),
+        ("\"amount\":", "\"amount\":1,\"amount\":"),
+        ("\"size\":", "\"size\":1,\"size\":"),
+        ("\"size\":", "\"si\\u007ae\":1,\"size\":"),
+    ] {
+        is_problem(&post(&world, good.replace(field, twice)).await, 422);
+    }
+    assert_eq!(world.count("products").await, 0);
+}
+
+#[tokio::test]
+async fn a_body_of_another_type_or_encoding_is_refused() {
+    let world = World::new().await;
+    let good = shoe("SHOE-1").to_string();
+    for kind in [
+        "text/plain",
+        "application/xml",
+        "application/json; charset=latin1",
+        "",
+    ] {
+        let call = Call::post("/v1/products").header("content-type", kind);
+        is_problem(&world.send(call.bytes(good.clone())).await, 415);
+    }
+    is_problem(
+        &world
+            .send(Call::post("/v1/products").bytes(good.clone()))
+            .await,
+        415,
+    );
+    let call = Call::post("/v1/products")
+        .header("content-type", "application/json")
+        .header("content-encoding", "gzip");
+    is_problem(&world.send(call.bytes(good.clone())).await, 415);
+    let call = Call::post("/v1/products").header("content-type", "Application/JSON; charset=UTF-8");
+    assert_eq!(world.send(call.bytes(good)).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused() {
+    let world = World::new().await;
+    let mut body = shoe("SHOE-1");
+    body["description"] = json!("x".repeat(65 * 1024));
+    is_problem(&post(&world, body.to_string()).await, 413);
+    let call = Call::post("/v1/products/batch").header("content-type", "application/json");
+    let answer = world.send(call.bytes("x".repeat(1024 * 1024 + 1))).await;
+    is_problem(&answer, 413);
+}
+
+#[tokio::test]
+async fn a_product_cannot_grow_beyond_what_an_event_can_carry() {
+    let world = World::new().await;
+    let created = world.create("SHOE-1").await;
+    let path = created.header("location");
+    let mut version = 1;
+    let answer = loop {
+        let patch = json!({"attributes": {format!("a{version}"): "x".repeat(30_000)}});
+        let tag = format!("\"v{version}\"");
+        let answer = world
+            .send(Call::patch(path).header("if-match", &tag).json(&patch))
+            .await;
+        if answer.status != 200 {
+            break answer;
+        }
+        version += 1;
+    };
+    is_problem(&answer, 422);
+    assert_eq!(answer.json["errors"][0]["code"], "too_large");
+    assert!(version < 5);
+}
+
+#[tokio::test]
+async fn broken_cursors_and_parameters_are_refused() {
+    let world = World::new().await;
+    for n in 0..3 {
+        world.create(&format!("SHOE-{n}")).await;
+    }
+    for query in [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "unknown=1",
+        "limit=1&limit=2",
+        "status=x",
+    ] {
+        is_problem(
+            &world
+                .send(Call::get(&format!("/v1/products?{query}")))
+                .await,
+            400,
+        );
+    }
+    let page = world
+        .send(Call::get("/v1/products?limit=1"))
+        .await
+        .expect(200);
+    let cursor = page.json["page"]["next_cursor"].as_str().unwrap();
+    for broken in ["x", "", &cursor[1..], &format!("{cursor}A")] {
+        let answer = world
+            .send(Call::get(&format!("/v1/products?cursor={broken}")))
+            .await;
+        is_problem(&answer, 400);
+        assert_eq!(answer.code(), "invalid_cursor", "{broken}");
+    }
+    let other = format!("/v1/products?status=active&cursor={cursor}");
+    assert_eq!(world.send(Call::get(&other)).await.code(), "invalid_cursor");
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_good_token_of_the_right_role() {
+    let world = World::new().await;
+    let tokens = &world.tokens;
+    let list = || Call::get("/v1/products");
+    is_problem(&list().send(&world.router).await, 401);
+    let now = world.clock.now().timestamp();
+    let seller = json!({"sub": Uuid::from_u128(1), "roles": ["seller"]});
+    let with = |name: &str, value: Value| {
+        let mut claims = seller.clone();
+        claims[name] = value;
+        tokens.with_claims(claims)
+    };
+    let good = tokens.with_claims(seller.clone());
+    let (head, rest) = good.split_once('.').unwrap();
+    let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{rest}");
+    let stranger = shared::testkit::Tokens::new(world.clock.clone()).with_claims(seller.clone());
+    for bad in [
+        with("exp", json!(now)),
+        with("exp", json!(now - 1)),
+        with("iss", json!("https://evil")),
+        with("aud", json!("other")),
+        format!("{head}.{rest}x"),
+        unsigned,
+        stranger,
+        "nonsense".to_owned(),
+        String::new(),
+        "a.b.c".to_owned(),
+    ] {
+        let answer = list().bearer(&bad).send(&world.router).await;
+        assert_eq!(answer.status, 401, "{bad}: {}", answer.text);
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
+    let basic = list().header("authorization", &format!("Basic {good}"));
+    is_problem(&basic.send(&world.router).await, 401);
+    for role in [Role::Buyer, Role::Operator] {
+        let token = tokens.token(Uuid::from_u128(1), role);
+        is_problem(&list().bearer(&token).send(&world.router).await, 403);
+    }
+    let outbox = || Call::get("/v1/admin/outbox");
+    is_problem(&world.send(outbox()).await, 403);
+    let operator = tokens.token(Uuid::from_u128(1), Role::Operator);
+    assert_eq!(
+        outbox().bearer(&operator).send(&world.router).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_remembered_token_ends_with_its_expiry() {
+    let world = World::new().await;
+    let soon = world.clock.now().timestamp() + 10;
+    let claims = json!({"sub": Uuid::from_u128(1), "roles": ["seller"], "exp": soon});
+    let token = world.tokens.with_claims(claims);
+    let list = || Call::get("/v1/products").bearer(&token);
+    assert_eq!(list().send(&world.router).await.status, 200);
+    world.clock.advance(std::time::Duration::from_secs(10));
+    assert_eq!(list().send(&world.router).await.status, 401);
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_what_cannot_be_done_are_problems_too() {
+    let world = World::new().await;
+    is_problem(&world.send(Call::get("/v1/nothing")).await, 404);
+    is_problem(&world.send(Call::get("/v1/products/not-an-id")).await, 404);
+    is_problem(
+        &world
+            .send(Call::get(&format!("/v1/products/{}", Uuid::nil())))
+            .await,
+        404,
+    );
+    let wrong = world.send(Call::delete("/v1/products")).await;
+    is_problem(&wrong, 405);
+    assert!(
+        wrong.header("allow").contains("POST"),
+        "{:?}",
+        wrong.headers
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_is_a_503_with_a_time_to_come_again() {
+    let world = World::new().await;
+    world.pool.close().await;
+    let answer = world
+        .send(Call::post("/v1/products").json(&shoe("SHOE-1")))
+        .await;
+    is_problem(&answer, 503);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(!answer.text.contains("pool"), "{}", answer.text);
+}

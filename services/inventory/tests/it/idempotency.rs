@@ -1,0 +1,104 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::testkit::{Answer, Call};
+
+use crate::{World, shoe};
+
+fn keyed(world: &World, key: &str, body: &Value) -> impl Future<Output = Answer> {
+    world.send(
+        Call::post("/v1/products")
+            .header("idempotency-key", key)
+            .json(body),
+    )
+}
+
+#[tokio::test]
+async fn a_create_that_is_repeated_gets_the_first_answer_again() {
+    let world = World::new().await;
+    let first = keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
+    assert_eq!(first.header("idempotent-replayed"), "");
+    let path = first.header("location");
+    let call = Call::patch(path)
+        .header("if-match", "\"v1\"")
+        .json(&json!({"name": "Other"}));
+    world.send(call).await.expect(200);
+    let again = keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
+    assert_eq!(again.json, first.json);
+    assert_eq!(again.header("etag"), first.header("etag"));
+    assert_eq!(again.header("location"), first.header("location"));
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(world.count("products").await, 1);
+}
+
+#[tokio::test]
+async fn a_key_with_another_body_is_refused() {
+    let world = World::new().await;
+    keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
+    let refused = keyed(&world, "k1", &shoe("SHOE-2")).await.expect(422);
+    assert_eq!(refused.code(), "idempotency_key_reused");
+    assert_eq!(world.count("products").await, 1);
+}
+
+#[tokio::test]
+async fn a_create_that_is_sent_many_times_at_once_makes_one_product() {
+    let world = World::new().await;
+    for n in 0..20 {
+        let (key, body) = (format!("k{n}"), shoe(&format!("SHOE-{n}")));
+        let send = || keyed(&world, &key, &body);
+        let all = tokio::join!(send(), send(), send(), send(), send());
+        let answers = [all.0, all.1, all.2, all.3, all.4];
+        for answer in &answers {
+            assert_eq!(answer.status, 201, "{}", answer.text);
+            assert_eq!(answer.json, answers[0].json);
+        }
+        let fresh = answers
+            .iter()
+            .filter(|a| a.header("idempotent-replayed").is_empty());
+        assert_eq!(fresh.count(), 1);
+    }
+    assert_eq!(world.count("products").await, 20);
+    assert_eq!(world.count("outbox").await, 20);
+}
+
+#[tokio::test]
+async fn a_refused_create_does_not_use_its_key_up() {
+    let world = World::new().await;
+    world.create("SHOE-1").await;
+    keyed(&world, "k1", &shoe("SHOE-1")).await.expect(409);
+    keyed(&world, "k1", &shoe("SHOE-2")).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_repeated_creates_nothing_twice() {
+    let world = World::new().await;
+    let items = json!({"items": [shoe("A"), shoe("B")]});
+    let send = || {
+        world.send(
+            Call::post("/v1/products/batch")
+                .header("idempotency-key", "k")
+                .json(&items),
+        )
+    };
+    let first = send().await.expect(200);
+    let again = send().await.expect(200);
+    for n in 0..2 {
+        assert_eq!(again.json["results"][n]["status"], 201);
+        assert_eq!(
+            again.json["results"][n]["product"],
+            first.json["results"][n]["product"]
+        );
+        assert_eq!(again.json["results"][n]["replayed"], true);
+    }
+    assert_eq!(world.count("products").await, 2);
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_key_is_refused() {
+    let world = World::new().await;
+    for key in ["", "a b", &"x".repeat(256)] {
+        keyed(&world, key, &shoe("SHOE-1")).await.expect(400);
+    }
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(world.count("products").await, 0);
+}

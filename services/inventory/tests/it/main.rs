@@ -1,0 +1,93 @@
+//! The seller's API over a real database: what it answers, and what is stored afterwards.
+
+mod bad_input;
+mod idempotency;
+mod products;
+mod relay;
+mod stock;
+
+use std::sync::Arc;
+
+use axum::Router;
+use chrono::DateTime;
+use inventory::App;
+use serde_json::{Value, json};
+use shared::auth::Role;
+use shared::bus;
+use shared::clock::Clock;
+use shared::host;
+use shared::id::Ids;
+use shared::testkit::{Answer, Call, TestDatabase, Tokens, database};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// A service with a seller who may use it.
+pub(crate) struct World {
+    pub(crate) router: Router,
+    pub(crate) tokens: Tokens,
+    pub(crate) clock: Clock,
+    pub(crate) seller: String,
+    pub(crate) seller_id: Uuid,
+    pub(crate) pool: PgPool,
+    _database: TestDatabase,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let database = database(&[&bus::MIGRATOR, &inventory::MIGRATOR]).await;
+        let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let ids = Ids::seeded(1);
+        let tokens = Tokens::new(clock.clone());
+        let app = App {
+            pool: database.pool.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            verifier: tokens.verifier(),
+            committed: Arc::default(),
+        };
+        let router = host::http::dress(inventory::router(app), &clock, &ids);
+        let seller_id = Uuid::from_u128(0x5e11e5);
+        let seller = tokens.token(seller_id, Role::Seller);
+        let pool = database.pool.clone();
+        Self {
+            router,
+            tokens,
+            clock,
+            seller,
+            seller_id,
+            pool,
+            _database: database,
+        }
+    }
+
+    pub(crate) async fn send(&self, call: Call) -> Answer {
+        call.bearer(&self.seller).send(&self.router).await
+    }
+
+    pub(crate) async fn create(&self, sku: &str) -> Answer {
+        self.send(Call::post("/v1/products").json(&shoe(sku)))
+            .await
+            .expect(201)
+    }
+
+    /// How many rows a table of the service has.
+    pub(crate) async fn count(&self, table: &'static str) -> i64 {
+        let statement = format!("select count(*) from inventory.{table}");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+}
+
+pub(crate) fn shoe(sku: &str) -> Value {
+    json!({
+        "sku": sku, "name": "Running shoe", "category": "shoes",
+        "attributes": {"size": 42, "weight": 0.25, "waterproof": true, "color": "red"},
+        "price": {"amount": 12990, "currency": "BRL"}, "stock": {"on_hand": 5},
+    })
+}
+
+pub(crate) fn path_of(product: &Answer) -> String {
+    format!("/v1/products/{}", product.json["id"].as_str().unwrap())
+}
