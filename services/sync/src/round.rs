@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::comparison::{Difference, Merge, Step, UnderWay, Verdict, compare, confirm};
+use crate::comparison::{Difference, Merge, UnderWay, Verdict, compare, confirm};
 use crate::reconciler::{Reconciler, SyncError, database};
 use crate::report::Report;
 use crate::store::buckets::{self, Claimed};
@@ -150,71 +150,65 @@ impl Round {
 
     /// The first look: walks both sides of a bucket together.
     async fn look(&self, claimed: Claimed) -> Result<Looked, SyncError> {
-        let now = self.reconciler.clock.now();
+        let this = &self.reconciler;
+        let now = this.clock.now();
         let (mut merge, mut report) = (Merge::default(), Report::default());
         let (mut candidates, mut categories) = (Vec::new(), BTreeSet::new());
         let mut row_place = claimed.resume_after.unwrap_or_default();
         let mut listed_place = claimed.resume_after.map(key_of);
         let mut resume_after = None;
-        let page = self.reconciler.settings.page.max(1);
+        let page = this.settings.page.max(1);
         loop {
-            match merge.step() {
-                Step::End => break,
-                Step::Read => {
-                    let rows = async {
-                        if !merge.needs_rows() {
-                            return Ok(None);
-                        }
-                        feed::page(
-                            &self.reconciler.pool,
-                            claimed.bucket,
-                            row_place,
-                            i64::from(page),
-                        )
+            if merge.needs_rows() || merge.needs_listed() {
+                let rows = async {
+                    if !merge.needs_rows() {
+                        return Ok(None);
+                    }
+                    feed::page(&this.pool, claimed.bucket, row_place, i64::from(page))
                         .await
                         .map(Some)
                         .map_err(database("walking a bucket of the feed"))
-                    };
-                    let listed = async {
-                        if !merge.needs_listed() {
-                            return Ok(None);
-                        }
-                        let start = listed_place.take();
-                        self.reconciler
-                            .listings
-                            .page(claimed.bucket, start, i32::from(page), self.run.deep)
-                            .await
-                            .map(Some)
-                            .map_err(SyncError::from)
-                    };
-                    let (rows, listed) = tokio::try_join!(rows, listed)?;
-                    if let Some(rows) = rows {
-                        row_place = rows.last().map_or(row_place, |last| last.id);
-                        let ended = rows.len() < usize::from(page);
-                        merge.push_rows(rows, ended);
+                };
+                let listed = async {
+                    if !merge.needs_listed() {
+                        return Ok(None);
                     }
-                    if let Some(listed) = listed {
-                        report.half_read_units += listed.half_units;
-                        let ended = listed.next.is_none();
-                        listed_place = listed.next;
-                        merge.push_listed(listed.listed, ended);
-                    }
+                    let start = listed_place.take();
+                    this.listings
+                        .page(claimed.bucket, start, i32::from(page), self.run.deep)
+                        .await
+                        .map(Some)
+                        .map_err(SyncError::from)
+                };
+                let (rows, listed) = tokio::try_join!(rows, listed)?;
+                if let Some(rows) = rows {
+                    row_place = rows.last().map_or(row_place, |last| last.id);
+                    let ended = rows.len() < usize::from(page);
+                    merge.push_rows(rows, ended);
                 }
-                Step::Pair(row, listed) => {
-                    report.compared += 1;
-                    if let Some(category) = listed.as_ref().and_then(|l| l.category.as_ref())
-                        && !categories.contains(category)
-                    {
-                        categories.insert(category.clone());
-                    }
-                    if let Some(difference) = compare(row.as_ref(), listed.as_ref(), now) {
-                        candidates.push(difference);
-                        // No more than a page of them: the bucket goes on behind it.
-                        if candidates.len() >= usize::from(page) {
-                            resume_after = Some(difference.id);
-                            break;
-                        }
-                    }
+                if let Some(listed) = listed {
+                    report.half_read_units += listed.half_units;
+                    let ended = listed.next.is_none();
+                    listed_place = listed.next;
+                    merge.push_listed(listed.listed, ended);
+                }
+                continue;
+            }
+            let Some((row, listed)) = merge.next_pair() else {
+                break;
+            };
+            report.compared += 1;
+            if let Some(category) = listed.as_ref().and_then(|l| l.category.as_ref())
+                && !categories.contains(category)
+            {
+                categories.insert(category.clone());
+            }
+            if let Some(difference) = compare(row.as_ref(), listed.as_ref(), now) {
+                candidates.push(difference);
+                // No more than a page of them: the bucket goes on behind it.
+                if candidates.len() >= usize::from(page) {
+                    resume_after = Some(difference.id);
+                    break;
                 }
             }
         }

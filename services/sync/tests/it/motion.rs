@@ -54,14 +54,13 @@ async fn nothing_is_a_false_alarm_while_sellers_write() {
         let mut nth = 0;
         while !done.load(Ordering::SeqCst) {
             let id = ids[nth % ids.len()];
-            match nth % 3 {
-                0 => {
-                    world
-                        .change(id, json!({"name": format!("Shoe {nth}")}))
-                        .await
-                }
-                1 => world.set_stock(id, 100 + i64::try_from(nth).unwrap()).await,
-                _ => drop(world.create(&format!("NEW-{nth}"), "hats").await),
+            if nth % 3 == 0 {
+                let patch = json!({"name": format!("Shoe {nth}")});
+                world.change(id, patch).await;
+            } else if nth % 3 == 1 {
+                world.set_stock(id, 100 + i64::try_from(nth).unwrap()).await;
+            } else {
+                world.create(&format!("NEW-{nth}"), "hats").await;
             }
             nth += 1;
         }

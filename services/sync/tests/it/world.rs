@@ -7,11 +7,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
 use catalog::Projector;
 use chrono::DateTime;
-use http_body_util::BodyExt as _;
 use inventory::relay::Relay;
 use serde_json::{Value, json};
 use shared::auth::Role;
@@ -22,15 +19,14 @@ use shared::contract::sync_feed::bucket_of;
 use shared::host::intake;
 use shared::host::tick::Progress;
 use shared::id::Ids;
-use shared::testkit::{TestDatabase, TestDynamo, Tokens, database, dynamodb};
+use shared::testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
 use sync::{Reconciler, Run, Settings};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 use uuid::Uuid;
 
 pub(crate) const TABLE: &str = "listings";
-pub(crate) const SELLER: Uuid = Uuid::from_u128(0x5e11e4);
-pub(crate) const OPERATOR: Uuid = Uuid::from_u128(0x09e4a704);
+pub(crate) const SELLER: Uuid = Uuid::from_u128(0x5e11);
+pub(crate) const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -118,24 +114,11 @@ impl World {
         (world, ids)
     }
 
-    async fn call(&self, method: &str, path: &str, tag: &str, body: Value) -> (StatusCode, Value) {
+    /// A seller's request.
+    async fn ask(&self, call: Call, body: Value) -> Answer {
         let token = self.tokens.token(SELLER, Role::Seller);
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::AUTHORIZATION, format!("Bearer {token}"))
-            .header(header::CONTENT_TYPE, "application/json");
-        if !tag.is_empty() {
-            request = request.header(header::IF_MATCH, tag);
-        }
-        let request = request.body(Body::from(body.to_string())).unwrap();
-        let response = self.seller_api.clone().oneshot(request).await.unwrap();
-        let status = response.status();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (
-            status,
-            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-        )
+        let call = call.bearer(&token).header("if-match", "*").json(&body);
+        call.send(&self.seller_api).await
     }
 
     pub(crate) async fn create(&self, sku: &str, category: &str) -> Uuid {
@@ -144,28 +127,28 @@ impl World {
             "attributes": {"size": 42, "weight": 0.25, "vegan": true, "colour": "red"},
             "price": {"amount": 12990, "currency": "BRL"}, "stock": {"on_hand": 5},
         });
-        let (status, body) = self.call("POST", "/v1/products", "", product).await;
-        assert_eq!(status, StatusCode::CREATED, "{body}");
-        body["id"].as_str().unwrap().parse().unwrap()
+        let answer = self
+            .ask(Call::post("/v1/products"), product)
+            .await
+            .expect(201);
+        answer.json["id"].as_str().unwrap().parse().unwrap()
     }
 
     pub(crate) async fn change(&self, id: Uuid, patch: Value) {
-        let path = format!("/v1/products/{id}");
-        let (status, body) = self.call("PATCH", &path, "*", patch).await;
-        assert_eq!(status, StatusCode::OK, "{body}");
+        let call = Call::patch(&format!("/v1/products/{id}"));
+        self.ask(call, patch).await.expect(200);
     }
 
     pub(crate) async fn set_stock(&self, id: Uuid, on_hand: i64) {
-        let path = format!("/v1/products/{id}/stock");
-        let body = json!({"on_hand": on_hand});
-        let (status, body) = self.call("PUT", &path, "*", body).await;
-        assert_eq!(status, StatusCode::OK, "{body}");
+        let call = Call::put(&format!("/v1/products/{id}/stock"));
+        self.ask(call, json!({"on_hand": on_hand}))
+            .await
+            .expect(200);
     }
 
     pub(crate) async fn delete(&self, id: Uuid) {
-        let path = format!("/v1/products/{id}");
-        let (status, body) = self.call("DELETE", &path, "*", Value::Null).await;
-        assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
+        let call = Call::delete(&format!("/v1/products/{id}"));
+        self.ask(call, Value::Null).await.expect(204);
     }
 
     /// Publishes what is committed, after the repairs that are asked for.
