@@ -51,7 +51,7 @@ pub struct UpArgs {
     /// Where to listen
     #[arg(long, env = "VITRINA_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// What to run: all, or some of inventory, relay, catalog, projector, identity, by commas
+    /// What to run: all, or some of inventory, relay, catalog, projector, identity, sync, by commas
     #[arg(long, env = "VITRINA_ROLES", default_value = "all")]
     pub roles: Roles,
     /// What prices are in unless a reader says otherwise

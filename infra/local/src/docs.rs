@@ -50,6 +50,7 @@ pub(crate) fn problems() -> Vec<&'static Kind> {
         inventory::PROBLEMS,
         catalog::PROBLEMS,
         identity::PROBLEMS,
+        sync::PROBLEMS,
     ]
     .concat();
     kinds.sort_unstable_by_key(|kind| kind.code);

@@ -18,6 +18,7 @@ use shared::id::Ids;
 use shared::money::Currency;
 use shared::{dynamodb, host};
 use sqlx::PgPool;
+use sync::Reconciler;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -204,7 +205,12 @@ async fn run(
         BACKGROUND_CONNECTIONS,
         "vitrina background",
     )?;
-    for migrator in [&bus::MIGRATOR, &inventory::MIGRATOR, &identity::MIGRATOR] {
+    for migrator in [
+        &bus::MIGRATOR,
+        &inventory::MIGRATOR,
+        &identity::MIGRATOR,
+        &sync::MIGRATOR,
+    ] {
         migrator.run(&background).await?;
     }
     let client = dynamodb::connect_local(&stores.listings.endpoint);
@@ -226,6 +232,7 @@ async fn run(
     });
     let verifier = Verifier::new(auth, clock.clone());
 
+    let requested = Arc::new(Notify::new());
     let (committed, published) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let queue = Queue::new(background.clone(), clock.clone(), QUEUE);
     let catalog = catalog::App::new(client.clone(), TABLE, options.currency);
@@ -237,6 +244,13 @@ async fn run(
             queue: queue.clone(),
             catalog: catalog.clone(),
         },
+        sync: sync::App::new(
+            requests.clone(),
+            &clock,
+            &ids,
+            verifier.clone(),
+            Arc::clone(&requested),
+        ),
         inventory: inventory::App {
             pool: requests.clone(),
             clock: clock.clone(),
@@ -267,12 +281,18 @@ async fn run(
             &[QUEUE],
             Arc::clone(&published),
         );
-        let relay = Relay {
-            pool: background,
-            bus: Bus::Postgres(pg_bus),
-            clock: clock.clone(),
-        };
+        let relay = Relay::new(
+            background.clone(),
+            Bus::Postgres(pg_bus),
+            clock.clone(),
+            ids.clone(),
+        );
         work.spawn(relay.run(committed, stop.clone()));
+    }
+    if options.roles.has(Role::Sync) {
+        let reconciler = Reconciler::new(background, client.clone(), TABLE, clock.clone(), ids)
+            .with_queue(queue.clone());
+        work.spawn(reconciler.run(requested, stop.clone()));
     }
     if options.roles.has(Role::Projector) {
         let projector = Projector::new(client, TABLE, clock.clone());
@@ -309,6 +329,7 @@ struct Apps {
     identity: identity::App,
     health: Health,
     ops: Ops,
+    sync: sync::App,
 }
 
 impl Apps {
@@ -329,6 +350,7 @@ impl Apps {
             inventory::routes().with_state(self.inventory),
         );
         add(Role::Catalog, catalog::routes().with_state(self.catalog));
+        add(Role::Sync, sync::routes().with_state(self.sync));
         add(Role::Identity, identity::routes().with_state(self.identity));
         router.merge(docs::router(docs::describe(document)))
     }
@@ -341,5 +363,6 @@ pub fn openapi() -> OpenApi {
     document.merge(inventory::routes().into_openapi());
     document.merge(catalog::routes().into_openapi());
     document.merge(identity::routes().into_openapi());
+    document.merge(sync::routes().into_openapi());
     docs::describe(document)
 }

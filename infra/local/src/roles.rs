@@ -16,6 +16,8 @@ pub enum Role {
     Projector,
     /// Sign-up, log-in and the key set.
     Identity,
+    /// Compares the two stores and has mended what differs.
+    Sync,
 }
 
 /// Some roles; all unless said.

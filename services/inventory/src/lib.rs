@@ -38,6 +38,24 @@ pub struct App {
     pub committed: Arc<Notify>,
 }
 
+impl App {
+    pub fn new(
+        pool: PgPool,
+        clock: &Clock,
+        ids: &Ids,
+        verifier: Verifier,
+        committed: Arc<Notify>,
+    ) -> Self {
+        Self {
+            pool,
+            clock: clock.clone(),
+            ids: ids.clone(),
+            verifier,
+            committed,
+        }
+    }
+}
+
 impl FromRef<App> for Verifier {
     fn from_ref(app: &App) -> Self {
         app.verifier.clone()

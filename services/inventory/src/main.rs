@@ -25,26 +25,14 @@ async fn main() -> anyhow::Result<()> {
     match config.role {
         Role::Api => {
             let verifier = Verifier::new(config.auth, clock.clone());
-            let app = App {
-                pool,
-                clock: clock.clone(),
-                ids: ids.clone(),
-                verifier,
-                committed,
-            };
+            let app = App::new(pool, &clock, &ids, verifier, committed);
             let router = host::http::dress(router(app), &clock, &ids);
             host::http::serve(host::http::bind(config.port).await?, router, stop).await?;
         }
         Role::Relay => {
             let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], Arc::default());
-            Relay {
-                pool,
-                bus: Bus::Postgres(bus),
-                clock,
-                ids,
-            }
-            .run(committed, stop)
-            .await;
+            let relay = Relay::new(pool, Bus::Postgres(bus), clock, ids);
+            relay.run(committed, stop).await;
         }
         Role::Migrate => MIGRATOR.run(&pool).await?,
     }

@@ -69,6 +69,15 @@ pub enum RelayError {
 pub struct RepairError(#[from] WriteError);
 
 impl Relay {
+    pub fn new(pool: PgPool, bus: Bus, clock: Clock, ids: Ids) -> Self {
+        Self {
+            pool,
+            bus,
+            clock,
+            ids,
+        }
+    }
+
     /// Publishes one batch.
     pub async fn once(&self) -> Result<Progress, RelayError> {
         let mut transaction = self.pool.begin().await.map_err(RelayError::Claim)?;

@@ -31,7 +31,7 @@ const SEEDS: u64 = 200;
 /// Steps of one seed: requests, and rounds of background work.
 const STEPS: usize = 80;
 
-const SELLER: Uuid = Uuid::from_u128(0x5e11e5);
+const SELLER: Uuid = Uuid::from_u128(0x005e_11e5);
 
 struct World {
     http: reqwest::Client,
@@ -81,11 +81,12 @@ impl World {
         tokio::spawn(host::http::serve(listener, router, stop.clone()));
         let pg_bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], Arc::default());
         let bus = Arc::new(FaultyBus::new(pg_bus, seed, 40));
-        let relay = Relay {
-            pool: pool.clone(),
-            bus: Bus::Faulty(Arc::clone(&bus)),
-            clock: clock.clone(),
-        };
+        let relay = Relay::new(
+            pool.clone(),
+            Bus::Faulty(Arc::clone(&bus)),
+            clock.clone(),
+            ids.clone(),
+        );
         let queue = Queue::new(pool, clock.clone(), "catalog");
         let projector = catalog::Projector::new(dynamo.client.clone(), "listings", clock.clone());
         Self {
@@ -255,7 +256,7 @@ impl World {
         while self.queue.depth().await.unwrap().visible > 0
             || self.queue.depth().await.unwrap().in_flight > 0
         {
-            self.clock.advance(Duration::from_secs(60));
+            self.clock.advance(Duration::from_mins(1));
             while intake::once(&self.queue, &self.clock, &self.projector)
                 .await
                 .unwrap()
@@ -360,7 +361,7 @@ impl Handler for Amnesiac<'_> {
 async fn after_quiet_every_listing_equals_its_product_whatever_went_wrong() {
     let mut faults = 0;
     for seed in 0..SEEDS {
-        let run = async {
+        let run = async move {
             let mut world = World::new(seed).await;
             for _ in 0..STEPS {
                 world.step().await;
@@ -371,27 +372,12 @@ async fn after_quiet_every_listing_equals_its_product_whatever_went_wrong() {
             world.compare().await;
             faults
         };
-        faults += Replay(seed).watch(run).await;
+        faults += tokio::spawn(run)
+            .await
+            .unwrap_or_else(|_| panic!("failed with seed {seed}"));
     }
     assert!(
         faults > 2_000,
         "only {faults} faults in {SEEDS} seeds: what did this test?"
     );
-}
-
-/// Says which seed failed.
-struct Replay(u64);
-
-impl Replay {
-    async fn watch<T>(self, run: impl Future<Output = T>) -> T {
-        let result = run.await;
-        std::mem::forget(self);
-        result
-    }
-}
-
-impl Drop for Replay {
-    fn drop(&mut self) {
-        eprintln!("failed with seed {}", self.0);
-    }
 }

@@ -1,5 +1,7 @@
 //! The seller's API over a real database: what it answers, and what is stored afterwards.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod bad_input;
 mod idempotency;
 mod products;
@@ -46,7 +48,7 @@ impl World {
             committed: Arc::default(),
         };
         let router = host::http::dress(inventory::router(app), &clock, &ids);
-        let seller_id = Uuid::from_u128(0x5e11e5);
+        let seller_id = Uuid::from_u128(0x005e_11e5);
         let seller = tokens.token(seller_id, Role::Seller);
         let pool = database.pool.clone();
         Self {

@@ -295,12 +295,12 @@ async fn the_history_shows_who_changed_what_and_when_and_any_time_can_be_asked_f
     let created = world.create("SHOE-1").await;
     let path = path_of(&created);
     let before = world.clock.now();
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     let call = Call::patch(&path)
         .header("if-match", "\"v1\"")
         .json(&json!({"name": "Trail shoe"}));
     world.send(call).await.expect(200);
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     world
         .send(Call::delete(&path).header("if-match", "\"v2\""))
         .await

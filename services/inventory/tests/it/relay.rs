@@ -6,6 +6,7 @@ use shared::bus::queue::Queue;
 use shared::bus::{Bus, PgBus};
 use shared::contract::events::{self, Event, Received};
 use shared::host::tick::Progress;
+use shared::id::Ids;
 
 use crate::World;
 
@@ -19,11 +20,7 @@ fn bus(world: &World) -> PgBus {
 }
 
 fn relay(world: &World, bus: Bus) -> Relay {
-    Relay {
-        pool: world.pool.clone(),
-        bus,
-        clock: world.clock.clone(),
-    }
+    Relay::new(world.pool.clone(), bus, world.clock.clone(), Ids::seeded(2))
 }
 
 #[tokio::test]
