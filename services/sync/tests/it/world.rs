@@ -77,12 +77,8 @@ impl World {
             committed: Arc::default(),
         });
         let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], Arc::default());
-        let relay = Relay {
-            pool: pool.clone(),
-            bus: Bus::Postgres(bus),
-            clock: clock.clone(),
-            ids: ids.clone(),
-        };
+        let bus = Bus::Postgres(bus);
+        let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
         let queue = Queue::new(pool.clone(), clock.clone(), "catalog");
         let projector = Projector::new(client.clone(), TABLE, clock.clone());
         let reconciler = Reconciler::new(pool, client.clone(), TABLE, clock.clone(), ids.clone())
