@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod contract;
+mod first_start;
 mod house;
+mod kills;
+mod process;
 mod whole_path;
