@@ -33,18 +33,19 @@ pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Prog
     let cause = cause(clock, ids);
     let now = cause.request.requested_at;
     match part {
-        Part::Product => match products::lock(&mut transaction, id).await? {
-            Some(row) => {
-                if let Some(raised) = product_rules::raise(&row, seen, now) {
-                    let connection = &mut *transaction;
-                    products::replace(connection, row.version, &raised, CHANGE, &cause).await?;
-                }
-            }
-            None => {
+        Part::Product => {
+            let row = products::lock(&mut transaction, id).await?;
+            if row.is_none() {
                 let gone = product_rules::never_was(id, seen, now);
                 repairs::announce_absence(&mut transaction, &gone, &cause).await?;
             }
-        },
+            if let Some(row) = row
+                && let Some(raised) = product_rules::raise(&row, seen, now)
+            {
+                let connection = &mut *transaction;
+                products::replace(connection, row.version, &raised, CHANGE, &cause).await?;
+            }
+        }
         Part::Stock => {
             if let Some(row) = stock::lock_any(&mut transaction, id).await?
                 && let Some(raised) = stock_rules::raise(&row, seen, now)

@@ -256,15 +256,8 @@ pub(crate) struct Merge {
     listed_ended: bool,
 }
 
-/// What a merge comes to next.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// One product, as each side has it.
-    Pair(Option<Row>, Option<Listed>),
-    /// A side has been used up and has more.
-    Read,
-    End,
-}
+/// One product, as each side has it; at least one of them does.
+pub(crate) type Pair = (Option<Row>, Option<Listed>);
 
 impl Merge {
     pub(crate) fn needs_rows(&self) -> bool {
@@ -287,22 +280,16 @@ impl Merge {
         self.listed_ended = ended;
     }
 
-    pub(crate) fn step(&mut self) -> Step {
-        if self.needs_rows() || self.needs_listed() {
-            return Step::Read;
-        }
-        let next = (
-            self.rows.front().map(|row| row.id),
-            self.listed.front().map(|listed| listed.id),
-        );
-        match next {
-            (None, None) => Step::End,
-            (Some(a), Some(b)) if a == b => {
-                Step::Pair(self.rows.pop_front(), self.listed.pop_front())
-            }
-            (Some(a), Some(b)) if b < a => Step::Pair(None, self.listed.pop_front()),
-            (None, Some(_)) => Step::Pair(None, self.listed.pop_front()),
-            (Some(_), _) => Step::Pair(self.rows.pop_front(), None),
+    /// The next product, unless both sides are at their end. Neither may need a page.
+    pub(crate) fn next_pair(&mut self) -> Option<Pair> {
+        let row = self.rows.front().map(|row| row.id);
+        let listed = self.listed.front().map(|listed| listed.id);
+        match (row, listed) {
+            (None, None) => None,
+            (Some(a), Some(b)) if a == b => Some((self.rows.pop_front(), self.listed.pop_front())),
+            (Some(a), Some(b)) if b < a => Some((None, self.listed.pop_front())),
+            (None, Some(_)) => Some((None, self.listed.pop_front())),
+            (Some(_), _) => Some((self.rows.pop_front(), None)),
         }
     }
 }

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::comparison::{Difference, Merge, Step, UnderWay, Verdict, compare, confirm};
+use crate::comparison::{Difference, Merge, UnderWay, Verdict, compare, confirm};
 use crate::reconciler::{Reconciler, SyncError, database};
 use crate::report::Report;
 use crate::store::buckets::{self, Claimed};
@@ -29,9 +30,6 @@ const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// The longest wait for what is under way. What takes longer is left for the next pass.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Candidates that are kept of one bucket at once; with more, it is done in several goes.
-const MAX_CANDIDATES: usize = 1000;
-
 /// Buckets that wait for their second look at once.
 const SETTLING: usize = 128;
 
@@ -42,6 +40,8 @@ pub(crate) struct Round {
     run: Current,
     lease: Uuid,
     concurrency: usize,
+    /// Second looks that may be taken at once.
+    turns: Semaphore,
     stop: CancellationToken,
     failed: AtomicBool,
 }
@@ -74,6 +74,7 @@ impl Round {
             run,
             lease: reconciler.ids.next(reconciler.clock.now()),
             concurrency,
+            turns: Semaphore::new(concurrency),
             stop: stop.clone(),
             failed: AtomicBool::new(false),
         }
@@ -149,70 +150,65 @@ impl Round {
 
     /// The first look: walks both sides of a bucket together.
     async fn look(&self, claimed: Claimed) -> Result<Looked, SyncError> {
-        let now = self.reconciler.clock.now();
+        let this = &self.reconciler;
+        let now = this.clock.now();
         let (mut merge, mut report) = (Merge::default(), Report::default());
         let (mut candidates, mut categories) = (Vec::new(), BTreeSet::new());
         let mut row_place = claimed.resume_after.unwrap_or_default();
         let mut listed_place = claimed.resume_after.map(key_of);
         let mut resume_after = None;
-        let page = self.reconciler.settings.page.max(1);
+        let page = this.settings.page.max(1);
         loop {
-            match merge.step() {
-                Step::End => break,
-                Step::Read => {
-                    let rows = async {
-                        if !merge.needs_rows() {
-                            return Ok(None);
-                        }
-                        feed::page(
-                            &self.reconciler.pool,
-                            claimed.bucket,
-                            row_place,
-                            i64::from(page),
-                        )
+            if merge.needs_rows() || merge.needs_listed() {
+                let rows = async {
+                    if !merge.needs_rows() {
+                        return Ok(None);
+                    }
+                    feed::page(&this.pool, claimed.bucket, row_place, i64::from(page))
                         .await
                         .map(Some)
                         .map_err(database("walking a bucket of the feed"))
-                    };
-                    let listed = async {
-                        if !merge.needs_listed() {
-                            return Ok(None);
-                        }
-                        let start = listed_place.take();
-                        self.reconciler
-                            .listings
-                            .page(claimed.bucket, start, i32::from(page), self.run.deep)
-                            .await
-                            .map(Some)
-                            .map_err(SyncError::from)
-                    };
-                    let (rows, listed) = tokio::try_join!(rows, listed)?;
-                    if let Some(rows) = rows {
-                        row_place = rows.last().map_or(row_place, |last| last.id);
-                        let ended = rows.len() < usize::from(page);
-                        merge.push_rows(rows, ended);
+                };
+                let listed = async {
+                    if !merge.needs_listed() {
+                        return Ok(None);
                     }
-                    if let Some(listed) = listed {
-                        report.half_read_units += listed.half_units;
-                        let ended = listed.next.is_none();
-                        listed_place = listed.next;
-                        merge.push_listed(listed.listed, ended);
-                    }
+                    let start = listed_place.take();
+                    this.listings
+                        .page(claimed.bucket, start, i32::from(page), self.run.deep)
+                        .await
+                        .map(Some)
+                        .map_err(SyncError::from)
+                };
+                let (rows, listed) = tokio::try_join!(rows, listed)?;
+                if let Some(rows) = rows {
+                    row_place = rows.last().map_or(row_place, |last| last.id);
+                    let ended = rows.len() < usize::from(page);
+                    merge.push_rows(rows, ended);
                 }
-                Step::Pair(row, listed) => {
-                    report.compared += 1;
-                    if let Some(category) = listed.as_ref().and_then(|l| l.category.as_ref())
-                        && !categories.contains(category)
-                    {
-                        categories.insert(category.clone());
-                    }
-                    if let Some(difference) = compare(row.as_ref(), listed.as_ref(), now) {
-                        candidates.push(difference);
-                        if candidates.len() >= MAX_CANDIDATES {
-                            resume_after = Some(difference.id);
-                            break;
-                        }
-                    }
+                if let Some(listed) = listed {
+                    report.half_read_units += listed.half_units;
+                    let ended = listed.next.is_none();
+                    listed_place = listed.next;
+                    merge.push_listed(listed.listed, ended);
+                }
+                continue;
+            }
+            let Some((row, listed)) = merge.next_pair() else {
+                break;
+            };
+            report.compared += 1;
+            if let Some(category) = listed.as_ref().and_then(|l| l.category.as_ref())
+                && !categories.contains(category)
+            {
+                categories.insert(category.clone());
+            }
+            if let Some(difference) = compare(row.as_ref(), listed.as_ref(), now) {
+                candidates.push(difference);
+                // No more than a page of them: the bucket goes on behind it.
+                if candidates.len() >= usize::from(page) {
+                    resume_after = Some(difference.id);
+                    break;
                 }
             }
         }
@@ -263,8 +259,11 @@ impl Round {
             due,
         } = looked;
         let mut confirmed = Vec::new();
+        let mut _turn = None;
         if !candidates.is_empty() {
             tokio::time::sleep_until(due).await;
+            // Many wait, few work: other users of the pool need connections too.
+            _turn = self.turns.acquire().await.ok();
             confirmed = self.look_again(&candidates, &mut report).await?;
         }
         for difference in &confirmed {
@@ -277,6 +276,15 @@ impl Round {
             .await
             .map_err(database("giving back a bucket"))?;
         if given_back {
+            if report.differences() > 0 {
+                let (differences, repaired) = (report.differences(), report.repaired);
+                tracing::warn!(
+                    bucket,
+                    differences,
+                    repaired,
+                    "listings differed from products"
+                );
+            }
             metrics::counter!("vitrina_sync_compared_total")
                 .increment(u64::try_from(report.compared).unwrap_or(0));
             metrics::counter!("vitrina_sync_differences_total")
@@ -316,7 +324,7 @@ impl Round {
                 Verdict::Agrees => {}
                 Verdict::Moves => report.moving += 1,
                 Verdict::Differs(difference) => {
-                    tracing::warn!(
+                    tracing::debug!(
                         product.id = %id, kind = ?difference.kind(),
                         "a listing differs from its product"
                     );

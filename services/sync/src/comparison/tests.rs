@@ -180,22 +180,16 @@ proptest! {
         let mut merge = Merge::default();
         let mut found = Vec::new();
         loop {
-            match merge.step() {
-                Step::End => break,
-                Step::Read => {
-                    if merge.needs_rows() {
-                        let page = row_pages.next().unwrap_or_default();
-                        merge.push_rows(page.to_vec(), page.len() < row_page);
-                    }
-                    if merge.needs_listed() {
-                        let page = listed_pages.next().unwrap_or_default();
-                        merge.push_listed(page.to_vec(), page.len() < listed_page);
-                    }
-                }
-                Step::Pair(row, listed) => {
-                    if let Some(d) = compare(row.as_ref(), listed.as_ref(), at(10)) {
-                        found.push((d.id, d.kind()));
-                    }
+            if merge.needs_rows() {
+                let page = row_pages.next().unwrap_or_default();
+                merge.push_rows(page.to_vec(), page.len() < row_page);
+            } else if merge.needs_listed() {
+                let page = listed_pages.next().unwrap_or_default();
+                merge.push_listed(page.to_vec(), page.len() < listed_page);
+            } else {
+                let Some((row, listed)) = merge.next_pair() else { break };
+                if let Some(d) = compare(row.as_ref(), listed.as_ref(), at(10)) {
+                    found.push((d.id, d.kind()));
                 }
             }
         }

@@ -1,0 +1,55 @@
+//! The pass in the background is slow on purpose, and gives way.
+
+use std::time::Duration;
+
+use sync::{BucketProgress, State};
+use uuid::Uuid;
+
+use crate::world::World;
+
+async fn background(world: &World) -> Uuid {
+    sqlx::query_scalar("select id from sync.runs where requested_by is null")
+        .fetch_one(&world.database.pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_pass_in_the_background_does_eight_buckets_a_minute_however_often_it_is_looked_after() {
+    let world = World::new().await;
+    world.round().await;
+    let id = background(&world).await;
+    let done = |buckets_done| BucketProgress {
+        buckets_done,
+        buckets: 1024,
+    };
+    assert_eq!(world.run(id).await.progress, done(8));
+    world.round().await;
+    assert_eq!(world.run(id).await.progress, done(8));
+    world.clock.advance(Duration::from_mins(1));
+    world.round().await;
+    assert_eq!(world.run(id).await.progress, done(16));
+}
+
+#[tokio::test]
+async fn a_run_that_somebody_asks_for_supersedes_the_one_in_the_background() {
+    let (world, _) = World::with_products(3).await;
+    world.round().await;
+    let id = background(&world).await;
+    let run = world.reconcile(false).await;
+    assert_eq!((run.state, run.compared), (State::Finished, 3));
+    assert_eq!(world.run(id).await.state, State::Superseded);
+}
+
+#[tokio::test]
+async fn runs_are_done_in_the_order_in_which_they_were_asked_for() {
+    let (world, _) = World::with_products(2).await;
+    let first = world.reconciler.request(Uuid::nil(), false).await.unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    let second = world.reconciler.request(Uuid::nil(), true).await.unwrap();
+    world.round().await;
+    assert_eq!(world.run(first).await.state, State::Finished);
+    assert_eq!(world.run(second).await.state, State::Pending);
+    world.round().await;
+    assert_eq!(world.run(second).await.state, State::Finished);
+}

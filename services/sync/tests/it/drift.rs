@@ -1,0 +1,181 @@
+//! Every kind of drift is found, named and mended through the ordinary path.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::world::{TABLE, World, n, s};
+
+#[tokio::test]
+async fn each_kind_of_drift_is_found_for_what_it_is_and_mended() {
+    let (world, ids) = World::with_products(12).await;
+    let [
+        missing,
+        stale,
+        ahead,
+        altered,
+        stock,
+        damaged,
+        stock_ahead,
+        ..,
+    ] = ids[..]
+    else {
+        panic!("there are twelve");
+    };
+    let first = world.listing(stale).await.unwrap();
+    world.change(stale, json!({"name": "Other shoe"})).await;
+    world.set_stock(stock, 7).await;
+    world.arrive().await;
+    let mut right = Vec::new();
+    for id in &ids {
+        right.push(world.content(*id).await);
+    }
+    let extra = Uuid::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0123);
+    let mut copy = world.listing(missing).await.unwrap();
+    copy.extend(World::key(extra));
+
+    world.remove(missing).await;
+    world.put(first).await;
+    world.tamper(ahead, "product_version", n(9)).await;
+    world.put(copy).await;
+    world
+        .tamper(
+            altered,
+            "content_hash",
+            s("0123456789abcdef0123456789abcdef"),
+        )
+        .await;
+    world.tamper(stock, "on_hand", n(8)).await;
+    world.tamper(damaged, "held", s("none")).await;
+    world.tamper(stock_ahead, "stock_version", n(4)).await;
+
+    let run = world.reconcile(false).await;
+    let found = [
+        run.missing,
+        run.stale,
+        run.ahead,
+        run.extra,
+        run.altered,
+        run.stock,
+    ];
+    assert_eq!(found, [1, 1, 2, 1, 2, 1], "{run:?}");
+    assert_eq!((run.compared, run.repaired, run.moving), (13, 8, 0));
+    assert!(run.read_units > 0.0);
+    assert!(run.oldest_divergence.is_some());
+
+    world.arrive().await;
+    let run = world.reconcile(true).await;
+    assert_eq!((run.differences(), run.moving), (0, 0), "{run:?}");
+    assert!(
+        world
+            .listing(extra)
+            .await
+            .unwrap()
+            .contains_key("deleted_at")
+    );
+    for (id, right) in ids.iter().zip(right) {
+        let now = world.content(*id).await;
+        if *id == ahead {
+            let now = now.unwrap();
+            assert_eq!(now["product_version"], n(10));
+            assert_eq!(now["name"], s("Running shoe"));
+        } else if *id == stock_ahead {
+            assert_eq!(now.unwrap()["stock_version"], n(5));
+        } else {
+            assert_eq!(now, right);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deep_run_finds_what_was_altered_under_its_own_hash() {
+    let (world, ids) = World::with_products(4).await;
+    let right = world.content(ids[0]).await;
+    world.tamper(ids[0], "name", s("Stolen shoe")).await;
+    world.tamper(ids[1], "category_key", s("shoes#BRL#o")).await;
+    assert_eq!(world.reconcile(false).await.differences(), 0);
+    let run = world.reconcile(true).await;
+    assert_eq!((run.altered, run.differences()), (2, 2), "{run:?}");
+    world.arrive().await;
+    assert_eq!(world.reconcile(true).await.differences(), 0);
+    assert_eq!(world.content(ids[0]).await, right);
+}
+
+#[tokio::test]
+async fn listings_that_were_deleted_altogether_are_rebuilt() {
+    let (world, ids) = World::with_products(20).await;
+    world.change(ids[3], json!({"status": "archived"})).await;
+    world.set_stock(ids[4], 0).await;
+    world.delete(ids[5]).await;
+    world.arrive().await;
+    let mut right = Vec::new();
+    for id in &ids {
+        right.push(world.content(*id).await);
+    }
+    world
+        .client
+        .delete_table()
+        .table_name(TABLE)
+        .send()
+        .await
+        .unwrap();
+    catalog::table::ensure(&world.client, TABLE).await.unwrap();
+
+    let run = world.reconcile(false).await;
+    assert_eq!((run.missing, run.repaired), (20, 20), "{run:?}");
+    world.arrive().await;
+    assert_eq!(world.reconcile(true).await.differences(), 0);
+    for (id, right) in ids.iter().zip(right) {
+        if *id != ids[5] {
+            assert_eq!(world.content(*id).await, right);
+        }
+    }
+    let tombstone = world.listing(ids[5]).await.unwrap();
+    assert!(tombstone.contains_key("deleted_at"));
+}
+
+#[tokio::test]
+async fn a_product_that_was_deleted_long_ago_needs_no_tombstone() {
+    let (world, ids) = World::with_products(2).await;
+    world.delete(ids[0]).await;
+    world.arrive().await;
+    // As its time to live would.
+    let tombstone = world.listing(ids[0]).await.unwrap();
+    world.remove(ids[0]).await;
+    let run = world.reconcile(false).await;
+    assert_eq!(
+        run.missing, 1,
+        "within 35 days it guards against late events"
+    );
+    world.arrive().await;
+    assert_eq!(
+        world.listing(ids[0]).await.unwrap()["deleted_at"],
+        tombstone["deleted_at"]
+    );
+
+    world.remove(ids[0]).await;
+    world
+        .clock
+        .advance(std::time::Duration::from_hours(36 * 24));
+    assert_eq!(world.reconcile(false).await.differences(), 0);
+}
+
+#[tokio::test]
+async fn a_product_whose_journal_was_cut_is_announced_under_a_new_version() {
+    let (world, ids) = World::with_products(2).await;
+    sqlx::query("delete from inventory.journal where aggregate_id = $1")
+        .bind(ids[0])
+        .execute(&world.database.pool)
+        .await
+        .unwrap();
+    world.remove(ids[0]).await;
+    let run = world.reconcile(false).await;
+    assert_eq!((run.missing, run.repaired), (1, 1));
+    world.arrive().await;
+    assert_eq!(world.reconcile(true).await.differences(), 0);
+    let listing = world.listing(ids[0]).await.unwrap();
+    assert_eq!(
+        (&listing["product_version"], &listing["stock_version"]),
+        (&n(2), &n(2))
+    );
+    assert_eq!(listing["on_hand"], n(5));
+}

@@ -1,0 +1,254 @@
+//! Both stores with everything between them, moved by hand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::Router;
+use catalog::Projector;
+use chrono::DateTime;
+use inventory::relay::Relay;
+use serde_json::{Value, json};
+use shared::auth::Role;
+use shared::bus::queue::Queue;
+use shared::bus::{Bus, PgBus};
+use shared::clock::Clock;
+use shared::contract::sync_feed::bucket_of;
+use shared::host::intake;
+use shared::host::tick::Progress;
+use shared::id::Ids;
+use shared::testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
+use sync::{Reconciler, Run, Settings};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) const TABLE: &str = "listings";
+pub(crate) const SELLER: Uuid = Uuid::from_u128(0x5e11);
+pub(crate) const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+    pub(crate) tokens: Tokens,
+    pub(crate) reconciler: Reconciler,
+    seller_api: Router,
+    relay: Relay,
+    queue: Queue,
+    projector: Projector,
+    _dynamo: TestDynamo,
+}
+
+/// No grace, since nothing moves unless a test moves it; pages so small that there are several.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        grace: Duration::ZERO,
+        page: 2,
+        concurrency: 8,
+        ..Settings::default()
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let database = database(&[
+            &shared::bus::MIGRATOR,
+            &inventory::MIGRATOR,
+            &sync::MIGRATOR,
+        ])
+        .await;
+        let dynamo = dynamodb().await;
+        let client = dynamo.client.clone();
+        catalog::table::ensure(&client, TABLE).await.unwrap();
+        let clock = Clock::fixed(DateTime::from_timestamp(1_790_000_000, 0).unwrap());
+        let ids = Ids::seeded(7);
+        let tokens = Tokens::new(clock.clone());
+        let pool = database.pool.clone();
+        let seller_api = inventory::router(inventory::App {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            verifier: tokens.verifier(),
+            committed: Arc::default(),
+        });
+        let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], Arc::default());
+        let relay = Relay {
+            pool: pool.clone(),
+            bus: Bus::Postgres(bus),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
+        let queue = Queue::new(pool.clone(), clock.clone(), "catalog");
+        let projector = Projector::new(client.clone(), TABLE, clock.clone());
+        let reconciler = Reconciler::new(pool, client.clone(), TABLE, clock.clone(), ids.clone())
+            .with_queue(queue.clone())
+            .with_settings(settings());
+        Self {
+            database,
+            client,
+            clock,
+            ids,
+            tokens,
+            reconciler,
+            seller_api,
+            relay,
+            queue,
+            projector,
+            _dynamo: dynamo,
+        }
+    }
+
+    /// A world in which `count` products are listed.
+    pub(crate) async fn with_products(count: usize) -> (Self, Vec<Uuid>) {
+        let world = Self::new().await;
+        let mut ids = Vec::with_capacity(count);
+        for nth in 0..count {
+            ids.push(world.create(&format!("SKU-{nth}"), "shoes").await);
+        }
+        world.arrive().await;
+        (world, ids)
+    }
+
+    /// A seller's request.
+    async fn ask(&self, call: Call, body: Value) -> Answer {
+        let token = self.tokens.token(SELLER, Role::Seller);
+        let call = call.bearer(&token).header("if-match", "*").json(&body);
+        call.send(&self.seller_api).await
+    }
+
+    pub(crate) async fn create(&self, sku: &str, category: &str) -> Uuid {
+        let product = json!({
+            "sku": sku, "name": "Running shoe", "category": category,
+            "attributes": {"size": 42, "weight": 0.25, "vegan": true, "colour": "red"},
+            "price": {"amount": 12990, "currency": "BRL"}, "stock": {"on_hand": 5},
+        });
+        let answer = self
+            .ask(Call::post("/v1/products"), product)
+            .await
+            .expect(201);
+        answer.json["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub(crate) async fn change(&self, id: Uuid, patch: Value) {
+        let call = Call::patch(&format!("/v1/products/{id}"));
+        self.ask(call, patch).await.expect(200);
+    }
+
+    pub(crate) async fn set_stock(&self, id: Uuid, on_hand: i64) {
+        let call = Call::put(&format!("/v1/products/{id}/stock"));
+        self.ask(call, json!({"on_hand": on_hand}))
+            .await
+            .expect(200);
+    }
+
+    pub(crate) async fn delete(&self, id: Uuid) {
+        let call = Call::delete(&format!("/v1/products/{id}"));
+        self.ask(call, Value::Null).await.expect(204);
+    }
+
+    /// Publishes what is committed, after the repairs that are asked for.
+    pub(crate) async fn publish(&self) {
+        while self.relay.repair().await.unwrap() == Progress::More {}
+        while self.relay.once().await.unwrap() == Progress::More {}
+    }
+
+    /// Projects what is published.
+    pub(crate) async fn project(&self) {
+        while intake::once(&self.queue, &self.clock, &self.projector)
+            .await
+            .unwrap()
+            == Progress::More
+        {}
+    }
+
+    /// Lets everything that is under way arrive.
+    pub(crate) async fn arrive(&self) {
+        self.publish().await;
+        self.project().await;
+        assert_eq!(self.queue.depth().await.unwrap().oldest_sent_at, None);
+    }
+
+    /// A whole run.
+    pub(crate) async fn reconcile(&self, deep: bool) -> Run {
+        let id = self.reconciler.request(OPERATOR, deep).await.unwrap();
+        self.round().await;
+        let run = self.run(id).await;
+        assert!(run.finished_at.is_some(), "{run:?}");
+        run
+    }
+
+    pub(crate) async fn round(&self) {
+        let stop = CancellationToken::new();
+        self.reconciler.once(&stop).await.unwrap();
+    }
+
+    pub(crate) async fn run(&self, id: Uuid) -> Run {
+        self.reconciler.find_run(id).await.unwrap().unwrap()
+    }
+
+    pub(crate) fn key(id: Uuid) -> Item {
+        HashMap::from([
+            (
+                "bucket".to_owned(),
+                AttributeValue::N(bucket_of(id).to_string()),
+            ),
+            ("id".to_owned(), AttributeValue::S(id.to_string())),
+        ])
+    }
+
+    pub(crate) async fn listing(&self, id: Uuid) -> Option<Item> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(TABLE)
+            .set_key(Some(Self::key(id)));
+        request.send().await.unwrap().item
+    }
+
+    /// What of a listing buyers can tell: all but how it came about.
+    pub(crate) async fn content(&self, id: Uuid) -> Option<Item> {
+        let mut item = self.listing(id).await?;
+        for name in ["hops", "product_position", "stock_position"] {
+            item.remove(name);
+        }
+        Some(item)
+    }
+
+    pub(crate) async fn put(&self, item: Item) {
+        let request = self
+            .client
+            .put_item()
+            .table_name(TABLE)
+            .set_item(Some(item));
+        request.send().await.unwrap();
+    }
+
+    pub(crate) async fn remove(&self, id: Uuid) {
+        let request = self
+            .client
+            .delete_item()
+            .table_name(TABLE)
+            .set_key(Some(Self::key(id)));
+        request.send().await.unwrap();
+    }
+
+    /// Changes one attribute of a listing behind everybody's back.
+    pub(crate) async fn tamper(&self, id: Uuid, name: &str, value: AttributeValue) {
+        let mut item = self.listing(id).await.unwrap();
+        item.insert(name.to_owned(), value);
+        self.put(item).await;
+    }
+}
+
+pub(crate) fn n(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(crate) fn s(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
