@@ -105,6 +105,11 @@ impl Database {
         })
     }
 
+    /// Whether nobody but this process uses it.
+    pub fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+
     /// Stops a private cluster; everything that uses it must have ended.
     pub async fn stop(self) -> Result<(), DatabaseError> {
         let Some(private) = self.private else {

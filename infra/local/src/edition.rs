@@ -78,6 +78,8 @@ pub enum StartError {
     Database(#[from] DatabaseError),
     #[error("connecting to PostgreSQL")]
     Connect(#[source] sqlx::Error),
+    #[error("releasing messages that a killed process had received")]
+    Release(#[source] sqlx::Error),
     #[error("bringing the schema up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error(transparent)]
@@ -295,6 +297,10 @@ async fn run(
         work.spawn(reconciler.run(requested, stop.clone()));
     }
     if options.roles.has(Role::Projector) {
+        if stores.database.is_private() {
+            // The data folder is this process's alone, so whoever had received them is dead.
+            queue.release().await.map_err(StartError::Release)?;
+        }
         let projector = Projector::new(client, TABLE, clock.clone());
         let stop = stop.clone();
         work.spawn(async move {

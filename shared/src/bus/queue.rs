@@ -104,6 +104,22 @@ impl Queue {
         Ok(messages)
     }
 
+    /// Makes every message receivable at once, whoever had received it.
+    ///
+    /// For a start when it is certain that nobody else consumes this queue: what a consumer that
+    /// was killed had received need not wait for its visibility timeout.
+    pub async fn release(&self) -> Result<u64, sqlx::Error> {
+        let now = self.clock.now();
+        let released = sqlx::query!(
+            "update bus.messages set visible_at = $2 where queue = $1 and visible_at > $2",
+            self.name,
+            now,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(released.rows_affected())
+    }
+
     /// Settles received messages, each by what became of it.
     pub async fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Result<(), sqlx::Error> {
         let mut done = Vec::new();

@@ -1,7 +1,14 @@
 //! The whole edition, from a seller's request to a buyer's listing.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod contract;
+mod first_start;
 mod house;
+mod kills;
+mod process;
 mod whole_path;
