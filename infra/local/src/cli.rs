@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use shared::money::Currency;
 
 use crate::roles::Roles;
-use crate::{asyncapi, edition, token, up};
+use crate::{asyncapi, edition, seed, token, up};
 
 /// It did what it was asked to.
 pub const OK: u8 = 0;
@@ -63,6 +63,9 @@ pub struct UpArgs {
 enum Command {
     /// Start everything in one process
     Up(UpArgs),
+    /// Fill the running edition with demo products, through its API
+    #[command(after_help = "Run it again to add as many again.")]
+    Seed(seed::SeedArgs),
     /// Print a bearer token of a demo user
     Token {
         /// Whose
@@ -86,6 +89,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let result = match command {
         None => up::run(&global, up).await,
         Some(Command::Up(up)) => up::run(&global, up).await,
+        Some(Command::Seed(args)) => seed::run(&global, args).await,
         Some(Command::Token { role }) => token::run(&global, role).await,
         Some(Command::Openapi) => print_json(&edition::openapi()),
         Some(Command::Asyncapi) => print_json(&asyncapi::document()),

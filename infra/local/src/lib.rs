@@ -4,7 +4,9 @@
 //! PostgreSQL, a queue in it, and a DynamoDB API on disk, all beneath this process.
 
 mod asyncapi;
+mod batch;
 pub mod cli;
+pub mod client;
 pub mod data;
 pub mod database;
 mod docs;
@@ -12,7 +14,10 @@ pub mod edition;
 mod health;
 pub mod listings;
 mod metrics_recorder;
+pub mod output;
 pub mod port;
+pub mod progress;
 pub mod roles;
+pub mod seed;
 pub mod token;
 mod up;
