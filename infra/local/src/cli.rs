@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use shared::money::Currency;
 
 use crate::roles::Roles;
-use crate::{asyncapi, edition, token, up};
+use crate::{asyncapi, dlq, edition, reconcile, seed, status, token, trace, up};
 
 /// It did what it was asked to.
 pub const OK: u8 = 0;
@@ -63,11 +63,25 @@ pub struct UpArgs {
 enum Command {
     /// Start everything in one process
     Up(UpArgs),
+    /// Fill the running edition with demo products, through its API
+    #[command(after_help = "Run it again to add as many again.")]
+    Seed(seed::SeedArgs),
     /// Print a bearer token of a demo user
     Token {
         /// Whose
         role: token::DemoUser,
     },
+    /// Compare products and listings, and have mended what differs
+    #[command(after_help = "Exits with 3 if anything differed.")]
+    Sync(reconcile::SyncArgs),
+    /// Show how far behind the catalogue is, and what waits for somebody
+    #[command(after_help = "Exits with 3 if there are dead letters.")]
+    Status(status::StatusArgs),
+    /// Show the way of a change, hop by hop
+    Trace(trace::TraceArgs),
+    /// Look at dead letters, send them again, or give them up
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Print the description of the API (OpenAPI 3.1)
     Openapi,
     /// Print the description of the events (AsyncAPI 3.0)
@@ -86,7 +100,12 @@ pub async fn run(cli: Cli) -> ExitCode {
     let result = match command {
         None => up::run(&global, up).await,
         Some(Command::Up(up)) => up::run(&global, up).await,
+        Some(Command::Seed(args)) => seed::run(&global, args).await,
         Some(Command::Token { role }) => token::run(&global, role).await,
+        Some(Command::Sync(args)) => reconcile::run(&global, args).await,
+        Some(Command::Status(args)) => status::run(&global, args).await,
+        Some(Command::Trace(args)) => trace::run(&global, args).await,
+        Some(Command::Dlq(command)) => dlq::run(&global, command).await,
         Some(Command::Openapi) => print_json(&edition::openapi()),
         Some(Command::Asyncapi) => print_json(&asyncapi::document()),
         Some(Command::Completion { shell }) => {

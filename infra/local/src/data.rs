@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use shared::money::Currency;
 
 /// A data folder.
 #[derive(Clone, Debug)]
@@ -19,6 +20,9 @@ pub struct Running {
     pub url: String,
     /// Where its DynamoDB API is.
     pub dynamodb: String,
+    /// What prices are in there unless a reader says otherwise.
+    #[serde(default)]
+    pub currency: Currency,
 }
 
 /// Something about the data folder is wrong.

@@ -141,6 +141,7 @@ impl Edition {
             pid: std::process::id(),
             url: url.clone(),
             dynamodb: stores.listings.endpoint.clone(),
+            currency: options.currency,
         })?;
         Ok(Self {
             url,

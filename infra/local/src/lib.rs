@@ -4,16 +4,25 @@
 //! PostgreSQL, a queue in it, and a DynamoDB API on disk, all beneath this process.
 
 pub mod asyncapi;
+mod batch;
 pub mod cli;
+pub mod client;
 pub mod data;
 pub mod database;
+mod dlq;
 mod docs;
 pub mod edition;
 mod health;
 pub mod listings;
 mod metrics_recorder;
 mod ops;
+pub mod output;
 pub mod port;
+pub mod progress;
+mod reconcile;
 pub mod roles;
+pub mod seed;
+mod status;
 pub mod token;
+mod trace;
 mod up;

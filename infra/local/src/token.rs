@@ -1,11 +1,10 @@
 //! `vitrina token`: a demo user's bearer token, from the running local edition.
 
 use anyhow::Context as _;
-use serde::Deserialize;
-use serde_json::json;
+use shared::config::Secret;
 
 use crate::cli::{Global, OK, print};
-use crate::data::DataFolder;
+use crate::client::{Client, ClientError};
 use crate::edition::DEMO_PASSWORD;
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -25,28 +24,15 @@ impl DemoUser {
     }
 }
 
-#[derive(Deserialize)]
-struct Session {
-    access_token: String,
-}
-
-/// Logs a demo user in, as anybody else would be.
-pub async fn log_in(url: &str, user: DemoUser) -> anyhow::Result<String> {
-    let session: Session = reqwest::Client::new()
-        .post(format!("{url}/v1/auth/login"))
-        .json(&json!({"email": user.email(), "password": DEMO_PASSWORD}))
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .with_context(|| format!("logging {} in", user.email()))?
-        .json()
-        .await
-        .context("reading the answer to a log-in")?;
-    Ok(session.access_token)
+/// A client on behalf of a demo user, who logs in as anybody else would.
+pub async fn log_in(client: &Client, user: DemoUser) -> Result<Client, ClientError> {
+    let password = Secret::new(DEMO_PASSWORD.to_owned());
+    client.log_in(user.email(), &password).await
 }
 
 pub async fn run(global: &Global, user: DemoUser) -> anyhow::Result<u8> {
-    let running = DataFolder::at(&global.data)?.find_running()?;
-    print(&log_in(&running.url, user).await?);
+    let client = log_in(&Client::of_running(global)?, user).await?;
+    let token = client.token().await?.context("a log-in gave no token")?;
+    print(token.expose());
     Ok(OK)
 }

@@ -5,6 +5,7 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -33,6 +34,7 @@ pub struct Passwords {
     slots: Arc<Semaphore>,
     /// Who has a slot or waits for one.
     places: Arc<Semaphore>,
+    made: Arc<AtomicU64>,
 }
 
 /// Why a password could not be hashed.
@@ -71,7 +73,14 @@ impl Passwords {
         Self {
             slots: Arc::new(Semaphore::new(slots)),
             places: Arc::new(Semaphore::new(slots * (1 + QUEUE))),
+            made: Arc::default(),
         }
+    }
+
+    /// How many hashes were made so far. They are what a log-in takes its time for, so requests
+    /// that must not be told apart make equally many.
+    pub fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
     }
 
     /// A PHC string of the password.
@@ -111,6 +120,7 @@ impl Passwords {
             .acquire_owned()
             .await
             .map_err(|_| PasswordError::Busy)?;
+        self.made.fetch_add(1, Ordering::Relaxed);
         // The permits go along: the work ends even if the request that wanted it is gone.
         let hashing = tokio::task::spawn_blocking(move || {
             let result = work();

@@ -19,6 +19,7 @@ use axum::extract::FromRef;
 use shared::auth::Verifier;
 use shared::clock::Clock;
 use shared::id::Ids;
+use shared::problem::FieldError;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
@@ -60,6 +61,17 @@ impl FromRef<App> for Verifier {
     fn from_ref(app: &App) -> Self {
         app.verifier.clone()
     }
+}
+
+/// Whether `sent`, a product as JSON, could be created but for what is there already: everything
+/// that is wrong with it.
+pub fn check(sent: &[u8]) -> Result<(), Vec<FieldError>> {
+    http::check_product(sent).map_err(|problem| match problem.errors {
+        errors if errors.is_empty() => {
+            vec![FieldError::new("", problem.kind.code, problem.detail)]
+        }
+        errors => errors,
+    })
 }
 
 /// The routes with their description.

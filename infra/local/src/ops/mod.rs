@@ -12,6 +12,8 @@ use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use trace::{Trace, TracedChange};
+
 /// What the operators' API needs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Ops {

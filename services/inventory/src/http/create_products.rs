@@ -1,6 +1,7 @@
 //! `POST /v1/products/batch`
 
 use axum::extract::State;
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::auth::Seller;
@@ -9,10 +10,11 @@ use shared::door::{self, IdempotencyKey, LargeJson};
 use shared::host::http::MAX_BODY;
 use shared::problem::{self, FieldError, Problem, ProblemDocument};
 use shared::request::RequestContext;
+use uuid::Uuid;
 
 use crate::App;
 use crate::http::create_product::{self, Created};
-use crate::product::{CreateProduct, SentProduct};
+use crate::product::{self, CreateProduct, SentProduct};
 use crate::store::idempotency::KeyedRequest;
 
 /// The route that an idempotency key of this endpoint belongs to.
@@ -82,7 +84,7 @@ pub(crate) async fn create_products(
         let key = key
             .as_ref()
             .map(|key| KeyedRequest::new(ROUTE, format!("{key}#{place}"), item.get().as_bytes()));
-        let row = read(item.get()).and_then(|command| {
+        let row = read(item.get().as_bytes()).and_then(|command| {
             create_product::decide(&app, command, seller_id, request.clone(), key)
         });
         match row {
@@ -111,12 +113,19 @@ pub(crate) async fn create_products(
     Ok(axum::Json(BatchResults { results }))
 }
 
-fn read(item: &str) -> Result<CreateProduct, Problem> {
+fn read(item: &[u8]) -> Result<CreateProduct, Problem> {
     if item.len() > MAX_BODY {
         return Err(problem::PAYLOAD_TOO_LARGE.because("an item may have 64 KiB"));
     }
-    let sent: SentProduct = door::parse(item.as_bytes())?;
+    let sent: SentProduct = door::parse(item)?;
     CreateProduct::parse(sent).map_err(Problem::invalid)
+}
+
+/// Does everything with an item that needs no store.
+pub(crate) fn check(item: &[u8]) -> Result<(), Problem> {
+    let command = read(item)?;
+    product::create(command, Uuid::nil(), Uuid::nil(), DateTime::UNIX_EPOCH)?;
+    Ok(())
 }
 
 fn item_result(result: Result<Created, Problem>, request: &RequestContext) -> ItemResult {

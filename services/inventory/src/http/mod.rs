@@ -48,6 +48,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_outbox::get_outbox))
 }
 
+pub(crate) use create_products::check as check_product;
+
 /// The kinds of problems that only this service answers with.
 pub static PROBLEMS: &[&Kind] = &[&SKU_TAKEN, &STOCK_BELOW_HELD, &STOCK_OUT_OF_RANGE];
 

@@ -1,0 +1,200 @@
+//! `vitrina seed`: demo data, through the API like everybody's.
+//!
+//! Promise: what a run says it has created is there once, whatever broke on the way; and a second
+//! run adds to the first.
+
+mod products;
+mod sellers;
+mod words;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use indicatif::HumanCount;
+use serde_json::value::RawValue;
+use shared::clock::Clock;
+use shared::config::Settings;
+use shared::id::Ids;
+use shared::money::Currency;
+
+use crate::batch::{self, AT_ONCE, MAX_ITEMS};
+use crate::cli::{Global, OK, print, say};
+use crate::client::Client;
+use crate::data::DataFolder;
+use crate::progress::{Progress, Style, Unit};
+
+#[derive(Args, Clone, Debug)]
+pub struct SeedArgs {
+    /// How many products
+    #[arg(long, value_name = "N", default_value_t = 1000,
+        value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    products: u64,
+    /// How many sellers share them; the first is the demo seller
+    #[arg(long, value_name = "M", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    sellers: u32,
+    /// Another number makes other products; the same makes the same again, under new SKUs
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+}
+
+pub(crate) async fn run(global: &Global, args: SeedArgs) -> anyhow::Result<u8> {
+    let style = Style::read(&Settings::from_env());
+    let folder = DataFolder::at(&global.data)?;
+    let running = folder.find_running()?;
+    let client = Client::new(&running.url)?;
+    if args.sellers > 1 {
+        say(&format!(
+            "logging {} sellers in",
+            HumanCount(args.sellers.into())
+        ));
+    }
+    let sellers = sellers::log_in(&client, &folder.mail(), args.sellers).await?;
+
+    let run = Run::new(args.seed, running.currency);
+    let begun = Instant::now();
+    let progress = Progress::begin(style, "seeding", args.products, Unit::Things("products"));
+    let created = AtomicU64::new(0);
+    let made: anyhow::Result<()> = stream::iter(shares(args.products, sellers.len()))
+        .map(|share| {
+            let (seller, run) = (&sellers[share.seller], &run);
+            async move { run.create(seller, &share).await }
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(|more| {
+            created.fetch_add(more, Ordering::Relaxed);
+            progress.add(more);
+            async { Ok(()) }
+        })
+        .await;
+    drop(progress);
+    let created = created.into_inner();
+    made.with_context(|| format!("seeding stopped after {} products", HumanCount(created)))?;
+    print(&summary(created, sellers.len(), begun.elapsed()));
+    Ok(OK)
+}
+
+/// What all batches of a run have in common.
+struct Run {
+    seed: u64,
+    currency: Currency,
+    /// Names the run in idempotency keys.
+    id: String,
+    /// Keeps its SKUs apart from those of other runs.
+    tag: String,
+}
+
+impl Run {
+    fn new(seed: u64, currency: Currency) -> Self {
+        let id = Ids::System.next(Clock::System.now()).simple().to_string();
+        // The end of the id is random, its beginning the time.
+        let tag = id[id.len() - 8..].to_owned();
+        Self {
+            seed,
+            currency,
+            id,
+            tag,
+        }
+    }
+
+    async fn create(&self, seller: &Client, share: &Share) -> anyhow::Result<u64> {
+        let items: Vec<Box<RawValue>> = (share.first..share.first + share.count)
+            .map(|index| {
+                let product = products::product(self.seed, index, self.currency, &self.tag);
+                serde_json::value::to_raw_value(&product)
+            })
+            .collect::<Result<_, _>>()
+            .context("writing products as JSON")?;
+        let key = format!("seed-{}-{}", self.id, share.first);
+        let outcomes = batch::create(seller, &key, &items).await?;
+        for (item, outcome) in items.iter().zip(&outcomes) {
+            if let Some(problem) = &outcome.problem {
+                bail!("{} was refused: {problem}", item.get());
+            }
+        }
+        Ok(share.count)
+    }
+}
+
+/// Products that one seller gets with one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    seller: usize,
+    first: u64,
+    count: u64,
+}
+
+/// Deals `products` out among `sellers` in turns, as evenly as batches allow.
+fn shares(products: u64, sellers: usize) -> impl Iterator<Item = Share> {
+    let each = products.div_ceil(u64::try_from(sellers).unwrap_or(1).max(1));
+    let size = each.clamp(1, MAX_ITEMS as u64);
+    (0..products.div_ceil(size))
+        .zip((0..sellers).cycle())
+        .map(move |(turn, seller)| {
+            let first = turn * size;
+            Share {
+                seller,
+                first,
+                count: size.min(products - first),
+            }
+        })
+}
+
+fn summary(products: u64, sellers: usize, took: Duration) -> String {
+    let millis = took.as_millis().max(1);
+    let per_second = u128::from(products) * 1000 / millis;
+    format!(
+        "{} of {} in {}.{} s ({} per second)",
+        many(products, "product"),
+        many(sellers as u64, "seller"),
+        millis / 1000,
+        millis % 1000 / 100,
+        HumanCount(u64::try_from(per_second).unwrap_or(u64::MAX)),
+    )
+}
+
+fn many(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", HumanCount(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_product_is_dealt_out_once_and_no_batch_is_too_large() {
+        for (products, sellers) in [(1, 1), (1, 5), (99, 2), (100, 1), (250, 5), (1_001, 3)] {
+            let dealt: Vec<Share> = shares(products, sellers).collect();
+            let mut next = 0;
+            for share in &dealt {
+                assert_eq!(share.first, next, "{products} among {sellers}");
+                assert!((1..=100).contains(&share.count) && share.seller < sellers);
+                next += share.count;
+            }
+            assert_eq!(next, products);
+        }
+    }
+
+    #[test]
+    fn every_seller_gets_some_where_there_are_enough() {
+        let sellers: std::collections::BTreeSet<_> =
+            shares(250, 5).map(|share| share.seller).collect();
+        assert_eq!(sellers.len(), 5);
+    }
+
+    #[test]
+    fn the_summary_says_how_many_and_how_fast() {
+        assert_eq!(
+            summary(2_000, 3, Duration::from_millis(1_250)),
+            "2,000 products of 3 sellers in 1.2 s (1,600 per second)"
+        );
+        assert_eq!(
+            summary(1, 1, Duration::ZERO),
+            "1 product of 1 seller in 0.0 s (1,000 per second)"
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! `vitrina status`: how far behind the catalogue is, and what waits for somebody.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use comfy_table::{Table, presets};
+use serde::{Deserialize, Serialize};
+use shared::clock::Clock;
+
+use crate::cli::{FOUND, Global, OK, print};
+use crate::client::Client;
+use crate::reconcile::Report;
+use crate::token::{self, DemoUser};
+
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct StatusArgs {
+    /// How to write it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Form,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Form {
+    #[default]
+    Table,
+    Json,
+    /// Lines of `NAME=value`, for a shell
+    Env,
+}
+
+#[derive(Debug, Deserialize)]
+struct Outbox {
+    pending: i64,
+    oldest_committed_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Queues {
+    data: Vec<Queue>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Queue {
+    visible: i64,
+    in_flight: i64,
+    dead_letters: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reports {
+    data: Vec<Report>,
+}
+
+/// What an operator wants to know.
+#[derive(Debug, PartialEq, Serialize)]
+struct Status {
+    outbox_pending: i64,
+    /// Seconds; none if nothing is pending.
+    outbox_oldest_age: Option<i64>,
+    queue_visible: i64,
+    queue_in_flight: i64,
+    dead_letters: i64,
+    /// Milliseconds from commit to visible, since the edition started; none before the first.
+    lag_p50: Option<f64>,
+    lag_p99: Option<f64>,
+    last_reconciliation: Option<DateTime<Utc>>,
+    last_differences: Option<i64>,
+}
+
+pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8> {
+    let client = token::log_in(&Client::of_running(global)?, DemoUser::Operator).await?;
+    let outbox: Outbox = client.get("/v1/admin/outbox").await?;
+    let queues: Queues = client.get("/v1/admin/queues").await?;
+    let reports: Reports = client.get("/v1/admin/reconciliations?limit=20").await?;
+    let metrics = client
+        .call(axum::http::Method::GET, "/metrics")
+        .answer()
+        .await?;
+    let lag = Histogram::read(
+        &String::from_utf8_lossy(&metrics.body),
+        "vitrina_lag_seconds",
+    );
+    let last = reports
+        .data
+        .iter()
+        .find(|report| report.state == "finished");
+    let now = Clock::System.now();
+    let status = Status {
+        outbox_pending: outbox.pending,
+        outbox_oldest_age: outbox
+            .oldest_committed_at
+            .map(|at| (now - at).num_seconds().max(0)),
+        queue_visible: queues.data.iter().map(|queue| queue.visible).sum(),
+        queue_in_flight: queues.data.iter().map(|queue| queue.in_flight).sum(),
+        dead_letters: queues.data.iter().map(|queue| queue.dead_letters).sum(),
+        lag_p50: lag.quantile(50),
+        lag_p99: lag.quantile(99),
+        last_reconciliation: last.and_then(|report| report.finished_at),
+        last_differences: last.map(Report::differences),
+    };
+    match args.output {
+        Form::Table => print(&table(&status).to_string()),
+        Form::Json => print(&serde_json::to_string_pretty(&status)?),
+        Form::Env => print(env(&status)?.trim_end()),
+    }
+    Ok(if status.dead_letters > 0 { FOUND } else { OK })
+}
+
+fn table(status: &Status) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let age = status
+        .outbox_oldest_age
+        .map_or_else(String::new, |age| format!(", oldest {age} s"));
+    table.add_row(["outbox", &format!("{} pending{age}", status.outbox_pending)]);
+    let queue = format!(
+        "{} visible, {} in flight",
+        status.queue_visible, status.queue_in_flight
+    );
+    table.add_row(["queue", &queue]);
+    table.add_row(["dead letters", &status.dead_letters.to_string()]);
+    let lag = match (status.lag_p50, status.lag_p99) {
+        (Some(p50), Some(p99)) => format!("p50 <= {p50} ms, p99 <= {p99} ms"),
+        _ => "nothing projected yet".to_owned(),
+    };
+    table.add_row(["lag", &lag]);
+    let last = match (status.last_reconciliation, status.last_differences) {
+        (Some(at), Some(differences)) => {
+            let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            format!("{at}, {differences} differences")
+        }
+        _ => "none finished yet".to_owned(),
+    };
+    table.add_row(["reconciliation", &last]);
+    table
+}
+
+fn env(status: &Status) -> anyhow::Result<String> {
+    let mut lines = String::new();
+    if let serde_json::Value::Object(fields) = serde_json::to_value(status)? {
+        for (name, value) in fields {
+            let value = match value {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            let _ = writeln!(lines, "VITRINA_{}={value}", name.to_uppercase());
+        }
+    }
+    Ok(lines)
+}
+
+/// A histogram as Prometheus writes it: how many samples were at most each bound.
+#[derive(Debug, Default, PartialEq)]
+struct Histogram(Vec<(f64, u64)>);
+
+impl Histogram {
+    fn read(metrics: &str, name: &str) -> Self {
+        let prefix = format!("{name}_bucket{{");
+        let buckets = metrics.lines().filter_map(|line| {
+            let (labels, count) = line.strip_prefix(&prefix)?.rsplit_once("} ")?;
+            let bound = labels.split("le=\"").nth(1)?.split('"').next()?;
+            Some((bound.parse().ok()?, count.parse().ok()?))
+        });
+        Self(buckets.collect())
+    }
+
+    /// The bound, in milliseconds, that this many of a hundred samples did not exceed.
+    #[expect(
+        clippy::float_arithmetic,
+        reason = "seconds to milliseconds, for a person"
+    )]
+    fn quantile(&self, percent: u64) -> Option<f64> {
+        let total = self
+            .0
+            .last()
+            .map(|(_, count)| *count)
+            .filter(|count| *count > 0)?;
+        let wanted = (total * percent).div_ceil(100);
+        let (bound, _) = self.0.iter().find(|(_, count)| *count >= wanted)?;
+        Some((bound * 1000.0).round())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METRICS: &str = "\
+        # TYPE vitrina_lag_seconds histogram\n\
+        vitrina_lag_seconds_bucket{le=\"0.005\"} 90\n\
+        vitrina_lag_seconds_bucket{le=\"0.1\"} 98\n\
+        vitrina_lag_seconds_bucket{le=\"1\"} 100\n\
+        vitrina_lag_seconds_bucket{le=\"+Inf\"} 100\n\
+        vitrina_lag_seconds_sum 3.5\n\
+        other_seconds_bucket{le=\"0.005\"} 7\n";
+
+    #[test]
+    fn a_quantile_is_the_bound_that_so_many_samples_kept() {
+        let lag = Histogram::read(METRICS, "vitrina_lag_seconds");
+        assert_eq!(lag.quantile(50), Some(5.0));
+        assert_eq!(lag.quantile(95), Some(100.0));
+        assert_eq!(lag.quantile(99), Some(1000.0));
+    }
+
+    #[test]
+    fn without_samples_there_is_no_quantile() {
+        assert_eq!(
+            Histogram::read("", "vitrina_lag_seconds").quantile(50),
+            None
+        );
+    }
+}
