@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use shared::money::Currency;
 
 use crate::roles::Roles;
-use crate::{asyncapi, edition, seed, token, up};
+use crate::{asyncapi, edition, import, seed, token, up};
 
 /// It did what it was asked to.
 pub const OK: u8 = 0;
@@ -66,6 +66,9 @@ enum Command {
     /// Fill the running edition with demo products, through its API
     #[command(after_help = "Run it again to add as many again.")]
     Seed(seed::SeedArgs),
+    /// Create products out of a CSV file, through the API of the running edition
+    #[command(after_help = import::HELP)]
+    Import(import::ImportArgs),
     /// Print a bearer token of a demo user
     Token {
         /// Whose
@@ -90,6 +93,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         None => up::run(&global, up).await,
         Some(Command::Up(up)) => up::run(&global, up).await,
         Some(Command::Seed(args)) => seed::run(&global, args).await,
+        Some(Command::Import(args)) => import::run(&global, args).await,
         Some(Command::Token { role }) => token::run(&global, role).await,
         Some(Command::Openapi) => print_json(&edition::openapi()),
         Some(Command::Asyncapi) => print_json(&asyncapi::document()),

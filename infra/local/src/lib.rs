@@ -12,6 +12,7 @@ pub mod database;
 mod docs;
 pub mod edition;
 mod health;
+pub mod import;
 pub mod listings;
 mod metrics_recorder;
 pub mod output;

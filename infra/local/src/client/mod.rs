@@ -110,6 +110,7 @@ impl Client {
             repeatable: method.is_safe(),
             method,
             path: path.to_owned(),
+            query: Vec::new(),
             body: Ok(None),
             key: None,
         }
@@ -137,6 +138,7 @@ pub struct Call<'a> {
     client: &'a Client,
     method: Method,
     path: String,
+    query: Vec<(&'static str, String)>,
     body: Result<Option<Bytes>, serde_json::Error>,
     key: Option<String>,
     repeatable: bool,
@@ -151,6 +153,12 @@ pub struct Answer {
 }
 
 impl Call<'_> {
+    /// Adds a parameter to the address.
+    pub fn query(mut self, name: &'static str, value: &str) -> Self {
+        self.query.push((name, value.to_owned()));
+        self
+    }
+
     pub fn json(mut self, body: &impl Serialize) -> Self {
         self.body = serde_json::to_vec(body).map(|bytes| Some(bytes.into()));
         self
@@ -222,6 +230,9 @@ impl Call<'_> {
     async fn attempt(&self, token: Option<&Secret<String>>) -> Result<Answer, ClientError> {
         let url = format!("{}{}", self.client.base, self.path);
         let mut request = self.client.http.request(self.method.clone(), url);
+        if !self.query.is_empty() {
+            request = request.query(&self.query);
+        }
         match &self.body {
             Ok(None) => {}
             Ok(Some(body)) => {
