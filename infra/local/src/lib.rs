@@ -10,6 +10,7 @@ pub mod client;
 pub mod data;
 pub mod database;
 mod docs;
+pub mod doctor;
 pub mod edition;
 mod health;
 pub mod import;
