@@ -36,7 +36,7 @@ pub struct ConfigError {
 /// Reads settings out of a set of variables and collects what is wrong with them.
 ///
 /// An empty value counts as absent, as a shell's `NAME= command` means it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     values: BTreeMap<String, String>,
     faults: Vec<String>,
@@ -77,6 +77,14 @@ impl Settings {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// What is set, by name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, _)| name.as_str())
     }
 
     /// The setting, or `default` where it is absent; a value that does not parse is a fault.

@@ -14,6 +14,11 @@ impl Currency {
     pub fn code(self) -> &'static str {
         self.0.code()
     }
+
+    /// How many decimals it is written with: 2 of BRL, 0 of JPY.
+    pub fn exponent(self) -> u16 {
+        self.0.exponent().unwrap_or_default()
+    }
 }
 
 impl Default for Currency {
@@ -116,6 +121,7 @@ mod tests {
     fn only_currencies_that_something_can_cost_are_accepted() {
         assert_eq!("BRL".parse::<Currency>().unwrap().code(), "BRL");
         assert_eq!("JPY".parse::<Currency>().unwrap().code(), "JPY");
+        assert_eq!("JPY".parse::<Currency>().unwrap().exponent(), 0);
         for code in ["brl", "BR", "XXX", "XTS", "XAU", "ZZZ", ""] {
             assert_eq!(code.parse::<Currency>(), Err(UnknownCurrency), "{code}");
         }

@@ -1,15 +1,19 @@
 //! The command line: what there is, and what its exit codes mean.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use shared::money::Currency;
 
 use crate::roles::Roles;
-use crate::{asyncapi, dlq, edition, reconcile, seed, status, token, trace, up};
+use crate::{
+    asyncapi, doctor, dlq, edition, import, reconcile, seed, status, token, trace, up,
+};
 
 /// It did what it was asked to.
 pub const OK: u8 = 0;
@@ -44,6 +48,44 @@ pub struct Global {
     /// The data folder of the edition
     #[arg(long, global = true, env = "VITRINA_DATA", default_value = ".vitrina")]
     pub data: PathBuf,
+    #[arg(skip)]
+    pub sources: Sources,
+}
+
+/// Where the values of arguments come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(BTreeMap<String, &'static str>);
+
+impl Sources {
+    fn of(matches: &ArgMatches) -> Self {
+        // Global arguments are in the matches of the command, too.
+        let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+        let source = |id: &str| match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => "flag",
+            Some(ValueSource::EnvVariable) => "environment",
+            _ => "default",
+        };
+        let ids = matches.ids().map(clap::Id::as_str);
+        // Of a group of arguments there is no one source.
+        let arguments = ids.filter(|id| matches.try_contains_id(id).unwrap_or(false));
+        Self(arguments.map(|id| (id.to_owned(), source(id))).collect())
+    }
+
+    /// `flag`, `environment` or `default`.
+    pub fn of_argument(&self, id: &str) -> &'static str {
+        self.0.get(id).copied().unwrap_or("default")
+    }
+}
+
+impl Cli {
+    /// Reads the arguments of this process; ends it where they are wrong.
+    pub fn read() -> Self {
+        let matches = Self::command().get_matches();
+        let read = Self::from_arg_matches(&matches);
+        let mut cli = read.unwrap_or_else(|error| error.format(&mut Self::command()).exit());
+        cli.global.sources = Sources::of(&matches);
+        cli
+    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -66,6 +108,14 @@ enum Command {
     /// Fill the running edition with demo products, through its API
     #[command(after_help = "Run it again to add as many again.")]
     Seed(seed::SeedArgs),
+    /// Create products out of a CSV file, through the API of the running edition
+    #[command(after_help = import::HELP)]
+    Import(import::ImportArgs),
+    /// Look for what keeps an edition from running well here, and say what to do about it
+    #[command(
+        after_help = "Exits with 0 if nothing failed, with or without warnings, and else with 1."
+    )]
+    Doctor(doctor::DoctorArgs),
     /// Print a bearer token of a demo user
     Token {
         /// Whose
@@ -101,6 +151,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         None => up::run(&global, up).await,
         Some(Command::Up(up)) => up::run(&global, up).await,
         Some(Command::Seed(args)) => seed::run(&global, args).await,
+        Some(Command::Import(args)) => import::run(&global, args).await,
+        Some(Command::Doctor(args)) => doctor::run(&global, args).await,
         Some(Command::Token { role }) => token::run(&global, role).await,
         Some(Command::Sync(args)) => reconcile::run(&global, args).await,
         Some(Command::Status(args)) => status::run(&global, args).await,

@@ -25,6 +25,27 @@ pub struct Running {
     pub currency: Currency,
 }
 
+/// Who uses a data folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FolderState {
+    /// Nobody.
+    Free,
+    /// Nobody; this one was killed.
+    LeftBehind(Running),
+    /// Somebody who does not say where it is: it starts or stops.
+    Taken,
+    Running(Running),
+}
+
+impl FolderState {
+    pub fn running(&self) -> Option<&Running> {
+        match self {
+            Self::Running(running) => Some(running),
+            _ => None,
+        }
+    }
+}
+
 /// Something about the data folder is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -73,7 +94,7 @@ impl DataFolder {
         self.0.join("identity.pk8")
     }
 
-    fn running_file(&self) -> PathBuf {
+    pub fn running_file(&self) -> PathBuf {
         self.0.join("running.json")
     }
 
@@ -115,13 +136,24 @@ impl DataFolder {
 
     /// The edition that runs on this folder.
     pub fn find_running(&self) -> Result<Running, DataError> {
-        let not_running = || DataError::NotRunning(self.0.clone());
-        let running = self.read().ok_or_else(not_running)?;
-        let lock = File::open(self.0.join("lock")).map_err(|_| not_running())?;
+        match self.find_state() {
+            FolderState::Running(running) => Ok(running),
+            _ => Err(DataError::NotRunning(self.0.clone())),
+        }
+    }
+
+    /// Who uses this folder.
+    pub fn find_state(&self) -> FolderState {
+        let announced = self.read();
+        let lock = File::open(self.0.join("lock"));
         // Whoever was killed left its file behind, but not its lock.
-        match lock.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Ok(running),
-            _ => Err(not_running()),
+        let taken =
+            lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)));
+        match (taken, announced) {
+            (true, Some(running)) => FolderState::Running(running),
+            (true, None) => FolderState::Taken,
+            (false, Some(running)) => FolderState::LeftBehind(running),
+            (false, None) => FolderState::Free,
         }
     }
 }

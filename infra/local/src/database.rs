@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::data::DataFolder;
 
 /// The name of the database in a private cluster.
-const NAME: &str = "vitrina";
+pub(crate) const NAME: &str = "vitrina";
 
 /// Where the database comes from.
 #[derive(Clone, Debug)]

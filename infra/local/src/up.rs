@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use shared::auth::AuthConfig;
-use shared::config::{Secret, Settings};
+use shared::config::{ConfigError, Secret, Settings};
 use shared::telemetry::{self, TelemetryConfig};
 
 use crate::cli::{FAILED, Global, OK, UpArgs, print, say};
@@ -13,23 +13,53 @@ use crate::database::Source;
 use crate::edition::{DEMO_PASSWORD, Edition, Options};
 use crate::metrics_recorder;
 
-const DEFAULT_CONNECTIONS: u32 = 16;
+pub(crate) const DEFAULT_CONNECTIONS: u32 = 16;
+
+pub(crate) const DEFAULT_LOG: &str = "warn,vitrina=info";
+
+/// What the environment says to `up`.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    logs: TelemetryConfig,
+    auth: Option<AuthConfig>,
+    connections: u32,
+    database: Source,
+}
+
+impl Environment {
+    /// `DATABASE_URL`, `VITRINA_POSTGRES_BIN`, `PATH`, `VITRINA_DATABASE_CONNECTIONS`, those of
+    /// [`AuthConfig::read`] where there is an issuer, and those of [`TelemetryConfig::read`].
+    pub(crate) fn read(mut settings: Settings) -> Result<Self, ConfigError> {
+        let logs =
+            TelemetryConfig::read(&mut settings, std::io::stderr().is_terminal(), DEFAULT_LOG);
+        let auth = settings.text("VITRINA_AUTH_ISSUER").is_some();
+        let auth = auth.then(|| AuthConfig::read(&mut settings));
+        let connections = settings.or("VITRINA_DATABASE_CONNECTIONS", DEFAULT_CONNECTIONS);
+        let environment = Self {
+            logs,
+            auth,
+            connections,
+            database: Self::database(&settings),
+        };
+        settings.finish(environment)
+    }
+
+    /// Where the database comes from.
+    pub(crate) fn database(settings: &Settings) -> Source {
+        match settings.text("DATABASE_URL") {
+            Some(url) => Source::Url(Secret::new(url.to_owned())),
+            None => Source::private(settings.text("VITRINA_POSTGRES_BIN"), settings.text("PATH")),
+        }
+    }
+}
 
 pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
-    let mut settings = Settings::from_env();
-    let logs = TelemetryConfig::read(
-        &mut settings,
-        std::io::stderr().is_terminal(),
-        "warn,vitrina=info",
-    );
-    let auth = settings.text("VITRINA_AUTH_ISSUER").is_some();
-    let auth = auth.then(|| AuthConfig::read(&mut settings));
-    let connections = settings.or("VITRINA_DATABASE_CONNECTIONS", DEFAULT_CONNECTIONS);
-    let database = match settings.text("DATABASE_URL") {
-        Some(url) => Source::Url(Secret::new(url.to_owned())),
-        None => Source::private(settings.text("VITRINA_POSTGRES_BIN"), settings.text("PATH")),
-    };
-    let (logs, auth, connections) = settings.finish((logs, auth, connections))?;
+    let Environment {
+        logs,
+        auth,
+        connections,
+        database,
+    } = Environment::read(Settings::from_env())?;
     let telemetry = telemetry::init(&logs)?;
     metrics_recorder::recorder();
     let stop = shared::host::stop_on_signal().context("listening for signals")?;

@@ -161,10 +161,15 @@ impl Home {
 }
 
 /// The major version that made the data of `folder`, if it can be told.
-pub(super) fn made_by(folder: &Path) -> Option<String> {
-    let place = recorded(folder).ok()?.unwrap_or_else(|| folder.to_owned());
-    let version = fs::read_to_string(place.join("data/PG_VERSION")).ok()?;
+pub fn made_by(folder: &Path) -> Option<String> {
+    let version = fs::read_to_string(data_of(folder).ok()?.join("PG_VERSION")).ok()?;
     Some(version.trim().to_owned())
+}
+
+/// Where the data of `folder` is, if there is any.
+pub(super) fn data_of(folder: &Path) -> Result<PathBuf, Error> {
+    let place = recorded(folder)?.unwrap_or_else(|| folder.to_owned());
+    Ok(place.join("data"))
 }
 
 /// A new folder for its owner alone.

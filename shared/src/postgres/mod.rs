@@ -44,6 +44,7 @@ pub use binaries::{Binaries, Search};
 pub use cluster::Cluster;
 pub use ephemeral::Ephemeral;
 pub use error::Error;
+pub use home::made_by;
 pub use server::Exit;
 pub use start::{Progress, StartOptions};
 
@@ -51,6 +52,28 @@ pub use start::{Progress, StartOptions};
 const SUPERUSER: &str = "vitrina";
 /// No port is opened; the number is part of the socket's name.
 const PORT: u16 = 5432;
+
+/// The address of `database` on the server that runs on the data folder `directory` (what was
+/// [`StartOptions::directory`]), if one does and takes connections. Starts nothing and takes nothing
+/// over.
+///
+/// # Errors
+///
+/// [`Error::Files`] when this user cannot look into the folder.
+pub fn find_running(directory: &Path, database: &str) -> Result<Option<String>, Error> {
+    let data = home::data_of(directory)?;
+    let Some(file) = postmaster::PidFile::read(&data)? else {
+        return Ok(None);
+    };
+    let data = data
+        .canonicalize()
+        .map_err(Error::files("finding", &data))?;
+    let runs = file.ready && postmaster::is_server_of(file.pid, &data)?;
+    Ok(file
+        .socket_directory
+        .filter(|_| runs)
+        .map(|socket_directory| url(&socket_directory, database)))
+}
 
 /// The host is only there because the address needs one: what follows as `host` is what counts. The
 /// port is named lest the environment supply another, and encryption is refused as the socket has

@@ -1,0 +1,57 @@
+//! `vitrina doctor`: what keeps an edition from running well here, and what to do about it.
+//!
+//! Promise: it looks and changes nothing, and one thing that fails keeps it from looking at none of
+//! the others.
+
+mod clock;
+mod database;
+mod edition;
+mod folder;
+mod report;
+mod settings;
+
+use clap::Args;
+use shared::config::Settings;
+
+use crate::cli::{FAILED, Global, OK, UpArgs, print};
+use crate::data::DataFolder;
+use crate::output::{Output, OutputArgs};
+use crate::up::Environment;
+use report::Report;
+
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    up: UpArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(crate) async fn run(global: &Global, args: DoctorArgs) -> anyhow::Result<u8> {
+    let environment = Settings::from_env();
+    let folder = DataFolder::at(&global.data)?;
+    let settings = settings::list(global, &args.up, &environment);
+    let mut checks = vec![settings::check(&environment)];
+    let state = folder.find_state();
+    let running = state.running();
+    checks.extend(folder::check(&folder, &state));
+    checks.push(edition::check_port(args.up.listen, running).await);
+    // What it says of the settings was said above.
+    let source = Environment::database(&environment);
+    let (found, time) = database::check(&source, &folder, running).await;
+    checks.extend(found);
+    let mut times = Vec::from_iter(time);
+    if let Some(running) = running {
+        let (finding, time) = edition::check(running).await;
+        checks.push(finding);
+        times.extend(time);
+    }
+    checks.push(clock::check(&times));
+
+    let report = Report { settings, checks };
+    match args.output.output {
+        Output::Text => print(&report.text()),
+        Output::Json => print(&serde_json::to_string_pretty(&report)?),
+    }
+    Ok(if report.has_failed() { FAILED } else { OK })
+}

@@ -1,0 +1,165 @@
+//! The settings as `vitrina up` would read them.
+
+use std::str::FromStr as _;
+
+use shared::config::Settings;
+use sqlx::postgres::PgConnectOptions;
+
+use super::report::{Finding, Setting};
+use crate::cli::{Global, UpArgs};
+use crate::up::{DEFAULT_CONNECTIONS, DEFAULT_LOG, Environment};
+
+const WHAT: &str = "settings";
+
+/// Settings of our own that are read elsewhere than in `list`.
+const OTHERS: [&str; 2] = ["VITRINA_PASSWORD", "VITRINA_SQLX_DATABASE_URL"];
+
+pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<Setting> {
+    let flag = |name, id, value| Setting {
+        name,
+        value,
+        source: global.sources.of_argument(id),
+    };
+    let variable = |name: &'static str, default: &str| match environment.text(name) {
+        Some(value) => Setting {
+            name,
+            value: shown(name, value),
+            source: "environment",
+        },
+        None => Setting {
+            name,
+            value: default.to_owned(),
+            source: "default",
+        },
+    };
+    let mut all = vec![
+        flag("VITRINA_DATA", "data", global.data.display().to_string()),
+        flag("VITRINA_LISTEN", "listen", up.listen.to_string()),
+        flag("VITRINA_ROLES", "roles", up.roles.to_string()),
+        flag("VITRINA_CURRENCY", "currency", up.currency.to_string()),
+        variable("DATABASE_URL", "(a private PostgreSQL)"),
+        variable("VITRINA_POSTGRES_BIN", "(looked for)"),
+        variable(
+            "VITRINA_DATABASE_CONNECTIONS",
+            &DEFAULT_CONNECTIONS.to_string(),
+        ),
+        variable("VITRINA_AUTH_ISSUER", "(the embedded provider)"),
+    ];
+    if environment.text("VITRINA_AUTH_ISSUER").is_some() {
+        all.push(variable("VITRINA_AUTH_AUDIENCE", "vitrina"));
+        all.push(variable("VITRINA_AUTH_JWKS_URL", "(of the issuer)"));
+        all.push(variable("VITRINA_AUTH_ROLES_CLAIM", "roles"));
+    }
+    all.extend([
+        variable("RUST_LOG", DEFAULT_LOG),
+        variable("OTEL_EXPORTER_OTLP_ENDPOINT", "(no traces)"),
+        variable("OTEL_SERVICE_NAME", "vitrina"),
+        variable("CI", ""),
+        variable("NO_COLOR", ""),
+    ]);
+    all
+}
+
+/// A value without what is secret in it.
+fn shown(name: &str, value: &str) -> String {
+    if name == "DATABASE_URL" {
+        return database_name(value);
+    }
+    // An address may hold a password.
+    match value.split_once("://") {
+        Some((scheme, rest)) if rest.contains('@') => {
+            let host = rest.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://[redacted]@{host}")
+        }
+        _ => value.to_owned(),
+    }
+}
+
+/// What a database's address says but for its password, which may stand anywhere in it.
+pub(super) fn database_name(url: &str) -> String {
+    match PgConnectOptions::from_str(url) {
+        Ok(options) => format!(
+            "postgres://{}:[redacted]@{}:{}/{}",
+            options.get_username(),
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or_default(),
+        ),
+        Err(_) => "[redacted]".to_owned(),
+    }
+}
+
+/// Whether `vitrina up` would take them.
+pub(super) fn check(environment: &Settings) -> Finding {
+    let unknown: Vec<&str> = environment
+        .names()
+        .filter(|name| name.starts_with("VITRINA_") && !is_known(name))
+        .collect();
+    match Environment::read(environment.clone()) {
+        Err(error) => Finding::failed(WHAT, error.to_string(), "set or unset what is named"),
+        Ok(_) if unknown.is_empty() => Finding::ok(WHAT, "all can be read"),
+        Ok(_) => Finding::warning(
+            WHAT,
+            format!("the local edition does not read {}", unknown.join(", ")),
+            "unset it, or look for a slip of the pen",
+        ),
+    }
+}
+
+fn is_known(name: &str) -> bool {
+    const READ: [&str; 10] = [
+        "VITRINA_DATA",
+        "VITRINA_LISTEN",
+        "VITRINA_ROLES",
+        "VITRINA_CURRENCY",
+        "VITRINA_POSTGRES_BIN",
+        "VITRINA_DATABASE_CONNECTIONS",
+        "VITRINA_AUTH_ISSUER",
+        "VITRINA_AUTH_AUDIENCE",
+        "VITRINA_AUTH_JWKS_URL",
+        "VITRINA_AUTH_ROLES_CLAIM",
+    ];
+    READ.contains(&name) || OTHERS.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::State;
+    use super::*;
+
+    #[test]
+    fn no_secret_of_an_address_is_shown() {
+        for url in [
+            "postgres://me:hunter2@db.example:5433/shop",
+            "postgres://db.example/shop?password=hunter2&user=me",
+            "postgres://me:hunter2@[broken",
+        ] {
+            assert!(!shown("DATABASE_URL", url).contains("hunter2"), "{url}");
+        }
+        let url = "postgres://me:hunter2@db.example:5433/shop";
+        assert_eq!(
+            shown("DATABASE_URL", url),
+            "postgres://me:[redacted]@db.example:5433/shop"
+        );
+        let endpoint = shown(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "https://u:hunter2@otel.example/v1",
+        );
+        assert_eq!(endpoint, "https://[redacted]@otel.example/v1");
+    }
+
+    #[test]
+    fn a_setting_that_nobody_reads_is_a_warning_and_one_that_cannot_be_read_a_failure() {
+        let good = Settings::from_pairs([("VITRINA_DATABASE_CONNECTIONS", "4"), ("HOME", "/")]);
+        assert_eq!(check(&good).state, State::Ok);
+        let slip = check(&Settings::from_pairs([("VITRINA_LITSEN", "x")]));
+        assert_eq!(slip.state, State::Warning);
+        assert!(slip.detail.contains("VITRINA_LITSEN"));
+        let wrong = check(&Settings::from_pairs([(
+            "VITRINA_DATABASE_CONNECTIONS",
+            "many",
+        )]));
+        assert_eq!(wrong.state, State::Failed);
+        assert!(wrong.detail.contains("VITRINA_DATABASE_CONNECTIONS"));
+    }
+}

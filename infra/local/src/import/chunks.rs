@@ -1,0 +1,267 @@
+//! A file, cut into what goes into one batch. It is read as fast as batches are taken away, so that
+//! the memory it takes does not depend on its size.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::Read;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use shared::money::Currency;
+use tokio::sync::mpsc::Sender;
+
+use super::columns::Columns;
+use super::records::{FileFault, Record, Records};
+use super::row::{self, Row, RowFault};
+use crate::batch::MAX_ITEMS;
+
+/// Most bytes of the items of a batch: the API takes 1 MiB with everything around them.
+const MAX_BYTES: usize = 900 * 1024;
+
+/// Most SKUs that a dry run remembers, so that its memory is bounded, too.
+const MAX_SKUS: usize = 5_000_000;
+
+/// Some rows that follow each other.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    /// The number of the first row, from 0.
+    first: u64,
+    /// Rows that can be sent.
+    pub(super) rows: Vec<Row>,
+    /// Rows, good or bad.
+    pub(super) count: u64,
+    /// Rows with faults.
+    pub(super) bad: u64,
+    pub(super) faults: Vec<RowFault>,
+    /// Bytes of the file.
+    pub(super) bytes: u64,
+}
+
+impl Chunk {
+    /// Names the batch by what is in it and where that stands, so that the same file makes the same
+    /// batches, and a row that is mended leaves the others' names alone.
+    pub(super) fn key(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.first.to_be_bytes());
+        for row in &self.rows {
+            let item = row.item.get().as_bytes();
+            hash.update((item.len() as u64).to_be_bytes());
+            hash.update(item);
+        }
+        let mut key = "import-".to_owned();
+        for byte in hash.finalize() {
+            // Writing to a string does not fail.
+            let _ = write!(key, "{byte:02x}");
+        }
+        key
+    }
+}
+
+/// Reads a file into chunks.
+pub(super) struct Chunks<R> {
+    records: Records<R>,
+    columns: Arc<Columns>,
+    currency: Currency,
+    /// Where a dry run looks for what is there twice.
+    skus: Option<HashSet<u64>>,
+    /// A row that was too much for the chunk before, and where it ends.
+    left: Option<(u64, Result<Row, Vec<RowFault>>)>,
+    position: u64,
+    next: u64,
+}
+
+impl<R: Read> Chunks<R> {
+    pub(super) fn new(
+        records: Records<R>,
+        columns: Arc<Columns>,
+        currency: Currency,
+        dry_run: bool,
+    ) -> Self {
+        Self {
+            records,
+            columns,
+            currency,
+            skus: dry_run.then(HashSet::new),
+            left: None,
+            position: 0,
+            next: 0,
+        }
+    }
+
+    /// Sends every chunk, until the file or the receiver ends. Blocks.
+    pub(super) fn send(mut self, chunks: &Sender<Result<Chunk, FileFault>>) {
+        loop {
+            let mut chunk = Chunk {
+                first: self.next,
+                ..Chunk::default()
+            };
+            let read = self.fill(&mut chunk);
+            // What was read before the file broke is good.
+            if chunk.count > 0 && chunks.blocking_send(Ok(chunk)).is_err() {
+                return;
+            }
+            match read {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(fault) => {
+                    let _ = chunks.blocking_send(Err(fault));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether there may be more.
+    fn fill(&mut self, chunk: &mut Chunk) -> Result<bool, FileFault> {
+        let mut size = 0;
+        while chunk.count < MAX_ITEMS as u64 {
+            let (end, row) = match self.left.take() {
+                Some(left) => left,
+                None => match self.records.next()? {
+                    Some(record) => (record.end, self.read(&record)),
+                    None => return Ok(false),
+                },
+            };
+            let length = row.as_ref().map_or(0, |row| row.item.get().len() + 1);
+            if chunk.count > 0 && size + length > MAX_BYTES {
+                self.left = Some((end, row));
+                return Ok(true);
+            }
+            size += length;
+            chunk.bytes += end - self.position;
+            self.position = end;
+            chunk.count += 1;
+            self.next += 1;
+            match row {
+                Ok(row) => chunk.rows.push(row),
+                Err(mut faults) => {
+                    chunk.bad += 1;
+                    chunk.faults.append(&mut faults);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self, record: &Record) -> Result<Row, Vec<RowFault>> {
+        let row = row::read(record, &self.columns, self.currency)?;
+        if let Some(skus) = &mut self.skus
+            && skus.len() < MAX_SKUS
+        {
+            let mut hasher = DefaultHasher::new();
+            row.sku.hash(&mut hasher);
+            if !skus.insert(hasher.finish()) {
+                let detail = "an earlier row of the file has this SKU";
+                return Err(vec![row::fault(
+                    row.line,
+                    &self.columns,
+                    "/sku",
+                    "duplicate_sku",
+                    detail,
+                )]);
+            }
+        }
+        Ok(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn chunks(file: &str, dry_run: bool) -> Vec<Result<Chunk, FileFault>> {
+        let mut records = Records::new(Cursor::new(file.as_bytes().to_vec())).unwrap();
+        let header = records.next().unwrap().unwrap();
+        let columns = Columns::read(&header.cells, &[]).unwrap();
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(100);
+        let currency = Currency::default();
+        Chunks::new(records, Arc::new(columns), currency, dry_run).send(&sender);
+        drop(sender);
+        std::iter::from_fn(|| receiver.blocking_recv()).collect()
+    }
+
+    fn keys(file: &str) -> Vec<String> {
+        chunks(file, false)
+            .into_iter()
+            .map(|chunk| chunk.unwrap().key())
+            .collect()
+    }
+
+    fn file(rows: usize) -> String {
+        let mut file = "sku,name,category,price\n".to_owned();
+        for row in 0..rows {
+            writeln!(file, "S-{row},Shoe {row},shoes,{row}").unwrap();
+        }
+        file
+    }
+
+    #[test]
+    fn chunks_hold_every_row_once_and_know_how_far_they_came() {
+        let file = file(250);
+        let chunks: Vec<Chunk> = chunks(&file, true)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let counts: Vec<_> = chunks
+            .iter()
+            .map(|chunk| (chunk.first, chunk.count))
+            .collect();
+        assert_eq!(counts, [(0, 100), (100, 100), (200, 50)]);
+        let bytes: u64 = chunks.iter().map(|chunk| chunk.bytes).sum();
+        assert_eq!(bytes, file.len() as u64);
+        assert_eq!(
+            chunks.iter().map(|chunk| chunk.rows.len()).sum::<usize>(),
+            250
+        );
+    }
+
+    #[test]
+    fn the_same_file_names_the_same_batches_and_a_mended_row_only_its_own() {
+        let before = file(250);
+        assert_eq!(keys(&before), keys(&before));
+        let mended = before.replace("S-120,Shoe 120,shoes,120", "S-120,Boot,shoes,120");
+        let (before, mended) = (keys(&before), keys(&mended));
+        assert_eq!((&before[0], &before[2]), (&mended[0], &mended[2]));
+        assert_ne!(before[1], mended[1]);
+    }
+
+    #[test]
+    fn a_batch_of_large_rows_is_not_larger_than_the_api_takes() {
+        let mut file = "sku,name,category,price,description\n".to_owned();
+        for row in 0..150 {
+            writeln!(file, "S-{row},Shoe,shoes,1,{}", "é".repeat(9_000)).unwrap();
+        }
+        for chunk in chunks(&file, false) {
+            let chunk = chunk.unwrap();
+            let size: usize = chunk.rows.iter().map(|row| row.item.get().len() + 1).sum();
+            assert!(size < MAX_BYTES && !chunk.rows.is_empty(), "{size}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_before_the_file_broke_is_kept() {
+        let broken = format!("{}\"S", file(2));
+        let mut chunks = chunks(&broken, false).into_iter();
+        assert_eq!(chunks.next().unwrap().unwrap().rows.len(), 2);
+        let fault = chunks.next().unwrap().unwrap_err();
+        assert!(fault.to_string().starts_with("line 4: a quote"), "{fault}");
+    }
+
+    #[test]
+    fn a_dry_run_finds_a_sku_that_the_file_has_twice() {
+        let twice = format!("{}S-1,Other,shoes,5\n", file(2));
+        let found = chunks(&twice, true).remove(0).unwrap();
+        assert_eq!(
+            (found.bad, found.faults[0].code.as_str()),
+            (1, "duplicate_sku")
+        );
+        assert_eq!(
+            (found.faults[0].line, found.faults[0].column.as_deref()),
+            (4, Some("sku"))
+        );
+        assert_eq!(chunks(&twice, false).remove(0).unwrap().bad, 0);
+    }
+}

@@ -1,0 +1,280 @@
+//! `vitrina import`: products out of a CSV file, through the API like everybody's.
+//!
+//! Promise: every row is created once, or is in the report with what is wrong with it. An import
+//! that broke off is finished by running it again.
+
+mod chunks;
+mod columns;
+mod price;
+mod records;
+mod report;
+mod row;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use axum::http::Method;
+use clap::Args;
+use clap::builder::{StringValueParser, TypedValueParser as _};
+use futures::stream::{self, Stream, StreamExt as _};
+use serde::Deserialize;
+use shared::config::{Secret, Settings};
+use shared::contract::product::Product;
+use shared::money::Currency;
+use tokio::sync::mpsc;
+
+use crate::batch::{self, AT_ONCE, Outcome};
+use crate::cli::{FAILED, Global, OK, print, say};
+use crate::client::{Client, ClientError};
+use crate::data::DataFolder;
+use crate::edition::DEMO_PASSWORD;
+use crate::output::{Output, OutputArgs};
+use crate::progress::{Progress, Style, Unit};
+use crate::token::DemoUser;
+use chunks::{Chunk, Chunks};
+use columns::{Columns, Mapping};
+use records::Records;
+use report::Report;
+use row::{Row, RowFault};
+
+pub(crate) const HELP: &str = "\
+The first line names the columns: sku, name, category, and price or price_amount; also description,
+currency, on_hand, status, and attr:NAME for an attribute. Cells are separated by , or ; and the
+file is in UTF-8.
+
+A price is written as 129,90 or 129.90, with no more decimals than its currency has and without a
+separator of thousands; price_amount is in minor units (12990). Attributes are imported as text.
+
+A row that is wrong harms no other. Running the same import again creates only what is missing: a
+product that is there just as the file has it is not a fault, one that differs is (sku_taken).";
+
+#[derive(Args, Clone, Debug)]
+pub struct ImportArgs {
+    /// The CSV file
+    file: PathBuf,
+    /// Only say what is wrong with the file; no edition needs to run
+    #[arg(long)]
+    dry_run: bool,
+    /// What a column is: sku, .., attr:NAME, or ignore
+    #[arg(long, value_name = "COLUMN=FIELD")]
+    map: Vec<Mapping>,
+    /// What prices are in where the file does not say [default: the marketplace's]
+    #[arg(long, env = "VITRINA_CURRENCY", value_name = "CODE")]
+    currency: Option<Currency>,
+    /// Whose products they are [default: the demo seller's]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "token")]
+    seller_email: Option<String>,
+    /// The seller's password [default: that of the demo users]
+    #[arg(long, env = "VITRINA_PASSWORD", hide_env_values = true, value_parser = StringValueParser::new().map(Secret::new))]
+    password: Option<Secret<String>>,
+    /// A token of the seller, instead of address and password; it must outlast the import
+    #[arg(long, value_parser = StringValueParser::new().map(Secret::new))]
+    token: Option<Secret<String>>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(crate) async fn run(global: &Global, args: ImportArgs) -> anyhow::Result<u8> {
+    let style = Style::read(&Settings::from_env());
+    let begun = Instant::now();
+    let name = args.file.display().to_string();
+    let (seller, currency) = if args.dry_run {
+        (None, args.currency.or_else(|| marketplace(&global.data)))
+    } else {
+        let running = DataFolder::at(&global.data)?.find_running()?;
+        let seller = seller(&Client::new(&running.url)?, &args).await?;
+        (Some(seller), args.currency.or(Some(running.currency)))
+    };
+    let file = File::open(&args.file).with_context(|| format!("opening {name}"))?;
+    let size = file
+        .metadata()
+        .with_context(|| format!("opening {name}"))?
+        .len();
+    let mut records = Records::new(file).with_context(|| name.clone())?;
+    let header = records.next().with_context(|| name.clone())?;
+    let header = header.with_context(|| format!("{name} is empty"))?;
+    let columns = Columns::read(&header.cells, &args.map).with_context(|| name.clone())?;
+
+    let columns = Arc::new(columns);
+    let currency = currency.unwrap_or_default();
+    let chunks = Chunks::new(records, Arc::clone(&columns), currency, args.dry_run);
+    let what = if args.dry_run {
+        "checking"
+    } else {
+        "importing"
+    };
+    let progress = Progress::begin(style, what, size, Unit::Bytes);
+    progress.add(header.end);
+    let report = Report::new(args.dry_run);
+    let mut report = work(chunks, seller.as_ref(), &columns, report, &progress).await;
+    drop(progress);
+    report.took = begun.elapsed();
+    match args.output.output {
+        Output::Text => print(&report.text()),
+        Output::Json => print(&serde_json::to_string_pretty(&report)?),
+    }
+    if let Some(stopped) = &report.stopped {
+        say(&format!("vitrina: {name}: {stopped}"));
+    }
+    Ok(if report.is_good() { OK } else { FAILED })
+}
+
+/// The currency of the edition that runs there, if one does.
+fn marketplace(data: &Path) -> Option<Currency> {
+    let running = DataFolder::at(data).ok()?.find_running().ok()?;
+    Some(running.currency)
+}
+
+async fn seller(client: &Client, args: &ImportArgs) -> Result<Client, ClientError> {
+    if let Some(token) = &args.token {
+        return Ok(client.clone().with_token(token.clone()));
+    }
+    let demo = || Secret::new(DEMO_PASSWORD.to_owned());
+    let email = args
+        .seller_email
+        .as_deref()
+        .unwrap_or_else(|| DemoUser::Seller.email());
+    let password = args.password.clone().unwrap_or_else(demo);
+    client.log_in(email, &password).await
+}
+
+/// Reads on one thread, sends some batches at a time, and reports in the order of the file.
+async fn work(
+    chunks: Chunks<File>,
+    seller: Option<&Client>,
+    columns: &Columns,
+    mut report: Report,
+    progress: &Progress,
+) -> Report {
+    let (sender, receiver) = mpsc::channel(AT_ONCE);
+    let reading = tokio::task::spawn_blocking(move || chunks.send(&sender));
+    let mut done = Box::pin(
+        received(receiver)
+            .map(|chunk| async {
+                let chunk = chunk.map_err(|fault| shared::telemetry::causes(&fault))?;
+                send(chunk, seller, columns)
+                    .await
+                    .map_err(|error| shared::telemetry::causes(&error))
+            })
+            .buffered(AT_ONCE),
+    );
+    while let Some(chunk) = done.next().await {
+        match chunk {
+            Ok(done) => {
+                report.rows += done.chunk.count;
+                report.failed += done.chunk.bad;
+                report.created += done.created;
+                report.already_there += done.already_there;
+                report.add_faults(done.chunk.faults);
+                progress.add(done.chunk.bytes);
+            }
+            Err(stopped) => {
+                report.stopped = Some(stopped);
+                break;
+            }
+        }
+    }
+    // The reader ends when nobody takes its chunks any more.
+    drop(done);
+    if reading.await.is_err() && report.stopped.is_none() {
+        report.stopped = Some("reading the file failed".to_owned());
+    }
+    report
+}
+
+fn received<T>(mut receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> {
+    stream::poll_fn(move |context| receiver.poll_recv(context))
+}
+
+/// A chunk, and what became of its rows.
+struct Done {
+    chunk: Chunk,
+    created: u64,
+    already_there: u64,
+}
+
+async fn send(
+    mut chunk: Chunk,
+    seller: Option<&Client>,
+    columns: &Columns,
+) -> Result<Done, ClientError> {
+    let (mut created, mut already_there) = (0, 0);
+    let key = chunk.key();
+    let rows = std::mem::take(&mut chunk.rows);
+    if let Some(seller) = seller
+        && !rows.is_empty()
+    {
+        let items: Vec<_> = rows.iter().map(|row| row.item.clone()).collect();
+        let outcomes = batch::create(seller, &key, &items).await?;
+        for (row, outcome) in rows.iter().zip(outcomes) {
+            match (outcome.status, outcome.replayed) {
+                (201, false) => created += 1,
+                (201, true) => already_there += 1,
+                (409, _) if is_there(seller, row).await? => already_there += 1,
+                _ => {
+                    chunk.bad += 1;
+                    chunk.faults.extend(refused(row, columns, outcome));
+                }
+            }
+        }
+        chunk.faults.sort_by_key(|fault| fault.line);
+    }
+    Ok(Done {
+        chunk,
+        created,
+        already_there,
+    })
+}
+
+/// Whether the seller has a product that is just what `row` would make.
+async fn is_there(seller: &Client, row: &Row) -> Result<bool, ClientError> {
+    #[derive(Deserialize)]
+    struct Page {
+        data: Vec<Product>,
+    }
+    let page: Page = seller
+        .call(Method::GET, "/v1/products")
+        .query("sku", &row.sku)
+        .send()
+        .await?;
+    Ok(page.data.iter().any(|product| row.is(product)))
+}
+
+fn refused(row: &Row, columns: &Columns, outcome: Outcome) -> Vec<RowFault> {
+    let problem = outcome.problem.unwrap_or_default();
+    if problem.errors.is_empty() {
+        let pointer = if problem.code == "sku_taken" {
+            "/sku"
+        } else {
+            ""
+        };
+        let detail = if problem.detail.is_empty() {
+            &problem.title
+        } else {
+            &problem.detail
+        };
+        return vec![row::fault(
+            row.line,
+            columns,
+            pointer,
+            &problem.code,
+            detail,
+        )];
+    }
+    problem
+        .errors
+        .iter()
+        .map(|error| {
+            row::fault(
+                row.line,
+                columns,
+                &error.pointer,
+                &error.code,
+                &error.detail,
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,54 @@
+use serde_json::Value;
+
+use crate::{World, run};
+
+fn state<'a>(report: &'a Value, what: &str) -> &'a str {
+    report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["what"] == what)
+        .and_then(|check| check["state"].as_str())
+        .unwrap_or("not looked at")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_finds_a_running_edition_and_its_database_and_what_was_left_behind() {
+    let world = World::start().await;
+    let address = world.edition.url.trim_start_matches("http://").to_owned();
+    let doctor = ["doctor", "--listen", &address, "-o", "json"];
+    let report = world.run(&doctor).await.expect(0).json();
+    for what in [
+        "settings",
+        "in use",
+        "port",
+        "PostgreSQL server",
+        "edition",
+        "clock",
+    ] {
+        assert_eq!(state(&report, what), "ok", "{what} in {report:#}");
+    }
+    let listen = &report["settings"][1];
+    assert_eq!(listen["source"], "flag", "{listen}");
+    assert_eq!(report["settings"][0]["source"], "environment", "{report:#}");
+
+    let data = world.stop().await;
+    let report = run(data.path(), &doctor).await.expect(0).json();
+    assert_eq!(state(&report, "edition"), "not looked at", "{report:#}");
+    assert_eq!(state(&report, "port"), "ok", "{report:#}");
+
+    let left = r#"{"pid": 1, "url": "http://127.0.0.1:1", "dynamodb": "http://127.0.0.1:1"}"#;
+    std::fs::write(data.path().join("running.json"), left).unwrap();
+    let report = run(data.path(), &doctor).await.expect(0).json();
+    assert_eq!(state(&report, "in use"), "warning", "{report:#}");
+
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    let ended = run(data.path(), &["doctor", "--listen", &taken])
+        .await
+        .expect(1);
+    assert!(
+        ended.stdout.contains("take another with --listen"),
+        "{ended:#?}"
+    );
+}

@@ -1,0 +1,142 @@
+//! The commands, as somebody types them, against an edition that runs.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose edition or command cannot be started has failed"
+)]
+
+mod doctor;
+mod import;
+mod seed;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use shared::config::Settings;
+use shared::money::Currency;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::Instant;
+use vitrina::database::Source;
+use vitrina::edition::{Edition, Options};
+use vitrina::roles::Roles;
+
+/// How long the catalogue may take to show what was written.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// An edition of its own, with everything it stands on.
+struct World {
+    edition: Edition,
+    data: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    #[track_caller]
+    fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+impl World {
+    async fn start() -> Self {
+        // Root lends PostgreSQL to a user who has to pass through.
+        let data = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o711))
+            .tempdir()
+            .unwrap();
+        let settings = Settings::from_env();
+        let options = Options {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            data: data.path().to_owned(),
+            roles: Roles::all(),
+            database: Source::private(settings.text("VITRINA_POSTGRES_BIN"), settings.text("PATH")),
+            auth: None,
+            currency: Currency::default(),
+            connections: 8,
+        };
+        let edition = Box::pin(Edition::start(options)).await.unwrap();
+        Self { edition, data }
+    }
+
+    async fn stop(self) -> TempDir {
+        self.edition.stop().await;
+        self.data
+    }
+
+    /// Runs `vitrina` on the data folder of this edition.
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        run(self.data.path(), arguments).await
+    }
+
+    /// Everything in the public catalogue, as soon as there are `count` products.
+    async fn catalogue(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let found = self.whole_catalogue().await;
+            if found.len() >= count {
+                assert_eq!(found.len(), count);
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} of {count} products are in the catalogue",
+                found.len()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn whole_catalogue(&self) -> Vec<Value> {
+        let mut found = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let url = format!("{}/v1/catalog/products?limit=100{cursor}", self.edition.url);
+            let answer = reqwest::get(url).await.unwrap().error_for_status().unwrap();
+            let page: Value = answer.json().await.unwrap();
+            found.extend(page["data"].as_array().unwrap().iter().cloned());
+            match page["page"]["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return found,
+            }
+        }
+    }
+}
+
+/// Runs `vitrina` on a data folder, with nothing of this process's settings but where PostgreSQL
+/// is.
+async fn run(data: &Path, arguments: &[&str]) -> Ended {
+    let settings = Settings::from_env();
+    let kept = ["PATH", "VITRINA_POSTGRES_BIN"];
+    let kept = kept.map(|name| settings.text(name).map(|value| (name, value)));
+    let output = Command::new(env!("CARGO_BIN_EXE_vitrina"))
+        .args(arguments)
+        .env_clear()
+        .envs(kept.into_iter().flatten())
+        .env("VITRINA_DATA", data)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
