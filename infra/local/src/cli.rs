@@ -11,9 +11,7 @@ use clap_complete::Shell;
 use shared::money::Currency;
 
 use crate::roles::Roles;
-use crate::{
-    asyncapi, doctor, dlq, edition, import, reconcile, seed, status, token, trace, up,
-};
+use crate::{asyncapi, dlq, doctor, edition, import, reconcile, seed, status, token, trace, up};
 
 /// It did what it was asked to.
 pub const OK: u8 = 0;

@@ -14,6 +14,7 @@ use shared::bus::{self, Bus, PgBus};
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::database::{self as connections, DatabaseConfig};
+use shared::host::rate_limit::{RateLimit, RateLimitConfig};
 use shared::id::Ids;
 use shared::money::Currency;
 use shared::{dynamodb, host};
@@ -63,6 +64,7 @@ pub struct Options {
     /// Another identity provider than the embedded one.
     pub auth: Option<AuthConfig>,
     pub currency: Currency,
+    pub rate_limit: RateLimitConfig,
     /// Connections to PostgreSQL for requests.
     pub connections: u32,
 }
@@ -258,7 +260,7 @@ async fn run(
             pool: requests.clone(),
             clock: clock.clone(),
             ids: ids.clone(),
-            verifier,
+            verifier: verifier.clone(),
             committed: Arc::clone(&committed),
         },
         catalog,
@@ -270,10 +272,13 @@ async fn run(
             queue: queue.clone(),
         },
     };
-    let router = host::http::dress(apps.router(&options.roles), &clock, &ids);
+    let limit = RateLimit::new(options.rate_limit, verifier);
+    let router = host::http::limit(apps.router(&options.roles), &limit);
+    let router = host::http::dress(router, &clock, &ids);
 
     let mut work = JoinSet::new();
     work.spawn(metrics_recorder::upkeep(stop.clone()));
+    work.spawn(limit.upkeep(stop.clone()));
     if options.roles.has(Role::Identity) {
         work.spawn(identity::tidy::run(identity, stop.clone()));
     }

@@ -2,6 +2,7 @@
 //! SDK like the real one.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use tokio::net::TcpListener;

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use shared::auth::AuthConfig;
 use shared::config::{ConfigError, Secret, Settings};
+use shared::host::rate_limit::RateLimitConfig;
 use shared::telemetry::{self, TelemetryConfig};
 
 use crate::cli::{FAILED, Global, OK, UpArgs, print, say};
@@ -23,22 +24,26 @@ pub(crate) struct Environment {
     logs: TelemetryConfig,
     auth: Option<AuthConfig>,
     connections: u32,
+    rate_limit: RateLimitConfig,
     database: Source,
 }
 
 impl Environment {
     /// `DATABASE_URL`, `VITRINA_POSTGRES_BIN`, `PATH`, `VITRINA_DATABASE_CONNECTIONS`, those of
-    /// [`AuthConfig::read`] where there is an issuer, and those of [`TelemetryConfig::read`].
+    /// [`RateLimitConfig::read`] and [`TelemetryConfig::read`], and those of [`AuthConfig::read`]
+    /// where there is an issuer.
     pub(crate) fn read(mut settings: Settings) -> Result<Self, ConfigError> {
         let logs =
             TelemetryConfig::read(&mut settings, std::io::stderr().is_terminal(), DEFAULT_LOG);
         let auth = settings.text("VITRINA_AUTH_ISSUER").is_some();
         let auth = auth.then(|| AuthConfig::read(&mut settings));
         let connections = settings.or("VITRINA_DATABASE_CONNECTIONS", DEFAULT_CONNECTIONS);
+        let rate_limit = RateLimitConfig::read(&mut settings);
         let environment = Self {
             logs,
             auth,
             connections,
+            rate_limit,
             database: Self::database(&settings),
         };
         settings.finish(environment)
@@ -58,6 +63,7 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
         logs,
         auth,
         connections,
+        rate_limit,
         database,
     } = Environment::read(Settings::from_env())?;
     let telemetry = telemetry::init(&logs)?;
@@ -72,6 +78,7 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
         auth,
         currency: args.currency,
         connections,
+        rate_limit,
     };
     let mut edition = tokio::select! {
         edition = Edition::start(options) => edition?,

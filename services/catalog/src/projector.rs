@@ -159,7 +159,11 @@ fn failure(error: &StoreError) -> Failure {
 }
 
 fn measure_lag(deliveries: &[&Delivery], now: DateTime<Utc>) {
-    for delivery in deliveries {
+    // A repair announces an old change: its age says nothing about the way.
+    for delivery in deliveries
+        .iter()
+        .filter(|delivery| !delivery.envelope.republished)
+    {
         let lag = (now - delivery.envelope.time).to_std().unwrap_or_default();
         metrics::histogram!("vitrina_lag_seconds").record(lag);
     }

@@ -135,6 +135,7 @@ impl Relay {
             requestedtime: row.requested_at,
             publishedtime: self.clock.now(),
             position: row.position,
+            republished: row.pointed_at > row.committed_at,
             event,
         };
         let body = serde_json::to_string(&envelope).map_err(journal)?;

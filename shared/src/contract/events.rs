@@ -44,6 +44,9 @@ pub struct Envelope {
     pub publishedtime: DateTime<Utc>,
     /// Where in the outbox the event stood. Grows with every publish, also of an old change.
     pub position: i64,
+    /// Whether the change was announced before: a repair. Absent where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub republished: bool,
     #[serde(flatten)]
     pub event: Event,
 }

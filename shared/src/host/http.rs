@@ -1,5 +1,6 @@
 //! Serves a router until it is told to stop; requests that are under way get to end.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,6 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::clock::Clock;
+use crate::host::rate_limit::{self, RateLimit};
 use crate::id::Ids;
 use crate::request;
 
@@ -40,6 +42,11 @@ pub fn dress(router: Router, clock: &Clock, ids: &Ids) -> Router {
         ))
 }
 
+/// Refuses callers who ask too often; goes inside of [`dress`].
+pub fn limit(router: Router, limit: &RateLimit) -> Router {
+    router.layer(from_fn_with_state(limit.clone(), rate_limit::limit))
+}
+
 /// Serves until `stop`, then for as long as open requests take, 10 s at most.
 pub async fn serve(
     listener: TcpListener,
@@ -51,8 +58,11 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
     });
     let stopped = stop.clone();
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stopped.cancelled().await });
+    let serving = axum::serve(
+        listener,
+        router.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(async move { stopped.cancelled().await });
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;

@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod intake;
+pub mod rate_limit;
 pub mod tick;
 
 use tokio::signal::unix::{SignalKind, signal};

@@ -43,6 +43,8 @@ pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<
             "VITRINA_DATABASE_CONNECTIONS",
             &DEFAULT_CONNECTIONS.to_string(),
         ),
+        variable("VITRINA_RATE_LIMIT", "1000"),
+        variable("VITRINA_TRUSTED_PROXIES", "0"),
         variable("VITRINA_AUTH_ISSUER", "(the embedded provider)"),
     ];
     if environment.text("VITRINA_AUTH_ISSUER").is_some() {
@@ -107,13 +109,15 @@ pub(super) fn check(environment: &Settings) -> Finding {
 }
 
 fn is_known(name: &str) -> bool {
-    const READ: [&str; 10] = [
+    const READ: [&str; 12] = [
         "VITRINA_DATA",
         "VITRINA_LISTEN",
         "VITRINA_ROLES",
         "VITRINA_CURRENCY",
         "VITRINA_POSTGRES_BIN",
         "VITRINA_DATABASE_CONNECTIONS",
+        "VITRINA_RATE_LIMIT",
+        "VITRINA_TRUSTED_PROXIES",
         "VITRINA_AUTH_ISSUER",
         "VITRINA_AUTH_AUDIENCE",
         "VITRINA_AUTH_JWKS_URL",

@@ -11,4 +11,5 @@ mod first_start;
 mod house;
 mod kills;
 mod process;
+mod reconciliation;
 mod whole_path;

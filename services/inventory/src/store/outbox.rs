@@ -15,6 +15,8 @@ pub(crate) struct Claimed {
     pub request_id: Uuid,
     pub requested_at: DateTime<Utc>,
     pub committed_at: DateTime<Utc>,
+    /// When the pointer was written: later than the commit if it announces the change again.
+    pub(crate) pointed_at: DateTime<Utc>,
 }
 
 /// How much is waiting.
@@ -32,12 +34,13 @@ pub(crate) async fn claim(
     sqlx::query_as!(
         Claimed,
         r#"with claimed as (
-               select position, aggregate, aggregate_id, version from inventory.outbox
+               select position, aggregate, aggregate_id, version, committed_at as pointed_at
+               from inventory.outbox
                order by position
                limit $1
                for update skip locked)
            select c.position, c.aggregate_id as subject, j.event_id, j.event::text as "event!",
-                  j.traceparent, j.request_id, j.requested_at, j.committed_at
+                  j.traceparent, j.request_id, j.requested_at, j.committed_at, c.pointed_at
            from claimed c
            join inventory.journal j
              on j.aggregate_id = c.aggregate_id and j.aggregate = c.aggregate

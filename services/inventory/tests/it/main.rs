@@ -5,6 +5,7 @@
 mod bad_input;
 mod idempotency;
 mod products;
+mod rate_limit;
 mod relay;
 mod stock;
 

@@ -1,0 +1,245 @@
+//! Twenty thousand products, drift planted behind the projector's back, and what `vitrina sync`
+//! makes of it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+use shared::contract::listing::ListingItem;
+use shared::dynamodb::connect_local;
+use uuid::Uuid;
+
+use crate::process::{Process, vitrina};
+
+const PRODUCTS: usize = 20_000;
+
+/// Of each kind of drift.
+const PLANTED: usize = 25;
+
+const PATIENCE: Duration = Duration::from_mins(5);
+
+async fn command(data: &Path, args: &[&str]) -> Output {
+    vitrina(data).args(args).output().await.unwrap()
+}
+
+async fn json_of(data: &Path, args: &[&str]) -> Value {
+    let output = command(data, args).await;
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{args:?}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+async fn seed(data: &Path, products: usize) {
+    let output = command(data, &["seed", "--products", &products.to_string()]).await;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Waits until everything that was announced is in the listings.
+async fn quiet(data: &Path) {
+    let begun = Instant::now();
+    loop {
+        let status = json_of(data, &["status", "-o", "json"]).await;
+        let waiting = ["outbox_pending", "queue_visible", "queue_in_flight"];
+        if waiting.iter().all(|name| status[name] == json!(0)) {
+            assert_eq!(status["dead_letters"], json!(0));
+            return;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "it does not come to rest: {status}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Counts of a report, by kind.
+fn counts(report: &Value) -> [i64; 6] {
+    ["missing", "stale", "ahead", "extra", "altered", "stock"]
+        .map(|kind| report[kind].as_i64().unwrap())
+}
+
+struct Listings(Client);
+
+impl Listings {
+    fn of(data: &Path) -> Self {
+        let running = std::fs::read(data.join("running.json")).unwrap();
+        let running: Value = serde_json::from_slice(&running).unwrap();
+        Self(connect_local(running["dynamodb"].as_str().unwrap()))
+    }
+
+    async fn all(&self) -> Vec<ListingItem> {
+        let mut items = Vec::new();
+        let mut pages = self.0.scan().table_name("listings").into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.unwrap().items.unwrap_or_default();
+            // The item of the categories is no listing.
+            let listings = page
+                .into_iter()
+                .filter(|item| item.contains_key("product_version"));
+            for item in listings {
+                items.push(serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap());
+            }
+        }
+        items
+    }
+
+    async fn put(&self, item: &ListingItem) {
+        let item = serde_dynamo::aws_sdk_dynamodb_1::to_item(item).unwrap();
+        let put = self
+            .0
+            .put_item()
+            .table_name("listings")
+            .set_item(Some(item));
+        put.send().await.unwrap();
+    }
+
+    async fn delete(&self, item: &ListingItem) {
+        let delete = self
+            .0
+            .delete_item()
+            .table_name("listings")
+            .key("bucket", AttributeValue::N(item.bucket.to_string()))
+            .key("id", AttributeValue::S(item.id.to_string()));
+        delete.send().await.unwrap();
+    }
+
+    /// Plants drift of every kind, each in products of its own, all of them changed once and in
+    /// stock.
+    async fn plant(&self, victims: Vec<(ListingItem, ListingItem)>) {
+        let mut victims = victims.into_iter();
+        let mut victim = || victims.next().unwrap();
+        for _ in 0..PLANTED {
+            self.delete(&victim().1).await;
+
+            let (stale, _) = victim();
+            self.put(&stale).await;
+
+            let (_, mut ahead) = victim();
+            ahead.product_version += 7;
+            self.put(&ahead).await;
+
+            let (_, mut extra) = victim();
+            // In the same bucket, of a product that never was.
+            extra.id = Uuid::from_u128(extra.id.as_u128() ^ (1 << 40));
+            self.put(&extra).await;
+
+            let (_, mut altered) = victim();
+            altered.name = Some("Somebody was here".to_owned());
+            self.put(&altered).await;
+
+            let (_, mut stock) = victim();
+            stock.on_hand += 1_000;
+            self.put(&stock).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_mends_it() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let process = Process::start(data).await;
+    seed(data, PRODUCTS).await;
+    quiet(data).await;
+    let listings = Listings::of(data);
+
+    let clean = json_of(data, &["sync", "--deep", "--json"]).await;
+    assert_eq!(clean["compared"], json!(PRODUCTS));
+    assert_eq!(counts(&clean), [0; 6], "{clean}");
+
+    let victims = change_some(&listings, &process).await;
+    quiet(data).await;
+    listings.plant(victims).await;
+    let output = command(data, &["sync", "--deep", "--json"]).await;
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "differences have an exit code of their own"
+    );
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let planted = i64::try_from(PLANTED).unwrap();
+    assert_eq!(counts(&found), [planted; 6], "{found}");
+    quiet(data).await;
+    let again = json_of(data, &["sync", "--deep", "--json"]).await;
+    assert_eq!(counts(&again), [0; 6], "{again}");
+
+    // While sellers write, what is under way is no difference, and nothing newer is overwritten.
+    let (live, ()) = tokio::join!(
+        json_of(data, &["sync", "--deep", "--json"]),
+        seed(data, 3_000)
+    );
+    assert_eq!(counts(&live), [0; 6], "{live}");
+    quiet(data).await;
+
+    let before: BTreeSet<String> = fingerprints(&listings.all().await);
+    listings
+        .0
+        .delete_table()
+        .table_name("listings")
+        .send()
+        .await
+        .unwrap();
+    catalog::table::ensure(&listings.0, "listings")
+        .await
+        .unwrap();
+    let rebuilt = json_of(data, &["sync", "--json"]).await;
+    assert_eq!(rebuilt["missing"], json!(PRODUCTS + 3_000), "{rebuilt}");
+    quiet(data).await;
+    assert_eq!(fingerprints(&listings.all().await), before);
+    process.terminate().await;
+}
+
+/// Renames some products that are in stock, and returns their listings before and after.
+async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem, ListingItem)> {
+    let all = listings.all().await;
+    assert_eq!(all.len(), PRODUCTS);
+    let in_stock = all.into_iter().filter(|listing| listing.available() > 0);
+    let chosen: Vec<ListingItem> = in_stock.take(6 * PLANTED).collect();
+    let http = reqwest::Client::new();
+    let token = process.token(&http, "seller").await;
+    for ListingItem { id, .. } in &chosen {
+        let request = http
+            .patch(format!("{}/v1/products/{id}", process.url))
+            .bearer_auth(&token)
+            .header("if-match", "\"v1\"")
+            .json(&json!({"name": "What it is called now"}));
+        assert_eq!(request.send().await.unwrap().status(), 200);
+        let listing = format!("{}/v1/catalog/products/{id}?min_version=2", process.url);
+        assert_eq!(http.get(listing).send().await.unwrap().status(), 200);
+    }
+    let mut after: HashMap<Uuid, ListingItem> = listings
+        .all()
+        .await
+        .into_iter()
+        .map(|listing| (listing.id, listing))
+        .collect();
+    let changed = chosen.into_iter().map(|before| {
+        let after = after.remove(&before.id).unwrap();
+        (before, after)
+    });
+    changed.collect()
+}
+
+/// What buyers see of each listing that is no tombstone.
+fn fingerprints(listings: &[ListingItem]) -> BTreeSet<String> {
+    listings
+        .iter()
+        .filter_map(|listing| {
+            let product = listing.product()?;
+            assert_eq!(product.content_hash, product.compute_hash());
+            Some(format!(
+                "{} {:?} {}",
+                listing.id,
+                product.content_hash,
+                listing.available()
+            ))
+        })
+        .collect()
+}
