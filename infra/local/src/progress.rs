@@ -96,7 +96,7 @@ fn bar(what: &'static str, total: u64, unit: Unit) -> ProgressBar {
         Unit::Things(name) => format!("{{human_pos}}/{{human_len}} {name} {{per_sec:0}}"),
         Unit::Bytes => "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}".to_owned(),
     };
-    let template = format!("{{msg}} [{{bar:30}}] {counted} {{eta}} left");
+    let template = format!("{{msg}} [{{wide_bar}}] {counted} {{eta}} left");
     let style = ProgressStyle::with_template(&template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ");

@@ -110,6 +110,7 @@ impl Report {
             (0, 0) => "Nothing is wrong.".to_owned(),
             (0, 1) => "Nothing failed; there is 1 warning.".to_owned(),
             (0, warnings) => format!("Nothing failed; there are {warnings} warnings."),
+            (failed, 0) => format!("{failed} failed."),
             (failed, 1) => format!("{failed} failed, and there is 1 warning."),
             (failed, warnings) => format!("{failed} failed, and there are {warnings} warnings."),
         };
@@ -161,7 +162,7 @@ mod tests {
             "5 GB are free",
             "failed",
             "-> stop who has it",
-            "1 failed, and",
+            "1 failed.",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
