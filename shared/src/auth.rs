@@ -139,10 +139,7 @@ struct Claims {
 
 impl Verifier {
     pub fn new(config: AuthConfig, clock: Clock) -> Self {
-        let verified = Cache::builder()
-            .max_capacity(REMEMBERED)
-            .time_to_live(REMEMBER)
-            .build();
+        let verified = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build();
         Self(Arc::new(Inner {
             config,
             clock,
@@ -167,9 +164,7 @@ impl Verifier {
         let header = jsonwebtoken::decode_header(token).map_err(|_| refuse())?;
         let key = self.key(header.kid.as_deref()).await?;
         // The algorithm is the key's, never the token's own choice.
-        let algorithm = algorithm_of(&key)
-            .filter(|a| *a == header.alg)
-            .ok_or_else(refuse)?;
+        let algorithm = algorithm_of(&key).filter(|a| *a == header.alg).ok_or_else(refuse)?;
         let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[&self.0.config.issuer]);
         validation.set_audience(&[&self.0.config.audience]);
@@ -221,24 +216,11 @@ impl Verifier {
         if keys.set.is_some() && now - keys.fetched_at < REFETCH_SECONDS {
             return Err(refuse());
         }
-        let fetched = async {
-            self.0
-                .http
-                .get(url)
-                .send()
-                .await?
-                .error_for_status()?
-                .json()
-                .await
-        };
-        let set: JwkSet = fetched
-            .await
-            .map_err(|error: reqwest::Error| Problem::unavailable(error))?;
+        let fetched = async { self.0.http.get(url).send().await?.error_for_status()?.json().await };
+        let set: JwkSet =
+            fetched.await.map_err(|error: reqwest::Error| Problem::unavailable(error))?;
         let key = find(&set);
-        *keys = FetchedKeys {
-            set: Some(set),
-            fetched_at: now,
-        };
+        *keys = FetchedKeys { set: Some(set), fetched_at: now };
         key.ok_or_else(refuse)
     }
 }

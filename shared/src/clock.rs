@@ -26,10 +26,7 @@ impl Clock {
     /// same before and after it was stored.
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match self {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "this is the one place that reads it"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
             Self::System => Utc::now().timestamp_micros(),
             Self::Fixed(micros) => micros.load(Ordering::SeqCst),
         };
@@ -39,10 +36,7 @@ impl Clock {
     /// Moves a fixed clock; the system clock moves by itself and ignores this.
     pub fn advance(&self, by: Duration) {
         if let Self::Fixed(micros) = self {
-            micros.fetch_add(
-                i64::try_from(by.as_micros()).unwrap_or(i64::MAX),
-                Ordering::SeqCst,
-            );
+            micros.fetch_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }
 }

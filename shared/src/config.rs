@@ -45,24 +45,15 @@ pub struct Settings {
 impl Settings {
     /// The process's environment.
     pub fn from_env() -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the one place that reads it"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
         Self::from_pairs(std::env::vars())
     }
 
     pub fn from_pairs<K: Into<String>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        let values = pairs
-            .into_iter()
-            .map(|(k, v)| (k.into(), v.into()))
-            .collect();
-        Self {
-            values,
-            faults: Vec::new(),
-        }
+        let values = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        Self { values, faults: Vec::new() }
     }
 
     /// Sets `name`, over what the environment says: how a flag goes before a variable.
@@ -73,18 +64,12 @@ impl Settings {
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.values
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// What is set, by name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.values
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, _)| name.as_str())
+        self.values.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str())
     }
 
     /// The setting, or `default` where it is absent; a value that does not parse is a fault.
@@ -122,13 +107,7 @@ impl Settings {
 
     /// `value`, if nothing that was read was wrong; otherwise every fault.
     pub fn finish<T>(self, value: T) -> Result<T, ConfigError> {
-        if self.faults.is_empty() {
-            Ok(value)
-        } else {
-            Err(ConfigError {
-                faults: self.faults,
-            })
-        }
+        if self.faults.is_empty() { Ok(value) } else { Err(ConfigError { faults: self.faults }) }
     }
 }
 

@@ -67,10 +67,6 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        if is_transient(&error) {
-            Self::unavailable(error)
-        } else {
-            Self::internal(error)
-        }
+        if is_transient(&error) { Self::unavailable(error) } else { Self::internal(error) }
     }
 }

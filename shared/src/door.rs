@@ -28,13 +28,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         check_content(request.headers())?;
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| unread(&rejection))?;
-        Ok(Self {
-            value: parse(&bytes)?,
-            bytes,
-        })
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
+        Ok(Self { value: parse(&bytes)?, bytes })
     }
 }
 
@@ -50,16 +46,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LargeJson<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content(request.headers())?;
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_BATCH_BODY)
-            .await
-            .map_err(
-                |error| match error.into_inner().downcast::<LengthLimitError>() {
+        let bytes =
+            axum::body::to_bytes(request.into_body(), MAX_BATCH_BODY).await.map_err(|error| {
+                match error.into_inner().downcast::<LengthLimitError>() {
                     Ok(_) => problem::PAYLOAD_TOO_LARGE.because(""),
                     Err(error) => {
                         problem::MALFORMED_REQUEST.because(format!("reading the body: {error}"))
                     }
-                },
-            )?;
+                }
+            })?;
         Ok(Self(parse(&bytes)?))
     }
 }
@@ -78,10 +73,7 @@ fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
     {
         return refuse("the body must not be compressed");
     }
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .unwrap_or("");
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let mut parts = kind.split(';').map(str::trim);
     let essence = parts.next().unwrap_or("").to_ascii_lowercase();
     if essence != "application/json" && essence != "application/merge-patch+json" {
@@ -101,10 +93,8 @@ fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
 /// Reads JSON into a type, with a JSON Pointer to whatever does not fit.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        problem::MALFORMED_REQUEST.because(format!(
-            "the body is not valid UTF-8 after byte {}",
-            error.valid_up_to()
-        ))
+        problem::MALFORMED_REQUEST
+            .because(format!("the body is not valid UTF-8 after byte {}", error.valid_up_to()))
     })?;
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -271,11 +261,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         if text == "*" {
             return Ok(Self(Expected::Any));
         }
-        version_of(text)
-            .map(|version| Self(Expected::Version(version)))
-            .ok_or_else(|| {
-                problem::STALE_VERSION.because("If-Match names no version of this resource")
-            })
+        version_of(text).map(|version| Self(Expected::Version(version))).ok_or_else(|| {
+            problem::STALE_VERSION.because("If-Match names no version of this resource")
+        })
     }
 }
 
@@ -291,13 +279,9 @@ fn version_of(tag: &str) -> Option<i64> {
 
 /// Whether `If-None-Match` says that the caller has `tag` already (compared weakly, RFC 9110).
 pub fn has_already(headers: &HeaderMap, tag: &str) -> bool {
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .any(|list| {
-            list.split(',')
-                .map(str::trim)
-                .any(|seen| seen == "*" || seen.strip_prefix("W/").unwrap_or(seen) == tag)
-        })
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok()).any(|list| {
+        list.split(',')
+            .map(str::trim)
+            .any(|seen| seen == "*" || seen.strip_prefix("W/").unwrap_or(seen) == tag)
+    })
 }

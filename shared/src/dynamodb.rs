@@ -39,9 +39,7 @@ pub fn connect_local(endpoint: &str) -> Client {
 }
 
 fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .operation_attempt_timeout(TIMEOUT)
-        .build()
+    TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build()
 }
 
 /// Whether the store is the reason and another try may well succeed.

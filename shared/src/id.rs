@@ -28,9 +28,7 @@ impl Ids {
         match self {
             Self::System => rand::rng().fill_bytes(&mut random),
             Self::Seeded(rng) => {
-                rng.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .fill_bytes(&mut random);
+                rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut random);
             }
         }
         let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);

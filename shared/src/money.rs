@@ -41,11 +41,7 @@ impl FromStr for Currency {
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
         let currency = iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
         let priceable = currency.code() == code && currency.exponent().is_some();
-        if priceable {
-            Ok(Self(currency))
-        } else {
-            Err(UnknownCurrency)
-        }
+        if priceable { Ok(Self(currency)) } else { Err(UnknownCurrency) }
     }
 }
 

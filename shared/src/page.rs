@@ -33,9 +33,7 @@ impl<'de> Deserialize<'de> for Limit {
         if (1..=Self::MAX).contains(&limit) {
             Ok(Self(limit))
         } else {
-            Err(de::Error::custom(
-                "limit must be a whole number from 1 to 100",
-            ))
+            Err(de::Error::custom("limit must be a whole number from 1 to 100"))
         }
     }
 }
@@ -50,10 +48,7 @@ pub struct PageInfo {
 
 impl PageInfo {
     pub fn new(next_cursor: Option<String>) -> Self {
-        Self {
-            has_more: next_cursor.is_some(),
-            next_cursor,
-        }
+        Self { has_more: next_cursor.is_some(), next_cursor }
     }
 
     /// `Link: <..>; rel="next"` (RFC 8288) for the list at `path` with the parameters it was asked
@@ -102,11 +97,7 @@ struct Cursor {
 
 /// Makes the cursor behind the item with the sort key `last`.
 pub fn encode_cursor(filter: &str, last: &str) -> String {
-    let cursor = Cursor {
-        v: VERSION,
-        f: hash(filter),
-        k: last.to_owned(),
-    };
+    let cursor = Cursor { v: VERSION, f: hash(filter), k: last.to_owned() };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
 }
 
@@ -126,10 +117,7 @@ pub fn decode_cursor(filter: &str, cursor: &str) -> Result<String, Problem> {
 
 fn hash(filter: &str) -> u64 {
     let digest = Sha256::digest(filter.as_bytes());
-    digest
-        .iter()
-        .take(6)
-        .fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
+    digest.iter().take(6).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -138,10 +126,7 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_was_given() {
-        assert_eq!(
-            decode_cursor("a=1", &encode_cursor("a=1", "0007#x")).unwrap(),
-            "0007#x"
-        );
+        assert_eq!(decode_cursor("a=1", &encode_cursor("a=1", "0007#x")).unwrap(), "0007#x");
     }
 
     #[test]
@@ -162,10 +147,7 @@ mod tests {
     #[test]
     fn the_next_page_keeps_the_filters_and_replaces_the_cursor() {
         let page = PageInfo::new(Some("NEW".into()));
-        let link = page.link(
-            "/v1/catalog/products",
-            Some("category=shoes&cursor=OLD&limit=5"),
-        );
+        let link = page.link("/v1/catalog/products", Some("category=shoes&cursor=OLD&limit=5"));
         assert_eq!(
             link[header::LINK],
             "</v1/catalog/products?category=shoes&limit=5&cursor=NEW>; rel=\"next\""

@@ -112,11 +112,7 @@ pub struct FieldError {
 
 impl FieldError {
     pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            code,
-            detail: detail.into(),
-        }
+        Self { pointer: pointer.into(), code, detail: detail.into() }
     }
 }
 
@@ -158,10 +154,7 @@ pub struct ProblemDocument {
 impl Problem {
     /// One or more faults in what was sent.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
-        Self {
-            errors,
-            ..INVALID_REQUEST.because("")
-        }
+        Self { errors, ..INVALID_REQUEST.because("") }
     }
 
     pub fn not_found() -> Self {
@@ -170,19 +163,12 @@ impl Problem {
 
     /// Something failed that the caller cannot help.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            source: Some(cause.into()),
-            ..INTERNAL.because("")
-        }
+        Self { source: Some(cause.into()), ..INTERNAL.because("") }
     }
 
     /// A store does not answer; the caller may come again in a second.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            source: Some(cause.into()),
-            retry_after: Some(1),
-            ..UNAVAILABLE.because("")
-        }
+        Self { source: Some(cause.into()), retry_after: Some(1), ..UNAVAILABLE.because("") }
     }
 
     #[must_use]
@@ -220,10 +206,7 @@ impl Problem {
         let body = serde_json::to_vec(&self.to_document(request_id)).unwrap_or_default();
         let mut response = (self.kind.status(), body).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());

@@ -49,11 +49,7 @@ impl RequestContext {
         for byte in &id.as_bytes()[8..] {
             let _ = write!(span, "{byte:02x}");
         }
-        Self {
-            id,
-            requested_at,
-            traceparent: format!("00-{trace}-{span}-01"),
-        }
+        Self { id, requested_at, traceparent: format!("00-{trace}-{span}-01") }
     }
 }
 
@@ -64,9 +60,7 @@ fn trace_of(traceparent: &str) -> Option<&str> {
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let hex = |text: &str, length: usize| {
         text.len() == length
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
             && text.bytes().any(|b| b != b'0')
     };
     (version.len() == 2 && version != "ff" && hex(trace, 32) && hex(span, 16)).then_some(trace)
@@ -118,9 +112,7 @@ pub async fn track(
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     let status = response.status().as_u16();
-    let seconds = (clock.now() - DateTime::<Utc>::from(id_time(id)))
-        .to_std()
-        .unwrap_or_default();
+    let seconds = (clock.now() - DateTime::<Utc>::from(id_time(id))).to_std().unwrap_or_default();
     metrics::histogram!(
         "vitrina_http_request_seconds",
         "method" => method.to_string(), "route" => route, "status" => status.to_string()
@@ -170,34 +162,20 @@ mod tests {
     fn context(traceparent: &'static str) -> RequestContext {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", HeaderValue::from_static(traceparent));
-        RequestContext::new(
-            &Clock::fixed(DateTime::UNIX_EPOCH),
-            &Ids::seeded(1),
-            &headers,
-        )
+        RequestContext::new(&Clock::fixed(DateTime::UNIX_EPOCH), &Ids::seeded(1), &headers)
     }
 
     #[test]
     fn a_callers_trace_is_continued() {
         let own = context("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
-        assert!(
-            own.traceparent
-                .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
-        );
+        assert!(own.traceparent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
     }
 
     #[test]
     fn a_trace_that_is_none_is_replaced_by_one_named_like_the_request() {
-        for broken in [
-            "",
-            "00-0",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-        ] {
+        for broken in ["", "00-0", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
             let own = context(broken);
-            assert!(
-                own.traceparent.contains(&own.id.simple().to_string()),
-                "{broken}"
-            );
+            assert!(own.traceparent.contains(&own.id.simple().to_string()), "{broken}");
         }
     }
 }

@@ -74,17 +74,11 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     } else {
         lines.json().flatten_event(true).boxed()
     };
-    let provider = config
-        .otlp_endpoint
-        .as_deref()
-        .map(|url| exporter(config, url))
-        .transpose()?;
+    let provider = config.otlp_endpoint.as_deref().map(|url| exporter(config, url)).transpose()?;
     let spans = provider.as_ref().map(|provider| {
         tracing_opentelemetry::layer().with_tracer(provider.tracer(config.service_name.clone()))
     });
-    let subscriber = Registry::default()
-        .with(lines.with_filter(filter))
-        .with(spans);
+    let subscriber = Registry::default().with(lines.with_filter(filter)).with(spans);
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(Telemetry(provider))
 }
@@ -98,10 +92,7 @@ fn exporter(config: &TelemetryConfig, url: &str) -> Result<SdkTracerProvider, Te
     let resource = opentelemetry_sdk::Resource::builder()
         .with_service_name(config.service_name.clone())
         .build();
-    Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
-        .with_resource(resource)
-        .build())
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
 /// Makes `span` part of the trace that a `traceparent` names.
@@ -129,9 +120,5 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 /// Logs that background work failed; whoever calls this has handled the failure.
 pub fn failed(work: &'static str, error: &dyn std::error::Error) {
     metrics::counter!("vitrina_background_failures_total", "work" => work).increment(1);
-    tracing::warn!(
-        work,
-        error = causes(error),
-        "background work failed and is tried again"
-    );
+    tracing::warn!(work, error = causes(error), "background work failed and is tried again");
 }

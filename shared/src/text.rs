@@ -50,21 +50,13 @@ pub fn check(text: &str, max: usize, lines: Lines) -> Result<(), TextFault> {
             _ => visible |= is_visible(c),
         }
     }
-    if visible {
-        Ok(())
-    } else {
-        Err(TextFault::Blank)
-    }
+    if visible { Ok(()) } else { Err(TextFault::Blank) }
 }
 
 /// Checks that `text` has 1 to `max` characters, each of them visible: no blank at all.
 pub fn check_visible(text: &str, max: usize) -> Result<(), TextFault> {
     check(text, max, Lines::One)?;
-    if text.chars().all(is_visible) {
-        Ok(())
-    } else {
-        Err(TextFault::Invisible)
-    }
+    if text.chars().all(is_visible) { Ok(()) } else { Err(TextFault::Invisible) }
 }
 
 /// Whether a reader sees anything where `c` stands.
@@ -83,11 +75,7 @@ fn is_visible(c: char) -> bool {
             | GeneralCategory::EnclosingMark
     );
     // Letters by their category, and yet blank: the Hangul fillers, and the blank Braille cell.
-    drawn
-        && !matches!(
-            c,
-            '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}'
-        )
+    drawn && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}')
 }
 
 #[cfg(test)]
@@ -104,38 +92,18 @@ mod tests {
 
     #[test]
     fn text_that_shows_nothing_is_blank() {
-        for text in [
-            "",
-            " ",
-            "\u{200b}",
-            "\u{3164}",
-            "\u{a0}\u{2060}",
-            "\u{301}",
-            "\u{feff}",
-        ] {
-            assert_eq!(
-                check(text, 50, Lines::One),
-                Err(TextFault::Blank),
-                "{text:?}"
-            );
+        for text in ["", " ", "\u{200b}", "\u{3164}", "\u{a0}\u{2060}", "\u{301}", "\u{feff}"] {
+            assert_eq!(check(text, 50, Lines::One), Err(TextFault::Blank), "{text:?}");
         }
     }
 
     #[test]
     fn control_and_direction_characters_are_refused() {
         for text in ["a\0", "a\u{7f}", "a\u{85}", "a\nb", "a\u{2028}b"] {
-            assert_eq!(
-                check(text, 50, Lines::One),
-                Err(TextFault::Control),
-                "{text:?}"
-            );
+            assert_eq!(check(text, 50, Lines::One), Err(TextFault::Control), "{text:?}");
         }
         for text in ["a\u{202e}b", "a\u{2066}b", "a\u{200f}"] {
-            assert_eq!(
-                check(text, 50, Lines::One),
-                Err(TextFault::Bidirectional),
-                "{text:?}"
-            );
+            assert_eq!(check(text, 50, Lines::One), Err(TextFault::Bidirectional), "{text:?}");
         }
         assert_eq!(check("a\nb\tc", 50, Lines::Many), Ok(()));
     }
@@ -143,10 +111,7 @@ mod tests {
     #[test]
     fn length_is_counted_in_characters_not_bytes() {
         assert_eq!(check(&"é".repeat(200), 200, Lines::One), Ok(()));
-        assert_eq!(
-            check(&"é".repeat(201), 200, Lines::One),
-            Err(TextFault::TooLong(200))
-        );
+        assert_eq!(check(&"é".repeat(201), 200, Lines::One), Err(TextFault::TooLong(200)));
     }
 
     #[test]

@@ -26,12 +26,7 @@ pub const NOT_RUNNING: u8 = 4;
 /// A marketplace backend: sellers write products, buyers read a catalogue that is never wrong for
 /// long.
 #[derive(Debug, Parser)]
-#[command(
-    name = "vitrina",
-    version,
-    about,
-    after_help = "Without a command, `up` is run."
-)]
+#[command(name = "vitrina", version, about, after_help = "Without a command, `up` is run.")]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -140,11 +135,7 @@ enum Command {
 
 /// Runs the command that `cli` names.
 pub async fn run(cli: Cli) -> ExitCode {
-    let Cli {
-        global,
-        command,
-        up,
-    } = cli;
+    let Cli { global, command, up } = cli;
     let result = match command {
         None => up::run(&global, up).await,
         Some(Command::Up(up)) => up::run(&global, up).await,
@@ -159,12 +150,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Openapi) => print_json(&edition::openapi()),
         Some(Command::Asyncapi) => print_json(&asyncapi::document()),
         Some(Command::Completion { shell }) => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "vitrina",
-                &mut std::io::stdout(),
-            );
+            clap_complete::generate(shell, &mut Cli::command(), "vitrina", &mut std::io::stdout());
             Ok(OK)
         }
     };

@@ -67,10 +67,8 @@ pub struct Claim {
 impl DataFolder {
     /// The folder at `path`, which need not be there yet.
     pub fn at(path: &Path) -> Result<Self, DataError> {
-        let path = std::path::absolute(path).map_err(|source| DataError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        let path = std::path::absolute(path)
+            .map_err(|source| DataError::Io { path: path.to_owned(), source })?;
         Ok(Self(path))
     }
 
@@ -113,18 +111,10 @@ impl DataFolder {
             .open(self.0.join("lock"))
             .map_err(self.io())?;
         match lock.try_lock() {
-            Ok(()) => Ok(Claim {
-                folder: self.clone(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Claim { folder: self.clone(), _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                let pid = self
-                    .read()
-                    .map_or_else(|| "unknown".into(), |r| r.pid.to_string());
-                Err(DataError::InUse {
-                    path: self.0.clone(),
-                    pid,
-                })
+                let pid = self.read().map_or_else(|| "unknown".into(), |r| r.pid.to_string());
+                Err(DataError::InUse { path: self.0.clone(), pid })
             }
             Err(TryLockError::Error(source)) => Err(self.io()(source)),
         }

@@ -27,11 +27,7 @@ pub enum Source {
 impl Source {
     pub fn private(explicit: Option<&str>, path: Option<&str>) -> Self {
         let explicit = explicit.map(PathBuf::from);
-        Self::Private(Search {
-            explicit,
-            path: path.map(Into::into),
-            ..Search::default()
-        })
+        Self::Private(Search { explicit, path: path.map(Into::into), ..Search::default() })
     }
 }
 
@@ -77,13 +73,8 @@ impl Database {
         let directory = folder.postgres();
         let cluster = Arc::new(start_cluster(&search, directory.clone()).await?);
         let url = cluster.url(NAME);
-        if !sqlx::Postgres::database_exists(&url)
-            .await
-            .map_err(DatabaseError::Create)?
-        {
-            sqlx::Postgres::create_database(&url)
-                .await
-                .map_err(DatabaseError::Create)?;
+        if !sqlx::Postgres::database_exists(&url).await.map_err(DatabaseError::Create)? {
+            sqlx::Postgres::create_database(&url).await.map_err(DatabaseError::Create)?;
         }
         let description = format!(
             "PostgreSQL, private, process {}, in {}",
@@ -93,16 +84,8 @@ impl Database {
         let cluster = Arc::new(Mutex::new(cluster));
         let stop = CancellationToken::new();
         let watch = tokio::spawn(watch(search, directory, Arc::clone(&cluster), stop.clone()));
-        let private = Some(Private {
-            cluster,
-            stop,
-            watch,
-        });
-        Ok(Self {
-            url: Secret::new(url),
-            description,
-            private,
-        })
+        let private = Some(Private { cluster, stop, watch });
+        Ok(Self { url: Secret::new(url), description, private })
     }
 
     /// Whether nobody but this process uses it.

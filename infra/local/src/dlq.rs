@@ -96,11 +96,7 @@ fn parse_age(text: &str) -> Result<Duration, String> {
         Some('d') => 86_400,
         Some(_) => 0,
     };
-    match number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(seconds))
-    {
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)) {
         Some(age) if seconds > 0 && u32::try_from(age).is_ok() => Ok(Duration::from_secs(age)),
         _ => Err("must be a number and s, m, h or d, such as 15m".to_owned()),
     }
@@ -125,9 +121,7 @@ async fn list(client: &Client, which: &Which, output: Output) -> anyhow::Result<
     let mut letters = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
-        let mut call = client
-            .call(Method::GET, "/v1/admin/dead-letters")
-            .query("limit", "100");
+        let mut call = client.call(Method::GET, "/v1/admin/dead-letters").query("limit", "100");
         if let Some(event_type) = &which.r#type {
             call = call.query("type", event_type);
         }

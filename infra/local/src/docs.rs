@@ -21,20 +21,12 @@ pub(crate) fn describe(routes: OpenApi) -> OpenApi {
             "A marketplace: sellers write products, buyers read a catalogue that is never wrong \
              for long. Every refusal is a problem document (RFC 9457) with a stable `code`.",
         ))
-        .license(Some(
-            LicenseBuilder::new().name("MIT OR Apache-2.0").build(),
-        ))
+        .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()))
         .build();
     let mut document = OpenApiBuilder::from(routes).info(info).build();
-    document.tags = Some(
-        ["products", "stock", "catalogue", "identity", "operators"]
-            .map(Tag::new)
-            .to_vec(),
-    );
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .bearer_format("JWT")
-        .build();
+    document.tags =
+        Some(["products", "stock", "catalogue", "identity", "operators"].map(Tag::new).to_vec());
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     document
         .components
         .get_or_insert_default()
@@ -45,29 +37,18 @@ pub(crate) fn describe(routes: OpenApi) -> OpenApi {
 
 /// Every kind of problem that the edition can answer with.
 pub(crate) fn problems() -> Vec<&'static Kind> {
-    let mut kinds: Vec<_> = [
-        SHARED,
-        inventory::PROBLEMS,
-        catalog::PROBLEMS,
-        identity::PROBLEMS,
-        sync::PROBLEMS,
-    ]
-    .concat();
+    let mut kinds: Vec<_> =
+        [SHARED, inventory::PROBLEMS, catalog::PROBLEMS, identity::PROBLEMS, sync::PROBLEMS]
+            .concat();
     kinds.sort_unstable_by_key(|kind| kind.code);
     kinds
 }
 
 /// The pages.
 pub(crate) fn router(document: OpenApi) -> Router {
-    let config = Config::new(["/openapi.json"])
-        .use_base_layout()
-        .try_it_out_enabled(true);
+    let config = Config::new(["/openapi.json"]).use_base_layout().try_it_out_enabled(true);
     Router::new()
-        .merge(
-            SwaggerUi::new("/docs")
-                .url("/openapi.json", document)
-                .config(config),
-        )
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(config))
         .route("/docs/problems", get(list_problems))
         .route("/docs/problems/{code}", get(show_problem))
 }

@@ -126,10 +126,7 @@ impl Edition {
             Database::start(&options.database, &folder),
             ListingsStore::start(&listings),
         );
-        let stores = Stores {
-            database: database?,
-            listings: listings?,
-        };
+        let stores = Stores { database: database?, listings: listings? };
         let database = stores.database.description.clone();
         let stop = CancellationToken::new();
         let work = match run(&options, &folder, &stores, listener, &stop).await {
@@ -145,15 +142,7 @@ impl Edition {
             dynamodb: stores.listings.endpoint.clone(),
             currency: options.currency,
         })?;
-        Ok(Self {
-            url,
-            database,
-            folder,
-            work,
-            stop,
-            stores,
-            _claim: claim,
-        })
+        Ok(Self { url, database, folder, work, stop, stores, _claim: claim })
     }
 
     /// Stops taking requests, lets open ones end, and then stops what they stood on.
@@ -173,10 +162,7 @@ impl Stores {
     async fn stop(self) {
         self.listings.stop().await;
         if let Err(error) = self.database.stop().await {
-            tracing::error!(
-                error = shared::telemetry::causes(&error),
-                "PostgreSQL did not stop"
-            );
+            tracing::error!(error = shared::telemetry::causes(&error), "PostgreSQL did not stop");
         }
     }
 }
@@ -200,22 +186,9 @@ async fn run(
     stop: &CancellationToken,
 ) -> Result<JoinSet<()>, StartError> {
     let (clock, ids) = (Clock::System, Ids::System);
-    let requests = pool(
-        &stores.database.url,
-        options.connections,
-        "vitrina requests",
-    )?;
-    let background = pool(
-        &stores.database.url,
-        BACKGROUND_CONNECTIONS,
-        "vitrina background",
-    )?;
-    for migrator in [
-        &bus::MIGRATOR,
-        &inventory::MIGRATOR,
-        &identity::MIGRATOR,
-        &sync::MIGRATOR,
-    ] {
+    let requests = pool(&stores.database.url, options.connections, "vitrina requests")?;
+    let background = pool(&stores.database.url, BACKGROUND_CONNECTIONS, "vitrina background")?;
+    for migrator in [&bus::MIGRATOR, &inventory::MIGRATOR, &identity::MIGRATOR, &sync::MIGRATOR] {
         migrator.run(&background).await?;
     }
     let client = dynamodb::connect_local(&stores.listings.endpoint);
@@ -283,18 +256,10 @@ async fn run(
         work.spawn(identity::tidy::run(identity, stop.clone()));
     }
     if options.roles.has(Role::Relay) {
-        let pg_bus = PgBus::new(
-            background.clone(),
-            clock.clone(),
-            &[QUEUE],
-            Arc::clone(&published),
-        );
-        let relay = Relay::new(
-            background.clone(),
-            Bus::Postgres(pg_bus),
-            clock.clone(),
-            ids.clone(),
-        );
+        let pg_bus =
+            PgBus::new(background.clone(), clock.clone(), &[QUEUE], Arc::clone(&published));
+        let relay =
+            Relay::new(background.clone(), Bus::Postgres(pg_bus), clock.clone(), ids.clone());
         work.spawn(relay.run(committed, stop.clone()));
     }
     if options.roles.has(Role::Sync) {
@@ -316,21 +281,15 @@ async fn run(
     let stopped = stop.clone();
     work.spawn(async move {
         if let Err(error) = host::http::serve(listener, router, stopped).await {
-            tracing::error!(
-                error = shared::telemetry::causes(&error),
-                "the listener failed"
-            );
+            tracing::error!(error = shared::telemetry::causes(&error), "the listener failed");
         }
     });
     Ok(work)
 }
 
 fn pool(url: &Secret<String>, connections: u32, name: &'static str) -> Result<PgPool, StartError> {
-    let config = DatabaseConfig {
-        url: url.clone(),
-        max_connections: connections,
-        application: name,
-    };
+    let config =
+        DatabaseConfig { url: url.clone(), max_connections: connections, application: name };
     connections::connect(&config).map_err(StartError::Connect)
 }
 
@@ -357,10 +316,7 @@ impl Apps {
                 document.merge(described);
             }
         };
-        add(
-            Role::Inventory,
-            inventory::routes().with_state(self.inventory),
-        );
+        add(Role::Inventory, inventory::routes().with_state(self.inventory));
         add(Role::Catalog, catalog::routes().with_state(self.catalog));
         add(Role::Sync, sync::routes().with_state(self.sync));
         add(Role::Identity, identity::routes().with_state(self.identity));

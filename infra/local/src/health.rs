@@ -22,10 +22,7 @@ pub(crate) struct Health {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Health> {
-    OpenApiRouter::new()
-        .routes(routes!(healthz))
-        .routes(routes!(readyz))
-        .routes(routes!(metrics))
+    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
 }
 
 /// Whether the process lives.
@@ -55,28 +52,12 @@ struct Readiness {
 async fn readyz(State(health): State<Health>) -> Response {
     let (postgres, dynamodb) = tokio::join!(
         sqlx::query("select 1").execute(&health.pool),
-        health
-            .dynamodb
-            .describe_table()
-            .table_name(&health.table)
-            .send(),
+        health.dynamodb.describe_table().table_name(&health.table).send(),
     );
     let (postgres, dynamodb) = (postgres.is_ok(), dynamodb.is_ok());
     let ready = postgres && dynamodb;
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (
-        status,
-        axum::Json(Readiness {
-            ready,
-            postgres,
-            dynamodb,
-        }),
-    )
-        .into_response()
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(Readiness { ready, postgres, dynamodb })).into_response()
 }
 
 /// What the process measures, in the text format of Prometheus.
@@ -99,10 +80,7 @@ async fn metrics(State(health): State<Health>) -> Result<Response, Problem> {
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], body).into_response())
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a gauge is a double, and these are small"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double, and these are small")]
 fn count(value: i64) -> f64 {
     value as f64
 }

@@ -31,15 +31,17 @@ impl ListingsStore {
     /// port of the loopback interface.
     pub async fn start(path: &Path) -> Result<Self, ListingsError> {
         let name = path.display().to_string();
-        let open = |cause: String| ListingsError::Open {
-            path: name.clone(),
-            cause,
-        };
+        let open = |cause: String| ListingsError::Open { path: name.clone(), cause };
+        // Drafts lie in it, too: nobody else's business.
+        std::fs::File::options()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| open(error.to_string()))?;
         let database = dynoxide::Database::new(&name).map_err(|error| open(error.to_string()))?;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = TcpListener::bind(loopback)
-            .await
-            .map_err(ListingsError::Listen)?;
+        let listener = TcpListener::bind(loopback).await.map_err(ListingsError::Listen)?;
         let address = listener.local_addr().map_err(ListingsError::Listen)?;
         let stop = CancellationToken::new();
         let serving = tokio::spawn(dynoxide::server::serve_with_shutdown(
@@ -47,20 +49,13 @@ impl ListingsStore {
             database,
             stop.clone().cancelled_owned(),
         ));
-        Ok(Self {
-            endpoint: format!("http://{address}"),
-            stop,
-            serving,
-        })
+        Ok(Self { endpoint: format!("http://{address}"), stop, serving })
     }
 
     /// Stops; requests that are under way get to end.
     pub async fn stop(self) {
         self.stop.cancel();
-        if tokio::time::timeout(std::time::Duration::from_secs(5), self.serving)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(std::time::Duration::from_secs(5), self.serving).await.is_err() {
             tracing::warn!("the listings store did not stop in time");
         }
     }

@@ -44,15 +44,8 @@ fn describe() {
         Unit::Seconds,
         "From commit to visible in the catalogue"
     );
-    describe_histogram!(
-        "vitrina_http_request_seconds",
-        Unit::Seconds,
-        "From request to answer"
-    );
-    describe_counter!(
-        "vitrina_events_published_total",
-        "Events that the bus has taken"
-    );
+    describe_histogram!("vitrina_http_request_seconds", Unit::Seconds, "From request to answer");
+    describe_counter!("vitrina_events_published_total", "Events that the bus has taken");
     describe_counter!(
         "vitrina_events_ignored_total",
         "Events of a type that this build does not know"
@@ -61,10 +54,7 @@ fn describe() {
         "vitrina_projection_races_total",
         "Puts that another projector was faster than"
     );
-    describe_counter!(
-        "vitrina_background_failures_total",
-        "Rounds of background work that failed"
-    );
+    describe_counter!("vitrina_background_failures_total", "Rounds of background work that failed");
 }
 
 /// Keeps the recorder's memory bounded until `stop`.

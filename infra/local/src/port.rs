@@ -11,19 +11,15 @@ pub enum PortError {
     #[error("{address} is taken by {holder}; stop it, or take another with --listen")]
     Taken { address: SocketAddr, holder: String },
     #[error("listening on {address}")]
-    Listen {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    Listen { address: SocketAddr, source: io::Error },
 }
 
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, PortError> {
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(PortError::Taken {
-            address,
-            holder: holder(address.port()),
-        }),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(PortError::Taken { address, holder: holder(address.port()) })
+        }
         Err(source) => Err(PortError::Listen { address, source }),
     }
 }
@@ -31,9 +27,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, PortError> {
 /// Who listens on `port`, in words.
 pub fn holder(port: u16) -> String {
     let held = listeners::get_all().ok().and_then(|all| {
-        all.into_iter()
-            .find(|listener| listener.socket.port() == port)
-            .map(|one| one.process)
+        all.into_iter().find(|listener| listener.socket.port() == port).map(|one| one.process)
     });
     match held {
         Some(process) => format!("{} (process {})", process.name, process.pid),

@@ -129,11 +129,9 @@ impl Lines {
                 HumanCount(done),
                 HumanCount(total)
             ),
-            Unit::Bytes => format!(
-                "{what}: {} of {} ({percent} %)",
-                DecimalBytes(done),
-                DecimalBytes(total)
-            ),
+            Unit::Bytes => {
+                format!("{what}: {} of {} ({percent} %)", DecimalBytes(done), DecimalBytes(total))
+            }
         })
     }
 }

@@ -63,9 +63,8 @@ impl Report {
 
 pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
     let client = token::log_in(&Client::of_running(global)?, DemoUser::Operator).await?;
-    let asked: Report = client
-        .post("/v1/admin/reconciliations", &json!({ "deep": args.deep }))
-        .await?;
+    let asked: Report =
+        client.post("/v1/admin/reconciliations", &json!({ "deep": args.deep })).await?;
     let path = format!("/v1/admin/reconciliations/{}", asked.id);
     let style = Style::read(&Settings::from_env());
     let total = asked.progress.buckets;
@@ -95,72 +94,24 @@ fn table(report: &Report) -> Table {
     let mut row = |name: &str, value: String, what: &str| {
         table.add_row([name, &value, what]);
     };
-    row(
-        "compared",
-        report.compared.to_string(),
-        "products on either side",
-    );
-    row(
-        "missing",
-        report.missing.to_string(),
-        "products without a listing",
-    );
-    row(
-        "stale",
-        report.stale.to_string(),
-        "listings older than their products",
-    );
-    row(
-        "ahead",
-        report.ahead.to_string(),
-        "listings newer than their products",
-    );
-    row(
-        "extra",
-        report.extra.to_string(),
-        "listings without a product",
-    );
-    row(
-        "altered",
-        report.altered.to_string(),
-        "listings with other content",
-    );
-    row(
-        "stock",
-        report.stock.to_string(),
-        "listings with other stock",
-    );
-    row(
-        "repaired",
-        report.repaired.to_string(),
-        "products announced again",
-    );
-    row(
-        "moving",
-        report.moving.to_string(),
-        "left for the next pass",
-    );
+    row("compared", report.compared.to_string(), "products on either side");
+    row("missing", report.missing.to_string(), "products without a listing");
+    row("stale", report.stale.to_string(), "listings older than their products");
+    row("ahead", report.ahead.to_string(), "listings newer than their products");
+    row("extra", report.extra.to_string(), "listings without a product");
+    row("altered", report.altered.to_string(), "listings with other content");
+    row("stock", report.stock.to_string(), "listings with other stock");
+    row("repaired", report.repaired.to_string(), "products announced again");
+    row("moving", report.moving.to_string(), "left for the next pass");
     let oldest = report.oldest_divergence.map_or_else(
         || "none".to_owned(),
         |at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
     );
-    row(
-        "oldest",
-        oldest,
-        "since when the oldest difference can have been there",
-    );
-    row(
-        "read units",
-        format!("{:.1}", report.read_units),
-        "what DynamoDB charged for reading",
-    );
+    row("oldest", oldest, "since when the oldest difference can have been there");
+    row("read units", format!("{:.1}", report.read_units), "what DynamoDB charged for reading");
     if let Some(finished) = report.finished_at {
         let seconds = (finished - report.requested_at).num_milliseconds();
-        row(
-            "took",
-            format!("{}.{:03} s", seconds / 1000, seconds % 1000),
-            "",
-        );
+        row("took", format!("{}.{:03} s", seconds / 1000, seconds % 1000), "");
     }
     table
 }

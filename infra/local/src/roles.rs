@@ -26,12 +26,7 @@ pub struct Roles(BTreeSet<Role>);
 
 impl Roles {
     pub fn all() -> Self {
-        Self(
-            <Role as clap::ValueEnum>::value_variants()
-                .iter()
-                .copied()
-                .collect(),
-        )
+        Self(<Role as clap::ValueEnum>::value_variants().iter().copied().collect())
     }
 
     pub fn has(&self, role: Role) -> bool {
@@ -59,11 +54,8 @@ impl std::fmt::Display for Roles {
         if *self == Self::all() {
             return f.write_str("all");
         }
-        let names: Vec<String> = self
-            .0
-            .iter()
-            .map(|role| format!("{role:?}").to_lowercase())
-            .collect();
+        let names: Vec<String> =
+            self.0.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
         f.write_str(&names.join(","))
     }
 }

@@ -72,24 +72,13 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
     let outbox: Outbox = client.get("/v1/admin/outbox").await?;
     let queues: Queues = client.get("/v1/admin/queues").await?;
     let reports: Reports = client.get("/v1/admin/reconciliations?limit=20").await?;
-    let metrics = client
-        .call(axum::http::Method::GET, "/metrics")
-        .answer()
-        .await?;
-    let lag = Histogram::read(
-        &String::from_utf8_lossy(&metrics.body),
-        "vitrina_lag_seconds",
-    );
-    let last = reports
-        .data
-        .iter()
-        .find(|report| report.state == "finished");
+    let metrics = client.call(axum::http::Method::GET, "/metrics").answer().await?;
+    let lag = Histogram::read(&String::from_utf8_lossy(&metrics.body), "vitrina_lag_seconds");
+    let last = reports.data.iter().find(|report| report.state == "finished");
     let now = Clock::System.now();
     let status = Status {
         outbox_pending: outbox.pending,
-        outbox_oldest_age: outbox
-            .oldest_committed_at
-            .map(|at| (now - at).num_seconds().max(0)),
+        outbox_oldest_age: outbox.oldest_committed_at.map(|at| (now - at).num_seconds().max(0)),
         queue_visible: queues.data.iter().map(|queue| queue.visible).sum(),
         queue_in_flight: queues.data.iter().map(|queue| queue.in_flight).sum(),
         dead_letters: queues.data.iter().map(|queue| queue.dead_letters).sum(),
@@ -109,14 +98,9 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
 fn table(status: &Status) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let age = status
-        .outbox_oldest_age
-        .map_or_else(String::new, |age| format!(", oldest {age} s"));
+    let age = status.outbox_oldest_age.map_or_else(String::new, |age| format!(", oldest {age} s"));
     table.add_row(["outbox", &format!("{} pending{age}", status.outbox_pending)]);
-    let queue = format!(
-        "{} visible, {} in flight",
-        status.queue_visible, status.queue_in_flight
-    );
+    let queue = format!("{} visible, {} in flight", status.queue_visible, status.queue_in_flight);
     table.add_row(["queue", &queue]);
     table.add_row(["dead letters", &status.dead_letters.to_string()]);
     let lag = match (status.lag_p50, status.lag_p99) {
@@ -166,16 +150,9 @@ impl Histogram {
     }
 
     /// The bound, in milliseconds, that this many of a hundred samples did not exceed.
-    #[expect(
-        clippy::float_arithmetic,
-        reason = "seconds to milliseconds, for a person"
-    )]
+    #[expect(clippy::float_arithmetic, reason = "seconds to milliseconds, for a person")]
     fn quantile(&self, percent: u64) -> Option<f64> {
-        let total = self
-            .0
-            .last()
-            .map(|(_, count)| *count)
-            .filter(|count| *count > 0)?;
+        let total = self.0.last().map(|(_, count)| *count).filter(|count| *count > 0)?;
         let wanted = (total * percent).div_ceil(100);
         let (bound, _) = self.0.iter().find(|(_, count)| *count >= wanted)?;
         Some((bound * 1000.0).round())
@@ -205,9 +182,6 @@ mod tests {
 
     #[test]
     fn without_samples_there_is_no_quantile() {
-        assert_eq!(
-            Histogram::read("", "vitrina_lag_seconds").quantile(50),
-            None
-        );
+        assert_eq!(Histogram::read("", "vitrina_lag_seconds").quantile(50), None);
     }
 }

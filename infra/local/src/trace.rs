@@ -20,15 +20,10 @@ pub(crate) struct TraceArgs {
 
 pub(crate) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<u8> {
     let client = token::log_in(&Client::of_running(global)?, DemoUser::Operator).await?;
-    let found = client
-        .get::<Trace>(&format!("/v1/admin/trace/{}", args.id))
-        .await;
+    let found = client.get::<Trace>(&format!("/v1/admin/trace/{}", args.id)).await;
     let trace = match found {
         Err(error) if error.is("not_found") => {
-            say(&format!(
-                "vitrina: no product, request or event has the id {}",
-                args.id
-            ));
+            say(&format!("vitrina: no product, request or event has the id {}", args.id));
             return Ok(FAILED);
         }
         found => found?,
@@ -59,12 +54,9 @@ fn describe_change(change: &TracedChange) -> String {
     for (index, hop) in change.hops.iter().enumerate() {
         let at = hop.at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
         // The gap in front of a hop is what led to it.
-        let gap = index
-            .checked_sub(1)
-            .and_then(|before| change.gaps.get(before));
-        let gap = gap.map_or_else(String::new, |gap| {
-            format!("  +{:.3} ms {}", gap.milliseconds, gap.name)
-        });
+        let gap = index.checked_sub(1).and_then(|before| change.gaps.get(before));
+        let gap = gap
+            .map_or_else(String::new, |gap| format!("  +{:.3} ms {}", gap.milliseconds, gap.name));
         let _ = writeln!(text, "  {:<10} {at}{gap}", hop.name);
     }
     text

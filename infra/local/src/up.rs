@@ -39,13 +39,8 @@ impl Environment {
         let auth = auth.then(|| AuthConfig::read(&mut settings));
         let connections = settings.or("VITRINA_DATABASE_CONNECTIONS", DEFAULT_CONNECTIONS);
         let rate_limit = RateLimitConfig::read(&mut settings);
-        let environment = Self {
-            logs,
-            auth,
-            connections,
-            rate_limit,
-            database: Self::database(&settings),
-        };
+        let environment =
+            Self { logs, auth, connections, rate_limit, database: Self::database(&settings) };
         settings.finish(environment)
     }
 
@@ -59,13 +54,8 @@ impl Environment {
 }
 
 pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
-    let Environment {
-        logs,
-        auth,
-        connections,
-        rate_limit,
-        database,
-    } = Environment::read(Settings::from_env())?;
+    let Environment { logs, auth, connections, rate_limit, database } =
+        Environment::read(Settings::from_env())?;
     let telemetry = telemetry::init(&logs)?;
     metrics_recorder::recorder();
     let stop = shared::host::stop_on_signal().context("listening for signals")?;
@@ -101,9 +91,7 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
 /// What somebody wants to know first.
 fn table(edition: &Edition) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     let url = &edition.url;
     table.add_row(["API", &format!("{url}/v1/catalog/products")]);
     table.add_row(["Docs", &format!("{url}/docs")]);
@@ -113,9 +101,6 @@ fn table(edition: &Edition) -> Table {
         let login = format!("{role}@demo.vitrina.example, password {DEMO_PASSWORD}");
         table.add_row([&format!("Demo {role}"), &login]);
     }
-    table.add_row([
-        "Try",
-        "vitrina token seller     (in another terminal, same --data)",
-    ]);
+    table.add_row(["Try", "vitrina token seller     (in another terminal, same --data)"]);
     table
 }

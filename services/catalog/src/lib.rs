@@ -39,11 +39,7 @@ pub struct App {
 impl App {
     pub fn new(client: Client, table: &str, currency: Currency) -> Self {
         let listings = store::listings::Listings::new(client, table);
-        Self {
-            listings,
-            currency,
-            waiters: Arc::new(Semaphore::new(MAX_WAITERS)),
-        }
+        Self { listings, currency, waiters: Arc::new(Semaphore::new(MAX_WAITERS)) }
     }
 }
 

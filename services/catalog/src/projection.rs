@@ -28,9 +28,7 @@ pub(crate) fn project(
         return None;
     }
     listing.set_index_keys();
-    listing.expires_at = listing
-        .deleted_at
-        .map(|at| (at + TOMBSTONE_KEPT).timestamp());
+    listing.expires_at = listing.deleted_at.map(|at| (at + TOMBSTONE_KEPT).timestamp());
     Some(listing)
 }
 
@@ -40,21 +38,13 @@ fn apply(listing: &mut ListingItem, delivery: &Delivery) -> bool {
     let event = &delivery.envelope.event;
     let mut applied = false;
     if let Some(product) = event.product()
-        && listing.product_fence()
-            < (Fence {
-                version: product.version,
-                position,
-            })
+        && listing.product_fence() < (Fence { version: product.version, position })
     {
         listing.set_product(product, position);
         applied = true;
     }
     if let Some(stock) = event.stock()
-        && listing.stock_fence()
-            < (Fence {
-                version: stock.version,
-                position,
-            })
+        && listing.stock_fence() < (Fence { version: stock.version, position })
     {
         listing.set_stock(stock, position);
         applied = true;

@@ -44,15 +44,9 @@ pub struct Projector {
 
 impl Projector {
     pub fn new(client: Client, table: &str, clock: Clock) -> Self {
-        let noted = Cache::builder()
-            .max_capacity(CATEGORIES_REMEMBERED)
-            .time_to_live(NOTED_FOR)
-            .build();
-        Self {
-            listings: Listings::new(client, table),
-            clock,
-            noted,
-        }
+        let noted =
+            Cache::builder().max_capacity(CATEGORIES_REMEMBERED).time_to_live(NOTED_FOR).build();
+        Self { listings: Listings::new(client, table), clock, noted }
     }
 
     /// Projects the events of one product, until it wins or has nothing new to say.
@@ -68,9 +62,7 @@ impl Projector {
             let Some(listing) = project(before, id, deliveries, now) else {
                 return Ok(());
             };
-            self.note_category(&listing)
-                .await
-                .map_err(|error| failure(&error))?;
+            self.note_category(&listing).await.map_err(|error| failure(&error))?;
             if self
                 .listings
                 .put_if_unchanged(&listing, stored.as_ref())
@@ -81,26 +73,16 @@ impl Projector {
                 return Ok(());
             }
             metrics::counter!("vitrina_projection_races_total").increment(1);
-            let mut again = self
-                .listings
-                .read(&[id])
-                .await
-                .map_err(|error| failure(&error))?;
+            let mut again = self.listings.read(&[id]).await.map_err(|error| failure(&error))?;
             stored = again.remove(&id);
         }
-        Err(Failure::Unavailable(
-            "other projectors were faster each time".to_owned(),
-        ))
+        Err(Failure::Unavailable("other projectors were faster each time".to_owned()))
     }
 
     /// Notes a category before its first listing, so that no listing is in a category that is not
     /// known to be in use.
     async fn note_category(&self, listing: &ListingItem) -> Result<(), StoreError> {
-        let Some(category) = listing
-            .category
-            .as_ref()
-            .filter(|_| listing.all_key.is_some())
-        else {
+        let Some(category) = listing.category.as_ref().filter(|_| listing.all_key.is_some()) else {
             return Ok(());
         };
         if !self.noted.contains_key(category) {
@@ -115,10 +97,7 @@ impl Handler for Projector {
     async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
         let mut by_product: HashMap<Uuid, Vec<&Delivery>> = HashMap::new();
         for delivery in deliveries {
-            by_product
-                .entry(delivery.envelope.subject)
-                .or_default()
-                .push(delivery);
+            by_product.entry(delivery.envelope.subject).or_default().push(delivery);
         }
         let ids: Vec<Uuid> = by_product.keys().copied().collect();
         let mut stored = match self.listings.read(&ids).await {
@@ -133,37 +112,23 @@ impl Handler for Projector {
             let stored = stored.remove(&id);
             work.push(async move { (id, self.project(id, stored, &deliveries).await) });
         }
-        let results: HashMap<Uuid, Result<(), Failure>> = futures::stream::iter(work)
-            .buffer_unordered(CONCURRENT_PUTS)
-            .collect()
-            .await;
+        let results: HashMap<Uuid, Result<(), Failure>> =
+            futures::stream::iter(work).buffer_unordered(CONCURRENT_PUTS).collect().await;
         deliveries
             .iter()
-            .map(|delivery| {
-                results
-                    .get(&delivery.envelope.subject)
-                    .cloned()
-                    .unwrap_or(Ok(()))
-            })
+            .map(|delivery| results.get(&delivery.envelope.subject).cloned().unwrap_or(Ok(())))
             .collect()
     }
 }
 
 fn failure(error: &StoreError) -> Failure {
     let causes = telemetry::causes(error);
-    if error.is_transient() {
-        Failure::Unavailable(causes)
-    } else {
-        Failure::Failed(causes)
-    }
+    if error.is_transient() { Failure::Unavailable(causes) } else { Failure::Failed(causes) }
 }
 
 fn measure_lag(deliveries: &[&Delivery], now: DateTime<Utc>) {
     // A repair announces an old change: its age says nothing about the way.
-    for delivery in deliveries
-        .iter()
-        .filter(|delivery| !delivery.envelope.republished)
-    {
+    for delivery in deliveries.iter().filter(|delivery| !delivery.envelope.republished) {
         let lag = (now - delivery.envelope.time).to_std().unwrap_or_default();
         metrics::histogram!("vitrina_lag_seconds").record(lag);
     }

@@ -98,12 +98,7 @@ pub(crate) struct SentSignup {
     #[schema(format = "email", max_length = 254, example = "ana@example.com")]
     email: String,
     /// Any characters, as long as there are enough of them.
-    #[schema(
-        format = "password",
-        min_length = 8,
-        max_length = 128,
-        example = "a long sentence"
-    )]
+    #[schema(format = "password", min_length = 8, max_length = 128, example = "a long sentence")]
     password: String,
     #[schema(min_length = 1, max_length = 200, example = "Ana Souza")]
     name: String,
@@ -128,12 +123,9 @@ impl Signup {
         faults.keep("/name", text::check(&sent.name, MAX_NAME, Lines::One));
         let role = faults.keep("/role", sent.role.parse::<SignupRole>());
         match (email, password, role) {
-            (Some(email), Some(password), Some(role)) if faults.0.is_empty() => Ok(Self {
-                email,
-                password,
-                name: sent.name,
-                role: role.into(),
-            }),
+            (Some(email), Some(password), Some(role)) if faults.0.is_empty() => {
+                Ok(Self { email, password, name: sent.name, role: role.into() })
+            }
             _ => Err(faults.0),
         }
     }
@@ -151,8 +143,7 @@ impl Faults {
     ) -> Option<T> {
         checked
             .map_err(|fault| {
-                self.0
-                    .push(FieldError::new(pointer, "invalid", fault.to_string()));
+                self.0.push(FieldError::new(pointer, "invalid", fault.to_string()));
             })
             .ok()
     }

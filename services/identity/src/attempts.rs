@@ -53,10 +53,7 @@ mod tests {
     use super::*;
 
     fn window(made: i32) -> Window {
-        Window {
-            made,
-            since: DateTime::UNIX_EPOCH,
-        }
+        Window { made, since: DateTime::UNIX_EPOCH }
     }
 
     #[test]

@@ -116,30 +116,14 @@ mod tests {
     fn a_code_dies_after_a_quarter_of_an_hour() {
         let last = DateTime::UNIX_EPOCH + LIFETIME - TimeDelta::microseconds(1);
         assert!(right(&stored(1), "012345", last));
-        assert!(!right(
-            &stored(1),
-            "012345",
-            last + TimeDelta::microseconds(1)
-        ));
+        assert!(!right(&stored(1), "012345", last + TimeDelta::microseconds(1)));
     }
 
     #[test]
     fn a_code_is_good_for_one_purpose_and_one_address() {
         let now = DateTime::UNIX_EPOCH;
         let other = Email::parse("eve@example.com").unwrap();
-        assert!(!is_right(
-            &stored(1),
-            Purpose::Reset,
-            &email(),
-            "012345",
-            now
-        ));
-        assert!(!is_right(
-            &stored(1),
-            Purpose::Activation,
-            &other,
-            "012345",
-            now
-        ));
+        assert!(!is_right(&stored(1), Purpose::Reset, &email(), "012345", now));
+        assert!(!is_right(&stored(1), Purpose::Activation, &other, "012345", now));
     }
 }

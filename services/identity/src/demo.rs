@@ -12,11 +12,7 @@ use crate::store::users::{self, NewUser};
 pub const USERS: [(&str, &str, Role); 3] = [
     ("seller@demo.vitrina.example", "Demo Seller", Role::Seller),
     ("buyer@demo.vitrina.example", "Demo Buyer", Role::Buyer),
-    (
-        "operator@demo.vitrina.example",
-        "Demo Operator",
-        Role::Operator,
-    ),
+    ("operator@demo.vitrina.example", "Demo Operator", Role::Operator),
 ];
 
 /// Why the users are not there.
@@ -48,14 +44,8 @@ pub async fn ensure_users(app: &App, password: &Secret<String>) -> Result<(), De
     let hash = app.passwords.hash(password.clone()).await?;
     let now = app.clock.now();
     for (email, name, role) in &missing {
-        let user = NewUser {
-            id: app.ids.next(now),
-            email,
-            name,
-            password_hash: &hash,
-            role: *role,
-            now,
-        };
+        let user =
+            NewUser { id: app.ids.next(now), email, name, password_hash: &hash, role: *role, now };
         users::put_active(&app.pool, &user).await?;
     }
     Ok(())

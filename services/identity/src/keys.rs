@@ -67,9 +67,7 @@ struct Inner {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey")
-            .field("kid", &self.0.kid)
-            .finish_non_exhaustive()
+        f.debug_struct("SigningKey").field("kid", &self.0.kid).finish_non_exhaustive()
     }
 }
 
@@ -88,10 +86,7 @@ impl SigningKey {
     }
 
     fn load(path: &Path) -> Result<Option<Self>, KeyError> {
-        let read = |source| KeyError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let read = |source| KeyError::Read { path: path.to_owned(), source };
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -105,9 +100,8 @@ impl SigningKey {
         }
         let mut pkcs8 = Vec::new();
         file.read_to_end(&mut pkcs8).map_err(read)?;
-        let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| KeyError::Broken {
-            path: path.to_owned(),
-        })?;
+        let pair = Ed25519KeyPair::from_pkcs8(&pkcs8)
+            .map_err(|_| KeyError::Broken { path: path.to_owned() })?;
         Self::new(&pkcs8, pair.public_key().as_ref()).map(Some)
     }
 
@@ -125,25 +119,16 @@ impl SigningKey {
             }),
         };
         // RFC 7638: another key always has another name.
-        let kid = jwk
-            .thumbprint(ThumbprintHash::SHA256)
-            .map_err(KeyError::Describe)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(KeyError::Describe)?;
         jwk.common.key_id = Some(kid.clone());
-        Ok(Self(Arc::new(Inner {
-            private: EncodingKey::from_ed_der(pkcs8),
-            public: jwk,
-            kid,
-        })))
+        Ok(Self(Arc::new(Inner { private: EncodingKey::from_ed_der(pkcs8), public: jwk, kid })))
     }
 }
 
 /// Makes a key under another name and gives it its own only when it is whole on the disk. A file
 /// that is there by then stays: another process made it, and may have signed with it.
 fn create(path: &Path) -> Result<(), KeyError> {
-    let create = |source| KeyError::Create {
-        path: path.to_owned(),
-        source,
-    };
+    let create = |source| KeyError::Create { path: path.to_owned(), source };
     let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::Generate)?;
     let pkcs8 = pair.to_pkcs8().map_err(|_| KeyError::Generate)?;
     let directory = match path.parent() {
@@ -159,9 +144,7 @@ fn create(path: &Path) -> Result<(), KeyError> {
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(create(error.error)),
     }
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(create)
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(create)
 }
 
 /// Issues access tokens. Cheap to clone.
@@ -187,19 +170,12 @@ struct Claims<'a> {
 impl Issuer {
     /// `address` and `audience` are what verifiers expect in the claims `iss` and `aud`.
     pub fn new(key: SigningKey, address: &str, audience: &str, ids: Ids) -> Self {
-        Self {
-            key,
-            address: address.into(),
-            audience: audience.into(),
-            ids,
-        }
+        Self { key, address: address.into(), audience: audience.into(), ids }
     }
 
     /// The public keys, for verifiers.
     pub fn jwks(&self) -> JwkSet {
-        JwkSet {
-            keys: vec![self.key.0.public.clone()],
-        }
+        JwkSet { keys: vec![self.key.0.public.clone()] }
     }
 
     pub fn address(&self) -> &str {
@@ -278,10 +254,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = SigningKey::load_or_create(&path).unwrap_err().to_string();
         assert!(error.contains("mode 0640"), "{error}");
-        assert!(
-            error.contains(&format!("chmod 600 {}", path.display())),
-            "{error}"
-        );
+        assert!(error.contains(&format!("chmod 600 {}", path.display())), "{error}");
     }
 
     #[test]
@@ -301,10 +274,7 @@ mod tests {
         let path = directory.path().join("key");
         let sets: Vec<JwkSet> = std::thread::scope(|scope| {
             let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| issuer(&path))).collect();
-            starts
-                .into_iter()
-                .map(|start| start.join().unwrap().jwks())
-                .collect()
+            starts.into_iter().map(|start| start.join().unwrap().jwks()).collect()
         });
         assert!(sets.windows(2).all(|pair| pair[0] == pair[1]));
     }
@@ -340,9 +310,7 @@ mod tests {
         let directory = directory();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let [ours, theirs] = ["ours", "theirs"].map(|name| issuer(&directory.path().join(name)));
-        let token = ours
-            .issue(Uuid::max(), &BTreeSet::new(), clock.now())
-            .unwrap();
+        let token = ours.issue(Uuid::max(), &BTreeSet::new(), clock.now()).unwrap();
         let another_key = verifier(theirs.jwks(), "vitrina", &clock);
         let another_audience = verifier(ours.jwks(), "elsewhere", &clock);
         assert!(another_key.verify(&token).await.is_err());

@@ -79,9 +79,7 @@ impl App {
             return Ok(None);
         };
         let found = users::find_credentials(&self.pool, &email).await?;
-        Ok(found
-            .filter(|found| found.is_active)
-            .map(|found| found.user))
+        Ok(found.filter(|found| found.is_active).map(|found| found.user))
     }
 }
 

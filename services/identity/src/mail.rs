@@ -114,10 +114,7 @@ impl Mailer {
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(|source| MailerError::Directory {
-                path: directory.to_owned(),
-                source,
-            })?;
+            .map_err(|source| MailerError::Directory { path: directory.to_owned(), source })?;
         Ok(Self {
             transport: AsyncFileTransport::new(directory),
             directory: directory.to_owned(),
@@ -156,11 +153,7 @@ impl Mailer {
             .header(ContentType::TEXT_PLAIN)
             .body(body)
             .map_err(MailError::Compose)?;
-        let id = self
-            .transport
-            .send(message)
-            .await
-            .map_err(MailError::Write)?;
+        let id = self.transport.send(message).await.map_err(MailError::Write)?;
         Ok(self.directory.join(format!("{id}.eml")))
     }
 }
@@ -175,35 +168,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mailer = Mailer::new(&directory.path().join("mails")).unwrap();
         let to = Email::parse("Ana@example.com").unwrap();
-        let path = mailer
-            .write(&to, &letter, DateTime::UNIX_EPOCH)
-            .await
-            .unwrap();
+        let path = mailer.write(&to, &letter, DateTime::UNIX_EPOCH).await.unwrap();
         std::fs::read_to_string(path).unwrap()
     }
 
     #[tokio::test]
     async fn the_code_stands_alone_on_a_line_of_the_file() {
         let code = "012345".to_owned();
-        let activation = Letter::Activation {
-            code: code.clone(),
-            again: true,
-        };
+        let activation = Letter::Activation { code: code.clone(), again: true };
         let mail = written(activation).await;
-        assert!(
-            mail.lines().any(|line| line == "Activation code: 012345"),
-            "{mail}"
-        );
-        assert!(
-            mail.lines().any(|line| line == "To: ana@example.com"),
-            "{mail}"
-        );
+        assert!(mail.lines().any(|line| line == "Activation code: 012345"), "{mail}");
+        assert!(mail.lines().any(|line| line == "To: ana@example.com"), "{mail}");
         assert!(mail.contains("Content-Transfer-Encoding: 7bit"), "{mail}");
         let mail = written(Letter::Reset { code }).await;
-        assert!(
-            mail.lines().any(|line| line == "Reset code: 012345"),
-            "{mail}"
-        );
+        assert!(mail.lines().any(|line| line == "Reset code: 012345"), "{mail}");
     }
 
     #[tokio::test]

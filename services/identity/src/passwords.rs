@@ -51,9 +51,9 @@ pub enum PasswordError {
 impl From<PasswordError> for Problem {
     fn from(error: PasswordError) -> Self {
         match error {
-            PasswordError::Busy => problem::UNAVAILABLE
-                .because("too many are logging in at present")
-                .retry_after(2),
+            PasswordError::Busy => {
+                problem::UNAVAILABLE.because("too many are logging in at present").retry_after(2)
+            }
             error => Self::internal(error),
         }
     }
@@ -113,13 +113,10 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, password_hash::Error> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| PasswordError::Busy)?;
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .map_err(|_| PasswordError::Busy)?;
+        let place =
+            Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let slot =
+            Arc::clone(&self.slots).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
         self.made.fetch_add(1, Ordering::Relaxed);
         // The permits go along: the work ends even if the request that wanted it is gone.
         let hashing = tokio::task::spawn_blocking(move || {
@@ -127,10 +124,7 @@ impl Passwords {
             drop((slot, place));
             result
         });
-        hashing
-            .await
-            .map_err(PasswordError::Thread)?
-            .map_err(PasswordError::Hash)
+        hashing.await.map_err(PasswordError::Thread)?.map_err(PasswordError::Hash)
     }
 }
 

@@ -57,11 +57,9 @@ pub(crate) fn hash(token: &str) -> [u8; 32] {
 /// Why a token was not exchanged.
 pub(crate) fn refuse(stored: Option<StoredToken>) -> Refusal {
     match stored {
-        Some(StoredToken {
-            session_id,
-            rotated_at: Some(_),
-            revoked_at: None,
-        }) => Refusal::Reused { session_id },
+        Some(StoredToken { session_id, rotated_at: Some(_), revoked_at: None }) => {
+            Refusal::Reused { session_id }
+        }
         _ => Refusal::Dead,
     }
 }
@@ -72,20 +70,13 @@ mod tests {
 
     fn stored(rotated: bool, revoked: bool) -> StoredToken {
         let at = |happened: bool| happened.then_some(DateTime::UNIX_EPOCH);
-        StoredToken {
-            session_id: Uuid::max(),
-            rotated_at: at(rotated),
-            revoked_at: at(revoked),
-        }
+        StoredToken { session_id: Uuid::max(), rotated_at: at(rotated), revoked_at: at(revoked) }
     }
 
     #[test]
     fn a_token_that_comes_back_after_its_exchange_ends_the_session() {
         let session_id = Uuid::max();
-        assert_eq!(
-            refuse(Some(stored(true, false))),
-            Refusal::Reused { session_id }
-        );
+        assert_eq!(refuse(Some(stored(true, false))), Refusal::Reused { session_id });
     }
 
     #[test]

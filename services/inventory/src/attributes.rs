@@ -72,9 +72,7 @@ fn number(json: &str) -> Result<Attribute, String> {
         return Ok(Attribute::Integer(0));
     }
     if significant.len() > MAX_DIGITS {
-        return Err(format!(
-            "numbers must have at most {MAX_DIGITS} significant digits"
-        ));
+        return Err(format!("numbers must have at most {MAX_DIGITS} significant digits"));
     }
     // The power of ten just above the number.
     let point = mantissa.find('.').unwrap_or(mantissa.len());
@@ -92,11 +90,7 @@ fn number(json: &str) -> Result<Attribute, String> {
                 let zeros = usize::try_from(-fraction_digits).unwrap_or(0);
                 let whole = format!("{significant}{}", "0".repeat(zeros));
                 let value: i64 = whole.parse().map_err(|_| "numbers must be below 10^15")?;
-                Ok(Attribute::Integer(if json.starts_with('-') {
-                    -value
-                } else {
-                    value
-                }))
+                Ok(Attribute::Integer(if json.starts_with('-') { -value } else { value }))
             } else {
                 let value = json.parse().map_err(|_| "is not a number")?;
                 Ok(Attribute::Decimal(value))
@@ -130,12 +124,7 @@ mod tests {
         ] {
             assert_eq!(number(json), Ok(Attribute::Integer(value)), "{json}");
         }
-        for (json, value) in [
-            ("1.5", 1.5),
-            ("-0.25", -0.25),
-            ("1e-7", 1e-7),
-            ("12.50", 12.5),
-        ] {
+        for (json, value) in [("1.5", 1.5), ("-0.25", -0.25), ("1e-7", 1e-7), ("12.50", 12.5)] {
             assert_eq!(number(json), Ok(Attribute::Decimal(value)), "{json}");
         }
     }
@@ -161,10 +150,7 @@ mod tests {
     #[test]
     fn a_key_that_comes_twice_and_a_nested_value_are_refused() {
         for json in [r#"{"a":1,"a":2}"#, r#"{"a":{}}"#, r#"{"a":[[[]]]}"#] {
-            assert!(
-                serde_json::from_str::<SentAttributes>(json).is_err(),
-                "{json}"
-            );
+            assert!(serde_json::from_str::<SentAttributes>(json).is_err(), "{json}");
         }
     }
 

@@ -47,13 +47,7 @@ impl App {
         verifier: Verifier,
         committed: Arc<Notify>,
     ) -> Self {
-        Self {
-            pool,
-            clock: clock.clone(),
-            ids: ids.clone(),
-            verifier,
-            committed,
-        }
+        Self { pool, clock: clock.clone(), ids: ids.clone(), verifier, committed }
     }
 }
 

@@ -59,10 +59,7 @@ struct SentPrice {
 }
 
 /// A change as a seller sends it: an RFC 7396 merge patch. What is absent stays; `null` removes.
-#[expect(
-    clippy::option_option,
-    reason = "a merge patch tells absent, null and a value apart"
-)]
+#[expect(clippy::option_option, reason = "a merge patch tells absent, null and a value apart")]
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ProductPatch)]
@@ -84,10 +81,7 @@ pub(crate) struct SentPatch {
     status: Option<Option<String>>,
 }
 
-#[expect(
-    clippy::option_option,
-    reason = "a merge patch tells absent, null and a value apart"
-)]
+#[expect(clippy::option_option, reason = "a merge patch tells absent, null and a value apart")]
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PricePatch)]
@@ -99,10 +93,7 @@ struct SentPricePatch {
 }
 
 /// Tells `null` from absent.
-#[expect(
-    clippy::option_option,
-    reason = "a merge patch has three cases: absent, null and a value"
-)]
+#[expect(clippy::option_option, reason = "a merge patch has three cases: absent, null and a value")]
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
@@ -185,9 +176,7 @@ impl Faults {
     }
 
     fn keep<T, E: ToString>(&mut self, pointer: &str, checked: Result<T, E>) -> Option<T> {
-        checked
-            .map_err(|error| self.add(pointer, error.to_string()))
-            .ok()
+        checked.map_err(|error| self.add(pointer, error.to_string())).ok()
     }
 
     fn details(&mut self, sent: &SentProduct) {
@@ -208,10 +197,7 @@ impl Faults {
     }
 
     fn description(&mut self, description: &str) {
-        self.keep(
-            "/description",
-            text::check(description, 10_000, Lines::Many),
-        );
+        self.keep("/description", text::check(description, 10_000, Lines::Many));
     }
 
     fn category(&mut self, category: &str) {
@@ -232,22 +218,12 @@ impl Faults {
     fn price(&mut self, amount: i64, currency: &str) -> Option<Money> {
         let amount = self.amount(amount);
         let currency = self.currency(currency);
-        Some(Money {
-            amount: amount?,
-            currency: currency?,
-        })
+        Some(Money { amount: amount?, currency: currency? })
     }
 
     fn amount(&mut self, amount: i64) -> Option<i64> {
         let good = (0..=MAX_AMOUNT).contains(&amount);
-        self.keep(
-            "/price/amount",
-            if good {
-                Ok(amount)
-            } else {
-                Err("must be 0 to 10^12")
-            },
-        )
+        self.keep("/price/amount", if good { Ok(amount) } else { Err("must be 0 to 10^12") })
     }
 
     fn currency(&mut self, code: &str) -> Option<Currency> {
@@ -372,9 +348,7 @@ pub(crate) fn change(
     if let Some(status) = patch.status {
         let before = product.status.as_str().to_owned();
         let text = faults.required("/status", status, &before);
-        changed.status = faults
-            .keep("/status", text.parse())
-            .unwrap_or(product.status);
+        changed.status = faults.keep("/status", text.parse()).unwrap_or(product.status);
     }
     if !faults.0.is_empty() {
         return Err(Refusal::Invalid(faults.0));
@@ -403,35 +377,20 @@ pub(crate) fn delete(
     now: DateTime<Utc>,
 ) -> Result<Product, Refusal> {
     check_version(product, expected)?;
-    Ok(next_version(
-        Product {
-            deleted_at: Some(now),
-            ..product.clone()
-        },
-        now,
-    ))
+    Ok(next_version(Product { deleted_at: Some(now), ..product.clone() }, now))
 }
 
 /// Restores a deleted product. `None` if it is not deleted.
 pub(crate) fn restore(product: &Product, now: DateTime<Utc>) -> Option<Product> {
     product.deleted_at?;
-    Some(next_version(
-        Product {
-            deleted_at: None,
-            ..product.clone()
-        },
-        now,
-    ))
+    Some(next_version(Product { deleted_at: None, ..product.clone() }, now))
 }
 
 /// The same product under a version above `seen`, so that listings which claim to be newer take it.
 /// `None` if it has come above by itself.
 pub(crate) fn raise(product: &Product, seen: i64, now: DateTime<Utc>) -> Option<Product> {
     (product.version <= seen).then(|| {
-        let seen = Product {
-            version: seen,
-            ..product.clone()
-        };
+        let seen = Product { version: seen, ..product.clone() };
         next_version(seen, now)
     })
 }
@@ -447,10 +406,7 @@ pub(crate) fn never_was(id: Uuid, seen: i64, now: DateTime<Utc>) -> Product {
         description: None,
         category: String::new(),
         attributes: Attributes::new(),
-        price: Money {
-            amount: 0,
-            currency: Currency::default(),
-        },
+        price: Money { amount: 0, currency: Currency::default() },
         status: Status::Archived,
         version: seen + 1,
         content_hash: ContentHash(String::new()),
@@ -473,21 +429,14 @@ pub(crate) fn announce(product: Product) -> Event {
 fn next_version(product: Product, now: DateTime<Utc>) -> Product {
     // A clock that was set back must not make a later version look older.
     let updated_at = now.max(product.updated_at);
-    Product {
-        version: product.version + 1,
-        updated_at,
-        ..product
-    }
-    .hashed()
+    Product { version: product.version + 1, updated_at, ..product }.hashed()
 }
 
 fn check_version(product: &Product, expected: Expected) -> Result<(), Refusal> {
     if expected.accepts(product.version) {
         Ok(())
     } else {
-        Err(Refusal::Stale {
-            current: product.version,
-        })
+        Err(Refusal::Stale { current: product.version })
     }
 }
 
@@ -498,9 +447,5 @@ fn check_size(product: &Product) -> Result<(), Refusal> {
         return Ok(());
     }
     let detail = format!("the product would have {size} bytes; it may have {MAX_DOCUMENT_BYTES}");
-    Err(Refusal::Invalid(vec![FieldError::new(
-        "",
-        "too_large",
-        detail,
-    )]))
+    Err(Refusal::Invalid(vec![FieldError::new("", "too_large", detail)]))
 }

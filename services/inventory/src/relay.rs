@@ -57,10 +57,7 @@ pub enum RelayError {
     #[error("deleting published pointers from the outbox")]
     Delete(#[source] sqlx::Error),
     #[error("reading the journal entry of {event_id}")]
-    Journal {
-        event_id: uuid::Uuid,
-        source: serde_json::Error,
-    },
+    Journal { event_id: uuid::Uuid, source: serde_json::Error },
 }
 
 /// A request for a repair was not done. It still is to be done.
@@ -70,28 +67,18 @@ pub struct RepairError(#[from] WriteError);
 
 impl Relay {
     pub fn new(pool: PgPool, bus: Bus, clock: Clock, ids: Ids) -> Self {
-        Self {
-            pool,
-            bus,
-            clock,
-            ids,
-        }
+        Self { pool, bus, clock, ids }
     }
 
     /// Publishes one batch.
     pub async fn once(&self) -> Result<Progress, RelayError> {
         let mut transaction = self.pool.begin().await.map_err(RelayError::Claim)?;
-        let claimed = outbox::claim(&mut transaction, BATCH)
-            .await
-            .map_err(RelayError::Claim)?;
+        let claimed = outbox::claim(&mut transaction, BATCH).await.map_err(RelayError::Claim)?;
         if claimed.is_empty() {
             return Ok(Progress::Idle);
         }
         let count = claimed.len();
-        let events = claimed
-            .iter()
-            .map(|row| self.outbound(row))
-            .collect::<Result<Vec<_>, _>>()?;
+        let events = claimed.iter().map(|row| self.outbound(row)).collect::<Result<Vec<_>, _>>()?;
         let results = tokio::time::timeout(PUBLISH_TIMEOUT, self.bus.publish(&events))
             .await
             .map_err(|_| RelayError::Timeout { count })?
@@ -105,9 +92,7 @@ impl Relay {
                 ),
             }
         }
-        outbox::delete(&mut transaction, &published)
-            .await
-            .map_err(RelayError::Delete)?;
+        outbox::delete(&mut transaction, &published).await.map_err(RelayError::Delete)?;
         transaction.commit().await.map_err(RelayError::Delete)?;
         metrics::counter!("vitrina_events_published_total")
             .increment(u64::try_from(published.len()).unwrap_or(0));
@@ -117,10 +102,7 @@ impl Relay {
     }
 
     fn outbound(&self, row: &Claimed) -> Result<Outbound, RelayError> {
-        let journal = |source| RelayError::Journal {
-            event_id: row.event_id,
-            source,
-        };
+        let journal = |source| RelayError::Journal { event_id: row.event_id, source };
         let event: Event = serde_json::from_str(&row.event).map_err(journal)?;
         let event_type = event.type_name();
         let envelope = Envelope {
@@ -139,32 +121,20 @@ impl Relay {
             event,
         };
         let body = serde_json::to_string(&envelope).map_err(journal)?;
-        Ok(Outbound {
-            event_id: row.event_id,
-            event_type,
-            subject: row.subject,
-            body,
-        })
+        Ok(Outbound { event_id: row.event_id, event_type, subject: row.subject, body })
     }
 
     /// Relays until `stop`, when nudged and five times a second.
     pub async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
-        let forget = tick::run("forget", FORGET_EVERY, Arc::default(), stop.clone(), || {
-            self.forget()
+        let forget =
+            tick::run("forget", FORGET_EVERY, Arc::default(), stop.clone(), || self.forget());
+        let repair = tick::run("repair", REPAIR_EVERY, Arc::default(), stop.clone(), || async {
+            let progress = self.repair().await?;
+            if progress == Progress::More {
+                nudge.notify_one();
+            }
+            Ok::<_, RepairError>(progress)
         });
-        let repair = tick::run(
-            "repair",
-            REPAIR_EVERY,
-            Arc::default(),
-            stop.clone(),
-            || async {
-                let progress = self.repair().await?;
-                if progress == Progress::More {
-                    nudge.notify_one();
-                }
-                Ok::<_, RepairError>(progress)
-            },
-        );
         let relay = tick::run("relay", EVERY, Arc::clone(&nudge), stop, || self.once());
         tokio::join!(forget, repair, relay);
     }
@@ -177,10 +147,6 @@ impl Relay {
     /// Forgets idempotency keys that are old enough.
     async fn forget(&self) -> Result<Progress, sqlx::Error> {
         let forgotten = idempotency::forget(&self.pool, self.clock.now()).await?;
-        Ok(if forgotten < 1000 {
-            Progress::Idle
-        } else {
-            Progress::More
-        })
+        Ok(if forgotten < 1000 { Progress::Idle } else { Progress::More })
     }
 }

@@ -25,11 +25,7 @@ pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Prog
     let Some(request) = repairs::claim(&mut transaction).await? else {
         return Ok(Progress::Idle);
     };
-    let Request {
-        product_id: id,
-        part,
-        seen,
-    } = request;
+    let Request { product_id: id, part, seen } = request;
     let cause = cause(clock, ids);
     let now = cause.request.requested_at;
     match part {
@@ -65,10 +61,5 @@ pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Prog
 /// Nobody asked for it: the actor is nobody.
 fn cause(clock: &Clock, ids: &Ids) -> Cause {
     let request = RequestContext::background(clock, ids);
-    Cause {
-        actor: Uuid::nil(),
-        event_id: ids.next(request.requested_at),
-        request,
-        reason: None,
-    }
+    Cause { actor: Uuid::nil(), event_id: ids.next(request.requested_at), request, reason: None }
 }

@@ -29,21 +29,12 @@ pub(crate) enum Refusal {
 }
 
 pub(crate) fn check_on_hand(on_hand: i64) -> Result<i64, &'static str> {
-    if (0..=MAX_ON_HAND).contains(&on_hand) {
-        Ok(on_hand)
-    } else {
-        Err("must be 0 to 10^9")
-    }
+    if (0..=MAX_ON_HAND).contains(&on_hand) { Ok(on_hand) } else { Err("must be 0 to 10^9") }
 }
 
 /// The stock that a product begins with.
 pub(crate) fn first(on_hand: i64, now: DateTime<Utc>) -> Stock {
-    Stock {
-        on_hand,
-        held: 0,
-        version: 1,
-        updated_at: now,
-    }
+    Stock { on_hand, held: 0, version: 1, updated_at: now }
 }
 
 /// Sets what there is, as after counting. `None` if that changes nothing.
@@ -54,9 +45,7 @@ pub(crate) fn set(
     now: DateTime<Utc>,
 ) -> Result<Option<Stock>, Refusal> {
     if !expected.accepts(stock.version) {
-        return Err(Refusal::Stale {
-            current: stock.version,
-        });
+        return Err(Refusal::Stale { current: stock.version });
     }
     if on_hand < stock.held {
         return Err(Refusal::BelowHeld { held: stock.held });
@@ -78,22 +67,14 @@ pub(crate) fn adjust(stock: &Stock, delta: i64, now: DateTime<Utc>) -> Result<St
 /// `None` if it has come above by itself.
 pub(crate) fn raise(stock: &Stock, seen: i64, now: DateTime<Utc>) -> Option<Stock> {
     (stock.version <= seen).then(|| {
-        let seen = Stock {
-            version: seen,
-            ..stock.clone()
-        };
+        let seen = Stock { version: seen, ..stock.clone() };
         next_version(&seen, stock.on_hand, now)
     })
 }
 
 fn next_version(stock: &Stock, on_hand: i64, now: DateTime<Utc>) -> Stock {
     let updated_at = now.max(stock.updated_at);
-    Stock {
-        on_hand,
-        held: stock.held,
-        version: stock.version + 1,
-        updated_at,
-    }
+    Stock { on_hand, held: stock.held, version: stock.version + 1, updated_at }
 }
 
 #[cfg(test)]
@@ -101,12 +82,7 @@ mod tests {
     use super::*;
 
     fn stock(on_hand: i64, held: i64) -> Stock {
-        Stock {
-            on_hand,
-            held,
-            version: 3,
-            updated_at: DateTime::UNIX_EPOCH,
-        }
+        Stock { on_hand, held, version: 3, updated_at: DateTime::UNIX_EPOCH }
     }
 
     #[test]
@@ -119,10 +95,7 @@ mod tests {
     fn a_loss_may_take_what_buyers_hold_but_not_more_than_there_is() {
         let now = DateTime::UNIX_EPOCH;
         assert_eq!(adjust(&stock(5, 3), -4, now).unwrap().on_hand, 1);
-        assert_eq!(
-            adjust(&stock(5, 3), -6, now),
-            Err(Refusal::OutOfRange { would_be: -1 })
-        );
+        assert_eq!(adjust(&stock(5, 3), -6, now), Err(Refusal::OutOfRange { would_be: -1 }));
         assert!(adjust(&stock(5, 3), i64::MAX, now).is_err());
     }
 
@@ -135,9 +108,6 @@ mod tests {
 
     #[test]
     fn a_count_that_finds_what_was_known_makes_no_version() {
-        assert_eq!(
-            set(&stock(5, 3), 5, Expected::Any, DateTime::UNIX_EPOCH),
-            Ok(None)
-        );
+        assert_eq!(set(&stock(5, 3), 5, Expected::Any, DateTime::UNIX_EPOCH), Ok(None));
     }
 }

@@ -28,11 +28,7 @@ pub(crate) fn recount(
     in_use: &BTreeSet<String>,
 ) -> Recount {
     Recount {
-        add: met
-            .difference(noted)
-            .filter(|category| in_use.contains(*category))
-            .cloned()
-            .collect(),
+        add: met.difference(noted).filter(|category| in_use.contains(*category)).cloned().collect(),
         remove: noted
             .difference(met)
             .filter(|category| !in_use.contains(*category))

@@ -106,9 +106,7 @@ pub(crate) enum Verdict {
 impl Difference {
     /// The kind that it is reported as: that of the product before that of its stock.
     pub(crate) fn kind(&self) -> Kind {
-        self.product
-            .or(self.stock)
-            .map_or(Kind::Altered, |gap| gap.kind)
+        self.product.or(self.stock).map_or(Kind::Altered, |gap| gap.kind)
     }
 
     pub(crate) fn since(&self) -> Option<DateTime<Utc>> {
@@ -143,12 +141,8 @@ pub(crate) fn compare(
             ((!gone).then_some(extra), None)
         }
         (Some(row), None) => {
-            let missing = |truth, since| Gap {
-                kind: Kind::Missing,
-                truth,
-                seen: 0,
-                since: Some(since),
-            };
+            let missing =
+                |truth, since| Gap { kind: Kind::Missing, truth, seen: 0, since: Some(since) };
             (
                 Some(missing(row.version, row.updated_at)),
                 // Nobody sees the stock of what is deleted, and it comes back with the product.
@@ -189,11 +183,7 @@ fn stock_gap(row: &Row, listed: &Listed) -> Option<Gap> {
     if row.deleted_at.is_some() || (row.stock == listed.stock && listed.is_sound) {
         return None;
     }
-    let kind = if listed.stock.version > row.stock.version {
-        Kind::Ahead
-    } else {
-        Kind::Stock
-    };
+    let kind = if listed.stock.version > row.stock.version { Kind::Ahead } else { Kind::Stock };
     Some(Gap {
         kind,
         truth: row.stock.version,
@@ -218,11 +208,7 @@ pub(crate) fn confirm(
     if product.is_none() && stock.is_none() {
         return Verdict::Moves;
     }
-    Verdict::Differs(Difference {
-        id: first.id,
-        product,
-        stock,
-    })
+    Verdict::Differs(Difference { id: first.id, product, stock })
 }
 
 /// Whether a stored listing agrees with itself: its hash is that of its content, and the indexes
@@ -243,8 +229,7 @@ pub(crate) fn is_sound(item: &ListingItem) -> bool {
     if item.deleted_at.is_some() || item.product_version == 0 {
         return true;
     }
-    item.product()
-        .is_some_and(|product| product.compute_hash() == product.content_hash)
+    item.product().is_some_and(|product| product.compute_hash() == product.content_hash)
 }
 
 /// Two sides in the order of their ids, as far as they have been read.

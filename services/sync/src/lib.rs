@@ -50,13 +50,7 @@ impl App {
         verifier: Verifier,
         requested: Arc<Notify>,
     ) -> Self {
-        Self {
-            pool,
-            clock: clock.clone(),
-            ids: ids.clone(),
-            verifier,
-            requested,
-        }
+        Self { pool, clock: clock.clone(), ids: ids.clone(), verifier, requested }
     }
 }
 

@@ -70,10 +70,7 @@ pub struct Reconciler {
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     #[error("{doing}")]
-    Database {
-        doing: &'static str,
-        source: sqlx::Error,
-    },
+    Database { doing: &'static str, source: sqlx::Error },
     #[error("reading or recounting listings")]
     Listings(#[from] StoreError),
 }
@@ -86,10 +83,7 @@ impl Reconciler {
     pub fn new(pool: PgPool, client: Client, table: &str, clock: Clock, ids: Ids) -> Self {
         Self {
             pool,
-            listings: Listings {
-                client,
-                table: table.to_owned(),
-            },
+            listings: Listings { client, table: table.to_owned() },
             clock,
             ids,
             queue: None,
@@ -115,17 +109,13 @@ impl Reconciler {
     pub async fn request(&self, by: Uuid, deep: bool) -> Result<Uuid, SyncError> {
         let now = self.clock.now();
         let id = self.ids.next(now);
-        runs::request(&self.pool, id, by, deep, now)
-            .await
-            .map_err(database("asking for a run"))?;
+        runs::request(&self.pool, id, by, deep, now).await.map_err(database("asking for a run"))?;
         Ok(id)
     }
 
     /// How far a run has come, and what it has found.
     pub async fn find_run(&self, id: Uuid) -> Result<Option<Run>, SyncError> {
-        runs::find(&self.pool, id)
-            .await
-            .map_err(database("reading a run"))
+        runs::find(&self.pool, id).await.map_err(database("reading a run"))
     }
 
     /// Reconciles until `stop`, when nudged and every second.
@@ -137,10 +127,7 @@ impl Reconciler {
     /// Works on the current run: all of it if somebody asked for it, a slice if it goes in the
     /// background. After `stop` no bucket is begun any more.
     pub async fn once(&self, stop: &CancellationToken) -> Result<Progress, SyncError> {
-        let run = self
-            .current()
-            .await
-            .map_err(database("looking for a run"))?;
+        let run = self.current().await.map_err(database("looking for a run"))?;
         let Some(run) = run else {
             return Ok(Progress::Idle);
         };
@@ -175,10 +162,7 @@ impl Reconciler {
     /// Brings the set of categories in line with what the run has met.
     async fn recount(&self, run: &Current) -> Result<(), SyncError> {
         let asking = database("asking for the categories in use");
-        let noted: BTreeSet<String> = categories::read(&self.listings)
-            .await?
-            .into_iter()
-            .collect();
+        let noted: BTreeSet<String> = categories::read(&self.listings).await?.into_iter().collect();
         let met = runs::categories(&self.pool, run.id)
             .await
             .map_err(database("reading the categories that were met"))?;
@@ -187,15 +171,11 @@ impl Reconciler {
         if doubtful.is_empty() {
             return Ok(());
         }
-        let in_use = feed::categories_in_use(&self.pool, &doubtful)
-            .await
-            .map_err(&asking)?;
+        let in_use = feed::categories_in_use(&self.pool, &doubtful).await.map_err(&asking)?;
         let recount = rules::recount(&noted, &met, &in_use.into_iter().collect());
         categories::add(&self.listings, recount.add).await?;
         categories::remove(&self.listings, recount.remove.clone()).await?;
-        let back = feed::categories_in_use(&self.pool, &recount.remove)
-            .await
-            .map_err(&asking)?;
+        let back = feed::categories_in_use(&self.pool, &recount.remove).await.map_err(&asking)?;
         categories::add(&self.listings, back).await?;
         Ok(())
     }

@@ -64,11 +64,8 @@ struct Looked {
 
 impl Round {
     pub(crate) fn new(reconciler: &Reconciler, run: Current, stop: &CancellationToken) -> Self {
-        let concurrency = if run.is_background {
-            1
-        } else {
-            reconciler.settings.concurrency.max(1)
-        };
+        let concurrency =
+            if run.is_background { 1 } else { reconciler.settings.concurrency.max(1) };
         Self {
             reconciler: reconciler.clone(),
             run,
@@ -135,17 +132,10 @@ impl Round {
         if limit <= 0 {
             return Ok(VecDeque::new());
         }
-        buckets::claim(
-            &self.reconciler.pool,
-            &self.run,
-            self.lease,
-            limit,
-            now,
-            now + LEASE,
-        )
-        .await
-        .map(VecDeque::from)
-        .map_err(&claiming)
+        buckets::claim(&self.reconciler.pool, &self.run, self.lease, limit, now, now + LEASE)
+            .await
+            .map(VecDeque::from)
+            .map_err(&claiming)
     }
 
     /// The first look: walks both sides of a bucket together.
@@ -217,14 +207,7 @@ impl Round {
         } else {
             Instant::now() + self.wait(now).await?
         };
-        Ok(Looked {
-            claimed,
-            report,
-            candidates,
-            categories,
-            resume_after,
-            due,
-        })
+        Ok(Looked { claimed, report, candidates, categories, resume_after, due })
     }
 
     /// How long what is under way takes to arrive.
@@ -250,14 +233,7 @@ impl Round {
 
     /// The second look, and what follows from it.
     async fn settle(&self, looked: Looked) -> Result<(), SyncError> {
-        let Looked {
-            claimed,
-            mut report,
-            candidates,
-            categories,
-            resume_after,
-            due,
-        } = looked;
+        let Looked { claimed, mut report, candidates, categories, resume_after, due } = looked;
         let mut confirmed = Vec::new();
         let mut _turn = None;
         if !candidates.is_empty() {
@@ -278,12 +254,7 @@ impl Round {
         if given_back {
             if report.differences() > 0 {
                 let (differences, repaired) = (report.differences(), report.repaired);
-                tracing::warn!(
-                    bucket,
-                    differences,
-                    repaired,
-                    "listings differed from products"
-                );
+                tracing::warn!(bucket, differences, repaired, "listings differed from products");
             }
             metrics::counter!("vitrina_sync_compared_total")
                 .increment(u64::try_from(report.compared).unwrap_or(0));
@@ -304,10 +275,8 @@ impl Round {
         report: &mut Report,
     ) -> Result<Vec<Difference>, SyncError> {
         let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
-        let under_way = self
-            .under_way(&ids)
-            .await
-            .map_err(database("asking for what is under way"))?;
+        let under_way =
+            self.under_way(&ids).await.map_err(database("asking for what is under way"))?;
         let (listed, half_units) = self.reconciler.listings.read(&ids, self.run.deep).await?;
         report.half_read_units += half_units;
         let rows = feed::read(&self.reconciler.pool, &ids)

@@ -28,16 +28,8 @@ impl FaultyBus {
     /// A bus in front of `inner` of whose publishes `percent` of a hundred go wrong.
     pub fn new(inner: PgBus, seed: u64, percent: u32) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        let state = State {
-            rng,
-            percent,
-            delayed: Vec::new(),
-            faults: 0,
-        };
-        Self {
-            inner,
-            state: Mutex::new(state),
-        }
+        let state = State { rng, percent, delayed: Vec::new(), faults: 0 };
+        Self { inner, state: Mutex::new(state) }
     }
 
     /// No more faults; what was delayed is delivered. Returns how many faults there were.
@@ -70,19 +62,11 @@ impl FaultyBus {
 
     fn plan(&self, events: &[Outbound]) -> Plan {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut plan = Plan {
-            send: Vec::new(),
-            results: Vec::new(),
-            stop: false,
-        };
+        let mut plan = Plan { send: Vec::new(), results: Vec::new(), stop: false };
         for event in events {
             let faulty = state.rng.random_range(0..100) < state.percent;
             state.faults += u32::from(faulty);
-            let fault = if faulty {
-                state.rng.random_range(0..5)
-            } else {
-                5
-            };
+            let fault = if faulty { state.rng.random_range(0..5) } else { 5 };
             let mut result = Ok(());
             match fault {
                 // Dropped: the bus says so, as EventBridge does for an entry.

@@ -80,21 +80,13 @@ impl PgBus {
     /// A bus that carries every event to each of `queues`.
     pub fn new(pool: PgPool, clock: Clock, queues: &[&str], nudge: Arc<Notify>) -> Self {
         let queues = queues.iter().map(|&queue| queue.to_owned()).collect();
-        Self {
-            pool,
-            clock,
-            queues,
-            nudge,
-        }
+        Self { pool, clock, queues, nudge }
     }
 
     /// All or nothing: it is one statement.
     async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
-        let types: Vec<String> = events
-            .iter()
-            .map(|event| event.event_type.to_owned())
-            .collect();
+        let types: Vec<String> = events.iter().map(|event| event.event_type.to_owned()).collect();
         let subjects: Vec<Uuid> = events.iter().map(|event| event.subject).collect();
         let bodies: Vec<String> = events.iter().map(|event| event.body.clone()).collect();
         sqlx::query!(

@@ -249,10 +249,7 @@ impl Queue {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (row.subject, row.event_type))
-            .collect())
+        Ok(rows.into_iter().map(|row| (row.subject, row.event_type)).collect())
     }
 
     /// The event ids among `events` that still wait in this queue, with how often each was received.

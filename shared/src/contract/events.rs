@@ -67,12 +67,8 @@ pub enum Event {
 
 impl Event {
     /// The `type` attribute of every event there is.
-    pub const TYPES: [&str; 4] = [
-        "ProductCreated",
-        "ProductUpdated",
-        "ProductDeleted",
-        "StockChanged",
-    ];
+    pub const TYPES: [&str; 4] =
+        ["ProductCreated", "ProductUpdated", "ProductDeleted", "StockChanged"];
 
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -126,8 +122,6 @@ pub fn read(body: &str) -> Result<Received, UnreadableEvent> {
     if Event::TYPES.contains(&head.type_name.as_str()) {
         Ok(Received::Known(Box::new(serde_json::from_str(body)?)))
     } else {
-        Ok(Received::Unknown {
-            type_name: head.type_name,
-        })
+        Ok(Received::Unknown { type_name: head.type_name })
     }
 }

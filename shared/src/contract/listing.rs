@@ -150,25 +150,15 @@ pub fn price_key(amount: i64, id: Uuid) -> String {
 impl ListingItem {
     /// A listing that nothing has reached yet.
     pub fn empty(id: Uuid) -> Self {
-        Self {
-            bucket: bucket_of(id),
-            id,
-            ..Self::default()
-        }
+        Self { bucket: bucket_of(id), id, ..Self::default() }
     }
 
     pub fn product_fence(&self) -> Fence {
-        Fence {
-            version: self.product_version,
-            position: self.product_position,
-        }
+        Fence { version: self.product_version, position: self.product_position }
     }
 
     pub fn stock_fence(&self) -> Fence {
-        Fence {
-            version: self.stock_version,
-            position: self.stock_position,
-        }
+        Fence { version: self.stock_version, position: self.stock_position }
     }
 
     pub fn available(&self) -> i64 {
@@ -176,11 +166,7 @@ impl ListingItem {
     }
 
     pub fn availability(&self) -> Availability {
-        if self.available() > 0 {
-            Availability::InStock
-        } else {
-            Availability::OutOfStock
-        }
+        if self.available() > 0 { Availability::InStock } else { Availability::OutOfStock }
     }
 
     /// The product as stored: None for a tombstone, for a listing that has only seen stock, and
@@ -197,10 +183,7 @@ impl ListingItem {
             description: self.description.clone(),
             category: self.category.clone()?,
             attributes: self.attributes.clone(),
-            price: Money {
-                amount: self.amount?,
-                currency: self.currency?,
-            },
+            price: Money { amount: self.amount?, currency: self.currency? },
             status: self.status?,
             version: self.product_version,
             content_hash: self.content_hash.clone()?,
@@ -223,11 +206,7 @@ impl ListingItem {
         self.name = kept(&product.name);
         self.description = product.description.as_ref().and_then(kept);
         self.category = kept(&product.category);
-        self.attributes = if gone {
-            Attributes::new()
-        } else {
-            product.attributes.clone()
-        };
+        self.attributes = if gone { Attributes::new() } else { product.attributes.clone() };
         self.amount = (!gone).then_some(product.price.amount);
         self.currency = (!gone).then_some(product.price.currency);
         self.status = (!gone).then_some(product.status);
@@ -246,12 +225,8 @@ impl ListingItem {
 
     /// Computes the index keys from what the listing now says.
     pub fn set_index_keys(&mut self) {
-        (
-            self.all_key,
-            self.category_key,
-            self.seller_key,
-            self.price_key,
-        ) = (None, None, None, None);
+        (self.all_key, self.category_key, self.seller_key, self.price_key) =
+            (None, None, None, None);
         let Some(product) = self.product().filter(Product::is_listed) else {
             return;
         };
@@ -259,11 +234,7 @@ impl ListingItem {
         let currency = product.price.currency;
         self.all_key = Some(all_key(currency, availability));
         self.category_key = Some(scoped_key(&product.category, currency, availability));
-        self.seller_key = Some(scoped_key(
-            &product.seller_id.to_string(),
-            currency,
-            availability,
-        ));
+        self.seller_key = Some(scoped_key(&product.seller_id.to_string(), currency, availability));
         self.price_key = Some(price_key(product.price.amount, self.id));
     }
 }

@@ -133,10 +133,7 @@ impl Product {
     /// attributes in the order of their keys, and an empty `content_hash`.
     pub fn compute_hash(&self) -> ContentHash {
         let mut hasher = Sha256::new();
-        let bare = Self {
-            content_hash: ContentHash(String::new()),
-            ..self.clone()
-        };
+        let bare = Self { content_hash: ContentHash(String::new()), ..self.clone() };
         // Serialising these types to memory has no way to fail: string keys and finite numbers.
         let bytes = serde_json::to_vec(&bare).unwrap_or_default();
         hasher.update(&bytes);

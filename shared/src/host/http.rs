@@ -32,14 +32,8 @@ pub fn dress(router: Router, clock: &Clock, ids: &Ids) -> Router {
     router
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(request::answer_panic))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            TIMEOUT,
-        ))
-        .layer(from_fn_with_state(
-            (clock.clone(), ids.clone()),
-            request::track,
-        ))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
+        .layer(from_fn_with_state((clock.clone(), ids.clone()), request::track))
 }
 
 /// Refuses callers who ask too often; goes inside of [`dress`].
@@ -58,11 +52,8 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
     });
     let stopped = stop.clone();
-    let serving = axum::serve(
-        listener,
-        router.into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(async move { stopped.cancelled().await });
+    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move { stopped.cancelled().await });
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;

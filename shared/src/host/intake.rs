@@ -59,11 +59,7 @@ pub async fn once(
         queue.bury_exhausted().await?;
         return Ok(Progress::Idle);
     }
-    let progress = if messages.len() < 100 {
-        Progress::Idle
-    } else {
-        Progress::More
-    };
+    let progress = if messages.len() < 100 { Progress::Idle } else { Progress::More };
     let received_at = clock.now();
     let mut settled = Vec::with_capacity(messages.len());
     let mut unavailable = 0;
@@ -71,27 +67,17 @@ pub async fn once(
     for message in messages {
         match events::read(&message.body) {
             Ok(Received::Known(envelope)) => {
-                deliveries.push(Delivery {
-                    envelope: *envelope,
-                    received_at,
-                });
+                deliveries.push(Delivery { envelope: *envelope, received_at });
                 readable.push(message);
             }
             Ok(Received::Unknown { type_name }) => {
                 metrics::counter!("vitrina_events_ignored_total").increment(1);
-                tracing::debug!(
-                    event.r#type = type_name,
-                    "ignored an event of an unknown type"
-                );
+                tracing::debug!(event.r#type = type_name, "ignored an event of an unknown type");
                 settled.push((message, Outcome::Done));
             }
             Err(error) => {
                 let reason = format!("unreadable: {}", telemetry::causes(&error));
-                tracing::warn!(
-                    queue.message_id = message.id,
-                    reason,
-                    "buried a dead letter"
-                );
+                tracing::warn!(queue.message_id = message.id, reason, "buried a dead letter");
                 settled.push((message, Outcome::Dead { reason }));
             }
         }
@@ -120,10 +106,7 @@ pub async fn once(
     }
     queue.settle(settled).await?;
     if unavailable > 0 {
-        tracing::warn!(
-            events = unavailable,
-            "a store does not answer; events come again"
-        );
+        tracing::warn!(events = unavailable, "a store does not answer; events come again");
         return Ok(Progress::Idle);
     }
     Ok(progress)
@@ -137,8 +120,5 @@ pub async fn consume(
     nudge: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    tick::run("intake", POLL, nudge, stop, || {
-        once(&queue, &clock, handler)
-    })
-    .await;
+    tick::run("intake", POLL, nudge, stop, || once(&queue, &clock, handler)).await;
 }

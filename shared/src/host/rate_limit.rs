@@ -61,14 +61,9 @@ pub struct RateLimit {
 
 impl RateLimit {
     pub fn new(config: RateLimitConfig, verifier: Verifier) -> Self {
-        let limiter = config
-            .per_second
-            .map(|rate| Arc::new(RateLimiter::keyed(Quota::per_second(rate))));
-        Self {
-            limiter,
-            trusted_proxies: config.trusted_proxies,
-            verifier,
-        }
+        let limiter =
+            config.per_second.map(|rate| Arc::new(RateLimiter::keyed(Quota::per_second(rate))));
+        Self { limiter, trusted_proxies: config.trusted_proxies, verifier }
     }
 
     /// Keeps the memory bounded by the callers of the last minute, until `stop`.
@@ -105,9 +100,7 @@ impl RateLimit {
 fn forwarded(headers: &HeaderMap, proxies: usize) -> Option<IpAddr> {
     let before = proxies.checked_sub(1)?;
     let lists = headers.get_all("x-forwarded-for").iter().rev();
-    let mut addresses = lists
-        .filter_map(|list| list.to_str().ok())
-        .flat_map(|l| l.rsplit(','));
+    let mut addresses = lists.filter_map(|list| list.to_str().ok()).flat_map(|l| l.rsplit(','));
     addresses.nth(before)?.trim().parse().ok()
 }
 
@@ -132,10 +125,7 @@ pub async fn limit(State(limit): State<RateLimit>, request: Request, next: Next)
         Err(refused) => {
             let wait = refused.wait_time_from(DefaultClock::default().now());
             let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
-            RATE_LIMITED
-                .because("")
-                .retry_after(seconds)
-                .into_response()
+            RATE_LIMITED.because("").retry_after(seconds).into_response()
         }
     }
 }

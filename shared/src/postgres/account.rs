@@ -13,15 +13,8 @@ use std::{
 use super::Error;
 
 /// What an environment may say that would change how the server or `initdb` works.
-const MISLEADING: [&str; 7] = [
-    "PGDATA",
-    "PGPORT",
-    "PGTZ",
-    "PGDATESTYLE",
-    "PGCLIENTENCODING",
-    "PG_GRANDPARENT_PID",
-    "TZ",
-];
+const MISLEADING: [&str; 7] =
+    ["PGDATA", "PGPORT", "PGTZ", "PGDATESTYLE", "PGCLIENTENCODING", "PG_GRANDPARENT_PID", "TZ"];
 
 /// The user that runs the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +31,11 @@ impl Account {
         if !is_root() {
             return Ok(Self::Own);
         }
-        let passwd = fs::read_to_string("/etc/passwd").map_err(Error::files(
-            "reading the users of this machine in",
-            "/etc/passwd",
-        ))?;
-        ["postgres", "nobody"]
-            .iter()
-            .find_map(|name| named(&passwd, name))
-            .ok_or(Error::NoUser {
-                reason: "root may not run it, and there is no user `postgres` or `nobody`",
-            })
+        let passwd = fs::read_to_string("/etc/passwd")
+            .map_err(Error::files("reading the users of this machine in", "/etc/passwd"))?;
+        ["postgres", "nobody"].iter().find_map(|name| named(&passwd, name)).ok_or(Error::NoUser {
+            reason: "root may not run it, and there is no user `postgres` or `nobody`",
+        })
     }
 
     /// The user that runs the server on `data`, which exists: its owner, so that a start with
@@ -60,11 +48,7 @@ impl Account {
         let metadata = fs::metadata(data).map_err(Error::files("finding the owner of", data))?;
         if metadata.uid() != 0 {
             let (uid, gid) = (metadata.uid(), metadata.gid());
-            return Ok(Self::Other {
-                name: format!("number {uid}"),
-                uid,
-                gid,
-            });
+            return Ok(Self::Other { name: format!("number {uid}"), uid, gid });
         }
         let account = Self::choose()?;
         account.own_all(data)?;
@@ -115,11 +99,7 @@ impl Account {
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         // The server asks for the current folder, which this user may not be allowed to enter.
-        command
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .process_group(0)
-            .env("LC_ALL", "C");
+        command.current_dir("/").stdin(Stdio::null()).process_group(0).env("LC_ALL", "C");
         for name in MISLEADING {
             command.env_remove(name);
         }
@@ -157,11 +137,7 @@ impl Account {
 
     /// The error for a program that did not start as this user.
     pub(super) fn refused(&self, program: &Path, source: std::io::Error) -> Error {
-        Error::Run {
-            program: program.to_owned(),
-            user: self.name().to_owned(),
-            source,
-        }
+        Error::Run { program: program.to_owned(), user: self.name().to_owned(), source }
     }
 }
 
@@ -177,11 +153,7 @@ pub(super) fn effective_uid() -> Option<u32> {
         let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
         return line.split_whitespace().nth(1)?.parse().ok();
     }
-    let output = Command::new("id")
-        .arg("-u")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let output = Command::new("id").arg("-u").stdin(Stdio::null()).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
@@ -194,11 +166,7 @@ fn named(passwd: &str, name: &str) -> Option<Account> {
         }
         let uid: u32 = fields.nth(1)?.parse().ok()?;
         let gid: u32 = fields.next()?.parse().ok()?;
-        (uid != 0).then(|| Account::Other {
-            name: name.to_owned(),
-            uid,
-            gid,
-        })
+        (uid != 0).then(|| Account::Other { name: name.to_owned(), uid, gid })
     })
 }
 
@@ -213,11 +181,7 @@ mod tests {
         let passwd = "root:x:0:0:root:/root:/bin/sh\npostgres2:x:5:5::/:/bin/sh\n\
                       postgres:x:104:107:PostgreSQL:/var/lib/postgresql:/bin/bash\n\
                       nobody:x:0:0::/:/bin/false\n";
-        let postgres = Account::Other {
-            name: "postgres".to_owned(),
-            uid: 104,
-            gid: 107,
-        };
+        let postgres = Account::Other { name: "postgres".to_owned(), uid: 104, gid: 107 };
         assert_eq!(named(passwd, "postgres"), Some(postgres));
         assert_eq!(named(passwd, "nobody"), None);
         assert_eq!(named(passwd, "absent"), None);
@@ -236,16 +200,8 @@ mod tests {
     #[test]
     fn a_command_of_the_account_runs_as_that_user() {
         let account = Account::choose().unwrap();
-        let output = account
-            .command(Path::new("/bin/sh"))
-            .args(["-c", "id -u"])
-            .output()
-            .unwrap();
-        let uid = String::from_utf8(output.stdout)
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
+        let output = account.command(Path::new("/bin/sh")).args(["-c", "id -u"]).output().unwrap();
+        let uid = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
         assert_eq!(account.uid().or(effective_uid()), Some(uid));
         assert_ne!(uid, 0);
     }
@@ -255,10 +211,7 @@ mod tests {
         let account = Account::choose().unwrap();
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(
-            account.can_enter(folder.path()).unwrap(),
-            account == Account::Own
-        );
+        assert_eq!(account.can_enter(folder.path()).unwrap(), account == Account::Own);
         account.own(folder.path()).unwrap();
         assert!(account.can_enter(folder.path()).unwrap());
         assert!(account.can_write(folder.path()).unwrap());

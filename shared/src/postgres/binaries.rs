@@ -43,11 +43,7 @@ pub struct Search {
 impl Default for Search {
     /// The usual places of this machine and nothing else.
     fn default() -> Self {
-        Self {
-            explicit: None,
-            path: None,
-            root: PathBuf::from("/"),
-        }
+        Self { explicit: None, path: None, root: PathBuf::from("/") }
     }
 }
 
@@ -87,9 +83,8 @@ impl Binaries {
 
     fn find_made_by(search: &Search, made: Option<&str>) -> Result<Self, Error> {
         if let Some(directory) = &search.explicit {
-            return Self::inside(directory)?.ok_or_else(|| Error::NotThere {
-                directory: directory.clone(),
-            });
+            return Self::inside(directory)?
+                .ok_or_else(|| Error::NotThere { directory: directory.clone() });
         }
         let mut first = None;
         for directory in places(search) {
@@ -112,9 +107,7 @@ impl Binaries {
             }
             first.get_or_insert(found);
         }
-        first.ok_or_else(|| Error::NotFound {
-            advice: obtain::advice(search, account::is_root()),
-        })
+        first.ok_or_else(|| Error::NotFound { advice: obtain::advice(search, account::is_root()) })
     }
 
     /// The major version: `15`, or `9.6` from before 10.
@@ -147,11 +140,7 @@ impl Binaries {
             })?;
         let answer = String::from_utf8_lossy(&output.stdout);
         match major_of(&answer) {
-            Some(major) => Ok(Some(Self {
-                initdb,
-                postgres,
-                major,
-            })),
+            Some(major) => Ok(Some(Self { initdb, postgres, major })),
             None => Err(Error::NoVersion {
                 program: postgres,
                 answer: answer.trim().chars().take(80).collect(),
@@ -169,22 +158,13 @@ pub(super) fn program(directory: &Path, name: &str) -> Option<PathBuf> {
 
 /// `postgres (PostgreSQL) 15.14 (Debian ..)` is 15, `18beta2` is 18, `9.6.24` is 9.6.
 fn major_of(answer: &str) -> Option<String> {
-    let version = answer
-        .split_once("(PostgreSQL)")?
-        .1
-        .split_whitespace()
-        .next()?;
-    let digits = |part: &str| {
-        part.chars()
-            .take_while(char::is_ascii_digit)
-            .collect::<String>()
-    };
+    let version = answer.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
+    let digits = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();
     let major = digits(version);
     match major.parse::<u32>().ok()? {
-        0..10 => Some(format!(
-            "{major}.{}",
-            version.split('.').nth(1).map(digits).unwrap_or_default()
-        )),
+        0..10 => {
+            Some(format!("{major}.{}", version.split('.').nth(1).map(digits).unwrap_or_default()))
+        }
         10.. => Some(major),
     }
 }
@@ -192,9 +172,7 @@ fn major_of(answer: &str) -> Option<String> {
 fn places(search: &Search) -> Vec<PathBuf> {
     let path = search.path.as_deref().unwrap_or(OsStr::new(""));
     // A relative entry would make the answer depend on the current folder.
-    let mut all: Vec<_> = std::env::split_paths(path)
-        .filter(|entry| entry.is_absolute())
-        .collect();
+    let mut all: Vec<_> = std::env::split_paths(path).filter(|entry| entry.is_absolute()).collect();
     for place in PLACES {
         all.extend(expand(&search.root, place));
     }
@@ -216,10 +194,7 @@ fn expand(root: &Path, place: &str) -> Vec<PathBuf> {
         .filter_map(|entry| {
             let name = entry.file_name();
             let version = name.to_str()?.strip_prefix(prefix)?;
-            let numbers = version
-                .split('.')
-                .map(|part| part.parse().unwrap_or(0))
-                .collect();
+            let numbers = version.split('.').map(|part| part.parse().unwrap_or(0)).collect();
             Some((numbers, entry.path().join(after)))
         })
         .collect();
@@ -249,22 +224,14 @@ pub(super) mod tests {
     }
 
     pub(in super::super) fn beneath(root: &Path) -> Search {
-        Search {
-            explicit: None,
-            path: None,
-            root: root.to_owned(),
-        }
+        Search { explicit: None, path: None, root: root.to_owned() }
     }
 
     #[test]
     fn the_newest_major_of_the_usual_places_is_found_first() {
         let root = tempfile::tempdir().unwrap();
         for major in ["9.6", "17", "15"] {
-            install(
-                root.path(),
-                &format!("usr/lib/postgresql/{major}/bin"),
-                &format!("{major}.3"),
-            );
+            install(root.path(), &format!("usr/lib/postgresql/{major}/bin"), &format!("{major}.3"));
         }
         assert_eq!(Binaries::find(&beneath(root.path())).unwrap().major(), "17");
     }
@@ -273,27 +240,13 @@ pub(super) mod tests {
     fn the_major_that_made_the_data_is_preferred_to_a_newer_one() {
         let root = tempfile::tempdir().unwrap();
         install(root.path(), "usr/lib/postgresql/17/bin", "17.1");
-        install(
-            root.path(),
-            "opt/homebrew/opt/postgresql@15/bin",
-            "15.4 (Homebrew)",
-        );
+        install(root.path(), "opt/homebrew/opt/postgresql@15/bin", "15.4 (Homebrew)");
         let data = root.path().join("data-folder");
         fs::create_dir_all(data.join("data")).unwrap();
         fs::write(data.join("data/PG_VERSION"), "15\n").unwrap();
-        assert_eq!(
-            Binaries::find_for(&beneath(root.path()), &data)
-                .unwrap()
-                .major(),
-            "15"
-        );
+        assert_eq!(Binaries::find_for(&beneath(root.path()), &data).unwrap().major(), "15");
         fs::write(data.join("data/PG_VERSION"), "12\n").unwrap();
-        assert_eq!(
-            Binaries::find_for(&beneath(root.path()), &data)
-                .unwrap()
-                .major(),
-            "17"
-        );
+        assert_eq!(Binaries::find_for(&beneath(root.path()), &data).unwrap().major(), "17");
     }
 
     #[test]
@@ -306,10 +259,7 @@ pub(super) mod tests {
         assert_eq!(Binaries::find(&search).unwrap().major(), "14");
         search.explicit = Some(root.path().join("empty"));
         let message = Binaries::find(&search).unwrap_err().to_string();
-        assert!(
-            message.contains("VITRINA_POSTGRES_BIN") && message.contains("empty"),
-            "{message}"
-        );
+        assert!(message.contains("VITRINA_POSTGRES_BIN") && message.contains("empty"), "{message}");
     }
 
     #[test]
@@ -325,10 +275,7 @@ pub(super) mod tests {
         let mut search = beneath(root.path());
         search.path = Some(links.into_os_string());
         let found = Binaries::find(&search).unwrap();
-        assert_eq!(
-            found.directory(),
-            fs::canonicalize(root.path().join("opt/pg/bin")).unwrap()
-        );
+        assert_eq!(found.directory(), fs::canonicalize(root.path().join("opt/pg/bin")).unwrap());
     }
 
     #[test]
@@ -336,21 +283,14 @@ pub(super) mod tests {
         let root = tempfile::tempdir().unwrap();
         install(root.path(), "usr/lib/postgresql/15/bin", "15.1");
         put(root.path(), "usr/lib/postgresql/17/bin/initdb", "");
-        put(
-            root.path(),
-            "usr/lib/postgresql/17/bin/postgres",
-            "exit 127",
-        );
+        put(root.path(), "usr/lib/postgresql/17/bin/postgres", "exit 127");
         assert_eq!(Binaries::find(&beneath(root.path())).unwrap().major(), "15");
     }
 
     #[test]
     fn the_major_version_is_read_from_every_shape_of_answer() {
         let major = |version: &str| major_of(&format!("postgres (PostgreSQL) {version}\n"));
-        assert_eq!(
-            major("15.14 (Debian 15.14-0+deb12u1)").as_deref(),
-            Some("15")
-        );
+        assert_eq!(major("15.14 (Debian 15.14-0+deb12u1)").as_deref(), Some("15"));
         assert_eq!(major("18beta2").as_deref(), Some("18"));
         assert_eq!(major("9.6.24").as_deref(), Some("9.6"));
         assert_eq!(major("unknown"), None);

@@ -112,16 +112,8 @@ impl Ephemeral {
             .map_err(|source| account.refused(shell, source))?;
         // From here on the watchdog removes it.
         let _ = temporary.keep();
-        let watchdog = Watchdog {
-            pipe: shell.stdin.take(),
-            shell,
-        };
-        let mut starting = Self {
-            folder,
-            socket_directory,
-            pid: 0,
-            watchdog,
-        };
+        let watchdog = Watchdog { pipe: shell.stdin.take(), shell };
+        let mut starting = Self { folder, socket_directory, pid: 0, watchdog };
         starting.pid = starting.wait(&data, &output)?;
         Ok(starting)
     }
@@ -155,22 +147,15 @@ impl Ephemeral {
                 });
             }
             // `initdb` runs servers there too, but none that has a socket.
-            if let Some(PidFile {
-                pid,
-                socket_directory: Some(directory),
-                ready: true,
-            }) = PidFile::read(data)?
+            if let Some(PidFile { pid, socket_directory: Some(directory), ready: true }) =
+                PidFile::read(data)?
                 && probe::ask(&directory) == Answer::Ready
             {
                 return Ok(pid);
             }
             if begun.elapsed() >= START {
                 let log = log::tail(output, 0, Path::new("of the test cluster"));
-                return Err(Error::Silent {
-                    directory: data.to_owned(),
-                    waited: START,
-                    log,
-                });
+                return Err(Error::Silent { directory: data.to_owned(), waited: START, log });
             }
             thread::sleep(GLANCE);
         }
@@ -192,11 +177,7 @@ impl Drop for Watchdog {
 /// that runs the server (and removes the folder) may not in the former.
 fn folder(account: &Account) -> Result<tempfile::TempDir, Error> {
     let usual = std::env::temp_dir();
-    let base = if account.can_write(&usual)? {
-        usual
-    } else {
-        PathBuf::from("/tmp")
-    };
+    let base = if account.can_write(&usual)? { usual } else { PathBuf::from("/tmp") };
     tempfile::Builder::new()
         .prefix("vitrina-test-")
         // The socket is in it, and whoever reaches that is let in.

@@ -206,10 +206,6 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Files {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Files { doing, path, source }
     }
 }

@@ -55,23 +55,11 @@ impl Home {
             locks.push(lock(&place, &folder)?);
         }
         let data = place.join("data");
-        let account = if data.exists() {
-            Account::of(&data)?
-        } else {
-            Account::choose()?
-        };
+        let account = if data.exists() { Account::of(&data)? } else { Account::choose()? };
         if !account.can_enter(&place)? {
-            return Err(Error::Unreachable {
-                directory: place,
-                user: account.name().to_owned(),
-            });
+            return Err(Error::Unreachable { directory: place, user: account.name().to_owned() });
         }
-        Ok(Self {
-            folder,
-            place,
-            account,
-            _locks: locks,
-        })
+        Ok(Self { folder, place, account, _locks: locks })
     }
 
     pub(super) fn account(&self) -> &Account {
@@ -201,9 +189,7 @@ fn lock(place: &Path, folder: &Path) -> Result<Lock, Error> {
         .map_err(Error::files("opening", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse {
-            directory: folder.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { directory: folder.to_owned() }),
         Err(TryLockError::Error(error)) => Err(Error::files("locking", path)(error)),
     }
 }
@@ -216,11 +202,7 @@ fn place(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
             Ok(place)
         } else {
             let record = folder.join("location");
-            Err(Error::PlaceGone {
-                directory: folder.to_owned(),
-                place,
-                record,
-            })
+            Err(Error::PlaceGone { directory: folder.to_owned(), place, record })
         };
     }
     let account = Account::choose()?;
@@ -283,12 +265,9 @@ fn record(folder: &Path, place: &Path) -> Result<(), Error> {
 
 /// FNV-1a: the standard library's hash may change with the compiler, and names must not.
 pub(super) fn fnv(path: &Path) -> u64 {
-    path.as_os_str()
-        .as_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+    path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -317,10 +296,7 @@ mod tests {
         assert!(!home.has_cluster().unwrap());
         fs::create_dir(home.data()).unwrap();
         assert!(!home.has_cluster().unwrap());
-        assert!(
-            !home.data().exists(),
-            "an empty folder is in the way of the rename"
-        );
+        assert!(!home.data().exists(), "an empty folder is in the way of the rename");
         fs::create_dir(home.data()).unwrap();
         fs::write(home.data().join("thesis.tex"), "").unwrap();
         assert!(matches!(home.has_cluster(), Err(Error::NotACluster { .. })));
@@ -354,11 +330,7 @@ mod tests {
             return;
         }
         let place = home.place.clone();
-        assert!(
-            place.starts_with(fs::canonicalize(&elsewhere).unwrap()),
-            "{}",
-            place.display()
-        );
+        assert!(place.starts_with(fs::canonicalize(&elsewhere).unwrap()), "{}", place.display());
         assert!(home.account().can_enter(&place).unwrap());
         drop(home);
         assert_eq!(Home::open(&folder, &elsewhere).unwrap().place, place);

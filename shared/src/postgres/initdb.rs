@@ -37,9 +37,7 @@ fn run(
     called_off: &dyn Fn() -> bool,
 ) -> Result<(), Error> {
     let (file, from) = log.open()?;
-    let second = file
-        .try_clone()
-        .map_err(Error::files("opening the log", home.log()))?;
+    let second = file.try_clone().map_err(Error::files("opening the log", home.log()))?;
     let refused = |source| home.account().refused(&binaries.initdb, source);
     let mut child = home
         .account()
@@ -64,9 +62,5 @@ fn run(
     if status.success() {
         return Ok(());
     }
-    Err(Error::Initdb {
-        directory: home.data(),
-        status: status.to_string(),
-        log: log.tail(from),
-    })
+    Err(Error::Initdb { directory: home.data(), status: status.to_string(), log: log.tail(from) })
 }

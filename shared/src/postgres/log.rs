@@ -52,10 +52,7 @@ impl Log {
         };
         if length > self.limit {
             fs::copy(&self.path, self.path.with_extension("log.old"))?;
-            OpenOptions::new()
-                .write(true)
-                .open(&self.path)?
-                .set_len(0)?;
+            OpenOptions::new().write(true).open(&self.path)?.set_len(0)?;
         }
         Ok(())
     }
@@ -80,10 +77,7 @@ pub(super) fn tail(file: &File, from: u64, path: &Path) -> String {
         let read = file.read_at(&mut bytes, start)?;
         bytes.truncate(read);
         let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<_> = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
+        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
     };
     match read() {
@@ -113,10 +107,7 @@ mod tests {
         }
         let tail = log.tail(from);
         assert_eq!(tail.lines().count(), TAIL_LINES);
-        assert!(
-            tail.ends_with("line 49") && !tail.contains("earlier"),
-            "{tail}"
-        );
+        assert!(tail.ends_with("line 49") && !tail.contains("earlier"), "{tail}");
     }
 
     #[test]

@@ -65,9 +65,7 @@ pub fn find_running(directory: &Path, database: &str) -> Result<Option<String>, 
     let Some(file) = postmaster::PidFile::read(&data)? else {
         return Ok(None);
     };
-    let data = data
-        .canonicalize()
-        .map_err(Error::files("finding", &data))?;
+    let data = data.canonicalize().map_err(Error::files("finding", &data))?;
     let runs = file.ready && postmaster::is_server_of(file.pid, &data)?;
     Ok(file
         .socket_directory

@@ -41,11 +41,7 @@ pub(super) fn advice(search: &Search, root: bool) -> String {
         .find(|(name, ..)| places.iter().any(|place| program(place, name).is_some()));
     match manager {
         Some((_, command, rights)) => {
-            let sudo = if *rights == Rights::Root && !root {
-                "sudo "
-            } else {
-                ""
-            };
+            let sudo = if *rights == Rights::Root && !root { "sudo " } else { "" };
             format!(
                 "run `{sudo}{command}`, or set DATABASE_URL to the address of a PostgreSQL server"
             )
@@ -78,25 +74,15 @@ mod tests {
         ];
         for (manager, command, needs_root) in commands {
             put(root.path(), manager, "");
-            let message = Binaries::find(&beneath(root.path()))
-                .unwrap_err()
-                .to_string();
-            assert!(
-                message.contains(command) && !message.contains('\n'),
-                "{message}"
-            );
+            let message = Binaries::find(&beneath(root.path())).unwrap_err().to_string();
+            assert!(message.contains(command) && !message.contains('\n'), "{message}");
             assert!(advice(&beneath(root.path()), true).contains(&format!("`{command}`")));
             let prefixed =
                 advice(&beneath(root.path()), false).contains(&format!("`sudo {command}`"));
             assert_eq!(prefixed, needs_root, "{command}");
             fs::remove_file(root.path().join(manager)).unwrap();
         }
-        let message = Binaries::find(&beneath(root.path()))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("DATABASE_URL") && !message.contains("run `"),
-            "{message}"
-        );
+        let message = Binaries::find(&beneath(root.path())).unwrap_err().to_string();
+        assert!(message.contains("DATABASE_URL") && !message.contains("run `"), "{message}");
     }
 }

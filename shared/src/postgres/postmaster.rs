@@ -63,14 +63,8 @@ impl PidFile {
             .get(4)
             .filter(|line| !line.is_empty())
             .map(|line| PathBuf::from(std::ffi::OsString::from_vec(line.to_vec())));
-        let ready = lines
-            .get(7)
-            .is_some_and(|line| line.trim_ascii() == b"ready");
-        Some(Self {
-            pid,
-            socket_directory,
-            ready,
-        })
+        let ready = lines.get(7).is_some_and(|line| line.trim_ascii() == b"ready");
+        Some(Self { pid, socket_directory, ready })
     }
 
     /// Makes the next server take a stale pid file over even when the number in it belongs to
@@ -87,10 +81,7 @@ impl PidFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             read => read.map_err(failed())?,
         };
-        let rest = old
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(&[][..], |end| &old[end..]);
+        let rest = old.iter().position(|byte| *byte == b'\n').map_or(&[][..], |end| &old[end..]);
         let new = data.join("postmaster.pid.new");
         if let Err(error) = fs::remove_file(&new)
             && error.kind() != io::ErrorKind::NotFound
@@ -126,11 +117,7 @@ pub(super) fn is_server_of(pid: u32, data: &Path) -> Result<bool, Error> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // On a system without these files, a command tells.
-            if Path::new("/proc/self").exists() {
-                Ok(false)
-            } else {
-                listed_as_server(pid, data)
-            }
+            if Path::new("/proc/self").exists() { Ok(false) } else { listed_as_server(pid, data) }
         }
         Err(error) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => Ok(false),
         // Another user's, hidden from us; ours is our own or we are root.
@@ -169,11 +156,9 @@ fn line_names_server(line: &[u8], data: &Path) -> bool {
     let mut arguments = b" -D ".to_vec();
     arguments.extend_from_slice(data.as_os_str().as_bytes());
     arguments.extend_from_slice(b" -c ");
-    line.windows(arguments.len())
-        .position(|window| window == arguments)
-        .is_some_and(|at| {
-            line[..at].ends_with(b"/postgres") || line[..at].ends_with(b"/postmaster")
-        })
+    line.windows(arguments.len()).position(|window| window == arguments).is_some_and(|at| {
+        line[..at].ends_with(b"/postgres") || line[..at].ends_with(b"/postmaster")
+    })
 }
 
 /// How a server is told to end.
@@ -202,13 +187,7 @@ impl Signal {
 pub(super) fn send(pid: u32, signal: Signal) -> Result<(), Error> {
     let shell = Path::new("/bin/sh");
     Command::new(shell)
-        .args([
-            "-c",
-            "kill -s \"$1\" \"$2\"",
-            "sh",
-            signal.name(),
-            &pid.to_string(),
-        ])
+        .args(["-c", "kill -s \"$1\" \"$2\"", "sh", signal.name(), &pid.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -224,23 +203,13 @@ mod tests {
     #[test]
     fn a_pid_file_is_read_in_every_stage_of_its_writing() {
         let whole = b"123\n/data\n1700000000\n5432\n/data/run\n\n  1234  5\nready   \n";
-        let expected = PidFile {
-            pid: 123,
-            socket_directory: Some("/data/run".into()),
-            ready: true,
-        };
+        let expected =
+            PidFile { pid: 123, socket_directory: Some("/data/run".into()), ready: true };
         assert_eq!(PidFile::parse(whole), Some(expected));
         let stopping = PidFile::parse(b"123\n/d\n17\n5432\n/d/run\n\n 1 2\nstopping\n").unwrap();
         assert!(!stopping.ready);
         let begun = PidFile::parse(b"123\n/d\n17\n5432\n").unwrap();
-        assert_eq!(
-            begun,
-            PidFile {
-                pid: 123,
-                socket_directory: None,
-                ready: false
-            }
-        );
+        assert_eq!(begun, PidFile { pid: 123, socket_directory: None, ready: false });
         assert_eq!(PidFile::parse(b""), None);
     }
 
@@ -248,29 +217,14 @@ mod tests {
     fn only_a_server_with_this_data_is_taken_for_ours() {
         let data = Path::new("/no/such/data");
         let ours = |words: &[&[u8]]| words_name_server(words, data);
-        assert!(ours(&[
-            b"/usr/bin/postgres",
-            b"-D",
-            b"/no/such/data",
-            b"-c",
-            b"port=1"
-        ]));
+        assert!(ours(&[b"/usr/bin/postgres", b"-D", b"/no/such/data", b"-c", b"port=1"]));
         assert!(!ours(&[b"/usr/bin/postgres", b"-D", b"/no/such/data2"]));
         assert!(!ours(&[b"postgres: checkpointer", b""]));
         assert!(!ours(&[b"/bin/vi", b"-D", b"/no/such/data"]));
         assert!(!ours(&[b""]), "the words of a process that has ended");
-        assert!(line_names_server(
-            b"/usr/bin/postgres -D /no/such/data -c port=1\n",
-            data
-        ));
-        assert!(!line_names_server(
-            b"/usr/bin/postgres -D /no/such/data2 -c port=1\n",
-            data
-        ));
-        assert!(!line_names_server(
-            b"/bin/vi -D /no/such/data -c port=1\n",
-            data
-        ));
+        assert!(line_names_server(b"/usr/bin/postgres -D /no/such/data -c port=1\n", data));
+        assert!(!line_names_server(b"/usr/bin/postgres -D /no/such/data2 -c port=1\n", data));
+        assert!(!line_names_server(b"/bin/vi -D /no/such/data -c port=1\n", data));
     }
 
     #[test]

@@ -37,8 +37,7 @@ pub struct Exit {
 
 impl Exit {
     pub(super) fn status_text(&self) -> String {
-        self.status
-            .map_or_else(|| "status unknown".to_owned(), |status| status.to_string())
+        self.status.map_or_else(|| "status unknown".to_owned(), |status| status.to_string())
     }
 }
 
@@ -79,17 +78,11 @@ impl Server {
         socket_directory: &Path,
     ) -> Result<Self, Error> {
         let (file, log_from) = log.open()?;
-        let second = file
-            .try_clone()
-            .map_err(Error::files("opening the log", home.log()))?;
+        let second = file.try_clone().map_err(Error::files("opening the log", home.log()))?;
         let child = home
             .account()
             .command(&binaries.postgres)
-            .args(settings::server(
-                Purpose::Kept,
-                &home.data(),
-                socket_directory,
-            ))
+            .args(settings::server(Purpose::Kept, &home.data(), socket_directory))
             .stdout(file)
             .stderr(second)
             .spawn()
@@ -155,10 +148,7 @@ impl Server {
                 Ok(true) | Err(_) => return None,
             },
         };
-        let exit = Exit {
-            status,
-            log: self.0.log.tail(self.0.log_from),
-        };
+        let exit = Exit { status, log: self.0.log.tail(self.0.log_from) };
         self.0.exit.send_replace(Some(exit.clone()));
         Some(exit)
     }
@@ -172,10 +162,7 @@ impl Server {
             }
             // The sender lives as long as `self`, so this does not fail.
             if receiver.changed().await.is_err() {
-                return Exit {
-                    status: None,
-                    log: String::new(),
-                };
+                return Exit { status: None, log: String::new() };
             }
         }
     }
@@ -232,10 +219,7 @@ impl Server {
             );
         }
         let waited = patience.fast + patience.immediate + patience.kill;
-        Err(Error::Unstoppable {
-            pid: self.0.pid,
-            waited,
-        })
+        Err(Error::Unstoppable { pid: self.0.pid, waited })
     }
 }
 

@@ -77,10 +77,7 @@ mod tests {
             let words = server(purpose, Path::new("/d"), Path::new("/d/run"));
             let has = |word: &str| words.iter().any(|have| have == word);
             assert!(has("listen_addresses=") && has("synchronous_commit=on"));
-            assert_eq!(
-                has("fsync=on") && has("full_page_writes=on"),
-                purpose == Purpose::Kept
-            );
+            assert_eq!(has("fsync=on") && has("full_page_writes=on"), purpose == Purpose::Kept);
             assert!(initdb(purpose).iter().all(|word| !word.contains(' ')));
             assert!(initdb(purpose).contains(&"--auth-host=reject".to_owned()));
         }

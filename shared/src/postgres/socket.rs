@@ -44,18 +44,14 @@ pub(super) fn short_directory(place: &Path, account: &Account) -> Result<PathBuf
             return Ok(path);
         }
     }
-    Err(
-        Error::files("finding a name for the socket in", SHORT_BASE)(
-            io::ErrorKind::AlreadyExists.into(),
-        ),
-    )
+    Err(Error::files("finding a name for the socket in", SHORT_BASE)(
+        io::ErrorKind::AlreadyExists.into(),
+    ))
 }
 
 /// Removes a socket folder that is outside the data folder, and leaves any other alone.
 pub(super) fn remove_short_directory(path: &Path) {
-    let ours = path
-        .file_name()
-        .is_some_and(|name| name.as_bytes().starts_with(b"vitrina-"));
+    let ours = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"vitrina-"));
     if ours && path.parent() == Some(Path::new(SHORT_BASE)) {
         // The server removed its socket. If it did not, the folder is not empty and stays for the
         // next start.
@@ -83,9 +79,7 @@ pub(super) fn fits(directory: &Path) -> bool {
     let bytes = directory.as_os_str().as_bytes();
     bytes.len() + format!("/.s.PGSQL.{PORT}").len() <= SOCKET_PATH_LIMIT
         && directory.to_str().is_some()
-        && !bytes
-            .iter()
-            .any(|byte| b",\"'\\".contains(byte) || byte.is_ascii_whitespace())
+        && !bytes.iter().any(|byte| b",\"'\\".contains(byte) || byte.is_ascii_whitespace())
 }
 
 /// Makes `path` a folder for the server's user alone, or finds that it is one; `None` when it is
@@ -116,17 +110,11 @@ mod tests {
     fn a_socket_whose_path_is_too_long_goes_to_a_short_private_folder() {
         let base = super::super::tests::passable_folder();
         let account = Account::choose().unwrap();
-        assert_eq!(
-            directory(base.path(), &account).unwrap(),
-            base.path().join("run")
-        );
+        assert_eq!(directory(base.path(), &account).unwrap(), base.path().join("run"));
         let far = base.path().join("x".repeat(100));
         let short = directory(&far, &account).unwrap();
         assert!(fits(&short) && short.starts_with(SHORT_BASE));
-        assert_eq!(
-            fs::metadata(&short).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(&short).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(directory(&far, &account).unwrap(), short);
         remove_short_directory(&short);
         assert!(!short.exists());

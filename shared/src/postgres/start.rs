@@ -135,8 +135,7 @@ impl Start {
         let options = &self.options;
         let home = Home::open(&options.directory, &options.elsewhere)?;
         let log = Log::at(home.log());
-        log.bound()
-            .map_err(Error::files("shortening the log", home.log()))?;
+        log.bound().map_err(Error::files("shortening the log", home.log()))?;
         if !home.has_cluster()? {
             self.tell(Progress::Making);
             tracing::info!(directory = %home.data().display(), "making a new PostgreSQL cluster");
@@ -151,13 +150,7 @@ impl Start {
             };
             if let Some((server, socket_directory)) = found {
                 let limits = options.limits;
-                let cluster = Cluster {
-                    server,
-                    socket_directory,
-                    limits,
-                    left: false,
-                    home,
-                };
+                let cluster = Cluster { server, socket_directory, limits, left: false, home };
                 self.tell(Progress::Ready);
                 tracing::info!(
                     postgres.pid = cluster.pid(),
@@ -183,19 +176,13 @@ impl Start {
             make_way(home)?;
             return Ok(None);
         }
-        tracing::info!(
-            postgres.pid = file.pid,
-            "PostgreSQL of an earlier process still runs"
-        );
+        tracing::info!(postgres.pid = file.pid, "PostgreSQL of an earlier process still runs");
         self.tell(Progress::TakingOver { pid: file.pid });
         let server = Server::adopt(file.pid, home, log)?;
         match self.wait_for(&server, &data, self.options.limits.silence)? {
             Outcome::Ready(socket_directory) => return Ok(Some((server, socket_directory))),
             Outcome::Recovering(waited) => {
-                return Err(Error::StillRecovering {
-                    directory: data,
-                    waited,
-                });
+                return Err(Error::StillRecovering { directory: data, waited });
             }
             Outcome::Ended(_) => {}
             Outcome::Silent(waited) => {
@@ -241,11 +228,7 @@ impl Start {
                     thread::sleep(GLANCE * 10);
                     return Ok(None);
                 }
-                Err(Error::Ended {
-                    directory,
-                    status: exit.status_text(),
-                    log: exit.log,
-                })
+                Err(Error::Ended { directory, status: exit.status_text(), log: exit.log })
             }
             // To stop it would be to begin the recovery anew each time, and never to come to its
             // end.
@@ -253,11 +236,7 @@ impl Start {
             Ok(Outcome::Silent(waited)) => {
                 server.stop(limits.stop)?;
                 let log = server.exit().map(|exit| exit.log).unwrap_or_default();
-                Err(Error::Silent {
-                    directory,
-                    waited,
-                    log,
-                })
+                Err(Error::Silent { directory, waited, log })
             }
             Err(error) => {
                 server.stop(limits.stop)?;
@@ -279,12 +258,7 @@ impl Start {
                 return Ok(Outcome::Ended(exit));
             }
             let file = PidFile::read(data)?.filter(|file| file.pid == server.pid());
-            if let Some(PidFile {
-                socket_directory: Some(directory),
-                ready,
-                ..
-            }) = file
-            {
+            if let Some(PidFile { socket_directory: Some(directory), ready, .. }) = file {
                 match probe::ask(&directory) {
                     Answer::Ready if ready => return Ok(Outcome::Ready(directory)),
                     // It took the connection and has since been told to stop, or says in a moment

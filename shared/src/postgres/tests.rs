@@ -30,9 +30,7 @@ fn binaries() -> Binaries {
 }
 
 async fn start(folder: &Path) -> Cluster {
-    Cluster::start(StartOptions::new(folder, binaries()))
-        .await
-        .unwrap()
+    Cluster::start(StartOptions::new(folder, binaries())).await.unwrap()
 }
 
 fn runs(pid: u32, data: &Path) -> bool {
@@ -43,10 +41,7 @@ fn runs(pid: u32, data: &Path) -> bool {
 fn fake(directory: &Path, script: &str) -> Search {
     put(directory, "initdb", script);
     put(directory, "postgres", "echo 'postgres (PostgreSQL) 15.1'");
-    Search {
-        explicit: Some(directory.to_owned()),
-        ..Search::default()
-    }
+    Search { explicit: Some(directory.to_owned()), ..Search::default() }
 }
 
 fn ask(cluster: &Cluster, sql: &str) -> Vec<String> {
@@ -62,21 +57,11 @@ async fn a_cluster_keeps_its_data_over_a_stop_and_a_start() {
     let log = Arc::clone(&seen);
     options.on_progress = Some(Box::new(move |progress| log.lock().unwrap().push(progress)));
     let cluster = Cluster::start(options).await.unwrap();
-    assert_eq!(
-        *seen.lock().unwrap(),
-        [Progress::Making, Progress::Starting, Progress::Ready]
-    );
-    ask(
-        &cluster,
-        "create table kept (n int); insert into kept values (7)",
-    );
+    assert_eq!(*seen.lock().unwrap(), [Progress::Making, Progress::Starting, Progress::Ready]);
+    ask(&cluster, "create table kept (n int); insert into kept values (7)");
     let pid = cluster.pid();
     assert!(cluster.is_alive() && runs(pid, &cluster.data_directory()));
-    assert_ne!(
-        group(pid),
-        group(std::process::id()),
-        "a Ctrl-C for us must not reach it"
-    );
+    assert_ne!(group(pid), group(std::process::id()), "a Ctrl-C for us must not reach it");
     cluster.stop().await.unwrap();
     assert!(!cluster.is_alive() && !runs(pid, &cluster.data_directory()));
     assert!(cluster.wait().await.status.unwrap().success());
@@ -101,11 +86,7 @@ async fn a_server_is_set_up_as_promised_and_shut_to_other_users() {
         ("server_encoding", "UTF8"),
         ("listen_addresses", ""),
     ] {
-        assert_eq!(
-            client.query(&format!("show {setting}")),
-            [value],
-            "{setting}"
-        );
+        assert_eq!(client.query(&format!("show {setting}")), [value], "{setting}");
     }
     let collation = "select datcollate from pg_database where datname = 'postgres'";
     assert_eq!(client.query(collation), ["C"]);
@@ -126,13 +107,8 @@ async fn a_server_that_cannot_start_says_why_at_once() {
     drop(cluster);
     fs::remove_file(control).unwrap();
     let begun = Instant::now();
-    let error = Cluster::start(StartOptions::new(base.path(), binaries()))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&error, Error::Ended { log, .. } if log.contains("pg_control")),
-        "{error}"
-    );
+    let error = Cluster::start(StartOptions::new(base.path(), binaries())).await.unwrap_err();
+    assert!(matches!(&error, Error::Ended { log, .. } if log.contains("pg_control")), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
@@ -148,10 +124,7 @@ async fn root_serves_a_folder_that_the_server_cannot_enter() {
         options
     };
     let cluster = Cluster::start(options()).await.unwrap();
-    ask(
-        &cluster,
-        "create table kept (n int); insert into kept values (7)",
-    );
+    ask(&cluster, "create table kept (n int); insert into kept values (7)");
     drop(cluster);
     let cluster = Cluster::start(options()).await.unwrap();
     assert_eq!(ask(&cluster, "select n from kept"), ["7"]);
@@ -166,13 +139,8 @@ async fn a_failed_initdb_says_why_and_leaves_nothing() {
     let script = "touch \"$2/half\"; echo 'could not write: No space left on device'; exit 1";
     let search = fake(base.path(), script);
     let found = Binaries::find(&search).unwrap();
-    let error = Cluster::start(StartOptions::new(folder.path(), found))
-        .await
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("No space left on device"),
-        "{error}"
-    );
+    let error = Cluster::start(StartOptions::new(folder.path(), found)).await.unwrap_err();
+    assert!(error.to_string().contains("No space left on device"), "{error}");
     let names: Vec<_> = fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -190,15 +158,10 @@ async fn data_of_another_major_version_is_refused_with_both_named() {
     fs::write(base.path().join("data/PG_VERSION"), "9.2\n").unwrap();
     let found = binaries();
     let expected = format!("is PostgreSQL {}", found.major());
-    let error = Cluster::start(StartOptions::new(base.path(), found))
-        .await
-        .unwrap_err();
+    let error = Cluster::start(StartOptions::new(base.path(), found)).await.unwrap_err();
     assert!(matches!(error, Error::OtherMajor { .. }), "{error}");
     let message = error.to_string();
-    assert!(
-        message.contains("made by PostgreSQL 9.2") && message.contains(&expected),
-        "{message}"
-    );
+    assert!(message.contains("made by PostgreSQL 9.2") && message.contains(&expected), "{message}");
 }
 
 #[tokio::test]
@@ -238,18 +201,14 @@ async fn a_start_that_is_called_off_leaves_no_server() {
     // The sender goes with the start.
     while progress.recv().await.is_some() {}
     let data = fs::canonicalize(base.path()).unwrap().join("data");
-    eventually("nothing runs", || {
-        !servers().iter().any(|(_, of)| *of == data)
-    });
+    eventually("nothing runs", || !servers().iter().any(|(_, of)| *of == data));
     start(base.path()).await;
 }
 
 #[tokio::test]
 async fn a_folder_with_a_long_and_odd_name_works() {
     let base = passable_folder();
-    let folder = base
-        .path()
-        .join(format!("it's a, \"{}\"", "long name ".repeat(10)));
+    let folder = base.path().join(format!("it's a, \"{}\"", "long name ".repeat(10)));
     let cluster = start(&folder).await;
     assert_eq!(ask(&cluster, "select 1"), ["1"]);
     let pid = cluster.pid();
@@ -259,10 +218,7 @@ async fn a_folder_with_a_long_and_odd_name_works() {
     let directory = socket_directory(&cluster.url("postgres"));
     assert!(directory.exists());
     cluster.stop().await.unwrap();
-    assert!(
-        !directory.exists(),
-        "the folder outside goes with the server"
-    );
+    assert!(!directory.exists(), "the folder outside goes with the server");
 }
 
 #[test]

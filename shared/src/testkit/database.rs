@@ -23,10 +23,7 @@ static CLUSTER: LazyLock<Ephemeral> = LazyLock::new(|| {
         ..Search::default()
     };
     Ephemeral::start(&search).unwrap_or_else(|error| {
-        panic!(
-            "tests need PostgreSQL: {}",
-            crate::telemetry::causes(&error)
-        )
+        panic!("tests need PostgreSQL: {}", crate::telemetry::causes(&error))
     })
 });
 
@@ -44,10 +41,7 @@ pub struct TestDatabase {
 
 /// A fresh database with `migrators` applied in order.
 pub async fn database(migrators: &[&'static Migrator]) -> TestDatabase {
-    let key: Vec<usize> = migrators
-        .iter()
-        .map(|m| std::ptr::from_ref(*m).addr())
-        .collect();
+    let key: Vec<usize> = migrators.iter().map(|m| std::ptr::from_ref(*m).addr()).collect();
     let template = {
         let mut templates = TEMPLATES.lock().await;
         if let Some(name) = templates.get(&key) {
@@ -55,11 +49,7 @@ pub async fn database(migrators: &[&'static Migrator]) -> TestDatabase {
         } else {
             let name = create(None).await;
             let options = PgConnectOptions::from_str(&CLUSTER.url(&name)).unwrap();
-            let pool = PgPoolOptions::new()
-                .max_connections(1)
-                .connect_with(options)
-                .await
-                .unwrap();
+            let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
             for migrator in migrators {
                 migrator.run(&pool).await.unwrap();
             }
@@ -74,26 +64,16 @@ pub async fn database(migrators: &[&'static Migrator]) -> TestDatabase {
         max_connections: 8,
         application: "vitrina tests",
     };
-    TestDatabase {
-        pool: connect(&config).unwrap(),
-        url,
-    }
+    TestDatabase { pool: connect(&config).unwrap(), url }
 }
 
 async fn create(template: Option<&str>) -> String {
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let from = template
-        .map(|name| format!(" template {name}"))
-        .unwrap_or_default();
-    let mut admin = PgConnection::connect(&CLUSTER.url("postgres"))
-        .await
-        .unwrap();
+    let from = template.map(|name| format!(" template {name}")).unwrap_or_default();
+    let mut admin = PgConnection::connect(&CLUSTER.url("postgres")).await.unwrap();
     // Both names are made here, of letters and digits.
     let statement = format!("create database {name}{from}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
-        .execute(&mut admin)
-        .await
-        .unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
     admin.close().await.unwrap();
     name
 }

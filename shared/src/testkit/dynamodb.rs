@@ -22,12 +22,6 @@ pub async fn dynamodb() -> TestDynamo {
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
     let store = Database::memory().unwrap();
-    tokio::spawn(dynoxide::server::serve_with_shutdown(
-        listener, store, stopped,
-    ));
-    TestDynamo {
-        client: connect_local(&endpoint),
-        endpoint,
-        _stop: stop.drop_guard(),
-    }
+    tokio::spawn(dynoxide::server::serve_with_shutdown(listener, store, stopped));
+    TestDynamo { client: connect_local(&endpoint), endpoint, _stop: stop.drop_guard() }
 }

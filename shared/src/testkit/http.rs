@@ -25,10 +25,7 @@ pub struct Answer {
 
 impl Call {
     pub fn new(method: Method, path: &str) -> Self {
-        Self {
-            request: Request::builder().method(method).uri(path),
-            body: Body::empty(),
-        }
+        Self { request: Request::builder().method(method).uri(path), body: Body::empty() }
     }
 
     pub fn get(path: &str) -> Self {
@@ -53,10 +50,7 @@ impl Call {
 
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Self {
-        Self {
-            request: self.request.header(name, value),
-            ..self
-        }
+        Self { request: self.request.header(name, value), ..self }
     }
 
     #[must_use]
@@ -66,16 +60,12 @@ impl Call {
 
     #[must_use]
     pub fn json(self, body: &Value) -> Self {
-        self.header(header::CONTENT_TYPE.as_str(), "application/json")
-            .bytes(body.to_string())
+        self.header(header::CONTENT_TYPE.as_str(), "application/json").bytes(body.to_string())
     }
 
     #[must_use]
     pub fn bytes(self, body: impl Into<Body>) -> Self {
-        Self {
-            body: body.into(),
-            ..self
-        }
+        Self { body: body.into(), ..self }
     }
 
     /// Sends it and reads the whole answer.
@@ -100,9 +90,7 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// Itself, after a look at the status.

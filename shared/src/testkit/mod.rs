@@ -1,9 +1,6 @@
 //! What tests of every crate start: real stores of their own, gone with the test process.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test whose store cannot be started has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test whose store cannot be started has failed")]
 
 mod database;
 mod dynamodb;

@@ -66,10 +66,7 @@ impl Tokens {
         if let (Some(all), serde_json::Value::Object(own)) = (all.as_object_mut(), claims) {
             all.extend(own);
         }
-        let header = Header {
-            kid: Some("test".to_owned()),
-            ..Header::new(Algorithm::EdDSA)
-        };
+        let header = Header { kid: Some("test".to_owned()), ..Header::new(Algorithm::EdDSA) };
         jsonwebtoken::encode(&header, &all, &self.key).unwrap()
     }
 }

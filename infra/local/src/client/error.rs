@@ -75,28 +75,15 @@ pub enum ClientError {
     #[error("writing a request as JSON: {0}")]
     Unwritable(String),
     #[error("{call}: {base} gave no answer")]
-    NoAnswer {
-        call: String,
-        base: String,
-        source: reqwest::Error,
-    },
+    NoAnswer { call: String, base: String, source: reqwest::Error },
     #[error("{call}: {problem}{}", again(*.retry_after))]
-    Refused {
-        call: String,
-        problem: Box<Problem>,
-        retry_after: Option<Duration>,
-    },
+    Refused { call: String, problem: Box<Problem>, retry_after: Option<Duration> },
     #[error("{call}: the answer is not what was expected")]
-    Unreadable {
-        call: String,
-        source: serde_json::Error,
-    },
+    Unreadable { call: String, source: serde_json::Error },
 }
 
 fn again(retry_after: Option<Duration>) -> String {
-    retry_after.map_or_else(String::new, |wait| {
-        format!("; come again in {} s", wait.as_secs())
-    })
+    retry_after.map_or_else(String::new, |wait| format!("; come again in {} s", wait.as_secs()))
 }
 
 impl ClientError {

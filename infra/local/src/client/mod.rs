@@ -55,12 +55,7 @@ impl Client {
             .no_proxy()
             .build()
             .map_err(ClientError::Build)?;
-        Ok(Self {
-            http,
-            base: base.trim_end_matches('/').into(),
-            bearer: None,
-            patience: PATIENCE,
-        })
+        Ok(Self { http, base: base.trim_end_matches('/').into(), bearer: None, patience: PATIENCE })
     }
 
     /// A client of the edition that runs on the data folder.
@@ -181,11 +176,7 @@ impl Call<'_> {
     pub async fn send<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let name = self.name();
         let answer = self.answer().await?;
-        let body: &[u8] = if answer.body.is_empty() {
-            b"null"
-        } else {
-            &answer.body
-        };
+        let body: &[u8] = if answer.body.is_empty() { b"null" } else { &answer.body };
         serde_json::from_slice(body)
             .map_err(|source| ClientError::Unreadable { call: name, source })
     }
@@ -236,9 +227,8 @@ impl Call<'_> {
         match &self.body {
             Ok(None) => {}
             Ok(Some(body)) => {
-                request = request
-                    .header(header::CONTENT_TYPE, "application/json")
-                    .body(body.clone());
+                request =
+                    request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
             }
             Err(error) => return Err(ClientError::Unwritable(error.to_string())),
         }
@@ -257,11 +247,7 @@ impl Call<'_> {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(no_answer)?;
         if status.is_success() || status.is_redirection() {
-            return Ok(Answer {
-                status,
-                headers,
-                body,
-            });
+            return Ok(Answer { status, headers, body });
         }
         let retry_after = headers
             .get(header::RETRY_AFTER)

@@ -102,12 +102,9 @@ impl Bearer {
         let refreshed = post(client, "/v1/auth/refresh", &body, false).await;
         match (refreshed, self) {
             // The session has ended, or the answer was lost and with it the next refresh token.
-            (
-                Err(_),
-                Self::Session {
-                    email, password, ..
-                },
-            ) => log_in(client, email, password).await,
+            (Err(_), Self::Session { email, password, .. }) => {
+                log_in(client, email, password).await
+            }
             (refreshed, _) => refreshed,
         }
     }

@@ -22,33 +22,17 @@ pub(super) struct Reading {
 }
 
 pub(super) fn check(readings: &[Reading]) -> Finding {
-    let Some(worst) = readings
-        .iter()
-        .max_by_key(|one| (one.here - one.there).abs())
-    else {
-        return Finding::ok(
-            WHAT,
-            "there is nothing to compare it with: no edition, no database",
-        );
+    let Some(worst) = readings.iter().max_by_key(|one| (one.here - one.there).abs()) else {
+        return Finding::ok(WHAT, "there is nothing to compare it with: no edition, no database");
     };
     let others: Vec<&str> = readings.iter().map(|one| one.of).collect();
     let difference = worst.here - worst.there;
     if difference.abs() <= TOLERATED {
-        return Finding::ok(
-            WHAT,
-            format!("it agrees with that of {}", others.join(" and of ")),
-        );
+        return Finding::ok(WHAT, format!("it agrees with that of {}", others.join(" and of ")));
     }
-    let direction = if difference > TimeDelta::zero() {
-        "ahead of"
-    } else {
-        "behind"
-    };
-    let detail = format!(
-        "it is {} s {direction} that of {}",
-        difference.num_seconds().abs(),
-        worst.of
-    );
+    let direction = if difference > TimeDelta::zero() { "ahead of" } else { "behind" };
+    let detail =
+        format!("it is {} s {direction} that of {}", difference.num_seconds().abs(), worst.of);
     let fix = "set the clocks of both machines by NTP";
     if difference.abs() <= TOO_MUCH {
         Finding::warning(WHAT, detail, fix)
@@ -64,11 +48,7 @@ mod tests {
 
     fn reading(of: &'static str, ahead: i64) -> Reading {
         let there = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        Reading {
-            of,
-            here: there + TimeDelta::seconds(ahead),
-            there,
-        }
+        Reading { of, here: there + TimeDelta::seconds(ahead), there }
     }
 
     #[test]
@@ -84,10 +64,7 @@ mod tests {
         let finding = check(&[reading("the edition", 1), reading("PostgreSQL", 0)]);
         assert_eq!(
             (finding.state, finding.detail.as_str()),
-            (
-                State::Ok,
-                "it agrees with that of the edition and of PostgreSQL"
-            )
+            (State::Ok, "it agrees with that of the edition and of PostgreSQL")
         );
         assert!(check(&[]).detail.contains("nothing to compare"));
     }

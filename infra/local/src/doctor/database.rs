@@ -47,11 +47,7 @@ pub(super) async fn check(
 fn check_programs(search: &Search, folder: &DataFolder) -> Finding {
     match Binaries::find_for(search, &folder.postgres()) {
         Ok(found) => {
-            let detail = format!(
-                "version {} in {}",
-                found.major(),
-                found.directory().display()
-            );
+            let detail = format!("version {} in {}", found.major(), found.directory().display());
             match postgres::made_by(&folder.postgres()) {
                 Some(made) if made != found.major() => Finding::failed(
                     PROGRAMS,
@@ -93,10 +89,7 @@ async fn check_private(
             let finding = Finding::failed(
                 SERVER,
                 "none runs, though an edition does",
-                format!(
-                    "the edition starts it again; if not, look into {}",
-                    log.display()
-                ),
+                format!("the edition starts it again; if not, look into {}", log.display()),
             );
             (finding, None)
         }
@@ -128,10 +121,8 @@ async fn ask(url: &str, more: &str, fix: &str) -> (Finding, Option<Reading>) {
 }
 
 async fn version_and_time(url: &str) -> Result<(String, Reading), sqlx::Error> {
-    let mut connection = PgConnectOptions::from_str(url)?
-        .application_name("vitrina doctor")
-        .connect()
-        .await?;
+    let mut connection =
+        PgConnectOptions::from_str(url)?.application_name("vitrina doctor").connect().await?;
     let (version, there): (String, DateTime<Utc>) =
         sqlx::query_as("select current_setting('server_version'), clock_timestamp()")
             .fetch_one(&mut connection)
@@ -139,11 +130,7 @@ async fn version_and_time(url: &str) -> Result<(String, Reading), sqlx::Error> {
     let here = Clock::System.now();
     // What is known is known, however the connection ends.
     let _ = connection.close().await;
-    let reading = Reading {
-        of: "PostgreSQL",
-        here,
-        there,
-    };
+    let reading = Reading { of: "PostgreSQL", here, there };
     Ok((version, reading))
 }
 
@@ -156,10 +143,7 @@ mod tests {
     async fn a_machine_without_postgresql_is_told_how_to_get_it() {
         let empty = tempfile::tempdir().unwrap();
         let folder = DataFolder::at(&empty.path().join("data")).unwrap();
-        let search = Search {
-            root: empty.path().to_owned(),
-            ..Search::default()
-        };
+        let search = Search { root: empty.path().to_owned(), ..Search::default() };
         let (findings, reading) = check(&Source::Private(search), &folder, None).await;
         assert_eq!(findings[0].state, State::Failed);
         assert!(findings[0].fix.is_some());

@@ -41,10 +41,7 @@ pub(super) async fn check_port(address: SocketAddr, running: Option<&Running>) -
 /// Whether the edition can work, and what time it has.
 pub(super) async fn check(running: &Running) -> (Finding, Option<Reading>) {
     let asked = ask(running).await;
-    let fix = format!(
-        "look at the log of process {}, or stop it and start it again",
-        running.pid
-    );
+    let fix = format!("look at the log of process {}, or stop it and start it again", running.pid);
     match asked {
         Ok((ready, time)) => {
             let finding = match ready {
@@ -61,24 +58,15 @@ type Ready = Result<(), String>;
 
 async fn ask(running: &Running) -> Result<(Ready, Option<Reading>), String> {
     let say = |error: &crate::client::ClientError| shared::telemetry::causes(error);
-    let client = Client::new(&running.url)
-        .map_err(|error| say(&error))?
-        .with_patience(Duration::ZERO);
-    let alive = client
-        .call(Method::GET, "/healthz")
-        .answer()
-        .await
-        .map_err(|error| say(&error))?;
+    let client =
+        Client::new(&running.url).map_err(|error| say(&error))?.with_patience(Duration::ZERO);
+    let alive = client.call(Method::GET, "/healthz").answer().await.map_err(|error| say(&error))?;
     let here = Clock::System.now();
     let time = alive
         .headers
         .get(header::DATE)
         .and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok())
-        .map(|there| Reading {
-            of: "the edition",
-            here,
-            there: there.to_utc(),
-        });
+        .map(|there| Reading { of: "the edition", here, there: there.to_utc() });
     let ready = client.call(Method::GET, "/readyz").answer().await;
     let ready = match ready {
         Ok(_) => Ok(()),
@@ -102,10 +90,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let finding = check_port(address, None).await;
         assert_eq!(finding.state, State::Failed);
-        assert!(
-            finding.detail.contains(&std::process::id().to_string()),
-            "{finding:?}"
-        );
+        assert!(finding.detail.contains(&std::process::id().to_string()), "{finding:?}");
         let running = Running {
             pid: 1,
             url: format!("http://{address}"),

@@ -27,12 +27,7 @@ pub(super) fn check(folder: &DataFolder, state: &FolderState) -> Vec<Finding> {
         "600",
         "whoever reads it can sign tokens",
     ));
-    findings.extend(check_private(
-        MAIL,
-        &folder.mail(),
-        "700",
-        "the codes in them open accounts",
-    ));
+    findings.extend(check_private(MAIL, &folder.mail(), "700", "the codes in them open accounts"));
     findings.push(check_disk(folder.path()));
     findings
 }
@@ -41,10 +36,9 @@ fn check_use(folder: &DataFolder, state: &FolderState) -> Finding {
     const WHAT: &str = "in use";
     match state {
         FolderState::Free => Finding::ok(WHAT, "no vitrina runs on the data folder"),
-        FolderState::Running(running) => Finding::ok(
-            WHAT,
-            format!("vitrina (process {}) runs at {}", running.pid, running.url),
-        ),
+        FolderState::Running(running) => {
+            Finding::ok(WHAT, format!("vitrina (process {}) runs at {}", running.pid, running.url))
+        }
         FolderState::Taken => Finding::warning(
             WHAT,
             "a vitrina has taken the data folder and does not say where it is",
@@ -76,22 +70,18 @@ fn check_folder(path: &Path) -> Finding {
         return Finding::ok(FOLDER, format!("{shown} is made at the first start"));
     }
     match fs::metadata(path) {
-        Ok(found) if !found.is_dir() => Finding::failed(
-            FOLDER,
-            format!("{shown} is no folder"),
-            "take another with --data",
-        ),
+        Ok(found) if !found.is_dir() => {
+            Finding::failed(FOLDER, format!("{shown} is no folder"), "take another with --data")
+        }
         Ok(found) if found.permissions().mode() & 0o022 != 0 => Finding::warning(
             FOLDER,
             format!("others can write to {shown}"),
             format!("chmod go-w '{shown}'"),
         ),
         Ok(_) => Finding::ok(FOLDER, format!("{shown} can be written to")),
-        Err(error) => Finding::failed(
-            FOLDER,
-            format!("{shown}: {error}"),
-            "take another with --data",
-        ),
+        Err(error) => {
+            Finding::failed(FOLDER, format!("{shown}: {error}"), "take another with --data")
+        }
     }
 }
 
@@ -136,9 +126,7 @@ fn judge_disk(free: u64, path: &Path) -> Finding {
 
 /// `path`, or what is there of the way to it.
 fn nearest(path: &Path) -> &Path {
-    path.ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("/"))
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
 }
 
 #[cfg(test)]
@@ -155,10 +143,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = DataFolder::at(&parent.path().join("a/b")).unwrap();
         let findings = check(&folder, &folder.find_state());
-        assert!(
-            findings.iter().all(|one| one.state != State::Failed),
-            "{findings:?}"
-        );
+        assert!(findings.iter().all(|one| one.state != State::Failed), "{findings:?}");
         assert_eq!(findings[1].state, State::Ok);
     }
 
@@ -176,10 +161,7 @@ mod tests {
         assert!(state(KEY).fix.as_ref().unwrap().starts_with("chmod 600 "));
         set_mode(&folder.signing_key(), 0o600);
         let findings = check(&folder, &folder.find_state());
-        assert!(
-            findings.iter().all(|one| one.state != State::Failed),
-            "{findings:?}"
-        );
+        assert!(findings.iter().all(|one| one.state != State::Failed), "{findings:?}");
     }
 
     #[test]

@@ -34,12 +34,7 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn ok(what: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            what,
-            state: State::Ok,
-            detail: detail.into(),
-            fix: None,
-        }
+        Self { what, state: State::Ok, detail: detail.into(), fix: None }
     }
 
     pub(super) fn warning(
@@ -47,11 +42,7 @@ impl Finding {
         detail: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self {
-            state: State::Warning,
-            fix: Some(fix.into()),
-            ..Self::ok(what, detail)
-        }
+        Self { state: State::Warning, fix: Some(fix.into()), ..Self::ok(what, detail) }
     }
 
     pub(super) fn failed(
@@ -59,10 +50,7 @@ impl Finding {
         detail: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self {
-            state: State::Failed,
-            ..Self::warning(what, detail, fix)
-        }
+        Self { state: State::Failed, ..Self::warning(what, detail, fix) }
     }
 }
 
@@ -114,28 +102,19 @@ impl Report {
             (failed, 1) => format!("{failed} failed, and there is 1 warning."),
             (failed, warnings) => format!("{failed} failed, and there are {warnings} warnings."),
         };
-        format!(
-            "{}\n\n{}\n\n{verdict}",
-            trimmed(&settings),
-            trimmed(&checks)
-        )
+        format!("{}\n\n{}\n\n{verdict}", trimmed(&settings), trimmed(&checks))
     }
 }
 
 fn table() -> Table {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table
 }
 
 /// Without the blanks that pad every line.
 fn trimmed(table: &Table) -> String {
-    let lines: Vec<String> = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }
 
@@ -157,13 +136,7 @@ mod tests {
             ],
         };
         let text = report.text();
-        for part in [
-            "ok",
-            "5 GB are free",
-            "failed",
-            "-> stop who has it",
-            "1 failed.",
-        ] {
+        for part in ["ok", "5 GB are free", "failed", "-> stop who has it", "1 failed."] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(report.has_failed());

@@ -15,22 +15,10 @@ const WHAT: &str = "settings";
 const OTHERS: [&str; 2] = ["VITRINA_PASSWORD", "VITRINA_SQLX_DATABASE_URL"];
 
 pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<Setting> {
-    let flag = |name, id, value| Setting {
-        name,
-        value,
-        source: global.sources.of_argument(id),
-    };
+    let flag = |name, id, value| Setting { name, value, source: global.sources.of_argument(id) };
     let variable = |name: &'static str, default: &str| match environment.text(name) {
-        Some(value) => Setting {
-            name,
-            value: shown(name, value),
-            source: "environment",
-        },
-        None => Setting {
-            name,
-            value: default.to_owned(),
-            source: "default",
-        },
+        Some(value) => Setting { name, value: shown(name, value), source: "environment" },
+        None => Setting { name, value: default.to_owned(), source: "default" },
     };
     let mut all = vec![
         flag("VITRINA_DATA", "data", global.data.display().to_string()),
@@ -39,10 +27,7 @@ pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<
         flag("VITRINA_CURRENCY", "currency", up.currency.to_string()),
         variable("DATABASE_URL", "(a private PostgreSQL)"),
         variable("VITRINA_POSTGRES_BIN", "(looked for)"),
-        variable(
-            "VITRINA_DATABASE_CONNECTIONS",
-            &DEFAULT_CONNECTIONS.to_string(),
-        ),
+        variable("VITRINA_DATABASE_CONNECTIONS", &DEFAULT_CONNECTIONS.to_string()),
         variable("VITRINA_RATE_LIMIT", "1000"),
         variable("VITRINA_TRUSTED_PROXIES", "0"),
         variable("VITRINA_AUTH_ISSUER", "(the embedded provider)"),
@@ -141,14 +126,8 @@ mod tests {
             assert!(!shown("DATABASE_URL", url).contains("hunter2"), "{url}");
         }
         let url = "postgres://me:hunter2@db.example:5433/shop";
-        assert_eq!(
-            shown("DATABASE_URL", url),
-            "postgres://me:[redacted]@db.example:5433/shop"
-        );
-        let endpoint = shown(
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-            "https://u:hunter2@otel.example/v1",
-        );
+        assert_eq!(shown("DATABASE_URL", url), "postgres://me:[redacted]@db.example:5433/shop");
+        let endpoint = shown("OTEL_EXPORTER_OTLP_ENDPOINT", "https://u:hunter2@otel.example/v1");
         assert_eq!(endpoint, "https://[redacted]@otel.example/v1");
     }
 
@@ -159,10 +138,7 @@ mod tests {
         let slip = check(&Settings::from_pairs([("VITRINA_LITSEN", "x")]));
         assert_eq!(slip.state, State::Warning);
         assert!(slip.detail.contains("VITRINA_LITSEN"));
-        let wrong = check(&Settings::from_pairs([(
-            "VITRINA_DATABASE_CONNECTIONS",
-            "many",
-        )]));
+        let wrong = check(&Settings::from_pairs([("VITRINA_DATABASE_CONNECTIONS", "many")]));
         assert_eq!(wrong.state, State::Failed);
         assert!(wrong.detail.contains("VITRINA_DATABASE_CONNECTIONS"));
     }

@@ -92,10 +92,7 @@ impl<R: Read> Chunks<R> {
     /// Sends every chunk, until the file or the receiver ends. Blocks.
     pub(super) fn send(mut self, chunks: &Sender<Result<Chunk, FileFault>>) {
         loop {
-            let mut chunk = Chunk {
-                first: self.next,
-                ..Chunk::default()
-            };
+            let mut chunk = Chunk { first: self.next, ..Chunk::default() };
             let read = self.fill(&mut chunk);
             // What was read before the file broke is good.
             if chunk.count > 0 && chunks.blocking_send(Ok(chunk)).is_err() {
@@ -184,10 +181,7 @@ mod tests {
     }
 
     fn keys(file: &str) -> Vec<String> {
-        chunks(file, false)
-            .into_iter()
-            .map(|chunk| chunk.unwrap().key())
-            .collect()
+        chunks(file, false).into_iter().map(|chunk| chunk.unwrap().key()).collect()
     }
 
     fn file(rows: usize) -> String {
@@ -201,21 +195,12 @@ mod tests {
     #[test]
     fn chunks_hold_every_row_once_and_know_how_far_they_came() {
         let file = file(250);
-        let chunks: Vec<Chunk> = chunks(&file, true)
-            .into_iter()
-            .map(Result::unwrap)
-            .collect();
-        let counts: Vec<_> = chunks
-            .iter()
-            .map(|chunk| (chunk.first, chunk.count))
-            .collect();
+        let chunks: Vec<Chunk> = chunks(&file, true).into_iter().map(Result::unwrap).collect();
+        let counts: Vec<_> = chunks.iter().map(|chunk| (chunk.first, chunk.count)).collect();
         assert_eq!(counts, [(0, 100), (100, 100), (200, 50)]);
         let bytes: u64 = chunks.iter().map(|chunk| chunk.bytes).sum();
         assert_eq!(bytes, file.len() as u64);
-        assert_eq!(
-            chunks.iter().map(|chunk| chunk.rows.len()).sum::<usize>(),
-            250
-        );
+        assert_eq!(chunks.iter().map(|chunk| chunk.rows.len()).sum::<usize>(), 250);
     }
 
     #[test]
@@ -254,14 +239,8 @@ mod tests {
     fn a_dry_run_finds_a_sku_that_the_file_has_twice() {
         let twice = format!("{}S-1,Other,shoes,5\n", file(2));
         let found = chunks(&twice, true).remove(0).unwrap();
-        assert_eq!(
-            (found.bad, found.faults[0].code.as_str()),
-            (1, "duplicate_sku")
-        );
-        assert_eq!(
-            (found.faults[0].line, found.faults[0].column.as_deref()),
-            (4, Some("sku"))
-        );
+        assert_eq!((found.bad, found.faults[0].code.as_str()), (1, "duplicate_sku"));
+        assert_eq!((found.faults[0].line, found.faults[0].column.as_deref()), (4, Some("sku")));
         assert_eq!(chunks(&twice, false).remove(0).unwrap().bad, 0);
     }
 }

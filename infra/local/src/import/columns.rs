@@ -97,14 +97,11 @@ impl FromStr for Mapping {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (column, field) = text
-            .split_once('=')
-            .ok_or("must be COLUMN=FIELD, such as colour=attr:colour")?;
+        let (column, field) =
+            text.split_once('=').ok_or("must be COLUMN=FIELD, such as colour=attr:colour")?;
         Ok(Self {
             column: column.trim().to_owned(),
-            field: field
-                .parse()
-                .map_err(|error: UnknownField| error.to_string())?,
+            field: field.parse().map_err(|error: UnknownField| error.to_string())?,
         })
     }
 }
@@ -166,11 +163,7 @@ impl Columns {
             .collect();
         doubled.dedup();
         faults.append(&mut doubled);
-        if faults.is_empty() {
-            Ok(Self(columns))
-        } else {
-            Err(HeaderFault(faults))
-        }
+        if faults.is_empty() { Ok(Self(columns)) } else { Err(HeaderFault(faults)) }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -202,51 +195,19 @@ mod tests {
 
     #[test]
     fn columns_are_known_by_their_names_in_any_order_and_case() {
-        let header = [
-            "Price",
-            " SKU ",
-            "category",
-            "name",
-            "attr:Colour/Shade",
-            "On_Hand",
-        ];
+        let header = ["Price", " SKU ", "category", "name", "attr:Colour/Shade", "On_Hand"];
         let columns = read(&header, &[]).unwrap();
         let fields: Vec<String> = columns.fields().map(ToString::to_string).collect();
-        assert_eq!(
-            fields,
-            [
-                "price",
-                "sku",
-                "category",
-                "name",
-                "attr:Colour/Shade",
-                "on_hand"
-            ]
-        );
+        assert_eq!(fields, ["price", "sku", "category", "name", "attr:Colour/Shade", "on_hand"]);
         assert_eq!(columns.at("/price/amount"), Some("Price"));
-        assert_eq!(
-            columns.at("/attributes/Colour~1Shade"),
-            Some("attr:Colour/Shade")
-        );
+        assert_eq!(columns.at("/attributes/Colour~1Shade"), Some("attr:Colour/Shade"));
         assert_eq!(columns.at("/price/currency"), None);
     }
 
     #[test]
     fn other_columns_are_mapped_by_the_caller() {
-        let header = [
-            "Artikel",
-            "Titel",
-            "category",
-            "price_amount",
-            "Farbe",
-            "Notiz",
-        ];
-        let maps = [
-            "Artikel=sku",
-            "Titel=name",
-            "Farbe=attr:colour",
-            "Notiz=ignore",
-        ];
+        let header = ["Artikel", "Titel", "category", "price_amount", "Farbe", "Notiz"];
+        let maps = ["Artikel=sku", "Titel=name", "Farbe=attr:colour", "Notiz=ignore"];
         let columns = read(&header, &maps).unwrap();
         assert_eq!(columns.at("/sku"), Some("Artikel"));
         assert_eq!(columns.at("/attributes/colour"), Some("Farbe"));
@@ -254,11 +215,8 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_with_a_header_is_said_at_once() {
-        let fault = read(
-            &["sku", "sku", "price", "price_amount", "size"],
-            &["x=name"],
-        )
-        .unwrap_err();
+        let fault =
+            read(&["sku", "sku", "price", "price_amount", "size"], &["x=name"]).unwrap_err();
         for part in [
             "nobody knows what \"size\" means (say --map 'size=attr:size'",
             "no column \"x\" to map",

@@ -89,10 +89,7 @@ pub(crate) async fn run(global: &Global, args: ImportArgs) -> anyhow::Result<u8>
         (Some(seller), args.currency.or(Some(running.currency)))
     };
     let file = File::open(&args.file).with_context(|| format!("opening {name}"))?;
-    let size = file
-        .metadata()
-        .with_context(|| format!("opening {name}"))?
-        .len();
+    let size = file.metadata().with_context(|| format!("opening {name}"))?.len();
     let mut records = Records::new(file).with_context(|| name.clone())?;
     let header = records.next().with_context(|| name.clone())?;
     let header = header.with_context(|| format!("{name} is empty"))?;
@@ -101,11 +98,7 @@ pub(crate) async fn run(global: &Global, args: ImportArgs) -> anyhow::Result<u8>
     let columns = Arc::new(columns);
     let currency = currency.unwrap_or_default();
     let chunks = Chunks::new(records, Arc::clone(&columns), currency, args.dry_run);
-    let what = if args.dry_run {
-        "checking"
-    } else {
-        "importing"
-    };
+    let what = if args.dry_run { "checking" } else { "importing" };
     let progress = Progress::begin(style, what, size, Unit::Bytes);
     progress.add(header.end);
     let report = Report::new(args.dry_run);
@@ -133,10 +126,7 @@ async fn seller(client: &Client, args: &ImportArgs) -> Result<Client, ClientErro
         return Ok(client.clone().with_token(token.clone()));
     }
     let demo = || Secret::new(DEMO_PASSWORD.to_owned());
-    let email = args
-        .seller_email
-        .as_deref()
-        .unwrap_or_else(|| DemoUser::Seller.email());
+    let email = args.seller_email.as_deref().unwrap_or_else(|| DemoUser::Seller.email());
     let password = args.password.clone().unwrap_or_else(demo);
     client.log_in(email, &password).await
 }
@@ -222,11 +212,7 @@ async fn send(
         }
         chunk.faults.sort_by_key(|fault| fault.line);
     }
-    Ok(Done {
-        chunk,
-        created,
-        already_there,
-    })
+    Ok(Done { chunk, created, already_there })
 }
 
 /// Whether the seller has a product that is just what `row` would make.
@@ -235,46 +221,20 @@ async fn is_there(seller: &Client, row: &Row) -> Result<bool, ClientError> {
     struct Page {
         data: Vec<Product>,
     }
-    let page: Page = seller
-        .call(Method::GET, "/v1/products")
-        .query("sku", &row.sku)
-        .send()
-        .await?;
+    let page: Page = seller.call(Method::GET, "/v1/products").query("sku", &row.sku).send().await?;
     Ok(page.data.iter().any(|product| row.is(product)))
 }
 
 fn refused(row: &Row, columns: &Columns, outcome: Outcome) -> Vec<RowFault> {
     let problem = outcome.problem.unwrap_or_default();
     if problem.errors.is_empty() {
-        let pointer = if problem.code == "sku_taken" {
-            "/sku"
-        } else {
-            ""
-        };
-        let detail = if problem.detail.is_empty() {
-            &problem.title
-        } else {
-            &problem.detail
-        };
-        return vec![row::fault(
-            row.line,
-            columns,
-            pointer,
-            &problem.code,
-            detail,
-        )];
+        let pointer = if problem.code == "sku_taken" { "/sku" } else { "" };
+        let detail = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
+        return vec![row::fault(row.line, columns, pointer, &problem.code, detail)];
     }
     problem
         .errors
         .iter()
-        .map(|error| {
-            row::fault(
-                row.line,
-                columns,
-                &error.pointer,
-                &error.code,
-                &error.detail,
-            )
-        })
+        .map(|error| row::fault(row.line, columns, &error.pointer, &error.code, &error.detail))
         .collect()
 }

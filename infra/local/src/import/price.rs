@@ -13,11 +13,7 @@ pub(super) enum PriceFault {
     #[error("must be a number such as 129,90 or 129.90, without a currency or thousands")]
     NotANumber,
     #[error("has {found} decimals, and {currency} has {most}; write thousands without a separator")]
-    TooPrecise {
-        found: usize,
-        most: usize,
-        currency: Currency,
-    },
+    TooPrecise { found: usize, most: usize, currency: Currency },
     #[error("is too large")]
     TooLarge,
 }
@@ -40,15 +36,9 @@ pub(super) fn minor_units(text: &str, currency: Currency) -> Result<i64, PriceFa
     }
     let most = usize::from(currency.exponent());
     if decimals.len() > most {
-        return Err(PriceFault::TooPrecise {
-            found: decimals.len(),
-            most,
-            currency,
-        });
+        return Err(PriceFault::TooPrecise { found: decimals.len(), most, currency });
     }
-    format!("{sign}{whole}{decimals:0<most$}")
-        .parse()
-        .map_err(|_| PriceFault::TooLarge)
+    format!("{sign}{whole}{decimals:0<most$}").parse().map_err(|_| PriceFault::TooLarge)
 }
 
 #[cfg(test)]
@@ -84,10 +74,7 @@ mod tests {
     fn what_may_mean_two_things_is_refused() {
         for (text, currency) in [("1.299", "BRL"), ("1,299", "USD"), ("12.5", "JPY")] {
             let fault = price(text, currency);
-            assert!(
-                matches!(fault, Err(PriceFault::TooPrecise { .. })),
-                "{text}"
-            );
+            assert!(matches!(fault, Err(PriceFault::TooPrecise { .. })), "{text}");
         }
         for text in [
             "", "-", ",5", ".", "12.", "1.299,00", "1,299.00", "1 299", "R$ 5", "5e3", "+5", "--5",
@@ -95,9 +82,6 @@ mod tests {
         ] {
             assert_eq!(price(text, "BRL"), Err(PriceFault::NotANumber), "{text:?}");
         }
-        assert_eq!(
-            price("99999999999999999999", "BRL"),
-            Err(PriceFault::TooLarge)
-        );
+        assert_eq!(price("99999999999999999999", "BRL"), Err(PriceFault::TooLarge));
     }
 }

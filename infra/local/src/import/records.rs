@@ -63,28 +63,15 @@ impl<R: Read> Records<R> {
         let mut head = Vec::new();
         let read = |source| FileFault::Read { line: 1, source };
         // A header over several lines is judged by its first.
-        reader
-            .by_ref()
-            .take(BUFFER as u64)
-            .read_until(b'\n', &mut head)
-            .map_err(read)?;
+        reader.by_ref().take(BUFFER as u64).read_until(b'\n', &mut head).map_err(read)?;
         if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
             return Err(FileFault::Utf16);
         }
-        let mark = if head.starts_with(BYTE_ORDER_MARK) {
-            BYTE_ORDER_MARK.len()
-        } else {
-            0
-        };
+        let mark = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let separator = separator(&head);
         let mut head = Cursor::new(head);
         head.set_position(mark as u64);
-        Ok(Self {
-            reader: head.chain(reader),
-            separator,
-            line: 1,
-            position: mark as u64,
-        })
+        Ok(Self { reader: head.chain(reader), separator, line: 1, position: mark as u64 })
     }
 
     /// The next row; `None` after the last.
@@ -105,11 +92,7 @@ impl<R: Read> Records<R> {
                     String::from_utf8(bytes).map_err(|_| FileFault::Encoding { line, cell })
                 })
                 .collect::<Result<_, _>>()?;
-            return Ok(Some(Record {
-                line,
-                cells,
-                end: self.position,
-            }));
+            return Ok(Some(Record { line, cells, end: self.position }));
         }
     }
 
@@ -259,10 +242,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_column() {
-        assert_eq!(
-            rows("\u{feff}sku,name\n").unwrap(),
-            [row(1, &["sku", "name"])]
-        );
+        assert_eq!(rows("\u{feff}sku,name\n").unwrap(), [row(1, &["sku", "name"])]);
         assert!(matches!(rows(b"\xff\xfes\0"), Err(FileFault::Utf16)));
         assert_eq!(rows("").unwrap(), []);
     }
@@ -289,10 +269,7 @@ mod tests {
         let mut records = Records::new(file).unwrap();
         records.next().unwrap();
         records.next().unwrap();
-        assert!(matches!(
-            records.next(),
-            Err(FileFault::TooLong { line: 3 })
-        ));
+        assert!(matches!(records.next(), Err(FileFault::TooLong { line: 3 })));
     }
 
     #[test]

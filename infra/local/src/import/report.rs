@@ -37,10 +37,7 @@ fn milliseconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S
 
 impl Report {
     pub(super) fn new(dry_run: bool) -> Self {
-        Self {
-            dry_run,
-            ..Self::default()
-        }
+        Self { dry_run, ..Self::default() }
     }
 
     pub(super) fn add_faults(&mut self, faults: Vec<RowFault>) {
@@ -57,16 +54,11 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for fault in &self.faults {
-            let column = fault
-                .column
-                .as_ref()
-                .map_or_else(String::new, |column| format!(", {column}"));
+            let column =
+                fault.column.as_ref().map_or_else(String::new, |column| format!(", {column}"));
             // Writing to a string does not fail.
-            let _ = writeln!(
-                text,
-                "line {}{column}: {} ({})",
-                fault.line, fault.detail, fault.code
-            );
+            let _ =
+                writeln!(text, "line {}{column}: {} ({})", fault.line, fault.detail, fault.code);
         }
         let more = self.fault_count - self.faults.len() as u64;
         if more > 0 {
@@ -78,10 +70,7 @@ impl Report {
         let seconds = format!("{}.{} s", millis / 1000, millis % 1000 / 100);
         let _ = if self.dry_run {
             let good = HumanCount(self.rows - self.failed);
-            write!(
-                text,
-                "{rows} rows: {good} good, {failed} not; nothing was written ({seconds})"
-            )
+            write!(text, "{rows} rows: {good} good, {failed} not; nothing was written ({seconds})")
         } else {
             write!(
                 text,
@@ -123,10 +112,7 @@ mod tests {
         assert_eq!(lines.len(), 102);
         assert_eq!(lines[0], "line 2, price: must be 0 to 10^12 (invalid)");
         assert_eq!(lines[100], "and 900 more");
-        assert_eq!(
-            lines[101],
-            "1,500 rows: 499 created, 1 already there, 1,000 failed (2.3 s)"
-        );
+        assert_eq!(lines[101], "1,500 rows: 499 created, 1 already there, 1,000 failed (2.3 s)");
         assert!(!report.is_good());
     }
 }

@@ -65,8 +65,7 @@ struct Faults<'a> {
 
 impl Faults<'_> {
     fn add(&mut self, pointer: &str, code: &str, detail: &str) {
-        self.found
-            .push(fault(self.line, self.columns, pointer, code, detail));
+        self.found.push(fault(self.line, self.columns, pointer, code, detail));
     }
 
     /// A whole number, or a fault and 0.
@@ -91,12 +90,7 @@ pub(super) fn fault(
         None if !pointer.is_empty() => format!("{pointer} {detail}"),
         _ => detail.to_owned(),
     };
-    RowFault {
-        line,
-        column,
-        code: code.to_owned(),
-        detail,
-    }
+    RowFault { line, column, code: code.to_owned(), detail }
 }
 
 /// Makes a product of a row. Cells are taken without the blanks around them, and an empty cell is
@@ -106,17 +100,10 @@ pub(super) fn read(
     columns: &Columns,
     default_currency: Currency,
 ) -> Result<Row, Vec<RowFault>> {
-    let mut faults = Faults {
-        line: record.line,
-        columns,
-        found: Vec::new(),
-    };
+    let mut faults = Faults { line: record.line, columns, found: Vec::new() };
     if record.cells.len() != columns.count() {
-        let detail = format!(
-            "has {} cells, and the header has {}",
-            record.cells.len(),
-            columns.count()
-        );
+        let detail =
+            format!("has {} cells, and the header has {}", record.cells.len(), columns.count());
         faults.add("", "wrong_length", &detail);
         return Err(faults.found);
     }
@@ -126,10 +113,7 @@ pub(super) fn read(
         description: None,
         category: "",
         attributes: BTreeMap::new(),
-        price: SentPrice {
-            amount: 0,
-            currency: default_currency.code(),
-        },
+        price: SentPrice { amount: 0, currency: default_currency.code() },
         stock: SentStock { on_hand: 0 },
         status: None,
     };
@@ -171,11 +155,7 @@ pub(super) fn read(
         }
     }
     if faults.found.is_empty() {
-        Ok(Row {
-            line: record.line,
-            sku: sent.sku.to_owned(),
-            item,
-        })
+        Ok(Row { line: record.line, sku: sent.sku.to_owned(), item })
     } else {
         Err(faults.found)
     }
@@ -228,11 +208,8 @@ mod tests {
     fn row(cells: [&str; 9]) -> Result<Value, Vec<RowFault>> {
         let header: Vec<String> = HEADER.iter().map(ToString::to_string).collect();
         let columns = Columns::read(&header, &[]).unwrap();
-        let record = Record {
-            line: 7,
-            cells: cells.iter().map(ToString::to_string).collect(),
-            end: 0,
-        };
+        let record =
+            Record { line: 7, cells: cells.iter().map(ToString::to_string).collect(), end: 0 };
         read(&record, &columns, Currency::default())
             .map(|row| serde_json::from_str(row.item.get()).unwrap())
     }
@@ -250,17 +227,8 @@ mod tests {
 
     #[test]
     fn a_row_becomes_the_product_that_the_api_takes() {
-        let cells = [
-            " S-1 ",
-            "Tênis",
-            "two\nlines",
-            "shoes",
-            "129,90",
-            "EUR",
-            "5",
-            "draft",
-            "blue",
-        ];
+        let cells =
+            [" S-1 ", "Tênis", "two\nlines", "shoes", "129,90", "EUR", "5", "draft", "blue"];
         assert_eq!(
             row(cells).unwrap(),
             json!({
@@ -286,10 +254,8 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_with_a_row_is_said_with_its_column() {
         let found = faults(["", " ", "", "No Slug", "1.299", "", "many", "gone", "x"]);
-        let found: Vec<(&str, &str)> = found
-            .iter()
-            .map(|(column, code)| (column.as_str(), code.as_str()))
-            .collect();
+        let found: Vec<(&str, &str)> =
+            found.iter().map(|(column, code)| (column.as_str(), code.as_str())).collect();
         for expected in [
             ("sku", "invalid"),
             ("name", "invalid"),
@@ -306,14 +272,8 @@ mod tests {
     #[test]
     fn a_price_in_no_currency_is_only_told_about_the_currency() {
         let cells = ["S-1", "Shoe", "", "shoes", "1,5", "REAIS", "", "", ""];
-        assert_eq!(
-            faults(cells),
-            [("currency".to_owned(), "invalid".to_owned())]
-        );
+        assert_eq!(faults(cells), [("currency".to_owned(), "invalid".to_owned())]);
         let cells = ["S-1", "Shoe", "", "shoes", "", "", "", "", ""];
-        assert_eq!(
-            faults(cells),
-            [("price".to_owned(), "missing_field".to_owned())]
-        );
+        assert_eq!(faults(cells), [("price".to_owned(), "missing_field".to_owned())]);
     }
 }

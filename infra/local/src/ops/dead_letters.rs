@@ -85,10 +85,8 @@ pub(crate) async fn list_dead_letters(
     uri: Uri,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let scope = format!(
-        "dead-letters#{:?}#{:?}#{:?}",
-        filter.r#type, filter.reason, filter.older_than
-    );
+    let scope =
+        format!("dead-letters#{:?}#{:?}#{:?}", filter.r#type, filter.reason, filter.older_than);
     let after = match &filter.cursor {
         None => 0,
         Some(cursor) => page::decode_cursor(&scope, cursor)?
@@ -123,10 +121,7 @@ pub(crate) async fn get_dead_letter(
     id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
 ) -> Result<axum::Json<WholeDeadLetter>, Problem> {
     let Path(id) = id.map_err(|_| Problem::not_found())?;
-    let one = Selection {
-        ids: Some(vec![id]),
-        ..Selection::default()
-    };
+    let one = Selection { ids: Some(vec![id]), ..Selection::default() };
     let letter = dead_letters::list(&ops.pool, &one, 0, 1).await?.pop();
     let body = dead_letters::find_body(&ops.pool, id).await?;
     match (letter, body) {
@@ -177,19 +172,10 @@ async fn settle(
     sent: DeadLetterSelection,
     action: Action,
 ) -> Result<axum::Json<Outcome>, Problem> {
-    let DeadLetterSelection {
-        ids,
-        r#type,
-        reason,
-        older_than,
-        all,
-        dry_run,
-    } = sent;
+    let DeadLetterSelection { ids, r#type, reason, older_than, all, dry_run } = sent;
     if ids.is_none() && r#type.is_none() && reason.is_none() && older_than.is_none() && !all {
         let detail = "say which dead letters are meant, or \"all\": true";
-        return Err(Problem::invalid(vec![FieldError::new(
-            "", "invalid", detail,
-        )]));
+        return Err(Problem::invalid(vec![FieldError::new("", "invalid", detail)]));
     }
     let selection = selection(ops, ids, r#type, reason, older_than);
     let (matched, settled) = if dry_run {
@@ -199,11 +185,7 @@ async fn settle(
         let settled = dead_letters::settle(&ops.pool, &selection, action, operator, now).await?;
         (settled, settled)
     };
-    Ok(axum::Json(Outcome {
-        matched,
-        settled,
-        dry_run,
-    }))
+    Ok(axum::Json(Outcome { matched, settled, dry_run }))
 }
 
 fn selection(
@@ -214,11 +196,5 @@ fn selection(
     older_than: Option<u32>,
 ) -> Selection {
     let before = older_than.map(|seconds| ops.clock.now() - TimeDelta::seconds(seconds.into()));
-    Selection {
-        ids,
-        event_type,
-        reason,
-        before,
-        subject: None,
-    }
+    Selection { ids, event_type, reason, before, subject: None }
 }

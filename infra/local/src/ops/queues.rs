@@ -26,7 +26,5 @@ pub(crate) async fn list_queues(
     State(ops): State<Ops>,
     Operator(_operator): Operator,
 ) -> Result<axum::Json<Queues>, Problem> {
-    Ok(axum::Json(Queues {
-        data: vec![ops.queue.depth().await?],
-    }))
+    Ok(axum::Json(Queues { data: vec![ops.queue.depth().await?] }))
 }

@@ -65,13 +65,7 @@ pub(crate) struct Gap {
 }
 
 /// Names of the hops, and of the gap in front of each but the first.
-const HOPS: [&str; 5] = [
-    "requested",
-    "committed",
-    "published",
-    "received",
-    "projected",
-];
+const HOPS: [&str; 5] = ["requested", "committed", "published", "received", "projected"];
 const GAPS: [&str; 4] = ["writing", "in the outbox", "in the queue", "projecting"];
 
 /// Shows the way of a change: of the product, the request or the event with this id.
@@ -115,19 +109,12 @@ struct Way {
 
 impl Way {
     async fn read(ops: &Ops, product: Uuid) -> Result<Self, Problem> {
-        let selection = Selection {
-            subject: Some(product),
-            ..Selection::default()
-        };
+        let selection = Selection { subject: Some(product), ..Selection::default() };
         // The queue first: what is taken from it meanwhile shows in the listing.
         let waiting = ops.queue.waiting_for(product).await?;
         let dead = dead_letters::list(&ops.pool, &selection, 0, MAX_CHANGES).await?;
         let listing = ops.catalog.find_listing(product).await?;
-        Ok(Self {
-            listing,
-            waiting,
-            dead,
-        })
+        Ok(Self { listing, waiting, dead })
     }
 
     fn of(&self, change: &Change) -> TracedChange {
@@ -143,12 +130,7 @@ impl Way {
             event_id: change.event_id,
             request_id: change.request_id,
             traceparent: change.traceparent.clone(),
-            hops: hops
-                .map(|(name, at)| Hop {
-                    name: (*name).to_owned(),
-                    at: *at,
-                })
-                .collect(),
+            hops: hops.map(|(name, at)| Hop { name: (*name).to_owned(), at: *at }).collect(),
             gaps: gaps
                 .map(|(name, pair)| Gap {
                     name: (*name).to_owned(),
@@ -163,13 +145,8 @@ impl Way {
     /// Adds the times beyond the commit, as far as there are any.
     fn follow(&self, change: &Change, times: &mut Vec<DateTime<Utc>>) -> (String, bool) {
         let listing = self.listing.as_ref();
-        let hop = listing.and_then(|listing| {
-            listing
-                .hops
-                .iter()
-                .rev()
-                .find(|h| h.event_id == change.event_id)
-        });
+        let hop = listing
+            .and_then(|listing| listing.hops.iter().rev().find(|h| h.event_id == change.event_id));
         if let Some(hop) = hop {
             times.extend(
                 [hop.published, hop.received, hop.projected]
@@ -178,11 +155,7 @@ impl Way {
             );
             return ("in the listing".to_owned(), true);
         }
-        if let Some(dead) = self
-            .dead
-            .iter()
-            .find(|dead| dead.event_id == change.event_id)
-        {
+        if let Some(dead) = self.dead.iter().find(|dead| dead.event_id == change.event_id) {
             times.extend([dead.sent_at, dead.dead_at]);
             let state = format!("dead letter {}: {}", dead.id, dead.reason);
             return (state, false);
@@ -191,10 +164,7 @@ impl Way {
             times.push(message.sent_at);
             let state = match &message.last_failure {
                 Some(failure) => {
-                    format!(
-                        "in the queue after {} attempts: {failure}",
-                        message.attempts
-                    )
+                    format!("in the queue after {} attempts: {failure}", message.attempts)
                 }
                 None if message.attempts > 0 => "being projected".to_owned(),
                 None => "in the queue".to_owned(),
@@ -213,10 +183,7 @@ impl Way {
                 format!("overtaken by a later change; a listing keeps the last {HOPS_KEPT}");
             (state, true)
         } else {
-            (
-                "published, and in no queue: `vitrina sync` mends it".to_owned(),
-                false,
-            )
+            ("published, and in no queue: `vitrina sync` mends it".to_owned(), false)
         }
     }
 }

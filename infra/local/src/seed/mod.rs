@@ -47,10 +47,7 @@ pub(crate) async fn run(global: &Global, args: SeedArgs) -> anyhow::Result<u8> {
     let running = folder.find_running()?;
     let client = Client::new(&running.url)?;
     if args.sellers > 1 {
-        say(&format!(
-            "logging {} sellers in",
-            HumanCount(args.sellers.into())
-        ));
+        say(&format!("logging {} sellers in", HumanCount(args.sellers.into())));
     }
     let sellers = sellers::log_in(&client, &folder.mail(), args.sellers).await?;
 
@@ -92,12 +89,7 @@ impl Run {
         let id = Ids::System.next(Clock::System.now()).simple().to_string();
         // The end of the id is random, its beginning the time.
         let tag = id[id.len() - 8..].to_owned();
-        Self {
-            seed,
-            currency,
-            id,
-            tag,
-        }
+        Self { seed, currency, id, tag }
     }
 
     async fn create(&self, seller: &Client, share: &Share) -> anyhow::Result<u64> {
@@ -131,16 +123,10 @@ struct Share {
 fn shares(products: u64, sellers: usize) -> impl Iterator<Item = Share> {
     let each = products.div_ceil(u64::try_from(sellers).unwrap_or(1).max(1));
     let size = each.clamp(1, MAX_ITEMS as u64);
-    (0..products.div_ceil(size))
-        .zip((0..sellers).cycle())
-        .map(move |(turn, seller)| {
-            let first = turn * size;
-            Share {
-                seller,
-                first,
-                count: size.min(products - first),
-            }
-        })
+    (0..products.div_ceil(size)).zip((0..sellers).cycle()).map(move |(turn, seller)| {
+        let first = turn * size;
+        Share { seller, first, count: size.min(products - first) }
+    })
 }
 
 fn summary(products: u64, sellers: usize, took: Duration) -> String {

@@ -60,11 +60,7 @@ pub(super) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> P
         let size = sizes.choose(&mut random).copied().unwrap_or_default();
         attributes.insert("size", Value::from(size));
     }
-    let first = material
-        .chars()
-        .next()
-        .into_iter()
-        .flat_map(char::to_uppercase);
+    let first = material.chars().next().into_iter().flat_map(char::to_uppercase);
     let material_first: String = first.chain(material.chars().skip(1)).collect();
     Product {
         sku: format!("{}-{:06}-{tag}", category.code, index + 1),
@@ -76,10 +72,7 @@ pub(super) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> P
         ),
         category: category.slug,
         attributes,
-        price: Money {
-            amount: price,
-            currency,
-        },
+        price: Money { amount: price, currency },
         stock: Stock { on_hand },
     }
 }
@@ -91,9 +84,7 @@ pub(super) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> P
 fn price(random: &mut Xoshiro256PlusPlus, category: &Category) -> i64 {
     let (low, high) = category.price;
     // Twice, the smaller counts: cheap things are more.
-    let whole = random
-        .random_range(low..=high)
-        .min(random.random_range(low..=high));
+    let whole = random.random_range(low..=high).min(random.random_range(low..=high));
     let cents = *[90, 99, 0, 50].choose(random).unwrap_or(&90);
     whole * 100 + cents
 }
@@ -136,9 +127,8 @@ mod tests {
 
     #[test]
     fn every_category_has_products_and_some_are_sold_out() {
-        let products: Vec<Product> = (0..2_000)
-            .map(|index| product(1, index, Currency::default(), "run"))
-            .collect();
+        let products: Vec<Product> =
+            (0..2_000).map(|index| product(1, index, Currency::default(), "run")).collect();
         let categories: BTreeSet<_> = products.iter().map(|one| one.category).collect();
         assert_eq!(categories.len(), CATEGORIES.len());
         let sold_out = products.iter().filter(|one| one.stock.on_hand == 0).count();

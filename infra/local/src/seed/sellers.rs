@@ -75,10 +75,7 @@ async fn sign_up(
         "role": "seller",
     });
     // A second mail would bring a second code, and only one of them is good: not repeatable.
-    let _: serde_json::Value = client
-        .post("/v1/auth/signup", &body)
-        .await
-        .with_context(doing)?;
+    let _: serde_json::Value = client.post("/v1/auth/signup", &body).await.with_context(doing)?;
     let code = code(mails, &before, &email).await.with_context(doing)?;
     client
         .call(Method::POST, "/v1/auth/activate")
@@ -89,9 +86,7 @@ async fn sign_up(
 }
 
 fn names(mails: &Path) -> std::io::Result<BTreeSet<OsString>> {
-    fs::read_dir(mails)?
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect()
+    fs::read_dir(mails)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
 }
 
 /// The code in a mail to `email` that was not there before.

@@ -70,14 +70,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "shoes",
         code: "SHO",
-        things: &[
-            "Running shoe",
-            "Trail shoe",
-            "Sneaker",
-            "Ankle boot",
-            "Sandal",
-            "Loafer",
-        ],
+        things: &["Running shoe", "Trail shoe", "Sneaker", "Ankle boot", "Sandal", "Loafer"],
         materials: &["mesh", "leather", "canvas", "suede"],
         price: (89, 899),
         sizes: Some(SHOES),
@@ -113,13 +106,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "bags",
         code: "BAG",
-        things: &[
-            "Backpack",
-            "Tote bag",
-            "Messenger bag",
-            "Weekender",
-            "Hip bag",
-        ],
+        things: &["Backpack", "Tote bag", "Messenger bag", "Weekender", "Hip bag"],
         materials: &["canvas", "leather", "nylon", "jute"],
         price: (49, 899),
         sizes: None,
@@ -128,12 +115,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "watches",
         code: "WAT",
-        things: &[
-            "Wrist watch",
-            "Diver's watch",
-            "Chronograph",
-            "Pocket watch",
-        ],
+        things: &["Wrist watch", "Diver's watch", "Chronograph", "Pocket watch"],
         materials: &["steel", "titanium", "brass", "ceramic"],
         price: (199, 4999),
         sizes: None,
@@ -151,13 +133,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "kitchen",
         code: "KIT",
-        things: &[
-            "Frying pan",
-            "Stockpot",
-            "Chef's knife",
-            "Chopping board",
-            "Moka pot",
-        ],
+        things: &["Frying pan", "Stockpot", "Chef's knife", "Chopping board", "Moka pot"],
         materials: &["cast iron", "steel", "copper", "walnut"],
         price: (35, 899),
         sizes: None,
@@ -166,13 +142,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "tableware",
         code: "TAB",
-        things: &[
-            "Dinner plate",
-            "Coffee cup",
-            "Serving bowl",
-            "Carafe",
-            "Set of glasses",
-        ],
+        things: &["Dinner plate", "Coffee cup", "Serving bowl", "Carafe", "Set of glasses"],
         materials: &["stoneware", "porcelain", "glass", "enamel"],
         price: (19, 399),
         sizes: None,
@@ -208,13 +178,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "garden",
         code: "GAR",
-        things: &[
-            "Planter",
-            "Watering can",
-            "Pruning shears",
-            "Hammock",
-            "Bird house",
-        ],
+        things: &["Planter", "Watering can", "Pruning shears", "Hammock", "Bird house"],
         materials: &["terracotta", "zinc", "cedar", "steel"],
         price: (25, 699),
         sizes: None,
@@ -223,13 +187,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "toys",
         code: "TOY",
-        things: &[
-            "Set of building blocks",
-            "Puzzle",
-            "Spinning top",
-            "Toy train",
-            "Kite",
-        ],
+        things: &["Set of building blocks", "Puzzle", "Spinning top", "Toy train", "Kite"],
         materials: &["beech", "cardboard", "felt", "cotton"],
         price: (19, 399),
         sizes: None,
@@ -238,13 +196,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "books",
         code: "BOO",
-        things: &[
-            "Cookbook",
-            "Travel journal",
-            "Sketchbook",
-            "Picture book",
-            "Atlas",
-        ],
+        things: &["Cookbook", "Travel journal", "Sketchbook", "Picture book", "Atlas"],
         materials: &["hardcover", "paperback", "linen-bound", "recycled paper"],
         price: (19, 249),
         sizes: None,
@@ -262,13 +214,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "electronics",
         code: "ELE",
-        things: &[
-            "Speaker",
-            "Pair of headphones",
-            "Keyboard",
-            "Webcam",
-            "Power bank",
-        ],
+        things: &["Speaker", "Pair of headphones", "Keyboard", "Webcam", "Power bank"],
         materials: &["aluminium", "recycled plastic", "bamboo", "fabric"],
         price: (79, 2499),
         sizes: None,
@@ -286,13 +232,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "sports",
         code: "SPO",
-        things: &[
-            "Yoga mat",
-            "Skipping rope",
-            "Football",
-            "Dumbbell",
-            "Climbing rope",
-        ],
+        things: &["Yoga mat", "Skipping rope", "Football", "Dumbbell", "Climbing rope"],
         materials: &["natural rubber", "leather", "cork", "steel"],
         price: (25, 899),
         sizes: None,
@@ -310,13 +250,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "coffee-and-tea",
         code: "COF",
-        things: &[
-            "Coffee",
-            "Green tea",
-            "Herbal tea",
-            "Espresso blend",
-            "Mate",
-        ],
+        things: &["Coffee", "Green tea", "Herbal tea", "Espresso blend", "Mate"],
         materials: &["organic", "single-origin", "smoked", "wild-grown"],
         price: (14, 129),
         sizes: None,
@@ -325,13 +259,7 @@ pub(super) const CATEGORIES: &[Category] = &[
     Category {
         slug: "pets",
         code: "PET",
-        things: &[
-            "Dog bed",
-            "Cat tree",
-            "Leash",
-            "Feeding bowl",
-            "Scratching board",
-        ],
+        things: &["Dog bed", "Cat tree", "Leash", "Feeding bowl", "Scratching board"],
         materials: &["felt", "sisal", "ceramic", "leather"],
         price: (19, 599),
         sizes: None,

@@ -18,14 +18,7 @@ async fn the_doctor_finds_a_running_edition_and_its_database_and_what_was_left_b
     let address = world.edition.url.trim_start_matches("http://").to_owned();
     let doctor = ["doctor", "--listen", &address, "-o", "json"];
     let report = world.run(&doctor).await.expect(0).json();
-    for what in [
-        "settings",
-        "in use",
-        "port",
-        "PostgreSQL server",
-        "edition",
-        "clock",
-    ] {
+    for what in ["settings", "in use", "port", "PostgreSQL server", "edition", "clock"] {
         assert_eq!(state(&report, what), "ok", "{what} in {report:#}");
     }
     let listen = &report["settings"][1];
@@ -44,11 +37,6 @@ async fn the_doctor_finds_a_running_edition_and_its_database_and_what_was_left_b
 
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
-    let ended = run(data.path(), &["doctor", "--listen", &taken])
-        .await
-        .expect(1);
-    assert!(
-        ended.stdout.contains("take another with --listen"),
-        "{ended:#?}"
-    );
+    let ended = run(data.path(), &["doctor", "--listen", &taken]).await.expect(1);
+    assert!(ended.stdout.contains("take another with --listen"), "{ended:#?}");
 }

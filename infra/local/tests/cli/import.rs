@@ -19,12 +19,7 @@ fn places(report: &Value) -> Vec<(u64, &str)> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|fault| {
-            (
-                fault["line"].as_u64().unwrap(),
-                fault["column"].as_str().unwrap_or(""),
-            )
-        })
+        .map(|fault| (fault["line"].as_u64().unwrap(), fault["column"].as_str().unwrap_or("")))
         .collect()
 }
 
@@ -33,14 +28,7 @@ async fn an_import_creates_the_good_rows_names_the_bad_ones_and_doubles_nothing(
     let world = World::start().await;
     let file = world.data.path().join("products.csv");
     fs::write(&file, FILE).unwrap();
-    let import = [
-        "import",
-        file.to_str().unwrap(),
-        "--map",
-        "Artigo=sku",
-        "-o",
-        "json",
-    ];
+    let import = ["import", file.to_str().unwrap(), "--map", "Artigo=sku", "-o", "json"];
 
     let report = world.run(&import).await.expect(1).json();
     let counted = |report: &Value| {
@@ -48,13 +36,7 @@ async fn an_import_creates_the_good_rows_names_the_bad_ones_and_doubles_nothing(
     };
     assert_eq!(counted(&report), [6, 3, 0, 3], "{report:#}");
     let places = places(&report);
-    for place in [
-        (4, "price"),
-        (6, "Artigo"),
-        (6, "category"),
-        (6, "on_hand"),
-        (7, ""),
-    ] {
+    for place in [(4, "price"), (6, "Artigo"), (6, "category"), (6, "on_hand"), (7, "")] {
         assert!(places.contains(&place), "{place:?} in {places:?}");
     }
     assert_eq!(places.len(), 5, "{places:?}");
@@ -100,12 +82,7 @@ async fn a_dry_run_needs_no_edition_and_writes_nothing() {
     let path = file.to_str().unwrap();
     let dry = ["import", path, "--map", "Artigo=sku", "--dry-run"];
     let ended = run(data.path(), &dry).await.expect(1);
-    assert!(
-        ended
-            .stdout
-            .contains("6 rows: 3 good, 3 not; nothing was written"),
-        "{ended:#?}"
-    );
+    assert!(ended.stdout.contains("6 rows: 3 good, 3 not; nothing was written"), "{ended:#?}");
     assert!(ended.stdout.contains("line 4, price: "), "{ended:#?}");
     let wet = ["import", path, "--map", "Artigo=sku"];
     run(data.path(), &wet).await.expect(4);
@@ -118,14 +95,8 @@ async fn a_file_that_is_no_csv_in_utf_8_is_refused_with_its_line() {
     let dry = ["import", file.to_str().unwrap(), "--dry-run"];
     let header = b"sku,name,category,price\n".to_vec();
     for (rest, said) in [
-        (
-            &b"1,Caf\xe9,shoes,1\n"[..],
-            "line 2, cell 2 is not in UTF-8",
-        ),
-        (
-            b"1,\"Cafe,shoes,1\n2,x,shoes,1\n",
-            "line 2: a quote is opened and never closed",
-        ),
+        (&b"1,Caf\xe9,shoes,1\n"[..], "line 2, cell 2 is not in UTF-8"),
+        (b"1,\"Cafe,shoes,1\n2,x,shoes,1\n", "line 2: a quote is opened and never closed"),
     ] {
         fs::write(&file, [&header, rest].concat()).unwrap();
         let ended = run(data.path(), &dry).await.expect(1);

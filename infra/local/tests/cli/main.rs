@@ -58,10 +58,8 @@ impl Ended {
 impl World {
     async fn start() -> Self {
         // Root lends PostgreSQL to a user who has to pass through.
-        let data = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o711))
-            .tempdir()
-            .unwrap();
+        let data =
+            tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir().unwrap();
         let settings = Settings::from_env();
         let options = Options {
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -71,10 +69,7 @@ impl World {
             auth: None,
             currency: Currency::default(),
             connections: 8,
-            rate_limit: RateLimitConfig {
-                per_second: None,
-                trusted_proxies: 0,
-            },
+            rate_limit: RateLimitConfig { per_second: None, trusted_proxies: 0 },
         };
         let edition = Box::pin(Edition::start(options)).await.unwrap();
         Self { edition, data }

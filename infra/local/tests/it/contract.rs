@@ -39,10 +39,7 @@ fn every_operation_of_the_api_says_how_it_is_refused() {
             let refused = &operation["responses"]["default"];
             let exempt = path.starts_with("/.well-known/")
                 || ["/healthz", "/readyz"].contains(&path.as_str());
-            assert!(
-                exempt || refused.is_object(),
-                "{method} {path} has no default response"
-            );
+            assert!(exempt || refused.is_object(), "{method} {path} has no default response");
         }
     }
 }
@@ -58,21 +55,11 @@ fn every_event_that_was_ever_shipped_is_still_read() {
             panic!("{} is of an unknown type", file.display())
         };
         if let Some(product) = envelope.event.product() {
-            assert_eq!(
-                product.content_hash,
-                product.compute_hash(),
-                "{}",
-                file.display()
-            );
+            assert_eq!(product.content_hash, product.compute_hash(), "{}", file.display());
         }
         let written = serde_json::to_value(&envelope).unwrap();
         let golden: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(
-            written,
-            golden,
-            "{} is written otherwise today",
-            file.display()
-        );
+        assert_eq!(written, golden, "{} is written otherwise today", file.display());
         read_types.push(envelope.event.type_name());
     }
     for name in events::Event::TYPES {

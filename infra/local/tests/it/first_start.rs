@@ -11,10 +11,7 @@ fn commands_of_the_readme() -> String {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let text = std::fs::read_to_string(readme).unwrap();
     let mut commands = String::new();
-    let marked = text
-        .split("<!-- tested -->")
-        .nth(1)
-        .expect("the README has tested commands");
+    let marked = text.split("<!-- tested -->").nth(1).expect("the README has tested commands");
     for block in marked.split("```sh\n").skip(1) {
         commands.push_str(block.split("```").next().unwrap());
     }
@@ -28,10 +25,7 @@ async fn the_commands_of_the_readme_work_as_they_stand() {
     let script = commands_of_the_readme()
         .replace("target/release/vitrina", env!("CARGO_BIN_EXE_vitrina"))
         .replace("http://127.0.0.1:8080", &process.url);
-    assert!(
-        script.matches("curl ").count() >= 5,
-        "the README has too few commands:\n{script}"
-    );
+    assert!(script.matches("curl ").count() >= 5, "the README has too few commands:\n{script}");
     // `--fail-with-body` where the README leaves it out: a refusal must fail this test.
     let script = script.replace("curl ", "curl --silent --show-error --fail-with-body ");
     let output = Command::new("bash")
@@ -40,10 +34,8 @@ async fn the_commands_of_the_readme_work_as_they_stand() {
         .output()
         .await
         .unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}\n{out}\n{err}");
     assert!(out.contains("\"name\":\"Running shoe\""), "{out}");
     process.terminate().await;
@@ -61,25 +53,15 @@ async fn without_postgresql_one_line_says_what_to_do() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
-    let complaint = said
-        .lines()
-        .find(|line| line.starts_with("vitrina: "))
-        .unwrap();
-    assert!(
-        complaint.contains("PostgreSQL") || complaint.contains("initdb"),
-        "{said}"
-    );
+    let complaint = said.lines().find(|line| line.starts_with("vitrina: ")).unwrap();
+    assert!(complaint.contains("PostgreSQL") || complaint.contains("initdb"), "{said}");
     assert!(output.stdout.is_empty());
 }
 
 #[tokio::test]
 async fn a_command_without_a_running_edition_says_so() {
     let data = tempfile::tempdir().unwrap();
-    let output = vitrina(data.path())
-        .args(["token", "seller"])
-        .output()
-        .await
-        .unwrap();
+    let output = vitrina(data.path()).args(["token", "seller"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(4));
     assert!(String::from_utf8_lossy(&output.stderr).contains("vitrina up"));
 }
@@ -89,11 +71,7 @@ async fn a_taken_port_is_named_with_its_holder() {
     let data = tempfile::tempdir().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let output = vitrina(data.path())
-        .args(["up", "--listen", &address])
-        .output()
-        .await
-        .unwrap();
+    let output = vitrina(data.path()).args(["up", "--listen", &address]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     let holder = format!("process {}", std::process::id());
@@ -104,11 +82,8 @@ async fn a_taken_port_is_named_with_its_holder() {
 async fn two_editions_do_not_share_a_data_folder() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
-    let output = vitrina(data.path())
-        .args(["up", "--listen", "127.0.0.1:0"])
-        .output()
-        .await
-        .unwrap();
+    let output =
+        vitrina(data.path()).args(["up", "--listen", "127.0.0.1:0"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("another vitrina"));
     process.terminate().await;

@@ -6,11 +6,7 @@ const SERVICES: [&str; 4] = ["inventory", "catalog", "sync", "identity"];
 #[test]
 fn services_depend_on_what_is_shared_and_never_on_each_other() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
-    assert_eq!(
-        metadata.workspace_packages().len(),
-        SERVICES.len() + 2,
-        "is a crate missing here?"
-    );
+    assert_eq!(metadata.workspace_packages().len(), SERVICES.len() + 2, "is a crate missing here?");
     for package in metadata.workspace_packages() {
         let name = package.name.as_str();
         let inside = package.dependencies.iter().filter(|dependency| {

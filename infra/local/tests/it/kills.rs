@@ -32,10 +32,7 @@ async fn write(url: String, token: String, writer: u32, round: u32, acknowledged
             return;
         };
         let id = product["id"].as_str().unwrap().to_owned();
-        acknowledged
-            .lock()
-            .unwrap()
-            .insert(id.clone(), (name.clone(), 1));
+        acknowledged.lock().unwrap().insert(id.clone(), (name.clone(), 1));
         if n % 2 == 0 {
             let name = format!("{name}, renamed");
             let request = http
@@ -84,16 +81,9 @@ async fn every_acknowledged_write_is_in_the_listing_however_often_the_process_is
     }
     let process = Process::start(data.path()).await;
     let acknowledged = acknowledged.lock().unwrap().clone();
-    assert!(
-        acknowledged.len() > 50,
-        "only {} writes: what was tested?",
-        acknowledged.len()
-    );
+    assert!(acknowledged.len() > 50, "only {} writes: what was tested?", acknowledged.len());
     for (id, (name, version)) in &acknowledged {
-        let url = format!(
-            "{}/v1/catalog/products/{id}?min_version={version}",
-            process.url
-        );
+        let url = format!("{}/v1/catalog/products/{id}?min_version={version}", process.url);
         let mut listing = None;
         // A reader waits two seconds by himself; a backlog may take a few of those.
         for _ in 0..10 {
@@ -112,8 +102,5 @@ async fn every_acknowledged_write_is_in_the_listing_however_often_the_process_is
         }
     }
     process.terminate().await;
-    assert!(
-        !data.path().join("postgres/data/postmaster.pid").exists(),
-        "PostgreSQL still runs"
-    );
+    assert!(!data.path().join("postgres/data/postmaster.pid").exists(), "PostgreSQL still runs");
 }

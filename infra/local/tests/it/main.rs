@@ -1,10 +1,6 @@
 //! The whole edition, from a seller's request to a buyer's listing.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod contract;
 mod first_start;

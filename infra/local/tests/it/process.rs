@@ -20,10 +20,7 @@ pub(crate) struct Process {
 
 pub(crate) fn vitrina(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vitrina"));
-    command
-        .env_remove("DATABASE_URL")
-        .env("VITRINA_DATA", data)
-        .kill_on_drop(true);
+    command.env_remove("DATABASE_URL").env("VITRINA_DATA", data).kill_on_drop(true);
     command
 }
 
@@ -41,20 +38,11 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = timeout(PATIENCE, lines.next_line())
-            .await
-            .expect("it does not start")
-            .unwrap();
+        let first = timeout(PATIENCE, lines.next_line()).await.expect("it does not start").unwrap();
         let Some(first) = first else {
-            panic!(
-                "it ended: {}",
-                std::fs::read_to_string(data.join("stderr.log")).unwrap()
-            )
+            panic!("it ended: {}", std::fs::read_to_string(data.join("stderr.log")).unwrap())
         };
-        let url = first
-            .strip_prefix("ready ")
-            .expect("it says where it is")
-            .to_owned();
+        let url = first.strip_prefix("ready ").expect("it says where it is").to_owned();
         // What it says afterwards must not stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { child, url }
@@ -68,16 +56,9 @@ impl Process {
     /// SIGTERM, and it stops by itself.
     pub(crate) async fn terminate(mut self) {
         let pid = self.child.id().unwrap().to_string();
-        let sent = Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .await
-            .unwrap();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
         assert!(sent.success());
-        let status = timeout(PATIENCE, self.child.wait())
-            .await
-            .expect("it does not stop")
-            .unwrap();
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("it does not stop").unwrap();
         assert!(status.success(), "{status}");
     }
 

@@ -34,11 +34,7 @@ async fn json_of(data: &Path, args: &[&str]) -> Value {
 
 async fn seed(data: &Path, products: usize) {
     let output = command(data, &["seed", "--products", &products.to_string()]).await;
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Waits until everything that was announced is in the listings.
@@ -51,10 +47,7 @@ async fn quiet(data: &Path) {
             assert_eq!(status["dead_letters"], json!(0));
             return;
         }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "it does not come to rest: {status}"
-        );
+        assert!(begun.elapsed() < PATIENCE, "it does not come to rest: {status}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -80,9 +73,7 @@ impl Listings {
         while let Some(page) = pages.next().await {
             let page = page.unwrap().items.unwrap_or_default();
             // The item of the categories is no listing.
-            let listings = page
-                .into_iter()
-                .filter(|item| item.contains_key("product_version"));
+            let listings = page.into_iter().filter(|item| item.contains_key("product_version"));
             for item in listings {
                 items.push(serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap());
             }
@@ -92,11 +83,7 @@ impl Listings {
 
     async fn put(&self, item: &ListingItem) {
         let item = serde_dynamo::aws_sdk_dynamodb_1::to_item(item).unwrap();
-        let put = self
-            .0
-            .put_item()
-            .table_name("listings")
-            .set_item(Some(item));
+        let put = self.0.put_item().table_name("listings").set_item(Some(item));
         put.send().await.unwrap();
     }
 
@@ -158,11 +145,7 @@ async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_men
     quiet(data).await;
     listings.plant(victims).await;
     let output = command(data, &["sync", "--deep", "--json"]).await;
-    assert_eq!(
-        output.status.code(),
-        Some(3),
-        "differences have an exit code of their own"
-    );
+    assert_eq!(output.status.code(), Some(3), "differences have an exit code of their own");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let planted = i64::try_from(PLANTED).unwrap();
     assert_eq!(counts(&found), [planted; 6], "{found}");
@@ -171,24 +154,13 @@ async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_men
     assert_eq!(counts(&again), [0; 6], "{again}");
 
     // While sellers write, what is under way is no difference, and nothing newer is overwritten.
-    let (live, ()) = tokio::join!(
-        json_of(data, &["sync", "--deep", "--json"]),
-        seed(data, 3_000)
-    );
+    let (live, ()) = tokio::join!(json_of(data, &["sync", "--deep", "--json"]), seed(data, 3_000));
     assert_eq!(counts(&live), [0; 6], "{live}");
     quiet(data).await;
 
     let before: BTreeSet<String> = fingerprints(&listings.all().await);
-    listings
-        .0
-        .delete_table()
-        .table_name("listings")
-        .send()
-        .await
-        .unwrap();
-    catalog::table::ensure(&listings.0, "listings")
-        .await
-        .unwrap();
+    listings.0.delete_table().table_name("listings").send().await.unwrap();
+    catalog::table::ensure(&listings.0, "listings").await.unwrap();
     let rebuilt = json_of(data, &["sync", "--json"]).await;
     assert_eq!(rebuilt["missing"], json!(PRODUCTS + 3_000), "{rebuilt}");
     quiet(data).await;
@@ -214,12 +186,8 @@ async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem
         let listing = format!("{}/v1/catalog/products/{id}?min_version=2", process.url);
         assert_eq!(http.get(listing).send().await.unwrap().status(), 200);
     }
-    let mut after: HashMap<Uuid, ListingItem> = listings
-        .all()
-        .await
-        .into_iter()
-        .map(|listing| (listing.id, listing))
-        .collect();
+    let mut after: HashMap<Uuid, ListingItem> =
+        listings.all().await.into_iter().map(|listing| (listing.id, listing)).collect();
     let changed = chosen.into_iter().map(|before| {
         let after = after.remove(&before.id).unwrap();
         (before, after)
@@ -234,12 +202,7 @@ fn fingerprints(listings: &[ListingItem]) -> BTreeSet<String> {
         .filter_map(|listing| {
             let product = listing.product()?;
             assert_eq!(product.content_hash, product.compute_hash());
-            Some(format!(
-                "{} {:?} {}",
-                listing.id,
-                product.content_hash,
-                listing.available()
-            ))
+            Some(format!("{} {:?} {}", listing.id, product.content_hash, listing.available()))
         })
         .collect()
 }

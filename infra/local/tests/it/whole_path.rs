@@ -57,9 +57,7 @@ impl World {
     async fn new(seed: u64) -> Self {
         let database = database(&[&bus::MIGRATOR, &inventory::MIGRATOR]).await;
         let dynamo = dynamodb().await;
-        catalog::table::ensure(&dynamo.client, "listings")
-            .await
-            .unwrap();
+        catalog::table::ensure(&dynamo.client, "listings").await.unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let ids = Ids::seeded(seed);
         let tokens = Tokens::new(clock.clone());
@@ -81,12 +79,8 @@ impl World {
         tokio::spawn(host::http::serve(listener, router, stop.clone()));
         let pg_bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], Arc::default());
         let bus = Arc::new(FaultyBus::new(pg_bus, seed, 40));
-        let relay = Relay::new(
-            pool.clone(),
-            Bus::Faulty(Arc::clone(&bus)),
-            clock.clone(),
-            ids.clone(),
-        );
+        let relay =
+            Relay::new(pool.clone(), Bus::Faulty(Arc::clone(&bus)), clock.clone(), ids.clone());
         let queue = Queue::new(pool, clock.clone(), "catalog");
         let projector = catalog::Projector::new(dynamo.client.clone(), "listings", clock.clone());
         Self {
@@ -117,10 +111,8 @@ impl World {
         if_match: Option<&str>,
         body: Option<Value>,
     ) -> (u16, Value) {
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.url))
-            .bearer_auth(&self.token);
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
         if let Some(tag) = if_match {
             request = request.header("if-match", tag);
         }
@@ -137,25 +129,17 @@ impl World {
     /// One step: something that a seller, a buyer or the machinery does.
     async fn step(&mut self) {
         use reqwest::Method;
-        self.clock
-            .advance(Duration::from_millis(self.rng.random_range(1..3_000)));
+        self.clock.advance(Duration::from_millis(self.rng.random_range(1..3_000)));
         let one = self.products.choose(&mut self.rng).copied();
         match (self.rng.random_range(0..100), one) {
             (0..15, _) | (_, None) => self.create().await,
             (15..35, Some(id)) => {
                 let patch = self.patch();
                 let path = format!("/v1/products/{id}");
-                self.send(Method::PATCH, &path, Some("*"), Some(patch))
-                    .await;
+                self.send(Method::PATCH, &path, Some("*"), Some(patch)).await;
             }
             (35..42, Some(id)) => {
-                self.send(
-                    Method::DELETE,
-                    &format!("/v1/products/{id}"),
-                    Some("*"),
-                    None,
-                )
-                .await;
+                self.send(Method::DELETE, &format!("/v1/products/{id}"), Some("*"), None).await;
             }
             (42..48, Some(id)) => {
                 let path = format!("/v1/products/{id}/restore");
@@ -164,8 +148,7 @@ impl World {
             (48..56, Some(id)) => {
                 let on_hand = json!({"on_hand": self.rng.random_range(0..3)});
                 let path = format!("/v1/products/{id}/stock");
-                self.send(Method::PUT, &path, Some("*"), Some(on_hand))
-                    .await;
+                self.send(Method::PUT, &path, Some("*"), Some(on_hand)).await;
             }
             (56..72, _) => {
                 // A round may fail as a whole; what was pending is pending then.
@@ -178,11 +161,7 @@ impl World {
 
     async fn create(&mut self) {
         self.skus += 1;
-        let status = if self.rng.random_bool(0.8) {
-            "active"
-        } else {
-            "draft"
-        };
+        let status = if self.rng.random_bool(0.8) { "active" } else { "draft" };
         let body = json!({
             "sku": format!("SKU-{}", self.skus), "name": format!("Product {}", self.skus),
             "category": (["shoes", "hats", "toys"].choose(&mut self.rng).unwrap()),
@@ -190,12 +169,10 @@ impl World {
             "price": {"amount": self.rng.random_range(0..10_000), "currency": "BRL"},
             "stock": {"on_hand": self.rng.random_range(0..3)}, "status": status,
         });
-        let (status, product) = self
-            .send(reqwest::Method::POST, "/v1/products", None, Some(body))
-            .await;
+        let (status, product) =
+            self.send(reqwest::Method::POST, "/v1/products", None, Some(body)).await;
         assert_eq!(status, 201, "{product}");
-        self.products
-            .push(product["id"].as_str().unwrap().parse().unwrap());
+        self.products.push(product["id"].as_str().unwrap().parse().unwrap());
     }
 
     fn patch(&mut self) -> Value {
@@ -214,24 +191,13 @@ impl World {
     async fn intake(&mut self) {
         match self.rng.random_range(0..4) {
             // Received, and then nothing: it comes again after the visibility timeout.
-            0 => drop(
-                self.queue
-                    .receive(self.rng.random_range(1..5))
-                    .await
-                    .unwrap(),
-            ),
+            0 => drop(self.queue.receive(self.rng.random_range(1..5)).await.unwrap()),
             // Written, and never acknowledged.
             1 => {
                 let amnesiac = Amnesiac(&self.projector);
-                intake::once(&self.queue, &self.clock, &amnesiac)
-                    .await
-                    .unwrap();
+                intake::once(&self.queue, &self.clock, &amnesiac).await.unwrap();
             }
-            _ => drop(
-                intake::once(&self.queue, &self.clock, &self.projector)
-                    .await
-                    .unwrap(),
-            ),
+            _ => drop(intake::once(&self.queue, &self.clock, &self.projector).await.unwrap()),
         }
     }
 
@@ -257,9 +223,7 @@ impl World {
             || self.queue.depth().await.unwrap().in_flight > 0
         {
             self.clock.advance(Duration::from_mins(1));
-            while intake::once(&self.queue, &self.clock, &self.projector)
-                .await
-                .unwrap()
+            while intake::once(&self.queue, &self.clock, &self.projector).await.unwrap()
                 == Progress::More
             {}
         }
@@ -268,10 +232,7 @@ impl World {
 
     async fn pending(&self) -> i64 {
         let pool = &self.database.pool;
-        sqlx::query_scalar("select count(*) from inventory.outbox")
-            .fetch_one(pool)
-            .await
-            .unwrap()
+        sqlx::query_scalar("select count(*) from inventory.outbox").fetch_one(pool).await.unwrap()
     }
 
     /// Every product and its listing, field by field.
@@ -279,21 +240,10 @@ impl World {
         let mut listed = 0;
         for id in self.products.clone() {
             self.read(id).await;
-            let (status, product) = self
-                .send(
-                    reqwest::Method::GET,
-                    &format!("/v1/products/{id}"),
-                    None,
-                    None,
-                )
-                .await;
+            let (status, product) =
+                self.send(reqwest::Method::GET, &format!("/v1/products/{id}"), None, None).await;
             let (_, stock) = self
-                .send(
-                    reqwest::Method::GET,
-                    &format!("/v1/products/{id}/stock"),
-                    None,
-                    None,
-                )
+                .send(reqwest::Method::GET, &format!("/v1/products/{id}/stock"), None, None)
                 .await;
             let path = format!("/v1/catalog/products/{id}");
             let (shown, mut listing) = self.send(reqwest::Method::GET, &path, None, None).await;
@@ -313,14 +263,8 @@ impl World {
             assert_eq!(listing, expected);
             self.is_in_its_list(id, &product, &in_stock).await;
         }
-        let (_, all) = self
-            .send(
-                reqwest::Method::GET,
-                "/v1/catalog/products?limit=100",
-                None,
-                None,
-            )
-            .await;
+        let (_, all) =
+            self.send(reqwest::Method::GET, "/v1/catalog/products?limit=100", None, None).await;
         assert_eq!(all["data"].as_array().unwrap().len(), listed);
     }
 
@@ -332,11 +276,7 @@ impl World {
              &price_max={amount}&in_stock={in_stock}&limit=100"
         );
         let (_, list) = self.send(reqwest::Method::GET, &path, None, None).await;
-        let found = list["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|card| card["id"] == json!(id));
+        let found = list["data"].as_array().unwrap().iter().find(|card| card["id"] == json!(id));
         let card = found.unwrap_or_else(|| panic!("{id} is not in {path}"));
         assert_eq!(card["version"], product["version"]);
         assert_eq!(card["name"], product["name"]);
@@ -351,9 +291,7 @@ impl Handler for Amnesiac<'_> {
     async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
         let done = self.0.handle(deliveries).await;
         let lost = Failure::Unavailable("planted: the acknowledgement was lost".to_owned());
-        done.into_iter()
-            .map(|result| result.and(Err(lost.clone())))
-            .collect()
+        done.into_iter().map(|result| result.and(Err(lost.clone()))).collect()
     }
 }
 
@@ -372,12 +310,7 @@ async fn after_quiet_every_listing_equals_its_product_whatever_went_wrong() {
             world.compare().await;
             faults
         };
-        faults += tokio::spawn(run)
-            .await
-            .unwrap_or_else(|_| panic!("failed with seed {seed}"));
+        faults += tokio::spawn(run).await.unwrap_or_else(|_| panic!("failed with seed {seed}"));
     }
-    assert!(
-        faults > 2_000,
-        "only {faults} faults in {SEEDS} seeds: what did this test?"
-    );
+    assert!(faults > 2_000, "only {faults} faults in {SEEDS} seeds: what did this test?");
 }

@@ -95,10 +95,8 @@ pub(crate) async fn get_product(
     let tag = format!("\"v{}.{}\"", listing.product_version, listing.stock_version);
     // A shared cache may keep it, and must ask each time whether it is still the one: a reader by
     // id is promised that it never goes backwards.
-    let shared_headers = [
-        (header::ETAG, tag.clone()),
-        (header::CACHE_CONTROL, "public, no-cache".to_owned()),
-    ];
+    let shared_headers =
+        [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "public, no-cache".to_owned())];
     if has_already(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, shared_headers).into_response());
     }

@@ -73,10 +73,7 @@ impl From<Card> for ProductCard {
             seller_id: card.seller_id,
             name: card.name,
             category: card.category,
-            price: Money {
-                amount: card.amount,
-                currency: card.currency,
-            },
+            price: Money { amount: card.amount, currency: card.currency },
             in_stock: card.in_stock,
             version: card.product_version,
             created_at: card.created_at,
@@ -124,15 +121,9 @@ fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), P
         faults.push(FieldError::new("category", "invalid", detail));
     }
     let amounts = (filter.price_min.is_some() || filter.price_max.is_some()).then(|| {
-        (
-            filter.price_min.unwrap_or(0),
-            filter.price_max.unwrap_or(i64::MAX).min(GREATEST_AMOUNT),
-        )
+        (filter.price_min.unwrap_or(0), filter.price_max.unwrap_or(i64::MAX).min(GREATEST_AMOUNT))
     });
-    for (name, amount) in [
-        ("price_min", filter.price_min),
-        ("price_max", filter.price_max),
-    ] {
+    for (name, amount) in [("price_min", filter.price_min), ("price_max", filter.price_max)] {
         if amount.is_some_and(|amount| amount < 0) {
             faults.push(FieldError::new(name, "invalid", "must not be below 0"));
         }
@@ -154,11 +145,7 @@ fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), P
         },
         currency: filter.currency.unwrap_or(default_currency),
         availability: filter.in_stock.map(|in_stock| {
-            if in_stock {
-                Availability::InStock
-            } else {
-                Availability::OutOfStock
-            }
+            if in_stock { Availability::InStock } else { Availability::OutOfStock }
         }),
         amounts,
         after: None,
@@ -167,10 +154,7 @@ fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), P
     if let Some(cursor) = &filter.cursor {
         let key = page::decode_cursor(&scope, cursor)?;
         let place = key.split_once('#').and_then(|(amount, id)| {
-            Some(Place {
-                amount: amount.parse().ok()?,
-                id: id.parse().ok()?,
-            })
+            Some(Place { amount: amount.parse().ok()?, id: id.parse().ok()? })
         });
         let place = place.filter(|place| (0..=GREATEST_AMOUNT).contains(&place.amount));
         list.after =

@@ -34,27 +34,16 @@ pub(crate) struct Stored {
 }
 
 /// The attributes that make up the two fences.
-const FENCES: [&str; 4] = [
-    "product_version",
-    "product_position",
-    "stock_version",
-    "stock_position",
-];
+const FENCES: [&str; 4] =
+    ["product_version", "product_position", "stock_version", "stock_position"];
 
 /// A call to DynamoDB failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{doing}")]
-    Call {
-        doing: &'static str,
-        transient: bool,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Call { doing: &'static str, transient: bool, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{doing}: the item does not have the form of one")]
-    Form {
-        doing: &'static str,
-        source: serde_dynamo::Error,
-    },
+    Form { doing: &'static str, source: serde_dynamo::Error },
     #[error("{0}: DynamoDB left out some of it each time")]
     Incomplete(&'static str),
 }
@@ -84,30 +73,20 @@ impl StoreError {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if error.is_transient() {
-            Self::unavailable(error)
-        } else {
-            Self::internal(error)
-        }
+        if error.is_transient() { Self::unavailable(error) } else { Self::internal(error) }
     }
 }
 
 fn key_of(id: Uuid) -> HashMap<String, AttributeValue> {
     HashMap::from([
-        (
-            "bucket".to_owned(),
-            AttributeValue::N(bucket_of(id).to_string()),
-        ),
+        ("bucket".to_owned(), AttributeValue::N(bucket_of(id).to_string())),
         ("id".to_owned(), AttributeValue::S(id.to_string())),
     ])
 }
 
 impl Listings {
     pub(crate) fn new(client: Client, table: &str) -> Self {
-        Self {
-            client,
-            table: table.to_owned(),
-        }
+        Self { client, table: table.to_owned() }
     }
 
     /// One listing, strongly consistent.
@@ -157,21 +136,14 @@ impl Listings {
                     .send()
                     .await
                     .map_err(StoreError::call(doing))?;
-                for item in answer
-                    .responses
-                    .unwrap_or_default()
-                    .remove(&self.table)
-                    .into_iter()
-                    .flatten()
+                for item in
+                    answer.responses.unwrap_or_default().remove(&self.table).into_iter().flatten()
                 {
                     if let Some(found) = Stored::read(item) {
                         stored.insert(found.item.id, found);
                     }
                 }
-                if let Some(left) = answer
-                    .unprocessed_keys
-                    .unwrap_or_default()
-                    .remove(&self.table)
+                if let Some(left) = answer.unprocessed_keys.unwrap_or_default().remove(&self.table)
                 {
                     keys = left.keys;
                 }
@@ -191,11 +163,7 @@ impl Listings {
         let doing = "putting a listing";
         let attributes = serde_dynamo::aws_sdk_dynamodb_1::to_item(item)
             .map_err(|source| StoreError::Form { doing, source })?;
-        let mut put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(attributes));
+        let mut put = self.client.put_item().table_name(&self.table).set_item(Some(attributes));
         put = match before {
             None => put.condition_expression("attribute_not_exists(id)"),
             Some(before) => {

@@ -105,26 +105,17 @@ impl List {
     fn partition(&self, availability: Availability) -> (&'static str, String) {
         match &self.scope {
             Scope::All => ("all_key", all_key(self.currency, availability)),
-            Scope::Category(category) => (
-                "category_key",
-                scoped_key(category, self.currency, availability),
-            ),
-            Scope::Seller(id) => (
-                "seller_key",
-                scoped_key(&id.to_string(), self.currency, availability),
-            ),
+            Scope::Category(category) => {
+                ("category_key", scoped_key(category, self.currency, availability))
+            }
+            Scope::Seller(id) => {
+                ("seller_key", scoped_key(&id.to_string(), self.currency, availability))
+            }
         }
     }
 
     fn place(&self, card: &Card) -> Place {
-        Place {
-            amount: if self.order.by_price() {
-                card.amount
-            } else {
-                0
-            },
-            id: card.id,
-        }
+        Place { amount: if self.order.by_price() { card.amount } else { 0 }, id: card.id }
     }
 
     /// Whether `a` comes before `b` in this list.
@@ -154,11 +145,7 @@ impl List {
         }
         let text = |(amount, id): (i64, u128)| {
             let id = Uuid::from_u128(id);
-            if self.order.by_price() {
-                price_key(amount, id)
-            } else {
-                id.to_string()
-            }
+            if self.order.by_price() { price_key(amount, id) } else { id.to_string() }
         };
         Some((text(low), text(high)))
     }
@@ -217,15 +204,8 @@ impl Listings {
         let doing = "querying listings";
         let filtered = list.filtered();
         let (partition, value) = list.partition(availability);
-        let sort = if list.order.by_price() {
-            "price_key"
-        } else {
-            "id"
-        };
-        let mut part = Part {
-            cards: Vec::new(),
-            frontier: None,
-        };
+        let sort = if list.order.by_price() { "price_key" } else { "id" };
+        let mut part = Part { cards: Vec::new(), frontier: None };
         let mut start: Option<HashMap<String, AttributeValue>> = None;
         for _ in 0..MAX_QUERIES {
             let mut query = self
@@ -282,13 +262,7 @@ fn number(value: i64) -> AttributeValue {
 fn place_of(key: &HashMap<String, AttributeValue>, order: Order) -> Option<Place> {
     let id = key.get("id")?.as_s().ok()?.parse().ok()?;
     let amount = if order.by_price() {
-        key.get("price_key")?
-            .as_s()
-            .ok()?
-            .split('#')
-            .next()?
-            .parse()
-            .ok()?
+        key.get("price_key")?.as_s().ok()?.split('#').next()?.parse().ok()?
     } else {
         0
     };
@@ -305,11 +279,7 @@ fn merge(list: &List, parts: Vec<Part>, limit: usize) -> Found {
     let mut cards: Vec<Card> = parts.into_iter().flat_map(|part| part.cards).collect();
     cards.sort_by(|a, b| {
         let (a, b) = (list.place(a), list.place(b));
-        if list.precedes(a, b) {
-            std::cmp::Ordering::Less
-        } else {
-            std::cmp::Ordering::Greater
-        }
+        if list.precedes(a, b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater }
     });
     // The moment in which a listing moves from one partition to the other can show it in both.
     cards.dedup_by_key(|card| card.id);

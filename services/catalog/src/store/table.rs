@@ -20,15 +20,8 @@ pub const INDEXES: [(&str, &str, &str); 6] = [
 
 /// What an index carries beside the keys: a card of the listing. Nothing that changes with every
 /// sale is among it, so that selling one of many pieces writes to no index.
-pub const CARD: [&str; 7] = [
-    "name",
-    "seller_id",
-    "category",
-    "amount",
-    "currency",
-    "product_version",
-    "created_at",
-];
+pub const CARD: [&str; 7] =
+    ["name", "seller_id", "category", "amount", "currency", "product_version", "created_at"];
 
 /// Why the table could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -82,18 +75,12 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
 }
 
 fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, aws_sdk_dynamodb::error::BuildError> {
-    KeySchemaElement::builder()
-        .attribute_name(name)
-        .key_type(kind)
-        .build()
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build()
 }
 
 fn attribute(
     name: &str,
     kind: ScalarAttributeType,
 ) -> Result<AttributeDefinition, aws_sdk_dynamodb::error::BuildError> {
-    AttributeDefinition::builder()
-        .attribute_name(name)
-        .attribute_type(kind)
-        .build()
+    AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
 }

@@ -54,14 +54,9 @@ pub(crate) async fn login(
     let token = rules::new_token(random()?, now);
     let (session_id, user) = (app.ids.next(now), found.user);
     let mut transaction = app.pool.begin().await?;
-    let begun = sessions::begin(
-        &mut *transaction,
-        session_id,
-        user.id,
-        &found.password_hash,
-        &token,
-    )
-    .await?;
+    let begun =
+        sessions::begin(&mut *transaction, session_id, user.id, &found.password_hash, &token)
+            .await?;
     if !begun {
         // Somebody has set another password meanwhile.
         return Err(INVALID_CREDENTIALS.because(""));

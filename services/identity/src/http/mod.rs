@@ -91,10 +91,7 @@ fn grant(
     now: DateTime<Utc>,
 ) -> Result<Response, Problem> {
     let tokens = Tokens {
-        access_token: app
-            .issuer
-            .issue(user.id, &user.roles, now)
-            .map_err(Problem::internal)?,
+        access_token: app.issuer.issue(user.id, &user.roles, now).map_err(Problem::internal)?,
         token_type: "Bearer",
         expires_in: ACCESS_LIFETIME.num_seconds(),
         refresh_token: refresh_token.token.expose().clone(),
@@ -109,9 +106,7 @@ struct MailSent {
     detail: &'static str,
 }
 
-static MAIL_SENT: MailSent = MailSent {
-    detail: "look into the mailbox of this address",
-};
+static MAIL_SENT: MailSent = MailSent { detail: "look into the mailbox of this address" };
 
 fn parse_email(text: &str) -> Result<Email, Problem> {
     Email::parse(text)
@@ -139,10 +134,7 @@ async fn count_attempt(
     now: DateTime<Utc>,
 ) -> Result<(), Problem> {
     let with_this = attempts::count(executor, action, email, now).await?;
-    let before = Window {
-        made: with_this.made - 1,
-        ..with_this
-    };
+    let before = Window { made: with_this.made - 1, ..with_this };
     refuse_if_over(before, now)
 }
 

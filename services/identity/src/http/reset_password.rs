@@ -24,12 +24,7 @@ pub(crate) struct SentReset {
     #[schema(pattern = "^[0-9]{6}$", example = "012345")]
     code: String,
     /// The new one.
-    #[schema(
-        format = "password",
-        min_length = 8,
-        max_length = 128,
-        example = "a long sentence"
-    )]
+    #[schema(format = "password", min_length = 8, max_length = 128, example = "a long sentence")]
     password: String,
 }
 
@@ -45,11 +40,7 @@ impl Reset {
         let email = faults.keep("/email", Email::parse(&sent.email));
         let password = faults.keep("/password", check_password(sent.password));
         match (email, password) {
-            (Some(email), Some(password)) => Ok(Self {
-                email,
-                code: sent.code,
-                password,
-            }),
+            (Some(email), Some(password)) => Ok(Self { email, code: sent.code, password }),
             _ => Err(faults.0),
         }
     }

@@ -65,13 +65,7 @@ pub(crate) async fn rotate(
     )
     .fetch_optional(pool)
     .await?;
-    row.map(|row| {
-        Ok(User {
-            id: row.id,
-            roles: users::roles(&row.roles)?,
-        })
-    })
-    .transpose()
+    row.map(|row| Ok(User { id: row.id, roles: users::roles(&row.roles)? })).transpose()
 }
 
 pub(crate) async fn find_token(

@@ -51,14 +51,7 @@ impl<'a> NewUser<'a> {
         password_hash: &'a str,
         now: DateTime<Utc>,
     ) -> Self {
-        Self {
-            id,
-            email: &signup.email,
-            name: &signup.name,
-            password_hash,
-            role: signup.role,
-            now,
-        }
+        Self { id, email: &signup.email, name: &signup.name, password_hash, role: signup.role, now }
     }
 }
 
@@ -103,9 +96,7 @@ pub(crate) async fn claim(
     .fetch_optional(executor)
     .await?;
     Ok(match claimed {
-        Some(id) => SignedUp::Pending {
-            again: id != user.id,
-        },
+        Some(id) => SignedUp::Pending { again: id != user.id },
         None => SignedUp::AlreadyActive,
     })
 }
@@ -145,10 +136,7 @@ pub(crate) async fn find_credentials(
     .await?;
     row.map(|row| {
         Ok(Credentials {
-            user: User {
-                id: row.id,
-                roles: roles(&row.roles)?,
-            },
+            user: User { id: row.id, roles: roles(&row.roles)? },
             password_hash: row.password_hash,
             is_active: row.is_active,
         })
@@ -176,13 +164,9 @@ pub(crate) async fn set_password(
     id: Uuid,
     password_hash: &str,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "update identity.users set password_hash = $2 where id = $1",
-        id,
-        password_hash,
-    )
-    .execute(executor)
-    .await?;
+    sqlx::query!("update identity.users set password_hash = $2 where id = $1", id, password_hash,)
+        .execute(executor)
+        .await?;
     Ok(())
 }
 

@@ -9,9 +9,7 @@ async fn nobody_can_tell_a_wrong_password_from_an_unknown_or_a_pending_address()
     let wrong = provider.log_in(ANA, "another sentence").await;
     let unknown = provider.log_in("eve@example.com", PASSWORD).await;
     let pending = provider.log_in("pending@example.com", PASSWORD).await;
-    let wrong = wrong
-        .expect_problem(401, "invalid_credentials")
-        .apart_from_its_id();
+    let wrong = wrong.expect_problem(401, "invalid_credentials").apart_from_its_id();
     assert_eq!(unknown.apart_from_its_id(), wrong);
     assert_eq!(pending.apart_from_its_id(), wrong);
 }
@@ -30,10 +28,7 @@ async fn an_unknown_or_pending_address_takes_as_much_work_as_a_wrong_password() 
 #[tokio::test]
 async fn an_address_is_the_same_however_it_is_written() {
     let provider = Provider::with_ana().await;
-    provider
-        .log_in("ANA@Example.COM", PASSWORD)
-        .await
-        .expect(200);
+    provider.log_in("ANA@Example.COM", PASSWORD).await.expect(200);
 }
 
 #[tokio::test]
@@ -46,10 +41,7 @@ async fn after_ten_failures_even_the_right_password_has_to_wait() {
     let refused = provider.log_in(ANA, PASSWORD).await;
     let refused = refused.expect_problem(429, "rate_limited");
     assert_eq!(refused.header("retry-after"), "601");
-    provider
-        .log_in("eve@example.com", PASSWORD)
-        .await
-        .expect(401);
+    provider.log_in("eve@example.com", PASSWORD).await.expect(401);
     provider.wait_minutes(10);
     provider.log_in(ANA, PASSWORD).await.expect(200);
 }

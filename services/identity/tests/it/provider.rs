@@ -13,10 +13,7 @@ fn secret(text: &str) -> Secret<String> {
 #[tokio::test]
 async fn verifiers_find_the_keys_and_may_keep_them() {
     let provider = Provider::start().await;
-    let configuration = provider
-        .get("/.well-known/openid-configuration")
-        .await
-        .expect(200);
+    let configuration = provider.get("/.well-known/openid-configuration").await.expect(200);
     assert_eq!(configuration.json["issuer"], ISSUER);
     let uri = configuration.member("jwks_uri");
     let keys = provider.get(uri.strip_prefix(ISSUER).unwrap()).await;
@@ -63,14 +60,9 @@ async fn a_demo_user_goes_before_whoever_only_claimed_the_address() {
     let mut provider = Provider::start().await;
     let (operator, ..) = demo::USERS[2];
     let code = provider.sign_up(operator, "a stranger's password").await;
-    demo::ensure_users(&provider.app, &secret(PASSWORD))
-        .await
-        .unwrap();
+    demo::ensure_users(&provider.app, &secret(PASSWORD)).await.unwrap();
     provider.activate(operator, &code).await;
-    provider
-        .log_in(operator, "a stranger's password")
-        .await
-        .expect(401);
+    provider.log_in(operator, "a stranger's password").await.expect(401);
     provider.log_in(operator, PASSWORD).await.expect(200);
 }
 
@@ -115,10 +107,7 @@ async fn what_has_had_its_time_is_forgotten_and_nothing_else() {
     tidy::once(&provider.app).await.unwrap();
     // the claim is gone, and so is the first token; its session goes on
     assert_eq!(rows(&provider).await, [1, 0, 1, 1, 0]);
-    provider
-        .refresh(&next.member("refresh_token"))
-        .await
-        .expect(200);
+    provider.refresh(&next.member("refresh_token")).await.expect(200);
 
     provider.wait_days(31);
     tidy::once(&provider.app).await.unwrap();

@@ -23,9 +23,7 @@ async fn who_signs_up_and_types_in_the_code_can_log_in() {
 async fn the_answer_is_the_same_for_a_new_a_pending_and_an_active_address() {
     let mut provider = Provider::start().await;
     let sign_up = async |provider: &Provider| {
-        let answer = provider
-            .post("/v1/auth/signup", signup(ANA, PASSWORD))
-            .await;
+        let answer = provider.post("/v1/auth/signup", signup(ANA, PASSWORD)).await;
         answer.expect(202).apart_from_its_id()
     };
     let new = sign_up(&provider).await;
@@ -43,10 +41,7 @@ async fn the_answer_is_the_same_for_a_new_a_pending_and_an_active_address() {
 #[tokio::test]
 async fn signing_up_with_an_active_address_changes_nothing() {
     let mut provider = Provider::with_ana().await;
-    provider
-        .post("/v1/auth/signup", signup(ANA, "another sentence"))
-        .await
-        .expect(202);
+    provider.post("/v1/auth/signup", signup(ANA, "another sentence")).await.expect(202);
     provider.mail(ANA).await;
     provider.log_in(ANA, PASSWORD).await.expect(200);
     provider.log_in(ANA, "another sentence").await.expect(401);
@@ -56,10 +51,7 @@ async fn signing_up_with_an_active_address_changes_nothing() {
 async fn a_code_activates_the_password_it_came_with_and_older_codes_are_dead() {
     let mut provider = Provider::start().await;
     let strangers = provider.sign_up(ANA, "a stranger's password").await;
-    provider
-        .post("/v1/auth/signup", signup("Ana@Example.com", PASSWORD))
-        .await
-        .expect(202);
+    provider.post("/v1/auth/signup", signup("Ana@Example.com", PASSWORD)).await.expect(202);
     let mail = provider.mail(ANA).await;
     assert!(mail.contains("It was not the first time"), "{mail}");
     let (_, anas) = mail.split_once("Activation code: ").unwrap();
@@ -68,10 +60,7 @@ async fn a_code_activates_the_password_it_came_with_and_older_codes_are_dead() {
         old.expect_problem(422, "invalid_code");
     }
     provider.activate(ANA, &anas[..6]).await.expect(204);
-    provider
-        .log_in(ANA, "a stranger's password")
-        .await
-        .expect(401);
+    provider.log_in(ANA, "a stranger's password").await.expect(401);
     provider.log_in(ANA, PASSWORD).await.expect(200);
 }
 
@@ -149,9 +138,7 @@ async fn nobodys_mailbox_is_flooded() {
         provider.sign_up(ANA, PASSWORD).await;
         provider.forget_password(ANA).await.expect(202);
     }
-    let eleventh = provider
-        .post("/v1/auth/signup", signup(ANA, PASSWORD))
-        .await;
+    let eleventh = provider.post("/v1/auth/signup", signup(ANA, PASSWORD)).await;
     eleventh.expect_problem(429, "rate_limited");
     let eleventh = provider.forget_password(ANA).await;
     eleventh.expect_problem(429, "rate_limited");

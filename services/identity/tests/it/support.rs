@@ -111,9 +111,7 @@ impl Provider {
 
     /// Signs up as a seller, and reads the code in the mail.
     pub(crate) async fn sign_up(&mut self, email: &str, password: &str) -> String {
-        self.post("/v1/auth/signup", signup(email, password))
-            .await
-            .expect(202);
+        self.post("/v1/auth/signup", signup(email, password)).await.expect(202);
         self.code(email).await
     }
 
@@ -128,18 +126,15 @@ impl Provider {
     }
 
     pub(crate) async fn refresh(&self, token: &str) -> Answer {
-        self.post("/v1/auth/refresh", json!({"refresh_token": token}))
-            .await
+        self.post("/v1/auth/refresh", json!({"refresh_token": token})).await
     }
 
     pub(crate) async fn log_out(&self, token: &str) -> Answer {
-        self.post("/v1/auth/logout", json!({"refresh_token": token}))
-            .await
+        self.post("/v1/auth/logout", json!({"refresh_token": token})).await
     }
 
     pub(crate) async fn forget_password(&self, email: &str) -> Answer {
-        self.post("/v1/auth/password/forgot", json!({"email": email}))
-            .await
+        self.post("/v1/auth/password/forgot", json!({"email": email})).await
     }
 
     pub(crate) async fn reset_password(&self, email: &str, code: &str, password: &str) -> Answer {

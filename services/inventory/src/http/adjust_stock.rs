@@ -56,34 +56,19 @@ pub(crate) async fn adjust_stock(
     check(delta, &reason).map_err(Problem::invalid)?;
     // The product is part of what the key stands for, as the body is.
     let key = key.map(|key| {
-        KeyedRequest::new(
-            ROUTE,
-            key,
-            &[id.as_bytes().as_slice(), &body.bytes].concat(),
-        )
+        KeyedRequest::new(ROUTE, key, &[id.as_bytes().as_slice(), &body.bytes].concat())
     });
-    let cause = Cause {
-        reason: Some(reason),
-        ..cause(&app, seller_id, request)
-    };
+    let cause = Cause { reason: Some(reason), ..cause(&app, seller_id, request) };
     if let Some(response) = replay(&app, seller_id, key.as_ref()).await? {
         return Ok(response);
     }
     let mut transaction = app.pool.begin().await?;
-    let current = stock::lock(&mut transaction, seller_id, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
+    let current =
+        stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     let adjusted = rules::adjust(&current, delta, app.clock.now())?;
     let change = "adjusted";
-    let stored = stock::update(
-        &mut transaction,
-        id,
-        &adjusted,
-        change,
-        &cause,
-        key.as_ref(),
-    )
-    .await?;
+    let stored =
+        stock::update(&mut transaction, id, &adjusted, change, &cause, key.as_ref()).await?;
     transaction.commit().await?;
     if stored {
         app.committed.notify_one();
@@ -92,9 +77,7 @@ pub(crate) async fn adjust_stock(
     // The row was locked, so only the key can have been in the way: the same request was faster.
     match replay(&app, seller_id, key.as_ref()).await? {
         Some(response) => Ok(response),
-        None => Err(Problem::internal(
-            "a locked stock was changed by somebody else",
-        )),
+        None => Err(Problem::internal("a locked stock was changed by somebody else")),
     }
 }
 
@@ -106,11 +89,7 @@ fn check(delta: i64, reason: &str) -> Result<(), Vec<FieldError>> {
     if let Err(fault) = text::check(reason, 200, Lines::One) {
         faults.push(FieldError::new("/reason", "invalid", fault.to_string()));
     }
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 /// The first answer again, if the key was used before.
@@ -129,8 +108,6 @@ async fn replay(
     let stock = journal::find_stock(&app.pool, used.aggregate_id, used.version).await?;
     let stock = stock.ok_or_else(|| Problem::internal("the journal lost what a key points at"))?;
     let mut response = stock_response(&stock);
-    response
-        .headers_mut()
-        .insert(REPLAYED.clone(), HeaderValue::from_static("true"));
+    response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
     Ok(Some(response))
 }

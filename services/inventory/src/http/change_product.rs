@@ -39,9 +39,7 @@ pub(crate) async fn change_product(
     request: RequestContext,
     body: Json<SentPatch>,
 ) -> Result<Response, Problem> {
-    let product = products::find(&app.pool, seller_id, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
+    let product = products::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     let Some(changed) = product::change(&product, body.value, expected, app.clock.now())? else {
         return Ok(product_response(&product));
     };

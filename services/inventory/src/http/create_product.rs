@@ -70,12 +70,7 @@ pub(crate) fn decide(
 ) -> Result<NewRow, Problem> {
     let now = app.clock.now();
     let (product, stock) = product::create(command, seller_id, app.ids.next(now), now)?;
-    Ok(NewRow {
-        product,
-        stock,
-        cause: cause(app, seller_id, request),
-        key,
-    })
+    Ok(NewRow { product, stock, cause: cause(app, seller_id, request), key })
 }
 
 /// Inserts rows together, each with its own result. Where somebody took a sku at the same moment,
@@ -99,10 +94,7 @@ pub(crate) async fn insert(
     let mut made = Vec::with_capacity(rows.len());
     for (row, inserted) in rows.into_iter().zip(inserted) {
         made.push(if inserted {
-            Ok(Created {
-                product: row.product,
-                replayed: false,
-            })
+            Ok(Created { product: row.product, replayed: false })
         } else {
             explain(pool, row).await
         });
@@ -113,12 +105,8 @@ pub(crate) async fn insert(
 /// Why a row was not inserted: its key was used before, and then the first answer is given again;
 /// or its sku is taken.
 async fn explain(pool: &PgPool, row: NewRow) -> Result<Created, Problem> {
-    let taken = || {
-        SKU_TAKEN.because(format!(
-            "another of your products has the sku {:?}",
-            row.product.sku
-        ))
-    };
+    let taken =
+        || SKU_TAKEN.because(format!("another of your products has the sku {:?}", row.product.sku));
     let Some(key) = &row.key else {
         return Err(taken());
     };
@@ -131,10 +119,7 @@ async fn explain(pool: &PgPool, row: NewRow) -> Result<Created, Problem> {
     let product = journal::find_product(pool, used.aggregate_id, used.version).await?;
     let product =
         product.ok_or_else(|| Problem::internal("the journal lost what a key points at"))?;
-    Ok(Created {
-        product,
-        replayed: true,
-    })
+    Ok(Created { product, replayed: true })
 }
 
 fn created(made: &Created) -> Response {

@@ -74,9 +74,7 @@ pub(crate) async fn create_products(
     let items = batch.items;
     if !(1..=MAX_ITEMS).contains(&items.len()) {
         let detail = format!("must have 1 to {MAX_ITEMS} items");
-        return Err(Problem::invalid(vec![FieldError::new(
-            "/items", "invalid", detail,
-        )]));
+        return Err(Problem::invalid(vec![FieldError::new("/items", "invalid", detail)]));
     }
     let mut results: Vec<Option<Result<Created, Problem>>> = Vec::with_capacity(items.len());
     let (mut rows, mut places) = (Vec::new(), Vec::new());
@@ -130,12 +128,9 @@ pub(crate) fn check(item: &[u8]) -> Result<(), Problem> {
 
 fn item_result(result: Result<Created, Problem>, request: &RequestContext) -> ItemResult {
     match result {
-        Ok(Created { product, replayed }) => ItemResult {
-            status: 201,
-            product: Some(product),
-            problem: None,
-            replayed,
-        },
+        Ok(Created { product, replayed }) => {
+            ItemResult { status: 201, product: Some(product), problem: None, replayed }
+        }
         Err(problem) => {
             problem.log();
             ItemResult {

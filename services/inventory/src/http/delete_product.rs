@@ -32,9 +32,7 @@ pub(crate) async fn delete_product(
     IfMatch(expected): IfMatch,
     request: RequestContext,
 ) -> Result<StatusCode, Problem> {
-    let product = products::find(&app.pool, seller_id, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
+    let product = products::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     let deleted = product::delete(&product, expected, app.clock.now())?;
     let cause = cause(&app, seller_id, request);
     if !products::update(&app.pool, &deleted, "deleted", &cause).await? {

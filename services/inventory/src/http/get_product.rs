@@ -29,9 +29,7 @@ pub(crate) async fn get_product(
     PathId(id): PathId,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let product = products::find(&app.pool, seller_id, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
+    let product = products::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     let tag = etag(product.version);
     if has_already(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());

@@ -25,8 +25,6 @@ pub(crate) async fn get_stock(
     Seller(seller_id): Seller,
     PathId(id): PathId,
 ) -> Result<Response, Problem> {
-    let stock = stock::find(&app.pool, seller_id, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
+    let stock = stock::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     Ok(stock_response(&stock))
 }

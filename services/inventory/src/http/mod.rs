@@ -31,10 +31,7 @@ use crate::store::products::WriteError;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(
-            create_product::create_product,
-            list_products::list_products
-        ))
+        .routes(routes!(create_product::create_product, list_products::list_products))
         .routes(routes!(create_products::create_products))
         .routes(routes!(
             get_product::get_product,
@@ -100,12 +97,7 @@ fn stale(current: i64) -> Problem {
 
 fn cause(app: &App, actor: Uuid, request: RequestContext) -> Cause {
     let event_id = app.ids.next(request.requested_at);
-    Cause {
-        actor,
-        event_id,
-        request,
-        reason: None,
-    }
+    Cause { actor, event_id, request, reason: None }
 }
 
 /// A product with the `ETag` of its version.

@@ -48,13 +48,9 @@ pub(crate) async fn product_history(
     uri: Uri,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    products::find_even_deleted(&app.pool, seller_id, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
+    products::find_even_deleted(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     if let Some(at) = filter.as_of {
-        let entry = journal::find_as_of(&app.pool, id, at)
-            .await?
-            .ok_or_else(Problem::not_found)?;
+        let entry = journal::find_as_of(&app.pool, id, at).await?.ok_or_else(Problem::not_found)?;
         return Ok(product_response(&entry.product));
     }
     let scope = format!("history#{id}");

@@ -19,11 +19,7 @@ pub(crate) struct KeyedRequest {
 
 impl KeyedRequest {
     pub(crate) fn new(route: &'static str, key: String, body: &[u8]) -> Self {
-        Self {
-            route,
-            key,
-            hash: Sha256::digest(body).into(),
-        }
+        Self { route, key, hash: Sha256::digest(body).into() }
     }
 }
 

@@ -37,10 +37,7 @@ pub(crate) async fn find_product(
     )
     .fetch_optional(pool)
     .await?;
-    event
-        .map(|json| from_json(&json))
-        .transpose()
-        .map(|event| event?.product().cloned())
+    event.map(|json| from_json(&json)).transpose().map(|event| event?.product().cloned())
 }
 
 /// The stock as it was at a version.
@@ -57,10 +54,7 @@ pub(crate) async fn find_stock(
     )
     .fetch_optional(pool)
     .await?;
-    event
-        .map(|json| from_json(&json))
-        .transpose()
-        .map(|event| event?.stock().cloned())
+    event.map(|json| from_json(&json)).transpose().map(|event| event?.stock().cloned())
 }
 
 /// The versions of a product after `after`, oldest first.
@@ -83,15 +77,7 @@ pub(crate) async fn list(
     .fetch_all(pool)
     .await?
     .into_iter()
-    .map(|row| {
-        entry(
-            row.version,
-            row.committed_at,
-            row.actor,
-            row.change,
-            &row.event,
-        )
-    })
+    .map(|row| entry(row.version, row.committed_at, row.actor, row.change, &row.event))
     .collect()
 }
 
@@ -112,15 +98,7 @@ pub(crate) async fn find_as_of(
     )
     .fetch_optional(pool)
     .await?
-    .map(|row| {
-        entry(
-            row.version,
-            row.committed_at,
-            row.actor,
-            row.change,
-            &row.event,
-        )
-    })
+    .map(|row| entry(row.version, row.committed_at, row.actor, row.change, &row.event))
     .transpose()
 }
 
@@ -135,13 +113,7 @@ fn entry(
     let product = event.product().cloned().ok_or_else(|| {
         sqlx::Error::Decode("the journal of a product holds an event without one".into())
     })?;
-    Ok(Entry {
-        version,
-        at,
-        actor,
-        change,
-        product,
-    })
+    Ok(Entry { version, at, actor, change, product })
 }
 
 /// The latest changes of a product and its stock, newest first.

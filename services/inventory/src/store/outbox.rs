@@ -57,12 +57,9 @@ pub(crate) async fn delete(
     connection: &mut PgConnection,
     positions: &[i64],
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "delete from inventory.outbox where position = any($1)",
-        positions
-    )
-    .execute(connection)
-    .await?;
+    sqlx::query!("delete from inventory.outbox where position = any($1)", positions)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

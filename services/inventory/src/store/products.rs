@@ -130,10 +130,7 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows
-        .iter()
-        .map(|row| created.contains(&row.product.id))
-        .collect())
+    Ok(rows.iter().map(|row| created.contains(&row.product.id)).collect())
 }
 
 /// The parameters of [`insert`]: an array a column.
@@ -164,16 +161,8 @@ struct Columns {
 
 impl Columns {
     fn push(&mut self, row: &NewRow) -> Result<(), sqlx::Error> {
-        let NewRow {
-            product,
-            stock,
-            cause,
-            key,
-        } = row;
-        let event = Event::ProductCreated {
-            product: product.clone(),
-            stock: stock.clone(),
-        };
+        let NewRow { product, stock, cause, key } = row;
+        let event = Event::ProductCreated { product: product.clone(), stock: stock.clone() };
         let attributes = serde_json::to_string(&product.attributes)
             .map_err(|error| sqlx::Error::Encode(error.into()))?;
         self.ids.push(product.id);
@@ -184,8 +173,7 @@ impl Columns {
         self.categories.push(product.category.clone());
         self.attributes.push(attributes);
         self.amounts.push(product.price.amount);
-        self.currencies
-            .push(product.price.currency.code().to_owned());
+        self.currencies.push(product.price.currency.code().to_owned());
         self.statuses.push(product.status.as_str().to_owned());
         self.hashes.push(product.content_hash.0.clone());
         self.times.push(product.created_at);
@@ -195,11 +183,9 @@ impl Columns {
         self.request_ids.push(cause.request.id);
         self.traceparents.push(cause.request.traceparent.clone());
         self.requested.push(cause.request.requested_at);
-        self.routes
-            .push(key.as_ref().map(|key| key.route.to_owned()));
+        self.routes.push(key.as_ref().map(|key| key.route.to_owned()));
         self.keys.push(key.as_ref().map(|key| key.key.clone()));
-        self.request_hashes
-            .push(key.as_ref().map(|key| key.hash.to_vec()));
+        self.request_hashes.push(key.as_ref().map(|key| key.hash.to_vec()));
         Ok(())
     }
 }
@@ -294,14 +280,10 @@ impl TryFrom<Row> for Product {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        let currency = row
-            .currency
-            .parse()
-            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        let status = row
-            .status
-            .parse::<Status>()
-            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let currency =
+            row.currency.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let status =
+            row.status.parse::<Status>().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
         Ok(Self {
             id: row.id,
             seller_id: row.seller_id,
@@ -310,10 +292,7 @@ impl TryFrom<Row> for Product {
             description: row.description,
             category: row.category,
             attributes: row.attributes.0,
-            price: Money {
-                amount: row.amount,
-                currency,
-            },
+            price: Money { amount: row.amount, currency },
             status,
             version: row.version,
             content_hash: ContentHash(row.content_hash),

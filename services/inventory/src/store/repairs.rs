@@ -43,11 +43,7 @@ pub(crate) async fn claim(connection: &mut PgConnection) -> Result<Option<Reques
     .await?;
     Ok(row.map(|row| Request {
         product_id: row.product_id,
-        part: if row.part == "stock" {
-            Part::Stock
-        } else {
-            Part::Product
-        },
+        part: if row.part == "stock" { Part::Stock } else { Part::Product },
         seen: row.seen_version.max(row.journal_version),
     }))
 }
@@ -58,9 +54,7 @@ pub(crate) async fn announce_absence(
     product: &Product,
     cause: &Cause,
 ) -> Result<(), sqlx::Error> {
-    let event = to_json(&Event::ProductDeleted {
-        product: product.clone(),
-    })?;
+    let event = to_json(&Event::ProductDeleted { product: product.clone() })?;
     sqlx::query!(
         "with journal as (
              insert into inventory.journal

@@ -89,9 +89,7 @@ pub(crate) async fn replace(
     cause: &Cause,
     key: Option<&KeyedRequest>,
 ) -> Result<bool, sqlx::Error> {
-    let event = to_json(&Event::StockChanged {
-        stock: stock.clone(),
-    })?;
+    let event = to_json(&Event::StockChanged { stock: stock.clone() })?;
     let stored = sqlx::query!(
         "with keyed as (
              insert into inventory.idempotency

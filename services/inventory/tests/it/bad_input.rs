@@ -17,22 +17,13 @@ fn is_problem(answer: &Answer, status: u16) {
     assert_eq!(answer.header("content-type"), "application/problem+json");
     assert_eq!(answer.json["status"], status);
     assert_eq!(answer.json["request_id"], answer.header("x-request-id"));
-    assert!(
-        answer.json["type"]
-            .as_str()
-            .unwrap()
-            .ends_with(answer.code())
-    );
+    assert!(answer.json["type"].as_str().unwrap().ends_with(answer.code()));
 }
 
 #[tokio::test]
 async fn a_body_that_is_not_json_is_refused_and_stores_nothing() {
     let world = World::new().await;
-    let deep = format!(
-        "{{\"sku\":{}1{}}}",
-        "[".repeat(100_000 / 4),
-        "]".repeat(100_000 / 4)
-    );
+    let deep = format!("{{\"sku\":{}1{}}}", "[".repeat(100_000 / 4), "]".repeat(100_000 / 4));
     let good = shoe("SHOE-1").to_string();
     for body in [
         b"".to_vec(),
@@ -47,13 +38,7 @@ async fn a_body_that_is_not_json_is_refused_and_stores_nothing() {
         good.replace("12990", "NaN").into_bytes(),
     ] {
         let answer = post(&world, body.clone()).await;
-        assert_eq!(
-            answer.status,
-            400,
-            "{:?}: {}",
-            String::from_utf8_lossy(&body),
-            answer.text
-        );
+        assert_eq!(answer.status, 400, "{:?}: {}", String::from_utf8_lossy(&body), answer.text);
         is_problem(&answer, 400);
     }
     is_problem(&post(&world, deep).await, 422);
@@ -148,10 +133,7 @@ async fn values_that_no_store_could_keep_are_refused() {
         is_problem(&post(&world, body).await, 422);
     }
     let many: serde_json::Map<_, _> = (0..51).map(|n| (n.to_string(), json!(n))).collect();
-    is_problem(
-        &post(&world, with("/attributes", Value::Object(many))).await,
-        422,
-    );
+    is_problem(&post(&world, with("/attributes", Value::Object(many))).await, 422);
     assert_eq!(world.count("products").await, 0);
 }
 
@@ -174,21 +156,11 @@ async fn a_field_that_comes_twice_is_refused_wherever_it_is() {
 async fn a_body_of_another_type_or_encoding_is_refused() {
     let world = World::new().await;
     let good = shoe("SHOE-1").to_string();
-    for kind in [
-        "text/plain",
-        "application/xml",
-        "application/json; charset=latin1",
-        "",
-    ] {
+    for kind in ["text/plain", "application/xml", "application/json; charset=latin1", ""] {
         let call = Call::post("/v1/products").header("content-type", kind);
         is_problem(&world.send(call.bytes(good.clone())).await, 415);
     }
-    is_problem(
-        &world
-            .send(Call::post("/v1/products").bytes(good.clone()))
-            .await,
-        415,
-    );
+    is_problem(&world.send(Call::post("/v1/products").bytes(good.clone())).await, 415);
     let call = Call::post("/v1/products")
         .header("content-type", "application/json")
         .header("content-encoding", "gzip");
@@ -217,9 +189,7 @@ async fn a_product_cannot_grow_beyond_what_an_event_can_carry() {
     let answer = loop {
         let patch = json!({"attributes": {format!("a{version}"): "x".repeat(30_000)}});
         let tag = format!("\"v{version}\"");
-        let answer = world
-            .send(Call::patch(path).header("if-match", &tag).json(&patch))
-            .await;
+        let answer = world.send(Call::patch(path).header("if-match", &tag).json(&patch)).await;
         if answer.status != 200 {
             break answer;
         }
@@ -236,30 +206,13 @@ async fn broken_cursors_and_parameters_are_refused() {
     for n in 0..3 {
         world.create(&format!("SHOE-{n}")).await;
     }
-    for query in [
-        "limit=0",
-        "limit=101",
-        "limit=x",
-        "unknown=1",
-        "limit=1&limit=2",
-        "status=x",
-    ] {
-        is_problem(
-            &world
-                .send(Call::get(&format!("/v1/products?{query}")))
-                .await,
-            400,
-        );
+    for query in ["limit=0", "limit=101", "limit=x", "unknown=1", "limit=1&limit=2", "status=x"] {
+        is_problem(&world.send(Call::get(&format!("/v1/products?{query}"))).await, 400);
     }
-    let page = world
-        .send(Call::get("/v1/products?limit=1"))
-        .await
-        .expect(200);
+    let page = world.send(Call::get("/v1/products?limit=1")).await.expect(200);
     let cursor = page.json["page"]["next_cursor"].as_str().unwrap();
     for broken in ["x", "", &cursor[1..], &format!("{cursor}A")] {
-        let answer = world
-            .send(Call::get(&format!("/v1/products?cursor={broken}")))
-            .await;
+        let answer = world.send(Call::get(&format!("/v1/products?cursor={broken}"))).await;
         is_problem(&answer, 400);
         assert_eq!(answer.code(), "invalid_cursor", "{broken}");
     }
@@ -309,10 +262,7 @@ async fn nobody_gets_in_without_a_good_token_of_the_right_role() {
     let outbox = || Call::get("/v1/admin/outbox");
     is_problem(&world.send(outbox()).await, 403);
     let operator = tokens.token(Uuid::from_u128(1), Role::Operator);
-    assert_eq!(
-        outbox().bearer(&operator).send(&world.router).await.status,
-        200
-    );
+    assert_eq!(outbox().bearer(&operator).send(&world.router).await.status, 200);
 }
 
 #[tokio::test]
@@ -332,28 +282,17 @@ async fn what_is_not_there_and_what_cannot_be_done_are_problems_too() {
     let world = World::new().await;
     is_problem(&world.send(Call::get("/v1/nothing")).await, 404);
     is_problem(&world.send(Call::get("/v1/products/not-an-id")).await, 404);
-    is_problem(
-        &world
-            .send(Call::get(&format!("/v1/products/{}", Uuid::nil())))
-            .await,
-        404,
-    );
+    is_problem(&world.send(Call::get(&format!("/v1/products/{}", Uuid::nil()))).await, 404);
     let wrong = world.send(Call::delete("/v1/products")).await;
     is_problem(&wrong, 405);
-    assert!(
-        wrong.header("allow").contains("POST"),
-        "{:?}",
-        wrong.headers
-    );
+    assert!(wrong.header("allow").contains("POST"), "{:?}", wrong.headers);
 }
 
 #[tokio::test]
 async fn a_database_that_is_down_is_a_503_with_a_time_to_come_again() {
     let world = World::new().await;
     world.pool.close().await;
-    let answer = world
-        .send(Call::post("/v1/products").json(&shoe("SHOE-1")))
-        .await;
+    let answer = world.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await;
     is_problem(&answer, 503);
     assert_eq!(answer.header("retry-after"), "1");
     assert!(!answer.text.contains("pool"), "{}", answer.text);

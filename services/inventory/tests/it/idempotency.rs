@@ -6,11 +6,7 @@ use shared::testkit::{Answer, Call};
 use crate::{World, shoe};
 
 fn keyed(world: &World, key: &str, body: &Value) -> impl Future<Output = Answer> {
-    world.send(
-        Call::post("/v1/products")
-            .header("idempotency-key", key)
-            .json(body),
-    )
+    world.send(Call::post("/v1/products").header("idempotency-key", key).json(body))
 }
 
 #[tokio::test]
@@ -19,9 +15,7 @@ async fn a_create_that_is_repeated_gets_the_first_answer_again() {
     let first = keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
     assert_eq!(first.header("idempotent-replayed"), "");
     let path = first.header("location");
-    let call = Call::patch(path)
-        .header("if-match", "\"v1\"")
-        .json(&json!({"name": "Other"}));
+    let call = Call::patch(path).header("if-match", "\"v1\"").json(&json!({"name": "Other"}));
     world.send(call).await.expect(200);
     let again = keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
     assert_eq!(again.json, first.json);
@@ -52,9 +46,7 @@ async fn a_create_that_is_sent_many_times_at_once_makes_one_product() {
             assert_eq!(answer.status, 201, "{}", answer.text);
             assert_eq!(answer.json, answers[0].json);
         }
-        let fresh = answers
-            .iter()
-            .filter(|a| a.header("idempotent-replayed").is_empty());
+        let fresh = answers.iter().filter(|a| a.header("idempotent-replayed").is_empty());
         assert_eq!(fresh.count(), 1);
     }
     assert_eq!(world.count("products").await, 20);
@@ -73,21 +65,13 @@ async fn a_refused_create_does_not_use_its_key_up() {
 async fn a_batch_that_is_repeated_creates_nothing_twice() {
     let world = World::new().await;
     let items = json!({"items": [shoe("A"), shoe("B")]});
-    let send = || {
-        world.send(
-            Call::post("/v1/products/batch")
-                .header("idempotency-key", "k")
-                .json(&items),
-        )
-    };
+    let send =
+        || world.send(Call::post("/v1/products/batch").header("idempotency-key", "k").json(&items));
     let first = send().await.expect(200);
     let again = send().await.expect(200);
     for n in 0..2 {
         assert_eq!(again.json["results"][n]["status"], 201);
-        assert_eq!(
-            again.json["results"][n]["product"],
-            first.json["results"][n]["product"]
-        );
+        assert_eq!(again.json["results"][n]["product"], first.json["results"][n]["product"]);
         assert_eq!(again.json["results"][n]["replayed"], true);
     }
     assert_eq!(world.count("products").await, 2);

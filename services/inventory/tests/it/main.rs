@@ -52,15 +52,7 @@ impl World {
         let seller_id = Uuid::from_u128(0x005e_11e5);
         let seller = tokens.token(seller_id, Role::Seller);
         let pool = database.pool.clone();
-        Self {
-            router,
-            tokens,
-            clock,
-            seller,
-            seller_id,
-            pool,
-            _database: database,
-        }
+        Self { router, tokens, clock, seller, seller_id, pool, _database: database }
     }
 
     pub(crate) async fn send(&self, call: Call) -> Answer {
@@ -68,18 +60,13 @@ impl World {
     }
 
     pub(crate) async fn create(&self, sku: &str) -> Answer {
-        self.send(Call::post("/v1/products").json(&shoe(sku)))
-            .await
-            .expect(201)
+        self.send(Call::post("/v1/products").json(&shoe(sku))).await.expect(201)
     }
 
     /// How many rows a table of the service has.
     pub(crate) async fn count(&self, table: &'static str) -> i64 {
         let statement = format!("select count(*) from inventory.{table}");
-        sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(&self.pool).await.unwrap()
     }
 }
 

@@ -32,10 +32,7 @@ async fn a_product_its_journal_entry_and_its_outbox_pointer_are_written_together
     for table in ["products", "stock", "journal", "outbox"] {
         assert_eq!(world.count(table).await, 1, "{table}");
     }
-    world
-        .send(Call::post("/v1/products").json(&shoe("SHOE-1")))
-        .await
-        .expect(409);
+    world.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await.expect(409);
     for table in ["products", "stock", "journal", "outbox"] {
         assert_eq!(world.count(table).await, 1, "{table} after a refusal");
     }
@@ -46,15 +43,9 @@ async fn what_the_caller_has_already_is_not_sent_again() {
     let world = World::new().await;
     let created = world.create("SHOE-1").await;
     let path = path_of(&created);
-    let again = world
-        .send(Call::get(&path).header("if-none-match", "\"v1\""))
-        .await
-        .expect(304);
+    let again = world.send(Call::get(&path).header("if-none-match", "\"v1\"")).await.expect(304);
     assert_eq!((again.header("etag"), again.text.as_str()), ("\"v1\"", ""));
-    world
-        .send(Call::get(&path).header("if-none-match", "\"v2\""))
-        .await
-        .expect(200);
+    world.send(Call::get(&path).header("if-none-match", "\"v2\"")).await.expect(200);
 }
 
 #[tokio::test]
@@ -65,17 +56,12 @@ async fn a_merge_patch_changes_what_it_names_and_null_removes() {
         "name": "Trail shoe", "description": "For mud.\nAnd rain.", "price": {"amount": 9990},
         "attributes": {"color": null, "size": 43, "new": "yes"}, "status": "archived",
     });
-    let call = Call::patch(&path_of(&created))
-        .header("if-match", "\"v1\"")
-        .json(&patch);
+    let call = Call::patch(&path_of(&created)).header("if-match", "\"v1\"").json(&patch);
     let changed = world.send(call).await.expect(200);
     assert_eq!(changed.header("etag"), "\"v2\"");
     assert_eq!(changed.json["name"], "Trail shoe");
     assert_eq!(changed.json["description"], "For mud.\nAnd rain.");
-    assert_eq!(
-        changed.json["price"],
-        json!({"amount": 9990, "currency": "BRL"})
-    );
+    assert_eq!(changed.json["price"], json!({"amount": 9990, "currency": "BRL"}));
     let attributes = json!({"size": 43, "weight": 0.25, "waterproof": true, "new": "yes"});
     assert_eq!(changed.json["attributes"], attributes);
     assert_eq!(changed.json["status"], "archived");
@@ -85,10 +71,7 @@ async fn a_merge_patch_changes_what_it_names_and_null_removes() {
     let changed = world.send(call).await.expect(200);
     assert_eq!(changed.json.get("description"), None);
     assert_eq!(changed.json["attributes"], json!({}));
-    assert_eq!(
-        world.send(Call::get(&path_of(&created))).await.json,
-        changed.json
-    );
+    assert_eq!(world.send(Call::get(&path_of(&created))).await.json, changed.json);
 }
 
 #[tokio::test]
@@ -121,22 +104,12 @@ async fn a_change_needs_the_current_version() {
     let created = world.create("SHOE-1").await;
     let path = path_of(&created);
     let patch = json!({"name": "Other"});
-    let missing = world
-        .send(Call::patch(&path).json(&patch))
-        .await
-        .expect(428);
+    let missing = world.send(Call::patch(&path).json(&patch)).await.expect(428);
     assert_eq!(missing.code(), "version_required");
     for stale in ["\"v2\"", "\"v0\"", "W/\"v1\"", "v1", "\"1\"", "nonsense"] {
         let call = Call::patch(&path).header("if-match", stale).json(&patch);
-        assert_eq!(
-            world.send(call).await.expect(412).code(),
-            "stale_version",
-            "{stale}"
-        );
-        world
-            .send(Call::delete(&path).header("if-match", stale))
-            .await
-            .expect(412);
+        assert_eq!(world.send(call).await.expect(412).code(), "stale_version", "{stale}");
+        world.send(Call::delete(&path).header("if-match", stale)).await.expect(412);
     }
     let call = Call::patch(&path).header("if-match", "*").json(&patch);
     world.send(call).await.expect(200);
@@ -148,23 +121,13 @@ async fn of_two_changes_to_one_version_exactly_one_succeeds() {
     let created = world.create("SHOE-1").await;
     let path = path_of(&created);
     let change = |name: &'static str| {
-        let call = Call::patch(&path)
-            .header("if-match", "\"v1\"")
-            .json(&json!({ "name": name }));
+        let call = Call::patch(&path).header("if-match", "\"v1\"").json(&json!({ "name": name }));
         world.send(call)
     };
     let answers = tokio::join!(change("A"), change("B"), change("C"), change("D"));
     let statuses = [answers.0, answers.1, answers.2, answers.3].map(|a| a.status.as_u16());
-    assert_eq!(
-        statuses.iter().filter(|status| **status == 200).count(),
-        1,
-        "{statuses:?}"
-    );
-    assert_eq!(
-        statuses.iter().filter(|status| **status == 412).count(),
-        3,
-        "{statuses:?}"
-    );
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 3, "{statuses:?}");
     assert_eq!(world.count("journal").await, 2);
 }
 
@@ -173,29 +136,14 @@ async fn a_deleted_product_is_gone_until_it_is_restored() {
     let world = World::new().await;
     let created = world.create("SHOE-1").await;
     let path = path_of(&created);
-    world
-        .send(Call::delete(&path).header("if-match", "\"v1\""))
-        .await
-        .expect(204);
+    world.send(Call::delete(&path).header("if-match", "\"v1\"")).await.expect(204);
     world.send(Call::get(&path)).await.expect(404);
-    world
-        .send(Call::get(&format!("{path}/stock")))
-        .await
-        .expect(404);
-    assert_eq!(
-        world.send(Call::get("/v1/products")).await.json["data"],
-        json!([])
-    );
-    let restored = world
-        .send(Call::post(&format!("{path}/restore")))
-        .await
-        .expect(200);
+    world.send(Call::get(&format!("{path}/stock"))).await.expect(404);
+    assert_eq!(world.send(Call::get("/v1/products")).await.json["data"], json!([]));
+    let restored = world.send(Call::post(&format!("{path}/restore"))).await.expect(200);
     assert_eq!(restored.json["version"], 3);
     assert_eq!(restored.json["name"], created.json["name"]);
-    let again = world
-        .send(Call::post(&format!("{path}/restore")))
-        .await
-        .expect(200);
+    let again = world.send(Call::post(&format!("{path}/restore"))).await.expect(200);
     assert_eq!(again.json, restored.json);
 }
 
@@ -203,15 +151,9 @@ async fn a_deleted_product_is_gone_until_it_is_restored() {
 async fn a_sku_is_free_once_its_product_is_deleted_and_then_bars_the_restore() {
     let world = World::new().await;
     let first = world.create("SHOE-1").await;
-    let refused = world
-        .send(Call::post("/v1/products").json(&shoe("SHOE-1")))
-        .await
-        .expect(409);
+    let refused = world.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await.expect(409);
     assert_eq!(refused.code(), "sku_taken");
-    world
-        .send(Call::delete(&path_of(&first)).header("if-match", "\"v1\""))
-        .await
-        .expect(204);
+    world.send(Call::delete(&path_of(&first)).header("if-match", "\"v1\"")).await.expect(204);
     world.create("SHOE-1").await;
     let call = Call::post(&format!("{}/restore", path_of(&first)));
     assert_eq!(world.send(call).await.expect(409).code(), "sku_taken");
@@ -228,14 +170,10 @@ async fn somebody_elses_product_is_not_there() {
         Call::get(&path),
         Call::get(&format!("{path}/history")),
         Call::get(&format!("{path}/stock")),
-        Call::patch(&path)
-            .header(any.0, any.1)
-            .json(&json!({"name": "Mine"})),
+        Call::patch(&path).header(any.0, any.1).json(&json!({"name": "Mine"})),
         Call::delete(&path).header(any.0, any.1),
         Call::post(&format!("{path}/restore")),
-        Call::put(&format!("{path}/stock"))
-            .header(any.0, any.1)
-            .json(&json!({"on_hand": 1})),
+        Call::put(&format!("{path}/stock")).header(any.0, any.1).json(&json!({"on_hand": 1})),
         Call::post(&format!("{path}/stock/adjustments"))
             .json(&json!({"delta": 1, "reason": "found"})),
     ] {
@@ -243,15 +181,10 @@ async fn somebody_elses_product_is_not_there() {
         let answer = call.bearer(&stranger).send(&world.router).await;
         assert_eq!(answer.status, 404, "{what}");
     }
-    let list = Call::get("/v1/products")
-        .bearer(&stranger)
-        .send(&world.router)
-        .await;
+    let list = Call::get("/v1/products").bearer(&stranger).send(&world.router).await;
     assert_eq!(list.json["data"], json!([]));
     // Two sellers may use the same sku.
-    let call = Call::post("/v1/products")
-        .bearer(&stranger)
-        .json(&shoe("SHOE-1"));
+    let call = Call::post("/v1/products").bearer(&stranger).json(&shoe("SHOE-1"));
     assert_eq!(call.send(&world.router).await.status, 201);
 }
 
@@ -268,13 +201,7 @@ async fn the_list_goes_on_where_the_page_before_ended() {
     let mut path = "/v1/products?limit=3".to_owned();
     loop {
         let page = world.send(Call::get(&path)).await.expect(200);
-        seen.extend(
-            page.json["data"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|p| p["sku"].clone()),
-        );
+        seen.extend(page.json["data"].as_array().unwrap().iter().map(|p| p["sku"].clone()));
         if page.json["page"]["has_more"] == json!(false) {
             assert_eq!(page.header("link"), "");
             break;
@@ -296,19 +223,11 @@ async fn the_history_shows_who_changed_what_and_when_and_any_time_can_be_asked_f
     let path = path_of(&created);
     let before = world.clock.now();
     world.clock.advance(Duration::from_mins(1));
-    let call = Call::patch(&path)
-        .header("if-match", "\"v1\"")
-        .json(&json!({"name": "Trail shoe"}));
+    let call = Call::patch(&path).header("if-match", "\"v1\"").json(&json!({"name": "Trail shoe"}));
     world.send(call).await.expect(200);
     world.clock.advance(Duration::from_mins(1));
-    world
-        .send(Call::delete(&path).header("if-match", "\"v2\""))
-        .await
-        .expect(204);
-    let history = world
-        .send(Call::get(&format!("{path}/history?limit=2")))
-        .await
-        .expect(200);
+    world.send(Call::delete(&path).header("if-match", "\"v2\"")).await.expect(204);
+    let history = world.send(Call::get(&format!("{path}/history?limit=2"))).await.expect(200);
     let entries = history.json["data"].as_array().unwrap();
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0]["change"], "created");
@@ -321,10 +240,7 @@ async fn the_history_shows_who_changed_what_and_when_and_any_time_can_be_asked_f
     assert_eq!(rest.json["data"][0]["change"], "deleted");
     assert_eq!(rest.json["page"]["has_more"], false);
     let at = before.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    let then = world
-        .send(Call::get(&format!("{path}/history?as_of={at}")))
-        .await
-        .expect(200);
+    let then = world.send(Call::get(&format!("{path}/history?as_of={at}"))).await.expect(200);
     assert_eq!(then.json, created.json);
     let never = format!("{path}/history?as_of=2001-01-01T00:00:00Z");
     world.send(Call::get(&never)).await.expect(404);
@@ -339,15 +255,9 @@ async fn a_batch_answers_for_each_item_by_itself_and_in_order() {
     let items = json!({"items": [
         shoe("A"), shoe("TAKEN"), {"sku": "B"}, shoe("C"), blank, shoe("A"), 7
     ]});
-    let answer = world
-        .send(Call::post("/v1/products/batch").json(&items))
-        .await
-        .expect(200);
+    let answer = world.send(Call::post("/v1/products/batch").json(&items)).await.expect(200);
     let results = answer.json["results"].as_array().unwrap();
-    let statuses: Vec<_> = results
-        .iter()
-        .map(|r| r["status"].as_u64().unwrap())
-        .collect();
+    let statuses: Vec<_> = results.iter().map(|r| r["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [201, 409, 422, 201, 422, 409, 422]);
     assert_eq!(results[0]["product"]["sku"], "A");
     assert_eq!(results[3]["product"]["sku"], "C");
@@ -366,9 +276,6 @@ async fn a_batch_has_at_least_one_and_at_most_a_hundred_items() {
     let too_many: Vec<Value> = (0..101).map(|n| shoe(&format!("M-{n}"))).collect();
     let call = Call::post("/v1/products/batch").json(&json!({ "items": too_many }));
     world.send(call).await.expect(422);
-    world
-        .send(Call::post("/v1/products/batch").json(&json!({ "items": [] })))
-        .await
-        .expect(422);
+    world.send(Call::post("/v1/products/batch").json(&json!({ "items": [] }))).await.expect(422);
     assert_eq!(world.count("products").await, 100);
 }

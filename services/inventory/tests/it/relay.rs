@@ -11,12 +11,7 @@ use shared::id::Ids;
 use crate::World;
 
 fn bus(world: &World) -> PgBus {
-    PgBus::new(
-        world.pool.clone(),
-        world.clock.clone(),
-        &["catalog"],
-        Arc::default(),
-    )
+    PgBus::new(world.pool.clone(), world.clock.clone(), &["catalog"], Arc::default())
 }
 
 fn relay(world: &World, bus: Bus) -> Relay {
@@ -37,10 +32,7 @@ async fn what_is_committed_is_published_once_and_leaves_the_outbox() {
     let Received::Known(envelope) = events::read(&messages[0].body).unwrap() else {
         panic!("an unknown event")
     };
-    assert_eq!(
-        envelope.requestid.to_string(),
-        created.header("x-request-id")
-    );
+    assert_eq!(envelope.requestid.to_string(), created.header("x-request-id"));
     let Event::ProductCreated { product, stock } = envelope.event else {
         panic!("another event: {:?}", envelope.event)
     };

@@ -9,26 +9,13 @@ async fn stock_is_set_by_its_own_version_and_leaves_the_product_alone() {
     let created = world.create("SHOE-1").await;
     let stock = format!("{}/stock", path_of(&created));
     let first = world.send(Call::get(&stock)).await.expect(200);
-    assert_eq!(
-        first.json,
-        json!({"on_hand": 5, "held": 0, "available": 5, "version": 1})
-    );
+    assert_eq!(first.json, json!({"on_hand": 5, "held": 0, "available": 5, "version": 1}));
     assert_eq!(first.header("etag"), "\"v1\"");
-    world
-        .send(Call::put(&stock).json(&json!({"on_hand": 8})))
-        .await
-        .expect(428);
-    let call = Call::put(&stock)
-        .header("if-match", "\"v1\"")
-        .json(&json!({"on_hand": 8}));
+    world.send(Call::put(&stock).json(&json!({"on_hand": 8}))).await.expect(428);
+    let call = Call::put(&stock).header("if-match", "\"v1\"").json(&json!({"on_hand": 8}));
     let set = world.send(call).await.expect(200);
-    assert_eq!(
-        set.json,
-        json!({"on_hand": 8, "held": 0, "available": 8, "version": 2})
-    );
-    let call = Call::put(&stock)
-        .header("if-match", "\"v1\"")
-        .json(&json!({"on_hand": 9}));
+    assert_eq!(set.json, json!({"on_hand": 8, "held": 0, "available": 8, "version": 2}));
+    let call = Call::put(&stock).header("if-match", "\"v1\"").json(&json!({"on_hand": 9}));
     world.send(call).await.expect(412);
     let product = world.send(Call::get(&path_of(&created))).await;
     assert_eq!(product.json["version"], 1);
@@ -38,25 +25,14 @@ async fn stock_is_set_by_its_own_version_and_leaves_the_product_alone() {
 async fn stock_cannot_be_set_below_what_is_held_but_a_loss_can_take_it_there() {
     let world = World::new().await;
     let created = world.create("SHOE-1").await;
-    sqlx::query("update inventory.stock set held = 3")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    sqlx::query("update inventory.stock set held = 3").execute(&world.pool).await.unwrap();
     let stock = format!("{}/stock", path_of(&created));
-    let call = Call::put(&stock)
-        .header("if-match", "\"v1\"")
-        .json(&json!({"on_hand": 2}));
-    assert_eq!(
-        world.send(call).await.expect(409).code(),
-        "stock_below_held"
-    );
+    let call = Call::put(&stock).header("if-match", "\"v1\"").json(&json!({"on_hand": 2}));
+    assert_eq!(world.send(call).await.expect(409).code(), "stock_below_held");
     let call =
         Call::post(&format!("{stock}/adjustments")).json(&json!({"delta": -4, "reason": "burnt"}));
     let adjusted = world.send(call).await.expect(200);
-    assert_eq!(
-        adjusted.json,
-        json!({"on_hand": 1, "held": 3, "available": -2, "version": 2})
-    );
+    assert_eq!(adjusted.json, json!({"on_hand": 1, "held": 3, "available": -2, "version": 2}));
 }
 
 #[tokio::test]
@@ -71,9 +47,7 @@ async fn adjustments_that_come_together_all_count() {
     for answer in [all.0, all.1, all.2, all.3, all.4] {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
-    let stock = world
-        .send(Call::get(&format!("{}/stock", path_of(&created))))
-        .await;
+    let stock = world.send(Call::get(&format!("{}/stock", path_of(&created)))).await;
     assert_eq!(stock.json["on_hand"], 17);
     assert_eq!(stock.json["version"], 6);
 }
@@ -85,11 +59,7 @@ async fn an_adjustment_that_is_sent_twice_with_a_key_counts_once() {
     let path = format!("{}/stock/adjustments", path_of(&created));
     let adjust = |delta: i64| {
         let body = json!({"delta": delta, "reason": "counted"});
-        world.send(
-            Call::post(&path)
-                .header("idempotency-key", "k1")
-                .json(&body),
-        )
+        world.send(Call::post(&path).header("idempotency-key", "k1").json(&body))
     };
     let first = adjust(4).await.expect(200);
     let again = adjust(4).await.expect(200);
@@ -98,9 +68,7 @@ async fn an_adjustment_that_is_sent_twice_with_a_key_counts_once() {
     assert_eq!(adjust(5).await.expect(422).code(), "idempotency_key_reused");
     let together = tokio::join!(adjust(4), adjust(4), adjust(4));
     assert_eq!(together.0.json, first.json);
-    let stock = world
-        .send(Call::get(&format!("{}/stock", path_of(&created))))
-        .await;
+    let stock = world.send(Call::get(&format!("{}/stock", path_of(&created)))).await;
     assert_eq!(stock.json["on_hand"], 9);
 }
 
@@ -114,10 +82,7 @@ async fn an_adjustment_beyond_what_can_be_is_refused() {
         let refused = world.send(Call::post(&path).json(&body)).await.expect(409);
         assert_eq!(refused.code(), "stock_out_of_range");
     }
-    for body in [
-        json!({"delta": 0, "reason": "none"}),
-        json!({"delta": 1, "reason": " "}),
-    ] {
+    for body in [json!({"delta": 0, "reason": "none"}), json!({"delta": 1, "reason": " "})] {
         world.send(Call::post(&path).json(&body)).await.expect(422);
     }
 }

@@ -15,11 +15,7 @@ fn row(id: u128, version: i64) -> Row {
         content_hash: ContentHash(format!("hash {version}")),
         deleted_at: None,
         updated_at: at(0),
-        stock: StockPart {
-            version: 1,
-            on_hand: 5,
-            held: 0,
-        },
+        stock: StockPart { version: 1, on_hand: 5, held: 0 },
         stock_updated_at: at(0),
     }
 }
@@ -69,46 +65,30 @@ fn a_product_that_was_deleted_long_ago_equals_absence() {
     let mut deleted = row(1, 3);
     deleted.deleted_at = Some(at(0));
     let tombstone = listing_of(&deleted);
-    let living = Listed {
-        is_tombstone: false,
-        ..tombstone.clone()
-    };
+    let living = Listed { is_tombstone: false, ..tombstone.clone() };
     let (within, after) = (at(35 * DAY - 1), at(35 * DAY));
     assert_eq!(kind(Some(&deleted), None, within), Some(Kind::Missing));
     assert_eq!(kind(Some(&deleted), None, after), None);
     assert_eq!(kind(Some(&deleted), Some(&tombstone), within), None);
     assert_eq!(kind(Some(&deleted), Some(&tombstone), after), None);
     assert_eq!(kind(None, Some(&tombstone), within), None);
-    assert_eq!(
-        kind(Some(&deleted), Some(&living), after),
-        Some(Kind::Extra)
-    );
+    assert_eq!(kind(Some(&deleted), Some(&living), after), Some(Kind::Extra));
 }
 
 #[test]
 fn a_candidate_counts_only_if_the_same_gap_shows_again_and_nothing_was_under_way() {
     let truth = row(1, 3);
-    let stale = |version| Listed {
-        version,
-        ..listing_of(&truth)
-    };
+    let stale = |version| Listed { version, ..listing_of(&truth) };
     let now = at(10);
     let first = compare(Some(&truth), Some(&stale(1)), now).unwrap();
     let again = |row: &Row, listed: &Listed| {
-        confirm(
-            &first,
-            compare(Some(row), Some(listed), now).as_ref(),
-            UnderWay::default(),
-        )
+        confirm(&first, compare(Some(row), Some(listed), now).as_ref(), UnderWay::default())
     };
     assert_eq!(again(&truth, &stale(1)), Verdict::Differs(first));
     assert_eq!(again(&truth, &stale(2)), Verdict::Moves);
     assert_eq!(again(&row(1, 4), &stale(1)), Verdict::Moves);
     assert_eq!(again(&truth, &stale(3)), Verdict::Agrees);
-    let product_moves = UnderWay {
-        product: true,
-        stock: false,
-    };
+    let product_moves = UnderWay { product: true, stock: false };
     assert_eq!(confirm(&first, Some(&first), product_moves), Verdict::Moves);
 }
 
@@ -119,10 +99,7 @@ fn stock_that_never_rests_does_not_keep_a_product_from_being_repaired() {
     listed.version = 2;
     listed.stock.version = 0;
     let first = compare(Some(&truth), Some(&listed), at(10)).unwrap();
-    let stock_moves = UnderWay {
-        product: false,
-        stock: true,
-    };
+    let stock_moves = UnderWay { product: false, stock: true };
     let Verdict::Differs(counted) = confirm(&first, Some(&first), stock_moves) else {
         panic!("the product part rests and differs");
     };
@@ -137,10 +114,7 @@ fn index_keys_that_do_not_fit_make_a_listing_unsound() {
     assert!(is_sound(&item));
     item.all_key = Some("BRL#i".to_owned());
     assert!(!is_sound(&item));
-    let elsewhere = ListingItem {
-        bucket: 7,
-        ..ListingItem::empty(id)
-    };
+    let elsewhere = ListingItem { bucket: 7, ..ListingItem::empty(id) };
     assert!(!is_sound(&elsewhere));
 }
 

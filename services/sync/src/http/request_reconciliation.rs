@@ -35,17 +35,12 @@ pub(crate) struct WantedReconciliation {
 pub(crate) async fn request_reconciliation(
     State(app): State<App>,
     Operator(operator): Operator,
-    Json {
-        value: WantedReconciliation { deep },
-        ..
-    }: Json<WantedReconciliation>,
+    Json { value: WantedReconciliation { deep }, .. }: Json<WantedReconciliation>,
 ) -> Result<Response, Problem> {
     let now = app.clock.now();
     let id = app.ids.next(now);
     runs::request(&app.pool, id, operator, deep, now).await?;
-    let run = runs::find(&app.pool, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
+    let run = runs::find(&app.pool, id).await?.ok_or_else(Problem::not_found)?;
     app.requested.notify_one();
     let location = format!("/v1/admin/reconciliations/{id}");
     let headers = [(header::LOCATION, location)];

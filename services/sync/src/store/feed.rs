@@ -27,11 +27,7 @@ impl From<FeedRow> for Row {
             content_hash: ContentHash(row.content_hash),
             deleted_at: row.deleted_at,
             updated_at: row.updated_at,
-            stock: StockPart {
-                version: row.stock_version,
-                on_hand: row.on_hand,
-                held: row.held,
-            },
+            stock: StockPart { version: row.stock_version, on_hand: row.on_hand, held: row.held },
             stock_updated_at: row.stock_updated_at,
         }
     }
@@ -83,20 +79,16 @@ pub(crate) async fn pending(
     pool: &PgPool,
     ids: &[Uuid],
 ) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"select id as "id!", part as "part!" from inventory.pending($1)"#,
-        ids
-    )
-    .fetch_all(pool)
-    .await?;
+    let rows =
+        sqlx::query!(r#"select id as "id!", part as "part!" from inventory.pending($1)"#, ids)
+            .fetch_all(pool)
+            .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.part)).collect())
 }
 
 /// Since when the oldest event waits to be published.
 pub(crate) async fn oldest_pending(pool: &PgPool) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar!("select inventory.oldest_pending()")
-        .fetch_one(pool)
-        .await
+    sqlx::query_scalar!("select inventory.oldest_pending()").fetch_one(pool).await
 }
 
 /// Asks for an announcement of what is true, above what was seen. Returns how many products it is
@@ -107,14 +99,10 @@ pub(crate) async fn republish(
     now: DateTime<Utc>,
 ) -> Result<i64, sqlx::Error> {
     let ids: Vec<Uuid> = differences.iter().map(|d| d.id).collect();
-    let seen: Vec<Option<i64>> = differences
-        .iter()
-        .map(|d| d.product.map(|gap| gap.seen))
-        .collect();
-    let seen_stock: Vec<Option<i64>> = differences
-        .iter()
-        .map(|d| d.stock.map(|gap| gap.seen))
-        .collect();
+    let seen: Vec<Option<i64>> =
+        differences.iter().map(|d| d.product.map(|gap| gap.seen)).collect();
+    let seen_stock: Vec<Option<i64>> =
+        differences.iter().map(|d| d.stock.map(|gap| gap.seen)).collect();
     let moved = sqlx::query_scalar!(
         "select inventory.republish($1, $2, $3, $4)",
         &ids,

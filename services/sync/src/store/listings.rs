@@ -39,10 +39,7 @@ pub(crate) struct Listings {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{doing}")]
-    Call {
-        doing: &'static str,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Call { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{0}: DynamoDB left out some of it each time")]
     Incomplete(&'static str),
 }
@@ -52,10 +49,7 @@ impl StoreError {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        move |error| Self::Call {
-            doing,
-            source: Box::new(error),
-        }
+        move |error| Self::Call { doing, source: Box::new(error) }
     }
 }
 
@@ -91,10 +85,8 @@ impl Listings {
         if !deep {
             query = query.projection_expression(NARROW);
         }
-        let answer = query
-            .send()
-            .await
-            .map_err(StoreError::call("walking a bucket of listings"))?;
+        let answer =
+            query.send().await.map_err(StoreError::call("walking a bucket of listings"))?;
         let items = answer.items.unwrap_or_default();
         let half_units = answer
             .consumed_capacity
@@ -102,10 +94,7 @@ impl Listings {
             .and_then(half_units)
             .unwrap_or_else(|| charge(&items, false));
         Ok(Page {
-            listed: items
-                .into_iter()
-                .filter_map(|item| listed(item, deep))
-                .collect(),
+            listed: items.into_iter().filter_map(|item| listed(item, deep)).collect(),
             next: answer.last_evaluated_key,
             half_units,
         })
@@ -144,11 +133,8 @@ impl Listings {
                     .send()
                     .await
                     .map_err(StoreError::call(doing))?;
-                let items = answer
-                    .responses
-                    .unwrap_or_default()
-                    .remove(&self.table)
-                    .unwrap_or_default();
+                let items =
+                    answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
                 let reported: Option<i64> = answer
                     .consumed_capacity
                     .filter(|tables| !tables.is_empty())
@@ -156,10 +142,7 @@ impl Listings {
                 cost += reported.unwrap_or_else(|| charge(&items, true));
                 let listings = items.into_iter().filter_map(|item| listed(item, deep));
                 found.extend(listings.map(|listing| (listing.id, listing)));
-                if let Some(left) = answer
-                    .unprocessed_keys
-                    .unwrap_or_default()
-                    .remove(&self.table)
+                if let Some(left) = answer.unprocessed_keys.unwrap_or_default().remove(&self.table)
                 {
                     keys = left.keys;
                 }
@@ -172,10 +155,7 @@ impl Listings {
 /// The key of a listing; also where a walk goes on behind it.
 pub(crate) fn key_of(id: Uuid) -> Item {
     HashMap::from([
-        (
-            "bucket".to_owned(),
-            AttributeValue::N(bucket_of(id).to_string()),
-        ),
+        ("bucket".to_owned(), AttributeValue::N(bucket_of(id).to_string())),
         ("id".to_owned(), AttributeValue::S(id.to_string())),
     ])
 }
@@ -185,12 +165,8 @@ fn listed(item: Item, deep: bool) -> Option<Listed> {
     let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
     let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
     let text = |name: &str| item.get(name)?.as_s().ok();
-    let numbers = (
-        number("product_version"),
-        number("stock_version"),
-        number("on_hand"),
-        number("held"),
-    );
+    let numbers =
+        (number("product_version"), number("stock_version"), number("on_hand"), number("held"));
     let mut listed = Listed {
         id,
         version: numbers.0.unwrap_or(0),
@@ -202,9 +178,7 @@ fn listed(item: Item, deep: bool) -> Option<Listed> {
             held: numbers.3.unwrap_or(0),
         },
         is_sound: matches!(numbers, (Some(_), Some(_), Some(_), Some(_))),
-        category: text("category_key")
-            .and_then(|key| key.split('#').next())
-            .map(ToOwned::to_owned),
+        category: text("category_key").and_then(|key| key.split('#').next()).map(ToOwned::to_owned),
     };
     if deep && listed.is_sound {
         listed.is_sound = serde_dynamo::aws_sdk_dynamodb_1::from_item::<ListingItem>(item)
@@ -220,9 +194,7 @@ fn listed(item: Item, deep: bool) -> Option<Listed> {
     reason = "read units are whole multiples of a half, far below what a double keeps exactly"
 )]
 fn half_units(capacity: &ConsumedCapacity) -> Option<i64> {
-    capacity
-        .capacity_units
-        .map(|units| (units * 2.0).round() as i64)
+    capacity.capacity_units.map(|units| (units * 2.0).round() as i64)
 }
 
 /// What a read of `items` costs at least, for a store that does not say: half a unit for every
@@ -251,10 +223,7 @@ mod tests {
     use super::*;
 
     fn item(pairs: &[(&str, AttributeValue)]) -> Item {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
     fn n(value: &str) -> AttributeValue {

@@ -213,11 +213,7 @@ pub(crate) async fn current(
         .execute(pool)
         .await?;
     }
-    Ok(Some(Current {
-        id: run.id,
-        deep: run.deep,
-        is_background: run.is_background,
-    }))
+    Ok(Some(Current { id: run.id, deep: run.deep, is_background: run.is_background }))
 }
 
 /// Adds what was found in a bucket.

@@ -19,10 +19,7 @@ async fn the_pass_in_the_background_does_eight_buckets_a_minute_however_often_it
     let world = World::new().await;
     world.round().await;
     let id = background(&world).await;
-    let done = |buckets_done| BucketProgress {
-        buckets_done,
-        buckets: 1024,
-    };
+    let done = |buckets_done| BucketProgress { buckets_done, buckets: 1024 };
     assert_eq!(world.run(id).await.progress, done(8));
     world.round().await;
     assert_eq!(world.run(id).await.progress, done(8));

@@ -15,11 +15,7 @@ fn key() -> Item {
 }
 
 async fn noted(world: &World) -> Vec<String> {
-    let request = world
-        .client
-        .get_item()
-        .table_name(TABLE)
-        .set_key(Some(key()));
+    let request = world.client.get_item().table_name(TABLE).set_key(Some(key()));
     let item = request.send().await.unwrap().item.unwrap_or_default();
     let mut categories = match item.get("categories") {
         Some(AttributeValue::Ss(categories)) => categories.clone(),
@@ -72,11 +68,7 @@ async fn a_category_whose_first_listing_is_still_under_way_stays() {
 #[tokio::test]
 async fn a_category_that_was_lost_is_noted_again() {
     let (world, _) = World::with_products(1).await;
-    let request = world
-        .client
-        .delete_item()
-        .table_name(TABLE)
-        .set_key(Some(key()));
+    let request = world.client.delete_item().table_name(TABLE).set_key(Some(key()));
     request.send().await.unwrap();
     assert!(noted(&world).await.is_empty());
     world.reconcile(false).await;

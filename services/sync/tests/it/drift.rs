@@ -8,17 +8,7 @@ use crate::world::{TABLE, World, n, s};
 #[tokio::test]
 async fn each_kind_of_drift_is_found_for_what_it_is_and_mended() {
     let (world, ids) = World::with_products(12).await;
-    let [
-        missing,
-        stale,
-        ahead,
-        altered,
-        stock,
-        damaged,
-        stock_ahead,
-        ..,
-    ] = ids[..]
-    else {
+    let [missing, stale, ahead, altered, stock, damaged, stock_ahead, ..] = ids[..] else {
         panic!("there are twelve");
     };
     let first = world.listing(stale).await.unwrap();
@@ -37,26 +27,13 @@ async fn each_kind_of_drift_is_found_for_what_it_is_and_mended() {
     world.put(first).await;
     world.tamper(ahead, "product_version", n(9)).await;
     world.put(copy).await;
-    world
-        .tamper(
-            altered,
-            "content_hash",
-            s("0123456789abcdef0123456789abcdef"),
-        )
-        .await;
+    world.tamper(altered, "content_hash", s("0123456789abcdef0123456789abcdef")).await;
     world.tamper(stock, "on_hand", n(8)).await;
     world.tamper(damaged, "held", s("none")).await;
     world.tamper(stock_ahead, "stock_version", n(4)).await;
 
     let run = world.reconcile(false).await;
-    let found = [
-        run.missing,
-        run.stale,
-        run.ahead,
-        run.extra,
-        run.altered,
-        run.stock,
-    ];
+    let found = [run.missing, run.stale, run.ahead, run.extra, run.altered, run.stock];
     assert_eq!(found, [1, 1, 2, 1, 2, 1], "{run:?}");
     assert_eq!((run.compared, run.repaired, run.moving), (13, 8, 0));
     assert!(run.read_units > 0.0);
@@ -65,13 +42,7 @@ async fn each_kind_of_drift_is_found_for_what_it_is_and_mended() {
     world.arrive().await;
     let run = world.reconcile(true).await;
     assert_eq!((run.differences(), run.moving), (0, 0), "{run:?}");
-    assert!(
-        world
-            .listing(extra)
-            .await
-            .unwrap()
-            .contains_key("deleted_at")
-    );
+    assert!(world.listing(extra).await.unwrap().contains_key("deleted_at"));
     for (id, right) in ids.iter().zip(right) {
         let now = world.content(*id).await;
         if *id == ahead {
@@ -111,13 +82,7 @@ async fn listings_that_were_deleted_altogether_are_rebuilt() {
     for id in &ids {
         right.push(world.content(*id).await);
     }
-    world
-        .client
-        .delete_table()
-        .table_name(TABLE)
-        .send()
-        .await
-        .unwrap();
+    world.client.delete_table().table_name(TABLE).send().await.unwrap();
     catalog::table::ensure(&world.client, TABLE).await.unwrap();
 
     let run = world.reconcile(false).await;
@@ -142,20 +107,12 @@ async fn a_product_that_was_deleted_long_ago_needs_no_tombstone() {
     let tombstone = world.listing(ids[0]).await.unwrap();
     world.remove(ids[0]).await;
     let run = world.reconcile(false).await;
-    assert_eq!(
-        run.missing, 1,
-        "within 35 days it guards against late events"
-    );
+    assert_eq!(run.missing, 1, "within 35 days it guards against late events");
     world.arrive().await;
-    assert_eq!(
-        world.listing(ids[0]).await.unwrap()["deleted_at"],
-        tombstone["deleted_at"]
-    );
+    assert_eq!(world.listing(ids[0]).await.unwrap()["deleted_at"], tombstone["deleted_at"]);
 
     world.remove(ids[0]).await;
-    world
-        .clock
-        .advance(std::time::Duration::from_hours(36 * 24));
+    world.clock.advance(std::time::Duration::from_hours(36 * 24));
     assert_eq!(world.reconcile(false).await.differences(), 0);
 }
 
@@ -173,9 +130,6 @@ async fn a_product_whose_journal_was_cut_is_announced_under_a_new_version() {
     world.arrive().await;
     assert_eq!(world.reconcile(true).await.differences(), 0);
     let listing = world.listing(ids[0]).await.unwrap();
-    assert_eq!(
-        (&listing["product_version"], &listing["stock_version"]),
-        (&n(2), &n(2))
-    );
+    assert_eq!((&listing["product_version"], &listing["stock_version"]), (&n(2), &n(2)));
     assert_eq!(listing["on_hand"], n(5));
 }

@@ -37,26 +37,14 @@ async fn an_operator_asks_for_a_run_and_follows_it_to_its_end() {
     let call = Call::post(PATH).json(&json!({"deep": true}));
     let answer = ask(&world, &router, Role::Operator, call).await.expect(202);
     let body = &answer.json;
-    assert_eq!(
-        (&body["state"], &body["deep"]),
-        (&json!("pending"), &json!(true))
-    );
+    assert_eq!((&body["state"], &body["deep"]), (&json!("pending"), &json!(true)));
 
     world.round().await;
     let call = Call::get(answer.header("location"));
-    let body = ask(&world, &router, Role::Operator, call)
-        .await
-        .expect(200)
-        .json;
+    let body = ask(&world, &router, Role::Operator, call).await.expect(200).json;
     assert_eq!(body["state"], "finished");
-    assert_eq!(
-        body["progress"],
-        json!({"buckets_done": 1024, "buckets": 1024})
-    );
-    assert_eq!(
-        (&body["compared"], &body["missing"]),
-        (&json!(3), &json!(1))
-    );
+    assert_eq!(body["progress"], json!({"buckets_done": 1024, "buckets": 1024}));
+    assert_eq!((&body["compared"], &body["missing"]), (&json!(3), &json!(1)));
     assert_eq!(body["repaired"], 1);
     assert_eq!(body["requested_by"], json!(OPERATOR));
 }
@@ -94,17 +82,11 @@ async fn nobody_but_an_operator_sees_or_asks_for_runs() {
     let router = router(&world);
     let one = format!("{PATH}/{OPERATOR}");
     for role in [Role::Buyer, Role::Seller] {
-        for call in [
-            Call::post(PATH).json(&json!({})),
-            Call::get(PATH),
-            Call::get(&one),
-        ] {
+        for call in [Call::post(PATH).json(&json!({})), Call::get(PATH), Call::get(&one)] {
             ask(&world, &router, role, call).await.expect(403);
         }
     }
-    ask(&world, &router, Role::Operator, Call::get(&one))
-        .await
-        .expect(404);
+    ask(&world, &router, Role::Operator, Call::get(&one)).await.expect(404);
     let call = Call::post(PATH).json(&json!({"depth": 3}));
     ask(&world, &router, Role::Operator, call).await.expect(422);
 }

@@ -41,10 +41,7 @@ async fn a_lease_is_left_alone_until_it_ends_and_then_resumed() {
     .unwrap();
     world.round().await;
     let run = world.run(id).await;
-    assert_eq!(
-        (run.state, run.progress.buckets_done),
-        (State::Running, 1023)
-    );
+    assert_eq!((run.state, run.progress.buckets_done), (State::Running, 1023));
 
     world.clock.advance(Duration::from_mins(1));
     world.round().await;

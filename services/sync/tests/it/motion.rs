@@ -14,18 +14,10 @@ async fn what_waits_in_the_outbox_or_in_the_queue_is_no_difference() {
     world.create("NEW", "shoes").await;
 
     let run = world.reconcile(false).await;
-    assert_eq!(
-        (run.differences(), run.moving),
-        (0, 3),
-        "in the outbox: {run:?}"
-    );
+    assert_eq!((run.differences(), run.moving), (0, 3), "in the outbox: {run:?}");
     world.publish().await;
     let run = world.reconcile(false).await;
-    assert_eq!(
-        (run.differences(), run.moving),
-        (0, 3),
-        "in the queue: {run:?}"
-    );
+    assert_eq!((run.differences(), run.moving), (0, 3), "in the queue: {run:?}");
     world.project().await;
     let run = world.reconcile(false).await;
     assert_eq!((run.differences(), run.moving), (0, 0), "arrived: {run:?}");
@@ -36,10 +28,7 @@ async fn an_event_that_was_lost_on_its_way_is_a_difference() {
     let (world, ids) = World::with_products(2).await;
     world.change(ids[0], json!({"name": "Newer shoe"})).await;
     world.publish().await;
-    sqlx::query("delete from bus.messages")
-        .execute(&world.database.pool)
-        .await
-        .unwrap();
+    sqlx::query("delete from bus.messages").execute(&world.database.pool).await.unwrap();
     let run = world.reconcile(false).await;
     assert_eq!((run.stale, run.repaired), (1, 1));
     world.arrive().await;

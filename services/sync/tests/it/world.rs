@@ -46,22 +46,13 @@ pub(crate) struct World {
 
 /// No grace, since nothing moves unless a test moves it; pages so small that there are several.
 pub(crate) fn settings() -> Settings {
-    Settings {
-        grace: Duration::ZERO,
-        page: 2,
-        concurrency: 8,
-        ..Settings::default()
-    }
+    Settings { grace: Duration::ZERO, page: 2, concurrency: 8, ..Settings::default() }
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let database = database(&[
-            &shared::bus::MIGRATOR,
-            &inventory::MIGRATOR,
-            &sync::MIGRATOR,
-        ])
-        .await;
+        let database =
+            database(&[&shared::bus::MIGRATOR, &inventory::MIGRATOR, &sync::MIGRATOR]).await;
         let dynamo = dynamodb().await;
         let client = dynamo.client.clone();
         catalog::table::ensure(&client, TABLE).await.unwrap();
@@ -123,10 +114,7 @@ impl World {
             "attributes": {"size": 42, "weight": 0.25, "vegan": true, "colour": "red"},
             "price": {"amount": 12990, "currency": "BRL"}, "stock": {"on_hand": 5},
         });
-        let answer = self
-            .ask(Call::post("/v1/products"), product)
-            .await
-            .expect(201);
+        let answer = self.ask(Call::post("/v1/products"), product).await.expect(201);
         answer.json["id"].as_str().unwrap().parse().unwrap()
     }
 
@@ -137,9 +125,7 @@ impl World {
 
     pub(crate) async fn set_stock(&self, id: Uuid, on_hand: i64) {
         let call = Call::put(&format!("/v1/products/{id}/stock"));
-        self.ask(call, json!({"on_hand": on_hand}))
-            .await
-            .expect(200);
+        self.ask(call, json!({"on_hand": on_hand})).await.expect(200);
     }
 
     pub(crate) async fn delete(&self, id: Uuid) {
@@ -155,9 +141,7 @@ impl World {
 
     /// Projects what is published.
     pub(crate) async fn project(&self) {
-        while intake::once(&self.queue, &self.clock, &self.projector)
-            .await
-            .unwrap()
+        while intake::once(&self.queue, &self.clock, &self.projector).await.unwrap()
             == Progress::More
         {}
     }
@@ -189,20 +173,13 @@ impl World {
 
     pub(crate) fn key(id: Uuid) -> Item {
         HashMap::from([
-            (
-                "bucket".to_owned(),
-                AttributeValue::N(bucket_of(id).to_string()),
-            ),
+            ("bucket".to_owned(), AttributeValue::N(bucket_of(id).to_string())),
             ("id".to_owned(), AttributeValue::S(id.to_string())),
         ])
     }
 
     pub(crate) async fn listing(&self, id: Uuid) -> Option<Item> {
-        let request = self
-            .client
-            .get_item()
-            .table_name(TABLE)
-            .set_key(Some(Self::key(id)));
+        let request = self.client.get_item().table_name(TABLE).set_key(Some(Self::key(id)));
         request.send().await.unwrap().item
     }
 
@@ -216,20 +193,12 @@ impl World {
     }
 
     pub(crate) async fn put(&self, item: Item) {
-        let request = self
-            .client
-            .put_item()
-            .table_name(TABLE)
-            .set_item(Some(item));
+        let request = self.client.put_item().table_name(TABLE).set_item(Some(item));
         request.send().await.unwrap();
     }
 
     pub(crate) async fn remove(&self, id: Uuid) {
-        let request = self
-            .client
-            .delete_item()
-            .table_name(TABLE)
-            .set_key(Some(Self::key(id)));
+        let request = self.client.delete_item().table_name(TABLE).set_key(Some(Self::key(id)));
         request.send().await.unwrap();
     }
 

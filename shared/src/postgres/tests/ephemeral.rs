@@ -19,18 +19,11 @@ fn the_ephemeral_cluster_takes_connections_and_is_gone_when_dropped() {
     assert_eq!(client.query("show fsync"), ["off"]);
     assert_eq!(client.query("show synchronous_commit"), ["on"]);
     client.query("create database one");
-    assert_eq!(
-        Client::connect(&cluster.url("one")).query("select 1"),
-        ["1"]
-    );
+    assert_eq!(Client::connect(&cluster.url("one")).query("select 1"), ["1"]);
     let socket = socket_directory(&cluster.url("one")).join(".s.PGSQL.5432");
     assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
     let folder = fs::metadata(socket.parent().unwrap()).unwrap();
-    assert_eq!(
-        folder.permissions().mode() & 0o777,
-        0o700,
-        "others are let in"
-    );
+    assert_eq!(folder.permissions().mode() & 0o777, 0o700, "others are let in");
     let (folder, pid) = (cluster.folder().to_owned(), cluster.pid());
     assert!(runs(pid, &folder.join("data")));
     drop(cluster);
@@ -58,10 +51,7 @@ fn an_ephemeral_cluster_that_cannot_be_made_says_why_and_leaves_nothing() {
     let seen = base.path().join("seen");
     fs::write(&seen, "").unwrap();
     fs::set_permissions(&seen, fs::Permissions::from_mode(0o666)).unwrap();
-    let script = format!(
-        "echo \"$2\" > '{}'; echo 'no room for it'; exit 3",
-        seen.display()
-    );
+    let script = format!("echo \"$2\" > '{}'; echo 'no room for it'; exit 3", seen.display());
     let search = fake(base.path(), &script);
     let error = Ephemeral::start(&search).unwrap_err();
     assert!(error.to_string().contains("no room for it"), "{error}");

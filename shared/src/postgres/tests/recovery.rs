@@ -17,9 +17,7 @@ async fn a_server_left_over_by_a_killed_parent_is_adopted() {
     let base = passable_folder();
     let mut owner = Owner::start("cluster", base.path());
     let pid = owner.pid;
-    let error = Cluster::start(StartOptions::new(base.path(), binaries()))
-        .await
-        .unwrap_err();
+    let error = Cluster::start(StartOptions::new(base.path(), binaries())).await.unwrap_err();
     assert!(matches!(error, Error::InUse { .. }), "{error}");
     owner.kill();
 
@@ -39,10 +37,7 @@ async fn a_server_left_over_by_a_killed_parent_is_adopted() {
 async fn a_left_over_server_that_does_not_answer_is_stopped_and_replaced() {
     let base = passable_folder();
     let cluster = start(base.path()).await;
-    ask(
-        &cluster,
-        "create table kept (n int); insert into kept values (7)",
-    );
+    ask(&cluster, "create table kept (n int); insert into kept values (7)");
     let pid = cluster.pid();
     cluster.leave();
     signal("STOP", pid);
@@ -57,10 +52,7 @@ async fn a_left_over_server_that_does_not_answer_is_stopped_and_replaced() {
 async fn a_killed_server_is_noticed_and_recovers_what_was_committed() {
     let base = passable_folder();
     let cluster = start(base.path()).await;
-    ask(
-        &cluster,
-        "create table kept (n int); insert into kept values (7)",
-    );
+    ask(&cluster, "create table kept (n int); insert into kept values (7)");
     // A process of the killed server computes for a second or so and holds its memory: no other may
     // start until that one ends.
     let mut busy = Client::connect(&cluster.url("postgres"));
@@ -68,20 +60,14 @@ async fn a_killed_server_is_noticed_and_recovers_what_was_committed() {
     let pid = cluster.pid();
     signal("KILL", pid);
     let exit = cluster.wait().await;
-    assert!(
-        exit.status.is_some_and(|status| !status.success()),
-        "{exit}"
-    );
+    assert!(exit.status.is_some_and(|status| !status.success()), "{exit}");
     assert!(!cluster.is_alive());
     drop(cluster);
     let cluster = start(base.path()).await;
     assert_ne!(cluster.pid(), pid);
     assert_eq!(ask(&cluster, "select n from kept"), ["7"]);
     let log = fs::read_to_string(cluster.log_file()).unwrap();
-    assert!(
-        log.contains("shared memory block"),
-        "nothing was in the way: {log}"
-    );
+    assert!(log.contains("shared memory block"), "nothing was in the way: {log}");
 }
 
 #[tokio::test]
@@ -96,11 +82,7 @@ async fn a_stale_pid_file_whose_number_is_another_process_by_now_is_taken_over()
     drop(cluster);
     // Of the same user as the server: only such a process keeps PostgreSQL from starting.
     let account = Account::choose().unwrap();
-    let mut other = account
-        .command(Path::new("/bin/sleep"))
-        .arg("60")
-        .spawn()
-        .unwrap();
+    let mut other = account.command(Path::new("/bin/sleep")).arg("60").spawn().unwrap();
     for (text, path) in files {
         let (_, rest) = text.split_once('\n').unwrap();
         fs::write(&path, format!("{}\n{rest}", other.id())).unwrap();
@@ -108,10 +90,7 @@ async fn a_stale_pid_file_whose_number_is_another_process_by_now_is_taken_over()
     }
     let cluster = start(base.path()).await;
     assert_eq!(ask(&cluster, "select 1"), ["1"]);
-    assert!(
-        other.try_wait().unwrap().is_none(),
-        "the other process was left alone"
-    );
+    assert!(other.try_wait().unwrap().is_none(), "the other process was left alone");
     other.kill().unwrap();
     other.wait().unwrap();
 }
@@ -121,17 +100,12 @@ async fn a_start_killed_while_it_makes_the_cluster_is_recovered_by_the_next() {
     let base = passable_folder();
     let mut owner = Owner::start("making", base.path());
     let begun = || {
-        let mut entries = fs::read_dir(base.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
+        let mut entries = fs::read_dir(base.path()).unwrap().map(|entry| entry.unwrap().path());
         entries.any(|path| path.join("PG_VERSION").exists())
     };
     eventually("initdb is at work", begun);
     owner.kill();
-    assert!(
-        !base.path().join("data").exists(),
-        "initdb had not come to its end"
-    );
+    assert!(!base.path().join("data").exists(), "initdb had not come to its end");
     assert_eq!(ask(&start(base.path()).await, "select 1"), ["1"]);
 }
 

@@ -20,10 +20,7 @@ pub(super) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
 }
 
 pub(super) fn signal(name: &str, pid: u32) {
-    let status = Command::new("sh")
-        .args(["-c", &format!("kill -{name} {pid}")])
-        .status()
-        .unwrap();
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap();
     assert!(status.success());
 }
 
@@ -50,9 +47,7 @@ impl Client {
 
     pub(super) fn send(&mut self, sql: &str) {
         let length = u32::try_from(sql.len() + 5).unwrap().to_be_bytes();
-        self.0
-            .write_all(&[b"Q", &length[..], sql.as_bytes(), b"\0"].concat())
-            .unwrap();
+        self.0.write_all(&[b"Q", &length[..], sql.as_bytes(), b"\0"].concat()).unwrap();
     }
 
     pub(super) fn query(&mut self, sql: &str) -> Vec<String> {
@@ -64,14 +59,10 @@ impl Client {
         let mut values = Vec::new();
         loop {
             let mut head = [0; 5];
-            self.0
-                .read_exact(&mut head)
-                .map_err(|error| error.to_string())?;
+            self.0.read_exact(&mut head).map_err(|error| error.to_string())?;
             let length = u32::from_be_bytes(head[1..].try_into().unwrap()) - 4;
             let mut body = vec![0; length as usize];
-            self.0
-                .read_exact(&mut body)
-                .map_err(|error| error.to_string())?;
+            self.0.read_exact(&mut body).map_err(|error| error.to_string())?;
             match head[0] {
                 b'Z' => return Ok(values),
                 b'E' => return Err(String::from_utf8_lossy(&body).into_owned()),
@@ -92,20 +83,14 @@ impl Client {
 /// The process group of a process.
 pub(super) fn group(pid: u32) -> String {
     let pid = pid.to_string();
-    let listed = Command::new("ps")
-        .args(["-o", "pgid=", "-p", &pid])
-        .output()
-        .unwrap();
+    let listed = Command::new("ps").args(["-o", "pgid=", "-p", &pid]).output().unwrap();
     assert!(!listed.stdout.is_empty());
     String::from_utf8(listed.stdout).unwrap().trim().to_owned()
 }
 
 /// The servers that run, with their data.
 pub(super) fn servers() -> Vec<(u32, PathBuf)> {
-    let listed = Command::new("ps")
-        .args(["-ww", "-eo", "pid=,args="])
-        .output()
-        .unwrap();
+    let listed = Command::new("ps").args(["-ww", "-eo", "pid=,args="]).output().unwrap();
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
     text.lines()
         .filter_map(|line| {
@@ -130,30 +115,19 @@ impl Owner {
             .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
             // Tests are named without their crate.
             .arg(OWNER.split_once("::").unwrap().1)
-            .args([
-                "--skip",
-                &format!("{OWNER_MARK}{kind}:{}", folder.display()),
-            ])
+            .args(["--skip", &format!("{OWNER_MARK}{kind}:{}", folder.display())])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stderr.take().unwrap())
-            .lines()
-            .map(Result::unwrap);
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
         let words: Vec<String> = lines
             .filter_map(|line| line.strip_prefix(OWNER_MARK).map(str::to_owned))
             .take(2)
             .collect();
-        let [folder, pid] = &words[..] else {
-            panic!("the owner did not start: {words:?}")
-        };
-        Self {
-            process,
-            folder: PathBuf::from(folder),
-            pid: pid.parse().unwrap(),
-        }
+        let [folder, pid] = &words[..] else { panic!("the owner did not start: {words:?}") };
+        Self { process, folder: PathBuf::from(folder), pid: pid.parse().unwrap() }
     }
 
     /// As `kill -9` does.
