@@ -8,6 +8,7 @@ mod http;
 mod product;
 pub mod relay;
 mod repair;
+mod sent;
 mod stock;
 mod store;
 pub mod trace;

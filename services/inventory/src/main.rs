@@ -10,7 +10,6 @@ use shared::bus::{Bus, PgBus};
 use shared::config::Settings;
 use shared::telemetry::TelemetryConfig;
 use shared::{clock::Clock, database, host, id::Ids, telemetry};
-use tokio::sync::Notify;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -20,7 +19,7 @@ async fn main() -> anyhow::Result<()> {
     let config = settings.finish(config)?;
     let telemetry = telemetry::init(&logs)?;
     let pool = database::connect(&config.database)?;
-    let (clock, ids, committed) = (Clock::System, Ids::System, Arc::new(Notify::new()));
+    let (clock, ids, committed) = (Clock::System, Ids::System, Arc::default());
     let stop = host::stop_on_signal()?;
     match config.role {
         Role::Api => {

@@ -1,104 +1,20 @@
 //! THE RULES of products: what may be made of one, and what it becomes. Time, ids and state come
 //! in; products and errors come out.
 
-use std::str::FromStr;
+use std::str::FromStr as _;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer};
 use shared::contract::events::{Event, MAX_DOCUMENT_BYTES};
-use shared::contract::product::{Attribute, Attributes, ContentHash, Product, Status};
+use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
 use shared::door::{Expected, escape_pointer};
 use shared::money::{Currency, Money};
 use shared::problem::FieldError;
-use shared::text::{self, Lines};
 use uuid::Uuid;
 
-use crate::attributes::{MAX_ATTRIBUTES, SentAttributes};
-use crate::stock::{self, SentStock};
-
-/// The largest amount of a price, in minor units.
-pub(crate) const MAX_AMOUNT: i64 = 1_000_000_000_000;
-
-/// A product as a seller sends it.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewProduct)]
-pub(crate) struct SentProduct {
-    /// 1 to 64 visible characters; unique among your products that are not deleted.
-    #[schema(min_length = 1, max_length = 64, example = "SHOE-42")]
-    sku: String,
-    #[schema(min_length = 1, max_length = 200, example = "Running shoe")]
-    name: String,
-    #[schema(max_length = 10_000)]
-    description: Option<String>,
-    /// A slug.
-    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = "shoes")]
-    category: String,
-    /// At most 50, keyed by 1 to 64 characters.
-    #[serde(default)]
-    attributes: SentAttributes,
-    price: SentPrice,
-    #[serde(default)]
-    stock: SentStock,
-    /// `active` (the default) or `draft`.
-    status: Option<String>,
-}
-
-/// A price as it is sent.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewPrice)]
-struct SentPrice {
-    /// Minor units.
-    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64, example = 12990)]
-    amount: i64,
-    /// ISO 4217.
-    #[schema(example = "BRL")]
-    currency: String,
-}
-
-/// A change as a seller sends it: an RFC 7396 merge patch. What is absent stays; `null` removes.
-#[expect(clippy::option_option, reason = "a merge patch tells absent, null and a value apart")]
-#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = ProductPatch)]
-pub(crate) struct SentPatch {
-    #[serde(default, deserialize_with = "present")]
-    sku: Option<Option<String>>,
-    #[serde(default, deserialize_with = "present")]
-    name: Option<Option<String>>,
-    #[serde(default, deserialize_with = "present")]
-    description: Option<Option<String>>,
-    #[serde(default, deserialize_with = "present")]
-    category: Option<Option<String>>,
-    #[serde(default, deserialize_with = "present")]
-    attributes: Option<Option<SentAttributes>>,
-    #[serde(default, deserialize_with = "present")]
-    price: Option<Option<SentPricePatch>>,
-    /// `draft`, `active` or `archived`.
-    #[serde(default, deserialize_with = "present")]
-    status: Option<Option<String>>,
-}
-
-#[expect(clippy::option_option, reason = "a merge patch tells absent, null and a value apart")]
-#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = PricePatch)]
-struct SentPricePatch {
-    #[serde(default, deserialize_with = "present")]
-    amount: Option<Option<i64>>,
-    #[serde(default, deserialize_with = "present")]
-    currency: Option<Option<String>>,
-}
-
-/// Tells `null` from absent.
-#[expect(clippy::option_option, reason = "a merge patch has three cases: absent, null and a value")]
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
+use crate::attributes::SentAttributes;
+use crate::sent::{Faults, SentPatch, SentProduct};
+use crate::stock;
 
 /// What of a product its seller decides, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,86 +78,6 @@ impl CreateProduct {
                 on_hand,
             }),
             _ => Err(faults.0),
-        }
-    }
-}
-
-/// Collects what is wrong.
-#[derive(Default)]
-struct Faults(Vec<FieldError>);
-
-impl Faults {
-    fn add(&mut self, pointer: &str, detail: impl Into<String>) {
-        self.0.push(FieldError::new(pointer, "invalid", detail));
-    }
-
-    fn keep<T, E: ToString>(&mut self, pointer: &str, checked: Result<T, E>) -> Option<T> {
-        checked.map_err(|error| self.add(pointer, error.to_string())).ok()
-    }
-
-    fn details(&mut self, sent: &SentProduct) {
-        self.sku(&sent.sku);
-        self.name(&sent.name);
-        if let Some(description) = &sent.description {
-            self.description(description);
-        }
-        self.category(&sent.category);
-    }
-
-    fn sku(&mut self, sku: &str) {
-        self.keep("/sku", text::check_visible(sku, 64));
-    }
-
-    fn name(&mut self, name: &str) {
-        self.keep("/name", text::check(name, 200, Lines::One));
-    }
-
-    fn description(&mut self, description: &str) {
-        self.keep("/description", text::check(description, 10_000, Lines::Many));
-    }
-
-    fn category(&mut self, category: &str) {
-        let bytes = category.as_bytes();
-        let slug = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        let good = (1..=64).contains(&bytes.len())
-            && slug(&bytes[0])
-            && bytes.iter().all(|b| slug(b) || *b == b'-');
-        if !good {
-            self.add(
-                "/category",
-                "must be a slug: 1 to 64 lower-case letters, digits and hyphens, not beginning \
-                 with a hyphen",
-            );
-        }
-    }
-
-    fn price(&mut self, amount: i64, currency: &str) -> Option<Money> {
-        let amount = self.amount(amount);
-        let currency = self.currency(currency);
-        Some(Money { amount: amount?, currency: currency? })
-    }
-
-    fn amount(&mut self, amount: i64) -> Option<i64> {
-        let good = (0..=MAX_AMOUNT).contains(&amount);
-        self.keep("/price/amount", if good { Ok(amount) } else { Err("must be 0 to 10^12") })
-    }
-
-    fn currency(&mut self, code: &str) -> Option<Currency> {
-        self.keep("/price/currency", code.parse())
-    }
-
-    fn attribute(&mut self, pointer: &str, key: &str, value: &Attribute) {
-        if let Err(fault) = text::check(key, 64, Lines::One) {
-            self.add(pointer, format!("the key {fault}"));
-        }
-        if let Attribute::Text(value) = value {
-            self.keep(pointer, text::check(value, MAX_DOCUMENT_BYTES, Lines::Many));
-        }
-    }
-
-    fn attribute_count(&mut self, attributes: &Attributes) {
-        if attributes.len() > MAX_ATTRIBUTES {
-            self.add("/attributes", format!("must be at most {MAX_ATTRIBUTES}"));
         }
     }
 }
@@ -358,16 +194,6 @@ pub(crate) fn change(
     }
     check_size(&changed)?;
     Ok(Some(next_version(changed, now)))
-}
-
-impl Faults {
-    /// The value, or what it was together with a fault where the patch would remove it.
-    fn required<T: Clone>(&mut self, pointer: &str, sent: Option<T>, before: &T) -> T {
-        sent.unwrap_or_else(|| {
-            self.add(pointer, "cannot be removed");
-            before.clone()
-        })
-    }
 }
 
 /// Deletes a product; it can be restored.

@@ -10,7 +10,8 @@ use shared::request::RequestContext;
 
 use crate::App;
 use crate::http::{cause, product_response, stale};
-use crate::product::{self, SentPatch};
+use crate::product;
+use crate::sent::SentPatch;
 use crate::store::products;
 
 /// Changes one of your products by a JSON merge patch (RFC 7396).

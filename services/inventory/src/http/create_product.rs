@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::App;
 use crate::http::{SKU_TAKEN, cause, product_response};
-use crate::product::{self, CreateProduct, SentProduct};
+use crate::product::{self, CreateProduct};
+use crate::sent::SentProduct;
 use crate::store::idempotency::{self, KeyedRequest};
 use crate::store::journal;
 use crate::store::products::{self, NewRow, WriteError};

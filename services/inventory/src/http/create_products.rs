@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use crate::App;
 use crate::http::create_product::{self, Created};
-use crate::product::{self, CreateProduct, SentProduct};
+use crate::product::{self, CreateProduct};
+use crate::sent::SentProduct;
 use crate::store::idempotency::KeyedRequest;
 
 /// The route that an idempotency key of this endpoint belongs to.
