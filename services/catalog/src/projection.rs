@@ -64,3 +64,6 @@ fn remember(listing: &mut ListingItem, delivery: &Delivery, now: DateTime<Utc>) 
     let surplus = listing.hops.len().saturating_sub(HOPS_KEPT);
     listing.hops.drain(..surplus);
 }
+
+#[cfg(test)]
+mod tests;

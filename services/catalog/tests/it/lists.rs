@@ -1,0 +1,196 @@
+//! Lists, held against what a plain filter and sort of everything would give.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use shared::contract::events::Event;
+use shared::contract::product::{Product, Status};
+use shared::money::Money;
+use uuid::Uuid;
+
+use crate::{World, product, stock};
+
+const SEED: u64 = 11;
+
+struct Shown {
+    product: Product,
+    on_hand: i64,
+}
+
+/// A catalogue of products of all kinds, most of which can be seen.
+async fn filled(world: &World, count: i64) -> Vec<Shown> {
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let mut all = Vec::new();
+    let mut events = Vec::new();
+    for position in 1..=count {
+        world.clock.advance(Duration::from_millis(rng.random_range(0..3)));
+        let now = world.clock.now();
+        let currency = ["BRL", "BRL", "BRL", "EUR"].choose(&mut rng).unwrap().parse().unwrap();
+        let product = Product {
+            category: (*["shoes", "hats", "toys"].choose(&mut rng).unwrap()).to_owned(),
+            seller_id: Uuid::from_u128(rng.random_range(1..4)),
+            // Few amounts, so that many are equal and the id decides.
+            price: Money { amount: rng.random_range(0..12) * 50, currency },
+            status: *[Status::Active, Status::Active, Status::Active, Status::Draft]
+                .choose(&mut rng)
+                .unwrap(),
+            ..product(world.ids.next(now), now)
+        }
+        .hashed();
+        let on_hand = rng.random_range(0..2);
+        let created =
+            Event::ProductCreated { product: product.clone(), stock: stock(on_hand, 1, now) };
+        events.push((created, product.id, position));
+        all.push(Shown { product, on_hand });
+    }
+    for batch in events.chunks(100) {
+        world.project(batch).await;
+    }
+    all
+}
+
+/// Every page of a list, one after the other.
+async fn pages(world: &World, query: &str, limit: usize) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut path = format!("/v1/catalog/products?limit={limit}{query}");
+    loop {
+        let page = world.get(&path).await.expect(200);
+        let data = page.json["data"].as_array().unwrap();
+        assert!(data.len() <= limit);
+        found.extend(data.iter().cloned());
+        if page.json["page"]["has_more"] == json!(false) {
+            assert_eq!(page.header("link"), "");
+            return found;
+        }
+        page.header("link").split(['<', '>']).nth(1).unwrap().clone_into(&mut path);
+        assert!(found.len() < 10_000, "the pages of {query} do not end");
+    }
+}
+
+#[tokio::test]
+async fn every_combination_of_filters_gives_what_a_plain_sort_of_everything_gives() {
+    let world = World::new().await;
+    let all = filled(&world, 150).await;
+    let scopes = ["", "&category=shoes", "&seller=00000000-0000-0000-0000-000000000002"];
+    let ranges = [None, Some((100, 300)), Some((0, 0)), Some((551, 9_999))];
+    for scope in scopes {
+        for currency in ["BRL", "EUR"] {
+            for in_stock in [None, Some(true), Some(false)] {
+                for range in ranges {
+                    for sort in ["", "price", "-price", "-created_at"] {
+                        let mut query = format!("{scope}&currency={currency}");
+                        if let Some(in_stock) = in_stock {
+                            query.push_str(&format!("&in_stock={in_stock}"));
+                        }
+                        if let Some((min, max)) = range {
+                            query.push_str(&format!("&price_min={min}&price_max={max}"));
+                        }
+                        if !sort.is_empty() {
+                            query.push_str(&format!("&sort={sort}"));
+                        }
+                        let limit = if scope.is_empty() { 7 } else { 20 };
+                        let found = pages(&world, &query, limit).await;
+                        let expected = plain(&all, scope, currency, in_stock, range, sort);
+                        let ids: Vec<&str> =
+                            found.iter().map(|card| card["id"].as_str().unwrap()).collect();
+                        assert_eq!(ids, expected, "{query} (seed {SEED})");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn plain(
+    all: &[Shown],
+    scope: &str,
+    currency: &str,
+    in_stock: Option<bool>,
+    range: Option<(i64, i64)>,
+    sort: &str,
+) -> Vec<String> {
+    let mut found: Vec<&Shown> = all
+        .iter()
+        .filter(|shown| {
+            let product = &shown.product;
+            let (min, max) = range.unwrap_or((0, i64::MAX));
+            product.status == Status::Active
+                && product.price.currency.code() == currency
+                && (min..=max).contains(&product.price.amount)
+                && in_stock.is_none_or(|wanted| wanted == (shown.on_hand > 0))
+                && match scope {
+                    "" => true,
+                    "&category=shoes" => product.category == "shoes",
+                    _ => product.seller_id == Uuid::from_u128(2),
+                }
+        })
+        .collect();
+    found.sort_by_key(|shown| {
+        let Product { id, price, .. } = &shown.product;
+        (if sort.ends_with("price") { price.amount } else { 0 }, *id)
+    });
+    if sort != "price" {
+        found.reverse();
+    }
+    found.into_iter().map(|shown| shown.product.id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_card_says_what_a_list_needs() {
+    let world = World::new().await;
+    let all = filled(&world, 20).await;
+    for card in pages(&world, "", 100).await {
+        let shown = all.iter().find(|shown| card["id"] == json!(shown.product.id)).unwrap();
+        let product = &shown.product;
+        assert_eq!(
+            card,
+            json!({
+                "id": product.id, "seller_id": product.seller_id, "name": product.name,
+                "category": product.category, "price": product.price,
+                "in_stock": shown.on_hand > 0, "version": 1, "created_at": product.created_at,
+            })
+        );
+    }
+}
+
+#[tokio::test]
+async fn categories_in_use_are_listed_in_order() {
+    let world = World::new().await;
+    filled(&world, 30).await;
+    let categories = world.get("/v1/catalog/categories").await.expect(200);
+    let expected = json!([{"slug": "hats"}, {"slug": "shoes"}, {"slug": "toys"}]);
+    assert_eq!(categories.json["data"], expected);
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_for_is_refused() {
+    let world = World::new().await;
+    filled(&world, 30).await;
+    let seller = Uuid::from_u128(2);
+    for (query, status) in [
+        (format!("category=shoes&seller={seller}"), 422),
+        ("price_min=-1".to_owned(), 422),
+        ("price_max=-1".to_owned(), 422),
+        ("limit=0".to_owned(), 400),
+        ("limit=101".to_owned(), 400),
+        ("sort=name".to_owned(), 400),
+        ("currency=brl".to_owned(), 400),
+        ("in_stock=maybe".to_owned(), 400),
+        ("seller=me".to_owned(), 400),
+        ("unknown=1".to_owned(), 400),
+        ("limit=1&limit=2".to_owned(), 400),
+        ("cursor=nonsense".to_owned(), 400),
+    ] {
+        let refused = world.get(&format!("/v1/catalog/products?{query}")).await;
+        assert_eq!(refused.status, status, "{query}: {}", refused.text);
+    }
+    let page = world.get("/v1/catalog/products?limit=2&sort=price").await.expect(200);
+    let cursor = page.json["page"]["next_cursor"].as_str().unwrap();
+    for other in ["sort=-price", "sort=price&currency=EUR", "sort=price&in_stock=true", ""] {
+        let path = format!("/v1/catalog/products?{other}&cursor={cursor}");
+        assert_eq!(world.get(&path).await.code(), "invalid_cursor", "{other}");
+    }
+}

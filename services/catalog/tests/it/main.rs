@@ -1,0 +1,106 @@
+//! The public catalogue over a DynamoDB API: what it answers to what the projector has written.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod lists;
+mod one_product;
+
+use axum::Router;
+use catalog::{App, Projector};
+use chrono::{DateTime, Utc};
+use shared::clock::Clock;
+use shared::contract::events::{Envelope, Event, SOURCE};
+use shared::contract::product::{Attributes, ContentHash, Product, Status};
+use shared::contract::stock::Stock;
+use shared::host::intake::{Delivery, Handler as _};
+use shared::id::Ids;
+use shared::money::Money;
+use shared::testkit::{Answer, Call, TestDynamo, dynamodb};
+use shared::{contract, host};
+use uuid::Uuid;
+
+const TABLE: &str = "listings";
+
+/// A catalogue with a projector that feeds it.
+pub(crate) struct World {
+    pub(crate) router: Router,
+    pub(crate) projector: Projector,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+    pub(crate) dynamo: TestDynamo,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let dynamo = dynamodb().await;
+        catalog::table::ensure(&dynamo.client, TABLE).await.unwrap();
+        let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let ids = Ids::seeded(1);
+        let app = App::new(dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
+        let router = host::http::dress(catalog::router(app), &clock, &ids);
+        let projector = Projector::new(dynamo.client.clone(), TABLE, clock.clone());
+        Self { router, projector, clock, ids, dynamo }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Call::get(path).send(&self.router).await
+    }
+
+    /// Projects events, each at its position, and expects each to be handled.
+    pub(crate) async fn project(&self, events: &[(Event, Uuid, i64)]) {
+        let now = self.clock.now();
+        let deliveries: Vec<Delivery> = events
+            .iter()
+            .map(|(event, subject, position)| delivery(event, *subject, *position, now))
+            .collect();
+        for result in self.projector.handle(&deliveries).await {
+            result.unwrap();
+        }
+    }
+}
+
+fn delivery(event: &Event, subject: Uuid, position: i64, now: DateTime<Utc>) -> Delivery {
+    let envelope = Envelope {
+        specversion: "1.0".to_owned(),
+        id: Uuid::from_u128(position.unsigned_abs().into()),
+        source: SOURCE.to_owned(),
+        subject,
+        time: now,
+        schemaversion: 1,
+        traceparent: None,
+        requestid: Uuid::nil(),
+        requestedtime: now,
+        publishedtime: now,
+        position,
+        republished: false,
+        event: event.clone(),
+    };
+    Delivery { envelope, received_at: now }
+}
+
+pub(crate) fn product(id: Uuid, now: DateTime<Utc>) -> Product {
+    Product {
+        id,
+        seller_id: Uuid::from_u128(7),
+        sku: format!("SKU-{id}"),
+        name: "Running shoe".to_owned(),
+        description: Some("Light".to_owned()),
+        category: "shoes".to_owned(),
+        attributes: Attributes::from([(
+            "weight".to_owned(),
+            contract::product::Attribute::Decimal(0.25),
+        )]),
+        price: Money { amount: 100, currency: "BRL".parse().unwrap() },
+        status: Status::Active,
+        version: 1,
+        content_hash: ContentHash(String::new()),
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+    }
+    .hashed()
+}
+
+pub(crate) fn stock(on_hand: i64, version: i64, now: DateTime<Utc>) -> Stock {
+    Stock { on_hand, held: 0, version, updated_at: now }
+}

@@ -1,0 +1,121 @@
+use serde_json::json;
+use shared::contract::events::Event;
+use shared::contract::product::Product;
+use shared::testkit::Call;
+use uuid::Uuid;
+
+use crate::{World, product, stock};
+
+fn path(id: Uuid) -> String {
+    format!("/v1/catalog/products/{id}")
+}
+
+/// Lists one product and returns it.
+async fn listed(world: &World) -> Product {
+    let now = world.clock.now();
+    let product = product(world.ids.next(now), now);
+    let event = Event::ProductCreated { product: product.clone(), stock: stock(2, 1, now) };
+    world.project(&[(event, product.id, 1)]).await;
+    product
+}
+
+#[tokio::test]
+async fn a_listed_product_shows_everything_that_buyers_may_know() {
+    let world = World::new().await;
+    let product = listed(&world).await;
+    let shown = world.get(&path(product.id)).await.expect(200);
+    let mut expected = serde_json::to_value(&product).unwrap();
+    let fields = expected.as_object_mut().unwrap();
+    fields.remove("status");
+    fields.insert("in_stock".to_owned(), json!(true));
+    fields.insert("available".to_owned(), json!(2));
+    assert_eq!(shown.json, expected);
+    assert_eq!(shown.header("etag"), "\"v1.1\"");
+    let again = Call::get(&path(product.id)).header("if-none-match", "\"v1.1\"");
+    again.send(&world.router).await.expect(304);
+    let lists = Call::get(&path(product.id)).header("if-none-match", "\"x\", W/\"v1.1\"");
+    lists.send(&world.router).await.expect(304);
+}
+
+#[tokio::test]
+async fn a_sale_changes_what_is_available_and_the_etag() {
+    let world = World::new().await;
+    let product = listed(&world).await;
+    let sold = Event::StockChanged { stock: stock(0, 2, world.clock.now()) };
+    world.project(&[(sold, product.id, 2)]).await;
+    let shown = world.get(&path(product.id)).await.expect(200);
+    assert_eq!((&shown.json["available"], &shown.json["in_stock"]), (&json!(0), &json!(false)));
+    assert_eq!(shown.header("etag"), "\"v1.2\"");
+}
+
+#[tokio::test]
+async fn drafts_tombstones_and_what_never_was_are_not_there() {
+    let world = World::new().await;
+    let listed = listed(&world).await;
+    let draft =
+        Product { status: shared::contract::product::Status::Draft, version: 2, ..listed.clone() };
+    let event = Event::ProductUpdated { product: draft.clone().hashed() };
+    world.project(&[(event, listed.id, 2)]).await;
+    world.get(&path(listed.id)).await.expect(404);
+    world.get(&format!("{}?min_version=2", path(listed.id))).await.expect(404);
+    let gone = Product { version: 3, deleted_at: Some(world.clock.now()), ..draft };
+    let event = Event::ProductDeleted { product: gone.hashed() };
+    world.project(&[(event, listed.id, 3)]).await;
+    world.get(&path(listed.id)).await.expect(404);
+    world.get(&path(Uuid::from_u128(1))).await.expect(404);
+    world.get("/v1/catalog/products/nonsense").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_reader_gets_the_version_that_he_waits_for() {
+    let world = World::new().await;
+    let product = listed(&world).await;
+    let renamed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
+    let event = Event::ProductUpdated { product: renamed.hashed() };
+    let wanted = format!("{}?min_version=2", path(product.id));
+    let subject = [(event, product.id, 2)];
+    let (shown, ()) = tokio::join!(world.get(&wanted), world.project(&subject));
+    assert_eq!(shown.expect(200).json["name"], "Renamed");
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_come_is_a_503_after_a_while() {
+    let world = World::new().await;
+    let product = listed(&world).await;
+    let begun = std::time::Instant::now();
+    let late = world.get(&format!("{}?min_version=2", path(product.id))).await.expect(503);
+    assert_eq!(late.code(), "not_yet_visible");
+    assert_eq!(late.header("retry-after"), "1");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    for wrong in ["0", "-1"] {
+        world.get(&format!("{}?min_version={wrong}", path(product.id))).await.expect(422);
+    }
+    world.get(&format!("{}?min_version=x", path(product.id))).await.expect(400);
+}
+
+#[tokio::test]
+async fn projectors_that_race_for_one_listing_lose_nothing() {
+    let world = World::new().await;
+    let product = listed(&world).await;
+    let now = world.clock.now();
+    let one = |version: i64| {
+        let changed = Product { name: format!("V{version}"), version, ..product.clone() };
+        let renamed = Event::ProductUpdated { product: changed.hashed() };
+        let sold = Event::StockChanged { stock: stock(version, version, now) };
+        [(renamed, product.id, version * 2), (sold, product.id, version * 2 + 1)]
+    };
+    let (a, b, c, d) = (one(2), one(3), one(4), one(5));
+    tokio::join!(world.project(&a), world.project(&b), world.project(&c), world.project(&d));
+    let shown = world.get(&path(product.id)).await.expect(200);
+    assert_eq!((&shown.json["name"], &shown.json["available"]), (&json!("V5"), &json!(5)));
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_a_503_and_costs_no_event_its_attempt() {
+    let world = World::new().await;
+    let product = listed(&world).await;
+    world.dynamo.client.delete_table().table_name("listings").send().await.unwrap();
+    let refused = world.get(&path(product.id)).await.expect(503);
+    assert_eq!(refused.header("retry-after"), "1");
+    assert!(!refused.text.contains("ResourceNotFound"), "{}", refused.text);
+}
