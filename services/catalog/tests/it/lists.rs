@@ -81,16 +81,15 @@ async fn every_combination_of_filters_gives_what_a_plain_sort_of_everything_give
             for in_stock in [None, Some(true), Some(false)] {
                 for range in ranges {
                     for sort in ["", "price", "-price", "-created_at"] {
-                        let mut query = format!("{scope}&currency={currency}");
-                        if let Some(in_stock) = in_stock {
-                            query.push_str(&format!("&in_stock={in_stock}"));
-                        }
-                        if let Some((min, max)) = range {
-                            query.push_str(&format!("&price_min={min}&price_max={max}"));
-                        }
-                        if !sort.is_empty() {
-                            query.push_str(&format!("&sort={sort}"));
-                        }
+                        let in_stock_is = in_stock.map(|wanted| format!("&in_stock={wanted}"));
+                        let amounts =
+                            range.map(|(min, max)| format!("&price_min={min}&price_max={max}"));
+                        let order = (!sort.is_empty()).then(|| format!("&sort={sort}"));
+                        let query = [Some(format!("{scope}&currency={currency}"))]
+                            .into_iter()
+                            .chain([in_stock_is, amounts, order])
+                            .flatten()
+                            .collect::<String>();
                         let limit = if scope.is_empty() { 7 } else { 20 };
                         let found = pages(&world, &query, limit).await;
                         let expected = plain(&all, scope, currency, in_stock, range, sort);
