@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -74,11 +75,23 @@ impl Cli {
     /// Reads the arguments of this process; ends it where they are wrong.
     pub fn read() -> Self {
         let matches = Self::command().get_matches();
+        if let Some(flag) = misplaced(&matches) {
+            let message = format!("--{flag} belongs behind `up`");
+            Self::command().error(ErrorKind::ArgumentConflict, message).exit();
+        }
         let read = Self::from_arg_matches(&matches);
         let mut cli = read.unwrap_or_else(|error| error.format(&mut Self::command()).exit());
         cli.global.sources = Sources::of(&matches);
         cli
     }
+}
+
+/// A flag of `up` in front of another command, which would be read and forgotten.
+fn misplaced(matches: &ArgMatches) -> Option<&'static str> {
+    matches.subcommand()?;
+    ["listen", "roles", "currency"]
+        .into_iter()
+        .find(|id| matches.value_source(id) == Some(ValueSource::CommandLine))
 }
 
 #[derive(Args, Clone, Debug)]

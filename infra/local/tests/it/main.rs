@@ -8,4 +8,5 @@ mod house;
 mod kills;
 mod process;
 mod reconciliation;
+mod tracing;
 mod whole_path;

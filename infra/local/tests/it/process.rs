@@ -26,6 +26,11 @@ pub(crate) fn vitrina(data: &Path) -> Command {
 
 impl Process {
     pub(crate) async fn start(data: &Path) -> Self {
+        Self::start_with(data, &[]).await
+    }
+
+    /// With these settings.
+    pub(crate) async fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -33,6 +38,7 @@ impl Process {
             .unwrap();
         let mut child = vitrina(data)
             .args(["up", "--listen", "127.0.0.1:0"])
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

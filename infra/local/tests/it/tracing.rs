@@ -1,0 +1,90 @@
+//! One trace from a seller's request to the listing, over OTLP.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::post;
+use serde_json::json;
+
+use crate::process::Process;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// What a collector has received: the spans of each export, as they came.
+type Exports = Arc<Mutex<Vec<Bytes>>>;
+
+async fn collector() -> (String, Exports) {
+    let exports = Exports::default();
+    let receive = |State(exports): State<Exports>, body: Bytes| async move {
+        exports.lock().unwrap().push(body);
+    };
+    let router = Router::new().route("/v1/traces", post(receive)).with_state(Arc::clone(&exports));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, exports)
+}
+
+fn contains(export: &[u8], wanted: &[u8]) -> bool {
+    export.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// Whether a span of this name belongs to the trace. In protobuf both stand as they are, and the
+/// trace's id begins the span.
+fn has_span(exports: &Exports, name: &str) -> bool {
+    let trace: Vec<u8> =
+        (0..16).map(|n| u8::from_str_radix(&TRACE[2 * n..2 * n + 2], 16).unwrap()).collect();
+    exports.lock().unwrap().iter().any(|export| {
+        let mut rest = &export[..];
+        while let Some(at) = rest.windows(16).position(|window| window == trace) {
+            // A span is short: its name follows within a hundred bytes of its trace's id.
+            let span = &rest[at..rest.len().min(at + 100)];
+            if contains(span, name.as_bytes()) {
+                return true;
+            }
+            rest = &rest[at + 16..];
+        }
+        false
+    })
+}
+
+#[tokio::test]
+async fn a_request_and_the_projection_it_led_to_are_one_trace() {
+    let data = tempfile::tempdir().unwrap();
+    let (url, exports) = collector().await;
+    let settings =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+    let process = Process::start_with(data.path(), &settings).await;
+    let http = reqwest::Client::new();
+    let token = process.token(&http, "seller").await;
+    let created = http
+        .post(format!("{}/v1/products", process.url))
+        .bearer_auth(token)
+        .header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"))
+        .json(&json!({
+            "sku": "A", "name": "A", "category": "things", "price": {"amount": 1, "currency": "BRL"}
+        }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(created.status(), 201);
+    let begun = Instant::now();
+    while !(has_span(&exports, "request") && has_span(&exports, "project")) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the spans do not come");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    process.terminate().await;
+}
+
+#[tokio::test]
+async fn a_collector_that_is_down_fails_no_request_and_no_stop() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
+    let process = Process::start_with(data.path(), &settings).await;
+    let listed = reqwest::get(format!("{}/v1/catalog/products", process.url)).await.unwrap();
+    assert_eq!(listed.status(), 200);
+    process.terminate().await;
+}
