@@ -213,14 +213,19 @@ impl Verifier {
             return Ok(key);
         }
         let now = self.0.clock.now().timestamp();
-        if keys.set.is_some() && now - keys.fetched_at < REFETCH_SECONDS {
-            return Err(refuse());
+        if now - keys.fetched_at < REFETCH_SECONDS {
+            // Whoever asked just before had no luck; nobody waits in line for the same.
+            return Err(match keys.set {
+                Some(_) => refuse(),
+                None => Problem::unavailable("the keys of the identity provider are not known"),
+            });
         }
+        keys.fetched_at = now;
         let fetched = async { self.0.http.get(url).send().await?.error_for_status()?.json().await };
         let set: JwkSet =
             fetched.await.map_err(|error: reqwest::Error| Problem::unavailable(error))?;
         let key = find(&set);
-        *keys = FetchedKeys { set: Some(set), fetched_at: now };
+        keys.set = Some(set);
         key.ok_or_else(refuse)
     }
 }

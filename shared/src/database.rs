@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
 
 use crate::config::Secret;
-use crate::problem::Problem;
+use crate::problem::{MALFORMED_REQUEST, Problem};
 
 /// How a role connects.
 #[derive(Clone, Debug)]
@@ -65,8 +65,24 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether PostgreSQL cannot read a value: class 22, such as a time out of its range. What is
+/// stored was checked before, so it is something that was asked for.
+fn is_data_exception(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22"))
+}
+
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        if is_transient(&error) { Self::unavailable(error) } else { Self::internal(error) }
+        if is_transient(&error) {
+            Self::unavailable(error)
+        } else if is_data_exception(&error) {
+            Self {
+                source: Some(Box::new(error)),
+                ..MALFORMED_REQUEST.because("a value is none that can be looked for")
+            }
+        } else {
+            Self::internal(error)
+        }
     }
 }

@@ -1,11 +1,16 @@
 //! The door: whatever comes from outside is read here, once, or refused with a clear problem.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use http_body_util::LengthLimitError;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_path_to_error::Segment;
 use uuid::Uuid;
 
@@ -97,12 +102,43 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             .because(format!("the body is not valid UTF-8 after byte {}", error.valid_up_to()))
     })?;
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
         refuse(error.inner(), pointer)
     })?;
     json.end().map_err(|error| refuse(&error, String::new()))?;
     Ok(value)
+}
+
+/// A value that is written as an object. Types that derive `Deserialize` can also be read from an
+/// array of their fields, which nobody means and every new field would break.
+struct Object<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}
+
+/// Reads a field that must be written as an object; for `#[serde(deserialize_with)]`.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    struct Members<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(Members(PhantomData))
 }
 
 fn refuse(error: &serde_json::Error, pointer: String) -> Problem {
@@ -178,6 +214,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(has_control_character) {
+            let detail = "parameters must not contain control characters";
+            return Err(problem::MALFORMED_REQUEST.because(detail));
+        }
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(value)| Self(value))
             .map_err(|rejection| {
@@ -189,6 +229,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
                 problem::MALFORMED_REQUEST.because(detail)
             })
     }
+}
+
+/// Whether a control character of ASCII is written into a query: PostgreSQL keeps no NUL, and no
+/// name has any of the others.
+fn has_control_character(query: &str) -> bool {
+    query.split('%').skip(1).any(|escaped| {
+        let byte = escaped.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        byte.is_some_and(|byte| byte.is_ascii_control())
+    })
 }
 
 /// The `{id}` of an address. What is no id names nothing: 404.

@@ -2,11 +2,19 @@
 //! that runs on it.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rand::seq::IndexedRandom as _;
 use serde::{Deserialize, Serialize};
+use shared::config::Secret;
 use shared::money::Currency;
+
+/// Letters and digits that are not taken for each other.
+const PASSWORD_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+const PASSWORD_LENGTH: usize = 16;
 
 /// A data folder.
 #[derive(Clone, Debug)]
@@ -92,6 +100,22 @@ impl DataFolder {
         self.0.join("identity.pk8")
     }
 
+    /// The password of the demo users of this folder: made at random when it is first asked for,
+    /// and readable for its owner alone, since one of them is an operator.
+    pub fn demo_password(&self) -> Result<Secret<String>, DataError> {
+        let file = self.0.join("demo-password");
+        match fs::read_to_string(&file) {
+            Ok(password) => return Ok(Secret::new(password.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(self.io()(error)),
+        }
+        let mut rng = rand::rng();
+        let letters = (0..PASSWORD_LENGTH).filter_map(|_| PASSWORD_LETTERS.choose(&mut rng));
+        let password: String = letters.map(|letter| char::from(*letter)).collect();
+        write_private(&file, password.as_bytes()).map_err(self.io())?;
+        Ok(Secret::new(password))
+    }
+
     pub fn running_file(&self) -> PathBuf {
         self.0.join("running.json")
     }
@@ -148,6 +172,16 @@ impl DataFolder {
     }
 }
 
+/// Puts a file into its place whole, for its owner alone.
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("tmp");
+    // A left-over may have other permissions.
+    let _ = fs::remove_file(&unfinished);
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    file.write_all(content)?;
+    fs::rename(&unfinished, path)
+}
+
 impl Claim {
     pub fn folder(&self) -> &DataFolder {
         &self.folder
@@ -158,8 +192,7 @@ impl Claim {
         let file = self.folder.running_file();
         let whole = serde_json::to_vec_pretty(running)
             .map_err(io::Error::other)
-            .and_then(|bytes| fs::write(file.with_extension("tmp"), bytes))
-            .and_then(|()| fs::rename(file.with_extension("tmp"), &file));
+            .and_then(|bytes| write_private(&file, &bytes));
         whole.map_err(self.folder.io())
     }
 }

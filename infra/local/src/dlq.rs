@@ -103,7 +103,7 @@ fn parse_age(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<u8> {
-    let client = token::log_in(&Client::of_running(global)?, DemoUser::Operator).await?;
+    let client = token::log_in(global, DemoUser::Operator).await?;
     match command {
         DlqCommand::List { which, output } => list(&client, &which, output.output).await,
         DlqCommand::Show { id } => {

@@ -48,9 +48,6 @@ pub const ISSUER: &str = "https://identity.vitrina.local";
 
 const AUDIENCE: &str = "vitrina";
 
-/// The password of the demo users.
-pub const DEMO_PASSWORD: &str = "vitrina-demo";
-
 /// Connections that background work has for itself, so that requests cannot starve it.
 const BACKGROUND_CONNECTIONS: u32 = 8;
 
@@ -201,7 +198,7 @@ async fn run(
         mail_directory: folder.mail(),
     };
     let identity = identity::App::new(&provider, requests.clone(), clock.clone(), ids.clone())?;
-    identity::demo::ensure_users(&identity, &Secret::new(DEMO_PASSWORD.to_owned())).await?;
+    identity::demo::ensure_users(&identity, &folder.demo_password()?).await?;
     let auth = options.auth.clone().unwrap_or_else(|| AuthConfig {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),

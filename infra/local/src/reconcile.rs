@@ -10,7 +10,6 @@ use shared::config::Settings;
 use uuid::Uuid;
 
 use crate::cli::{FOUND, Global, OK, print};
-use crate::client::Client;
 use crate::progress::{Progress, Style, Unit};
 use crate::token::{self, DemoUser};
 
@@ -62,7 +61,7 @@ impl Report {
 }
 
 pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
-    let client = token::log_in(&Client::of_running(global)?, DemoUser::Operator).await?;
+    let client = token::log_in(global, DemoUser::Operator).await?;
     let asked: Report =
         client.post("/v1/admin/reconciliations", &json!({ "deep": args.deep })).await?;
     let path = format!("/v1/admin/reconciliations/{}", asked.id);

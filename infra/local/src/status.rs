@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
 
 use crate::cli::{FOUND, Global, OK, print};
-use crate::client::Client;
 use crate::reconcile::Report;
 use crate::token::{self, DemoUser};
 
@@ -68,7 +67,7 @@ struct Status {
 }
 
 pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8> {
-    let client = token::log_in(&Client::of_running(global)?, DemoUser::Operator).await?;
+    let client = token::log_in(global, DemoUser::Operator).await?;
     let outbox: Outbox = client.get("/v1/admin/outbox").await?;
     let queues: Queues = client.get("/v1/admin/queues").await?;
     let reports: Reports = client.get("/v1/admin/reconciliations?limit=20").await?;

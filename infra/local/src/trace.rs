@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use uuid::Uuid;
 
 use crate::cli::{FAILED, Global, OK, print, say};
-use crate::client::Client;
 use crate::ops::{Trace, TracedChange};
 use crate::output::{Output, OutputArgs};
 use crate::token::{self, DemoUser};
@@ -19,7 +18,7 @@ pub(crate) struct TraceArgs {
 }
 
 pub(crate) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<u8> {
-    let client = token::log_in(&Client::of_running(global)?, DemoUser::Operator).await?;
+    let client = token::log_in(global, DemoUser::Operator).await?;
     let found = client.get::<Trace>(&format!("/v1/admin/trace/{}", args.id)).await;
     let trace = match found {
         Err(error) if error.is("not_found") => {

@@ -11,12 +11,12 @@ use shared::telemetry::{self, TelemetryConfig};
 
 use crate::cli::{FAILED, Global, OK, UpArgs, print, say};
 use crate::database::Source;
-use crate::edition::{DEMO_PASSWORD, Edition, Options};
+use crate::edition::{Edition, Options};
 use crate::metrics_recorder;
 
 pub(crate) const DEFAULT_CONNECTIONS: u32 = 16;
 
-pub(crate) const DEFAULT_LOG: &str = "warn,vitrina=info";
+pub(crate) const DEFAULT_LOG: &str = "warn,vitrina=info,identity=info";
 
 /// What the environment says to `up`.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
         () = stop.cancelled() => return Ok(OK),
     };
     print(&format!("ready {}", edition.url));
-    print(&table(&edition).to_string());
+    print(&table(&edition, edition.folder.demo_password()?.expose()).to_string());
     let code = tokio::select! {
         () = stop.cancelled() => OK,
         () = edition.failed() => FAILED,
@@ -89,7 +89,7 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
 }
 
 /// What somebody wants to know first.
-fn table(edition: &Edition) -> Table {
+fn table(edition: &Edition, password: &str) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     let url = &edition.url;
@@ -98,7 +98,7 @@ fn table(edition: &Edition) -> Table {
     table.add_row(["Data", &edition.folder.path().display().to_string()]);
     table.add_row(["", &edition.database]);
     for role in ["seller", "buyer", "operator"] {
-        let login = format!("{role}@demo.vitrina.example, password {DEMO_PASSWORD}");
+        let login = format!("{role}@demo.vitrina.example, password {password}");
         table.add_row([&format!("Demo {role}"), &login]);
     }
     table.add_row(["Try", "vitrina token seller     (in another terminal, same --data)"]);

@@ -86,7 +86,15 @@ impl Projector {
             return Ok(());
         };
         if !self.noted.contains_key(category) {
-            categories::add(&self.listings, category).await?;
+            match categories::add(&self.listings, category).await {
+                Err(error) if error.is_transient() => return Err(error),
+                // The set of categories may be full: that must not keep a product from its buyers.
+                Err(error) => {
+                    let error = telemetry::causes(&error);
+                    tracing::warn!(category, error, "a category is not listed among those in use");
+                }
+                Ok(()) => {}
+            }
             self.noted.insert(category.clone(), ());
         }
         Ok(())

@@ -52,7 +52,7 @@ as $$
         order by p.id
         for share of p),
     stock as (
-        select s.product_id as id, s.version, seen.stock_version as seen
+        select s.product_id as id, s.version, s.on_hand, s.held, seen.stock_version as seen
         from seen join inventory.stock s on s.product_id = seen.id
         where seen.stock_version is not null
         order by s.product_id
@@ -70,6 +70,8 @@ as $$
         left join inventory.journal j
           on j.aggregate_id = s.id and j.version = s.version and s.version >= s.seen
          and j.aggregate = case s.version when 1 then 'product' else 'stock' end
+         and (j.event -> 'data' -> 'stock' ->> 'on_hand')::bigint = s.on_hand
+         and (j.event -> 'data' -> 'stock' ->> 'held')::bigint = s.held
         union all
         select 'product', seen.id, 0, seen.version, null
         from seen

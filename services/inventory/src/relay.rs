@@ -12,6 +12,7 @@ use shared::clock::Clock;
 use shared::contract::events::{Envelope, Event, SOURCE};
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
+use shared::telemetry;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -77,14 +78,28 @@ impl Relay {
         if claimed.is_empty() {
             return Ok(Progress::Idle);
         }
-        let count = claimed.len();
-        let events = claimed.iter().map(|row| self.outbound(row)).collect::<Result<Vec<_>, _>>()?;
+        let full = i64::try_from(claimed.len()).is_ok_and(|claimed| claimed == BATCH);
+        let (mut rows, mut events) = (Vec::new(), Vec::new());
+        for row in &claimed {
+            match self.outbound(row) {
+                Ok(event) => {
+                    rows.push(row);
+                    events.push(event);
+                }
+                // A newer build wrote it, and it will be there to publish it. Nobody waits for it.
+                Err(error) => telemetry::failed("reading the journal", &error),
+            }
+        }
+        let count = events.len();
+        if count == 0 {
+            return Ok(Progress::Idle);
+        }
         let results = tokio::time::timeout(PUBLISH_TIMEOUT, self.bus.publish(&events))
             .await
             .map_err(|_| RelayError::Timeout { count })?
             .map_err(|source| RelayError::Publish { count, source })?;
         let mut published = Vec::with_capacity(count);
-        for (row, result) in claimed.iter().zip(results) {
+        for (row, result) in rows.into_iter().zip(results) {
             match result {
                 Ok(()) => published.push(row.position),
                 Err(refused) => tracing::warn!(
@@ -97,8 +112,7 @@ impl Relay {
         metrics::counter!("vitrina_events_published_total")
             .increment(u64::try_from(published.len()).unwrap_or(0));
         // Where events were refused, the next round would only claim them again.
-        let full = count == 100 && published.len() == count;
-        Ok(if full { Progress::More } else { Progress::Idle })
+        Ok(if full && published.len() == claimed.len() { Progress::More } else { Progress::Idle })
     }
 
     fn outbound(&self, row: &Claimed) -> Result<Outbound, RelayError> {

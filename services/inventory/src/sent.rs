@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use shared::contract::events::MAX_DOCUMENT_BYTES;
 use shared::contract::product::{Attribute, Attributes};
+use shared::door::object;
 use shared::money::{Currency, Money};
 use shared::problem::FieldError;
 use shared::text::{self, Lines};
@@ -31,8 +32,9 @@ pub(crate) struct SentProduct {
     /// At most 50, keyed by 1 to 64 characters.
     #[serde(default)]
     pub(crate) attributes: SentAttributes,
+    #[serde(deserialize_with = "object")]
     pub(crate) price: SentPrice,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub(crate) stock: SentStock,
     /// `active` (the default) or `draft`.
     pub(crate) status: Option<String>,
@@ -67,7 +69,7 @@ pub(crate) struct SentPatch {
     pub(crate) category: Option<Option<String>>,
     #[serde(default, deserialize_with = "present")]
     pub(crate) attributes: Option<Option<SentAttributes>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present_object")]
     pub(crate) price: Option<Option<SentPricePatch>>,
     /// `draft`, `active` or `archived`.
     #[serde(default, deserialize_with = "present")]
@@ -91,6 +93,19 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// The same of a value that must be written as an object.
+#[expect(clippy::option_option, reason = "a merge patch tells absent, null and a value apart")]
+fn present_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(transparent, bound(deserialize = "T: Deserialize<'de>"))]
+    struct Written<T>(#[serde(deserialize_with = "object")] T);
+
+    let written: Option<Written<T>> = Option::deserialize(deserializer)?;
+    Ok(Some(written.map(|Written(value)| value)))
 }
 
 /// Collects what is wrong.

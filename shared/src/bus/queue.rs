@@ -85,7 +85,7 @@ impl Queue {
             Message,
             "with due as (
                  select id from bus.messages
-                 where queue = $1 and visible_at <= $2
+                 where queue = $1 and visible_at <= $2 and attempts < $5
                  order by visible_at, id
                  limit $3
                  for update skip locked)
@@ -97,6 +97,7 @@ impl Queue {
             now,
             max,
             now + self.visibility,
+            self.max_attempts,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -252,7 +253,7 @@ impl Queue {
         Ok(rows.into_iter().map(|row| (row.subject, row.event_type)).collect())
     }
 
-    /// The event ids among `events` that still wait in this queue, with how often each was received.
+    /// The messages about `subject` that still wait in this queue, oldest first.
     pub async fn waiting_for(&self, subject: Uuid) -> Result<Vec<Waiting>, sqlx::Error> {
         sqlx::query_as!(
             Waiting,

@@ -30,7 +30,6 @@ use crate::batch::{self, AT_ONCE, Outcome};
 use crate::cli::{FAILED, Global, OK, print, say};
 use crate::client::{Client, ClientError};
 use crate::data::DataFolder;
-use crate::edition::DEMO_PASSWORD;
 use crate::output::{Output, OutputArgs};
 use crate::progress::{Progress, Style, Unit};
 use crate::token::DemoUser;
@@ -84,8 +83,9 @@ pub(crate) async fn run(global: &Global, args: ImportArgs) -> anyhow::Result<u8>
     let (seller, currency) = if args.dry_run {
         (None, args.currency.or_else(|| marketplace(&global.data)))
     } else {
-        let running = DataFolder::at(&global.data)?.find_running()?;
-        let seller = seller(&Client::new(&running.url)?, &args).await?;
+        let folder = DataFolder::at(&global.data)?;
+        let running = folder.find_running()?;
+        let seller = seller(&Client::new(&running.url)?, &folder, &args).await?;
         (Some(seller), args.currency.or(Some(running.currency)))
     };
     let file = File::open(&args.file).with_context(|| format!("opening {name}"))?;
@@ -121,14 +121,16 @@ fn marketplace(data: &Path) -> Option<Currency> {
     Some(running.currency)
 }
 
-async fn seller(client: &Client, args: &ImportArgs) -> Result<Client, ClientError> {
+async fn seller(client: &Client, folder: &DataFolder, args: &ImportArgs) -> anyhow::Result<Client> {
     if let Some(token) = &args.token {
         return Ok(client.clone().with_token(token.clone()));
     }
-    let demo = || Secret::new(DEMO_PASSWORD.to_owned());
     let email = args.seller_email.as_deref().unwrap_or_else(|| DemoUser::Seller.email());
-    let password = args.password.clone().unwrap_or_else(demo);
-    client.log_in(email, &password).await
+    let password = match &args.password {
+        Some(password) => password.clone(),
+        None => folder.demo_password()?,
+    };
+    Ok(client.log_in(email, &password).await?)
 }
 
 /// Reads on one thread, sends some batches at a time, and reports in the order of the file.

@@ -49,7 +49,7 @@ pub(crate) async fn run(global: &Global, args: SeedArgs) -> anyhow::Result<u8> {
     if args.sellers > 1 {
         say(&format!("logging {} sellers in", HumanCount(args.sellers.into())));
     }
-    let sellers = sellers::log_in(&client, &folder.mail(), args.sellers).await?;
+    let sellers = sellers::log_in(&client, &folder, args.sellers).await?;
 
     let run = Run::new(args.seed, running.currency);
     let begun = Instant::now();

@@ -15,7 +15,7 @@ use shared::config::Secret;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::edition::DEMO_PASSWORD;
+use crate::data::DataFolder;
 use crate::token::DemoUser;
 
 /// Sellers that sign up at once: hashing a password takes a whole core.
@@ -28,10 +28,12 @@ const MAIL_PAUSE: Duration = Duration::from_millis(20);
 /// Logs `count` sellers in, the demo seller first; who is not there yet signs up.
 pub(super) async fn log_in(
     client: &Client,
-    mails: &Path,
+    folder: &DataFolder,
     count: u32,
 ) -> anyhow::Result<Vec<Client>> {
-    let password = Secret::new(DEMO_PASSWORD.to_owned());
+    // Whoever signs up here has the password of the demo users, and is one of them in effect.
+    let password = folder.demo_password()?;
+    let mails = &folder.mail();
     stream::iter(1..=count)
         .map(|number| {
             let password = &password;

@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct Process {
     child: Child,
     pub(crate) url: String,
+    password: String,
 }
 
 pub(crate) fn vitrina(data: &Path) -> Command {
@@ -51,7 +52,8 @@ impl Process {
         let url = first.strip_prefix("ready ").expect("it says where it is").to_owned();
         // What it says afterwards must not stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, url }
+        let password = std::fs::read_to_string(data.join("demo-password")).unwrap();
+        Self { child, url, password }
     }
 
     /// SIGKILL: no chance to do anything.
@@ -71,7 +73,7 @@ impl Process {
     /// A demo user's token, as anybody else would get it.
     pub(crate) async fn token(&self, http: &reqwest::Client, role: &str) -> String {
         let login = json!({
-            "email": format!("{role}@demo.vitrina.example"), "password": "vitrina-demo"
+            "email": format!("{role}@demo.vitrina.example"), "password": self.password
         });
         let answer = http
             .post(format!("{}/v1/auth/login", self.url))

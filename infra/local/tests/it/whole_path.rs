@@ -42,6 +42,7 @@ struct World {
     relay: Relay,
     queue: Queue,
     projector: catalog::Projector,
+    catalogue: catalog::App,
     rng: StdRng,
     /// Ids of all products there ever were, with the versions that the last write answered.
     products: Vec<Uuid>,
@@ -71,7 +72,7 @@ impl World {
         };
         let brl = "BRL".parse().unwrap();
         let catalogue = catalog::App::new(dynamo.client.clone(), "listings", brl);
-        let router = inventory::router(inventory).merge(catalog::router(catalogue));
+        let router = inventory::router(inventory).merge(catalog::router(catalogue.clone()));
         let router = host::http::dress(router, &clock, &ids);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -94,6 +95,7 @@ impl World {
             relay,
             queue,
             projector,
+            catalogue,
             rng: StdRng::seed_from_u64(seed),
             products: Vec::new(),
             seen: HashMap::new(),
@@ -210,6 +212,11 @@ impl World {
             let seen = self.seen.entry(id).or_default();
             assert!(*seen <= version, "{id} went back from {seen} to {version}");
             *seen = version;
+        } else if let Some(listing) = self.catalogue.find_listing(id).await.unwrap() {
+            // A reader who was told that it is gone must not see a version from before.
+            let seen = self.seen.entry(id).or_default();
+            assert!(*seen <= listing.product_version, "{id} went back behind its deletion");
+            *seen = listing.product_version;
         }
     }
 

@@ -92,7 +92,12 @@ pub(crate) async fn get_product(
         .and_then(|listing| listing.product().map(|product| (listing, product)))
         .filter(|(_, product)| product.is_listed())
         .ok_or_else(Problem::not_found)?;
-    let tag = format!("\"v{}.{}\"", listing.product_version, listing.stock_version);
+    // The positions, too: a repair changes what is listed and keeps the versions.
+    let (product_fence, stock_fence) = (listing.product_fence(), listing.stock_fence());
+    let tag = format!(
+        "\"v{}.{}-{}.{}\"",
+        product_fence.version, stock_fence.version, product_fence.position, stock_fence.position
+    );
     // A shared cache may keep it, and must ask each time whether it is still the one: a reader by
     // id is promised that it never goes backwards.
     let shared_headers =

@@ -15,6 +15,9 @@ use uuid::Uuid;
 use crate::App;
 use crate::store::queries::{Card, GREATEST_AMOUNT, List, Order, Place, Scope};
 
+/// The longest slug of a category, in bytes.
+const MAX_SLUG: usize = 64;
+
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -127,6 +130,9 @@ fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), P
         if amount.is_some_and(|amount| amount < 0) {
             faults.push(FieldError::new(name, "invalid", "must not be below 0"));
         }
+    }
+    if filter.category.as_ref().is_some_and(|category| category.len() > MAX_SLUG) {
+        faults.push(FieldError::new("category", "invalid", "is no slug of a category"));
     }
     if !faults.is_empty() {
         return Err(Problem::invalid(faults));

@@ -199,7 +199,19 @@ impl Stored {
         let fences = FENCES.map(|name| item.get(name).cloned());
         let item = serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap_or_else(|error| {
             tracing::warn!(product.id = %id, error = telemetry::causes(&error), "a listing is damaged");
-            ListingItem::empty(id)
+            // What it has come to must not be forgotten with the rest: a late event would win.
+            let fence = |value: &Option<AttributeValue>| {
+                value.as_ref().and_then(|value| value.as_n().ok()?.parse().ok()).unwrap_or(0)
+            };
+            let [product_version, product_position, stock_version, stock_position] =
+                [0, 1, 2, 3].map(|nth| fence(&fences[nth]));
+            ListingItem {
+                product_version,
+                product_position,
+                stock_version,
+                stock_position,
+                ..ListingItem::empty(id)
+            }
         });
         Some(Self { item, fences })
     }

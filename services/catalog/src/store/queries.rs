@@ -126,6 +126,9 @@ impl List {
 
     /// The first and the last sort key that the list can still have; `None` if it is at its end.
     fn bounds(&self) -> Option<(String, String)> {
+        if self.amounts.is_some_and(|(min, max)| min > max) {
+            return None;
+        }
         let (mut low, mut high) = if self.order.by_price() {
             let (min, max) = self.amounts.unwrap_or((0, GREATEST_AMOUNT));
             ((min, 0), (max, u128::MAX))
@@ -230,7 +233,8 @@ impl Listings {
                     .expression_attribute_values(":min", number(min))
                     .expression_attribute_values(":max", number(max))
             } else {
-                let wanted = limit - part.cards.len();
+                // One more than a page has tells whether there is another page.
+                let wanted = limit + 1 - part.cards.len();
                 query.limit(i32::try_from(wanted).unwrap_or(i32::MAX))
             };
             let answer = query.send().await.map_err(StoreError::call(doing))?;
@@ -246,7 +250,7 @@ impl Listings {
                 return Ok(part);
             };
             part.frontier = place_of(last, list.order);
-            if part.cards.len() >= limit {
+            if part.cards.len() > limit {
                 break;
             }
         }

@@ -75,7 +75,7 @@ async fn every_combination_of_filters_gives_what_a_plain_sort_of_everything_give
     let world = World::new().await;
     let all = filled(&world, 150).await;
     let scopes = ["", "&category=shoes", "&seller=00000000-0000-0000-0000-000000000002"];
-    let ranges = [None, Some((100, 300)), Some((0, 0)), Some((551, 9_999))];
+    let ranges = [Some((300, 100)), None, Some((100, 300)), Some((0, 0)), Some((551, 9_999))];
     for scope in scopes {
         for currency in ["BRL", "EUR"] {
             for in_stock in [None, Some(true), Some(false)] {
@@ -180,6 +180,7 @@ async fn what_cannot_be_asked_for_is_refused() {
         ("in_stock=maybe".to_owned(), 400),
         ("seller=me".to_owned(), 400),
         ("unknown=1".to_owned(), 400),
+        (format!("category={}", "x".repeat(65)), 422),
         ("limit=1&limit=2".to_owned(), 400),
         ("cursor=nonsense".to_owned(), 400),
     ] {
@@ -191,5 +192,20 @@ async fn what_cannot_be_asked_for_is_refused() {
     for other in ["sort=-price", "sort=price&currency=EUR", "sort=price&in_stock=true", ""] {
         let path = format!("/v1/catalog/products?{other}&cursor={cursor}");
         assert_eq!(world.get(&path).await.code(), "invalid_cursor", "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_last_page_that_is_full_says_that_it_is_the_last() {
+    let world = World::new().await;
+    let all = filled(&world, 40).await;
+    for (query, currency, in_stock) in
+        [("currency=BRL&in_stock=true", "BRL", Some(true)), ("currency=BRL", "BRL", None)]
+    {
+        let count = plain(&all, "", currency, in_stock, None, "").len();
+        let path = format!("/v1/catalog/products?{query}&limit={count}");
+        let page = world.get(&path).await.expect(200);
+        assert_eq!(page.json["data"].as_array().unwrap().len(), count);
+        assert_eq!(page.json["page"]["has_more"], json!(false), "{query}");
     }
 }

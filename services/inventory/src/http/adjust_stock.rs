@@ -65,6 +65,10 @@ pub(crate) async fn adjust_stock(
     let mut transaction = app.pool.begin().await?;
     let current =
         stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
+    // Whoever had the lock before may have been the same request.
+    if let Some(response) = replay(&app, seller_id, key.as_ref()).await? {
+        return Ok(response);
+    }
     let adjusted = rules::adjust(&current, delta, app.clock.now())?;
     let change = "adjusted";
     let stored =

@@ -297,3 +297,68 @@ async fn a_database_that_is_down_is_a_503_with_a_time_to_come_again() {
     assert_eq!(answer.header("retry-after"), "1");
     assert!(!answer.text.contains("pool"), "{}", answer.text);
 }
+
+#[tokio::test]
+async fn an_array_is_no_object_however_well_its_items_fit() {
+    let world = World::new().await;
+    for body in [
+        json!(["SKU", "Name", null, "shoes", {}, {"amount": 1, "currency": "BRL"}, {}, null]),
+        json!({"sku": "A", "name": "A", "category": "a", "price": [1, "BRL"]}),
+        json!({
+            "sku": "A", "name": "A", "category": "a", "price": {"amount": 1, "currency": "BRL"},
+            "stock": [5]
+        }),
+    ] {
+        is_problem(&post(&world, body.to_string()).await, 422);
+    }
+    let created = world.create("SHOE-1").await;
+    let path = created.header("location");
+    for body in [json!(["OTHER"]), json!({"price": [1]})] {
+        let call = Call::patch(path).header("if-match", "*").json(&body);
+        is_problem(&world.send(call).await, 422);
+    }
+    let call = Call::put(&format!("{path}/stock")).header("if-match", "*").json(&json!([7]));
+    is_problem(&world.send(call).await, 422);
+    assert_eq!(world.count("journal").await, 1);
+}
+
+#[tokio::test]
+async fn what_postgresql_cannot_look_for_is_refused() {
+    let world = World::new().await;
+    let created = world.create("SHOE-1").await;
+    is_problem(&world.send(Call::get("/v1/products?sku=%00")).await, 400);
+    is_problem(&world.send(Call::get("/v1/products?sku=a%0Ab")).await, 400);
+    let history = format!("{}/history", created.header("location"));
+    for time in ["-5000-01-01T00:00:00Z", "%2B300000-01-01T00:00:00Z"] {
+        is_problem(&world.send(Call::get(&format!("{history}?as_of={time}"))).await, 400);
+    }
+}
+
+#[tokio::test]
+async fn the_largest_product_that_can_be_created_can_be_changed_and_deleted() {
+    let world = World::new().await;
+    let sized = |length: usize| {
+        let mut body = shoe("LARGE");
+        body["attributes"] = json!({"text": "x".repeat(length)});
+        body
+    };
+    let (mut fits, mut too_large) = (60_000, 66_000);
+    while too_large - fits > 1 {
+        let middle = usize::midpoint(fits, too_large);
+        let answer = post(&world, sized(middle).to_string()).await;
+        if answer.status == 201 {
+            let call = Call::delete(answer.header("location")).header("if-match", "\"v1\"");
+            world.send(call).await.expect(204);
+            fits = middle;
+        } else {
+            too_large = middle;
+        }
+    }
+    world.clock.advance(std::time::Duration::from_micros(123_456));
+    let largest = post(&world, sized(fits).to_string()).await.expect(201);
+    let path = largest.header("location");
+    let call =
+        Call::patch(path).header("if-match", "\"v1\"").json(&json!({"price": {"amount": 1}}));
+    world.send(call).await.expect(200);
+    world.send(Call::delete(path).header("if-match", "\"v2\"")).await.expect(204);
+}

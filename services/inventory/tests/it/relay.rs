@@ -80,3 +80,40 @@ async fn relays_that_run_at_once_publish_every_event_exactly_once() {
         .unwrap();
     assert_eq!(sent, 150);
 }
+
+#[tokio::test]
+async fn a_message_that_kills_its_consumer_each_time_becomes_a_dead_letter() {
+    let world = World::new().await;
+    world.create("SHOE-1").await;
+    relay(&world, Bus::Postgres(bus(&world))).once().await.unwrap();
+    let queue = Queue::new(world.pool.clone(), world.clock.clone(), "catalog");
+    for attempt in 1..=5 {
+        let received = queue.receive(10).await.unwrap();
+        assert_eq!(received[0].attempts, attempt);
+        // It dies: nothing is settled, and the message comes again.
+        world.clock.advance(std::time::Duration::from_secs(31));
+    }
+    assert!(queue.receive(10).await.unwrap().is_empty());
+    assert_eq!(queue.bury_exhausted().await.unwrap(), 1);
+    let depth = queue.depth().await.unwrap();
+    assert_eq!((depth.visible, depth.in_flight, depth.dead_letters), (0, 0, 1));
+}
+
+#[tokio::test]
+async fn an_entry_that_this_build_cannot_read_holds_nobody_up() {
+    let world = World::new().await;
+    for n in 0..3 {
+        world.create(&format!("SHOE-{n}")).await;
+    }
+    let newer = "update inventory.journal set event = '{\"type\":\"FromTheFuture\",\"data\":{}}'
+                 where event_id = (select event_id from inventory.journal
+                                   order by committed_at, event_id limit 1)";
+    sqlx::query(newer).execute(&world.pool).await.unwrap();
+    relay(&world, Bus::Postgres(bus(&world))).once().await.unwrap();
+    assert_eq!(world.count("outbox").await, 1);
+    let sent: i64 = sqlx::query_scalar("select count(*) from bus.messages")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(sent, 2);
+}

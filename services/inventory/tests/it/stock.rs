@@ -86,3 +86,21 @@ async fn an_adjustment_beyond_what_can_be_is_refused() {
         world.send(Call::post(&path).json(&body)).await.expect(422);
     }
 }
+
+#[tokio::test]
+async fn an_adjustment_that_takes_everything_is_replayed_and_not_refused_when_sent_many_times() {
+    let world = World::new().await;
+    for n in 0..5 {
+        let created = world.create(&format!("SHOE-{n}")).await;
+        let path = format!("{}/stock/adjustments", path_of(&created));
+        let key = format!("all-{n}");
+        let adjust = || {
+            let body = json!({"delta": -5, "reason": "sold out at the door"});
+            world.send(Call::post(&path).header("idempotency-key", &key).json(&body))
+        };
+        let all = tokio::join!(adjust(), adjust(), adjust(), adjust(), adjust(), adjust());
+        for answer in [all.0, all.1, all.2, all.3, all.4, all.5] {
+            assert_eq!(answer.expect(200).json["on_hand"], 0);
+        }
+    }
+}
