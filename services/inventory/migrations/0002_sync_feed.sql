@@ -127,3 +127,12 @@ as $$
         select from inventory.products p
         where p.category = c.category and p.status = 'active' and p.deleted_at is null)
 $$;
+
+-- The greatest position that was ever given out. A listing that has seen a greater one (the
+-- database was restored from a backup) refuses what is announced again under its own version.
+create function inventory.last_position() returns bigint
+language sql stable security definer set search_path = pg_catalog
+as $$
+    select coalesce(
+        pg_sequence_last_value(pg_get_serial_sequence('inventory.outbox', 'position')), 0)
+$$;

@@ -46,6 +46,8 @@ pub(crate) struct Listed {
     pub(crate) is_sound: bool,
     /// The category that buyers find it in, if they do.
     pub(crate) category: Option<String>,
+    /// The greatest position of an event that it has seen.
+    pub(crate) position: i64,
 }
 
 /// How a listing differs from what is true.
@@ -83,6 +85,15 @@ pub(crate) struct Difference {
     pub(crate) id: Uuid,
     pub(crate) product: Option<Gap>,
     pub(crate) stock: Option<Gap>,
+}
+
+impl Difference {
+    /// The same where the listing has seen positions that have yet to be given out: what is
+    /// announced again under a version that it has would be refused, so a greater one is needed.
+    pub(crate) fn out_of_reach(self) -> Self {
+        let raised = |gap: Gap| Gap { seen: gap.seen + i64::from(gap.seen == gap.truth), ..gap };
+        Self { product: self.product.map(raised), stock: self.stock.map(raised), ..self }
+    }
 }
 
 /// Which parts of a product are under way.

@@ -279,6 +279,10 @@ impl Round {
             self.under_way(&ids).await.map_err(database("asking for what is under way"))?;
         let (listed, half_units) = self.reconciler.listings.read(&ids, self.run.deep).await?;
         report.half_read_units += half_units;
+        // After the listings: positions that they have seen were given out before.
+        let last_position = feed::last_position(&self.reconciler.pool)
+            .await
+            .map_err(database("asking for the last position"))?;
         let rows = feed::read(&self.reconciler.pool, &ids)
             .await
             .map_err(database("reading the feed again"))?;
@@ -297,7 +301,9 @@ impl Round {
                         product.id = %id, kind = ?difference.kind(),
                         "a listing differs from its product"
                     );
-                    confirmed.push(difference);
+                    let seen = listed.get(&id).map_or(0, |listing| listing.position);
+                    let beyond = seen > last_position;
+                    confirmed.push(if beyond { difference.out_of_reach() } else { difference });
                 }
             }
         }

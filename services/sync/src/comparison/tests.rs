@@ -29,6 +29,7 @@ fn listing_of(row: &Row) -> Listed {
         stock: row.stock,
         is_sound: true,
         category: None,
+        position: 1,
     }
 }
 

@@ -91,6 +91,11 @@ pub(crate) async fn oldest_pending(pool: &PgPool) -> Result<Option<DateTime<Utc>
     sqlx::query_scalar!("select inventory.oldest_pending()").fetch_one(pool).await
 }
 
+/// The greatest position that was ever given out.
+pub(crate) async fn last_position(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"select inventory.last_position() as "position!""#).fetch_one(pool).await
+}
+
 /// Asks for an announcement of what is true, above what was seen. Returns how many products it is
 /// about.
 pub(crate) async fn republish(

@@ -24,7 +24,7 @@ const MAX_ROUNDS: usize = 8;
 
 /// The attributes that are compared unless the run is deep.
 const NARROW: &str = "id, product_version, content_hash, deleted_at, stock_version, on_hand, held, \
-                      category_key";
+                      category_key, product_position, stock_position";
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -179,6 +179,7 @@ fn listed(item: Item, deep: bool) -> Option<Listed> {
         },
         is_sound: matches!(numbers, (Some(_), Some(_), Some(_), Some(_))),
         category: text("category_key").and_then(|key| key.split('#').next()).map(ToOwned::to_owned),
+        position: number("product_position").max(number("stock_position")).unwrap_or(0),
     };
     if deep && listed.is_sound {
         listed.is_sound = serde_dynamo::aws_sdk_dynamodb_1::from_item::<ListingItem>(item)

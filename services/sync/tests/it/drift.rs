@@ -133,3 +133,38 @@ async fn a_product_whose_journal_was_cut_is_announced_under_a_new_version() {
     assert_eq!((&listing["product_version"], &listing["stock_version"]), (&n(2), &n(2)));
     assert_eq!(listing["on_hand"], n(5));
 }
+
+#[tokio::test]
+async fn a_listing_that_has_seen_positions_from_before_a_restore_is_mended_all_the_same() {
+    let (world, ids) = World::with_products(2).await;
+    let [product, stock] = ids[..] else { panic!("there are two") };
+    for (id, name) in [(product, "product_position"), (stock, "stock_position")] {
+        world.tamper(id, name, n(1_000_000)).await;
+    }
+    world.tamper(product, "content_hash", s("0123456789abcdef0123456789abcdef")).await;
+    world.tamper(stock, "on_hand", n(8)).await;
+    let run = world.reconcile(false).await;
+    assert_eq!((run.altered, run.stock, run.repaired), (1, 1, 2), "{run:?}");
+    world.arrive().await;
+    let run = world.reconcile(true).await;
+    assert_eq!((run.differences(), run.moving), (0, 0), "{run:?}");
+    assert_eq!(world.content(product).await.unwrap()["name"], s("Running shoe"));
+}
+
+#[tokio::test]
+async fn a_stock_that_was_changed_behind_the_journals_back_is_announced_as_it_is() {
+    let (world, ids) = World::with_products(2).await;
+    let [first, later] = ids[..] else { panic!("there are two") };
+    world.set_stock(later, 7).await;
+    world.arrive().await;
+    let by_hand = "update inventory.stock set on_hand = 9";
+    sqlx::query(by_hand).execute(&world.database.pool).await.unwrap();
+    let run = world.reconcile(false).await;
+    assert_eq!((run.stock, run.repaired), (2, 2), "{run:?}");
+    world.arrive().await;
+    let run = world.reconcile(true).await;
+    assert_eq!((run.differences(), run.moving), (0, 0), "{run:?}");
+    for id in [first, later] {
+        assert_eq!(world.content(id).await.unwrap()["on_hand"], n(9));
+    }
+}
