@@ -323,7 +323,9 @@ pub fn etag(version: i64) -> String {
 
 /// The version in an `ETag` of [`etag`]. A weak one is not good enough for a change.
 fn version_of(tag: &str) -> Option<i64> {
-    tag.strip_prefix("\"v")?.strip_suffix('"')?.parse().ok()
+    let number = tag.strip_prefix("\"v")?.strip_suffix('"')?;
+    // What `etag` writes, and nothing else that reads as the same number.
+    number.parse().ok().filter(|version| etag(*version) == tag)
 }
 
 /// Whether `If-None-Match` says that the caller has `tag` already (compared weakly, RFC 9110).

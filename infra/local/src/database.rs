@@ -1,14 +1,12 @@
 //! The truth of the local edition: the database that `DATABASE_URL` names, or a private cluster.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use shared::config::Secret;
 use shared::postgres::{Binaries, Cluster, Error, Progress, Search, StartOptions};
 use shared::telemetry::causes;
 use sqlx::migrate::MigrateDatabase as _;
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::DataFolder;
@@ -42,10 +40,9 @@ pub struct Database {
 
 #[derive(Debug)]
 struct Private {
-    /// The cluster of the moment: one that dies is started again.
-    cluster: Arc<Mutex<Arc<Cluster>>>,
     stop: CancellationToken,
-    watch: tokio::task::JoinHandle<()>,
+    /// Gives back the cluster that runs when it is told to stop, if one does.
+    watch: tokio::task::JoinHandle<Option<Cluster>>,
 }
 
 /// Why there is no database.
@@ -71,7 +68,7 @@ impl Database {
 
     async fn start_private(search: Search, folder: &DataFolder) -> Result<Self, DatabaseError> {
         let directory = folder.postgres();
-        let cluster = Arc::new(start_cluster(&search, directory.clone()).await?);
+        let cluster = start_cluster(&search, directory.clone()).await?;
         let url = cluster.url(NAME);
         if !sqlx::Postgres::database_exists(&url).await.map_err(DatabaseError::Create)? {
             sqlx::Postgres::create_database(&url).await.map_err(DatabaseError::Create)?;
@@ -81,10 +78,9 @@ impl Database {
             cluster.pid(),
             cluster.data_directory().display()
         );
-        let cluster = Arc::new(Mutex::new(cluster));
         let stop = CancellationToken::new();
-        let watch = tokio::spawn(watch(search, directory, Arc::clone(&cluster), stop.clone()));
-        let private = Some(Private { cluster, stop, watch });
+        let watch = tokio::spawn(watch(cluster, search, directory, stop.clone()));
+        let private = Some(Private { stop, watch });
         Ok(Self { url: Secret::new(url), description, private })
     }
 
@@ -100,9 +96,10 @@ impl Database {
         };
         private.stop.cancel();
         // It ends at once, or after the restart that it is about.
-        let _ = private.watch.await;
-        let cluster = Arc::clone(&*private.cluster.lock().await);
-        Ok(cluster.stop().await?)
+        match private.watch.await {
+            Ok(Some(cluster)) => Ok(cluster.stop().await?),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -127,34 +124,30 @@ fn report(progress: Progress) {
 /// Starts the cluster again whenever it dies without having been told to: the services answer 503
 /// meanwhile and go on by themselves.
 async fn watch(
+    mut cluster: Cluster,
     search: Search,
     directory: PathBuf,
-    slot: Arc<Mutex<Arc<Cluster>>>,
     stop: CancellationToken,
-) {
+) -> Option<Cluster> {
     loop {
-        let cluster = Arc::clone(&*slot.lock().await);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            exit = cluster.wait() => {
-                tracing::error!(log = exit.log, "PostgreSQL ended by itself and is started again");
-            }
-        }
+        let exit = tokio::select! {
+            () = stop.cancelled() => return Some(cluster),
+            exit = cluster.wait() => exit,
+        };
+        tracing::error!(log = exit.log, "PostgreSQL ended by itself and is started again");
+        // It keeps everybody off its folder, the one that follows it, too.
         drop(cluster);
-        loop {
+        cluster = loop {
             match start_cluster(&search, directory.clone()).await {
-                Ok(cluster) => {
-                    *slot.lock().await = Arc::new(cluster);
-                    break;
-                }
+                Ok(cluster) => break cluster,
                 Err(error) => {
                     tracing::error!(error = causes(&error), "PostgreSQL does not start");
                     tokio::select! {
-                        () = stop.cancelled() => return,
+                        () = stop.cancelled() => return None,
                         () = tokio::time::sleep(Duration::from_secs(1)) => {}
                     }
                 }
             }
-        }
+        };
     }
 }

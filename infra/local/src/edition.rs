@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use catalog::Projector;
@@ -15,6 +16,7 @@ use shared::clock::Clock;
 use shared::config::Secret;
 use shared::database::{self as connections, DatabaseConfig};
 use shared::host::rate_limit::{RateLimit, RateLimitConfig};
+use shared::host::tick::{self, Progress};
 use shared::id::Ids;
 use shared::money::Currency;
 use shared::{dynamodb, host};
@@ -47,6 +49,10 @@ pub const TABLE: &str = "listings";
 pub const ISSUER: &str = "https://identity.vitrina.local";
 
 const AUDIENCE: &str = "vitrina";
+
+/// How often the table of listings is looked after: who deletes it and runs a reconciliation gets
+/// it rebuilt.
+const TABLE_EVERY: Duration = Duration::from_secs(2);
 
 /// Connections that background work has for itself, so that requests cannot starve it.
 const BACKGROUND_CONNECTIONS: u32 = 8;
@@ -265,6 +271,13 @@ async fn run(
         work.spawn(reconciler.run(requested, stop.clone()));
     }
     if options.roles.has(Role::Projector) {
+        let (table_client, table_stop) = (client.clone(), stop.clone());
+        work.spawn(async move {
+            tick::run("table", TABLE_EVERY, Arc::default(), table_stop, || async {
+                catalog::table::ensure(&table_client, TABLE).await.map(|()| Progress::Idle)
+            })
+            .await;
+        });
         if stores.database.is_private() {
             // The data folder is this process's alone, so whoever had received them is dead.
             queue.release().await.map_err(StartError::Release)?;

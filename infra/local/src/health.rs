@@ -5,7 +5,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shared::bus::queue::Queue;
-use shared::problem::{Problem, ProblemDocument};
 use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -65,19 +64,20 @@ async fn readyz(State(health): State<Health>) -> Response {
     get, path = "/metrics", tag = "operators",
     responses(
         (status = 200, description = "The metrics", body = str, content_type = "text/plain"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
-async fn metrics(State(health): State<Health>) -> Result<Response, Problem> {
-    let depth = health.queue.depth().await?;
-    metrics::gauge!("vitrina_queue_visible", "queue" => depth.queue.clone())
-        .set(count(depth.visible));
-    metrics::gauge!("vitrina_queue_in_flight", "queue" => depth.queue.clone())
-        .set(count(depth.in_flight));
-    metrics::gauge!("vitrina_dead_letters", "queue" => depth.queue).set(count(depth.dead_letters));
+async fn metrics(State(health): State<Health>) -> Response {
+    // While PostgreSQL is down, the rest is what somebody wants to see.
+    if let Ok(depth) = health.queue.depth().await {
+        let set = |name: &'static str, value: i64| {
+            metrics::gauge!(name, "queue" => depth.queue.clone()).set(count(value));
+        };
+        set("vitrina_queue_visible", depth.visible);
+        set("vitrina_queue_in_flight", depth.in_flight);
+        set("vitrina_dead_letters", depth.dead_letters);
+    }
     let body = metrics_recorder::recorder().render();
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], body).into_response())
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], body).into_response()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a double, and these are small")]

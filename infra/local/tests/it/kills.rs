@@ -104,3 +104,44 @@ async fn every_acknowledged_write_is_in_the_listing_however_often_the_process_is
     process.terminate().await;
     assert!(!data.path().join("postgres/data/postmaster.pid").exists(), "PostgreSQL still runs");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_postgresql_is_killed_the_edition_answers_503_and_recovers_by_itself() {
+    let data = tempfile::tempdir().unwrap();
+    let process = Process::start(data.path()).await;
+    let http = reqwest::Client::new();
+    let token = process.token(&http, "seller").await;
+    let create = async |sku: &str| {
+        let body = json!({
+            "sku": sku, "name": "Thing", "category": "things",
+            "price": {"amount": 1, "currency": "BRL"},
+        });
+        let request = http.post(format!("{}/v1/products", process.url)).bearer_auth(&token);
+        request.json(&body).send().await.unwrap()
+    };
+    for round in 0..2 {
+        assert_eq!(create(&format!("BEFORE-{round}")).await.status(), 201);
+        let pid =
+            std::fs::read_to_string(data.path().join("postgres/data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap();
+        let killed = std::process::Command::new("kill").args(["-KILL", pid]).status().unwrap();
+        assert!(killed.success());
+        let begun = std::time::Instant::now();
+        loop {
+            let answer = create(&format!("AFTER-{round}")).await;
+            match answer.status().as_u16() {
+                // The statement may have been committed just before its answer was lost.
+                201 | 409 => break,
+                503 => assert!(answer.headers().contains_key("retry-after")),
+                other => panic!("{other}: {}", answer.text().await.unwrap()),
+            }
+            assert!(begun.elapsed() < Duration::from_mins(1), "it does not recover");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let listed = format!("{}/v1/products?limit=100", process.url);
+    let listed = http.get(listed).bearer_auth(&token).send().await.unwrap();
+    let listed: Value = listed.json().await.unwrap();
+    assert_eq!(listed["data"].as_array().unwrap().len(), 4);
+    process.terminate().await;
+}

@@ -160,7 +160,6 @@ async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_men
 
     let before: BTreeSet<String> = fingerprints(&listings.all().await);
     listings.0.delete_table().table_name("listings").send().await.unwrap();
-    catalog::table::ensure(&listings.0, "listings").await.unwrap();
     let rebuilt = json_of(data, &["sync", "--json"]).await;
     assert_eq!(rebuilt["missing"], json!(PRODUCTS + 3_000), "{rebuilt}");
     quiet(data).await;

@@ -106,7 +106,7 @@ async fn a_change_needs_the_current_version() {
     let patch = json!({"name": "Other"});
     let missing = world.send(Call::patch(&path).json(&patch)).await.expect(428);
     assert_eq!(missing.code(), "version_required");
-    for stale in ["\"v2\"", "\"v0\"", "W/\"v1\"", "v1", "\"1\"", "nonsense"] {
+    for stale in ["\"v2\"", "\"v0\"", "W/\"v1\"", "v1", "\"1\"", "\"v+1\"", "\"v01\"", "nonsense"] {
         let call = Call::patch(&path).header("if-match", stale).json(&patch);
         assert_eq!(world.send(call).await.expect(412).code(), "stale_version", "{stale}");
         world.send(Call::delete(&path).header("if-match", stale)).await.expect(412);
@@ -242,6 +242,10 @@ async fn the_history_shows_who_changed_what_and_when_and_any_time_can_be_asked_f
     let at = before.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     let then = world.send(Call::get(&format!("{path}/history?as_of={at}"))).await.expect(200);
     assert_eq!(then.json, created.json);
+    let gone = world.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let then = world.send(Call::get(&format!("{path}/history?as_of={gone}"))).await.expect(200);
+    assert!(then.json["deleted_at"].is_string(), "{}", then.text);
+    assert_eq!(then.json["deleted_at"], then.json["updated_at"]);
     let never = format!("{path}/history?as_of=2001-01-01T00:00:00Z");
     world.send(Call::get(&never)).await.expect(404);
 }
