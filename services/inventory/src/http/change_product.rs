@@ -9,10 +9,9 @@ use shared::problem::{Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
-use crate::http::{cause, product_response, stale};
+use crate::http::{Revision, product_response};
 use crate::product;
 use crate::sent::SentPatch;
-use crate::store::products;
 
 /// Changes one of your products by a JSON merge patch (RFC 7396).
 ///
@@ -40,14 +39,9 @@ pub(crate) async fn change_product(
     request: RequestContext,
     body: Json<SentPatch>,
 ) -> Result<Response, Problem> {
-    let product = products::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
-    let Some(changed) = product::change(&product, body.value, expected, app.clock.now())? else {
-        return Ok(product_response(&product));
-    };
-    let cause = cause(&app, seller_id, request);
-    if !products::update(&app.pool, &changed, "updated", &cause).await? {
-        return Err(stale(changed.version));
-    }
-    app.committed.notify_one();
-    Ok(product_response(&changed))
+    let (clock, patch) = (&app.clock, body.value);
+    let change = "updated";
+    let revision = Revision { seller_id, id, even_deleted: false, change, request };
+    let decide = |product: &Product| product::change(product, patch.clone(), expected, clock.now());
+    Ok(product_response(&revision.make(&app, decide).await?))
 }

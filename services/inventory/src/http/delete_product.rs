@@ -8,9 +8,8 @@ use shared::problem::{Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
-use crate::http::{cause, stale};
+use crate::http::Revision;
 use crate::product;
-use crate::store::products;
 
 /// Deletes one of your products. It can be restored; its SKU is free meanwhile.
 #[utoipa::path(
@@ -32,12 +31,9 @@ pub(crate) async fn delete_product(
     IfMatch(expected): IfMatch,
     request: RequestContext,
 ) -> Result<StatusCode, Problem> {
-    let product = products::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
-    let deleted = product::delete(&product, expected, app.clock.now())?;
-    let cause = cause(&app, seller_id, request);
-    if !products::update(&app.pool, &deleted, "deleted", &cause).await? {
-        return Err(stale(deleted.version));
-    }
-    app.committed.notify_one();
+    let change = "deleted";
+    let revision = Revision { seller_id, id, even_deleted: false, change, request };
+    let now = || app.clock.now();
+    revision.make(&app, |product| product::delete(product, expected, now()).map(Some)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::App;
 use crate::product::Refusal;
 use crate::store::Cause;
-use crate::store::products::WriteError;
+use crate::store::products::{self, WriteError};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -98,6 +98,46 @@ fn stale(current: i64) -> Problem {
 fn cause(app: &App, actor: Uuid, request: RequestContext) -> Cause {
     let event_id = app.ids.next(request.requested_at);
     Cause { actor, event_id, request, reason: None }
+}
+
+/// How often in a row somebody else may be faster, before a caller is asked to come again.
+const MAX_RACES: usize = 20;
+
+/// A change of a product that is there.
+struct Revision {
+    seller_id: Uuid,
+    id: Uuid,
+    /// Whether a deleted product counts as there.
+    even_deleted: bool,
+    /// The journal's word for it.
+    change: &'static str,
+    request: RequestContext,
+}
+
+impl Revision {
+    /// Makes of a product what `decide` says, unless that is nothing new. Where somebody else was
+    /// faster it is decided anew: so a named version is refused then, and any version is not.
+    async fn make(
+        self,
+        app: &App,
+        decide: impl Fn(&Product) -> Result<Option<Product>, Refusal>,
+    ) -> Result<Product, Problem> {
+        let cause = cause(app, self.seller_id, self.request);
+        for _ in 0..MAX_RACES {
+            let found = if self.even_deleted {
+                products::find_even_deleted(&app.pool, self.seller_id, self.id).await?
+            } else {
+                products::find(&app.pool, self.seller_id, self.id).await?
+            };
+            let product = found.ok_or_else(Problem::not_found)?;
+            let Some(revised) = decide(&product)? else { return Ok(product) };
+            if products::update(&app.pool, &revised, self.change, &cause).await? {
+                app.committed.notify_one();
+                return Ok(revised);
+            }
+        }
+        Err(Problem::unavailable("other changes of the product were faster each time"))
+    }
 }
 
 /// A product with the `ETag` of its version.

@@ -9,9 +9,8 @@ use shared::problem::{Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
-use crate::http::{cause, product_response, stale};
+use crate::http::{Revision, product_response};
 use crate::product;
-use crate::store::products;
 
 /// Restores one of your products that was deleted. One that is not deleted stays as it is.
 #[utoipa::path(
@@ -29,16 +28,9 @@ pub(crate) async fn restore_product(
     PathId(id): PathId,
     request: RequestContext,
 ) -> Result<Response, Problem> {
-    let product = products::find_even_deleted(&app.pool, seller_id, id)
-        .await?
-        .ok_or_else(Problem::not_found)?;
-    let Some(restored) = product::restore(&product, app.clock.now()) else {
-        return Ok(product_response(&product));
-    };
-    let cause = cause(&app, seller_id, request);
-    if !products::update(&app.pool, &restored, "restored", &cause).await? {
-        return Err(stale(restored.version));
-    }
-    app.committed.notify_one();
+    let change = "restored";
+    let revision = Revision { seller_id, id, even_deleted: true, change, request };
+    let restored =
+        revision.make(&app, |product| Ok(product::restore(product, app.clock.now()))).await?;
     Ok(product_response(&restored))
 }

@@ -132,6 +132,29 @@ async fn of_two_changes_to_one_version_exactly_one_succeeds() {
 }
 
 #[tokio::test]
+async fn changes_to_any_version_all_succeed_and_so_do_restores_that_come_together() {
+    let world = World::new().await;
+    let created = world.create("SHOE-1").await;
+    let path = path_of(&created);
+    let rename = |name: &'static str| {
+        let call = Call::patch(&path).header("if-match", "*").json(&json!({ "name": name }));
+        world.send(call)
+    };
+    let all = tokio::join!(rename("A"), rename("B"), rename("C"), rename("D"), rename("E"));
+    for answer in [all.0, all.1, all.2, all.3, all.4] {
+        answer.expect(200);
+    }
+    let now = world.send(Call::get(&path)).await;
+    assert_eq!(now.json["version"], 6);
+    world.send(Call::delete(&path).header("if-match", "*")).await.expect(204);
+    let restore = || world.send(Call::post(&format!("{path}/restore")));
+    let all = tokio::join!(restore(), restore(), restore(), restore());
+    for answer in [all.0, all.1, all.2, all.3] {
+        assert_eq!(answer.expect(200).json["version"], 8);
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_product_is_gone_until_it_is_restored() {
     let world = World::new().await;
     let created = world.create("SHOE-1").await;
