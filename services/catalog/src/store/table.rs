@@ -26,7 +26,7 @@ pub const CARD: [&str; 7] =
 /// Why the table could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    #[error("describing the table {0}")]
+    #[error("describing the table: {0}")]
     Describe(String),
     #[error("creating the table {name}: {cause}")]
     Create { name: String, cause: String },
@@ -34,6 +34,11 @@ pub enum TableError {
 
 /// Makes the table unless it is there.
 pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
+    match client.describe_table().table_name(name).send().await {
+        Ok(_) => return Ok(()),
+        Err(error) if error.code() == Some("ResourceNotFoundException") => {}
+        Err(error) => return Err(TableError::Describe(DisplayErrorContext(&error).to_string())),
+    }
     let describe =
         |error: aws_sdk_dynamodb::error::BuildError| TableError::Describe(error.to_string());
     let mut request = client
