@@ -23,7 +23,8 @@ pub(crate) struct NewRow {
     pub key: Option<KeyedRequest>,
 }
 
-/// Somebody else's product has the sku; or it was taken at the same moment.
+/// Another of the seller's products has the sku, or took it at the same moment; or the database
+/// failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
     #[error("the sku is taken")]
