@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::{HeaderMap, StatusCode, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header, request::Parts};
 use http_body_util::LengthLimitError;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -280,22 +280,25 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// `If-Match` as a version: `"v7"`.
+/// `If-Match` as versions: `"v7"`, a list of them, or `*`.
 ///
 /// A missing header is 428; a header that names no version of ours cannot match: 412.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct IfMatch(pub Expected);
 
-/// Which version a change may be applied to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which versions a change may be applied to.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
     Any,
-    Version(i64),
+    OneOf(Vec<i64>),
 }
 
 impl Expected {
-    pub fn accepts(self, version: i64) -> bool {
-        matches!(self, Self::Any) || self == Self::Version(version)
+    pub fn accepts(&self, version: i64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(versions) => versions.contains(&version),
+        }
     }
 }
 
@@ -303,16 +306,19 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let value = parts.headers.get(header::IF_MATCH).ok_or_else(|| {
-            problem::VERSION_REQUIRED.because("this request needs the header If-Match")
-        })?;
-        let text = value.to_str().unwrap_or_default().trim();
-        if text == "*" {
+        if !parts.headers.contains_key(header::IF_MATCH) {
+            return Err(problem::VERSION_REQUIRED.because("this request needs the header If-Match"));
+        }
+        let tags: Vec<&str> = tags(&parts.headers, header::IF_MATCH).collect();
+        if tags == ["*"] {
             return Ok(Self(Expected::Any));
         }
-        version_of(text).map(|version| Self(Expected::Version(version))).ok_or_else(|| {
-            problem::STALE_VERSION.because("If-Match names no version of this resource")
-        })
+        let versions: Vec<i64> = tags.into_iter().filter_map(version_of).collect();
+        if versions.is_empty() {
+            let detail = "If-Match names no version of this resource";
+            return Err(problem::STALE_VERSION.because(detail));
+        }
+        Ok(Self(Expected::OneOf(versions)))
     }
 }
 
@@ -330,9 +336,12 @@ fn version_of(tag: &str) -> Option<i64> {
 
 /// Whether `If-None-Match` says that the caller has `tag` already (compared weakly, RFC 9110).
 pub fn has_already(headers: &HeaderMap, tag: &str) -> bool {
-    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok()).any(|list| {
-        list.split(',')
-            .map(str::trim)
-            .any(|seen| seen == "*" || seen.strip_prefix("W/").unwrap_or(seen) == tag)
-    })
+    tags(headers, header::IF_NONE_MATCH)
+        .any(|seen| seen == "*" || seen.strip_prefix("W/").unwrap_or(seen) == tag)
+}
+
+/// The tags of a header that lists some, which may stand in it more than once.
+fn tags(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
 }

@@ -1,12 +1,27 @@
-//! Connections to DynamoDB, or to whatever speaks its API at an endpoint.
+//! Connections to DynamoDB, or to whatever speaks its API at an endpoint, and what every caller of
+//! it needs.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity,
+};
+
+/// The most items that one `BatchGetItem` takes.
+const BATCH: usize = 100;
+
+/// How often keys that DynamoDB left out of a batch are asked for again.
+const MAX_ROUNDS: usize = 8;
+
+/// An item, or its key.
+pub type Item = HashMap<String, AttributeValue>;
 
 /// The attempts that one call may take, the first included.
 const ATTEMPTS: u32 = 3;
@@ -63,4 +78,72 @@ pub fn is_transient<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool 
         ),
         _ => false,
     }
+}
+
+/// Items that came together, and what reading them cost, where the store says so.
+#[derive(Debug)]
+pub struct Batch {
+    pub items: Vec<Item>,
+    pub consumed: Vec<ConsumedCapacity>,
+}
+
+/// Why items could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    #[error("DynamoDB did not answer the batch")]
+    Call(#[from] Box<SdkError<BatchGetItemError>>),
+    #[error("DynamoDB left out some of the batch each time")]
+    Incomplete,
+    #[error("making the batch")]
+    Build(#[from] BuildError),
+}
+
+impl BatchError {
+    /// Whether the store is the reason and another try may well succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Call(error) => is_transient(error),
+            Self::Incomplete => true,
+            Self::Build(_) => false,
+        }
+    }
+}
+
+/// The items with these keys, strongly consistent, as far as there are any: whole, or the
+/// attributes that `projection` names.
+pub async fn batch_get(
+    client: &Client,
+    table: &str,
+    keys: &[Item],
+    projection: Option<&str>,
+) -> Result<Vec<Batch>, BatchError> {
+    let mut batches = Vec::new();
+    for some in keys.chunks(BATCH) {
+        let mut keys = some.to_vec();
+        let mut rounds = 0;
+        while !keys.is_empty() {
+            rounds += 1;
+            if rounds > MAX_ROUNDS {
+                return Err(BatchError::Incomplete);
+            }
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(std::mem::take(&mut keys)))
+                .set_projection_expression(projection.map(ToOwned::to_owned))
+                .consistent_read(true)
+                .build()?;
+            let answer = client
+                .batch_get_item()
+                .request_items(table, request)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(Box::new)?;
+            let items = answer.responses.unwrap_or_default().remove(table).unwrap_or_default();
+            batches.push(Batch { items, consumed: answer.consumed_capacity.unwrap_or_default() });
+            if let Some(left) = answer.unprocessed_keys.unwrap_or_default().remove(table) {
+                keys = left.keys;
+            }
+        }
+    }
+    Ok(batches)
 }

@@ -1,6 +1,9 @@
 //! Pages of a list: a limit, a cursor that says where to go on, and nothing about the store.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use std::str::FromStr;
+
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -80,6 +83,51 @@ impl PageInfo {
 pub struct Page<T> {
     pub data: Vec<T>,
     pub page: PageInfo,
+}
+
+/// A list that was asked for: how many items, from where on.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    scope: &'a str,
+    limit: usize,
+}
+
+impl<'a> Asked<'a> {
+    /// `scope` names the list and its filters.
+    pub fn new(scope: &'a str, limit: Limit) -> Self {
+        Self { scope, limit: limit.get() }
+    }
+
+    /// The key to go on behind, if a page came before.
+    pub fn after<K: FromStr>(&self, cursor: Option<&str>) -> Result<Option<K>, Problem> {
+        cursor
+            .map(|cursor| {
+                let key = decode_cursor(self.scope, cursor)?;
+                key.parse()
+                    .map_err(|_| problem::INVALID_CURSOR.because("the cursor cannot be read"))
+            })
+            .transpose()
+    }
+
+    /// How many items to read: one more than is shown says whether there are more.
+    pub fn to_read(&self) -> i64 {
+        i64::try_from(self.limit + 1).unwrap_or(i64::MAX)
+    }
+
+    /// The answer to a request of `uri`, made of what was read.
+    pub fn answer<T: Serialize, K: ToString>(
+        &self,
+        uri: &Uri,
+        mut data: Vec<T>,
+        key_of: impl Fn(&T) -> K,
+    ) -> Response {
+        let has_more = data.len() > self.limit;
+        data.truncate(self.limit);
+        let last = data.last().filter(|_| has_more);
+        let cursor = last.map(|last| encode_cursor(self.scope, &key_of(last).to_string()));
+        let page = PageInfo::new(cursor);
+        (page.link(uri.path(), uri.query()), axum::Json(Page { data, page })).into_response()
+    }
 }
 
 /// The current form of a cursor.

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use shared::config::Secret;
 use shared::money::Currency;
 
+use crate::roles::{Role, Roles};
+
 /// Letters and digits that are not taken for each other.
 const PASSWORD_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
@@ -31,6 +33,9 @@ pub struct Running {
     /// What prices are in there unless a reader says otherwise.
     #[serde(default)]
     pub currency: Currency,
+    /// What it does.
+    #[serde(default)]
+    pub roles: Roles,
 }
 
 /// Who uses a data folder.
@@ -61,6 +66,8 @@ pub enum DataError {
     Io { path: PathBuf, source: io::Error },
     #[error("another vitrina (process {pid}) runs on {}; stop it, or take another --data", .path.display())]
     InUse { path: PathBuf, pid: String },
+    #[error("the vitrina that runs on {} has not the role `{role}`; start it with `--roles all`", .path.display())]
+    WithoutRole { path: PathBuf, role: Role },
     #[error("no vitrina runs on {}; start it with `vitrina up --data {}`", .0.display(), .0.display())]
     NotRunning(PathBuf),
 }
@@ -153,6 +160,16 @@ impl DataFolder {
         match self.find_state() {
             FolderState::Running(running) => Ok(running),
             _ => Err(DataError::NotRunning(self.0.clone())),
+        }
+    }
+
+    /// The edition that runs on this folder, which must have `role`.
+    pub fn find_running_with(&self, role: Role) -> Result<Running, DataError> {
+        let running = self.find_running()?;
+        if running.roles.has(role) {
+            Ok(running)
+        } else {
+            Err(DataError::WithoutRole { path: self.0.clone(), role })
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Which {
 }
 
 #[derive(clap::Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("chosen").required(true).multiple(true)
+    .args(["ids", "type", "reason", "older_than", "all"]))]
 pub(crate) struct Chosen {
     /// Their numbers, as `dlq list` shows them
     ids: Vec<i64>,

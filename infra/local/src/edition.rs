@@ -14,7 +14,10 @@ use shared::bus::queue::Queue;
 use shared::bus::{self, Bus, PgBus};
 use shared::clock::Clock;
 use shared::config::Secret;
+use shared::contract::CATALOG_QUEUE;
 use shared::database::{self as connections, DatabaseConfig};
+use shared::host::health::{self, Health, Table};
+use shared::host::metrics_recorder;
 use shared::host::rate_limit::{RateLimit, RateLimitConfig};
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
@@ -31,15 +34,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::data::{Claim, DataError, DataFolder, Running};
 use crate::database::{Database, DatabaseError, Source};
-use crate::health::{self, Health};
+use crate::docs;
 use crate::listings::{ListingsError, ListingsStore};
 use crate::ops::{self, Ops};
 use crate::port::{self, PortError};
 use crate::roles::{Role, Roles};
-use crate::{docs, metrics_recorder};
-
-/// The queue that the catalogue is fed from.
-pub const QUEUE: &str = "catalog";
 
 /// The table of listings.
 pub const TABLE: &str = "listings";
@@ -119,10 +118,10 @@ struct Stores {
 impl Edition {
     /// Starts everything, the listener last: who gets an answer gets a whole one.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let claim = DataFolder::at(&options.data)?.claim()?;
-        let folder = claim.folder().clone();
         // First of all, since a taken port is the likeliest reason not to start.
         let listener = port::listen(options.listen).await?;
+        let claim = DataFolder::at(&options.data)?.claim()?;
+        let folder = claim.folder().clone();
         let url = url_of(&listener, options.listen);
         let listings = folder.listings();
         let (database, listings) = tokio::join!(
@@ -144,6 +143,7 @@ impl Edition {
             url: url.clone(),
             dynamodb: stores.listings.endpoint.clone(),
             currency: options.currency,
+            roles: options.roles.clone(),
         })?;
         Ok(Self { url, database, folder, work, stop, stores, _claim: claim })
     }
@@ -215,7 +215,7 @@ async fn run(
 
     let requested = Arc::new(Notify::new());
     let (committed, published) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let queue = Queue::new(background.clone(), clock.clone(), QUEUE);
+    let queue = Queue::new(background.clone(), clock.clone(), CATALOG_QUEUE);
     let catalog = catalog::App::new(client.clone(), TABLE, options.currency);
     let apps = Apps {
         ops: Ops {
@@ -242,13 +242,12 @@ async fn run(
         catalog,
         identity: identity.clone(),
         health: Health {
-            pool: requests,
-            dynamodb: client.clone(),
-            table: TABLE.to_owned(),
-            queue: queue.clone(),
+            postgres: Some(requests),
+            dynamodb: Some(Table { client: client.clone(), name: TABLE.to_owned() }),
+            queue: Some(queue.clone()),
         },
     };
-    let limit = RateLimit::new(options.rate_limit, verifier);
+    let limit = RateLimit::new(options.rate_limit, Some(verifier));
     let router = host::http::limit(apps.router(&options.roles), &limit);
     let router = host::http::dress(router, &clock, &ids);
 
@@ -260,7 +259,7 @@ async fn run(
     }
     if options.roles.has(Role::Relay) {
         let pg_bus =
-            PgBus::new(background.clone(), clock.clone(), &[QUEUE], Arc::clone(&published));
+            PgBus::new(background.clone(), clock.clone(), &[CATALOG_QUEUE], Arc::clone(&published));
         let relay =
             Relay::new(background.clone(), Bus::Postgres(pg_bus), clock.clone(), ids.clone());
         work.spawn(relay.run(committed, stop.clone()));
@@ -288,12 +287,7 @@ async fn run(
             host::intake::consume(queue, clock, &projector, published, stop).await;
         });
     }
-    let stopped = stop.clone();
-    work.spawn(async move {
-        if let Err(error) = host::http::serve(listener, router, stopped).await {
-            tracing::error!(error = shared::telemetry::causes(&error), "the listener failed");
-        }
-    });
+    work.spawn(host::http::serve(listener, router, stop.clone()));
     Ok(work)
 }
 

@@ -10,7 +10,9 @@ use shared::config::Settings;
 use uuid::Uuid;
 
 use crate::cli::{FOUND, Global, OK, print};
+use crate::data::DataFolder;
 use crate::progress::{Progress, Style, Unit};
+use crate::roles::Role;
 use crate::token::{self, DemoUser};
 
 /// How often the run is asked about.
@@ -61,6 +63,7 @@ impl Report {
 }
 
 pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
+    DataFolder::at(&global.data)?.find_running_with(Role::Sync)?;
     let client = token::log_in(global, DemoUser::Operator).await?;
     let asked: Report =
         client.post("/v1/admin/reconciliations", &json!({ "deep": args.deep })).await?;

@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// One role of one service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The seller's API.
     Inventory,
@@ -21,8 +26,20 @@ pub enum Role {
 }
 
 /// Some roles; all unless said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roles(BTreeSet<Role>);
+
+impl Default for Roles {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&format!("{self:?}").to_lowercase())
+    }
+}
 
 impl Roles {
     pub fn all() -> Self {
@@ -54,8 +71,7 @@ impl std::fmt::Display for Roles {
         if *self == Self::all() {
             return f.write_str("all");
         }
-        let names: Vec<String> =
-            self.0.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
+        let names: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&names.join(","))
     }
 }

@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use crate::cli::{Global, OK, print};
 use crate::client::Client;
 use crate::data::DataFolder;
+use crate::roles::Role;
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum DemoUser {
@@ -25,8 +26,10 @@ impl DemoUser {
 
 /// A client on behalf of a demo user, who logs in as anybody else would.
 pub async fn log_in(global: &Global, user: DemoUser) -> anyhow::Result<Client> {
-    let client = Client::of_running(global)?;
-    let password = DataFolder::at(&global.data)?.demo_password()?;
+    let folder = DataFolder::at(&global.data)?;
+    let running = folder.find_running_with(Role::Identity)?;
+    let client = Client::new(&running.url)?;
+    let password = folder.demo_password()?;
     Ok(client.log_in(user.email(), &password).await?)
 }
 

@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use shared::auth::AuthConfig;
 use shared::config::{ConfigError, Secret, Settings};
+use shared::host::metrics_recorder;
 use shared::host::rate_limit::RateLimitConfig;
 use shared::telemetry::{self, TelemetryConfig};
 
 use crate::cli::{FAILED, Global, OK, UpArgs, print, say};
 use crate::database::Source;
 use crate::edition::{Edition, Options};
-use crate::metrics_recorder;
+use crate::roles::{Role, Roles};
 
 pub(crate) const DEFAULT_CONNECTIONS: u32 = 16;
 
@@ -60,6 +61,7 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
     metrics_recorder::recorder();
     let stop = shared::host::stop_on_signal().context("listening for signals")?;
 
+    let roles = args.roles.clone();
     let options = Options {
         listen: args.listen,
         data: global.data.clone(),
@@ -77,7 +79,7 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
         () = stop.cancelled() => return Ok(OK),
     };
     print(&format!("ready {}", edition.url));
-    print(&table(&edition, edition.folder.demo_password()?.expose()).to_string());
+    print(&table(&edition, &roles)?.to_string());
     let code = tokio::select! {
         () = stop.cancelled() => OK,
         () = edition.failed() => FAILED,
@@ -89,7 +91,7 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
 }
 
 /// What somebody wants to know first.
-fn table(edition: &Edition, password: &str) -> Table {
+fn table(edition: &Edition, roles: &Roles) -> anyhow::Result<Table> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     let url = &edition.url;
@@ -97,10 +99,15 @@ fn table(edition: &Edition, password: &str) -> Table {
     table.add_row(["Docs", &format!("{url}/docs")]);
     table.add_row(["Data", &edition.folder.path().display().to_string()]);
     table.add_row(["", &edition.database]);
+    if !roles.has(Role::Identity) {
+        table.add_row(["Roles", &roles.to_string()]);
+        return Ok(table);
+    }
+    let password = edition.folder.demo_password()?;
     for role in ["seller", "buyer", "operator"] {
-        let login = format!("{role}@demo.vitrina.example, password {password}");
+        let login = format!("{role}@demo.vitrina.example, password {}", password.expose());
         table.add_row([&format!("Demo {role}"), &login]);
     }
     table.add_row(["Try", "vitrina token seller     (in another terminal, same --data)"]);
-    table
+    Ok(table)
 }

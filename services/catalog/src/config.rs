@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use shared::config::{Secret, Settings};
 use shared::database::DatabaseConfig;
+use shared::host::process::ProcessConfig;
 use shared::money::Currency;
 
 /// What one process of the service does.
@@ -31,7 +32,7 @@ impl FromStr for Role {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub role: Role,
-    pub port: u16,
+    pub process: ProcessConfig,
     pub table: String,
     pub currency: Currency,
     /// Where the queue is, for the projector.
@@ -39,7 +40,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, `PORT`, `VITRINA_LISTINGS_TABLE`, `VITRINA_CURRENCY`, and `DATABASE_URL`
+    /// `VITRINA_ROLE`, `VITRINA_LISTINGS_TABLE`, `VITRINA_CURRENCY`, and `DATABASE_URL`
     /// for the projector.
     pub fn read(settings: &mut Settings) -> Self {
         let role = settings.or("VITRINA_ROLE", Role::Api);
@@ -51,7 +52,7 @@ impl Config {
         });
         Self {
             role,
-            port: settings.or("PORT", 8080),
+            process: ProcessConfig::read(settings),
             table: settings.or("VITRINA_LISTINGS_TABLE", "listings".to_owned()),
             currency: currency.unwrap_or_default(),
             database,

@@ -6,6 +6,8 @@ use catalog::config::{Config, Role};
 use catalog::{App, Projector, router};
 use shared::bus::queue::Queue;
 use shared::config::Settings;
+use shared::contract::CATALOG_QUEUE;
+use shared::host::health::{Health, Table};
 use shared::telemetry::TelemetryConfig;
 use shared::{clock::Clock, database, dynamodb, host, id::Ids, telemetry};
 
@@ -19,17 +21,23 @@ async fn main() -> anyhow::Result<()> {
     let (clock, ids) = (Clock::System, Ids::System);
     let client = dynamodb::connect().await;
     let stop = host::stop_on_signal()?;
+    let table = Table { client: client.clone(), name: config.table.clone() };
+    let mut health = Health { dynamodb: Some(table), ..Health::default() };
     match config.database {
         None => {
             let app = App::new(client, &config.table, config.currency);
-            let router = host::http::dress(router(app), &clock, &ids);
-            host::http::serve(host::http::bind(config.port).await?, router, stop).await?;
+            let process = config.process.process(&clock, &ids, health, &stop);
+            process.serve(router(app), None).await?;
         }
         Some(database) => {
             debug_assert_eq!(config.role, Role::Projector);
-            let queue = Queue::new(database::connect(&database)?, clock.clone(), "catalog");
+            let pool = database::connect(&database)?;
+            let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
+            (health.postgres, health.queue) = (Some(pool), Some(queue.clone()));
+            let process = config.process.process(&clock, &ids, health, &stop);
             let projector = Projector::new(client, &config.table, clock.clone());
-            host::intake::consume(queue, clock, &projector, Arc::default(), stop).await;
+            let work = host::intake::consume(queue, clock, &projector, Arc::default(), stop);
+            process.run(work).await?;
         }
     }
     telemetry.flush();

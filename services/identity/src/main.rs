@@ -3,6 +3,7 @@
 use identity::config::{Config, Role};
 use identity::{App, MIGRATOR, router, tidy};
 use shared::config::Settings;
+use shared::host::health::Health;
 use shared::telemetry::TelemetryConfig;
 use shared::{clock::Clock, database, host, id::Ids, telemetry};
 
@@ -15,13 +16,15 @@ async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::init(&logs)?;
     let pool = database::connect(&config.database)?;
     let (clock, ids) = (Clock::System, Ids::System);
+    let health = Health { postgres: Some(pool.clone()), ..Health::default() };
     let stop = host::stop_on_signal()?;
     match config.role {
         Role::Api => {
             let app = App::new(&config.provider, pool, clock.clone(), ids.clone())?;
             let tidying = tokio::spawn(tidy::run(app.clone(), stop.clone()));
-            let router = host::http::dress(router(app), &clock, &ids);
-            host::http::serve(host::http::bind(config.port).await?, router, stop).await?;
+            // Most callers have no token yet.
+            let process = config.process.process(&clock, &ids, health, &stop);
+            process.serve(router(app), None).await?;
             tidying.await?;
         }
         Role::Migrate => MIGRATOR.run(&pool).await?,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use shared::auth::AuthConfig;
 use shared::config::{Secret, Settings};
 use shared::database::DatabaseConfig;
+use shared::host::process::ProcessConfig;
 
 /// What one process of the service does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,18 +35,18 @@ impl FromStr for Role {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub role: Role,
-    pub port: u16,
+    pub process: ProcessConfig,
     pub database: DatabaseConfig,
     pub auth: AuthConfig,
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, `PORT`, `DATABASE_URL`, `VITRINA_DATABASE_CONNECTIONS`, and those of
+    /// `VITRINA_ROLE`, `DATABASE_URL`, `VITRINA_DATABASE_CONNECTIONS`, and those of
     /// [`AuthConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         Self {
             role: settings.or("VITRINA_ROLE", Role::Api),
-            port: settings.or("PORT", 8080),
+            process: ProcessConfig::read(settings),
             database: DatabaseConfig {
                 url: Secret::new(settings.required("DATABASE_URL")),
                 max_connections: settings.or("VITRINA_DATABASE_CONNECTIONS", 16),

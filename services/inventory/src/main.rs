@@ -8,6 +8,8 @@ use inventory::{App, MIGRATOR, router};
 use shared::auth::Verifier;
 use shared::bus::{Bus, PgBus};
 use shared::config::Settings;
+use shared::contract::CATALOG_QUEUE;
+use shared::host::health::Health;
 use shared::telemetry::TelemetryConfig;
 use shared::{clock::Clock, database, host, id::Ids, telemetry};
 
@@ -20,18 +22,19 @@ async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::init(&logs)?;
     let pool = database::connect(&config.database)?;
     let (clock, ids, committed) = (Clock::System, Ids::System, Arc::default());
+    let health = Health { postgres: Some(pool.clone()), ..Health::default() };
     let stop = host::stop_on_signal()?;
+    let process = config.process.process(&clock, &ids, health, &stop);
     match config.role {
         Role::Api => {
             let verifier = Verifier::new(config.auth, clock.clone());
-            let app = App::new(pool, &clock, &ids, verifier, committed);
-            let router = host::http::dress(router(app), &clock, &ids);
-            host::http::serve(host::http::bind(config.port).await?, router, stop).await?;
+            let app = App::new(pool, &clock, &ids, verifier.clone(), committed);
+            process.serve(router(app), Some(verifier)).await?;
         }
         Role::Relay => {
-            let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], Arc::default());
+            let bus = PgBus::new(pool.clone(), clock.clone(), &[CATALOG_QUEUE], Arc::default());
             let relay = Relay::new(pool, Bus::Postgres(bus), clock, ids);
-            relay.run(committed, stop).await;
+            process.run(Box::pin(relay.run(committed, stop))).await?;
         }
         Role::Migrate => MIGRATOR.run(&pool).await?,
     }

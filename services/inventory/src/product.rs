@@ -123,7 +123,7 @@ pub(crate) fn create(
 pub(crate) fn change(
     product: &Product,
     patch: SentPatch,
-    expected: Expected,
+    expected: &Expected,
     now: DateTime<Utc>,
 ) -> Result<Option<Product>, Refusal> {
     check_version(product, expected)?;
@@ -199,7 +199,7 @@ pub(crate) fn change(
 /// Deletes a product; it can be restored.
 pub(crate) fn delete(
     product: &Product,
-    expected: Expected,
+    expected: &Expected,
     now: DateTime<Utc>,
 ) -> Result<Product, Refusal> {
     check_version(product, expected)?;
@@ -258,7 +258,7 @@ fn next_version(product: Product, now: DateTime<Utc>) -> Product {
     Product { version: product.version + 1, updated_at, ..product }.hashed()
 }
 
-fn check_version(product: &Product, expected: Expected) -> Result<(), Refusal> {
+fn check_version(product: &Product, expected: &Expected) -> Result<(), Refusal> {
     if expected.accepts(product.version) {
         Ok(())
     } else {

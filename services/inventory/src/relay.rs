@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use shared::bus::{Bus, BusError, Outbound};
 use shared::clock::Clock;
 use shared::contract::events::{Envelope, Event, SOURCE};
@@ -36,6 +37,12 @@ const REPAIR_EVERY: Duration = Duration::from_secs(1);
 
 /// Row locks are held while the bus is asked: it must answer by then.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long an event that the bus refused lets others go first.
+const AFTER_REFUSAL: TimeDelta = TimeDelta::seconds(1);
+
+/// How long an event that this build cannot read lets others go first.
+const UNTIL_A_NEWER_BUILD: TimeDelta = TimeDelta::minutes(1);
 
 /// Publishes what is pending. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -73,46 +80,68 @@ impl Relay {
 
     /// Publishes one batch.
     pub async fn once(&self) -> Result<Progress, RelayError> {
+        let now = self.clock.now();
         let mut transaction = self.pool.begin().await.map_err(RelayError::Claim)?;
-        let claimed = outbox::claim(&mut transaction, BATCH).await.map_err(RelayError::Claim)?;
+        let claimed =
+            outbox::claim(&mut transaction, now, BATCH).await.map_err(RelayError::Claim)?;
         if claimed.is_empty() {
             return Ok(Progress::Idle);
         }
-        let full = i64::try_from(claimed.len()).is_ok_and(|claimed| claimed == BATCH);
-        let (mut rows, mut events) = (Vec::new(), Vec::new());
+        let (mut rows, mut events, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for row in &claimed {
             match self.outbound(row) {
                 Ok(event) => {
                     rows.push(row);
                     events.push(event);
                 }
-                // A newer build wrote it, and it will be there to publish it. Nobody waits for it.
-                Err(error) => telemetry::failed("reading the journal", &error),
+                // A newer build wrote it, and it will be there to publish it.
+                Err(error) => {
+                    telemetry::failed("reading the journal", &error);
+                    unreadable.push(row.position);
+                }
             }
         }
-        let count = events.len();
-        if count == 0 {
-            return Ok(Progress::Idle);
-        }
-        let results = tokio::time::timeout(PUBLISH_TIMEOUT, self.bus.publish(&events))
-            .await
-            .map_err(|_| RelayError::Timeout { count })?
-            .map_err(|source| RelayError::Publish { count, source })?;
-        let mut published = Vec::with_capacity(count);
-        for (row, result) in rows.into_iter().zip(results) {
-            match result {
-                Ok(()) => published.push(row.position),
-                Err(refused) => tracing::warn!(
-                    event.id = %row.event_id, error = %refused, "an event stays pending"
-                ),
-            }
-        }
+        let (published, refused) = self.publish(&rows, &events).await?;
         outbox::delete(&mut transaction, &published).await.map_err(RelayError::Delete)?;
+        for (positions, pause) in [(&refused, AFTER_REFUSAL), (&unreadable, UNTIL_A_NEWER_BUILD)] {
+            if !positions.is_empty() {
+                outbox::put_off(&mut transaction, positions, now + pause)
+                    .await
+                    .map_err(RelayError::Delete)?;
+            }
+        }
         transaction.commit().await.map_err(RelayError::Delete)?;
         metrics::counter!("vitrina_events_published_total")
             .increment(u64::try_from(published.len()).unwrap_or(0));
-        // Where events were refused, the next round would only claim them again.
-        Ok(if full && published.len() == claimed.len() { Progress::More } else { Progress::Idle })
+        let full = i64::try_from(claimed.len()).is_ok_and(|claimed| claimed == BATCH);
+        Ok(if full { Progress::More } else { Progress::Idle })
+    }
+
+    /// The positions of the events that the bus took, and of those that it refused.
+    async fn publish(
+        &self,
+        rows: &[&Claimed],
+        events: &[Outbound],
+    ) -> Result<(Vec<i64>, Vec<i64>), RelayError> {
+        let count = events.len();
+        if count == 0 {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let results = tokio::time::timeout(PUBLISH_TIMEOUT, self.bus.publish(events))
+            .await
+            .map_err(|_| RelayError::Timeout { count })?
+            .map_err(|source| RelayError::Publish { count, source })?;
+        let (mut published, mut refused) = (Vec::with_capacity(count), Vec::new());
+        for (row, result) in rows.iter().zip(results) {
+            match result {
+                Ok(()) => published.push(row.position),
+                Err(error) => {
+                    tracing::warn!(event.id = %row.event_id, %error, "an event stays pending");
+                    refused.push(row.position);
+                }
+            }
+        }
+        Ok((published, refused))
     }
 
     fn outbound(&self, row: &Claimed) -> Result<Outbound, RelayError> {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use shared::auth::AuthConfig;
 use shared::config::{Secret, Settings};
 use shared::database::DatabaseConfig;
+use shared::host::process::ProcessConfig;
 
 /// What one process of the service does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl FromStr for Role {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub role: Role,
-    pub port: u16,
+    pub process: ProcessConfig,
     pub table: String,
     /// The writer, never a replica: what a replica lags behind would look like drift.
     pub database: DatabaseConfig,
@@ -42,12 +43,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, `PORT`, `VITRINA_LISTINGS_TABLE`, `DATABASE_URL`,
+    /// `VITRINA_ROLE`, `VITRINA_LISTINGS_TABLE`, `DATABASE_URL`,
     /// `VITRINA_DATABASE_CONNECTIONS`, and those of [`AuthConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         Self {
             role: settings.or("VITRINA_ROLE", Role::Api),
-            port: settings.or("PORT", 8080),
+            process: ProcessConfig::read(settings),
             table: settings.or("VITRINA_LISTINGS_TABLE", "listings".to_owned()),
             database: DatabaseConfig {
                 url: Secret::new(settings.required("DATABASE_URL")),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use shared::auth::Verifier;
 use shared::bus::queue::Queue;
 use shared::config::Settings;
+use shared::contract::CATALOG_QUEUE;
+use shared::host::health::{Health, Table};
 use shared::telemetry::TelemetryConfig;
 use shared::{clock::Clock, database, dynamodb, host, id::Ids, telemetry};
 use sync::config::{Config, Role};
@@ -19,19 +21,23 @@ async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::init(&logs)?;
     let pool = database::connect(&config.database)?;
     let (clock, ids, requested) = (Clock::System, Ids::System, Arc::default());
+    let mut health = Health { postgres: Some(pool.clone()), ..Health::default() };
     let stop = host::stop_on_signal()?;
     match config.role {
         Role::Api => {
             let verifier = Verifier::new(config.auth, clock.clone());
-            let router = router(App::new(pool, &clock, &ids, verifier, requested));
-            let router = host::http::dress(router, &clock, &ids);
-            host::http::serve(host::http::bind(config.port).await?, router, stop).await?;
+            let app = App::new(pool, &clock, &ids, verifier.clone(), requested);
+            let process = config.process.process(&clock, &ids, health, &stop);
+            process.serve(router(app), Some(verifier)).await?;
         }
         Role::Reconcile => {
-            let queue = Queue::new(pool.clone(), clock.clone(), "catalog");
+            let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
             let client = dynamodb::connect().await;
+            let table = Table { client: client.clone(), name: config.table.clone() };
+            (health.dynamodb, health.queue) = (Some(table), Some(queue.clone()));
+            let process = config.process.process(&clock, &ids, health, &stop);
             let reconciler = Reconciler::new(pool, client, &config.table, clock, ids);
-            reconciler.with_queue(queue).run(requested, stop).await;
+            process.run(reconciler.with_queue(queue).run(requested, stop)).await?;
         }
         Role::Migrate => MIGRATOR.run(&pool).await?,
     }

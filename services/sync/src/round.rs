@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
+use shared::contract::listing::key_of;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,6 @@ use crate::reconciler::{Reconciler, SyncError, database};
 use crate::report::Report;
 use crate::store::buckets::{self, Claimed};
 use crate::store::feed;
-use crate::store::listings::key_of;
 use crate::store::runs::{self, Current};
 
 /// How long a bucket is leased: many times what one takes.

@@ -1,22 +1,38 @@
 //! A listing as it lies in DynamoDB: the projector writes it, the catalogue reads it and
 //! reconciliation compares it.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::product::{Attributes, ContentHash, Product, Status};
 use super::stock::Stock;
-use super::sync_feed::bucket_of;
+use super::sync_feed::{BUCKETS, bucket_of};
+use crate::dynamodb::Item;
 use crate::money::{Currency, Money};
 
 /// How long a tombstone is kept: longer than any event may wait in a queue (14 days) and then as a
 /// dead letter (14 days), or a late event would raise the dead.
 pub const TOMBSTONE_KEPT: TimeDelta = TimeDelta::days(35);
 
-/// The sort key of the item that holds the categories in use, in its set `categories`. It lies in
-/// the partition behind the last bucket.
-pub const CATEGORIES_ID: &str = "categories";
+/// The key of the item that holds the categories in use, in its set `categories`. It lies in the
+/// partition behind the last bucket.
+pub fn categories_key() -> Item {
+    key("categories".to_owned(), &BUCKETS.to_string())
+}
+
+/// The key of a product's listing.
+pub fn key_of(id: Uuid) -> Item {
+    key(id.to_string(), &bucket_of(id).to_string())
+}
+
+fn key(id: String, bucket: &str) -> Item {
+    Item::from([
+        ("bucket".to_owned(), AttributeValue::N(bucket.to_owned())),
+        ("id".to_owned(), AttributeValue::S(id)),
+    ])
+}
 
 /// How many of the last hops a listing remembers.
 pub const HOPS_KEPT: usize = 4;

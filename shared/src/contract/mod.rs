@@ -8,3 +8,6 @@ pub mod listing;
 pub mod product;
 pub mod stock;
 pub mod sync_feed;
+
+/// The queue that the catalogue is fed from.
+pub const CATALOG_QUEUE: &str = "catalog";

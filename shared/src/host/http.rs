@@ -1,15 +1,22 @@
 //! Serves a router until it is told to stop; requests that are under way get to end.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, DefaultBodyLimit};
+use axum::http::{Request, StatusCode};
 use axum::middleware::from_fn_with_state;
-use axum::serve::ListenerExt as _;
-use tokio::net::TcpListener;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -17,12 +24,19 @@ use crate::clock::Clock;
 use crate::host::rate_limit::{self, RateLimit};
 use crate::id::Ids;
 use crate::request;
+use crate::telemetry::causes;
 
 /// The largest body of a request that says nothing else, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
 /// How long a request may take to arrive and to be answered.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the head of a request may take to arrive, and a connection may wait for its next one.
+const HEADERS: Duration = Duration::from_secs(30);
+
+/// How long to wait where connections cannot be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// How long requests that are under way get when the process stops.
 const GRACE: Duration = Duration::from_secs(10);
@@ -42,29 +56,106 @@ pub fn limit(router: Router, limit: &RateLimit) -> Router {
 }
 
 /// Serves until `stop`, then for as long as open requests take, 10 s at most.
-pub async fn serve(
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    serve_within(listener, router, stop, HEADERS).await;
+}
+
+async fn serve_within(
     listener: TcpListener,
     router: Router,
     stop: CancellationToken,
-) -> Result<(), std::io::Error> {
-    let listener = listener.tap_io(|stream| {
-        // Without it, small answers wait for the peer's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
+    headers: Duration,
+) {
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // Without it, small answers wait for the peer's delayed acknowledgement.
+                let _ = stream.set_nodelay(true);
+                let watcher = connections.watcher();
+                tokio::spawn(converse(stream, peer, router.clone(), headers, watcher));
+            }
+            // The peer went away while it waited.
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                // Most likely there are no file descriptors left; connections that end free some.
+                tracing::error!(error = causes(&error), "accepting a connection failed");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
+}
+
+/// Answers the requests of one connection.
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    headers: Duration,
+    watcher: Watcher,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request.map(Body::new))
     });
-    let stopped = stop.clone();
-    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async move { stopped.cancelled().await });
-    let overdue = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        result = serving.into_future() => result,
-        () = overdue => Ok(()),
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(headers)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        // The peer's doing: it sent no HTTP, was too slow, or left.
+        tracing::debug!(error = causes(&error), "a connection ended early");
     }
 }
 
-/// Listens on every address of the machine: a container's only way to be reached.
-pub async fn bind(port: u16) -> Result<TcpListener, std::io::Error> {
-    TcpListener::bind((std::net::Ipv4Addr::UNSPECIFIED, port)).await
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn start(headers: Duration, stop: &CancellationToken) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let slow = async || {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            "done"
+        };
+        let router = Router::new().route("/slow", axum::routing::get(slow));
+        tokio::spawn(serve_within(listener, router, stop.clone(), headers));
+        address
+    }
+
+    #[tokio::test]
+    async fn a_head_that_never_ends_is_not_waited_for() {
+        let stop = CancellationToken::new();
+        let address = start(Duration::from_millis(50), &stop).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.unwrap();
+        let mut answer = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it hangs").unwrap();
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_under_way_is_answered_before_the_process_stops() {
+        let stop = CancellationToken::new();
+        let address = start(HEADERS, &stop).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stop.cancel();
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("it hangs").unwrap();
+        assert!(answer.ends_with("done"), "{answer}");
+    }
 }

@@ -1,8 +1,11 @@
 //! Hosts run what a service is: a router, a handler of events, or a tick. They know how to wait, to
 //! stop and to answer; the service knows nothing of them.
 
+pub mod health;
 pub mod http;
 pub mod intake;
+pub mod metrics_recorder;
+pub mod process;
 pub mod rate_limit;
 pub mod tick;
 

@@ -56,11 +56,12 @@ enum Caller {
 pub struct RateLimit {
     limiter: Option<Arc<DefaultKeyedRateLimiter<Caller>>>,
     trusted_proxies: usize,
-    verifier: Verifier,
+    /// Where there is none, callers are known by their peer.
+    verifier: Option<Verifier>,
 }
 
 impl RateLimit {
-    pub fn new(config: RateLimitConfig, verifier: Verifier) -> Self {
+    pub fn new(config: RateLimitConfig, verifier: Option<Verifier>) -> Self {
         let limiter =
             config.per_second.map(|rate| Arc::new(RateLimiter::keyed(Quota::per_second(rate))));
         Self { limiter, trusted_proxies: config.trusted_proxies, verifier }
@@ -85,7 +86,8 @@ impl RateLimit {
             .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         // A token that is no good says nothing about who sent it.
         if let Some(token) = bearer
-            && let Ok(identity) = self.verifier.verify(token).await
+            && let Some(verifier) = &self.verifier
+            && let Ok(identity) = verifier.verify(token).await
         {
             return Caller::Subject(identity.subject);
         }

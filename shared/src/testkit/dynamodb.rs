@@ -8,11 +8,18 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::dynamodb::connect_local;
 
 /// A store of its own; it stops with this value.
-#[derive(Debug)]
 pub struct TestDynamo {
     pub client: Client,
     pub endpoint: String,
+    /// The store behind the API.
+    pub store: Database,
     _stop: DropGuard,
+}
+
+impl std::fmt::Debug for TestDynamo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TestDynamo").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 /// An empty store.
@@ -22,6 +29,6 @@ pub async fn dynamodb() -> TestDynamo {
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
     let store = Database::memory().unwrap();
-    tokio::spawn(dynoxide::server::serve_with_shutdown(listener, store, stopped));
-    TestDynamo { client: connect_local(&endpoint), endpoint, _stop: stop.drop_guard() }
+    tokio::spawn(dynoxide::server::serve_with_shutdown(listener, store.clone(), stopped));
+    TestDynamo { client: connect_local(&endpoint), endpoint, store, _stop: stop.drop_guard() }
 }

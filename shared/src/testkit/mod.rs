@@ -5,9 +5,11 @@
 mod database;
 mod dynamodb;
 mod http;
+mod program;
 mod tokens;
 
 pub use database::{TestDatabase, database};
 pub use dynamodb::{TestDynamo, dynamodb};
 pub use http::{Answer, Call};
+pub use program::Program;
 pub use tokens::Tokens;

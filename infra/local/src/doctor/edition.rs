@@ -83,6 +83,7 @@ async fn ask(running: &Running) -> Result<(Ready, Option<Reading>), String> {
 mod tests {
     use super::super::report::State;
     use super::*;
+    use crate::roles::Roles;
 
     #[tokio::test]
     async fn a_taken_port_is_told_with_its_holder() {
@@ -96,6 +97,7 @@ mod tests {
             url: format!("http://{address}"),
             dynamodb: String::new(),
             currency: shared::money::Currency::default(),
+            roles: Roles::all(),
         };
         assert_eq!(check_port(address, Some(&running)).await.state, State::Ok);
         drop(listener);
@@ -109,6 +111,7 @@ mod tests {
             url: "http://127.0.0.1:1".to_owned(),
             dynamodb: String::new(),
             currency: shared::money::Currency::default(),
+            roles: Roles::all(),
         };
         let (finding, time) = check(&running).await;
         assert_eq!((finding.state, time), (State::Failed, None));

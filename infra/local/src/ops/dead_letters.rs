@@ -2,14 +2,14 @@
 
 use axum::extract::{Path, State};
 use axum::http::Uri;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use shared::auth::Operator;
 use shared::bus::dead_letters::{self, Action, DeadLetter, Selection};
 use shared::door::{Json, Query};
-use shared::page::{self, Limit, Page, PageInfo};
-use shared::problem::{FieldError, INVALID_CURSOR, Problem, ProblemDocument};
+use shared::page::{Asked, Limit, Page};
+use shared::problem::{FieldError, Problem, ProblemDocument};
 
 use super::Ops;
 
@@ -87,22 +87,11 @@ pub(crate) async fn list_dead_letters(
 ) -> Result<Response, Problem> {
     let scope =
         format!("dead-letters#{:?}#{:?}#{:?}", filter.r#type, filter.reason, filter.older_than);
-    let after = match &filter.cursor {
-        None => 0,
-        Some(cursor) => page::decode_cursor(&scope, cursor)?
-            .parse::<i64>()
-            .map_err(|_| INVALID_CURSOR.because("the cursor cannot be read"))?,
-    };
+    let asked = Asked::new(&scope, filter.limit);
+    let after = asked.after(filter.cursor.as_deref())?.unwrap_or(0);
     let selection = selection(&ops, None, filter.r#type, filter.reason, filter.older_than);
-    let limit = filter.limit.get();
-    let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut data = dead_letters::list(&ops.pool, &selection, after, one_more).await?;
-    let has_more = data.len() > limit;
-    data.truncate(limit);
-    let last = data.last().filter(|_| has_more);
-    let info = PageInfo::new(last.map(|last| page::encode_cursor(&scope, &last.id.to_string())));
-    let link = info.link(uri.path(), uri.query());
-    Ok((link, axum::Json(Page { data, page: info })).into_response())
+    let found = dead_letters::list(&ops.pool, &selection, after, asked.to_read()).await?;
+    Ok(asked.answer(&uri, found, |letter| letter.id))
 }
 
 /// Reads one dead letter with its message.

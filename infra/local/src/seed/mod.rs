@@ -25,6 +25,7 @@ use crate::cli::{Global, OK, print, say};
 use crate::client::Client;
 use crate::data::DataFolder;
 use crate::progress::{Progress, Style, Unit};
+use crate::roles::Role;
 
 #[derive(Args, Clone, Debug)]
 pub struct SeedArgs {
@@ -44,7 +45,7 @@ pub struct SeedArgs {
 pub(crate) async fn run(global: &Global, args: SeedArgs) -> anyhow::Result<u8> {
     let style = Style::read(&Settings::from_env());
     let folder = DataFolder::at(&global.data)?;
-    let running = folder.find_running()?;
+    let running = folder.find_running_with(Role::Identity)?;
     let client = Client::new(&running.url)?;
     if args.sellers > 1 {
         say(&format!("logging {} sellers in", HumanCount(args.sellers.into())));

@@ -58,6 +58,54 @@ async fn without_postgresql_one_line_says_what_to_do() {
     assert!(output.stdout.is_empty());
 }
 
+/// Hides what the machine has of PostgreSQL from one process, and starts that.
+const WITHOUT_POSTGRESQL: &str = "for place in /usr/lib/postgresql* /usr/lib64/postgresql* \
+    /usr/libexec/postgresql* /usr/pgsql-* /usr/local/pgsql; do
+    if [ -d \"$place\" ]; then mount -t tmpfs none \"$place\"; fi
+done
+exec \"$0\" up --listen 127.0.0.1:0";
+
+/// Where ordinary users may have namespaces of their own, and for root everywhere.
+#[tokio::test]
+async fn a_first_start_on_a_machine_whose_postgresql_is_hidden_says_the_one_command_to_run() {
+    let namespace = ["--mount", "--map-root-user"];
+    let allowed = Command::new("unshare").args(namespace).arg("true").output().await;
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this machine gives an ordinary user no namespace of his own");
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    let output = Command::new("unshare")
+        .args(namespace)
+        .args(["sh", "-euc", WITHOUT_POSTGRESQL, env!("CARGO_BIN_EXE_vitrina")])
+        .env_remove("DATABASE_URL")
+        .env_remove("VITRINA_POSTGRES_BIN")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("VITRINA_DATA", data.path())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let complaint = said.lines().find(|line| line.starts_with("vitrina: ")).unwrap();
+    assert!(complaint.contains("PostgreSQL") && complaint.contains("DATABASE_URL"), "{said}");
+    assert!(output.stdout.is_empty());
+}
+
+#[tokio::test]
+async fn a_command_for_a_role_that_does_not_run_names_it() {
+    let data = tempfile::tempdir().unwrap();
+    let roles = "inventory,relay,catalog,projector";
+    let process = Process::start_with(data.path(), &[("VITRINA_ROLES", roles)]).await;
+    for (command, role) in [(["token", "seller"], "identity"), (["sync", "--json"], "sync")] {
+        let output = vitrina(data.path()).args(command).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(&format!("`{role}`")), "{said}");
+    }
+    process.terminate().await;
+}
+
 #[tokio::test]
 async fn a_command_without_a_running_edition_says_so() {
     let data = tempfile::tempdir().unwrap();

@@ -1,13 +1,14 @@
 //! Twenty thousand products, drift planted behind the projector's back, and what `vitrina sync`
 //! makes of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
+use reqwest::Method;
 use serde_json::{Value, json};
 use shared::contract::listing::ListingItem;
 use shared::dynamodb::connect_local;
@@ -98,8 +99,9 @@ impl Listings {
     }
 
     /// Plants drift of every kind, each in products of its own, all of them changed once and in
-    /// stock.
-    async fn plant(&self, victims: Vec<(ListingItem, ListingItem)>) {
+    /// stock. Returns the ids of the products that must be announced again.
+    async fn plant(&self, victims: Vec<(ListingItem, ListingItem)>) -> BTreeSet<Uuid> {
+        let mut planted: BTreeSet<Uuid> = victims.iter().map(|(_, after)| after.id).collect();
         let mut victims = victims.into_iter();
         let mut victim = || victims.next().unwrap();
         for _ in 0..PLANTED {
@@ -114,7 +116,9 @@ impl Listings {
 
             let (_, mut extra) = victim();
             // In the same bucket, of a product that never was.
+            planted.remove(&extra.id);
             extra.id = Uuid::from_u128(extra.id.as_u128() ^ (1 << 40));
+            planted.insert(extra.id);
             self.put(&extra).await;
 
             let (_, mut altered) = victim();
@@ -125,6 +129,13 @@ impl Listings {
             stock.on_hand += 1_000;
             self.put(&stock).await;
         }
+        planted
+    }
+
+    /// How far each listing has come: an announcement moves it on, and nothing else does.
+    async fn positions(&self) -> BTreeSet<(Uuid, i64, i64)> {
+        let all = self.all().await.into_iter();
+        all.map(|item| (item.id, item.product_position, item.stock_position)).collect()
     }
 }
 
@@ -143,20 +154,30 @@ async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_men
 
     let victims = change_some(&listings, &process).await;
     quiet(data).await;
-    listings.plant(victims).await;
+    let before = listings.positions().await;
+    let planted = listings.plant(victims).await;
     let output = command(data, &["sync", "--deep", "--json"]).await;
     assert_eq!(output.status.code(), Some(3), "differences have an exit code of their own");
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let planted = i64::try_from(PLANTED).unwrap();
-    assert_eq!(counts(&found), [planted; 6], "{found}");
+    let each = i64::try_from(PLANTED).unwrap();
+    assert_eq!(counts(&found), [each; 6], "{found}");
     quiet(data).await;
+    let after = listings.positions().await;
+    let announced: BTreeSet<Uuid> = after.difference(&before).map(|(id, ..)| *id).collect();
+    assert_eq!(announced, planted, "exactly what was planted is announced again");
     let again = json_of(data, &["sync", "--deep", "--json"]).await;
     assert_eq!(counts(&again), [0; 6], "{again}");
 
     // While sellers write, what is under way is no difference, and nothing newer is overwritten.
-    let (live, ()) = tokio::join!(json_of(data, &["sync", "--deep", "--json"]), seed(data, 3_000));
+    let (live, changed) =
+        tokio::join!(json_of(data, &["sync", "--deep", "--json"]), keep_changing(&process, data));
     assert_eq!(counts(&live), [0; 6], "{live}");
     quiet(data).await;
+    let names: HashMap<Uuid, Option<String>> =
+        listings.all().await.into_iter().map(|listing| (listing.id, listing.name)).collect();
+    for (id, name) in changed {
+        assert_eq!(names[&id], Some(name), "{id}");
+    }
 
     let before: BTreeSet<String> = fingerprints(&listings.all().await);
     listings.0.delete_table().table_name("listings").send().await.unwrap();
@@ -192,6 +213,62 @@ async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem
         (before, after)
     });
     changed.collect()
+}
+
+/// What sellers do while the stores are compared: create, rename, delete, restore and sell.
+/// Returns what the renamed products are called in the end.
+async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<Uuid, String> {
+    let http = reqwest::Client::new();
+    let token = process.token(&http, "seller").await;
+    let own = format!("{}/v1/products?limit=100", process.url);
+    let own: Value = http.get(own).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
+    let ids: Vec<Uuid> = own["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|product| product["id"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert!(ids.len() >= 90, "the seller has products");
+    let send = |method: Method, path: String, body: Option<Value>| {
+        let request = http
+            .request(method, format!("{}/v1/products/{path}", process.url))
+            .bearer_auth(&token)
+            .header("if-match", "*");
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        async move {
+            let status = request.send().await.unwrap().status();
+            assert!(status.is_success(), "{path}: {status}");
+        }
+    };
+    let changes = async {
+        let mut names = BTreeMap::new();
+        for round in 0..12 {
+            for (nth, id) in ids.iter().enumerate() {
+                match nth % 3 {
+                    0 => {
+                        let name = format!("Renamed {round}");
+                        let body = json!({"name": name});
+                        send(Method::PATCH, id.to_string(), Some(body)).await;
+                        names.insert(*id, name);
+                    }
+                    1 => {
+                        let sold = json!({"delta": 1 - 2 * (round % 2), "reason": "sold"});
+                        send(Method::POST, format!("{id}/stock/adjustments"), Some(sold)).await;
+                    }
+                    _ => {
+                        send(Method::DELETE, id.to_string(), None).await;
+                        send(Method::POST, format!("{id}/restore"), None).await;
+                    }
+                }
+            }
+        }
+        names
+    };
+    let (names, ()) = tokio::join!(changes, seed(data, 3_000));
+    names
 }
 
 /// What buyers see of each listing that is no tombstone.

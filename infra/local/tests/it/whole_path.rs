@@ -224,6 +224,7 @@ impl World {
     async fn quiet(&mut self) -> u32 {
         let faults = self.bus.calm().await.unwrap();
         while self.pending().await > 0 {
+            self.clock.advance(Duration::from_secs(1));
             self.relay.once().await.unwrap();
         }
         while self.queue.depth().await.unwrap().visible > 0

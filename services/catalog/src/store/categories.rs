@@ -1,8 +1,7 @@
 //! The categories in use: one item with a set, beside the listings.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use shared::contract::listing::CATEGORIES_ID;
-use shared::contract::sync_feed::BUCKETS;
+use shared::contract::listing::categories_key;
 
 use super::listings::{Listings, StoreError};
 
@@ -12,8 +11,7 @@ pub(crate) async fn add(listings: &Listings, category: &str) -> Result<(), Store
         .client
         .update_item()
         .table_name(&listings.table)
-        .key("bucket", AttributeValue::N(BUCKETS.to_string()))
-        .key("id", AttributeValue::S(CATEGORIES_ID.to_owned()))
+        .set_key(Some(categories_key()))
         .update_expression("add categories :category")
         .expression_attribute_values(":category", AttributeValue::Ss(vec![category.to_owned()]))
         .send()
@@ -28,8 +26,7 @@ pub(crate) async fn list(listings: &Listings) -> Result<Vec<String>, StoreError>
         .client
         .get_item()
         .table_name(&listings.table)
-        .key("bucket", AttributeValue::N(BUCKETS.to_string()))
-        .key("id", AttributeValue::S(CATEGORIES_ID.to_owned()))
+        .set_key(Some(categories_key()))
         .send()
         .await
         .map_err(StoreError::call("reading the categories"))?;

@@ -5,19 +5,12 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use shared::contract::listing::ListingItem;
-use shared::contract::sync_feed::bucket_of;
-use shared::dynamodb;
+use aws_sdk_dynamodb::types::AttributeValue;
+use shared::contract::listing::{ListingItem, key_of};
+use shared::dynamodb::{self, Item};
 use shared::problem::Problem;
 use shared::telemetry;
 use uuid::Uuid;
-
-/// The most items that one `BatchGetItem` takes.
-const BATCH: usize = 100;
-
-/// How often keys that DynamoDB left out of a batch are asked for again.
-const MAX_ROUNDS: usize = 8;
 
 /// The table of listings. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,8 +37,6 @@ pub enum StoreError {
     Call { doing: &'static str, transient: bool, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{doing}: the item does not have the form of one")]
     Form { doing: &'static str, source: serde_dynamo::Error },
-    #[error("{0}: DynamoDB left out some of it each time")]
-    Incomplete(&'static str),
 }
 
 impl StoreError {
@@ -65,7 +56,6 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Call { transient, .. } => *transient,
-            Self::Incomplete(_) => true,
             Self::Form { .. } => false,
         }
     }
@@ -75,13 +65,6 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_transient() { Self::unavailable(error) } else { Self::internal(error) }
     }
-}
-
-fn key_of(id: Uuid) -> HashMap<String, AttributeValue> {
-    HashMap::from([
-        ("bucket".to_owned(), AttributeValue::N(bucket_of(id).to_string())),
-        ("id".to_owned(), AttributeValue::S(id.to_string())),
-    ])
 }
 
 impl Listings {
@@ -110,46 +93,17 @@ impl Listings {
 
     /// The listings of `ids`, strongly consistent, as far as there are any.
     pub(crate) async fn read(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored>, StoreError> {
-        let doing = "reading the listings of a batch";
-        let mut stored = HashMap::with_capacity(ids.len());
-        for some in ids.chunks(BATCH) {
-            let mut keys: Vec<_> = some.iter().map(|id| key_of(*id)).collect();
-            let mut rounds = 0;
-            while !keys.is_empty() {
-                rounds += 1;
-                if rounds > MAX_ROUNDS {
-                    return Err(StoreError::Incomplete(doing));
+        let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
+        let batches =
+            dynamodb::batch_get(&self.client, &self.table, &keys, None).await.map_err(|error| {
+                StoreError::Call {
+                    doing: "reading the listings of a batch",
+                    transient: error.is_transient(),
+                    source: Box::new(error),
                 }
-                let request = KeysAndAttributes::builder()
-                    .set_keys(Some(std::mem::take(&mut keys)))
-                    .consistent_read(true)
-                    .build()
-                    .map_err(|error| StoreError::Call {
-                        doing,
-                        transient: false,
-                        source: Box::new(error),
-                    })?;
-                let answer = self
-                    .client
-                    .batch_get_item()
-                    .request_items(&self.table, request)
-                    .send()
-                    .await
-                    .map_err(StoreError::call(doing))?;
-                for item in
-                    answer.responses.unwrap_or_default().remove(&self.table).into_iter().flatten()
-                {
-                    if let Some(found) = Stored::read(item) {
-                        stored.insert(found.item.id, found);
-                    }
-                }
-                if let Some(left) = answer.unprocessed_keys.unwrap_or_default().remove(&self.table)
-                {
-                    keys = left.keys;
-                }
-            }
-        }
-        Ok(stored)
+            })?;
+        let items = batches.into_iter().flat_map(|batch| batch.items);
+        Ok(items.filter_map(Stored::read).map(|found| (found.item.id, found)).collect())
     }
 
     /// Puts `item` if both fences are still those of `before`, or if there is still nothing.
@@ -194,7 +148,7 @@ impl Listings {
 impl Stored {
     /// Reads an item. A damaged one counts as a listing that nothing has reached, so that the next
     /// event rewrites it whole; what is left of its fences still guards the put.
-    fn read(item: HashMap<String, AttributeValue>) -> Option<Self> {
+    fn read(item: Item) -> Option<Self> {
         let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
         let fences = FENCES.map(|name| item.get(name).cloned());
         let item = serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap_or_else(|error| {

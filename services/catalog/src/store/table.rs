@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata as _};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType,
+    ProjectionType, ScalarAttributeType, TimeToLiveSpecification, TimeToLiveStatus,
 };
 
 /// The indexes: each has the partition key of its scope and the sort key of its order.
@@ -30,12 +30,14 @@ pub enum TableError {
     Describe(String),
     #[error("creating the table {name}: {cause}")]
     Create { name: String, cause: String },
+    #[error("having expired tombstones dropped from the table {name}: {cause}")]
+    Expiry { name: String, cause: String },
 }
 
 /// Makes the table unless it is there.
 pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
     match client.describe_table().table_name(name).send().await {
-        Ok(_) => return Ok(()),
+        Ok(_) => return ensure_expiry(client, name).await,
         Err(error) if error.code() == Some("ResourceNotFoundException") => {}
         Err(error) => return Err(TableError::Describe(DisplayErrorContext(&error).to_string())),
     }
@@ -67,7 +69,7 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
         request = request.global_secondary_indexes(index);
     }
     match request.send().await {
-        Ok(_) => Ok(()),
+        Ok(_) => ensure_expiry(client, name).await,
         Err(error) => match error.as_service_error() {
             Some(CreateTableError::ResourceInUseException(_)) => Ok(()),
             Some(other) if other.code() == Some("ResourceInUseException") => Ok(()),
@@ -76,6 +78,31 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
                 cause: DisplayErrorContext(&error).to_string(),
             }),
         },
+    }
+}
+
+/// Has tombstones dropped when they have expired.
+async fn ensure_expiry(client: &Client, name: &str) -> Result<(), TableError> {
+    let failed = |cause: String| TableError::Expiry { name: name.to_owned(), cause };
+    let described = client
+        .describe_time_to_live()
+        .table_name(name)
+        .send()
+        .await
+        .map_err(|error| failed(DisplayErrorContext(&error).to_string()))?;
+    let status = described.time_to_live_description.and_then(|ttl| ttl.time_to_live_status);
+    if matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)) {
+        return Ok(());
+    }
+    let specification = TimeToLiveSpecification::builder()
+        .attribute_name("expires_at")
+        .enabled(true)
+        .build()
+        .map_err(|error| failed(error.to_string()))?;
+    let request = client.update_time_to_live().table_name(name);
+    match request.time_to_live_specification(specification).send().await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed(DisplayErrorContext(&error).to_string())),
     }
 }
 

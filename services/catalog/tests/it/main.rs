@@ -4,6 +4,7 @@
 
 mod lists;
 mod one_product;
+mod program;
 
 use axum::Router;
 use catalog::{App, Projector};

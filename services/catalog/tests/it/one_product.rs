@@ -1,10 +1,12 @@
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
+use shared::clock::Clock;
 use shared::contract::events::Event;
 use shared::contract::product::Product;
 use shared::testkit::Call;
 use uuid::Uuid;
 
-use crate::{World, product, stock};
+use crate::{TABLE, World, product, stock};
 
 fn path(id: Uuid) -> String {
     format!("/v1/catalog/products/{id}")
@@ -64,6 +66,27 @@ async fn drafts_tombstones_and_what_never_was_are_not_there() {
     world.get(&path(listed.id)).await.expect(404);
     world.get(&path(Uuid::from_u128(1))).await.expect(404);
     world.get("/v1/catalog/products/nonsense").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_tombstone_that_has_expired_is_dropped_and_no_other() {
+    let world = World::new().await;
+    let listed = listed(&world).await;
+    let deletion = |n: u128, deleted_at: DateTime<Utc>| {
+        let gone =
+            Product { id: Uuid::from_u128(n), deleted_at: Some(deleted_at), ..listed.clone() };
+        Event::ProductDeleted { product: gone.hashed() }
+    };
+    let now = Clock::System.now();
+    let (old, young) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let (long_ago, lately) = (now - TimeDelta::days(36), now - TimeDelta::days(34));
+    world.project(&[(deletion(1, long_ago), old, 2), (deletion(2, lately), young, 3)]).await;
+    assert_eq!(world.dynamo.store.sweep_ttl().unwrap(), 1);
+    world.get(&path(listed.id)).await.expect(200);
+    let left = world.dynamo.client.scan().table_name(TABLE).send().await.unwrap();
+    let ids: Vec<String> =
+        left.items().iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()).collect();
+    assert!(ids.contains(&young.to_string()) && !ids.contains(&old.to_string()), "{ids:?}");
 }
 
 #[tokio::test]

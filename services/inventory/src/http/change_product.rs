@@ -42,6 +42,7 @@ pub(crate) async fn change_product(
     let (clock, patch) = (&app.clock, body.value);
     let change = "updated";
     let revision = Revision { seller_id, id, even_deleted: false, change, request };
-    let decide = |product: &Product| product::change(product, patch.clone(), expected, clock.now());
+    let decide =
+        |product: &Product| product::change(product, patch.clone(), &expected, clock.now());
     Ok(product_response(&revision.make(&app, decide).await?))
 }

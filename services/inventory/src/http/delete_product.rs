@@ -34,6 +34,6 @@ pub(crate) async fn delete_product(
     let change = "deleted";
     let revision = Revision { seller_id, id, even_deleted: false, change, request };
     let now = || app.clock.now();
-    revision.make(&app, |product| product::delete(product, expected, now()).map(Some)).await?;
+    revision.make(&app, |product| product::delete(product, &expected, now()).map(Some)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,14 +2,13 @@
 
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use shared::auth::Seller;
 use shared::contract::product::{Product, Status};
 use shared::door::Query;
-use shared::page::{self, Limit, Page, PageInfo};
-use shared::problem::{INVALID_CURSOR, Problem, ProblemDocument};
-use uuid::Uuid;
+use shared::page::{Asked, Limit, Page};
+use shared::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::store::products;
@@ -46,23 +45,10 @@ pub(crate) async fn list_products(
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
     let scope = format!("products#{seller_id}#{:?}#{:?}", filter.status, filter.sku);
-    let before = match &filter.cursor {
-        None => None,
-        Some(cursor) => Some(
-            page::decode_cursor(&scope, cursor)?
-                .parse::<Uuid>()
-                .map_err(|_| INVALID_CURSOR.because("the cursor cannot be read"))?,
-        ),
-    };
-    let limit = filter.limit.get();
-    let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let asked = Asked::new(&scope, filter.limit);
+    let before = asked.after(filter.cursor.as_deref())?;
     let sku = filter.sku.as_deref();
-    let mut data =
-        products::list(&app.pool, seller_id, filter.status, sku, before, one_more).await?;
-    let has_more = data.len() > limit;
-    data.truncate(limit);
-    let last = data.last().filter(|_| has_more);
-    let info = PageInfo::new(last.map(|last| page::encode_cursor(&scope, &last.id.to_string())));
-    let link = info.link(uri.path(), uri.query());
-    Ok((link, axum::Json(Page { data, page: info })).into_response())
+    let found =
+        products::list(&app.pool, seller_id, filter.status, sku, before, asked.to_read()).await?;
+    Ok(asked.answer(&uri, found, |product| product.id))
 }

@@ -38,7 +38,7 @@ pub(crate) async fn set_stock(
     let on_hand = rules::check_on_hand(body.value.on_hand)
         .map_err(|fault| Problem::invalid(vec![FieldError::new("/on_hand", "invalid", fault)]))?;
     let current = stock::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
-    let Some(counted) = rules::set(&current, on_hand, expected, app.clock.now())? else {
+    let Some(counted) = rules::set(&current, on_hand, &expected, app.clock.now())? else {
         return Ok(stock_response(&current));
     };
     let cause = cause(&app, seller_id, request);

@@ -26,9 +26,11 @@ pub(crate) struct Backlog {
     pub oldest_committed_at: Option<DateTime<Utc>>,
 }
 
-/// Claims the oldest pointers that nobody else has claimed, for as long as the transaction lasts.
+/// Claims the oldest pointers that are due and that nobody else has claimed, for as long as the
+/// transaction lasts.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
+    now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
     sqlx::query_as!(
@@ -36,6 +38,7 @@ pub(crate) async fn claim(
         r#"with claimed as (
                select position, aggregate, aggregate_id, version, committed_at as pointed_at
                from inventory.outbox
+               where not_before is null or not_before <= $2
                order by position
                limit $1
                for update skip locked)
@@ -47,6 +50,7 @@ pub(crate) async fn claim(
                 and j.version = c.version
            order by c.position"#,
         limit,
+        now,
     )
     .fetch_all(connection)
     .await
@@ -60,6 +64,22 @@ pub(crate) async fn delete(
     sqlx::query!("delete from inventory.outbox where position = any($1)", positions)
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Has pointers wait until `not_before`, so that others go first.
+pub(crate) async fn put_off(
+    connection: &mut PgConnection,
+    positions: &[i64],
+    not_before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update inventory.outbox set not_before = $2 where position = any($1)",
+        positions,
+        not_before,
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

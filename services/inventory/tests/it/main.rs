@@ -5,6 +5,7 @@
 mod bad_input;
 mod idempotency;
 mod products;
+mod program;
 mod rate_limit;
 mod relay;
 mod stock;
@@ -32,7 +33,7 @@ pub(crate) struct World {
     pub(crate) seller: String,
     pub(crate) seller_id: Uuid,
     pub(crate) pool: PgPool,
-    _database: TestDatabase,
+    database: TestDatabase,
 }
 
 impl World {
@@ -52,7 +53,11 @@ impl World {
         let seller_id = Uuid::from_u128(0x005e_11e5);
         let seller = tokens.token(seller_id, Role::Seller);
         let pool = database.pool.clone();
-        Self { router, tokens, clock, seller, seller_id, pool, _database: database }
+        Self { router, tokens, clock, seller, seller_id, pool, database }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.database.url
     }
 
     pub(crate) async fn send(&self, call: Call) -> Answer {

@@ -306,3 +306,15 @@ async fn a_batch_has_at_least_one_and_at_most_a_hundred_items() {
     world.send(Call::post("/v1/products/batch").json(&json!({ "items": [] }))).await.expect(422);
     assert_eq!(world.count("products").await, 100);
 }
+
+#[tokio::test]
+async fn a_change_may_name_several_versions_and_is_made_if_one_of_them_is_there() {
+    let world = World::new().await;
+    let created = world.create("SHOE-1").await;
+    let change = |tags: &'static str| {
+        Call::patch(&path_of(&created)).header("if-match", tags).json(&json!({"name": "Other"}))
+    };
+    world.send(change("\"v7\", \"v9\"")).await.expect(412);
+    world.send(change("\"v7\", W/\"v1\"")).await.expect(412);
+    world.send(change("\"v7\", \"v1\"")).await.expect(200);
+}

@@ -14,7 +14,7 @@ use crate::World;
 /// A router that lets everybody ask three times.
 fn limited(world: &World, peer: [u8; 4]) -> Router {
     let config = RateLimitConfig { per_second: NonZeroU32::new(3), trusted_proxies: 0 };
-    let limit = RateLimit::new(config, world.tokens.verifier());
+    let limit = RateLimit::new(config, Some(world.tokens.verifier()));
     let router = host::http::limit(world.router.clone(), &limit);
     let peer = std::net::SocketAddr::from((peer, 1));
     let router = router.layer(axum::Extension(ConnectInfo(peer)));

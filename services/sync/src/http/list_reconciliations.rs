@@ -2,13 +2,12 @@
 
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use shared::auth::Operator;
 use shared::door::Query;
-use shared::page::{self, Limit, Page, PageInfo};
-use shared::problem::{INVALID_CURSOR, Problem, ProblemDocument};
-use uuid::Uuid;
+use shared::page::{Asked, Limit, Page};
+use shared::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::store::runs::{self, Run};
@@ -45,21 +44,8 @@ pub(crate) async fn list_reconciliations(
     uri: Uri,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let before = match &filter.cursor {
-        None => None,
-        Some(cursor) => Some(
-            page::decode_cursor(SCOPE, cursor)?
-                .parse::<Uuid>()
-                .map_err(|_| INVALID_CURSOR.because("the cursor cannot be read"))?,
-        ),
-    };
-    let limit = filter.limit.get();
-    let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut data = runs::list(&app.pool, before, one_more).await?;
-    let has_more = data.len() > limit;
-    data.truncate(limit);
-    let last = data.last().filter(|_| has_more);
-    let info = PageInfo::new(last.map(|last| page::encode_cursor(SCOPE, &last.id.to_string())));
-    let link = info.link(uri.path(), uri.query());
-    Ok((link, axum::Json(Page { data, page: info })).into_response())
+    let asked = Asked::new(SCOPE, filter.limit);
+    let before = asked.after(filter.cursor.as_deref())?;
+    let found = runs::list(&app.pool, before, asked.to_read()).await?;
+    Ok(asked.answer(&uri, found, |run| run.id))
 }

@@ -1,8 +1,7 @@
 //! The set of categories in use, which lies beside the listings.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use shared::contract::listing::CATEGORIES_ID;
-use shared::contract::sync_feed::BUCKETS;
+use shared::contract::listing::categories_key;
 
 use super::listings::{Listings, StoreError};
 
@@ -12,8 +11,7 @@ pub(crate) async fn read(listings: &Listings) -> Result<Vec<String>, StoreError>
         .client
         .get_item()
         .table_name(&listings.table)
-        .key("bucket", AttributeValue::N(BUCKETS.to_string()))
-        .key("id", AttributeValue::S(CATEGORIES_ID.to_owned()))
+        .set_key(Some(categories_key()))
         .consistent_read(true)
         .send()
         .await
@@ -47,8 +45,7 @@ async fn update(
         .client
         .update_item()
         .table_name(&listings.table)
-        .key("bucket", AttributeValue::N(BUCKETS.to_string()))
-        .key("id", AttributeValue::S(CATEGORIES_ID.to_owned()))
+        .set_key(Some(categories_key()))
         .update_expression(expression)
         .expression_attribute_values(":categories", AttributeValue::Ss(categories))
         .send()

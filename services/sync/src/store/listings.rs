@@ -6,27 +6,17 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity,
-};
-use shared::contract::listing::ListingItem;
+use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity};
+use shared::contract::listing::{ListingItem, key_of};
 use shared::contract::product::ContentHash;
-use shared::contract::sync_feed::bucket_of;
+use shared::dynamodb::{self, Batch, Item};
 use uuid::Uuid;
 
 use crate::comparison::{Listed, StockPart, is_sound};
 
-/// The most items that one `BatchGetItem` takes.
-const BATCH: usize = 100;
-
-/// How often keys that DynamoDB left out of a batch are asked for again.
-const MAX_ROUNDS: usize = 8;
-
 /// The attributes that are compared unless the run is deep.
 const NARROW: &str = "id, product_version, content_hash, deleted_at, stock_version, on_hand, held, \
                       category_key, product_position, stock_position";
-
-type Item = HashMap<String, AttributeValue>;
 
 /// The table of listings. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,8 +30,6 @@ pub(crate) struct Listings {
 pub enum StoreError {
     #[error("{doing}")]
     Call { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{0}: DynamoDB left out some of it each time")]
-    Incomplete(&'static str),
 }
 
 impl StoreError {
@@ -107,57 +95,22 @@ impl Listings {
         ids: &[Uuid],
         deep: bool,
     ) -> Result<(HashMap<Uuid, Listed>, i64), StoreError> {
-        let doing = "looking at listings again";
+        let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
+        let narrow = (!deep).then_some(NARROW);
+        let batches = dynamodb::batch_get(&self.client, &self.table, &keys, narrow)
+            .await
+            .map_err(StoreError::call("looking at listings again"))?;
         let mut found = HashMap::with_capacity(ids.len());
         let mut cost = 0;
-        for some in ids.chunks(BATCH) {
-            let mut keys: Vec<_> = some.iter().map(|id| key_of(*id)).collect();
-            let mut rounds = 0;
-            while !keys.is_empty() {
-                rounds += 1;
-                if rounds > MAX_ROUNDS {
-                    return Err(StoreError::Incomplete(doing));
-                }
-                let mut request = KeysAndAttributes::builder()
-                    .set_keys(Some(std::mem::take(&mut keys)))
-                    .consistent_read(true);
-                if !deep {
-                    request = request.projection_expression(NARROW);
-                }
-                let request = request.build().map_err(StoreError::call(doing))?;
-                let answer = self
-                    .client
-                    .batch_get_item()
-                    .request_items(&self.table, request)
-                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                    .send()
-                    .await
-                    .map_err(StoreError::call(doing))?;
-                let items =
-                    answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
-                let reported: Option<i64> = answer
-                    .consumed_capacity
-                    .filter(|tables| !tables.is_empty())
-                    .and_then(|tables| tables.iter().map(half_units).sum());
-                cost += reported.unwrap_or_else(|| charge(&items, true));
-                let listings = items.into_iter().filter_map(|item| listed(item, deep));
-                found.extend(listings.map(|listing| (listing.id, listing)));
-                if let Some(left) = answer.unprocessed_keys.unwrap_or_default().remove(&self.table)
-                {
-                    keys = left.keys;
-                }
-            }
+        for Batch { items, consumed } in batches {
+            let reported: Option<i64> = consumed.iter().map(half_units).sum();
+            let reported = reported.filter(|_| !consumed.is_empty());
+            cost += reported.unwrap_or_else(|| charge(&items, true));
+            let listings = items.into_iter().filter_map(|item| listed(item, deep));
+            found.extend(listings.map(|listing| (listing.id, listing)));
         }
         Ok((found, cost))
     }
-}
-
-/// The key of a listing; also where a walk goes on behind it.
-pub(crate) fn key_of(id: Uuid) -> Item {
-    HashMap::from([
-        ("bucket".to_owned(), AttributeValue::N(bucket_of(id).to_string())),
-        ("id".to_owned(), AttributeValue::S(id.to_string())),
-    ])
 }
 
 /// Reads what is compared. `None` for what has no id: no product can be meant by it.

@@ -4,23 +4,29 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::bus::queue::Queue;
 use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::metrics_recorder;
+use crate::bus::queue::Queue;
+use crate::host::metrics_recorder;
 
-/// What health looks at.
-#[derive(Clone, Debug)]
-pub(crate) struct Health {
-    pub(crate) pool: PgPool,
-    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
-    pub(crate) table: String,
-    pub(crate) queue: Queue,
+/// What health looks at: the stores that the process cannot work without, and its queue.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    pub postgres: Option<PgPool>,
+    pub dynamodb: Option<Table>,
+    pub queue: Option<Queue>,
 }
 
-pub(crate) fn routes() -> OpenApiRouter<Health> {
+/// A table of DynamoDB.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub client: aws_sdk_dynamodb::Client,
+    pub name: String,
+}
+
+pub fn routes() -> OpenApiRouter<Health> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
 }
 
@@ -36,27 +42,41 @@ async fn healthz() -> &'static str {
 #[derive(Serialize, utoipa::ToSchema)]
 struct Readiness {
     ready: bool,
-    postgres: bool,
-    dynamodb: bool,
+    /// Absent where the process does not use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postgres: Option<bool>,
+    /// Absent where the process does not use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dynamodb: Option<bool>,
 }
 
 /// Whether the stores answer.
 #[utoipa::path(
     get, path = "/readyz", tag = "operators",
     responses(
-        (status = 200, description = "Both do", body = Readiness),
+        (status = 200, description = "They do", body = Readiness),
         (status = 503, description = "One does not", body = Readiness),
     ),
 )]
 async fn readyz(State(health): State<Health>) -> Response {
     let (postgres, dynamodb) = tokio::join!(
-        sqlx::query("select 1").execute(&health.pool),
-        health.dynamodb.describe_table().table_name(&health.table).send(),
+        probe(health.postgres.as_ref(), async |pool| {
+            sqlx::query("select 1").execute(pool).await.is_ok()
+        }),
+        probe(health.dynamodb.as_ref(), async |table| {
+            table.client.describe_table().table_name(&table.name).send().await.is_ok()
+        }),
     );
-    let (postgres, dynamodb) = (postgres.is_ok(), dynamodb.is_ok());
-    let ready = postgres && dynamodb;
+    let ready = [postgres, dynamodb].into_iter().flatten().all(|answers| answers);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready, postgres, dynamodb })).into_response()
+}
+
+async fn probe<T>(store: Option<&T>, answers: impl AsyncFnOnce(&T) -> bool) -> Option<bool> {
+    match store {
+        Some(store) => Some(answers(store).await),
+        None => None,
+    }
 }
 
 /// What the process measures, in the text format of Prometheus.
@@ -68,7 +88,9 @@ async fn readyz(State(health): State<Health>) -> Response {
 )]
 async fn metrics(State(health): State<Health>) -> Response {
     // While PostgreSQL is down, the rest is what somebody wants to see.
-    if let Ok(depth) = health.queue.depth().await {
+    if let Some(queue) = &health.queue
+        && let Ok(depth) = queue.depth().await
+    {
         let set = |name: &'static str, value: i64| {
             metrics::gauge!(name, "queue" => depth.queue.clone()).set(count(value));
         };

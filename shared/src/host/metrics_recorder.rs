@@ -16,7 +16,7 @@ const SECONDS: [f64; 18] = [
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The recorder of this process; made by the first call.
-pub(crate) fn recorder() -> PrometheusHandle {
+pub fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE
         .get_or_init(|| {
@@ -58,7 +58,7 @@ fn describe() {
 }
 
 /// Keeps the recorder's memory bounded until `stop`.
-pub(crate) async fn upkeep(stop: CancellationToken) {
+pub async fn upkeep(stop: CancellationToken) {
     let handle = recorder();
     while !stop.is_cancelled() {
         tokio::select! {

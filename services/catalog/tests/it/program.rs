@@ -1,0 +1,35 @@
+use serde_json::Value;
+use shared::bus;
+use shared::testkit::{Program, database, dynamodb};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
+
+#[tokio::test]
+async fn each_role_says_whether_it_can_work() {
+    let dynamo = dynamodb().await;
+    catalog::table::ensure(&dynamo.client, "listings").await.unwrap();
+    let database = database(&[&bus::MIGRATOR]).await;
+    let roles = [
+        ("api", serde_json::json!({"ready": true, "dynamodb": true}), 200),
+        ("projector", serde_json::json!({"ready": true, "postgres": true, "dynamodb": true}), 404),
+    ];
+    for (role, expected, listing) in roles {
+        let settings = [
+            ("VITRINA_ROLE", role),
+            ("DATABASE_URL", &database.url),
+            ("AWS_ENDPOINT_URL", &dynamo.endpoint),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+        ];
+        let program = Program::start(PROGRAM, &settings).await;
+        let (status, ready) = program.get("/readyz").await.unwrap();
+        assert_eq!(status, 200, "{ready}");
+        assert_eq!(serde_json::from_str::<Value>(&ready).unwrap(), expected);
+        assert_eq!(program.get("/v1/catalog/products").await.unwrap().0, listing);
+        if role == "projector" {
+            let (_, metrics) = program.get("/metrics").await.unwrap();
+            assert!(metrics.contains("vitrina_queue_visible"), "{metrics}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! A service's own program, as a container would run it.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// How long a program may take to start on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running program; it is killed with this value.
+#[derive(Debug)]
+pub struct Program {
+    pub url: String,
+    child: Child,
+}
+
+impl Program {
+    /// Starts the program at `path` with nothing but these settings, and waits until it lives.
+    pub async fn start(path: &str, settings: &[(&str, &str)]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new(path)
+            .env_clear()
+            .env("VITRINA_BIND", "127.0.0.1")
+            .env("PORT", port.to_string())
+            .envs(settings.iter().copied())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut program = Self { url: format!("http://127.0.0.1:{port}"), child };
+        let started = tokio::time::Instant::now();
+        while program.get("/healthz").await.is_none() {
+            assert!(program.child.try_wait().unwrap().is_none(), "{path} ended at once");
+            assert!(started.elapsed() < PATIENCE, "{path} does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        program
+    }
+
+    /// Status and body of a path; `None` where nobody answers.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let answer = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.unwrap()))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
