@@ -3,17 +3,18 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::{HeaderMap, StatusCode, header, request::Parts};
-use http_body_util::LengthLimitError;
+use axum::http::{HeaderMap, header, request::Parts};
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_path_to_error::Segment;
 use uuid::Uuid;
 
+use crate::host::http::MAX_BODY;
 use crate::problem::{self, FieldError, Problem};
 
 /// A JSON body.
@@ -31,10 +32,9 @@ pub struct Json<T> {
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content(request.headers())?;
-        let bytes =
-            Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
+        let bytes = read(request.into_body(), MAX_BODY).await?;
         Ok(Self { value: parse(&bytes)?, bytes })
     }
 }
@@ -51,24 +51,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LargeJson<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content(request.headers())?;
-        let bytes =
-            axum::body::to_bytes(request.into_body(), MAX_BATCH_BODY).await.map_err(|error| {
-                match error.into_inner().downcast::<LengthLimitError>() {
-                    Ok(_) => problem::PAYLOAD_TOO_LARGE.because(""),
-                    Err(error) => {
-                        problem::MALFORMED_REQUEST.because(format!("reading the body: {error}"))
-                    }
-                }
-            })?;
+        let bytes = read(request.into_body(), MAX_BATCH_BODY).await?;
         Ok(Self(parse(&bytes)?))
     }
 }
 
-fn unread(rejection: &BytesRejection) -> Problem {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => problem::PAYLOAD_TOO_LARGE.because(""),
-        _ => problem::MALFORMED_REQUEST.because(format!("reading the body: {rejection}")),
+/// How much of a body that is too large is read, in bytes, so that who sends it gets to read why it
+/// is refused: one who is still sending when the connection ends sees only that.
+const MAX_DISCARDED: usize = 4 * 1024 * 1024;
+
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let (mut bytes, mut length) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            problem::MALFORMED_REQUEST.because(format!("reading the body: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= limit {
+            bytes.extend_from_slice(&data);
+        } else if length > MAX_DISCARDED {
+            break;
+        }
     }
+    if length > limit { Err(problem::PAYLOAD_TOO_LARGE.because("")) } else { Ok(bytes.freeze()) }
 }
 
 fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
