@@ -88,6 +88,19 @@ impl Process {
         json!({"email": "buyer@demo.vitrina.example", "password": self.password})
     }
 
+    /// The token of somebody who signs up as a seller.
+    pub(crate) async fn new_seller(&self, http: &reqwest::Client, email: &str) -> String {
+        let seller = json!({
+            "email": email, "password": PASSWORD, "name": "Ana Souza", "role": "seller"
+        });
+        let signup = http.post(format!("{}/v1/auth/signup", self.url)).json(&seller);
+        assert_eq!(send(signup).await.status, 202);
+        let activation = json!({"email": email, "code": self.mailed_code(email).await});
+        let activate = http.post(format!("{}/v1/auth/activate", self.url)).json(&activation);
+        assert_eq!(send(activate).await.status, 204);
+        self.log_in(http, email, PASSWORD).await
+    }
+
     async fn log_in(&self, http: &reqwest::Client, email: &str, password: &str) -> String {
         let login = json!({"email": email, "password": password});
         let answer = send(http.post(format!("{}/v1/auth/login", self.url)).json(&login)).await;
