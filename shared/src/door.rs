@@ -220,9 +220,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        if parts.uri.query().is_some_and(has_control_character) {
-            let detail = "parameters must not contain control characters";
-            return Err(problem::MALFORMED_REQUEST.because(detail));
+        if let Some(query) = parts.uri.query() {
+            check_query(query).map_err(|detail| problem::MALFORMED_REQUEST.because(detail))?;
         }
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(value)| Self(value))
@@ -237,13 +236,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Whether a control character of ASCII is written into a query: PostgreSQL keeps no NUL, and no
-/// name has any of the others.
-fn has_control_character(query: &str) -> bool {
-    query.split('%').skip(1).any(|escaped| {
-        let byte = escaped.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        byte.is_some_and(|byte| byte.is_ascii_control())
-    })
+/// Refuses what would be read as something else than was sent, and control characters: PostgreSQL
+/// keeps no NUL, and no name has any of the others.
+fn check_query(query: &str) -> Result<(), &'static str> {
+    let mut parts = query.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let hex = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let escaped = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let escaped = escaped.ok_or("a % in the parameters must begin an escaped byte")?;
+        bytes.push(escaped);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    match std::str::from_utf8(&bytes) {
+        Err(_) => Err("the parameters are not valid UTF-8"),
+        Ok(text) if text.bytes().any(|byte| byte.is_ascii_control()) => {
+            Err("parameters must not contain control characters")
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 /// The `{id}` of an address. What is no id names nothing: 404.
@@ -288,7 +299,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 
 /// `If-Match` as a version: `"v7"`.
 ///
-/// A missing header is 428; a header that names no version of ours cannot match: 412.
+/// A missing header is 428; a header that names no version of ours, or several, cannot match: 412.
 #[derive(Clone, Copy, Debug)]
 pub struct IfMatch(pub Expected);
 
@@ -309,9 +320,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let value = parts.headers.get(header::IF_MATCH).ok_or_else(|| {
+        let mut values = parts.headers.get_all(header::IF_MATCH).iter();
+        let value = values.next().ok_or_else(|| {
             problem::VERSION_REQUIRED.because("this request needs the header If-Match")
         })?;
+        if values.next().is_some() {
+            return Err(problem::STALE_VERSION.because("If-Match must name one version, once"));
+        }
         let text = value.to_str().unwrap_or_default().trim();
         if text == "*" {
             return Ok(Self(Expected::Any));
