@@ -266,9 +266,14 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let value = parts.headers.get(header::AUTHORIZATION).ok_or_else(|| {
+        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let value = values.next().ok_or_else(|| {
             problem::UNAUTHENTICATED.because("the header Authorization is missing")
         })?;
+        if values.next().is_some() {
+            // Whoever stands in front may have looked at the other one.
+            return Err(problem::UNAUTHENTICATED.because("the header Authorization comes twice"));
+        }
         let text = value.to_str().unwrap_or_default();
         let token = match text.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),

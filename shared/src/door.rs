@@ -3,17 +3,18 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header, request::Parts};
-use http_body_util::LengthLimitError;
+use axum::http::{HeaderMap, HeaderName, header, request::Parts};
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_path_to_error::Segment;
 use uuid::Uuid;
 
+use crate::host::http::MAX_BODY;
 use crate::problem::{self, FieldError, Problem};
 
 /// A JSON body.
@@ -31,10 +32,9 @@ pub struct Json<T> {
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content(request.headers())?;
-        let bytes =
-            Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
+        let bytes = read(request.into_body(), MAX_BODY).await?;
         Ok(Self { value: parse(&bytes)?, bytes })
     }
 }
@@ -51,24 +51,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LargeJson<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         check_content(request.headers())?;
-        let bytes =
-            axum::body::to_bytes(request.into_body(), MAX_BATCH_BODY).await.map_err(|error| {
-                match error.into_inner().downcast::<LengthLimitError>() {
-                    Ok(_) => problem::PAYLOAD_TOO_LARGE.because(""),
-                    Err(error) => {
-                        problem::MALFORMED_REQUEST.because(format!("reading the body: {error}"))
-                    }
-                }
-            })?;
+        let bytes = read(request.into_body(), MAX_BATCH_BODY).await?;
         Ok(Self(parse(&bytes)?))
     }
 }
 
-fn unread(rejection: &BytesRejection) -> Problem {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => problem::PAYLOAD_TOO_LARGE.because(""),
-        _ => problem::MALFORMED_REQUEST.because(format!("reading the body: {rejection}")),
+/// How much of a body that is too large is read, in bytes, so that who sends it gets to read why it
+/// is refused: one who is still sending when the connection ends sees only that.
+const MAX_DISCARDED: usize = 4 * 1024 * 1024;
+
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let (mut bytes, mut length) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            problem::MALFORMED_REQUEST.because(format!("reading the body: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= limit {
+            bytes.extend_from_slice(&data);
+        } else if length > MAX_DISCARDED {
+            break;
+        }
     }
+    if length > limit { Err(problem::PAYLOAD_TOO_LARGE.because("")) } else { Ok(bytes.freeze()) }
 }
 
 fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
@@ -214,9 +220,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        if parts.uri.query().is_some_and(has_control_character) {
-            let detail = "parameters must not contain control characters";
-            return Err(problem::MALFORMED_REQUEST.because(detail));
+        if let Some(query) = parts.uri.query() {
+            check_query(query).map_err(|detail| problem::MALFORMED_REQUEST.because(detail))?;
         }
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|axum::extract::Query(value)| Self(value))
@@ -231,13 +236,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Whether a control character of ASCII is written into a query: PostgreSQL keeps no NUL, and no
-/// name has any of the others.
-fn has_control_character(query: &str) -> bool {
-    query.split('%').skip(1).any(|escaped| {
-        let byte = escaped.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        byte.is_some_and(|byte| byte.is_ascii_control())
-    })
+/// Refuses what would be read as something else than was sent, and control characters: PostgreSQL
+/// keeps no NUL, and no name has any of the others.
+fn check_query(query: &str) -> Result<(), &'static str> {
+    let mut parts = query.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let hex = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let escaped = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let escaped = escaped.ok_or("a % in the parameters must begin an escaped byte")?;
+        bytes.push(escaped);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    match std::str::from_utf8(&bytes) {
+        Err(_) => Err("the parameters are not valid UTF-8"),
+        Ok(text) if text.bytes().any(|byte| byte.is_ascii_control()) => {
+            Err("parameters must not contain control characters")
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 /// The `{id}` of an address. What is no id names nothing: 404.
@@ -313,8 +330,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         if tags == ["*"] {
             return Ok(Self(Expected::Any));
         }
+        let any_among_others = tags.contains(&"*");
         let versions: Vec<i64> = tags.into_iter().filter_map(version_of).collect();
-        if versions.is_empty() {
+        if versions.is_empty() || any_among_others {
             let detail = "If-Match names no version of this resource";
             return Err(problem::STALE_VERSION.because(detail));
         }

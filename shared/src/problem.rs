@@ -182,10 +182,11 @@ impl Problem {
     pub fn log(&self) {
         let Some(source) = &self.source else { return };
         let (error, code) = (telemetry::causes(source.as_ref()), self.kind.code);
-        if self.kind.status == 503 {
-            tracing::warn!(error, problem.code = code, "a store did not answer");
-        } else {
-            tracing::error!(error, problem.code = code, "a request failed");
+        match self.kind.status {
+            503 => tracing::warn!(error, problem.code = code, "a store did not answer"),
+            // A caller's fault, which he can repeat as often as he likes.
+            400..500 => tracing::info!(error, problem.code = code, "a store refused a request"),
+            _ => tracing::error!(error, problem.code = code, "a request failed"),
         }
     }
 

@@ -7,9 +7,12 @@ use axum::Router;
 use axum::extract::Path;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use shared::problem::{Kind, Problem, SHARED};
+use shared::problem::{self, Kind, Problem, SHARED};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Tag};
+use utoipa::openapi::{
+    Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, Tag,
+};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// What the description says beside the routes.
@@ -32,7 +35,58 @@ pub(crate) fn describe(routes: OpenApi) -> OpenApi {
         .get_or_insert_default()
         .security_schemes
         .insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
+    for (path, item) in &mut document.paths.paths {
+        for operation in operations(item) {
+            describe_refusals(path, operation);
+        }
+    }
     document
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, patch, delete, .. } = item;
+    [get, put, post, patch, delete].into_iter().flatten()
+}
+
+/// Adds how an operation is refused for what it takes; refusals that are its own, it names itself.
+/// What any request may be answered with, such as 429 and 503, is left to the default.
+fn describe_refusals(path: &str, operation: &mut Operation) {
+    let mut refusals: Vec<&Kind> = Vec::new();
+    if operation.security.is_some() {
+        refusals.extend([&problem::UNAUTHENTICATED, &problem::FORBIDDEN]);
+    }
+    if path.contains('{') {
+        refusals.push(&problem::NOT_FOUND);
+    }
+    if operation.request_body.is_some() {
+        refusals.extend([
+            &problem::MALFORMED_REQUEST,
+            &problem::PAYLOAD_TOO_LARGE,
+            &problem::UNSUPPORTED_MEDIA_TYPE,
+            &problem::INVALID_REQUEST,
+        ]);
+    }
+    for parameter in operation.parameters.iter().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        match (&parameter.parameter_in, parameter.name.as_str()) {
+            (ParameterIn::Query, _) | (_, "Idempotency-Key") => {
+                refusals.push(&problem::MALFORMED_REQUEST);
+            }
+            (_, "If-Match") => {
+                refusals.extend([&problem::STALE_VERSION, &problem::VERSION_REQUIRED]);
+            }
+            _ => {}
+        }
+    }
+    let named = refusals.into_iter().map(|kind| (kind.status.to_string(), kind.title));
+    let responses = &mut operation.responses.responses;
+    for (status, description) in named.chain([("default".to_owned(), "A problem")]) {
+        responses.entry(status).or_insert_with(|| {
+            let document = Content::new(Some(Ref::from_schema_name("Problem")));
+            let response = ResponseBuilder::new().description(description);
+            response.content("application/problem+json", document).build().into()
+        });
+    }
 }
 
 /// Every kind of problem that the edition can answer with.

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use shared::contract::product::Attribute;
+use shared::contract::product::{Attribute, describe_attribute};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 /// Most attributes that a product can have.
 pub(crate) const MAX_ATTRIBUTES: usize = 50;
@@ -15,8 +16,7 @@ pub(crate) const MAX_ATTRIBUTES: usize = 50;
 const MAX_DIGITS: usize = 15;
 
 /// Attributes as sent; `None` stands for `null`. A key that is sent twice is refused.
-#[derive(Clone, Debug, Default, PartialEq, utoipa::ToSchema)]
-#[schema(value_type = std::collections::BTreeMap<String, Attribute>)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SentAttributes(pub BTreeMap<String, Option<Attribute>>);
 
 impl<'de> Deserialize<'de> for SentAttributes {
@@ -46,6 +46,14 @@ impl<'de> Deserialize<'de> for SentAttributes {
 
         deserializer.deserialize_map(Pairs)
     }
+}
+
+/// Attributes in a patch: `null` for a value removes it, `null` for all of them removes all.
+pub(crate) fn describe_attribute_changes() -> Schema {
+    let nothing = || ObjectBuilder::new().schema_type(Type::Null);
+    let value = OneOfBuilder::new().item(nothing()).item(describe_attribute());
+    let some = ObjectBuilder::new().additional_properties(Some(Schema::from(value)));
+    OneOfBuilder::new().item(nothing()).item(some).into()
 }
 
 /// Reads one value out of its JSON text.

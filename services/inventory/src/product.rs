@@ -287,3 +287,6 @@ fn check_size(product: &Product) -> Result<(), Refusal> {
     let detail = format!("the product would have {size} bytes; it may have {MAX_DOCUMENT_BYTES}");
     Err(Refusal::Invalid(vec![FieldError::new("", "too_large", detail)]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Deserializer};
 use shared::contract::events::MAX_DOCUMENT_BYTES;
-use shared::contract::product::{Attribute, Attributes};
+use shared::contract::product::{Attribute, Attributes, describe_attributes};
 use shared::door::object;
 use shared::money::{Currency, Money};
 use shared::problem::FieldError;
 use shared::text::{self, Lines};
 
-use crate::attributes::{MAX_ATTRIBUTES, SentAttributes};
+use crate::attributes::{MAX_ATTRIBUTES, SentAttributes, describe_attribute_changes};
 use crate::stock::SentStock;
 
 /// The largest amount of a price, in minor units.
@@ -31,6 +31,7 @@ pub(crate) struct SentProduct {
     pub(crate) category: String,
     /// At most 50, keyed by 1 to 64 characters.
     #[serde(default)]
+    #[schema(schema_with = describe_attributes)]
     pub(crate) attributes: SentAttributes,
     #[serde(deserialize_with = "object")]
     pub(crate) price: SentPrice,
@@ -68,6 +69,7 @@ pub(crate) struct SentPatch {
     #[serde(default, deserialize_with = "present")]
     pub(crate) category: Option<Option<String>>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(schema_with = describe_attribute_changes)]
     pub(crate) attributes: Option<Option<SentAttributes>>,
     #[serde(default, deserialize_with = "present_object")]
     pub(crate) price: Option<Option<SentPricePatch>>,

@@ -6,6 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use uuid::Uuid;
 
 use crate::money::Money;
@@ -17,15 +18,32 @@ pub type Attributes = BTreeMap<String, Attribute>;
 ///
 /// A number has fewer than 16 significant digits and is below 10^15, so it is the same in JSON, in
 /// PostgreSQL, in DynamoDB and as an IEEE 754 double; a whole one is always [`Attribute::Integer`].
-#[derive(
-    Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Attribute {
     Flag(bool),
     Integer(i64),
     Decimal(f64),
     Text(String),
+}
+
+/// What the API's description says of an attribute.
+///
+/// JSON knows one kind of number: a description with a variant for whole ones and one for others
+/// would take a whole number for two things at once, and refuse it.
+pub fn describe_attribute() -> Schema {
+    let largest = 999_999_999_999_999_i64;
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Boolean, Type::Number, Type::String]))
+        .description(Some("A number has at most 15 significant digits."))
+        .minimum(Some(-largest))
+        .maximum(Some(largest))
+        .into()
+}
+
+/// What it says of all of them.
+pub fn describe_attributes() -> Schema {
+    ObjectBuilder::new().additional_properties(Some(describe_attribute())).into()
 }
 
 /// What a product is for, at present.
@@ -108,6 +126,7 @@ pub struct Product {
     pub description: Option<String>,
     pub category: String,
     #[serde(default)]
+    #[schema(schema_with = describe_attributes)]
     pub attributes: Attributes,
     pub price: Money,
     pub status: Status,

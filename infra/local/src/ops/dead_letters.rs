@@ -22,7 +22,7 @@ pub(crate) struct Filter {
     /// Part of the reason.
     reason: Option<String>,
     /// Seconds.
-    #[param(minimum = 0)]
+    #[param(value_type = i64, minimum = 0, maximum = 4_294_967_295_i64)]
     older_than: Option<u32>,
     /// 1 to 100, 20 unless said.
     #[serde(default)]
@@ -43,6 +43,7 @@ pub(crate) struct DeadLetterSelection {
     /// Part of the reason.
     reason: Option<String>,
     /// Seconds.
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]
     older_than: Option<u32>,
     #[serde(default)]
     all: bool,

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
+use crate::described::{send, try_send};
 use crate::process::Process;
 
 const KILLS: u32 = 10;
@@ -50,11 +51,9 @@ async fn write(url: String, token: String, writer: u32, round: u32, acknowledged
 
 /// The body of a whole answer with this status; `None` if there was no answer any more.
 async fn answer(request: reqwest::RequestBuilder, status: u16) -> Option<Value> {
-    let response = request.send().await.ok()?;
-    let answered = response.status().as_u16();
-    let text = response.text().await.ok()?;
-    assert_eq!(answered, status, "{text}");
-    serde_json::from_str(&text).ok()
+    let answer = try_send(request).await.ok()?;
+    assert_eq!(answer.status, status, "{}", answer.text);
+    Some(answer.json)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,9 +86,9 @@ async fn every_acknowledged_write_is_in_the_listing_however_often_the_process_is
         let mut listing = None;
         // A reader waits two seconds by himself; a backlog may take a few of those.
         for _ in 0..10 {
-            let response = http.get(&url).send().await.unwrap();
-            if response.status() == 200 {
-                listing = Some(response.json::<Value>().await.unwrap());
+            let response = send(http.get(&url)).await;
+            if response.status == 200 {
+                listing = Some(response.json);
                 break;
             }
         }
@@ -117,10 +116,10 @@ async fn when_postgresql_is_killed_the_edition_answers_503_and_recovers_by_itsel
             "price": {"amount": 1, "currency": "BRL"},
         });
         let request = http.post(format!("{}/v1/products", process.url)).bearer_auth(&token);
-        request.json(&body).send().await.unwrap()
+        send(request.json(&body)).await
     };
     for round in 0..2 {
-        assert_eq!(create(&format!("BEFORE-{round}")).await.status(), 201);
+        assert_eq!(create(&format!("BEFORE-{round}")).await.status, 201);
         let pid =
             std::fs::read_to_string(data.path().join("postgres/data/postmaster.pid")).unwrap();
         let pid = pid.lines().next().unwrap();
@@ -129,19 +128,18 @@ async fn when_postgresql_is_killed_the_edition_answers_503_and_recovers_by_itsel
         let begun = std::time::Instant::now();
         loop {
             let answer = create(&format!("AFTER-{round}")).await;
-            match answer.status().as_u16() {
+            match answer.status {
                 // The statement may have been committed just before its answer was lost.
                 201 | 409 => break,
-                503 => assert!(answer.headers().contains_key("retry-after")),
-                other => panic!("{other}: {}", answer.text().await.unwrap()),
+                503 => assert!(answer.headers.contains_key("retry-after")),
+                other => panic!("{other}: {}", answer.text),
             }
             assert!(begun.elapsed() < Duration::from_mins(1), "it does not recover");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
     let listed = format!("{}/v1/products?limit=100", process.url);
-    let listed = http.get(listed).bearer_auth(&token).send().await.unwrap();
-    let listed: Value = listed.json().await.unwrap();
+    let listed = send(http.get(listed).bearer_auth(&token)).await.json;
     assert_eq!(listed["data"].as_array().unwrap().len(), 4);
     process.terminate().await;
 }

@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod answers;
+mod authorisation;
 mod contract;
+mod described;
 mod first_start;
 mod house;
 mod kills;
 mod process;
 mod reconciliation;
+mod requests;
 mod tracing;
 mod whole_path;

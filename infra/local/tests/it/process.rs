@@ -1,21 +1,29 @@
 //! The real process, started as anybody would start it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::described::send;
+
 /// How long a start may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Of everybody who signs up.
+pub(crate) const PASSWORD: &str = "a long sentence";
 
 /// A running edition.
 pub(crate) struct Process {
     child: Child,
     pub(crate) url: String,
+    data: PathBuf,
     password: String,
 }
 
@@ -53,7 +61,7 @@ impl Process {
         // What it says afterwards must not stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let password = std::fs::read_to_string(data.join("demo-password")).unwrap();
-        Self { child, url, password }
+        Self { child, url, data: data.to_owned(), password }
     }
 
     /// SIGKILL: no chance to do anything.
@@ -72,18 +80,58 @@ impl Process {
 
     /// A demo user's token, as anybody else would get it.
     pub(crate) async fn token(&self, http: &reqwest::Client, role: &str) -> String {
-        let login = json!({
-            "email": format!("{role}@demo.vitrina.example"), "password": self.password
+        self.log_in(http, &format!("{role}@demo.vitrina.example"), &self.password).await
+    }
+
+    /// What the demo buyer logs in with.
+    pub(crate) fn buyer(&self) -> Value {
+        json!({"email": "buyer@demo.vitrina.example", "password": self.password})
+    }
+
+    /// The token of somebody who signs up as a seller.
+    pub(crate) async fn new_seller(&self, http: &reqwest::Client, email: &str) -> String {
+        let seller = json!({
+            "email": email, "password": PASSWORD, "name": "Ana Souza", "role": "seller"
         });
-        let answer = http
-            .post(format!("{}/v1/auth/login", self.url))
-            .json(&login)
-            .send()
-            .await
-            .unwrap()
-            .json::<serde_json::Value>()
-            .await
-            .unwrap();
-        answer["access_token"].as_str().unwrap().to_owned()
+        let signup = http.post(format!("{}/v1/auth/signup", self.url)).json(&seller);
+        assert_eq!(send(signup).await.status, 202);
+        let activation = json!({"email": email, "code": self.mailed_code(email).await});
+        let activate = http.post(format!("{}/v1/auth/activate", self.url)).json(&activation);
+        assert_eq!(send(activate).await.status, 204);
+        self.log_in(http, email, PASSWORD).await
+    }
+
+    async fn log_in(&self, http: &reqwest::Client, email: &str, password: &str) -> String {
+        let login = json!({"email": email, "password": password});
+        let answer = send(http.post(format!("{}/v1/auth/login", self.url)).json(&login)).await;
+        answer.json["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// The code in the one mail to somebody, which is sent after the answer. It is forgotten then.
+    pub(crate) async fn mailed_code(&self, email: &str) -> String {
+        let to = format!("To: {email}");
+        let begun = Instant::now();
+        loop {
+            for mail in std::fs::read_dir(self.data.join("mail")).unwrap() {
+                let path = mail.unwrap().path();
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.lines().find_map(|line| line.split_once(" code: "));
+                if let Some((_, code)) = code.filter(|_| text.lines().any(|line| line == to)) {
+                    std::fs::remove_file(path).unwrap();
+                    return code.to_owned();
+                }
+            }
+            assert!(begun.elapsed() < PATIENCE, "no mail to {email}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Its PostgreSQL, for what no request can plant.
+    pub(crate) async fn database(&self) -> PgConnection {
+        let options = PgConnectOptions::new()
+            .socket(self.data.join("postgres/run"))
+            .username("vitrina")
+            .database("vitrina");
+        PgConnection::connect_with(&options).await.unwrap()
     }
 }

@@ -14,6 +14,7 @@ use shared::contract::listing::ListingItem;
 use shared::dynamodb::connect_local;
 use uuid::Uuid;
 
+use crate::described::send;
 use crate::process::{Process, vitrina};
 
 const PRODUCTS: usize = 20_000;
@@ -202,9 +203,9 @@ async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem
             .bearer_auth(&token)
             .header("if-match", "\"v1\"")
             .json(&json!({"name": "What it is called now"}));
-        assert_eq!(request.send().await.unwrap().status(), 200);
+        assert_eq!(send(request).await.status, 200);
         let listing = format!("{}/v1/catalog/products/{id}?min_version=2", process.url);
-        assert_eq!(http.get(listing).send().await.unwrap().status(), 200);
+        assert_eq!(send(http.get(listing)).await.status, 200);
     }
     let mut after: HashMap<Uuid, ListingItem> =
         listings.all().await.into_iter().map(|listing| (listing.id, listing)).collect();

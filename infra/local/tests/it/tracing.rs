@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::routing::post;
 use serde_json::json;
 
+use crate::described::send;
 use crate::process::Process;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -60,17 +61,14 @@ async fn a_request_and_the_projection_it_led_to_are_one_trace() {
     let process = Process::start_with(data.path(), &settings).await;
     let http = reqwest::Client::new();
     let token = process.token(&http, "seller").await;
-    let created = http
+    let create = http
         .post(format!("{}/v1/products", process.url))
         .bearer_auth(token)
         .header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"))
         .json(&json!({
             "sku": "A", "name": "A", "category": "things", "price": {"amount": 1, "currency": "BRL"}
-        }))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(created.status(), 201);
+        }));
+    assert_eq!(send(create).await.status, 201);
     let begun = Instant::now();
     while !(has_span(&exports, "request") && has_span(&exports, "project")) {
         assert!(begun.elapsed() < Duration::from_secs(30), "the spans do not come");
@@ -84,7 +82,7 @@ async fn a_collector_that_is_down_fails_no_request_and_no_stop() {
     let data = tempfile::tempdir().unwrap();
     let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
     let process = Process::start_with(data.path(), &settings).await;
-    let listed = reqwest::get(format!("{}/v1/catalog/products", process.url)).await.unwrap();
-    assert_eq!(listed.status(), 200);
+    let list = reqwest::Client::new().get(format!("{}/v1/catalog/products", process.url));
+    assert_eq!(send(list).await.status, 200);
     process.terminate().await;
 }

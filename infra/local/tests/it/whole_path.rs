@@ -25,6 +25,8 @@ use shared::testkit::{TestDatabase, TestDynamo, Tokens, database, dynamodb};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use crate::described;
+
 /// How many seeds are tried.
 const SEEDS: u64 = 200;
 
@@ -121,11 +123,9 @@ impl World {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let text = answer.text().await.unwrap();
-        assert!(status < 500, "{path}: {text}");
-        (status, serde_json::from_str(&text).unwrap_or_default())
+        let answer = described::send(request).await;
+        assert!(answer.status < 500, "{path}: {}", answer.text);
+        (answer.status, answer.json)
     }
 
     /// One step: something that a seller, a buyer or the machinery does.

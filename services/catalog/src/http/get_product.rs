@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::contract::listing::ListingItem;
-use shared::contract::product::{Attributes, ContentHash, Product};
+use shared::contract::product::{Attributes, ContentHash, Product, describe_attributes};
 use shared::door::{PathId, Query, has_already};
 use shared::money::Money;
 use shared::problem::{FieldError, Kind, Problem, ProblemDocument};
@@ -52,6 +52,7 @@ pub(crate) struct ListedProduct {
     #[schema(nullable = false)]
     description: Option<String>,
     category: String,
+    #[schema(schema_with = describe_attributes)]
     attributes: Attributes,
     price: Money,
     in_stock: bool,
@@ -70,6 +71,10 @@ pub(crate) struct ListedProduct {
     responses(
         (status = 200, description = "The product", body = ListedProduct, headers(("ETag"))),
         (status = 304, description = "You have it already"),
+        (status = 422, description = "The version is none", body = ProblemDocument,
+            content_type = "application/problem+json"),
+        (status = 503, description = "The version has not arrived yet", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

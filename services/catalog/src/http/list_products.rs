@@ -95,6 +95,8 @@ impl From<Card> for ProductCard {
     responses(
         (status = 200, description = "A page of products", body = Page<ProductCard>,
             headers(("Link"), ("Cache-Control"))),
+        (status = 422, description = "The filters do not go together", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

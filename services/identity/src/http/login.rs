@@ -29,6 +29,8 @@ pub(crate) struct SentLogin {
     request_body = SentLogin,
     responses(
         (status = 200, description = "The tokens of a new session", body = Tokens),
+        (status = 401, description = "Address and password do not fit", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

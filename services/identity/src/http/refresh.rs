@@ -24,6 +24,8 @@ pub(crate) struct SentToken {
     request_body = SentToken,
     responses(
         (status = 200, description = "The next tokens of the session", body = Tokens),
+        (status = 401, description = "The refresh token is not good any more", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

@@ -40,6 +40,8 @@ pub(crate) struct Adjustment {
     responses(
         (status = 200, description = "The stock as it is now", body = StockView,
             headers(("ETag"), ("Idempotent-Replayed"))),
+        (status = 409, description = "There would be less than nothing, or too much", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

@@ -27,6 +27,8 @@ use crate::sent::SentPatch;
     responses(
         (status = 200, description = "The product as it is now", body = Product,
             headers(("ETag"))),
+        (status = 409, description = "The SKU is taken", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

@@ -33,6 +33,8 @@ pub(crate) static REPLAYED: HeaderName = HeaderName::from_static("idempotent-rep
     responses(
         (status = 201, description = "Created, durably", body = Product, headers(
             ("Location"), ("ETag"), ("Idempotent-Replayed"))),
+        (status = 409, description = "The SKU is taken", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

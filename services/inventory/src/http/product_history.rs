@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use shared::auth::Seller;
+use shared::contract::product::Product;
 use shared::door::{PathId, Query};
 use shared::page::{self, Limit, Page, PageInfo};
 use shared::problem::{INVALID_CURSOR, Problem, ProblemDocument};
@@ -29,6 +30,15 @@ pub(crate) struct Filter {
     cursor: Option<String>,
 }
 
+/// A list, or what there was at a time.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the two answers of one address")]
+#[serde(untagged)]
+enum History {
+    Versions(Page<Entry>),
+    AsOf(Product),
+}
+
 /// Lists who changed what and when: every version of one of your products, oldest first, also of
 /// one that is deleted.
 #[utoipa::path(
@@ -36,7 +46,7 @@ pub(crate) struct Filter {
     params(("id" = uuid::Uuid, Path), Filter),
     responses(
         (status = 200, description = "A page of versions; with `as_of`, the product itself",
-            body = Page<Entry>, headers(("Link"))),
+            body = History, headers(("Link"))),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

@@ -18,6 +18,8 @@ use crate::product;
     params(("id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "The product", body = Product, headers(("ETag"))),
+        (status = 409, description = "The SKU is taken", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

@@ -23,6 +23,8 @@ use crate::store::stock;
     responses(
         (status = 200, description = "The stock as it is now", body = StockView,
             headers(("ETag"))),
+        (status = 409, description = "Buyers hold more than that", body = ProblemDocument,
+            content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

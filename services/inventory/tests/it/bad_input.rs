@@ -328,10 +328,34 @@ async fn what_postgresql_cannot_look_for_is_refused() {
     let created = world.create("SHOE-1").await;
     is_problem(&world.send(Call::get("/v1/products?sku=%00")).await, 400);
     is_problem(&world.send(Call::get("/v1/products?sku=a%0Ab")).await, 400);
+    for query in ["sku=%ff", "sku=%c3", "sku=%C3%28", "%ff=1", "sku=%", "sku=%+4"] {
+        is_problem(&world.send(Call::get(&format!("/v1/products?{query}"))).await, 400);
+    }
+    world.send(Call::get("/v1/products?sku=%C3%A7+50%25")).await.expect(200);
     let history = format!("{}/history", created.header("location"));
     for time in ["-5000-01-01T00:00:00Z", "%2B300000-01-01T00:00:00Z"] {
         is_problem(&world.send(Call::get(&format!("{history}?as_of={time}"))).await, 400);
     }
+}
+
+#[tokio::test]
+async fn a_header_that_decides_something_counts_only_if_it_comes_once() {
+    let world = World::new().await;
+    let path = world.create("SHOE-1").await.header("location").to_owned();
+    let twice = |second: &str| {
+        let call = Call::patch(&path).header("if-match", "*").header("if-match", second);
+        call.json(&json!({"name": "Overwritten unseen"}))
+    };
+    is_problem(&world.send(twice("\"v9\"")).await, 412);
+    is_problem(&world.send(twice("*")).await, 412);
+    let token = world.tokens.token(Uuid::from_u128(1), Role::Seller);
+    let other = world.tokens.token(Uuid::from_u128(2), Role::Seller);
+    let call = Call::get("/v1/products").bearer(&token).bearer(&other);
+    is_problem(&call.send(&world.router).await, 401);
+    let call = Call::post("/v1/products").header("idempotency-key", "a");
+    let call = call.header("idempotency-key", "b").json(&shoe("SHOE-2"));
+    is_problem(&world.send(call).await, 400);
+    assert_eq!(world.count("journal").await, 1);
 }
 
 #[tokio::test]

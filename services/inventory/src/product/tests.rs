@@ -1,0 +1,80 @@
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use shared::door;
+
+use super::*;
+
+fn shoe() -> Product {
+    let sent = json!({
+        "sku": "SHOE-42", "name": "Running shoe", "category": "shoes", "description": "Runs",
+        "attributes": {"size": 42, "color": "red"}, "price": {"amount": 12990, "currency": "BRL"},
+    });
+    let sent = door::parse(sent.to_string().as_bytes()).unwrap();
+    let command = CreateProduct::parse(sent).unwrap();
+    create(command, Uuid::from_u128(1), Uuid::from_u128(2), DateTime::UNIX_EPOCH).unwrap().0
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let good = prop::sample::select(vec![
+        json!(null),
+        json!("hats"),
+        json!("draft"),
+        json!("USD"),
+        json!(0),
+        json!(1.5),
+        json!(true),
+        json!({"amount": 5}),
+        json!({"currency": "USD"}),
+        json!({"size": null, "weight": 0.25}),
+    ]);
+    let leaf = prop_oneof![
+        4 => good,
+        1 => any::<String>().prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => any::<f64>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::vec((any::<String>(), inner), 0..3)
+                .prop_map(|members| Value::from(Map::from_iter(members))),
+        ]
+    })
+}
+
+fn patches() -> impl Strategy<Value = Value> {
+    let field = prop::sample::select(vec![
+        "sku",
+        "name",
+        "description",
+        "category",
+        "attributes",
+        "price",
+        "status",
+    ]);
+    prop::collection::vec((field.prop_map(str::to_owned), values()), 0..3)
+        .prop_map(|members| Value::from(Map::from_iter(members)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 5_000, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    /// RFC 7396: who applies a patch twice has what he had after the first time.
+    #[test]
+    fn a_patch_that_is_accepted_changes_a_product_once(sent in patches()) {
+        let (before, now) = (shoe(), DateTime::UNIX_EPOCH);
+        let Ok(patch) = door::parse::<SentPatch>(sent.to_string().as_bytes()) else {
+            return Ok(());
+        };
+        let Ok(Some(after)) = change(&before, patch.clone(), Expected::Any, now) else {
+            return Ok(());
+        };
+        prop_assert_eq!(after.version, before.version + 1);
+        prop_assert_eq!(&after.content_hash, &after.compute_hash());
+        let stored: Product = serde_json::from_str(&serde_json::to_string(&after).unwrap()).unwrap();
+        prop_assert_eq!(&stored, &after);
+        prop_assert_eq!(change(&after, patch, Expected::Any, now), Ok(None));
+    }
+}

@@ -1,0 +1,111 @@
+//! Reading never panics, and what is accepted is the same after it was written and read again.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use jsonwebtoken::jwk::JwkSet;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use shared::auth::{AuthConfig, KeySource, Verifier};
+use shared::clock::Clock;
+use shared::contract::events::{self, Received};
+use shared::door;
+use shared::page::{decode_cursor, encode_cursor};
+
+const UNSIGNED: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4IiwiZXhwIjo5OTk5OTk5OTk5fQ.";
+
+/// One that knows no key.
+static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+    let config = AuthConfig {
+        issuer: "https://identity.test".to_owned(),
+        audience: "vitrina".to_owned(),
+        keys: KeySource::Fixed(JwkSet { keys: Vec::new() }),
+        roles_claim: "roles".to_owned(),
+    };
+    Verifier::new(config, Clock::System)
+});
+
+/// The events that were ever shipped.
+fn golden() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/contract/golden/events");
+    let files = std::fs::read_dir(folder).unwrap();
+    files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+}
+
+/// A text with some of its bytes replaced, and perhaps its end cut off.
+fn damaged(texts: Vec<String>) -> impl Strategy<Value = String> {
+    let byte = prop_oneof![Just(b'"'), Just(b'0'), Just(b'-'), Just(b'}'), any::<u8>()];
+    let damage = prop::collection::vec((any::<Index>(), byte), 0..4);
+    let cut = prop::option::weighted(0.2, any::<Index>());
+    (prop::sample::select(texts), damage, cut).prop_map(|(text, damage, cut)| {
+        let mut bytes = text.into_bytes();
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len())));
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_event_that_is_read_is_the_same_when_it_is_written_and_read_again(
+        text in prop_oneof![4 => damaged(golden()), 1 => any::<String>()],
+    ) {
+        if let Ok(Received::Known(envelope)) = events::read(&text) {
+            let written = serde_json::to_string(&envelope).unwrap();
+            let Ok(Received::Known(again)) = events::read(&written) else {
+                return Err(TestCaseError::fail(written));
+            };
+            prop_assert_eq!(serde_json::to_string(&again).unwrap(), written);
+        }
+    }
+
+    #[test]
+    fn a_cursor_stands_for_one_place_and_no_other_text_does(
+        filter in "[a-z]{0,8}", key in any::<String>(), text in any::<String>(),
+    ) {
+        prop_assert_eq!(decode_cursor(&filter, &encode_cursor(&filter, &key)).unwrap(), key);
+        prop_assert!(decode_cursor(&filter, &text).is_err());
+    }
+
+    #[test]
+    fn a_damaged_cursor_is_refused_or_one_of_the_same_list(
+        text in damaged(vec![encode_cursor("shoes", "0007#x")]),
+    ) {
+        if let Ok(key) = decode_cursor("shoes", &text) {
+            prop_assert_eq!(decode_cursor("shoes", &encode_cursor("shoes", &key)).unwrap(), key);
+        }
+    }
+
+    #[test]
+    fn a_body_of_anything_is_refused_with_a_problem(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wanted {
+            #[expect(dead_code, reason = "wanted, and never there")]
+            name: String,
+        }
+
+        let problem = door::parse::<Wanted>(&bytes).unwrap_err();
+        prop_assert!([400, 422].contains(&problem.kind.status), "{:?}", problem);
+    }
+
+    #[test]
+    fn a_token_of_no_known_key_is_refused(
+        token in prop_oneof![
+            any::<String>(),
+            "[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}",
+            damaged(vec![UNSIGNED.to_owned()]),
+        ],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let verified = runtime.block_on(VERIFIER.verify(&token));
+        prop_assert_eq!(verified.unwrap_err().kind.status, 401);
+    }
+}

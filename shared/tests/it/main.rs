@@ -1,0 +1,5 @@
+//! What comes from outside, against everything that could come.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod decoders;
