@@ -1,6 +1,7 @@
 //! Connections to PostgreSQL: how they are made, and what their failures mean to a caller.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -34,6 +35,9 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
             // Statements are few and always the same, and what they look for is always found by a
             // key: planning the create anew each time cost more than a third of its rate.
             ("plan_cache_mode", "force_generic_plan"),
+            // Those plans are made while the tables are small, and must be right when they are not.
+            ("enable_seqscan", "off"),
+            ("jit", "off"),
         ])
         .log_statements(tracing::log::LevelFilter::Trace)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
@@ -77,6 +81,12 @@ fn is_data_exception(error: &sqlx::Error) -> bool {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        Arc::new(error).into()
+    }
+}
+
+impl From<Arc<sqlx::Error>> for Problem {
+    fn from(error: Arc<sqlx::Error>) -> Self {
         if is_transient(&error) {
             Self::unavailable(error)
         } else if is_data_exception(&error) {

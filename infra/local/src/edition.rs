@@ -232,13 +232,13 @@ async fn run(
             verifier.clone(),
             Arc::clone(&requested),
         ),
-        inventory: inventory::App {
-            pool: requests.clone(),
-            clock: clock.clone(),
-            ids: ids.clone(),
-            verifier: verifier.clone(),
-            committed: Arc::clone(&committed),
-        },
+        inventory: inventory::App::new(
+            requests.clone(),
+            &clock,
+            &ids,
+            verifier.clone(),
+            Arc::clone(&committed),
+        ),
         catalog,
         identity: identity.clone(),
         health: Health {

@@ -25,6 +25,8 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
 
+use store::group_commit::GroupCommit;
+
 pub use http::PROBLEMS;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -38,6 +40,7 @@ pub struct App {
     pub verifier: Verifier,
     /// Wakes the relay of this process after a commit; without one, the relay's tick finds it.
     pub committed: Arc<Notify>,
+    creates: GroupCommit,
 }
 
 impl App {
@@ -48,7 +51,8 @@ impl App {
         verifier: Verifier,
         committed: Arc<Notify>,
     ) -> Self {
-        Self { pool, clock: clock.clone(), ids: ids.clone(), verifier, committed }
+        let creates = GroupCommit::new(pool.clone());
+        Self { pool, clock: clock.clone(), ids: ids.clone(), verifier, committed, creates }
     }
 }
 

@@ -83,16 +83,15 @@ impl Queue {
         let now = self.clock.now();
         let mut messages = sqlx::query_as!(
             Message,
-            "with due as (
+            "update bus.messages
+             set visible_at = $4, attempts = attempts + 1
+             where id = any(array(
                  select id from bus.messages
                  where queue = $1 and visible_at <= $2 and attempts < $5
                  order by visible_at, id
                  limit $3
-                 for update skip locked)
-             update bus.messages m
-             set visible_at = $4, attempts = m.attempts + 1
-             from due where m.id = due.id
-             returning m.id, m.body, m.sent_at, m.attempts",
+                 for update skip locked))
+             returning id, body, sent_at, attempts",
             self.name,
             now,
             max,

@@ -65,13 +65,8 @@ impl World {
         let ids = Ids::seeded(seed);
         let tokens = Tokens::new(clock.clone());
         let pool = database.pool.clone();
-        let inventory = inventory::App {
-            pool: pool.clone(),
-            clock: clock.clone(),
-            ids: ids.clone(),
-            verifier: tokens.verifier(),
-            committed: Arc::default(),
-        };
+        let inventory =
+            inventory::App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
         let brl = "BRL".parse().unwrap();
         let catalogue = catalog::App::new(dynamo.client.clone(), "listings", brl);
         let router = inventory::router(inventory).merge(catalog::router(catalogue.clone()));

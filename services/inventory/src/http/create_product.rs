@@ -49,12 +49,13 @@ pub(crate) async fn create_product(
     let command = CreateProduct::parse(body.value).map_err(Problem::invalid)?;
     let key = key.map(|key| KeyedRequest::new(ROUTE, key, &body.bytes));
     let row = decide(&app, command, seller_id, request, key)?;
-    let made = insert(&app.pool, vec![row]).await?;
+    let inserted = match app.creates.insert(row.clone()).await {
+        Ok(inserted) => inserted,
+        Err(WriteError::SkuTaken) => false,
+        Err(error) => return Err(error.into()),
+    };
     app.committed.notify_one();
-    match made.into_iter().next() {
-        Some(made) => made.map(|made| created(&made)),
-        None => Err(Problem::internal("a created product got no answer")),
-    }
+    Ok(created(&outcome(&app.pool, row, inserted).await?))
 }
 
 /// What became of a product that was to be created.
@@ -96,13 +97,17 @@ pub(crate) async fn insert(
     };
     let mut made = Vec::with_capacity(rows.len());
     for (row, inserted) in rows.into_iter().zip(inserted) {
-        made.push(if inserted {
-            Ok(Created { product: row.product, replayed: false })
-        } else {
-            explain(pool, row).await
-        });
+        made.push(outcome(pool, row, inserted).await);
     }
     Ok(made)
+}
+
+async fn outcome(pool: &PgPool, row: NewRow, inserted: bool) -> Result<Created, Problem> {
+    if inserted {
+        Ok(Created { product: row.product, replayed: false })
+    } else {
+        explain(pool, row).await
+    }
 }
 
 /// Why a row was not inserted: its key was used before, and then the first answer is given again;

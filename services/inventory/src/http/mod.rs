@@ -78,6 +78,7 @@ impl From<WriteError> for Problem {
         match error {
             WriteError::SkuTaken => SKU_TAKEN.because("another of your products has this sku"),
             WriteError::Database(error) => error.into(),
+            lost @ WriteError::Lost => Self::internal(lost),
         }
     }
 }

@@ -27,7 +27,8 @@ pub(crate) struct Backlog {
 }
 
 /// Claims the oldest pointers that are due and that nobody else has claimed, for as long as the
-/// transaction lasts.
+/// transaction lasts. Journal entries are read one by one (`lateral` with a limit): a join whose
+/// generic plan was made while the journal was small would read all of it ever after.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
@@ -45,9 +46,12 @@ pub(crate) async fn claim(
            select c.position, c.aggregate_id as subject, j.event_id, j.event::text as "event!",
                   j.traceparent, j.request_id, j.requested_at, j.committed_at, c.pointed_at
            from claimed c
-           join inventory.journal j
-             on j.aggregate_id = c.aggregate_id and j.aggregate = c.aggregate
-                and j.version = c.version
+           cross join lateral (
+               select event_id, event, traceparent, request_id, requested_at, committed_at
+               from inventory.journal
+               where aggregate_id = c.aggregate_id and aggregate = c.aggregate
+                 and version = c.version
+               limit 1) j
            order by c.position"#,
         limit,
         now,

@@ -1,6 +1,8 @@
 //! Products. A row, its journal entry and its outbox pointer are written by one statement: they
 //! are all there or none of them is.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use shared::contract::events::Event;
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
@@ -29,8 +31,11 @@ pub(crate) struct NewRow {
 pub(crate) enum WriteError {
     #[error("the sku is taken")]
     SkuTaken,
+    /// Shared where several rows were written together.
     #[error("writing a product")]
-    Database(#[source] sqlx::Error),
+    Database(#[source] Arc<sqlx::Error>),
+    #[error("the writer ended before it said what became of a product")]
+    Lost,
 }
 
 impl From<sqlx::Error> for WriteError {
@@ -38,7 +43,7 @@ impl From<sqlx::Error> for WriteError {
         if violated_constraint(&error) == Some("products_sku") {
             Self::SkuTaken
         } else {
-            Self::Database(error)
+            Self::Database(Arc::new(error))
         }
     }
 }
@@ -47,7 +52,9 @@ impl From<sqlx::Error> for WriteError {
 ///
 /// `false` means that the row's idempotency key was used before, or that its sku is taken; nothing
 /// of that row was stored. Rows are inserted in the order of their unique keys: overlapping batches
-/// would deadlock otherwise.
+/// would deadlock otherwise. Taken skus are looked for by a scalar subquery, which is planned as one
+/// probe of the index for each row: `not exists` became an anti join whose generic plan, made while
+/// the table was small, reads all of it ever after.
 ///
 /// # Errors
 /// [`WriteError::SkuTaken`] when somebody took one of the skus at the same moment: nothing was
@@ -71,9 +78,10 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
                    traceparent, requested_at, route, key, request_hash, nth)),
            fresh as (
                select distinct on (seller_id, sku) * from input i
-               where not exists (
-                   select from inventory.products p
-                   where p.seller_id = i.seller_id and p.sku = i.sku and p.deleted_at is null)
+               where (
+                   select p.id from inventory.products p
+                   where p.seller_id = i.seller_id and p.sku = i.sku and p.deleted_at is null
+               ) is null
                order by seller_id, sku, nth),
            keyed as (
                insert into inventory.idempotency

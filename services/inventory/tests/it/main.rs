@@ -42,13 +42,7 @@ impl World {
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let ids = Ids::seeded(1);
         let tokens = Tokens::new(clock.clone());
-        let app = App {
-            pool: database.pool.clone(),
-            clock: clock.clone(),
-            ids: ids.clone(),
-            verifier: tokens.verifier(),
-            committed: Arc::default(),
-        };
+        let app = App::new(database.pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
         let router = host::http::dress(inventory::router(app), &clock, &ids);
         let seller_id = Uuid::from_u128(0x005e_11e5);
         let seller = tokens.token(seller_id, Role::Seller);

@@ -60,13 +60,13 @@ impl World {
         let ids = Ids::seeded(7);
         let tokens = Tokens::new(clock.clone());
         let pool = database.pool.clone();
-        let seller_api = inventory::router(inventory::App {
-            pool: pool.clone(),
-            clock: clock.clone(),
-            ids: ids.clone(),
-            verifier: tokens.verifier(),
-            committed: Arc::default(),
-        });
+        let seller_api = inventory::router(inventory::App::new(
+            pool.clone(),
+            &clock,
+            &ids,
+            tokens.verifier(),
+            Arc::default(),
+        ));
         let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], Arc::default());
         let bus = Bus::Postgres(bus);
         let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
