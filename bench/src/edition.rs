@@ -35,6 +35,7 @@ pub(crate) struct Edition {
     pub(crate) database: String,
     pub(crate) pool: PgPool,
     pub(crate) folder: DataFolder,
+    /// Removed behind it, where nobody else keeps it.
     _temporary: Option<TempDir>,
 }
 
@@ -42,13 +43,16 @@ impl Edition {
     /// A fresh one; its folder goes with it.
     pub(crate) async fn fresh(world: &World, roles: &str) -> anyhow::Result<Self> {
         let folder = world.folder()?;
-        let mut edition = Self::at(folder.path(), roles).await?;
-        edition._temporary = Some(folder);
-        Ok(edition)
+        let path = folder.path().to_owned();
+        Self::start(&path, roles, Some(folder)).await
     }
 
     /// One on the folder `path`, which is kept.
     pub(crate) async fn at(path: &Path, roles: &str) -> anyhow::Result<Self> {
+        Self::start(path, roles, None).await
+    }
+
+    async fn start(path: &Path, roles: &str, temporary: Option<TempDir>) -> anyhow::Result<Self> {
         let data = path.to_str().context("the folder's name is no text")?;
         let words = [server::EDITION, "--data", data, "--listen", "127.0.0.1:0", "--roles", roles];
         let server = Server::start(&words, &path.join("stderr.log")).await?;
@@ -57,9 +61,16 @@ impl Edition {
         let database = shared::postgres::find_running(&folder.postgres(), "vitrina")?
             .context("its PostgreSQL does not run")?;
         let pool = PgPoolOptions::new().max_connections(4).connect(&database).await?;
-        let dynamodb = server::address_of(&dynamodb_url)?;
-        let api = server.address;
-        Ok(Self { server, api, dynamodb, dynamodb_url, database, pool, folder, _temporary: None })
+        Ok(Self {
+            api: server.address,
+            dynamodb: server::address_of(&dynamodb_url)?,
+            server,
+            dynamodb_url,
+            database,
+            pool,
+            folder,
+            _temporary: temporary,
+        })
     }
 
     /// A token of a demo user, who logs in like everybody: it is good for a quarter of an hour.

@@ -102,6 +102,7 @@ impl fmt::Display for Bound {
         };
         match measure {
             Measure::Ratio => write!(f, "ratio {sign} {value:.2}"),
+            Measure::Value("") => write!(f, "{sign} {value}"),
             Measure::Value(unit) => write!(f, "{sign} {value} {unit}"),
             Measure::P50 => write!(f, "p50 {sign} {value} ms"),
             Measure::P99 => write!(f, "p99 {sign} {value} ms"),
@@ -231,6 +232,15 @@ mod tests {
         assert_eq!(judged(vec![Bound::AtLeast(Measure::Ratio, 0.5)], vec![]).met, Some(false));
         let no_ceiling = vec![Sample::alone(Stat::of(5.0))];
         assert_eq!(judged(vec![Bound::AtLeast(Measure::Ratio, 0.5)], no_ceiling).met, Some(false));
+    }
+
+    #[test]
+    fn bounds_read_as_they_are_judged() {
+        let said = |bound: Bound| bound.to_string();
+        assert_eq!(said(Bound::AtMost(Measure::Value("MiB"), 128.0)), "≤ 128 MiB");
+        assert_eq!(said(Bound::AtMost(Measure::Value(""), 0.0)), "≤ 0");
+        assert_eq!(said(Bound::AtMost(Measure::P99Times, 4.0)), "p99 ≤ 4 × ceiling");
+        assert_eq!(said(Bound::AtMost(Measure::P50Above, 0.5)), "p50 ≤ ceiling + 0.5 ms");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod load;
 mod number;
 mod pgbench;
 mod product;
+mod reconciler;
 mod report;
 mod server;
 mod snapshot;
@@ -37,6 +38,7 @@ async fn main() -> ExitCode {
     match words.next().as_deref() {
         // What is measured runs in processes of its own, out of this same file.
         Some(server::EDITION) => server::run_edition(words).await,
+        Some(server::RECONCILER) => server::exit_code(reconciler::run(words).await),
         Some(server::BARE) => server::exit_code(bare::run().await),
         _ => server::exit_code(cli::run(cli::Args::parse()).await),
     }

@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn the_rate_is_read_out_of_what_pgbench_prints() {
         let said = "latency average = 2.6 ms\ninitial connection time = 31.1 ms\n\
-                    tps = 12218.340139 (without initial connection time)\n";
-        assert_eq!(read_rate(said), Some(12218.340139));
+                    tps = 12218.500000 (without initial connection time)\n";
+        assert_eq!(read_rate(said), Some(12_218.5));
         assert_eq!(read_rate("pgbench: error"), None);
     }
 }

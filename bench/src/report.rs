@@ -1,5 +1,6 @@
 //! The report: the table, how it came about, and charts beside it.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -36,7 +37,8 @@ pub(crate) fn write(
     text.push_str(&table::markdown(rows));
     for chart in &charts {
         chart.draw(folder)?;
-        text.push_str(&format!("\n![{}]({}.svg)\n", chart.title, chart.name));
+        // Writing to memory does not fail.
+        let _ = writeln!(text, "\n![{}]({}.svg)", chart.title, chart.name);
     }
     std::fs::write(folder.join("report.md"), text).with_context(writing)
 }

@@ -18,6 +18,9 @@ pub(crate) const EDITION: &str = "as-edition";
 /// The role that is the bare HTTP server.
 pub(crate) const BARE: &str = "as-bare-server";
 
+/// The role that reconciles; the words behind it say where the stores are and what is to be done.
+pub(crate) const RECONCILER: &str = "as-reconciler";
+
 /// How long a process gets to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -77,11 +80,6 @@ impl Server {
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         let address = address_of(&url)?;
         Ok(Self { child, stdin, address, url })
-    }
-
-    /// What it has of the memory now and had at most, in MiB. Linux only.
-    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
-        Memory::of(self.child.id())
     }
 }
 

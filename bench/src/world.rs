@@ -42,6 +42,11 @@ impl World {
         Ok(Self { rounds, seconds, quick, cache, postgres, watch, temporary })
     }
 
+    /// The numbers of products that scaling is measured at, the least first.
+    pub(crate) fn sizes(&self) -> Vec<u64> {
+        if self.quick { vec![10_000, 100_000] } else { vec![10_000, 100_000, 1_000_000] }
+    }
+
     /// A new folder, which goes with the value.
     pub(crate) fn folder(&self) -> anyhow::Result<TempDir> {
         let folder = tempfile::Builder::new().prefix("e").tempdir_in(self.temporary.path())?;

@@ -69,3 +69,10 @@ pub(crate) async fn measure_alone(world: &World) -> anyhow::Result<Outcome> {
     let bounds = vec![Bound::AtMost(Measure::P50Above, 0.5)];
     Ok(vec![Figure { what: ALONE.to_owned(), unit: "/s", bounds, samples, note }].into())
 }
+
+/// Creates a second by the API alone, measured once.
+pub(super) async fn estimate(world: &World) -> anyhow::Result<f64> {
+    let api = Edition::fresh(world, WRITE_API).await?;
+    let token = api.token(DemoUser::Seller).await?;
+    Ok(closed_loop(&creates(api.api, &token, CONNECTIONS, world.seconds)).await?.stat().value)
+}

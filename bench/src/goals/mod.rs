@@ -4,8 +4,14 @@
 
 mod batch;
 mod create;
+mod footprint;
 pub(crate) mod generator;
+mod lag;
 mod page;
+mod project;
+mod reconcile;
+mod relay;
+mod scale;
 
 use std::pin::Pin;
 
@@ -48,12 +54,28 @@ impl std::fmt::Debug for Goal {
 }
 
 /// Every goal, in the order of the table.
-pub(crate) static GOALS: [Goal; 5] = [
+pub(crate) static GOALS: [Goal; 13] = [
     Goal { id: "P1", what: create::WHAT, measure: |world| Box::pin(create::measure(world)) },
     Goal { id: "P3", what: create::ALONE, measure: |world| Box::pin(create::measure_alone(world)) },
     Goal { id: "P4", what: batch::WHAT, measure: |world| Box::pin(batch::measure(world)) },
     Goal { id: "P5", what: page::WHAT, measure: |world| Box::pin(page::measure(world)) },
     Goal { id: "P6", what: page::CACHED, measure: |world| Box::pin(page::measure_cached(world)) },
+    Goal { id: "P8", what: scale::PAGES, measure: |world| Box::pin(scale::measure_pages(world)) },
+    Goal {
+        id: "P9",
+        what: scale::CREATES,
+        measure: |world| Box::pin(scale::measure_creates(world)),
+    },
+    Goal { id: "P10", what: relay::WHAT, measure: |world| Box::pin(relay::measure(world)) },
+    Goal { id: "P11", what: project::WHAT, measure: |world| Box::pin(project::measure(world)) },
+    Goal { id: "P12", what: lag::WHAT, measure: |world| Box::pin(lag::measure(world)) },
+    Goal { id: "P14", what: reconcile::WHAT, measure: |world| Box::pin(reconcile::measure(world)) },
+    Goal {
+        id: "P15",
+        what: reconcile::COST,
+        measure: |world| Box::pin(reconcile::measure_cost(world)),
+    },
+    Goal { id: "P17", what: footprint::WHAT, measure: |world| Box::pin(footprint::measure(world)) },
 ];
 
 /// The goal with this id, upper or lower case.
