@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// The whole run in three minutes: shorter rounds, and no million products
     #[arg(long)]
     quick: bool,
-    /// How often each side is measured; 5 unless said, 3 with --quick
+    /// How often each side is measured; 5 unless said, 2 with --quick
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// How long each side of a round is; 5 unless said, 1 with --quick
@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<u8> {
 async fn measure(args: Args) -> anyhow::Result<u8> {
     let settings = Settings::from_env();
     let goals = args.goals();
-    let (rounds, seconds) = if args.quick { (3, 1) } else { (5, 5) };
+    let (rounds, seconds) = if args.quick { (2, 1) } else { (5, 5) };
     let length = (args.rounds.unwrap_or(rounds), args.seconds.unwrap_or(seconds), args.quick);
     let watch = Watch::begin(&settings, goals.len());
     let world = World::new(length, args.cache(&settings)?, &settings, watch)?;

@@ -13,18 +13,13 @@ use crate::product::{Made, made};
 /// The kinds, in turns.
 const KINDS: u64 = 6;
 
-/// Makes `count` products and their listings differ, in equal kinds. Another `turn` takes others.
-pub(super) async fn plant(
-    edition: &Edition,
-    products: u64,
-    count: u64,
-    turn: u64,
-) -> anyhow::Result<()> {
+/// Makes `count` products and their listings differ, in equal kinds.
+pub(super) async fn plant(edition: &Edition, products: u64, count: u64) -> anyhow::Result<()> {
     let mut connection = Connection::open(edition.dynamodb).await?;
     let apart = products / count;
-    anyhow::ensure!(turn < apart, "there are no products left to harm");
+    anyhow::ensure!(apart > 0, "there are too few products to harm");
     for nth in 0..count {
-        let whole = made(nth * apart + turn);
+        let whole = made(nth * apart);
         let mut listing = whole.listing();
         match nth % KINDS {
             0 => {
@@ -40,7 +35,7 @@ pub(super) async fn plant(
             2 => listing.product_version = 5,
             // Of a product that there never was.
             3 => {
-                listing = made(products + nth * apart + turn).listing();
+                listing = made(products + nth * apart).listing();
                 // Not beyond what the outbox has given out, which would be another kind of harm.
                 (listing.product_position, listing.stock_position) = (1, 1);
             }
@@ -88,6 +83,7 @@ async fn change_row(edition: &Edition, whole: Made) -> anyhow::Result<()> {
     .bind(&product.content_hash.0)
     .bind(event)
     .execute(&edition.pool)
-    .await?;
+    .await
+    .with_context(|| format!("changing the row of {}", product.id))?;
     Ok(())
 }
