@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, TimeToLiveSpecification, TimeToLiveStatus,
 };
+use shared::contract::listing::categories_key;
 
 /// The indexes: each has the partition key of its scope and the sort key of its order.
 pub const INDEXES: [(&str, &str, &str); 6] = [
@@ -36,7 +37,10 @@ pub enum TableError {
 
 /// Makes the table unless it is there.
 pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
-    match client.describe_table().table_name(name).send().await {
+    // Not by describing it: the local store counts every listing for that, which takes longer with
+    // each of them, and at some hundred thousand longer than a call may take.
+    let look = client.get_item().table_name(name).set_key(Some(categories_key()));
+    match look.send().await {
         Ok(_) => return ensure_expiry(client, name).await,
         Err(error) if error.code() == Some("ResourceNotFoundException") => {}
         Err(error) => return Err(TableError::Describe(DisplayErrorContext(&error).to_string())),

@@ -1,0 +1,169 @@
+//! The command line: what is measured, how thoroughly, and where the result goes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Parser;
+use shared::clock::Clock;
+use shared::config::Settings;
+use vitrina::cli::{FAILED, OK, print, say};
+
+use crate::goal::{Figure, Row, judge};
+use crate::goals::{self, GOALS, Goal};
+use crate::report::{self, Circumstances};
+use crate::table;
+use crate::watch::Watch;
+use crate::world::World;
+
+/// Measures Vitrina next to what this machine can do at best.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+pub(crate) struct Args {
+    /// Only these goals, by commas, such as P1,P5
+    #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = goals::find)]
+    only: Vec<&'static Goal>,
+    /// The whole run in three minutes: shorter rounds, and no million products
+    #[arg(long)]
+    quick: bool,
+    /// How often each side is measured; 5 unless said, 2 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// How long each side of a round is; 5 unless said, 1 with --quick
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: Option<u64>,
+    /// Write the rows as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the report goes; bench/report unless said, and with --only nowhere
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+    /// Where snapshots are kept between runs; beneath the user's cache folder unless said
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
+}
+
+impl Args {
+    fn goals(&self) -> Vec<&'static Goal> {
+        if self.only.is_empty() { GOALS.iter().collect() } else { self.only.clone() }
+    }
+
+    fn report(&self) -> Option<PathBuf> {
+        let whole = self.only.is_empty().then(|| PathBuf::from("bench/report"));
+        self.report.clone().or(whole)
+    }
+
+    fn cache(&self, settings: &Settings) -> anyhow::Result<PathBuf> {
+        let caches = settings.text("XDG_CACHE_HOME").map(PathBuf::from);
+        let caches = caches.or_else(|| Some(Path::new(settings.text("HOME")?).join(".cache")));
+        let beneath = caches.map(|caches| caches.join("vitrina").join("bench"));
+        self.cache.clone().or(beneath).context("there is no HOME: say where with --cache")
+    }
+}
+
+/// Measures, prints the table, and writes what was asked for.
+pub(crate) async fn run(args: Args) -> anyhow::Result<u8> {
+    let stop = shared::host::stop_on_signal().context("listening for signals")?;
+    tokio::select! {
+        result = Box::pin(measure(args)) => result,
+        // What runs is stopped, and its folders removed, by leaving.
+        () = stop.cancelled() => Ok(FAILED),
+    }
+}
+
+async fn measure(args: Args) -> anyhow::Result<u8> {
+    let settings = Settings::from_env();
+    let goals = args.goals();
+    let (rounds, seconds) = if args.quick { (2, 1) } else { (5, 5) };
+    let length = (args.rounds.unwrap_or(rounds), args.seconds.unwrap_or(seconds), args.quick);
+    let watch = Watch::begin(&settings, goals.len());
+    let world = World::new(length, args.cache(&settings)?, &settings, watch)?;
+    let mut circumstances = Circumstances {
+        at: Clock::System.now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        rounds: world.rounds,
+        seconds: world.seconds,
+        quick: world.quick,
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        generator: 0.0,
+    };
+    if args.report().is_some() {
+        circumstances.generator = goals::generator::measure(&world).await?;
+    }
+    let (mut rows, mut charts, mut failures) = (Vec::new(), Vec::new(), 0);
+    for goal in goals {
+        match (goal.measure)(&world).await {
+            Ok(outcome) => {
+                rows.extend(outcome.figures.iter().map(|figure| judge(goal.id, figure)));
+                charts.extend(outcome.charts);
+            }
+            Err(error) => {
+                failures += 1;
+                say(&format!("{} could not be measured: {error:#}", goal.id));
+                rows.push(unmeasured(goal, &error));
+            }
+        }
+        world.watch.goal_done();
+    }
+    drop(world);
+    print(&table::text(&rows));
+    if let Some(file) = &args.json {
+        let json = serde_json::to_string_pretty(&rows)?;
+        std::fs::write(file, json).with_context(|| format!("writing {}", file.display()))?;
+    }
+    if let Some(folder) = args.report() {
+        report::write(&folder, &rows, charts, &circumstances)?;
+    }
+    Ok(if failures == 0 { OK } else { FAILED })
+}
+
+/// The row of a goal that broke: it stays in the table, as not met.
+fn unmeasured(goal: &Goal, error: &anyhow::Error) -> Row {
+    let figure = Figure {
+        what: goal.what.to_owned(),
+        note: Some(format!("could not be measured: {error:#}")),
+        ..Figure::default()
+    };
+    Row { met: Some(false), ..judge(goal.id, &figure) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once(&"bench").chain(words))
+    }
+
+    #[test]
+    fn only_names_goals_and_refuses_what_is_none() {
+        let args = parse(&["--only", "P1,p5"]).unwrap();
+        let ids: Vec<&str> = args.goals().iter().map(|goal| goal.id).collect();
+        assert_eq!(ids, ["P1", "P5"]);
+        for unknown in ["P99", "P1,,P5", "P1;P5", ""] {
+            let error = parse(&["--only", unknown]).unwrap_err().to_string();
+            assert!(error.contains("P1, P3"), "{unknown}: {error}");
+        }
+    }
+
+    #[test]
+    fn all_goals_are_measured_unless_said_and_only_then_is_the_report_replaced() {
+        let args = parse(&[]).unwrap();
+        assert_eq!(args.goals().len(), GOALS.len());
+        assert_eq!(args.report(), Some(PathBuf::from("bench/report")));
+        assert_eq!(parse(&["--only", "P1"]).unwrap().report(), None);
+        let said = parse(&["--only", "P1", "--report", "x"]).unwrap();
+        assert_eq!(said.report(), Some(PathBuf::from("x")));
+    }
+
+    #[test]
+    fn a_goal_that_broke_stays_in_the_table_as_not_met() {
+        let row = unmeasured(&GOALS[0], &anyhow::anyhow!("no disk"));
+        assert_eq!((row.id, row.met, row.ours), ("P1", Some(false), None));
+        assert!(row.note.unwrap().contains("no disk"));
+    }
+
+    #[test]
+    fn rounds_and_seconds_have_limits() {
+        assert!(parse(&["--rounds", "0"]).is_err());
+        assert!(parse(&["--seconds", "0"]).is_err());
+    }
+}

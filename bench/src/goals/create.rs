@@ -1,0 +1,78 @@
+//! P1 and P3: creating a product, against product and event in one statement.
+
+use super::{CLIENTS, CONNECTIONS, Outcome, rounds, split};
+use crate::edition::{ALL, Edition, WRITE_API};
+use crate::goal::{Bound, Figure, Measure, Sample};
+use crate::load::closed_loop;
+use crate::pgbench::{self, Length, PgBench};
+use crate::product::creates;
+use crate::world::World;
+use vitrina::token::DemoUser;
+
+pub(crate) const WHAT: &str = "create over HTTP, 32 connections";
+
+pub(crate) const ALONE: &str = "create over HTTP, 1 connection";
+
+/// P1: with a verified token, validation and an idempotency key, durable. The API alone is judged;
+/// beside it stands what is left of it where relay, projector and the rest run in the same process.
+pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
+    let api = Edition::fresh(world, WRITE_API).await?;
+    let whole = Edition::fresh(world, ALL).await?;
+    let ceiling = PgBench::beside(world, &api).await?;
+    let seen = rounds(world, "P1", async || {
+        let length = Length::Seconds(world.seconds);
+        api.checkpoint().await?;
+        let at_best = ceiling.run(pgbench::CREATE, CLIENTS, length).await?;
+        api.checkpoint().await?;
+        let token = api.token(DemoUser::Seller).await?;
+        let load = creates(api.api, &token, CONNECTIONS, world.seconds);
+        let alone = closed_loop(&load).await?;
+        whole.checkpoint().await?;
+        let token = whole.token(DemoUser::Seller).await?;
+        let load = creates(whole.api, &token, CONNECTIONS, world.seconds);
+        let together = closed_loop(&load).await?;
+        // What it could not project meanwhile must not run into the next round.
+        whole.forget_backlog().await?;
+        Ok([
+            (Sample::new(at_best, alone.stat()), (alone.refused, alone.refusal)),
+            (Sample::new(at_best, together.stat()), (together.refused, together.refusal)),
+        ])
+    })
+    .await?;
+    let (alone, note) = split(seen.iter().map(|[alone, _]| *alone).collect());
+    let (together, whole_note) = split(seen.iter().map(|[_, whole]| *whole).collect());
+    let bounds = vec![Bound::AtLeast(Measure::Ratio, 0.5), Bound::AtMost(Measure::P99Times, 4.0)];
+    Ok(Outcome::from(vec![
+        Figure { what: WHAT.to_owned(), unit: "/s", bounds, samples: alone, note },
+        Figure {
+            what: "the same, all roles in one process".to_owned(),
+            unit: "/s",
+            bounds: vec![],
+            samples: together,
+            note: whole_note,
+        },
+    ]))
+}
+
+/// P3: how much later than PostgreSQL one seller is answered.
+pub(crate) async fn measure_alone(world: &World) -> anyhow::Result<Outcome> {
+    let api = Edition::fresh(world, WRITE_API).await?;
+    let ceiling = PgBench::beside(world, &api).await?;
+    let seen = rounds(world, "P3", async || {
+        let at_best = ceiling.run(pgbench::CREATE, 1, Length::Seconds(world.seconds)).await?;
+        let token = api.token(DemoUser::Seller).await?;
+        let ours = closed_loop(&creates(api.api, &token, 1, world.seconds)).await?;
+        Ok((Sample::new(at_best, ours.stat()), (ours.refused, ours.refusal)))
+    })
+    .await?;
+    let (samples, note) = split(seen);
+    let bounds = vec![Bound::AtMost(Measure::P50Above, 0.5)];
+    Ok(vec![Figure { what: ALONE.to_owned(), unit: "/s", bounds, samples, note }].into())
+}
+
+/// Creates a second by the API alone, measured once.
+pub(super) async fn estimate(world: &World) -> anyhow::Result<f64> {
+    let api = Edition::fresh(world, WRITE_API).await?;
+    let token = api.token(DemoUser::Seller).await?;
+    Ok(closed_loop(&creates(api.api, &token, CONNECTIONS, world.seconds)).await?.stat().value)
+}

@@ -1,0 +1,145 @@
+//! P17: how large a deployed binary is, and what memory it takes when it has done some work.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::Outcome;
+use super::project::{send, waiting};
+use crate::edition::Edition;
+use crate::goal::{Bound, Figure, Measure, Sample, Stat};
+use crate::number::figure;
+use crate::server::Memory;
+use crate::world::World;
+
+pub(crate) const WHAT: &str = "size of the services' binaries, and memory";
+
+/// What is deployed by itself.
+const SERVICES: [&str; 4] = ["inventory", "catalog", "sync", "identity"];
+
+/// Events before memory is looked at.
+const EVENTS: u64 = 1_000;
+
+pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
+    world.watch.now("P17: binaries and memory");
+    let beside = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
+    let binaries: Vec<PathBuf> = SERVICES.iter().map(|name| beside.join(name)).collect();
+    if !binaries.iter().all(|binary| binary.is_file()) {
+        return Ok(vec![absent()].into());
+    }
+    let mut figures = Vec::new();
+    for (name, binary) in SERVICES.iter().zip(&binaries) {
+        figures.push(Figure {
+            what: format!("binary `{name}`, stripped"),
+            unit: "MiB",
+            bounds: vec![Bound::AtMost(Measure::Value("MiB"), 10.0)],
+            samples: vec![Sample::alone(Stat::of(stripped_size(world, binary)?))],
+            note: None,
+        });
+    }
+    figures.push(Figure {
+        what: "memory of the projector after 1,000 events".to_owned(),
+        unit: "MiB",
+        bounds: vec![Bound::AtMost(Measure::Value("MiB"), 30.0)],
+        samples: vec![Sample::alone(Stat::of(projector(world, &binaries[1]).await?))],
+        note: None,
+    });
+    figures.push(Figure {
+        what: "memory of the relay after 1,000 events".to_owned(),
+        unit: "MiB",
+        bounds: vec![Bound::AtMost(Measure::Value("MiB"), 30.0)],
+        samples: vec![Sample::alone(Stat::of(relay(world, &binaries[0]).await?))],
+        note: None,
+    });
+    Ok(figures.into())
+}
+
+/// The row where the binaries were not built: they take minutes, so a run does not do it by itself.
+fn absent() -> Figure {
+    let built = "cargo build --release -p inventory -p catalog -p sync -p identity";
+    Figure {
+        what: WHAT.to_owned(),
+        unit: "MiB",
+        bounds: vec![Bound::AtMost(Measure::Value("MiB"), 10.0)],
+        samples: vec![],
+        note: Some(format!("not measured: they are built with `{built}`")),
+    }
+}
+
+/// In MiB, by `strip`.
+fn stripped_size(world: &World, binary: &Path) -> anyhow::Result<f64> {
+    let folder = world.folder()?;
+    let stripped = folder.path().join("stripped");
+    let status = Command::new("strip").arg("-o").arg(&stripped).arg(binary).status();
+    anyhow::ensure!(status.context("running strip")?.success(), "strip failed");
+    Ok(figure(std::fs::metadata(stripped)?.len()) / 1024.0 / 1024.0)
+}
+
+/// A service's process; it goes with the value.
+struct Service(Child);
+
+impl Service {
+    fn start(binary: &Path, role: &str, edition: &Edition) -> anyhow::Result<Self> {
+        let child = Command::new(binary)
+            .env("VITRINA_ROLE", role)
+            .env("DATABASE_URL", &edition.database)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &edition.dynamodb_url)
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .env("AWS_REGION", "local")
+            .env("VITRINA_AUTH_ISSUER", vitrina::edition::ISSUER)
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("running {}", binary.display()))?;
+        Ok(Self(child))
+    }
+
+    /// What memory it has once `is_done`.
+    async fn memory_when(
+        &mut self,
+        mut is_done: impl AsyncFnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<f64> {
+        let begun = Instant::now();
+        while !is_done().await? {
+            if let Some(status) = self.0.try_wait()? {
+                anyhow::bail!("a service ended: {status}");
+            }
+            anyhow::ensure!(begun.elapsed() < Duration::from_mins(1), "a service does nothing");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(Memory::of(self.0.id())?.now)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn projector(world: &World, binary: &Path) -> anyhow::Result<f64> {
+    let edition = Edition::fresh(world, "identity").await?;
+    send(&edition, 0..EVENTS).await?;
+    let mut service = Service::start(binary, "projector", &edition)?;
+    service.memory_when(async || Ok(waiting(&edition).await? == 0)).await
+}
+
+async fn relay(world: &World, binary: &Path) -> anyhow::Result<f64> {
+    let folder = crate::snapshot::copy(world, 10_000).await?;
+    let edition = Edition::at(folder.path(), "identity").await?;
+    sqlx::query(
+        "insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)
+         select aggregate, aggregate_id, version, committed_at from inventory.journal limit $1",
+    )
+    .bind(i64::try_from(EVENTS)?)
+    .execute(&edition.pool)
+    .await?;
+    let mut service = Service::start(binary, "relay", &edition)?;
+    service.memory_when(async || Ok(waiting(&edition).await? >= EVENTS)).await
+}

@@ -1,0 +1,118 @@
+//! The goals: what each is about, and the file that measures it.
+//!
+//! Goals that can only be judged on AWS, or as cold starts, are not among them.
+
+mod batch;
+mod create;
+mod footprint;
+pub(crate) mod generator;
+mod lag;
+mod page;
+mod project;
+mod reconcile;
+mod relay;
+mod scale;
+
+use std::pin::Pin;
+
+use crate::chart::Chart;
+use crate::goal::{Figure, Sample};
+use crate::world::World;
+
+/// How many connections a load has, unless the goal is about another number.
+const CONNECTIONS: usize = 32;
+
+/// The same for `pgbench`.
+const CLIENTS: u32 = 32;
+
+/// What a goal showed.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) charts: Vec<Chart>,
+}
+
+impl From<Vec<Figure>> for Outcome {
+    fn from(figures: Vec<Figure>) -> Self {
+        Self { figures, charts: Vec::new() }
+    }
+}
+
+type Measuring<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Outcome>> + 'a>>;
+
+/// A goal.
+pub(crate) struct Goal {
+    pub(crate) id: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) measure: for<'a> fn(&'a World) -> Measuring<'a>,
+}
+
+impl std::fmt::Debug for Goal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Goal").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Every goal, in the order of the table.
+pub(crate) static GOALS: [Goal; 13] = [
+    Goal { id: "P1", what: create::WHAT, measure: |world| Box::pin(create::measure(world)) },
+    Goal { id: "P3", what: create::ALONE, measure: |world| Box::pin(create::measure_alone(world)) },
+    Goal { id: "P4", what: batch::WHAT, measure: |world| Box::pin(batch::measure(world)) },
+    Goal { id: "P5", what: page::WHAT, measure: |world| Box::pin(page::measure(world)) },
+    Goal { id: "P6", what: page::CACHED, measure: |world| Box::pin(page::measure_cached(world)) },
+    Goal { id: "P8", what: scale::PAGES, measure: |world| Box::pin(scale::measure_pages(world)) },
+    Goal {
+        id: "P9",
+        what: scale::CREATES,
+        measure: |world| Box::pin(scale::measure_creates(world)),
+    },
+    Goal { id: "P10", what: relay::WHAT, measure: |world| Box::pin(relay::measure(world)) },
+    Goal { id: "P11", what: project::WHAT, measure: |world| Box::pin(project::measure(world)) },
+    Goal { id: "P12", what: lag::WHAT, measure: |world| Box::pin(lag::measure(world)) },
+    Goal { id: "P14", what: reconcile::WHAT, measure: |world| Box::pin(reconcile::measure(world)) },
+    Goal {
+        id: "P15",
+        what: reconcile::COST,
+        measure: |world| Box::pin(reconcile::measure_cost(world)),
+    },
+    Goal { id: "P17", what: footprint::WHAT, measure: |world| Box::pin(footprint::measure(world)) },
+];
+
+/// The goal with this id, upper or lower case.
+///
+/// # Errors
+/// The ids that there are.
+pub(crate) fn find(id: &str) -> Result<&'static Goal, String> {
+    GOALS.iter().find(|goal| goal.id.eq_ignore_ascii_case(id)).ok_or_else(|| {
+        let ids: Vec<&str> = GOALS.iter().map(|goal| goal.id).collect();
+        format!("is none of {}", ids.join(", "))
+    })
+}
+
+/// Takes the rounds of a goal: both sides of each, one right after the other.
+async fn rounds<T>(
+    world: &World,
+    id: &str,
+    mut one: impl AsyncFnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<T>> {
+    let mut samples = Vec::new();
+    for round in 1..=world.rounds {
+        world.watch.now(&format!("{id}: round {round} of {}", world.rounds));
+        samples.push(one().await?);
+    }
+    Ok(samples)
+}
+
+/// What must be said of answers that were not hoped for, if there were any.
+fn refusals(seen: &[(u64, Option<u16>)]) -> Option<String> {
+    let refused: u64 = seen.iter().map(|(refused, _)| refused).sum();
+    let status = seen.iter().find_map(|(_, status)| *status)?;
+    Some(format!("{refused} requests were refused, with {status}"))
+}
+
+/// Takes samples and what was refused apart.
+fn split(seen: Vec<(Sample, (u64, Option<u16>))>) -> (Vec<Sample>, Option<String>) {
+    let (samples, refused): (Vec<Sample>, Vec<_>) = seen.into_iter().unzip();
+    let note = refusals(&refused);
+    (samples, note)
+}

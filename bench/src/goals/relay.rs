@@ -1,0 +1,76 @@
+//! P10: what the relay claims and deletes a second, without what the bus takes, against the same
+//! claim alone.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use inventory::relay::Relay;
+use shared::bus::{Bus, PgBus};
+use shared::clock::Clock;
+use shared::config::Secret;
+use shared::database::{self, DatabaseConfig};
+use shared::host::tick::Progress;
+use shared::id::Ids;
+
+use super::{Outcome, rounds};
+use crate::edition::Edition;
+use crate::goal::{Bound, Figure, Measure, Sample, Stat};
+use crate::number::rate;
+use crate::pgbench::{self, Length, PgBench};
+use crate::snapshot;
+use crate::world::World;
+
+pub(crate) const WHAT: &str = "relay without the bus, one worker";
+
+/// Events that wait at the beginning of each side.
+const EVENTS: u64 = 100_000;
+
+pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
+    let folder = snapshot::copy(world, EVENTS).await?;
+    let edition = Edition::at(folder.path(), "identity").await?;
+    let ceiling = PgBench::within(world, &edition)?;
+    let samples = rounds(world, "P10", async || {
+        fill(&edition).await?;
+        let at_best =
+            ceiling.run(pgbench::CLAIM_100, 1, Length::Transactions(EVENTS / 100)).await?;
+        fill(&edition).await?;
+        let ours = relay(&edition).await?;
+        let at_best = Stat { value: at_best.value * 100.0, ..Stat::default() };
+        Ok(Sample::new(at_best, ours))
+    })
+    .await?;
+    let bounds = vec![Bound::AtLeast(Measure::Ratio, 0.5)];
+    let what = WHAT.to_owned();
+    Ok(vec![Figure { what, unit: "events/s", bounds, samples, note: None }].into())
+}
+
+/// Has everything in the journal wait for the relay.
+async fn fill(edition: &Edition) -> anyhow::Result<()> {
+    sqlx::query("truncate inventory.outbox").execute(&edition.pool).await?;
+    sqlx::query(
+        "insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)
+         select aggregate, aggregate_id, version, committed_at from inventory.journal
+         order by aggregate_id limit $1",
+    )
+    .bind(i64::try_from(EVENTS)?)
+    .execute(&edition.pool)
+    .await?;
+    sqlx::query("vacuum analyze inventory.outbox").execute(&edition.pool).await?;
+    edition.checkpoint().await
+}
+
+/// Relays everything to a bus that carries it to no queue.
+async fn relay(edition: &Edition) -> anyhow::Result<Stat> {
+    let pool = database::connect(&DatabaseConfig {
+        url: Secret::new(edition.database.clone()),
+        max_connections: 8,
+        application: "vitrina bench",
+    })?;
+    let bus = Bus::Postgres(PgBus::new(pool.clone(), Clock::System, &[], Arc::default()));
+    let relay = Relay::new(pool.clone(), bus, Clock::System, Ids::System);
+    let begun = Instant::now();
+    while relay.once().await? == Progress::More {}
+    let took = begun.elapsed();
+    pool.close().await;
+    Ok(Stat::of(rate(EVENTS, took)))
+}

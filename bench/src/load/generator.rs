@@ -1,0 +1,119 @@
+//! The two loops.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use super::{Connection, Load, Seen};
+use crate::number::{Latencies, figure};
+
+/// Asks again as soon as it is answered.
+pub(crate) async fn closed_loop(load: &Load) -> anyhow::Result<Seen> {
+    generate(load.clone(), None).await
+}
+
+/// Asks `rate` times a second, however late answers come.
+pub(crate) async fn open_loop(load: &Load, rate: f64) -> anyhow::Result<Seen> {
+    generate(load.clone(), Some(rate)).await
+}
+
+/// Runs in a thread of its own: what else this process does must not delay a request.
+async fn generate(load: Load, rate: Option<f64>) -> anyhow::Result<Seen> {
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, run(load, rate))
+    };
+    tokio::task::spawn_blocking(work).await?.context("a load could not go on")
+}
+
+async fn run(load: Load, rate: Option<f64>) -> io::Result<Seen> {
+    let load = Rc::new(load);
+    let mut connections = Vec::with_capacity(load.connections);
+    for _ in 0..load.connections {
+        connections.push(Connection::open(load.address).await?);
+    }
+    let begun = Instant::now();
+    let next = Rc::new(Cell::new(0_u64));
+    let mut workers = Vec::with_capacity(connections.len());
+    for connection in connections {
+        let worker = Worker { load: Rc::clone(&load), connection, begun, next: Rc::clone(&next) };
+        workers.push(tokio::task::spawn_local(worker.run(rate)));
+    }
+    let mut total = Seen {
+        answered: 0,
+        refused: 0,
+        refusal: None,
+        took: load.duration,
+        latencies: Latencies::new(),
+    };
+    for worker in workers {
+        let seen = worker.await.map_err(io::Error::other)??;
+        total.answered += seen.answered;
+        total.refused += seen.refused;
+        total.refusal = total.refusal.or(seen.refusal);
+        total.latencies.add(&seen.latencies);
+    }
+    Ok(total)
+}
+
+/// One connection.
+struct Worker {
+    load: Rc<Load>,
+    connection: Connection,
+    begun: Instant,
+    /// The number of the next request of all connections.
+    next: Rc<Cell<u64>>,
+}
+
+impl Worker {
+    async fn run(mut self, rate: Option<f64>) -> io::Result<Seen> {
+        let end = self.begun + self.load.duration;
+        let mut seen = Seen {
+            answered: 0,
+            refused: 0,
+            refusal: None,
+            took: self.load.duration,
+            latencies: Latencies::new(),
+        };
+        loop {
+            let number = self.next.get();
+            self.next.set(number + 1);
+            let meant = match rate {
+                None => Instant::now(),
+                Some(rate) => {
+                    let meant = self.begun + Duration::from_secs_f64(figure(number) / rate);
+                    tokio::time::sleep_until(meant.min(end)).await;
+                    meant
+                }
+            };
+            if meant >= end {
+                return Ok(seen);
+            }
+            self.connection.request.clear();
+            (self.load.request)(number, &mut self.connection.request);
+            let status = self.connection.call().await?;
+            let now = Instant::now();
+            // Who asks as fast as he can counts what fits into the time; who asks at a fixed rate
+            // counts every answer, the latest most of all.
+            if rate.is_none() && now >= end {
+                return Ok(seen);
+            }
+            if status == self.load.status {
+                seen.answered += 1;
+                seen.latencies.record(now - meant);
+                if let Some(observe) = &self.load.observe {
+                    Arc::clone(observe)(number, self.connection.body());
+                }
+            } else {
+                seen.refused += 1;
+                seen.refusal = Some(status);
+            }
+        }
+    }
+}

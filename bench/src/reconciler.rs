@@ -1,0 +1,123 @@
+//! A reconciler in a process of its own, as the deployed one is, so that its memory is its own.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use shared::bus::queue::Queue;
+use shared::clock::Clock;
+use shared::config::Secret;
+use shared::database::{self, DatabaseConfig};
+use shared::id::Ids;
+use sync::{Reconciler, Settings, State};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use vitrina::cli::{OK, print};
+use vitrina::edition::{QUEUE, TABLE};
+
+use crate::edition::Edition;
+use crate::server::{self, Memory};
+
+/// What is to be done: one pass, or the one that goes in the background.
+const PASS: &str = "pass";
+const BACKGROUND: &str = "background";
+
+/// What a pass found, and what it took.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Passed {
+    pub(crate) seconds: f64,
+    pub(crate) compared: i64,
+    pub(crate) missing: i64,
+    pub(crate) stale: i64,
+    pub(crate) ahead: i64,
+    pub(crate) extra: i64,
+    pub(crate) altered: i64,
+    pub(crate) stock: i64,
+    pub(crate) repaired: i64,
+    pub(crate) read_units: f64,
+    /// At most, in MiB.
+    pub(crate) memory: f64,
+}
+
+impl Passed {
+    /// Everything that was found to differ.
+    pub(crate) fn differences(&self) -> i64 {
+        self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
+    }
+}
+
+/// Has a process reconcile everything once, as fast as it can.
+pub(crate) async fn pass(edition: &Edition) -> anyhow::Result<Passed> {
+    let output = command(edition, PASS)?.output().await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "a reconciler failed: {}", said.trim());
+    serde_json::from_slice(&output.stdout).context("reading what a pass found")
+}
+
+/// Has a process reconcile in the background, for as long as the value is.
+pub(crate) fn background(edition: &Edition) -> anyhow::Result<tokio::process::Child> {
+    Ok(command(edition, BACKGROUND)?
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()?)
+}
+
+fn command(edition: &Edition, what: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args([server::RECONCILER, what, &edition.database, &edition.dynamodb_url])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+/// The other side: what such a process does.
+pub(crate) async fn run(mut words: impl Iterator<Item = String>) -> anyhow::Result<u8> {
+    let mut word = || words.next().context("a word is missing");
+    let (what, url, endpoint) = (word()?, word()?, word()?);
+    let pool = database::connect(&DatabaseConfig {
+        url: Secret::new(url),
+        max_connections: 8,
+        application: "vitrina sync",
+    })?;
+    let queue = Queue::new(pool.clone(), Clock::System, QUEUE);
+    let client = shared::dynamodb::connect_local(&endpoint);
+    let reconciler =
+        Reconciler::new(pool, client, TABLE, Clock::System, Ids::System).with_queue(queue);
+    let stop = CancellationToken::new();
+    if what == BACKGROUND {
+        server::end_with_parent();
+        reconciler.run(std::sync::Arc::default(), stop).await;
+        return Ok(OK);
+    }
+    // Only what is asked for, so that nothing else is counted.
+    let reconciler = reconciler.with_settings(Settings { slice: 0, ..Settings::default() });
+    let begun = Instant::now();
+    let id = reconciler.request(Uuid::nil(), false).await?;
+    let run = loop {
+        reconciler.once(&stop).await?;
+        let run = reconciler.find_run(id).await?.context("the run is gone")?;
+        if run.state == State::Finished {
+            break run;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let passed = Passed {
+        seconds: begun.elapsed().as_secs_f64(),
+        compared: run.compared,
+        missing: run.missing,
+        stale: run.stale,
+        ahead: run.ahead,
+        extra: run.extra,
+        altered: run.altered,
+        stock: run.stock,
+        repaired: run.repaired,
+        read_units: run.read_units,
+        memory: Memory::of(std::process::id())?.peak,
+    };
+    print(&serde_json::to_string(&passed)?);
+    Ok(OK)
+}
