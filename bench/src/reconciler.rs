@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use shared::bus::queue::Queue;
 use shared::clock::Clock;
 use shared::config::Secret;
+use shared::contract::CATALOG_QUEUE;
 use shared::database::{self, DatabaseConfig};
 use shared::id::Ids;
 use sync::{Reconciler, Settings, State};
@@ -14,7 +15,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vitrina::cli::{OK, print};
-use vitrina::edition::{QUEUE, TABLE};
+use vitrina::edition::TABLE;
 
 use crate::edition::Edition;
 use crate::server::{self, Memory};
@@ -83,7 +84,7 @@ pub(crate) async fn run(mut words: impl Iterator<Item = String>) -> anyhow::Resu
         max_connections: 8,
         application: "vitrina sync",
     })?;
-    let queue = Queue::new(pool.clone(), Clock::System, QUEUE);
+    let queue = Queue::new(pool.clone(), Clock::System, CATALOG_QUEUE);
     let client = shared::dynamodb::connect_local(&endpoint);
     let reconciler =
         Reconciler::new(pool, client, TABLE, Clock::System, Ids::System).with_queue(queue);

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::json;
 use shared::clock::Clock;
+use shared::contract::CATALOG_QUEUE;
 use shared::contract::events::{Envelope, Event, SOURCE};
 use sqlx::postgres::PgPoolCopyExt as _;
-use vitrina::edition::QUEUE;
 
 use super::{Outcome, rounds, split};
 use crate::dynamo;
@@ -132,7 +132,8 @@ pub(super) async fn send(edition: &Edition, numbers: std::ops::Range<u64>) -> an
         let body = serde_json::to_string(&envelope).context("writing an event")?;
         let (event, subject) = (envelope.id, envelope.subject);
         // No value in it has a tab, a line break or a backslash.
-        let row = format!("{QUEUE}\t{event}\tProductCreated\t{subject}\t{body}\t{now}\t{now}\n");
+        let row =
+            format!("{CATALOG_QUEUE}\t{event}\tProductCreated\t{subject}\t{body}\t{now}\t{now}\n");
         copy.send(row.as_bytes()).await?;
     }
     copy.finish().await?;
