@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::{HeaderMap, HeaderName, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, Uri, header, request::Parts};
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
 use serde::de::value::MapAccessDeserializer;
@@ -220,10 +220,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        if let Some(query) = parts.uri.query() {
+        Self::read(&parts.uri)
+    }
+}
+
+impl<T: DeserializeOwned> Query<T> {
+    /// Reads the parameters of an address.
+    pub fn read(uri: &Uri) -> Result<Self, Problem> {
+        if let Some(query) = uri.query() {
             check_query(query).map_err(|detail| problem::MALFORMED_REQUEST.because(detail))?;
         }
-        axum::extract::Query::try_from_uri(&parts.uri)
+        axum::extract::Query::try_from_uri(uri)
             .map(|axum::extract::Query(value)| Self(value))
             .map_err(|rejection| {
                 let sentence = rejection.body_text();

@@ -216,7 +216,8 @@ async fn run(
     let requested = Arc::new(Notify::new());
     let (committed, published) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let queue = Queue::new(background.clone(), clock.clone(), CATALOG_QUEUE);
-    let catalog = catalog::App::new(client.clone(), TABLE, options.currency);
+    let catalog = catalog::App::new(client.clone(), TABLE, options.currency)
+        .with_kept_pages(catalog::pages::KEPT_FOR);
     let apps = Apps {
         ops: Ops {
             pool: requests.clone(),

@@ -5,11 +5,13 @@
 
 pub mod config;
 mod http;
+pub mod pages;
 mod projection;
 mod projector;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
@@ -18,6 +20,8 @@ use shared::money::Currency;
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
+
+use pages::Pages;
 
 pub use http::PROBLEMS;
 pub use projector::Projector;
@@ -34,16 +38,22 @@ pub struct App {
     /// What prices are in unless a reader says otherwise.
     currency: Currency,
     waiters: Arc<Semaphore>,
+    pages: Pages,
 }
 
 impl App {
     pub fn new(client: Client, table: &str, currency: Currency) -> Self {
         let listings = store::listings::Listings::new(client, table);
-        Self { listings, currency, waiters: Arc::new(Semaphore::new(MAX_WAITERS)) }
+        let waiters = Arc::new(Semaphore::new(MAX_WAITERS));
+        Self { listings, currency, waiters, pages: Pages::default() }
     }
-}
 
-impl App {
+    /// The same with pages of lists kept, and given out again, for `kept_for`.
+    #[must_use]
+    pub fn with_kept_pages(self, kept_for: Duration) -> Self {
+        Self { pages: Pages::new(kept_for), ..self }
+    }
+
     /// A listing as it is stored, for whoever follows the way of a change.
     pub async fn find_listing(&self, id: Uuid) -> Result<Option<ListingItem>, StoreError> {
         self.listings.find(id).await

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catalog::config::{Config, Role};
+use catalog::pages::KEPT_FOR;
 use catalog::{App, Projector, router};
 use shared::bus::queue::Queue;
 use shared::config::Settings;
@@ -25,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     let mut health = Health { dynamodb: Some(table), ..Health::default() };
     match config.database {
         None => {
-            let app = App::new(client, &config.table, config.currency);
+            let app = App::new(client, &config.table, config.currency).with_kept_pages(KEPT_FOR);
             let process = config.process.process(&clock, &ids, health, &stop);
             process.serve(router(app), None).await?;
         }

@@ -123,6 +123,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
+    const PATH: &str = "/slow";
+
     async fn start(headers: Duration, stop: &CancellationToken) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -130,7 +132,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "done"
         };
-        let router = Router::new().route("/slow", axum::routing::get(slow));
+        let router = Router::new().route(PATH, axum::routing::get(slow));
         tokio::spawn(serve_within(listener, router, stop.clone(), headers));
         address
     }

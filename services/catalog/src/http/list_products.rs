@@ -1,7 +1,7 @@
 //! `GET /v1/catalog/products`
 
 use axum::extract::State;
-use axum::http::{Uri, header};
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use shared::problem::{FieldError, INVALID_CURSOR, Problem, ProblemDocument};
 use uuid::Uuid;
 
 use crate::App;
+use crate::pages::ReadyPage;
 use crate::store::queries::{Card, GREATEST_AMOUNT, List, Order, Place, Scope};
 
 /// The longest slug of a category, in bytes.
@@ -86,8 +87,8 @@ impl From<Card> for ProductCard {
 
 /// Lists products, newest first unless said.
 ///
-/// A page may be older than the products by as much as `Cache-Control` says and the moments that
-/// an index lags. With `price_min` or `price_max` in the order of creation, a page may be short and
+/// A page may be older than the products by two seconds (one that it is kept here, and one that
+/// `Cache-Control` lets others keep it) and the moments that an index lags. With `price_min` or `price_max` in the order of creation, a page may be short and
 /// still have a next one.
 #[utoipa::path(
     get, path = "/v1/catalog/products", tag = "catalogue",
@@ -101,11 +102,12 @@ impl From<Card> for ProductCard {
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn list_products(
-    State(app): State<App>,
-    uri: Uri,
-    Query(filter): Query<Filter>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list_products(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {
+    let asked = uri.query().unwrap_or_default();
+    if let Some(page) = app.pages.find(asked) {
+        return Ok(page.into_response());
+    }
+    let Query(filter) = Query::<Filter>::read(&uri)?;
     let (list, scope) = read(&filter, app.currency)?;
     let found = app.listings.list(&list, filter.limit.get()).await?;
     let next = found
@@ -114,8 +116,10 @@ pub(crate) async fn list_products(
     let info = PageInfo::new(next);
     let link = info.link(uri.path(), uri.query());
     let data: Vec<ProductCard> = found.cards.into_iter().map(ProductCard::from).collect();
-    let cache = [(header::CACHE_CONTROL, "public, max-age=1")];
-    Ok((cache, link, axum::Json(Page { data, page: info })).into_response())
+    let json = serde_json::to_vec(&Page { data, page: info }).map_err(Problem::internal)?;
+    let page = ReadyPage::new(link, json);
+    app.pages.keep(asked, &page);
+    Ok(page.into_response())
 }
 
 /// The list that is asked for, and what its cursors belong to.

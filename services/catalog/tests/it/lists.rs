@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use shared::contract::events::Event;
 use shared::contract::product::{Product, Status};
 use shared::money::Money;
+use shared::testkit::{Answer, Call};
 use uuid::Uuid;
 
 use crate::{World, product, stock};
@@ -208,4 +209,29 @@ async fn a_last_page_that_is_full_says_that_it_is_the_last() {
         assert_eq!(page.json["data"].as_array().unwrap().len(), count);
         assert_eq!(page.json["page"]["has_more"], json!(false), "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_page_is_given_out_again_as_it_was_and_made_anew_when_it_is_too_old() {
+    let world = World::new().await;
+    let list = "/v1/catalog/products?limit=5";
+    let (kept, fleeting) =
+        (world.keeping_pages(Duration::from_hours(1)), world.keeping_pages(Duration::ZERO));
+    let count = |answer: &Answer| answer.json["data"].as_array().unwrap().len();
+    for router in [&kept, &fleeting] {
+        assert_eq!(count(&Call::get(list).send(router).await.expect(200)), 0);
+    }
+    let now = world.clock.now();
+    let id = world.ids.next(now);
+    let created = Event::ProductCreated { product: product(id, now), stock: stock(1, 1, now) };
+    world.project(&[(created, id, 1)]).await;
+    let before = Call::get(list).send(&kept).await.expect(200);
+    assert_eq!(count(&before), 0);
+    assert_eq!(before.header("cache-control"), "public, max-age=1");
+    assert_eq!(count(&Call::get(list).send(&fleeting).await), 1);
+    // Other parameters are another page, and one product is never kept.
+    assert_eq!(count(&Call::get("/v1/catalog/products?limit=6").send(&kept).await), 1);
+    let one = format!("/v1/catalog/products/{id}?min_version=1");
+    Call::get(&one).send(&kept).await.expect(200);
+    Call::get("/v1/catalog/products?limit=0").send(&kept).await.expect(400);
 }

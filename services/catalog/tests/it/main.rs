@@ -6,6 +6,8 @@ mod lists;
 mod one_product;
 mod program;
 
+use std::time::Duration;
+
 use axum::Router;
 use catalog::{App, Projector};
 use chrono::{DateTime, Utc};
@@ -41,6 +43,13 @@ impl World {
         let router = host::http::dress(catalog::router(app), &clock, &ids);
         let projector = Projector::new(dynamo.client.clone(), TABLE, clock.clone());
         Self { router, projector, clock, ids, dynamo }
+    }
+
+    /// The same catalogue, whose pages are kept for a while.
+    pub(crate) fn keeping_pages(&self, kept_for: Duration) -> Router {
+        let app = App::new(self.dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
+        let router = catalog::router(app.with_kept_pages(kept_for));
+        host::http::dress(router, &self.clock, &self.ids)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
