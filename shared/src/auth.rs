@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequestParts};
-use axum::http::{header, request::Parts};
+use axum::http::{HeaderMap, header, request::Parts};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use moka::sync::Cache;
@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::problem::{self, Problem};
+use crate::telemetry;
 
 /// What somebody may do.
 #[derive(
@@ -222,8 +223,17 @@ impl Verifier {
         }
         keys.fetched_at = now;
         let fetched = async { self.0.http.get(url).send().await?.error_for_status()?.json().await };
-        let set: JwkSet =
-            fetched.await.map_err(|error: reqwest::Error| Problem::unavailable(error))?;
+        let set: JwkSet = match fetched.await {
+            Ok(set) => set,
+            // Keys are known, and this one is not among them.
+            Err(error) if keys.set.is_some() => {
+                let error: reqwest::Error = error;
+                let error = telemetry::causes(&error);
+                tracing::warn!(error, "the keys of the identity provider could not be renewed");
+                return Err(refuse());
+            }
+            Err(error) => return Err(Problem::unavailable(error)),
+        };
         let key = find(&set);
         keys.set = Some(set);
         key.ok_or_else(refuse)
@@ -266,20 +276,22 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().ok_or_else(|| {
-            problem::UNAUTHENTICATED.because("the header Authorization is missing")
-        })?;
-        if values.next().is_some() {
-            // Whoever stands in front may have looked at the other one.
-            return Err(problem::UNAUTHENTICATED.because("the header Authorization comes twice"));
-        }
-        let text = value.to_str().unwrap_or_default();
-        let token = match text.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(problem::UNAUTHENTICATED.because("a bearer token is needed")),
-        };
-        Verifier::from_ref(state).verify(token).await.map(Self)
+        Verifier::from_ref(state).verify(bearer(&parts.headers)?).await.map(Self)
+    }
+}
+
+/// The bearer token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let refused = |detail: &'static str| problem::UNAUTHENTICATED.because(detail);
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(|| refused("the header Authorization is missing"))?;
+    if values.next().is_some() {
+        // Whoever stands in front may have looked at the other one.
+        return Err(refused("the header Authorization comes twice"));
+    }
+    match value.to_str().unwrap_or_default().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(refused("a bearer token is needed")),
     }
 }
 

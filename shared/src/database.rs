@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 
 use crate::config::Secret;
 use crate::problem::{MALFORMED_REQUEST, Problem};
@@ -47,6 +47,23 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
         .connect_lazy_with(options))
 }
 
+/// Brings a schema up to date, over a connection of its own: what every other one gives up after
+/// seconds may take long here, and waiting for another process that does the same is no failure.
+pub async fn migrate(
+    url: &Secret<String>,
+    migrators: &[&sqlx::migrate::Migrator],
+) -> Result<(), sqlx::migrate::MigrateError> {
+    let options = PgConnectOptions::from_str(url.expose())?
+        .application_name("vitrina migrations")
+        .options([("timezone", "UTC")]);
+    let mut connection = options.connect().await?;
+    for migrator in migrators {
+        migrator.run(&mut connection).await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
 /// The name of the constraint that refused a row, if one did.
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error()?.constraint()
@@ -69,6 +86,18 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
                 || ["55P03", "25P03", "25P04", "25006"].contains(&code.as_ref())
         }),
         _ => false,
+    }
+}
+
+/// Whether PostgreSQL cannot be asked at all: then nothing else that is asked of it would be
+/// answered either.
+pub fn is_unreachable(error: &sqlx::Error) -> bool {
+    match error {
+        // 08 connection, 53 resources, 57P shutdown.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class))),
+        other => is_transient(other),
     }
 }
 

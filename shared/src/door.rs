@@ -63,8 +63,9 @@ const MAX_DISCARDED: usize = 4 * 1024 * 1024;
 async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let (mut bytes, mut length) = (BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            problem::MALFORMED_REQUEST.because(format!("reading the body: {error}"))
+        let frame = frame.map_err(|error| Problem {
+            source: Some(error.into()),
+            ..problem::MALFORMED_REQUEST.because("the body could not be read to its end")
         })?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();

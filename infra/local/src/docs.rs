@@ -100,7 +100,11 @@ pub(crate) fn problems() -> Vec<&'static Kind> {
 
 /// The pages.
 pub(crate) fn router(document: OpenApi) -> Router {
-    let config = Config::new(["/openapi.json"]).use_base_layout().try_it_out_enabled(true);
+    let config = Config::new(["/openapi.json"])
+        .use_base_layout()
+        .try_it_out_enabled(true)
+        // The badge would ask a host outside what it thinks of the description.
+        .validator_url("none");
     Router::new()
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(config))
         .route("/docs/problems", get(list_problems))

@@ -138,13 +138,19 @@ impl Edition {
                 return Err(error);
             }
         };
-        claim.announce(&Running {
+        let announced = claim.announce(&Running {
             pid: std::process::id(),
             url: url.clone(),
             dynamodb: stores.listings.endpoint.clone(),
             currency: options.currency,
             roles: options.roles.clone(),
-        })?;
+        });
+        if let Err(error) = announced {
+            stop.cancel();
+            work.join_all().await;
+            stores.stop().await;
+            return Err(error.into());
+        }
         Ok(Self { url, database, folder, work, stop, stores, _claim: claim })
     }
 
@@ -191,9 +197,8 @@ async fn run(
     let (clock, ids) = (Clock::System, Ids::System);
     let requests = pool(&stores.database.url, options.connections, "vitrina requests")?;
     let background = pool(&stores.database.url, BACKGROUND_CONNECTIONS, "vitrina background")?;
-    for migrator in [&bus::MIGRATOR, &inventory::MIGRATOR, &identity::MIGRATOR, &sync::MIGRATOR] {
-        migrator.run(&background).await?;
-    }
+    let migrators = [&bus::MIGRATOR, &inventory::MIGRATOR, &identity::MIGRATOR, &sync::MIGRATOR];
+    connections::migrate(&stores.database.url, &migrators).await?;
     let client = dynamodb::connect_local(&stores.listings.endpoint);
     catalog::table::ensure(&client, TABLE).await?;
 

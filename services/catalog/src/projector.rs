@@ -69,7 +69,7 @@ impl Projector {
                 .await
                 .map_err(|error| failure(&error))?
             {
-                measure_lag(deliveries, now);
+                measure_lag(&listing, deliveries, self.clock.now());
                 return Ok(());
             }
             metrics::counter!("vitrina_projection_races_total").increment(1);
@@ -134,10 +134,14 @@ fn failure(error: &StoreError) -> Failure {
     if error.is_transient() { Failure::Unavailable(causes) } else { Failure::Failed(causes) }
 }
 
-fn measure_lag(deliveries: &[&Delivery], now: DateTime<Utc>) {
+/// Measures how long it took what `listing` now shows to become visible.
+fn measure_lag(listing: &ListingItem, deliveries: &[&Delivery], visible_at: DateTime<Utc>) {
+    let position = |delivery: &Delivery| delivery.envelope.position;
+    let has_come = |position| listing.hops.iter().any(|hop| hop.position == position);
     // A repair announces an old change: its age says nothing about the way.
-    for delivery in deliveries.iter().filter(|delivery| !delivery.envelope.republished) {
-        let lag = (now - delivery.envelope.time).to_std().unwrap_or_default();
+    let fresh = deliveries.iter().filter(|delivery| !delivery.envelope.republished);
+    for delivery in fresh.filter(|delivery| has_come(position(delivery))) {
+        let lag = (visible_at - delivery.envelope.time).to_std().unwrap_or_default();
         metrics::histogram!("vitrina_lag_seconds").record(lag);
     }
 }

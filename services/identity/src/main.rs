@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
             process.serve(router(app), None).await?;
             tidying.await?;
         }
-        Role::Migrate => MIGRATOR.run(&pool).await?,
+        Role::Migrate => database::migrate(&config.database.url, &[&MIGRATOR]).await?,
     }
     telemetry.flush();
     Ok(())

@@ -6,7 +6,7 @@ use inventory::config::{Config, Role};
 use inventory::relay::Relay;
 use inventory::{App, MIGRATOR, router};
 use shared::auth::Verifier;
-use shared::bus::{Bus, PgBus};
+use shared::bus::{self, Bus, PgBus};
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
 use shared::host::health::Health;
@@ -36,7 +36,9 @@ async fn main() -> anyhow::Result<()> {
             let relay = Relay::new(pool, Bus::Postgres(bus), clock, ids);
             process.run(Box::pin(relay.run(committed, stop))).await?;
         }
-        Role::Migrate => MIGRATOR.run(&pool).await?,
+        Role::Migrate => {
+            database::migrate(&config.database.url, &[&bus::MIGRATOR, &MIGRATOR]).await?;
+        }
     }
     telemetry.flush();
     Ok(())

@@ -62,8 +62,10 @@ pub enum RelayError {
     Publish { count: usize, source: BusError },
     #[error("publishing {count} events: the bus did not answer in time")]
     Timeout { count: usize },
-    #[error("deleting published pointers from the outbox")]
-    Delete(#[source] sqlx::Error),
+    #[error("settling pointers of the outbox")]
+    Settle(#[source] sqlx::Error),
+    #[error("the pointer at {position} points at nothing in the journal")]
+    NoEntry { position: i64 },
     #[error("reading the journal entry of {event_id}")]
     Journal { event_id: uuid::Uuid, source: serde_json::Error },
 }
@@ -102,15 +104,15 @@ impl Relay {
             }
         }
         let (published, refused) = self.publish(&rows, &events).await?;
-        outbox::delete(&mut transaction, &published).await.map_err(RelayError::Delete)?;
+        outbox::delete(&mut transaction, &published).await.map_err(RelayError::Settle)?;
         for (positions, pause) in [(&refused, AFTER_REFUSAL), (&unreadable, UNTIL_A_NEWER_BUILD)] {
             if !positions.is_empty() {
                 outbox::put_off(&mut transaction, positions, now + pause)
                     .await
-                    .map_err(RelayError::Delete)?;
+                    .map_err(RelayError::Settle)?;
             }
         }
-        transaction.commit().await.map_err(RelayError::Delete)?;
+        transaction.commit().await.map_err(RelayError::Settle)?;
         metrics::counter!("vitrina_events_published_total")
             .increment(u64::try_from(published.len()).unwrap_or(0));
         let full = i64::try_from(claimed.len()).is_ok_and(|claimed| claimed == BATCH);
@@ -136,7 +138,7 @@ impl Relay {
             match result {
                 Ok(()) => published.push(row.position),
                 Err(error) => {
-                    tracing::warn!(event.id = %row.event_id, %error, "an event stays pending");
+                    tracing::warn!(product.id = %row.subject, %error, "an event stays pending");
                     refused.push(row.position);
                 }
             }
@@ -145,26 +147,45 @@ impl Relay {
     }
 
     fn outbound(&self, row: &Claimed) -> Result<Outbound, RelayError> {
-        let journal = |source| RelayError::Journal { event_id: row.event_id, source };
-        let event: Event = serde_json::from_str(&row.event).map_err(journal)?;
+        let Claimed { position, pointed_at, .. } = *row;
+        let (
+            Some(event_id),
+            Some(event),
+            Some(traceparent),
+            Some(requestid),
+            Some(requestedtime),
+            Some(time),
+        ) = (
+            row.event_id,
+            &row.event,
+            &row.traceparent,
+            row.request_id,
+            row.requested_at,
+            row.committed_at,
+        )
+        else {
+            return Err(RelayError::NoEntry { position });
+        };
+        let journal = |source| RelayError::Journal { event_id, source };
+        let event: Event = serde_json::from_str(event).map_err(journal)?;
         let event_type = event.type_name();
         let envelope = Envelope {
             specversion: "1.0".to_owned(),
-            id: row.event_id,
+            id: event_id,
             source: SOURCE.to_owned(),
             subject: row.subject,
-            time: row.committed_at,
+            time,
             schemaversion: 1,
-            traceparent: Some(row.traceparent.clone()),
-            requestid: row.request_id,
-            requestedtime: row.requested_at,
+            traceparent: Some(traceparent.clone()),
+            requestid,
+            requestedtime,
             publishedtime: self.clock.now(),
-            position: row.position,
-            republished: row.pointed_at > row.committed_at,
+            position,
+            republished: pointed_at > time,
             event,
         };
         let body = serde_json::to_string(&envelope).map_err(journal)?;
-        Ok(Outbound { event_id: row.event_id, event_type, subject: row.subject, body })
+        Ok(Outbound { event_id, event_type, subject: row.subject, body })
     }
 
     /// Relays until `stop`, when nudged and five times a second.

@@ -39,7 +39,7 @@ pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Prog
                 && let Some(raised) = product_rules::raise(&row, seen, now)
             {
                 let connection = &mut *transaction;
-                products::replace(connection, row.version, &raised, CHANGE, &cause).await?;
+                products::replace(connection, row.version, &raised, CHANGE, &cause, false).await?;
             }
         }
         Part::Stock => {

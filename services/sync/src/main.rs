@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
             let reconciler = Reconciler::new(pool, client, &config.table, clock, ids);
             process.run(reconciler.with_queue(queue).run(requested, stop)).await?;
         }
-        Role::Migrate => MIGRATOR.run(&pool).await?,
+        Role::Migrate => database::migrate(&config.database.url, &[&MIGRATOR]).await?,
     }
     telemetry.flush();
     Ok(())

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -214,6 +214,41 @@ impl Queue {
         Ok(buried.rows_affected())
     }
 
+    /// Buries messages that have waited for [`MESSAGE_KEPT`], and gives up dead letters whose event
+    /// was sent [`DEAD_LETTER_KEPT`] ago. Returns how many of each.
+    pub async fn expire(&self) -> Result<(i64, i64), sqlx::Error> {
+        let now = self.clock.now();
+        let row = sqlx::query!(
+            r#"with late as (
+                   delete from bus.messages where queue = $1 and sent_at < $3 returning *),
+               buried as (
+                   insert into bus.dead_letters
+                       (id, queue, event_id, event_type, subject, body, reason, attempts, sent_at,
+                        dead_at)
+                   select id, queue, event_id, event_type, subject, body,
+                          coalesce(last_failure, 'it waited for too long'), attempts, sent_at, $2
+                   from late where sent_at >= $4),
+               gone as (
+                   delete from bus.dead_letters where queue = $1 and sent_at < $4 returning *),
+               audit as (
+                   insert into bus.dead_letter_audit
+                       (at, actor, action, dead_letter_id, queue, event_id, reason)
+                   select $2, 'retention', 'expire', id, queue, event_id, reason from gone
+                   union all
+                   select $2, 'retention', 'expire', id, queue, event_id,
+                          coalesce(last_failure, 'it waited for too long')
+                   from late where sent_at < $4)
+               select (select count(*) from late) as "late!", (select count(*) from gone) as "gone!""#,
+            self.name,
+            now,
+            now - MESSAGE_KEPT,
+            now - DEAD_LETTER_KEPT,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((row.late, row.gone))
+    }
+
     pub async fn depth(&self) -> Result<QueueDepth, sqlx::Error> {
         let row = sqlx::query!(
             r#"select count(*) filter (where visible_at <= $2) as "visible!",
@@ -265,6 +300,13 @@ impl Queue {
         .await
     }
 }
+
+/// How long a message may wait before it is a dead letter: as long as SQS keeps one.
+pub const MESSAGE_KEPT: TimeDelta = TimeDelta::days(14);
+
+/// How long after it was sent an event can still come back, redriven or not. A tombstone outlives
+/// it, so that nothing raises the dead.
+pub const DEAD_LETTER_KEPT: TimeDelta = TimeDelta::days(28);
 
 /// A message that was not handled yet.
 #[derive(Clone, Debug)]

@@ -12,8 +12,9 @@ use super::sync_feed::{BUCKETS, bucket_of};
 use crate::dynamodb::Item;
 use crate::money::{Currency, Money};
 
-/// How long a tombstone is kept: longer than any event may wait in a queue (14 days) and then as a
-/// dead letter (14 days), or a late event would raise the dead.
+/// How long a tombstone is kept: longer than any event may come back, 28 days after it was sent at
+/// the latest ([`DEAD_LETTER_KEPT`](crate::bus::queue::DEAD_LETTER_KEPT)), or a late event would
+/// raise the dead.
 pub const TOMBSTONE_KEPT: TimeDelta = TimeDelta::days(35);
 
 /// The key of the item that holds the categories in use, in its set `categories`. It lies in the

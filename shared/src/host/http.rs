@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -34,6 +36,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the head of a request may take to arrive, and a connection may wait for its next one.
 const HEADERS: Duration = Duration::from_secs(30);
+
+/// The most connections that are served at once; the next wait to be accepted.
+const MAX_CONNECTIONS: usize = 8_192;
 
 /// How long to wait where connections cannot be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
@@ -67,17 +72,27 @@ async fn serve_within(
     headers: Duration,
 ) {
     let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
+        let accept = async {
+            // The semaphore is never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            listener.accept().await.map(|accepted| (accepted, place))
+        };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok(((stream, peer), place)) => {
                 // Without it, small answers wait for the peer's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
                 let watcher = connections.watcher();
-                tokio::spawn(converse(stream, peer, router.clone(), headers, watcher));
+                let conversation = converse(stream, peer, router.clone(), headers, watcher);
+                tokio::spawn(async move {
+                    conversation.await;
+                    drop(place);
+                });
             }
             // The peer went away while it waited.
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::Span;
 
 use crate::bus::queue::{Message, Outcome, Queue};
 use crate::clock::Clock;
@@ -22,6 +22,9 @@ const BATCH: i64 = 100;
 
 /// How often a queue is looked at when nobody nudges: other processes cannot.
 const POLL: Duration = Duration::from_millis(200);
+
+/// How often it is looked for messages that wait for too long.
+const EXPIRE_EVERY: Duration = Duration::from_hours(1);
 
 /// An event that was received.
 #[derive(Clone, Debug)]
@@ -59,7 +62,11 @@ pub async fn once(
         queue.bury_exhausted().await?;
         return Ok(Progress::Idle);
     }
-    let progress = if messages.len() < 100 { Progress::Idle } else { Progress::More };
+    let progress = if i64::try_from(messages.len()).is_ok_and(|count| count < BATCH) {
+        Progress::Idle
+    } else {
+        Progress::More
+    };
     let received_at = clock.now();
     let mut settled = Vec::with_capacity(messages.len());
     let mut unavailable = 0;
@@ -83,12 +90,10 @@ pub async fn once(
         }
     }
     if !deliveries.is_empty() {
-        let span =
-            tracing::info_span!("project", otel.kind = "consumer", events = deliveries.len());
-        if let Some(traceparent) = &deliveries[0].envelope.traceparent {
-            telemetry::continue_trace(&span, traceparent);
-        }
-        let results = handler.handle(&deliveries).instrument(span).await;
+        // One for each event, since each belongs to a trace of its own; they end together.
+        let spans: Vec<Span> = deliveries.iter().map(span_of).collect();
+        let results = handler.handle(&deliveries).await;
+        drop(spans);
         for (message, result) in readable.into_iter().zip(results) {
             let outcome = match result {
                 Ok(()) => Outcome::Done,
@@ -112,6 +117,15 @@ pub async fn once(
     Ok(progress)
 }
 
+fn span_of(delivery: &Delivery) -> Span {
+    let Envelope { id, traceparent, .. } = &delivery.envelope;
+    let span = tracing::info_span!("project", otel.kind = "consumer", event.id = %id);
+    if let Some(traceparent) = traceparent {
+        telemetry::continue_trace(&span, traceparent);
+    }
+    span
+}
+
 /// Consumes `queue` until `stop`.
 pub async fn consume(
     queue: Queue,
@@ -120,5 +134,13 @@ pub async fn consume(
     nudge: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    tick::run("intake", POLL, nudge, stop, || once(&queue, &clock, handler)).await;
+    let expire = tick::run("expire", EXPIRE_EVERY, Arc::default(), stop.clone(), || async {
+        let (late, gone) = queue.expire().await?;
+        if late + gone > 0 {
+            tracing::warn!(late, gone, "messages waited for too long, dead letters were given up");
+        }
+        Ok::<_, sqlx::Error>(Progress::Idle)
+    });
+    let intake = tick::run("intake", POLL, nudge, stop, || once(&queue, &clock, handler));
+    tokio::join!(expire, intake);
 }

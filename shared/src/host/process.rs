@@ -61,27 +61,30 @@ impl Process {
         api: Router,
         verifier: Option<Verifier>,
     ) -> Result<(), std::io::Error> {
+        let listener = TcpListener::bind(self.config.listen).await?;
         let limit = RateLimit::new(self.config.rate_limit, verifier);
         let forgetting = tokio::spawn(limit.clone().upkeep(self.stop.clone()));
-        let served = self.listen(http::limit(api, &limit)).await;
+        self.listen(listener, http::limit(api, &limit)).await;
         forgetting.abort();
-        served
+        Ok(())
     }
 
     /// Does `work`, which ends when the process is told to stop.
+    ///
+    /// # Errors
+    /// When the port is taken; then `work` is not begun.
     pub async fn run(self, work: impl Future<Output = ()>) -> Result<(), std::io::Error> {
-        let ((), served) = tokio::join!(work, self.listen(Router::new()));
-        served
+        let listener = TcpListener::bind(self.config.listen).await?;
+        tokio::join!(work, self.listen(listener, Router::new()));
+        Ok(())
     }
 
-    async fn listen(self, router: Router) -> Result<(), std::io::Error> {
+    async fn listen(self, listener: TcpListener, router: Router) {
         metrics_recorder::recorder();
         // Not behind the limit: who looks after the process must never be told to come later.
         let router = router.merge(Router::from(health::routes()).with_state(self.health));
-        let listener = TcpListener::bind(self.config.listen).await?;
         let folding = tokio::spawn(metrics_recorder::upkeep(self.stop.clone()));
         http::serve(listener, http::dress(router, &self.clock, &self.ids), self.stop).await;
         folding.abort();
-        Ok(())
     }
 }

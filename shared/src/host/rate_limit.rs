@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use governor::clock::{Clock as _, DefaultClock};
@@ -18,7 +18,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::auth::Verifier;
+use crate::auth::{self, Verifier};
 use crate::config::Settings;
 use crate::problem::RATE_LIMITED;
 
@@ -81,11 +81,8 @@ impl RateLimit {
     }
 
     async fn caller(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Caller {
-        let bearer = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         // A token that is no good says nothing about who sent it.
-        if let Some(token) = bearer
+        if let Ok(token) = auth::bearer(headers)
             && let Some(verifier) = &self.verifier
             && let Ok(identity) = verifier.verify(token).await
         {
@@ -108,8 +105,9 @@ fn forwarded(headers: &HeaderMap, proxies: usize) -> Option<IpAddr> {
 
 /// Whoever has one IPv6 address has the other 2^64 of its network.
 fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+    // On a listener of both kinds an IPv4 peer comes as an IPv6 address.
+    match address.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
     }
 }
@@ -164,5 +162,6 @@ mod tests {
         assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:2"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
         assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
+        assert_ne!(network("::ffff:10.0.0.1"), network("::ffff:10.0.0.2"));
     }
 }

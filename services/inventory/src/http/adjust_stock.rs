@@ -9,6 +9,7 @@ use shared::door::{IdempotencyKey, Json, PathId};
 use shared::problem::{self, FieldError, Problem, ProblemDocument};
 use shared::request::RequestContext;
 use shared::text::{self, Lines};
+use sqlx::PgConnection;
 
 use crate::App;
 use crate::http::create_product::REPLAYED;
@@ -61,14 +62,14 @@ pub(crate) async fn adjust_stock(
         KeyedRequest::new(ROUTE, key, &[id.as_bytes().as_slice(), &body.bytes].concat())
     });
     let cause = Cause { reason: Some(reason), ..cause(&app, seller_id, request) };
-    if let Some(response) = replay(&app, seller_id, key.as_ref()).await? {
+    let mut transaction = app.pool.begin().await?;
+    if let Some(response) = replay(&mut transaction, seller_id, key.as_ref()).await? {
         return Ok(response);
     }
-    let mut transaction = app.pool.begin().await?;
     let current =
         stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     // Whoever had the lock before may have been the same request.
-    if let Some(response) = replay(&app, seller_id, key.as_ref()).await? {
+    if let Some(response) = replay(&mut transaction, seller_id, key.as_ref()).await? {
         return Ok(response);
     }
     let adjusted = rules::adjust(&current, delta, app.clock.now())?;
@@ -81,7 +82,8 @@ pub(crate) async fn adjust_stock(
         return Ok(stock_response(&adjusted));
     }
     // The row was locked, so only the key can have been in the way: the same request was faster.
-    match replay(&app, seller_id, key.as_ref()).await? {
+    let mut connection = app.pool.acquire().await?;
+    match replay(&mut connection, seller_id, key.as_ref()).await? {
         Some(response) => Ok(response),
         None => Err(Problem::internal("a locked stock was changed by somebody else")),
     }
@@ -98,20 +100,21 @@ fn check(delta: i64, reason: &str) -> Result<(), Vec<FieldError>> {
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
-/// The first answer again, if the key was used before.
+/// The first answer again, if the key was used before. It is read over the caller's connection: one
+/// who holds a lock and waits for another connection would keep it from whoever waits for the lock.
 async fn replay(
-    app: &App,
+    connection: &mut PgConnection,
     seller_id: uuid::Uuid,
     key: Option<&KeyedRequest>,
 ) -> Result<Option<Response>, Problem> {
     let Some(key) = key else { return Ok(None) };
-    let Some(used) = idempotency::find(&app.pool, seller_id, key).await? else {
+    let Some(used) = idempotency::find(&mut *connection, seller_id, key).await? else {
         return Ok(None);
     };
     if used.request_hash != key.hash {
         return Err(problem::IDEMPOTENCY_KEY_REUSED.because(""));
     }
-    let stock = journal::find_stock(&app.pool, used.aggregate_id, used.version).await?;
+    let stock = journal::find_stock(&mut *connection, used.aggregate_id, used.version).await?;
     let stock = stock.ok_or_else(|| Problem::internal("the journal lost what a key points at"))?;
     let mut response = stock_response(&stock);
     response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));

@@ -47,8 +47,18 @@ pub(crate) async fn list_products(
     let scope = format!("products#{seller_id}#{:?}#{:?}", filter.status, filter.sku);
     let asked = Asked::new(&scope, filter.limit);
     let before = asked.after(filter.cursor.as_deref())?;
-    let sku = filter.sku.as_deref();
-    let found =
-        products::list(&app.pool, seller_id, filter.status, sku, before, asked.to_read()).await?;
+    let found = match &filter.sku {
+        None => {
+            products::list(&app.pool, seller_id, filter.status, before, asked.to_read()).await?
+        }
+        Some(sku) => {
+            let found = products::find_by_sku(&app.pool, seller_id, sku).await?;
+            let fits = |product: &Product| {
+                filter.status.is_none_or(|status| product.status == status)
+                    && before.is_none_or(|before| product.id < before)
+            };
+            found.into_iter().filter(fits).collect()
+        }
+    };
     Ok(asked.answer(&uri, found, |product| product.id))
 }

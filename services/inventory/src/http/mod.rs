@@ -78,6 +78,7 @@ impl From<WriteError> for Problem {
         match error {
             WriteError::SkuTaken => SKU_TAKEN.because("another of your products has this sku"),
             WriteError::Database(error) => error.into(),
+            busy @ WriteError::Busy => Self::unavailable(busy),
             lost @ WriteError::Lost => Self::internal(lost),
         }
     }
@@ -132,7 +133,8 @@ impl Revision {
             };
             let product = found.ok_or_else(Problem::not_found)?;
             let Some(revised) = decide(&product)? else { return Ok(product) };
-            if products::update(&app.pool, &revised, self.change, &cause).await? {
+            if products::update(&app.pool, &revised, self.change, &cause, self.even_deleted).await?
+            {
                 app.committed.notify_one();
                 return Ok(revised);
             }

@@ -39,15 +39,17 @@ pub(crate) async fn set_stock(
 ) -> Result<Response, Problem> {
     let on_hand = rules::check_on_hand(body.value.on_hand)
         .map_err(|fault| Problem::invalid(vec![FieldError::new("/on_hand", "invalid", fault)]))?;
-    let current = stock::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
+    let cause = cause(&app, seller_id, request);
+    let mut transaction = app.pool.begin().await?;
+    let current =
+        stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     let Some(counted) = rules::set(&current, on_hand, &expected, app.clock.now())? else {
         return Ok(stock_response(&current));
     };
-    let cause = cause(&app, seller_id, request);
-    let mut connection = app.pool.acquire().await?;
-    if !stock::update(&mut connection, id, &counted, "set", &cause, None).await? {
-        return Err(stale(counted.version));
+    if !stock::update(&mut transaction, id, &counted, "set", &cause, None).await? {
+        return Err(Problem::internal("a locked stock was changed by somebody else"));
     }
+    transaction.commit().await?;
     app.committed.notify_one();
     Ok(stock_response(&counted))
 }

@@ -20,6 +20,10 @@ const MAX_ROWS: usize = 64;
 /// its disk; more would only make the groups smaller.
 const WRITERS: usize = 2;
 
+/// The most rows that wait. With each of them at its largest they take 256 MiB; who comes then is
+/// asked to come again.
+const MAX_WAITING: usize = 4_096;
+
 /// Writes rows that are created one by one. Cheap to clone; clones share their writers.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupCommit {
@@ -31,12 +35,28 @@ pub(crate) struct GroupCommit {
 struct Queue {
     waiting: Vec<Waiting>,
     writers: usize,
+    /// What the statements under way are about.
+    under_way: HashSet<Claim>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     row: NewRow,
     answer: oneshot::Sender<Result<bool, WriteError>>,
+}
+
+/// What at most one statement at a time may be about. Two of them would wait for each other in
+/// PostgreSQL, and everybody in the loser's group with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Claim {
+    Sku(Uuid, String),
+    Key(Uuid, &'static str, String),
+}
+
+fn claims_of(row: &NewRow) -> impl Iterator<Item = Claim> {
+    let seller = row.product.seller_id;
+    let key = row.key.as_ref().map(|key| Claim::Key(seller, key.route, key.key.clone()));
+    std::iter::once(Claim::Sku(seller, row.product.sku.clone())).chain(key)
 }
 
 impl GroupCommit {
@@ -46,10 +66,14 @@ impl GroupCommit {
 
     /// Creates a product, as [`products::insert`] does with one row.
     ///
-    /// Whoever stops waiting for the answer does not stop the write.
+    /// Whoever stops waiting for the answer does not stop a write that is under way; what is not
+    /// begun by then is not done.
+    ///
+    /// # Errors
+    /// [`WriteError::Busy`] at once where too much waits already.
     pub(crate) async fn insert(&self, row: NewRow) -> Result<bool, WriteError> {
         let (answer, answered) = oneshot::channel();
-        if let Some(writer) = self.enqueue(Waiting { row, answer }) {
+        if let Some(writer) = self.enqueue(Waiting { row, answer })? {
             tokio::spawn(writer.run());
         }
         // Without an answer the writer has panicked, and it is not known what was stored.
@@ -57,13 +81,21 @@ impl GroupCommit {
     }
 
     /// Lets a row wait, and returns another writer if there may be one.
-    fn enqueue(&self, waiting: Waiting) -> Option<Writer> {
+    fn enqueue(&self, waiting: Waiting) -> Result<Option<Writer>, WriteError> {
         let mut queue = lock(&self.queue);
+        if queue.waiting.len() >= MAX_WAITING {
+            return Err(WriteError::Busy);
+        }
         queue.waiting.push(waiting);
-        (queue.writers < WRITERS).then(|| {
+        Ok((queue.writers < WRITERS).then(|| {
             queue.writers += 1;
-            Writer { pool: self.pool.clone(), queue: Arc::clone(&self.queue), is_done: false }
-        })
+            Writer {
+                pool: self.pool.clone(),
+                queue: Arc::clone(&self.queue),
+                claims: Vec::new(),
+                is_done: false,
+            }
+        }))
     }
 }
 
@@ -75,25 +107,37 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
 struct Writer {
     pool: PgPool,
     queue: Arc<Mutex<Queue>>,
+    /// What its statement is about.
+    claims: Vec<Claim>,
     is_done: bool,
 }
 
 impl Writer {
     async fn run(mut self) {
         while let Some(group) = self.take() {
-            write(&self.pool, group).await;
+            if let Err(error) = write(&self.pool, group).await {
+                // Nobody else would be answered either, and each would wait as long to learn it.
+                let waiting = std::mem::take(&mut lock(&self.queue).waiting);
+                answer_all(waiting.into_iter().map(|waiting| waiting.answer), &error);
+            }
         }
     }
 
-    /// What goes into the next statement; with nothing left to do, this writer is none any more.
+    /// What goes into the next statement. With nothing left that may, this writer is none any more;
+    /// what waits for the other writer's statement is that one's to take.
     fn take(&mut self) -> Option<Vec<Waiting>> {
         let mut queue = lock(&self.queue);
-        if queue.waiting.is_empty() {
+        for claim in self.claims.drain(..) {
+            queue.under_way.remove(&claim);
+        }
+        let group = queue.next_group();
+        if group.is_empty() {
             queue.writers -= 1;
             self.is_done = true;
             return None;
         }
-        Some(next_group(&mut queue.waiting))
+        self.claims.extend(group.iter().flat_map(|waiting| claims_of(&waiting.row)));
+        Some(group)
     }
 }
 
@@ -101,35 +145,49 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // It panicked: another may take its place.
         if !self.is_done {
-            lock(&self.queue).writers -= 1;
+            let mut queue = lock(&self.queue);
+            queue.writers -= 1;
+            for claim in self.claims.drain(..) {
+                queue.under_way.remove(&claim);
+            }
         }
     }
 }
 
-/// Takes the rows that waited longest. Those that could be in each other's way, because they have
-/// the sku or the idempotency key in common, go one after the other, so that each finds what it
-/// would have found alone.
-fn next_group(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
-    let (mut skus, mut keys) = (HashSet::new(), HashSet::new());
-    let (mut group, mut left) = (Vec::with_capacity(waiting.len().min(MAX_ROWS)), Vec::new());
-    for one in waiting.drain(..) {
-        let NewRow { product, key, .. } = &one.row;
-        let sku: (Uuid, String) = (product.seller_id, product.sku.clone());
-        let key = key.as_ref().map(|key| (product.seller_id, key.route, key.key.clone()));
-        let is_free = !skus.contains(&sku) && key.as_ref().is_none_or(|key| !keys.contains(key));
-        if group.len() < MAX_ROWS && is_free {
-            skus.insert(sku);
-            keys.extend(key);
-            group.push(one);
-        } else {
-            left.push(one);
+impl Queue {
+    /// Takes the rows that waited longest. Those that could be in each other's way, because they
+    /// have the sku or the idempotency key in common, go one after the other, so that each finds
+    /// what it would have found alone.
+    fn next_group(&mut self) -> Vec<Waiting> {
+        let mut group = Vec::with_capacity(self.waiting.len().min(MAX_ROWS));
+        let mut left = Vec::new();
+        for waiting in self.waiting.drain(..) {
+            if waiting.answer.is_closed() {
+                // Whoever sent it has gone, and was not told that it was stored.
+                continue;
+            }
+            if group.len() == MAX_ROWS {
+                left.push(waiting);
+                continue;
+            }
+            let claims: Vec<Claim> = claims_of(&waiting.row).collect();
+            if claims.iter().any(|claim| self.under_way.contains(claim)) {
+                left.push(waiting);
+            } else {
+                self.under_way.extend(claims);
+                group.push(waiting);
+            }
         }
+        self.waiting = left;
+        group
     }
-    *waiting = left;
-    group
 }
 
-async fn write(pool: &PgPool, group: Vec<Waiting>) {
+/// Writes a group and answers each of it.
+///
+/// # Errors
+/// Where PostgreSQL cannot be asked at all.
+async fn write(pool: &PgPool, group: Vec<Waiting>) -> Result<(), Arc<sqlx::Error>> {
     let (rows, answers): (Vec<_>, Vec<_>) =
         group.into_iter().map(|waiting| (waiting.row, waiting.answer)).unzip();
     match products::insert(pool, &rows).await {
@@ -139,11 +197,9 @@ async fn write(pool: &PgPool, group: Vec<Waiting>) {
                 let _ = answer.send(Ok(inserted));
             }
         }
-        // The store is the reason: it would be for each of them.
-        Err(WriteError::Database(error)) if shared::database::is_transient(&error) => {
-            for answer in answers {
-                let _ = answer.send(Err(WriteError::Database(Arc::clone(&error))));
-            }
+        Err(WriteError::Database(error)) if shared::database::is_unreachable(&error) => {
+            answer_all(answers, &error);
+            return Err(error);
         }
         // One of them is the reason, and no other must suffer for it.
         Err(_) => {
@@ -152,6 +208,16 @@ async fn write(pool: &PgPool, group: Vec<Waiting>) {
                 let _ = answer.send(inserted.map(|inserted| inserted == [true]));
             }
         }
+    }
+    Ok(())
+}
+
+fn answer_all(
+    answers: impl IntoIterator<Item = oneshot::Sender<Result<bool, WriteError>>>,
+    error: &Arc<sqlx::Error>,
+) {
+    for answer in answers {
+        let _ = answer.send(Err(WriteError::Database(Arc::clone(error))));
     }
 }
 
@@ -193,7 +259,18 @@ mod tests {
     }
 
     fn waiting(rows: Vec<NewRow>) -> Vec<Waiting> {
-        rows.into_iter().map(|row| Waiting { row, answer: oneshot::channel().0 }).collect()
+        rows.into_iter().map(|row| Waiting { row, answer: listened_to() }).collect()
+    }
+
+    /// The way to somebody who waits for as long as the process lives.
+    fn listened_to() -> oneshot::Sender<Result<bool, WriteError>> {
+        let (answer, answered) = oneshot::channel();
+        std::mem::forget(answered);
+        answer
+    }
+
+    fn queue_of(rows: Vec<NewRow>) -> Queue {
+        Queue { waiting: waiting(rows), ..Queue::default() }
     }
 
     fn skus(group: &[Waiting]) -> Vec<&str> {
@@ -202,24 +279,66 @@ mod tests {
 
     #[test]
     fn rows_that_could_be_in_each_others_way_go_one_after_the_other() {
-        let mut queue = waiting(vec![
+        let mut queue = queue_of(vec![
             row(1, "A", Some("one")),
             row(2, "A", Some("two")),
             row(3, "B", Some("one")),
             row(4, "C", None),
             row(5, "D", None),
         ]);
-        assert_eq!(skus(&next_group(&mut queue)), ["A", "C", "D"]);
-        assert_eq!(skus(&next_group(&mut queue)), ["A", "B"]);
-        assert!(queue.is_empty());
+        assert_eq!(skus(&queue.next_group()), ["A", "C", "D"]);
+        // While the first statement is under way, nobody else's may be about the same.
+        assert!(queue.next_group().is_empty());
+        queue.under_way.clear();
+        assert_eq!(skus(&queue.next_group()), ["A", "B"]);
+        assert!(queue.waiting.is_empty());
     }
 
     #[test]
     fn a_group_has_an_upper_bound_and_who_came_first_goes_first() {
         let rows = (0..100).map(|nth| row(nth, &format!("SKU-{nth}"), None)).collect();
-        let mut queue = waiting(rows);
-        assert_eq!(next_group(&mut queue).len(), MAX_ROWS);
-        assert_eq!(queue[0].row.product.sku, format!("SKU-{MAX_ROWS}"));
+        let mut queue = queue_of(rows);
+        assert_eq!(queue.next_group().len(), MAX_ROWS);
+        assert_eq!(queue.waiting[0].row.product.sku, format!("SKU-{MAX_ROWS}"));
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_begun() {
+        let mut queue = queue_of(vec![row(1, "A", None)]);
+        let (answer, gone) = oneshot::channel();
+        drop(gone);
+        queue.waiting.push(Waiting { row: row(2, "B", None), answer });
+        assert_eq!(skus(&queue.next_group()), ["A"]);
+        assert!(queue.next_group().is_empty());
+    }
+
+    #[tokio::test]
+    async fn when_postgresql_is_away_everybody_who_waits_is_told_at_once() {
+        let options = sqlx::postgres::PgConnectOptions::new().host("127.0.0.1").port(1);
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .acquire_timeout(std::time::Duration::from_millis(500))
+            .connect_lazy_with(options);
+        let creates = GroupCommit::new(pool);
+        let begun = Clock::System.now();
+        let inserts = (0..1_000).map(|nth| {
+            let (creates, row) = (creates.clone(), row(nth + 1, &format!("SKU-{nth}"), None));
+            async move { creates.insert(row).await }
+        });
+        for answer in futures::future::join_all(inserts).await {
+            assert!(matches!(answer, Err(WriteError::Database(_))), "{answer:?}");
+        }
+        assert!((Clock::System.now() - begun).num_seconds() < 5, "they waited one after the other");
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_too_many_wait_is_refused() {
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .connect_lazy_with(sqlx::postgres::PgConnectOptions::new());
+        let creates = GroupCommit::new(pool);
+        let rows = (0..4_096).map(|nth| row(nth, &format!("SKU-{nth}"), None)).collect();
+        lock(&creates.queue).waiting = waiting(rows);
+        let one_more = Waiting { row: row(9_999, "B", None), answer: listened_to() };
+        assert!(matches!(creates.enqueue(one_more), Err(WriteError::Busy)));
     }
 
     #[tokio::test]
@@ -235,7 +354,7 @@ mod tests {
             group.push(Waiting { row, answer });
             answers.push(answered);
         }
-        write(&database.pool, group).await;
+        write(&database.pool, group).await.unwrap();
         let mut stored = Vec::new();
         for answered in answers {
             stored.push(answered.await.unwrap().ok());

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 /// How long a key is remembered.
@@ -32,7 +32,7 @@ pub(crate) struct Used {
 }
 
 pub(crate) async fn find(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     subject: Uuid,
     request: &KeyedRequest,
 ) -> Result<Option<Used>, sqlx::Error> {
@@ -44,7 +44,7 @@ pub(crate) async fn find(
         request.route,
         request.key,
     )
-    .fetch_optional(pool)
+    .fetch_optional(executor)
     .await
 }
 

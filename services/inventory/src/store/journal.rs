@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use shared::contract::product::Product;
 use shared::contract::stock::Stock;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::from_json;
@@ -42,7 +42,7 @@ pub(crate) async fn find_product(
 
 /// The stock as it was at a version.
 pub(crate) async fn find_stock(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     id: Uuid,
     version: i64,
 ) -> Result<Option<Stock>, sqlx::Error> {
@@ -52,7 +52,7 @@ pub(crate) async fn find_stock(
         id,
         version,
     )
-    .fetch_optional(pool)
+    .fetch_optional(executor)
     .await?;
     event.map(|json| from_json(&json)).transpose().map(|event| event?.stock().cloned())
 }

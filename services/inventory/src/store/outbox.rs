@@ -4,17 +4,17 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-/// A pointer with what it points at.
+/// A pointer with what it points at, which is all absent where the journal has no such entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Claimed {
     pub position: i64,
     pub subject: Uuid,
-    pub event_id: Uuid,
-    pub event: String,
-    pub traceparent: String,
-    pub request_id: Uuid,
-    pub requested_at: DateTime<Utc>,
-    pub committed_at: DateTime<Utc>,
+    pub event_id: Option<Uuid>,
+    pub event: Option<String>,
+    pub traceparent: Option<String>,
+    pub request_id: Option<Uuid>,
+    pub requested_at: Option<DateTime<Utc>>,
+    pub committed_at: Option<DateTime<Utc>>,
     /// When the pointer was written: later than the commit if it announces the change again.
     pub(crate) pointed_at: DateTime<Utc>,
 }
@@ -43,15 +43,17 @@ pub(crate) async fn claim(
                order by position
                limit $1
                for update skip locked)
-           select c.position, c.aggregate_id as subject, j.event_id, j.event::text as "event!",
-                  j.traceparent, j.request_id, j.requested_at, j.committed_at, c.pointed_at
+           select c.position, c.aggregate_id as subject, j.event_id as "event_id?",
+                  j.event::text as "event?", j.traceparent as "traceparent?",
+                  j.request_id as "request_id?", j.requested_at as "requested_at?",
+                  j.committed_at as "committed_at?", c.pointed_at
            from claimed c
-           cross join lateral (
+           left join lateral (
                select event_id, event, traceparent, request_id, requested_at, committed_at
                from inventory.journal
                where aggregate_id = c.aggregate_id and aggregate = c.aggregate
                  and version = c.version
-               limit 1) j
+               limit 1) j on true
            order by c.position"#,
         limit,
         now,

@@ -34,6 +34,8 @@ pub(crate) enum WriteError {
     /// Shared where several rows were written together.
     #[error("writing a product")]
     Database(#[source] Arc<sqlx::Error>),
+    #[error("too many products wait to be written")]
+    Busy,
     #[error("the writer ended before it said what became of a product")]
     Lost,
 }
@@ -201,7 +203,9 @@ impl Columns {
 
 /// Stores what a product has become, unless somebody else was faster.
 ///
-/// Returns whether it was stored: only if the version is still the one before `product`'s.
+/// Returns whether it was stored: only if the version is still the one before `product`'s. With
+/// `with_stock` the stock is announced again, too: behind an old tombstone the listing has
+/// forgotten it.
 ///
 /// # Errors
 /// [`WriteError::SkuTaken`] when another living product of the seller has the sku.
@@ -210,8 +214,9 @@ pub(crate) async fn update(
     product: &Product,
     change: &str,
     cause: &Cause,
+    with_stock: bool,
 ) -> Result<bool, WriteError> {
-    replace(pool, product.version - 1, product, change, cause).await
+    replace(pool, product.version - 1, product, change, cause, with_stock).await
 }
 
 /// The same, with any version before `product`'s: a repair may leave some out.
@@ -221,6 +226,7 @@ pub(crate) async fn replace(
     product: &Product,
     change: &str,
     cause: &Cause,
+    with_stock: bool,
 ) -> Result<bool, WriteError> {
     let event = to_json(&crate::product::announce(product.clone()))?;
     let stored = sqlx::query!(
@@ -238,7 +244,15 @@ pub(crate) async fn replace(
              select 'product', id, $2, $14, $15, $16::text::json, $17, $18, $19, $20, $12
              from product)
          insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)
-         select 'product', id, $2, $12 from product",
+         select aggregate, id, version, $12
+         from (
+             select 1 as nth, 'product' as aggregate, id, $2::bigint as version from product
+             union all
+             -- the first version of a stock has travelled with its product
+             select 2, case s.version when 1 then 'product' else 'stock' end, s.product_id, s.version
+             from inventory.stock s
+             where $22 and s.product_id = (select id from product)) announced
+         order by nth",
         product.id,
         product.version,
         product.sku,
@@ -260,10 +274,11 @@ pub(crate) async fn replace(
         cause.request.traceparent,
         cause.request.requested_at,
         before,
+        with_stock,
     )
     .execute(executor)
     .await?;
-    Ok(stored.rows_affected() == 1)
+    Ok(stored.rows_affected() > 0)
 }
 
 /// A row as PostgreSQL has it.
@@ -368,7 +383,6 @@ pub(crate) async fn list(
     pool: &PgPool,
     seller_id: Uuid,
     status: Option<Status>,
-    sku: Option<&str>,
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Product>, sqlx::Error> {
@@ -380,13 +394,11 @@ pub(crate) async fn list(
            from inventory.products
            where seller_id = $1 and deleted_at is null
              and ($2::text is null or status = $2)
-             and ($3::text is null or sku = $3)
-             and ($4::uuid is null or id < $4)
+             and ($3::uuid is null or id < $3)
            order by id desc
-           limit $5"#,
+           limit $4"#,
         seller_id,
         status.map(Status::as_str),
-        sku,
         before,
         limit,
     )
@@ -395,4 +407,27 @@ pub(crate) async fn list(
     .into_iter()
     .map(Product::try_from)
     .collect()
+}
+
+/// A seller's own product with this sku that is not deleted. A statement of its own, so that it is
+/// found through the index and not by reading everything that the seller has.
+pub(crate) async fn find_by_sku(
+    pool: &PgPool,
+    seller_id: Uuid,
+    sku: &str,
+) -> Result<Option<Product>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"select id, seller_id, sku, name, description, category,
+                  attributes as "attributes: Json<Attributes>", amount, currency, status, version,
+                  content_hash, created_at, updated_at, deleted_at
+           from inventory.products
+           where seller_id = $1 and sku = $2 and deleted_at is null"#,
+        seller_id,
+        sku,
+    )
+    .fetch_optional(pool)
+    .await?
+    .map(Product::try_from)
+    .transpose()
 }

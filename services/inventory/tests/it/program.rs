@@ -37,6 +37,23 @@ async fn a_program_whose_database_is_gone_is_not_ready() {
 }
 
 #[tokio::test]
+async fn a_role_whose_port_is_taken_says_so_and_ends() {
+    let world = World::new().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ended = tokio::process::Command::new(PROGRAM)
+        .env_clear()
+        .env("VITRINA_BIND", "127.0.0.1")
+        .env("PORT", taken.local_addr().unwrap().port().to_string())
+        .envs([("VITRINA_ROLE", "relay"), ("DATABASE_URL", world.url()), ISSUER])
+        .kill_on_drop(true)
+        .output();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), ended);
+    let ended = ended.await.expect("it works on, unseen").unwrap();
+    assert!(!ended.status.success());
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("in use"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn a_program_by_itself_limits_its_callers_and_never_who_looks_after_it() {
     let world = World::new().await;
     let program = start(&world, "api", &[("VITRINA_RATE_LIMIT", "1")]).await;

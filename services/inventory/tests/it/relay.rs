@@ -103,6 +103,28 @@ async fn a_message_that_kills_its_consumer_each_time_becomes_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn what_waits_for_too_long_is_a_dead_letter_and_then_given_up_before_a_tombstone_is() {
+    let world = World::new().await;
+    world.create("SHOE-1").await;
+    relay(&world, Bus::Postgres(bus(&world))).once().await.unwrap();
+    let queue = Queue::new(world.pool.clone(), world.clock.clone(), "catalog");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_hours(24 * 10));
+        seen.push(queue.expire().await.unwrap());
+    }
+    assert_eq!(seen, [(0, 0), (1, 0), (0, 1)]);
+    let depth = queue.depth().await.unwrap();
+    assert_eq!((depth.visible, depth.dead_letters), (0, 0));
+    let audit: (String, String) = sqlx::query_as("select actor, action from bus.dead_letter_audit")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(audit, ("retention".to_owned(), "expire".to_owned()));
+    assert!(shared::bus::queue::DEAD_LETTER_KEPT < shared::contract::listing::TOMBSTONE_KEPT);
+}
+
+#[tokio::test]
 async fn entries_that_this_build_cannot_read_hold_nobody_up_however_many_there_are() {
     let world = World::new().await;
     for n in 0..120 {
@@ -110,8 +132,12 @@ async fn entries_that_this_build_cannot_read_hold_nobody_up_however_many_there_a
     }
     let newer = "update inventory.journal set event = '{\"type\":\"FromTheFuture\",\"data\":{}}'
                  where aggregate_id in (select aggregate_id from inventory.outbox
-                                        order by position limit 118)";
+                                        order by position limit 60)";
     sqlx::query(newer).execute(&world.pool).await.unwrap();
+    let lost = "delete from inventory.journal
+                where aggregate_id in (select aggregate_id from inventory.outbox
+                                       order by position limit 58 offset 60)";
+    sqlx::query(lost).execute(&world.pool).await.unwrap();
     let relay = relay(&world, Bus::Postgres(bus(&world)));
     assert_eq!(relay.once().await.unwrap(), Progress::More);
     assert_eq!(relay.once().await.unwrap(), Progress::Idle);

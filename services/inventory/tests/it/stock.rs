@@ -104,3 +104,34 @@ async fn an_adjustment_that_takes_everything_is_replayed_and_not_refused_when_se
         }
     }
 }
+
+#[tokio::test]
+async fn adjustments_at_once_do_not_wait_for_each_others_connections() {
+    let world = World::new().await;
+    let created = world.create("SHOE-1").await;
+    let adjust = |nth: usize| {
+        let call = Call::post(&format!("{}/stock/adjustments", path_of(&created)))
+            .header("idempotency-key", &format!("sale-{nth}"))
+            .json(&json!({"delta": 1, "reason": "came back"}));
+        world.send(call)
+    };
+    // More than there are connections.
+    for answer in futures::future::join_all((0..60).map(adjust)).await {
+        answer.expect(200);
+    }
+    let stock = world.send(Call::get(&format!("{}/stock", path_of(&created)))).await.expect(200);
+    assert_eq!(stock.json["on_hand"], json!(65));
+}
+
+#[tokio::test]
+async fn counting_whatever_is_there_wins_against_other_counts() {
+    let world = World::new().await;
+    let created = world.create("SHOE-1").await;
+    let count = |on_hand: usize| {
+        let call = Call::put(&format!("{}/stock", path_of(&created))).header("if-match", "*");
+        world.send(call.json(&json!({"on_hand": on_hand})))
+    };
+    for answer in futures::future::join_all((0..30).map(count)).await {
+        answer.expect(200);
+    }
+}

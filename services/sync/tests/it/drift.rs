@@ -168,3 +168,27 @@ async fn a_stock_that_was_changed_behind_the_journals_back_is_announced_as_it_is
         assert_eq!(world.content(id).await.unwrap()["on_hand"], n(9));
     }
 }
+
+#[tokio::test]
+async fn a_product_that_is_restored_after_its_tombstone_was_dropped_has_its_stock() {
+    let (world, ids) = World::with_products(2).await;
+    // One whose stock has travelled with the product, and one whose stock was counted since.
+    world.set_stock(ids[1], 7).await;
+    world.arrive().await;
+    let mut before = Vec::new();
+    for id in &ids {
+        let listing = world.listing(*id).await.unwrap();
+        before.push((listing["on_hand"].clone(), listing["stock_version"].clone()));
+        world.delete(*id).await;
+    }
+    world.arrive().await;
+    for (id, before) in ids.iter().zip(before) {
+        world.remove(*id).await;
+        world.restore(*id).await;
+        world.arrive().await;
+        let listing = world.listing(*id).await.unwrap();
+        assert_eq!((listing["on_hand"].clone(), listing["stock_version"].clone()), before);
+        assert_eq!(listing["product_version"], n(3));
+        assert!(listing["all_key"].as_s().unwrap().ends_with("#i"));
+    }
+}

@@ -133,6 +133,11 @@ impl World {
         self.ask(call, Value::Null).await.expect(204);
     }
 
+    pub(crate) async fn restore(&self, id: Uuid) {
+        let call = Call::post(&format!("/v1/products/{id}/restore"));
+        self.ask(call, Value::Null).await.expect(200);
+    }
+
     /// Publishes what is committed, after the repairs that are asked for.
     pub(crate) async fn publish(&self) {
         while self.relay.repair().await.unwrap() == Progress::More {}
