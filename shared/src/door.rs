@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::{HeaderMap, HeaderName, Uri, header, request::Parts};
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -60,7 +62,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LargeJson<T> {
 /// is refused: one who is still sending when the connection ends sees only that.
 const MAX_DISCARDED: usize = 4 * 1024 * 1024;
 
-async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+/// How long a body may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(20);
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    // Who announces more than is read to be discarded need not begin to send it.
+    if body.size_hint().lower() > MAX_DISCARDED as u64 {
+        return Err(problem::PAYLOAD_TOO_LARGE.because(""));
+    }
+    let arrived = tokio::time::timeout(ARRIVAL, read_whole(body, limit)).await;
+    arrived.unwrap_or_else(|_| Err(problem::REQUEST_TIMEOUT.because("")))
+}
+
+async fn read_whole(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let (mut bytes, mut length) = (BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Problem {

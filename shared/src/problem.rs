@@ -71,9 +71,8 @@ kinds! {
         "Nothing is there, or it belongs to somebody else: the two are not told apart.";
     METHOD_NOT_ALLOWED = 405 "method_not_allowed", "The resource does not know this method",
         "The header `Allow` names the methods that it knows.";
-    REQUEST_TIMEOUT = 408 "request_timeout", "The request took too long",
-        "A request must arrive and be answered within 30 seconds. If it had arrived whole, it is not \
-         known whether it had its effect: repeat it with the same `Idempotency-Key`.";
+    REQUEST_TIMEOUT = 408 "request_timeout", "The request took too long to arrive",
+        "The whole request must arrive within 20 seconds. Nothing was stored.";
     STALE_VERSION = 412 "stale_version", "Somebody else was faster",
         "`If-Match` names a version that is no longer the current one. Read it again, decide anew, \
          and send the `ETag` that came with it.";

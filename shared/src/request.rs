@@ -159,6 +159,7 @@ fn refusal(response: &Response) -> Problem {
         StatusCode::PAYLOAD_TOO_LARGE => problem::PAYLOAD_TOO_LARGE.because(""),
         StatusCode::REQUEST_TIMEOUT => problem::REQUEST_TIMEOUT.because(""),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => problem::UNSUPPORTED_MEDIA_TYPE.because(""),
+        StatusCode::SERVICE_UNAVAILABLE => Problem::unavailable("a handler took too long"),
         status if status.is_client_error() => problem::MALFORMED_REQUEST.because(""),
         status => Problem::internal(format!("a handler answered {status} without a problem")),
     }

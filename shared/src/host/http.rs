@@ -31,7 +31,7 @@ use crate::telemetry::causes;
 /// The largest body of a request that says nothing else, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// How long a request may take to arrive and to be answered.
+/// How long a request may take to be answered. Its body has less time to arrive.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the head of a request may take to arrive, and a connection may wait for its next one.
@@ -51,7 +51,7 @@ pub fn dress(router: Router, clock: &Clock, ids: &Ids) -> Router {
     router
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(request::answer_panic))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(from_fn_with_state((clock.clone(), ids.clone()), request::track))
 }
 

@@ -32,6 +32,7 @@ use crate::client::{Client, ClientError};
 use crate::data::DataFolder;
 use crate::output::{Output, OutputArgs};
 use crate::progress::{Progress, Style, Unit};
+use crate::roles::Role;
 use crate::token::DemoUser;
 use chunks::{Chunk, Chunks};
 use columns::{Columns, Mapping};
@@ -84,7 +85,7 @@ pub(crate) async fn run(global: &Global, args: ImportArgs) -> anyhow::Result<u8>
         (None, args.currency.or_else(|| marketplace(&global.data)))
     } else {
         let folder = DataFolder::at(&global.data)?;
-        let running = folder.find_running()?;
+        let running = folder.find_running_with(Role::Identity)?;
         let seller = seller(&Client::new(&running.url)?, &folder, &args).await?;
         (Some(seller), args.currency.or(Some(running.currency)))
     };

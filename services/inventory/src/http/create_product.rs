@@ -1,5 +1,7 @@
 //! `POST /v1/products`
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -95,9 +97,18 @@ pub(crate) async fn insert(
         }
         Err(error) => return Err(error.into()),
     };
+    let mut skus: HashMap<String, usize> = HashMap::new();
+    for row in &rows {
+        *skus.entry(row.product.sku.clone()).or_default() += 1;
+    }
     let mut made = Vec::with_capacity(rows.len());
     for (row, inserted) in rows.into_iter().zip(inserted) {
-        made.push(outcome(pool, row, inserted).await);
+        if !inserted && skus.get(&row.product.sku).is_some_and(|count| *count > 1) {
+            // The statement took only the first of them, which may have been refused for its key.
+            made.extend(Box::pin(insert(pool, vec![row])).await?);
+        } else {
+            made.push(outcome(pool, row, inserted).await);
+        }
     }
     Ok(made)
 }

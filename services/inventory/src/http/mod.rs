@@ -78,7 +78,7 @@ impl From<WriteError> for Problem {
         match error {
             WriteError::SkuTaken => SKU_TAKEN.because("another of your products has this sku"),
             WriteError::Database(error) => error.into(),
-            busy @ WriteError::Busy => Self::unavailable(busy),
+            again @ (WriteError::Busy | WriteError::Silent) => Self::unavailable(again),
             lost @ WriteError::Lost => Self::internal(lost),
         }
     }
@@ -102,8 +102,8 @@ fn cause(app: &App, actor: Uuid, request: RequestContext) -> Cause {
     Cause { actor, event_id, request, reason: None }
 }
 
-/// How often in a row somebody else may be faster, before a caller is asked to come again.
-const MAX_RACES: usize = 20;
+/// How often somebody else may be faster before the product is locked.
+const MAX_RACES: usize = 3;
 
 /// A change of a product that is there.
 struct Revision {
@@ -118,7 +118,8 @@ struct Revision {
 
 impl Revision {
     /// Makes of a product what `decide` says, unless that is nothing new. Where somebody else was
-    /// faster it is decided anew: so a named version is refused then, and any version is not.
+    /// faster it is decided anew, in the end behind a lock: so a named version is refused then, and
+    /// any version is not.
     async fn make(
         self,
         app: &App,
@@ -139,7 +140,23 @@ impl Revision {
                 return Ok(revised);
             }
         }
-        Err(Problem::unavailable("other changes of the product were faster each time"))
+        let mut transaction = app.pool.begin().await?;
+        let locked = products::lock(&mut transaction, self.id).await?;
+        let own = locked.filter(|product| {
+            product.seller_id == self.seller_id
+                && (self.even_deleted || product.deleted_at.is_none())
+        });
+        let product = own.ok_or_else(Problem::not_found)?;
+        let Some(revised) = decide(&product)? else { return Ok(product) };
+        let (before, with_stock) = (product.version, self.even_deleted);
+        if !products::replace(&mut *transaction, before, &revised, self.change, &cause, with_stock)
+            .await?
+        {
+            return Err(Problem::internal("a locked product was changed by somebody else"));
+        }
+        transaction.commit().await?;
+        app.committed.notify_one();
+        Ok(revised)
     }
 }
 

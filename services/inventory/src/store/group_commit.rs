@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::oneshot;
@@ -19,6 +20,9 @@ const MAX_ROWS: usize = 64;
 /// How many statements run at once. A second one keeps PostgreSQL busy while the first waits for
 /// its disk; more would only make the groups smaller.
 const WRITERS: usize = 2;
+
+/// How long a statement may take, waiting for a connection included.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The most rows that wait. With each of them at its largest they take 256 MiB; who comes then is
 /// asked to come again.
@@ -190,7 +194,15 @@ impl Queue {
 async fn write(pool: &PgPool, group: Vec<Waiting>) -> Result<(), Arc<sqlx::Error>> {
     let (rows, answers): (Vec<_>, Vec<_>) =
         group.into_iter().map(|waiting| (waiting.row, waiting.answer)).unzip();
-    match products::insert(pool, &rows).await {
+    // PostgreSQL gives a statement up after 5 s, but cannot where the connection itself has gone
+    // silent: a writer that waits for that would keep everybody waiting.
+    let written = tokio::time::timeout(PATIENCE, products::insert(pool, &rows));
+    match written.await.unwrap_or(Err(WriteError::Silent)) {
+        Err(WriteError::Silent) => {
+            for answer in answers {
+                let _ = answer.send(Err(WriteError::Silent));
+            }
+        }
         Ok(inserted) => {
             for (answer, inserted) in answers.into_iter().zip(inserted) {
                 // Whoever has stopped waiting needs none.
@@ -316,7 +328,7 @@ mod tests {
     async fn when_postgresql_is_away_everybody_who_waits_is_told_at_once() {
         let options = sqlx::postgres::PgConnectOptions::new().host("127.0.0.1").port(1);
         let pool = sqlx::postgres::PgPoolOptions::new()
-            .acquire_timeout(std::time::Duration::from_millis(500))
+            .acquire_timeout(Duration::from_millis(500))
             .connect_lazy_with(options);
         let creates = GroupCommit::new(pool);
         let begun = Clock::System.now();

@@ -36,6 +36,9 @@ pub(crate) enum WriteError {
     Database(#[source] Arc<sqlx::Error>),
     #[error("too many products wait to be written")]
     Busy,
+    /// Whether they were written is not known.
+    #[error("PostgreSQL did not say in time what became of a product")]
+    Silent,
     #[error("the writer ended before it said what became of a product")]
     Lost,
 }

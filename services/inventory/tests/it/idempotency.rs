@@ -86,3 +86,17 @@ async fn a_key_that_is_no_key_is_refused() {
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.count("products").await, 0);
 }
+
+#[tokio::test]
+async fn an_item_of_a_batch_is_not_refused_for_the_sake_of_one_that_was() {
+    let world = World::new().await;
+    let batch = |items: Value| {
+        let call = Call::post("/v1/products/batch").header("idempotency-key", "K");
+        world.send(call.json(&json!({"items": items})))
+    };
+    batch(json!([shoe("Z")])).await.expect(200);
+    // The key of the first item is used up by another body; the second has a key of its own.
+    let answer = batch(json!([shoe("X"), shoe("X")])).await.expect(200);
+    let status = |nth: usize| answer.json["results"][nth]["status"].clone();
+    assert_eq!((status(0), status(1)), (json!(422), json!(201)), "{}", answer.text);
+}

@@ -318,3 +318,18 @@ async fn a_change_may_name_several_versions_and_is_made_if_one_of_them_is_there(
     world.send(change("\"v7\", W/\"v1\"")).await.expect(412);
     world.send(change("\"v7\", \"v1\"")).await.expect(200);
 }
+
+#[tokio::test]
+async fn changes_of_any_version_are_all_made_however_many_come_at_once() {
+    let world = World::new().await;
+    let created = world.create("SHOE-1").await;
+    let change = |nth: usize| {
+        let call = Call::patch(&path_of(&created)).header("if-match", "*");
+        world.send(call.json(&json!({"name": format!("Shoe {nth}")})))
+    };
+    for answer in futures::future::join_all((0..60).map(change)).await {
+        answer.expect(200);
+    }
+    let product = world.send(Call::get(&path_of(&created))).await.expect(200);
+    assert_eq!(product.json["version"], json!(61));
+}
