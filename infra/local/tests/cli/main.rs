@@ -5,6 +5,7 @@
     reason = "a test whose edition or command cannot be started has failed"
 )]
 
+mod dlq;
 mod doctor;
 mod import;
 mod seed;
