@@ -8,6 +8,7 @@
 mod dlq;
 mod doctor;
 mod import;
+mod printed;
 mod seed;
 
 use std::fs::Permissions;
