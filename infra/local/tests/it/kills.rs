@@ -128,7 +128,7 @@ impl Writer {
         });
         // The first of a batch stays as it is.
         let (_, second, third) = (batch.next()?, batch.next()?, batch.next()?);
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             self.change(&one, Change::Rename).await?;
         }
         self.change(&second, Change::Sell).await?;
