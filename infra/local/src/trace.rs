@@ -36,7 +36,15 @@ pub(crate) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<u8> 
 
 fn describe(trace: &Trace) -> String {
     let changes: Vec<String> = trace.changes.iter().map(describe_change).collect();
-    changes.join("\n")
+    let mut text = changes.join("\n");
+    if trace.cut {
+        let _ = writeln!(
+            text,
+            "\nonly the latest {} changes; ask for an older one by its request or event",
+            trace.changes.len()
+        );
+    }
+    text
 }
 
 fn describe_change(change: &TracedChange) -> String {

@@ -20,13 +20,18 @@ use uuid::Uuid;
 use super::Ops;
 
 /// Changes that are shown at most: the latest ones.
-const MAX_CHANGES: i64 = 50;
+const MAX_CHANGES: u16 = 50;
+
+/// Dead letters of a product that are looked through at most.
+const MAX_DEAD_LETTERS: i64 = 1_000;
 
 /// The way of one or more changes.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Trace {
     /// Oldest first.
     pub(crate) changes: Vec<TracedChange>,
+    /// Whether there are older changes, which are left out: only the latest 50 are shown.
+    pub(crate) cut: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -52,7 +57,8 @@ pub(crate) struct TracedChange {
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Hop {
-    /// `requested`, `committed`, `published`, `received` or `projected`.
+    /// `requested`, `committed`, `published`, `received` or `projected`; `buried` if it became a
+    /// dead letter.
     pub(crate) name: String,
     pub(crate) at: DateTime<Utc>,
 }
@@ -64,9 +70,22 @@ pub(crate) struct Gap {
     pub(crate) milliseconds: f64,
 }
 
-/// Names of the hops, and of the gap in front of each but the first.
-const HOPS: [&str; 5] = ["requested", "committed", "published", "received", "projected"];
-const GAPS: [&str; 4] = ["writing", "in the outbox", "in the queue", "projecting"];
+/// A place that a change passes, and what the time before it is spent on.
+struct Place {
+    name: &'static str,
+    gap: &'static str,
+}
+
+const REQUESTED: Place = Place { name: "requested", gap: "" };
+const COMMITTED: Place = Place { name: "committed", gap: "writing" };
+const PUBLISHED: Place = Place { name: "published", gap: "in the outbox" };
+const RECEIVED: Place = Place { name: "received", gap: "in the queue" };
+const PROJECTED: Place = Place { name: "projected", gap: "projecting" };
+/// Off the way: it has become a dead letter.
+const BURIED: Place = Place { name: "buried", gap: "in the queue and its attempts" };
+
+/// The places that a change has passed, and when.
+type Passed = Vec<(Place, DateTime<Utc>)>;
 
 /// Shows the way of a change: of the product, the request or the event with this id.
 #[utoipa::path(
@@ -83,9 +102,15 @@ pub(crate) async fn get_trace(
     Operator(_operator): Operator,
     PathId(id): PathId,
 ) -> Result<axum::Json<Trace>, Problem> {
-    let found = inventory::trace::find(&ops.pool, id, MAX_CHANGES).await?;
+    // One more tells whether there are more.
+    let mut found = inventory::trace::find(&ops.pool, id, i64::from(MAX_CHANGES) + 1).await?;
     if found.is_empty() {
         return Err(Problem::not_found());
+    }
+    let cut = found.len() > usize::from(MAX_CHANGES);
+    if cut {
+        // The oldest.
+        found.remove(0);
     }
     let mut changes = Vec::with_capacity(found.len());
     let mut known: Option<(Uuid, Way)> = None;
@@ -97,7 +122,7 @@ pub(crate) async fn get_trace(
         changes.push(way.of(&change));
         known = Some((change.product_id, way));
     }
-    Ok(axum::Json(Trace { changes }))
+    Ok(axum::Json(Trace { changes, cut }))
 }
 
 /// What is known of the way of a product's changes beyond the write side.
@@ -112,16 +137,14 @@ impl Way {
         let selection = Selection { subject: Some(product), ..Selection::default() };
         // The queue first: what is taken from it meanwhile shows in the listing.
         let waiting = ops.queue.waiting_for(product).await?;
-        let dead = dead_letters::list(&ops.pool, &selection, 0, MAX_CHANGES).await?;
+        let dead = dead_letters::list(&ops.pool, &selection, 0, MAX_DEAD_LETTERS).await?;
         let listing = ops.catalog.find_listing(product).await?;
         Ok(Self { listing, waiting, dead })
     }
 
     fn of(&self, change: &Change) -> TracedChange {
-        let mut times = vec![change.requested_at, change.committed_at];
-        let (state, complete) = self.follow(change, &mut times);
-        let hops = HOPS.iter().zip(&times);
-        let gaps = GAPS.iter().zip(times.windows(2));
+        let mut passed = vec![(REQUESTED, change.requested_at), (COMMITTED, change.committed_at)];
+        let (state, complete) = self.follow(change, &mut passed);
         TracedChange {
             product_id: change.product_id,
             aggregate: change.aggregate.clone(),
@@ -130,11 +153,15 @@ impl Way {
             event_id: change.event_id,
             request_id: change.request_id,
             traceparent: change.traceparent.clone(),
-            hops: hops.map(|(name, at)| Hop { name: (*name).to_owned(), at: *at }).collect(),
-            gaps: gaps
-                .map(|(name, pair)| Gap {
-                    name: (*name).to_owned(),
-                    milliseconds: milliseconds(pair[0], pair[1]),
+            hops: passed
+                .iter()
+                .map(|(place, at)| Hop { name: place.name.to_owned(), at: *at })
+                .collect(),
+            gaps: passed
+                .windows(2)
+                .map(|pair| Gap {
+                    name: pair[1].0.gap.to_owned(),
+                    milliseconds: milliseconds(pair[0].1, pair[1].1),
                 })
                 .collect(),
             state,
@@ -142,26 +169,26 @@ impl Way {
         }
     }
 
-    /// Adds the times beyond the commit, as far as there are any.
-    fn follow(&self, change: &Change, times: &mut Vec<DateTime<Utc>>) -> (String, bool) {
+    /// Adds the places beyond the commit, as far as it has come.
+    fn follow(&self, change: &Change, passed: &mut Passed) -> (String, bool) {
         let listing = self.listing.as_ref();
         let hop = listing
             .and_then(|listing| listing.hops.iter().rev().find(|h| h.event_id == change.event_id));
         if let Some(hop) = hop {
-            times.extend(
-                [hop.published, hop.received, hop.projected]
-                    .into_iter()
-                    .filter_map(DateTime::from_timestamp_micros),
-            );
+            let hops =
+                [(PUBLISHED, hop.published), (RECEIVED, hop.received), (PROJECTED, hop.projected)];
+            passed.extend(hops.into_iter().filter_map(|(place, micros)| {
+                Some((place, DateTime::from_timestamp_micros(micros)?))
+            }));
             return ("in the listing".to_owned(), true);
         }
         if let Some(dead) = self.dead.iter().find(|dead| dead.event_id == change.event_id) {
-            times.extend([dead.sent_at, dead.dead_at]);
+            passed.extend([(PUBLISHED, dead.sent_at), (BURIED, dead.dead_at)]);
             let state = format!("dead letter {}: {}", dead.id, dead.reason);
             return (state, false);
         }
         if let Some(message) = self.waiting.iter().find(|m| m.event_id == change.event_id) {
-            times.push(message.sent_at);
+            passed.push((PUBLISHED, message.sent_at));
             let state = match &message.last_failure {
                 Some(failure) => {
                     format!("in the queue after {} attempts: {failure}", message.attempts)

@@ -5,8 +5,10 @@
     reason = "a test whose edition or command cannot be started has failed"
 )]
 
+mod dlq;
 mod doctor;
 mod import;
+mod printed;
 mod seed;
 
 use std::fs::Permissions;

@@ -12,5 +12,6 @@ mod kills;
 mod process;
 mod reconciliation;
 mod requests;
+mod trace;
 mod tracing;
 mod whole_path;
