@@ -180,13 +180,87 @@ async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_men
         assert_eq!(names[&id], Some(name), "{id}");
     }
 
+    drift_while_sellers_write(&listings, &process, data).await;
+
     let before: BTreeSet<String> = fingerprints(&listings.all().await);
     listings.0.delete_table().table_name("listings").send().await.unwrap();
     let rebuilt = json_of(data, &["sync", "--json"]).await;
-    assert_eq!(rebuilt["missing"], json!(PRODUCTS + 3_000), "{rebuilt}");
+    assert_eq!(rebuilt["missing"], json!(PRODUCTS + 6_000), "{rebuilt}");
     quiet(data).await;
     assert_eq!(fingerprints(&listings.all().await), before);
     process.terminate().await;
+}
+
+/// Plants drift in products that nobody touches while sellers write to others, and has it mended
+/// meanwhile: afterwards every listing is as it was or as its seller left it.
+async fn drift_while_sellers_write(listings: &Listings, process: &Process, data: &Path) {
+    let sellers = own_products(process).await;
+    let all = listings.all().await;
+    let (written, idle): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|listing| sellers.contains(&listing.id));
+    assert_eq!(written.len(), sellers.len());
+    let untouched = fingerprints(&idle);
+    // In stock, so that more of it changes no index key: that would be another kind of drift.
+    let can_be_bought =
+        |listing: &ListingItem| listing.product().is_some() && listing.available() > 0;
+    let victims: Vec<ListingItem> = idle.into_iter().filter(can_be_bought).collect();
+    let sync_often = async {
+        let mut found = [0; 6];
+        for round in victims.chunks(3 * PLANTED).take(3) {
+            for (nth, victim) in round.iter().enumerate() {
+                let mut drifted = victim.clone();
+                match nth % 3 {
+                    0 => {
+                        listings.delete(victim).await;
+                        continue;
+                    }
+                    1 => drifted.on_hand += 1_000,
+                    _ => drifted.name = Some("Somebody was here".to_owned()),
+                }
+                listings.put(&drifted).await;
+            }
+            let report = json_of(data, &["sync", "--deep", "--json"]).await;
+            for (sum, count) in found.iter_mut().zip(counts(&report)) {
+                *sum += count;
+            }
+        }
+        found
+    };
+    let (found, changed) = tokio::join!(sync_often, keep_changing(process, data));
+    quiet(data).await;
+    let last = json_of(data, &["sync", "--deep", "--json"]).await;
+    assert_eq!(counts(&last), [0; 6], "{last}");
+    let each = i64::try_from(3 * PLANTED).unwrap();
+    assert_eq!(found, [each, 0, 0, 0, each, each], "what was planted, and nothing else");
+
+    let all = listings.all().await;
+    let after: HashMap<Uuid, &ListingItem> =
+        all.iter().map(|listing| (listing.id, listing)).collect();
+    for (id, name) in changed {
+        assert_eq!(after[&id].name, Some(name), "{id}");
+    }
+    let all = fingerprints(&all);
+    assert_eq!(untouched.difference(&all).next(), None, "mended as it was");
+    compare_with_sellers(process, &sellers, &after).await;
+}
+
+/// Every listing of these products says what their seller is told.
+async fn compare_with_sellers(
+    process: &Process,
+    ids: &[Uuid],
+    listings: &HashMap<Uuid, &ListingItem>,
+) {
+    let http = reqwest::Client::new();
+    let token = process.token(&http, "seller").await;
+    for id in ids {
+        let request = http.get(format!("{}/v1/products/{id}", process.url)).bearer_auth(&token);
+        let product = send(request).await.json;
+        let listing = listings[id];
+        assert_eq!(product["version"], json!(listing.product_version), "{id}");
+        assert_eq!(product["name"], json!(listing.name), "{id}");
+        let listed = listing.product().unwrap();
+        assert_eq!(product["content_hash"], json!(listed.content_hash), "{id}");
+    }
 }
 
 /// Renames some products that are in stock, and returns their listings before and after.
@@ -216,9 +290,8 @@ async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem
     changed.collect()
 }
 
-/// What sellers do while the stores are compared: create, rename, delete, restore and sell.
-/// Returns what the renamed products are called in the end.
-async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<Uuid, String> {
+/// The products that the demo seller writes to.
+async fn own_products(process: &Process) -> Vec<Uuid> {
     let http = reqwest::Client::new();
     let token = process.token(&http, "seller").await;
     let own = format!("{}/v1/products?limit=100", process.url);
@@ -230,6 +303,15 @@ async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<Uuid, String>
         .map(|product| product["id"].as_str().unwrap().parse().unwrap())
         .collect();
     assert!(ids.len() >= 90, "the seller has products");
+    ids
+}
+
+/// What sellers do while the stores are compared: create, rename, delete, restore and sell.
+/// Returns what the renamed products are called in the end.
+async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<Uuid, String> {
+    let http = reqwest::Client::new();
+    let token = process.token(&http, "seller").await;
+    let ids = own_products(process).await;
     let send = |method: Method, path: String, body: Option<Value>| {
         let request = http
             .request(method, format!("{}/v1/products/{path}", process.url))
