@@ -201,6 +201,7 @@ async fn run(
     connections::migrate(&stores.database.url, &migrators).await?;
     let client = dynamodb::connect_local(&stores.listings.endpoint);
     catalog::table::ensure(&client, TABLE).await?;
+    catalog::table::ensure_expiry(&client, TABLE).await?;
 
     let provider = ProviderConfig {
         issuer: ISSUER.to_owned(),

@@ -9,6 +9,7 @@ use shared::bus::queue::Queue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
 use shared::host::health::{Health, Table};
+use shared::host::process::Process;
 use shared::telemetry::TelemetryConfig;
 use shared::{clock::Clock, database, dynamodb, host, id::Ids, telemetry};
 
@@ -27,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
     match config.database {
         None => {
             let app = App::new(client, &config.table, config.currency).with_kept_pages(KEPT_FOR);
-            let process = config.process.process(&clock, &ids, health, &stop);
+            let process = Process::new(config.process, &clock, &ids, health, &stop);
             process.serve(router(app), None).await?;
         }
         Some(database) => {
@@ -35,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
             let pool = database::connect(&database)?;
             let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
             (health.postgres, health.queue) = (Some(pool), Some(queue.clone()));
-            let process = config.process.process(&clock, &ids, health, &stop);
+            let process = Process::new(config.process, &clock, &ids, health, &stop);
             let projector = Projector::new(client, &config.table, clock.clone());
             let work = host::intake::consume(queue, clock, &projector, Arc::default(), stop);
             process.run(work).await?;

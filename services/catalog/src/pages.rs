@@ -1,18 +1,20 @@
 //! Pages that were given out a moment ago: who asks for the same one again gets it as it was.
 //!
-//! Promise: no page is given out that was made more than [`KEPT_FOR`] ago. What is read by its id
+//! Promise: no page is given out again that is older than it may be, a second. What is read by its id
 //! is never kept, so no reader who names a version sees an older one.
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use moka::sync::Cache;
 
 /// How long a page is given out again, and how long whoever got it may do the same.
 pub const KEPT_FOR: Duration = Duration::from_secs(1);
+
+/// The same, to others.
+const CACHEABLE: &str = "public, max-age=1";
 
 /// What all kept pages may take, in bytes.
 const CAPACITY: u64 = 16 * 1024 * 1024;
@@ -56,10 +58,8 @@ impl ReadyPage {
     /// A page with the link to the next one.
     pub(crate) fn new(link: HeaderMap, json: Vec<u8>) -> Self {
         let mut headers = link;
-        let json_type = HeaderValue::from_static("application/json");
-        headers.insert(header::CONTENT_TYPE, json_type);
-        let cacheable = HeaderValue::from_static("public, max-age=1");
-        headers.insert(header::CACHE_CONTROL, cacheable);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHEABLE));
         Self { headers, body: json.into() }
     }
 }

@@ -4,6 +4,7 @@ use identity::config::{Config, Role};
 use identity::{App, MIGRATOR, router, tidy};
 use shared::config::Settings;
 use shared::host::health::Health;
+use shared::host::process::Process;
 use shared::telemetry::TelemetryConfig;
 use shared::{clock::Clock, database, host, id::Ids, telemetry};
 
@@ -23,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
             let app = App::new(&config.provider, pool, clock.clone(), ids.clone())?;
             let tidying = tokio::spawn(tidy::run(app.clone(), stop.clone()));
             // Most callers have no token yet.
-            let process = config.process.process(&clock, &ids, health, &stop);
+            let process = Process::new(config.process, &clock, &ids, health, &stop);
             process.serve(router(app), None).await?;
             tidying.await?;
         }

@@ -10,6 +10,7 @@ use shared::bus::{self, Bus, PgBus};
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
 use shared::host::health::Health;
+use shared::host::process::Process;
 use shared::telemetry::TelemetryConfig;
 use shared::{clock::Clock, database, host, id::Ids, telemetry};
 
@@ -24,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let (clock, ids, committed) = (Clock::System, Ids::System, Arc::default());
     let health = Health { postgres: Some(pool.clone()), ..Health::default() };
     let stop = host::stop_on_signal()?;
-    let process = config.process.process(&clock, &ids, health, &stop);
+    let process = Process::new(config.process, &clock, &ids, health, &stop);
     match config.role {
         Role::Api => {
             let verifier = Verifier::new(config.auth, clock.clone());

@@ -147,41 +147,25 @@ impl Relay {
     }
 
     fn outbound(&self, row: &Claimed) -> Result<Outbound, RelayError> {
-        let Claimed { position, pointed_at, .. } = *row;
-        let (
-            Some(event_id),
-            Some(event),
-            Some(traceparent),
-            Some(requestid),
-            Some(requestedtime),
-            Some(time),
-        ) = (
-            row.event_id,
-            &row.event,
-            &row.traceparent,
-            row.request_id,
-            row.requested_at,
-            row.committed_at,
-        )
-        else {
-            return Err(RelayError::NoEntry { position });
-        };
+        let position = row.position;
+        let entry = row.entry.as_ref().ok_or(RelayError::NoEntry { position })?;
+        let event_id = entry.event_id;
         let journal = |source| RelayError::Journal { event_id, source };
-        let event: Event = serde_json::from_str(event).map_err(journal)?;
+        let event: Event = serde_json::from_str(&entry.event).map_err(journal)?;
         let event_type = event.type_name();
         let envelope = Envelope {
             specversion: "1.0".to_owned(),
             id: event_id,
             source: SOURCE.to_owned(),
             subject: row.subject,
-            time,
+            time: entry.committed_at,
             schemaversion: 1,
-            traceparent: Some(traceparent.clone()),
-            requestid,
-            requestedtime,
+            traceparent: Some(entry.traceparent.clone()),
+            requestid: entry.request_id,
+            requestedtime: entry.requested_at,
             publishedtime: self.clock.now(),
             position,
-            republished: pointed_at > time,
+            republished: row.pointed_at > entry.committed_at,
             event,
         };
         let body = serde_json::to_string(&envelope).map_err(journal)?;

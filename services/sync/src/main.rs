@@ -7,6 +7,7 @@ use shared::bus::queue::Queue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
 use shared::host::health::{Health, Table};
+use shared::host::process::Process;
 use shared::telemetry::TelemetryConfig;
 use shared::{clock::Clock, database, dynamodb, host, id::Ids, telemetry};
 use sync::config::{Config, Role};
@@ -27,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
         Role::Api => {
             let verifier = Verifier::new(config.auth, clock.clone());
             let app = App::new(pool, &clock, &ids, verifier.clone(), requested);
-            let process = config.process.process(&clock, &ids, health, &stop);
+            let process = Process::new(config.process, &clock, &ids, health, &stop);
             process.serve(router(app), Some(verifier)).await?;
         }
         Role::Reconcile => {
@@ -35,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
             let client = dynamodb::connect().await;
             let table = Table { client: client.clone(), name: config.table.clone() };
             (health.dynamodb, health.queue) = (Some(table), Some(queue.clone()));
-            let process = config.process.process(&clock, &ids, health, &stop);
+            let process = Process::new(config.process, &clock, &ids, health, &stop);
             let reconciler = Reconciler::new(pool, client, &config.table, clock, ids);
             process.run(reconciler.with_queue(queue).run(requested, stop)).await?;
         }

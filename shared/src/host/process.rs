@@ -30,17 +30,6 @@ impl ProcessConfig {
         let listen = SocketAddr::new(address, port);
         Self { listen, rate_limit: RateLimitConfig::read(settings) }
     }
-
-    /// A process that runs until `stop`, and whose health depends on `health`.
-    pub fn process(
-        self,
-        clock: &Clock,
-        ids: &Ids,
-        health: Health,
-        stop: &CancellationToken,
-    ) -> Process {
-        Process { config: self, clock: clock.clone(), ids: ids.clone(), health, stop: stop.clone() }
-    }
 }
 
 /// A process that is about to take up its role.
@@ -54,6 +43,17 @@ pub struct Process {
 }
 
 impl Process {
+    /// A process that runs until `stop`, and whose health depends on `health`.
+    pub fn new(
+        config: ProcessConfig,
+        clock: &Clock,
+        ids: &Ids,
+        health: Health,
+        stop: &CancellationToken,
+    ) -> Self {
+        Self { config, clock: clock.clone(), ids: ids.clone(), health, stop: stop.clone() }
+    }
+
     /// Serves `api`, and limits its callers: by the subject of the token that `verifier` accepts,
     /// else by their peer.
     pub async fn serve(

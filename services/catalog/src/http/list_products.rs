@@ -88,8 +88,8 @@ impl From<Card> for ProductCard {
 /// Lists products, newest first unless said.
 ///
 /// A page may be older than the products by two seconds (one that it is kept here, and one that
-/// `Cache-Control` lets others keep it) and the moments that an index lags. With `price_min` or `price_max` in the order of creation, a page may be short and
-/// still have a next one.
+/// `Cache-Control` lets others keep it) and the moments that an index lags. With `price_min` or
+/// `price_max` in the order of creation, a page may be short and still have a next one.
 #[utoipa::path(
     get, path = "/v1/catalog/products", tag = "catalogue",
     params(Filter),

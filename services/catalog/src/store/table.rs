@@ -41,7 +41,7 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
     // each of them, and at some hundred thousand longer than a call may take.
     let look = client.get_item().table_name(name).set_key(Some(categories_key()));
     match look.send().await {
-        Ok(_) => return ensure_expiry(client, name).await,
+        Ok(_) => return Ok(()),
         Err(error) if error.code() == Some("ResourceNotFoundException") => {}
         Err(error) => return Err(TableError::Describe(DisplayErrorContext(&error).to_string())),
     }
@@ -85,8 +85,8 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
     }
 }
 
-/// Has tombstones dropped when they have expired.
-async fn ensure_expiry(client: &Client, name: &str) -> Result<(), TableError> {
+/// Has tombstones dropped when they have expired, also of a table that was made before they did.
+pub async fn ensure_expiry(client: &Client, name: &str) -> Result<(), TableError> {
     let failed = |cause: String| TableError::Expiry { name: name.to_owned(), cause };
     let described = client
         .describe_time_to_live()

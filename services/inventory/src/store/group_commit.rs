@@ -32,6 +32,7 @@ const MAX_WAITING: usize = 4_096;
 #[derive(Clone, Debug)]
 pub(crate) struct GroupCommit {
     pool: PgPool,
+    patience: Duration,
     queue: Arc<Mutex<Queue>>,
 }
 
@@ -65,7 +66,7 @@ fn claims_of(row: &NewRow) -> impl Iterator<Item = Claim> {
 
 impl GroupCommit {
     pub(crate) fn new(pool: PgPool) -> Self {
-        Self { pool, queue: Arc::default() }
+        Self { pool, patience: PATIENCE, queue: Arc::default() }
     }
 
     /// Creates a product, as [`products::insert`] does with one row.
@@ -95,6 +96,7 @@ impl GroupCommit {
             queue.writers += 1;
             Writer {
                 pool: self.pool.clone(),
+                patience: self.patience,
                 queue: Arc::clone(&self.queue),
                 claims: Vec::new(),
                 is_done: false,
@@ -110,6 +112,7 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
 /// Writes what waits until nothing does.
 struct Writer {
     pool: PgPool,
+    patience: Duration,
     queue: Arc<Mutex<Queue>>,
     /// What its statement is about.
     claims: Vec<Claim>,
@@ -119,7 +122,7 @@ struct Writer {
 impl Writer {
     async fn run(mut self) {
         while let Some(group) = self.take() {
-            if let Err(error) = write(&self.pool, group).await {
+            if let Err(error) = write(&self.pool, self.patience, group).await {
                 // Nobody else would be answered either, and each would wait as long to learn it.
                 let waiting = std::mem::take(&mut lock(&self.queue).waiting);
                 answer_all(waiting.into_iter().map(|waiting| waiting.answer), &error);
@@ -191,22 +194,23 @@ impl Queue {
 ///
 /// # Errors
 /// Where PostgreSQL cannot be asked at all.
-async fn write(pool: &PgPool, group: Vec<Waiting>) -> Result<(), Arc<sqlx::Error>> {
+async fn write(
+    pool: &PgPool,
+    patience: Duration,
+    group: Vec<Waiting>,
+) -> Result<(), Arc<sqlx::Error>> {
     let (rows, answers): (Vec<_>, Vec<_>) =
         group.into_iter().map(|waiting| (waiting.row, waiting.answer)).unzip();
-    // PostgreSQL gives a statement up after 5 s, but cannot where the connection itself has gone
-    // silent: a writer that waits for that would keep everybody waiting.
-    let written = tokio::time::timeout(PATIENCE, products::insert(pool, &rows));
-    match written.await.unwrap_or(Err(WriteError::Silent)) {
-        Err(WriteError::Silent) => {
-            for answer in answers {
-                let _ = answer.send(Err(WriteError::Silent));
-            }
-        }
+    match insert(pool, patience, &rows).await {
         Ok(inserted) => {
             for (answer, inserted) in answers.into_iter().zip(inserted) {
                 // Whoever has stopped waiting needs none.
                 let _ = answer.send(Ok(inserted));
+            }
+        }
+        Err(WriteError::Silent) => {
+            for answer in answers {
+                let _ = answer.send(Err(WriteError::Silent));
             }
         }
         Err(WriteError::Database(error)) if shared::database::is_unreachable(&error) => {
@@ -216,12 +220,23 @@ async fn write(pool: &PgPool, group: Vec<Waiting>) -> Result<(), Arc<sqlx::Error
         // One of them is the reason, and no other must suffer for it.
         Err(_) => {
             for (row, answer) in rows.into_iter().zip(answers) {
-                let inserted = products::insert(pool, &[row]).await;
+                let inserted = insert(pool, patience, &[row]).await;
                 let _ = answer.send(inserted.map(|inserted| inserted == [true]));
             }
         }
     }
     Ok(())
+}
+
+/// PostgreSQL gives a statement up after 5 s, but cannot where the connection itself has gone
+/// silent: a writer that waits for that would keep everybody waiting.
+async fn insert(
+    pool: &PgPool,
+    patience: Duration,
+    rows: &[NewRow],
+) -> Result<Vec<bool>, WriteError> {
+    let written = tokio::time::timeout(patience, products::insert(pool, rows));
+    written.await.unwrap_or(Err(WriteError::Silent))
 }
 
 fn answer_all(
@@ -343,6 +358,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn statements_that_never_end_keep_nobody_else_waiting() {
+        let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+        // Connections that PostgreSQL does not take the statement from, however long it takes.
+        let pool = PgPool::connect(&database.url).await.unwrap();
+        let creates =
+            GroupCommit { patience: Duration::from_millis(300), ..GroupCommit::new(pool) };
+        let mut holder = database.pool.begin().await.unwrap();
+        let lock = "lock table inventory.products in access exclusive mode";
+        sqlx::query(lock).execute(&mut *holder).await.unwrap();
+        let stuck = (0..WRITERS as u128 * 2).map(|nth| {
+            let (creates, row) = (creates.clone(), row(nth + 1, &format!("SKU-{nth}"), None));
+            async move { creates.insert(row).await }
+        });
+        for answer in futures::future::join_all(stuck).await {
+            assert!(matches!(answer, Err(WriteError::Silent)), "{answer:?}");
+        }
+        holder.rollback().await.unwrap();
+        assert!(creates.insert(row(99, "AFTER", None)).await.unwrap());
+    }
+
+    #[tokio::test]
     async fn who_comes_when_too_many_wait_is_refused() {
         let pool = sqlx::postgres::PgPoolOptions::new()
             .connect_lazy_with(sqlx::postgres::PgConnectOptions::new());
@@ -366,7 +402,7 @@ mod tests {
             group.push(Waiting { row, answer });
             answers.push(answered);
         }
-        write(&database.pool, group).await.unwrap();
+        write(&database.pool, PATIENCE, group).await.unwrap();
         let mut stored = Vec::new();
         for answered in answers {
             stored.push(answered.await.unwrap().ok());

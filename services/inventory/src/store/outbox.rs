@@ -4,19 +4,57 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-/// A pointer with what it points at, which is all absent where the journal has no such entry.
+/// A pointer with what it points at.
 #[derive(Clone, Debug)]
 pub(crate) struct Claimed {
-    pub position: i64,
-    pub subject: Uuid,
-    pub event_id: Option<Uuid>,
-    pub event: Option<String>,
-    pub traceparent: Option<String>,
-    pub request_id: Option<Uuid>,
-    pub requested_at: Option<DateTime<Utc>>,
-    pub committed_at: Option<DateTime<Utc>>,
+    pub(crate) position: i64,
+    pub(crate) subject: Uuid,
     /// When the pointer was written: later than the commit if it announces the change again.
     pub(crate) pointed_at: DateTime<Utc>,
+    /// None where the journal has no such entry.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// What the journal has of a change that is to be announced.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) event_id: Uuid,
+    pub(crate) event: String,
+    pub(crate) traceparent: String,
+    pub(crate) request_id: Uuid,
+    pub(crate) requested_at: DateTime<Utc>,
+    pub(crate) committed_at: DateTime<Utc>,
+}
+
+/// Both as PostgreSQL gives them.
+struct Row {
+    position: i64,
+    subject: Uuid,
+    event_id: Option<Uuid>,
+    event: Option<String>,
+    traceparent: Option<String>,
+    request_id: Option<Uuid>,
+    requested_at: Option<DateTime<Utc>>,
+    committed_at: Option<DateTime<Utc>>,
+    pointed_at: DateTime<Utc>,
+}
+
+impl Row {
+    fn into_claimed(self) -> Claimed {
+        let Self { position, subject, pointed_at, .. } = self;
+        Claimed { position, subject, pointed_at, entry: self.into_entry() }
+    }
+
+    fn into_entry(self) -> Option<Entry> {
+        Some(Entry {
+            event_id: self.event_id?,
+            event: self.event?,
+            traceparent: self.traceparent?,
+            request_id: self.request_id?,
+            requested_at: self.requested_at?,
+            committed_at: self.committed_at?,
+        })
+    }
 }
 
 /// How much is waiting.
@@ -34,8 +72,8 @@ pub(crate) async fn claim(
     now: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Claimed>, sqlx::Error> {
-    sqlx::query_as!(
-        Claimed,
+    let rows = sqlx::query_as!(
+        Row,
         r#"with claimed as (
                select position, aggregate, aggregate_id, version, committed_at as pointed_at
                from inventory.outbox
@@ -59,7 +97,8 @@ pub(crate) async fn claim(
         now,
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(Row::into_claimed).collect())
 }
 
 /// Deletes pointers whose events are published.
