@@ -11,6 +11,7 @@ pub mod contract;
 pub mod database;
 pub mod door;
 pub mod dynamodb;
+pub mod failpoint;
 pub mod host;
 pub mod id;
 pub mod money;

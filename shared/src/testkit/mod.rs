@@ -6,10 +6,12 @@ mod database;
 mod dynamodb;
 mod http;
 mod program;
+mod scale;
 mod tokens;
 
 pub use database::{TestDatabase, database};
 pub use dynamodb::{TestDynamo, dynamodb};
 pub use http::{Answer, Call};
 pub use program::Program;
+pub use scale::Scale;
 pub use tokens::Tokens;
