@@ -4,7 +4,7 @@
 //! each changed listing on the condition that both fences are still those that it read. Who loses
 //! the race reads again. One write for many events, none for a duplicate.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -13,6 +13,7 @@ use futures::StreamExt as _;
 use moka::sync::Cache;
 use shared::clock::Clock;
 use shared::contract::listing::ListingItem;
+use shared::failpoint;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::telemetry;
 use uuid::Uuid;
@@ -63,12 +64,10 @@ impl Projector {
                 return Ok(());
             };
             self.note_category(&listing).await.map_err(|error| failure(&error))?;
-            if self
-                .listings
-                .put_if_unchanged(&listing, stored.as_ref())
-                .await
-                .map_err(|error| failure(&error))?
-            {
+            failpoint::reach("projector.noted").await;
+            let put = self.listings.put_if_unchanged(&listing, stored.as_ref()).await;
+            failpoint::reach("projector.put").await;
+            if put.map_err(|error| failure(&error))? {
                 measure_lag(&listing, deliveries, self.clock.now());
                 return Ok(());
             }
@@ -103,12 +102,14 @@ impl Projector {
 
 impl Handler for Projector {
     async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
-        let mut by_product: HashMap<Uuid, Vec<&Delivery>> = HashMap::new();
+        let mut by_product: BTreeMap<Uuid, Vec<&Delivery>> = BTreeMap::new();
         for delivery in deliveries {
             by_product.entry(delivery.envelope.subject).or_default().push(delivery);
         }
         let ids: Vec<Uuid> = by_product.keys().copied().collect();
-        let mut stored = match self.listings.read(&ids).await {
+        let stored = self.listings.read(&ids).await;
+        failpoint::reach("projector.read").await;
+        let mut stored = match stored {
             Ok(stored) => stored,
             Err(error) => {
                 let failed = failure(&error);

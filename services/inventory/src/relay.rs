@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use shared::bus::{Bus, BusError, Outbound};
 use shared::clock::Clock;
 use shared::contract::events::{Envelope, Event, SOURCE};
+use shared::failpoint;
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
 use shared::telemetry;
@@ -89,6 +90,7 @@ impl Relay {
         if claimed.is_empty() {
             return Ok(Progress::Idle);
         }
+        failpoint::reach("relay.claimed").await;
         let (mut rows, mut events, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for row in &claimed {
             match self.outbound(row) {
@@ -104,6 +106,7 @@ impl Relay {
             }
         }
         let (published, refused) = self.publish(&rows, &events).await?;
+        failpoint::reach("relay.published").await;
         outbox::delete(&mut transaction, &published).await.map_err(RelayError::Settle)?;
         for (positions, pause) in [(&refused, AFTER_REFUSAL), (&unreadable, UNTIL_A_NEWER_BUILD)] {
             if !positions.is_empty() {
@@ -112,7 +115,9 @@ impl Relay {
                     .map_err(RelayError::Settle)?;
             }
         }
+        failpoint::reach("relay.deleted").await;
         transaction.commit().await.map_err(RelayError::Settle)?;
+        failpoint::reach("relay.settled").await;
         metrics::counter!("vitrina_events_published_total")
             .increment(u64::try_from(published.len()).unwrap_or(0));
         let full = i64::try_from(claimed.len()).is_ok_and(|claimed| claimed == BATCH);

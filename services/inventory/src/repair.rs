@@ -5,6 +5,7 @@
 //! and statements as any other change.
 
 use shared::clock::Clock;
+use shared::failpoint;
 use shared::host::tick::Progress;
 use shared::id::Ids;
 use shared::request::RequestContext;
@@ -25,6 +26,7 @@ pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Prog
     let Some(request) = repairs::claim(&mut transaction).await? else {
         return Ok(Progress::Idle);
     };
+    failpoint::reach("repair.claimed").await;
     let Request { product_id: id, part, seen } = request;
     let cause = cause(clock, ids);
     let now = cause.request.requested_at;
@@ -52,8 +54,11 @@ pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Prog
             }
         }
     }
+    failpoint::reach("repair.announced").await;
     repairs::delete(&mut transaction, &request).await?;
+    failpoint::reach("repair.deleted").await;
     transaction.commit().await?;
+    failpoint::reach("repair.committed").await;
     tracing::info!(product.id = %id, seen, ?part, "announced a product above what was seen");
     Ok(Progress::More)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use shared::bus::queue::Queue;
 use shared::clock::Clock;
+use shared::failpoint;
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
 use sqlx::PgPool;
@@ -39,10 +40,12 @@ pub struct Settings {
     /// are: so few that nobody feels it.
     pub slice: u16,
     pub pause: Duration,
+    /// The longest wait for what is under way. What takes longer is left for the next pass.
+    pub patience: Duration,
 }
 
 impl Default for Settings {
-    /// Two seconds of grace; in the background eight buckets a minute, so all of them in about two
+    /// Two seconds of grace and ten of patience; in the background eight buckets a minute, so all of them in about two
     /// hours.
     fn default() -> Self {
         Self {
@@ -51,6 +54,7 @@ impl Default for Settings {
             concurrency: 4,
             slice: 8,
             pause: Duration::from_mins(1),
+            patience: Duration::from_secs(10),
         }
     }
 }
@@ -138,10 +142,13 @@ impl Reconciler {
         if !done {
             return Ok(Progress::Idle);
         }
+        failpoint::reach("sync.walked").await;
         self.recount(&run).await?;
+        failpoint::reach("sync.recounted").await;
         runs::finish(&self.pool, run.id, self.clock.now())
             .await
             .map_err(database("ending a run"))?;
+        failpoint::reach("sync.finished").await;
         tracing::info!(run.id = %run.id, "compared all products with their listings");
         Ok(Progress::More)
     }
@@ -156,6 +163,7 @@ impl Reconciler {
             return Ok(None);
         }
         runs::begin_background(&self.pool, self.ids.next(now), now).await?;
+        failpoint::reach("sync.begun").await;
         runs::current(&self.pool, now).await
     }
 
@@ -174,7 +182,9 @@ impl Reconciler {
         let in_use = feed::categories_in_use(&self.pool, &doubtful).await.map_err(&asking)?;
         let recount = rules::recount(&noted, &met, &in_use.into_iter().collect());
         categories::add(&self.listings, recount.add).await?;
+        failpoint::reach("recount.added").await;
         categories::remove(&self.listings, recount.remove.clone()).await?;
+        failpoint::reach("recount.removed").await;
         let back = feed::categories_in_use(&self.pool, &recount.remove).await.map_err(&asking)?;
         categories::add(&self.listings, back).await?;
         Ok(())

@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
 use shared::contract::listing::key_of;
+use shared::failpoint;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +27,6 @@ use crate::store::runs::{self, Current};
 
 /// How long a bucket is leased: many times what one takes.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
-
-/// The longest wait for what is under way. What takes longer is left for the next pass.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Buckets that wait for their second look at once.
 const SETTLING: usize = 128;
@@ -132,10 +130,10 @@ impl Round {
         if limit <= 0 {
             return Ok(VecDeque::new());
         }
-        buckets::claim(&self.reconciler.pool, &self.run, self.lease, limit, now, now + LEASE)
-            .await
-            .map(VecDeque::from)
-            .map_err(&claiming)
+        let pool = &self.reconciler.pool;
+        let claimed = buckets::claim(pool, &self.run, self.lease, limit, now, now + LEASE).await;
+        failpoint::reach("sync.claimed").await;
+        claimed.map(VecDeque::from).map_err(&claiming)
     }
 
     /// The first look: walks both sides of a bucket together.
@@ -216,7 +214,8 @@ impl Round {
             .await
             .map_err(database("asking for the oldest pending event"))?;
         let age = oldest.map_or(Duration::ZERO, |at| (now - at).to_std().unwrap_or_default());
-        Ok(age.min(LONGEST_WAIT).max(self.reconciler.settings.grace))
+        let settings = &self.reconciler.settings;
+        Ok(age.min(settings.patience).max(settings.grace))
     }
 
     async fn finish(&self, looked: Result<Looked, SyncError>) -> Result<(), SyncError> {
@@ -247,6 +246,7 @@ impl Round {
         }
         let categories: Vec<String> = categories.into_iter().collect();
         let bucket = claimed.bucket;
+        failpoint::reach("sync.looked").await;
         let given_back = self
             .give_back(bucket, resume_after, &confirmed, &mut report, &categories)
             .await
@@ -348,10 +348,13 @@ impl Round {
         }
         if !confirmed.is_empty() {
             report.repaired = feed::republish(&mut transaction, confirmed, now).await?;
+            failpoint::reach("sync.republished").await;
         }
         let done = resume_after.is_none();
         runs::add(&mut transaction, self.run.id, report, categories, done).await?;
+        failpoint::reach("sync.added").await;
         transaction.commit().await?;
+        failpoint::reach("sync.committed").await;
         Ok(true)
     }
 }

@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::failpoint;
 
 /// A message as it was received.
 #[derive(Clone, Debug)]
@@ -152,6 +153,7 @@ impl Queue {
             sqlx::query!("delete from bus.messages where id = any($1)", &done)
                 .execute(&self.pool)
                 .await?;
+            failpoint::reach("queue.deleted").await;
         }
         if !retry.is_empty() {
             sqlx::query!(
@@ -167,6 +169,7 @@ impl Queue {
             )
             .execute(&self.pool)
             .await?;
+            failpoint::reach("queue.put_back").await;
         }
         if !dead.is_empty() {
             sqlx::query!(
@@ -187,6 +190,7 @@ impl Queue {
             )
             .execute(&self.pool)
             .await?;
+            failpoint::reach("queue.buried").await;
         }
         Ok(())
     }

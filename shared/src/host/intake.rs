@@ -14,6 +14,7 @@ use tracing::Span;
 use crate::bus::queue::{Message, Outcome, Queue};
 use crate::clock::Clock;
 use crate::contract::events::{self, Envelope, Received};
+use crate::failpoint;
 use crate::host::tick::{self, Progress};
 use crate::telemetry;
 
@@ -62,6 +63,7 @@ pub async fn once(
         queue.bury_exhausted().await?;
         return Ok(Progress::Idle);
     }
+    failpoint::reach("intake.received").await;
     let progress = if i64::try_from(messages.len()).is_ok_and(|count| count < BATCH) {
         Progress::Idle
     } else {
@@ -109,7 +111,9 @@ pub async fn once(
             settled.push((message, outcome));
         }
     }
+    failpoint::reach("intake.handled").await;
     queue.settle(settled).await?;
+    failpoint::reach("intake.settled").await;
     if unavailable > 0 {
         tracing::warn!(events = unavailable, "a store does not answer; events come again");
         return Ok(Progress::Idle);

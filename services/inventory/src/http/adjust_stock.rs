@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use shared::auth::Seller;
 use shared::door::{IdempotencyKey, Json, PathId};
+use shared::failpoint;
 use shared::problem::{self, FieldError, Problem, ProblemDocument};
 use shared::request::RequestContext;
 use shared::text::{self, Lines};
@@ -68,6 +69,7 @@ pub(crate) async fn adjust_stock(
     }
     let current =
         stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
+    failpoint::reach("adjust_stock.locked").await;
     // Whoever had the lock before may have been the same request.
     if let Some(response) = replay(&mut transaction, seller_id, key.as_ref()).await? {
         return Ok(response);
@@ -76,7 +78,9 @@ pub(crate) async fn adjust_stock(
     let change = "adjusted";
     let stored =
         stock::update(&mut transaction, id, &adjusted, change, &cause, key.as_ref()).await?;
+    failpoint::reach("adjust_stock.written").await;
     transaction.commit().await?;
+    failpoint::reach("adjust_stock.committed").await;
     if stored {
         app.committed.notify_one();
         return Ok(stock_response(&adjusted));

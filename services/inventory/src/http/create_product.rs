@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use shared::auth::Seller;
 use shared::contract::product::Product;
 use shared::door::{IdempotencyKey, Json};
+use shared::failpoint;
 use shared::problem::{self, Problem, ProblemDocument};
 use shared::request::RequestContext;
 use sqlx::PgPool;
@@ -85,7 +86,9 @@ pub(crate) async fn insert(
     pool: &PgPool,
     rows: Vec<NewRow>,
 ) -> Result<Vec<Result<Created, Problem>>, Problem> {
-    let inserted = match products::insert(pool, &rows).await {
+    let inserted = products::insert(pool, &rows).await;
+    failpoint::reach("batch.committed").await;
+    let inserted = match inserted {
         Ok(inserted) => inserted,
         Err(WriteError::SkuTaken) if rows.len() == 1 => vec![false],
         Err(WriteError::SkuTaken) => {

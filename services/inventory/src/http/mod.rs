@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use shared::contract::product::Product;
 use shared::contract::stock::Stock;
 use shared::door::etag;
+use shared::failpoint;
 use shared::problem::{Kind, Problem, STALE_VERSION};
 use shared::request::RequestContext;
 use utoipa_axum::router::OpenApiRouter;
@@ -134,14 +135,17 @@ impl Revision {
             };
             let product = found.ok_or_else(Problem::not_found)?;
             let Some(revised) = decide(&product)? else { return Ok(product) };
+            failpoint::reach("change.read").await;
             if products::update(&app.pool, &revised, self.change, &cause, self.even_deleted).await?
             {
+                failpoint::reach("change.committed").await;
                 app.committed.notify_one();
                 return Ok(revised);
             }
         }
         let mut transaction = app.pool.begin().await?;
         let locked = products::lock(&mut transaction, self.id).await?;
+        failpoint::reach("change.locked").await;
         let own = locked.filter(|product| {
             product.seller_id == self.seller_id
                 && (self.even_deleted || product.deleted_at.is_none())
@@ -154,7 +158,9 @@ impl Revision {
         {
             return Err(Problem::internal("a locked product was changed by somebody else"));
         }
+        failpoint::reach("change.written_behind_lock").await;
         transaction.commit().await?;
+        failpoint::reach("change.committed_behind_lock").await;
         app.committed.notify_one();
         Ok(revised)
     }

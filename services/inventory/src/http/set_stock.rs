@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use shared::auth::Seller;
 use shared::door::{IfMatch, Json, PathId};
+use shared::failpoint;
 use shared::problem::{FieldError, Problem, ProblemDocument};
 use shared::request::RequestContext;
 
@@ -43,13 +44,16 @@ pub(crate) async fn set_stock(
     let mut transaction = app.pool.begin().await?;
     let current =
         stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
+    failpoint::reach("set_stock.locked").await;
     let Some(counted) = rules::set(&current, on_hand, &expected, app.clock.now())? else {
         return Ok(stock_response(&current));
     };
     if !stock::update(&mut transaction, id, &counted, "set", &cause, None).await? {
         return Err(Problem::internal("a locked stock was changed by somebody else"));
     }
+    failpoint::reach("set_stock.written").await;
     transaction.commit().await?;
+    failpoint::reach("set_stock.committed").await;
     app.committed.notify_one();
     Ok(stock_response(&counted))
 }

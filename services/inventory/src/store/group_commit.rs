@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use shared::failpoint;
 use sqlx::PgPool;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -201,7 +202,10 @@ async fn write(
 ) -> Result<(), Arc<sqlx::Error>> {
     let (rows, answers): (Vec<_>, Vec<_>) =
         group.into_iter().map(|waiting| (waiting.row, waiting.answer)).unzip();
-    match insert(pool, patience, &rows).await {
+    failpoint::reach("create.taken").await;
+    let inserted = insert(pool, patience, &rows).await;
+    failpoint::reach("create.committed").await;
+    match inserted {
         Ok(inserted) => {
             for (answer, inserted) in answers.into_iter().zip(inserted) {
                 // Whoever has stopped waiting needs none.
