@@ -39,7 +39,7 @@ pub struct Refused(pub String);
 pub enum Bus {
     Postgres(PgBus),
     #[cfg(feature = "testkit")]
-    Faulty(Arc<faulty::FaultyBus>),
+    Faulty(faulty::FaultyBus),
 }
 
 impl Bus {

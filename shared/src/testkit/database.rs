@@ -39,6 +39,20 @@ pub struct TestDatabase {
     pub url: String,
 }
 
+impl TestDatabase {
+    /// Removes it before the cluster goes: thousands of them would fill a disk.
+    pub async fn remove(self) {
+        self.pool.close().await;
+        let options = PgConnectOptions::from_str(&self.url).unwrap();
+        let name = options.get_database().unwrap();
+        let mut admin = PgConnection::connect(&CLUSTER.url("postgres")).await.unwrap();
+        // The name was made here, of letters and digits.
+        let statement = format!("drop database {name} with (force)");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
+        admin.close().await.unwrap();
+    }
+}
+
 /// A fresh database with `migrators` applied in order.
 pub async fn database(migrators: &[&'static Migrator]) -> TestDatabase {
     let key: Vec<usize> = migrators.iter().map(|m| std::ptr::from_ref(*m).addr()).collect();

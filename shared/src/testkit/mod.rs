@@ -4,6 +4,9 @@
 
 mod database;
 mod dynamodb;
+mod faults;
+mod faulty_dynamodb;
+mod faulty_postgres;
 mod http;
 mod program;
 mod scale;
@@ -11,6 +14,9 @@ mod tokens;
 
 pub use database::{TestDatabase, database};
 pub use dynamodb::{TestDynamo, dynamodb};
+pub use faults::Faults;
+pub use faulty_dynamodb::{DynamoFault, faulty_dynamodb};
+pub use faulty_postgres::{FaultyPostgres, PostgresFault, faulty_postgres};
 pub use http::{Answer, Call};
 pub use program::Program;
 pub use scale::Scale;

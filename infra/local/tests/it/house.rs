@@ -23,3 +23,15 @@ fn services_depend_on_what_is_shared_and_never_on_each_other() {
         }
     }
 }
+
+#[test]
+fn what_is_for_tests_is_in_no_program() {
+    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    for package in metadata.workspace_packages() {
+        let built = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
+        for dependency in built {
+            let has_points = dependency.features.iter().any(|feature| feature == "testkit");
+            assert!(!has_points, "{} is built with the testkit", package.name);
+        }
+    }
+}

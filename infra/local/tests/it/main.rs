@@ -14,4 +14,3 @@ mod reconciliation;
 mod requests;
 mod trace;
 mod tracing;
-mod whole_path;

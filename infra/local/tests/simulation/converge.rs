@@ -1,0 +1,324 @@
+//! One seed drives everything: writes, readers, the relay, the bus, the queue, the projector,
+//! reconciliation, restarts and the clock.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::Method;
+use futures::FutureExt as _;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom as _, IteratorRandom as _};
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use shared::bus::faulty::Rates;
+use shared::contract::sync_feed::bucket_of;
+use shared::testkit::{DynamoFault, PostgresFault, Scale};
+use uuid::Uuid;
+
+use crate::operation::Operation;
+use crate::points::{Plan, Stop};
+use crate::world::{Log, Outcome, World};
+
+/// Steps of one seed at least; it goes on until it has seen enough faults.
+const STEPS: usize = 70;
+const FAULTS: u64 = 10;
+
+/// Operations that are held at once.
+const HELD: usize = 4;
+
+/// A seed and what it has done so far.
+struct Simulation {
+    world: World,
+    rng: StdRng,
+    skus: u32,
+    /// Store calls that went wrong in processes that are gone.
+    ended: BTreeMap<&'static str, u64>,
+}
+
+impl Simulation {
+    async fn run(seed: u64, log: Log) -> BTreeMap<&'static str, u64> {
+        let world = World::new(seed, Rates::each(7), log).await;
+        let rng = StdRng::seed_from_u64(seed);
+        let mut this = Self { world, rng, skus: 0, ended: BTreeMap::new() };
+        let mut steps = 0;
+        while steps < STEPS || this.world.all_faults() < FAULTS {
+            this.step().await;
+            steps += 1;
+        }
+        this.world.quiet().await;
+        this.world.check().await;
+        this.count("steps", steps as u64);
+        this.count("products", this.world.model.products.len() as u64);
+        this.count("acknowledged writes", this.world.model.acknowledged.len() as u64);
+        this.count("bus faults", u64::from(this.world.around.bus.faults()));
+        this.world.end().await;
+        this.ended
+    }
+
+    fn count(&mut self, what: &'static str, more: u64) {
+        *self.ended.entry(what).or_default() += more;
+    }
+
+    /// One step: somebody does something, or something goes wrong.
+    async fn step(&mut self) {
+        self.world.around.clock.advance(Duration::from_millis(self.rng.random_range(1..3_000)));
+        let held: Vec<u64> =
+            self.world.running.iter().filter(|(_, r)| r.is_held).map(|(id, _)| *id).collect();
+        if held.len() >= HELD || (!held.is_empty() && self.rng.random_bool(0.25)) {
+            let id = *held.choose(&mut self.rng).unwrap();
+            let plan = self.plan();
+            let outcome = self.world.resume(id, plan).await;
+            self.tally(&outcome);
+            return;
+        }
+        match self.rng.random_range(0..100) {
+            0..4 => self.break_a_line(),
+            // Longer than a message is out of sight, a lease lasts, or a key is remembered.
+            4..7 => {
+                let jump = [40, 90, 90_000].choose(&mut self.rng).copied().unwrap();
+                self.world.around.clock.advance(Duration::from_secs(jump));
+            }
+            7..9 => {
+                let process = self.rng.random_range(0..2);
+                self.world.note(format!("process {process} ends"));
+                self.world.faults += 1;
+                self.count("restarts", 1);
+                self.world.crash(process).await;
+            }
+            _ => {
+                let operation = self.operation().await;
+                let (process, plan) = (self.rng.random_range(0..2), self.plan());
+                let outcome = self.world.begin(process, operation, plan).await;
+                self.tally(&outcome);
+            }
+        }
+    }
+
+    fn tally(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Ended(_) => {}
+            Outcome::Held { .. } => self.count("holds", 1),
+            Outcome::Waits => self.count("waits", 1),
+            Outcome::Crashed { .. } => self.count("crashes", 1),
+        }
+    }
+
+    fn plan(&mut self) -> Option<Plan> {
+        let after = self.rng.random_range(0..6);
+        match self.rng.random_range(0..100) {
+            0..55 => None,
+            55..82 => Some(Plan::After(after, Stop::Hold)),
+            _ => Some(Plan::After(after, Stop::Crash)),
+        }
+    }
+
+    /// One of the next calls of a process to a store goes wrong.
+    fn break_a_line(&mut self) {
+        let process = self.rng.random_range(0..2);
+        self.world.faults += 1;
+        if self.rng.random_bool(0.5) {
+            let after = self.rng.random_range(0..6);
+            let fault = *PostgresFault::ALL.choose(&mut self.rng).unwrap();
+            self.world.note(format!("PostgreSQL: {fault:?} after {after}"));
+            self.world.processes[process].line.faults.once_after(after, fault);
+            self.count("PostgreSQL faults", 1);
+        } else {
+            let transient = [
+                DynamoFault::Lost,
+                DynamoFault::Unanswered,
+                DynamoFault::THROTTLED,
+                DynamoFault::INTERNAL,
+            ];
+            let fault = *transient.choose(&mut self.rng).unwrap();
+            // By product, since the calls of a batch have no certain order. Some faults are over
+            // before the client gives up, and some are not.
+            let Some(id) = self.known().map(|id| id.to_string()) else { return };
+            let mut left = self.rng.random_range(1..6);
+            self.world.note(format!("DynamoDB: {fault:?} for {id}, {left} times"));
+            self.world.processes[process].dynamodb.plan(move |call| {
+                let hit = left > 0 && call.contains(&id);
+                left -= i32::from(hit);
+                hit.then_some(fault)
+            });
+            self.count("DynamoDB faults", 1);
+        }
+    }
+
+    async fn operation(&mut self) -> Operation {
+        let again = self.world.model.unanswered.len();
+        match self.rng.random_range(0..100) {
+            0..40 => self.write(),
+            40..48 if again > 0 => {
+                let nth = self.rng.random_range(0..again);
+                // Sometimes twice at once.
+                if self.rng.random_bool(0.3) {
+                    Operation::Request(self.world.model.unanswered[nth].clone())
+                } else {
+                    Operation::Request(self.world.model.unanswered.swap_remove(nth))
+                }
+            }
+            40..56 => self.read(),
+            56..70 => Operation::Relay,
+            70..86 => Operation::Intake,
+            86..88 => Operation::Receive,
+            88..91 => Operation::Repair,
+            91..97 => {
+                self.point_out_buckets().await;
+                Operation::Reconcile
+            }
+            97..98 => Operation::Tidy,
+            _ => Operation::Redrive,
+        }
+    }
+
+    /// Has the background pass begin with the buckets that there is something in.
+    async fn point_out_buckets(&self) {
+        let ids = &self.world.model.products;
+        let buckets: Vec<i32> = ids.iter().map(|id| i32::from(bucket_of(*id))).collect();
+        sqlx::query(
+            "update sync.buckets set checked_at = null
+             where bucket in (
+                 select bucket from sync.buckets where bucket = any($1) for update skip locked)",
+        )
+        .bind(buckets)
+        .execute(&self.world.database.pool)
+        .await
+        .unwrap();
+    }
+
+    fn known(&mut self) -> Option<Uuid> {
+        self.world.model.products.iter().copied().choose(&mut self.rng)
+    }
+
+    fn read(&mut self) -> Operation {
+        let Some(id) = self.known() else { return self.create() };
+        let path = match self.rng.random_range(0..4) {
+            0 => format!("/v1/products/{id}"),
+            1 => format!("/v1/products/{id}/stock"),
+            _ => format!("/v1/catalog/products/{id}"),
+        };
+        self.send(Method::GET, path, None)
+    }
+
+    fn write(&mut self) -> Operation {
+        let Some(id) = self.known() else { return self.create() };
+        let path = format!("/v1/products/{id}");
+        match self.rng.random_range(0..100) {
+            0..25 => self.create(),
+            25..32 => {
+                let items: Vec<Value> =
+                    (0..self.rng.random_range(1..5)).map(|_| self.product()).collect();
+                let body = json!({"items": items});
+                self.send(Method::POST, "/v1/products/batch".to_owned(), Some(body))
+            }
+            32..62 => {
+                let patch = self.patch();
+                self.send(Method::PATCH, path, Some(patch))
+            }
+            62..72 => self.send(Method::DELETE, path, None),
+            72..80 => self.send(Method::POST, format!("{path}/restore"), None),
+            80..90 => {
+                let body = json!({"on_hand": self.rng.random_range(0..3)});
+                self.send(Method::PUT, format!("{path}/stock"), Some(body))
+            }
+            _ => {
+                let delta = [-1, 1, 2].choose(&mut self.rng).copied().unwrap();
+                let body = json!({"delta": delta, "reason": "counted"});
+                self.send(Method::POST, format!("{path}/stock/adjustments"), Some(body))
+            }
+        }
+    }
+
+    fn create(&mut self) -> Operation {
+        let body = self.product();
+        self.send(Method::POST, "/v1/products".to_owned(), Some(body))
+    }
+
+    fn send(&mut self, method: Method, path: String, body: Option<Value>) -> Operation {
+        let Operation::Request(mut request) = self.world.send(method, path, body) else {
+            unreachable!()
+        };
+        if request.if_match.is_some() && self.rng.random_bool(0.4) {
+            let id = request.path.split('/').nth(3).unwrap().parse::<Uuid>().unwrap();
+            let version = self.world.model.versions.get(&id).copied().unwrap_or(1);
+            request.if_match = Some(format!("\"v{version}\""));
+        }
+        if self.rng.random_bool(0.2) {
+            request.key = None;
+        }
+        Operation::Request(request)
+    }
+
+    fn product(&mut self) -> Value {
+        self.skus += 1;
+        let status = if self.rng.random_bool(0.8) { "active" } else { "draft" };
+        json!({
+            "sku": format!("SKU-{}", self.skus), "name": format!("Product {}", self.skus),
+            "category": (["shoes", "hats", "toys"].choose(&mut self.rng).unwrap()),
+            "attributes": {"size": self.rng.random_range(30..50), "weight": 0.5, "new": true},
+            "price": {"amount": self.rng.random_range(0..10_000), "currency": "BRL"},
+            "stock": {"on_hand": self.rng.random_range(0..3)}, "status": status,
+        })
+    }
+
+    fn patch(&mut self) -> Value {
+        match self.rng.random_range(0..5) {
+            0 => json!({"name": format!("Renamed {}", self.rng.random_range(0..1_000))}),
+            1 => json!({"price": {"amount": self.rng.random_range(0..10_000)}}),
+            2 => json!({"category": (["shoes", "hats", "bags"].choose(&mut self.rng).unwrap())}),
+            3 => {
+                json!({"status": (["draft", "active", "archived"].choose(&mut self.rng).unwrap())})
+            }
+            _ => json!({"attributes": {"size": null, "weight": 0.125}, "description": "New"}),
+        }
+    }
+}
+
+/// Runs one seed, and says what it did and how to do it again if it fails.
+fn run(seed: u64) -> Result<BTreeMap<&'static str, u64>, String> {
+    let log = Log::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let simulation = AssertUnwindSafe(Simulation::run(seed, Log::clone(&log))).catch_unwind();
+    runtime.block_on(simulation).map_err(|_| {
+        let log = log.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+        format!(
+            "{log}\nseed {seed} failed; again: VITRINA_TEST_SEED={seed} VITRINA_TEST_COUNT=1 \
+             cargo test -p vitrina --test simulation converge"
+        )
+    })
+}
+
+#[test]
+fn after_quiet_every_listing_equals_its_product_whatever_went_wrong() {
+    let scale = Scale::asked(1_000, 0);
+    let next = AtomicU64::new(scale.seed);
+    let (sums, failures) = (Mutex::new(BTreeMap::<&str, u64>::new()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if !scale.seeds().contains(&seed) || !failures.lock().unwrap().is_empty() {
+                        return;
+                    }
+                    match run(seed) {
+                        Ok(counts) => {
+                            let mut sums = sums.lock().unwrap();
+                            for (what, count) in counts {
+                                *sums.entry(what).or_default() += count;
+                            }
+                        }
+                        Err(failure) => failures.lock().unwrap().push(failure),
+                    }
+                }
+            });
+        }
+    });
+    println!("seeds {:?}: {:?}", scale.seeds(), sums.lock().unwrap());
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

@@ -1,0 +1,145 @@
+//! A process: everything that an edition runs, on a thread of its own, so that it can end at any
+//! moment and nothing of it goes on.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use catalog::Projector;
+use inventory::relay::Relay;
+use shared::bus::faulty::FaultyBus;
+use shared::bus::queue::Queue;
+use shared::bus::{Bus, PgBus};
+use shared::clock::Clock;
+use shared::config::Secret;
+use shared::database::{self, DatabaseConfig};
+use shared::failpoint;
+use shared::host;
+use shared::id::Ids;
+use shared::testkit::{
+    DynamoFault, Faults, FaultyPostgres, Tokens, faulty_dynamodb, faulty_postgres,
+};
+use sqlx::PgPool;
+use sync::{Reconciler, Settings};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task;
+
+use crate::operation::{Done, Operation};
+use crate::points::{OPERATION, Points, Stopped};
+
+pub(crate) const TABLE: &str = "listings";
+pub(crate) const QUEUE: &str = "catalog";
+
+/// What every process of a world has in common.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) database: String,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+    pub(crate) tokens: Tokens,
+    pub(crate) bus: FaultyBus,
+}
+
+/// The parts of a process, as an edition puts them together.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) pool: PgPool,
+    pub(crate) clock: Clock,
+    pub(crate) router: Router,
+    pub(crate) relay: Relay,
+    pub(crate) queue: Queue,
+    pub(crate) projector: Projector,
+    pub(crate) reconciler: Reconciler,
+}
+
+pub(crate) struct Process {
+    pub(crate) points: Arc<Points>,
+    pub(crate) stopped: mpsc::UnboundedReceiver<Stopped>,
+    pub(crate) line: FaultyPostgres,
+    pub(crate) dynamodb: Faults<DynamoFault>,
+    parts: Parts,
+    runtime: Handle,
+    end: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Process {
+    pub(crate) async fn start(surroundings: &Surroundings) -> Self {
+        let line = faulty_postgres(&surroundings.database).await;
+        let dynamodb = Faults::default();
+        let (points, stopped) = Points::new();
+        let points = Arc::new(points);
+        let (ready, started) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let (control, url) = (Arc::clone(&points), line.url.clone());
+        let (surroundings, faults) = (surroundings.clone(), dynamodb.clone());
+        let thread = std::thread::spawn(move || {
+            failpoint::install(control);
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let parts = Parts::new(&surroundings, url, &faults);
+                let _ = ready.send((Handle::current(), parts));
+                // Without an end, the world itself is gone.
+                let _ = ended.await;
+            });
+            // Tasks are dropped where they stand; nothing of them runs any more.
+            runtime.shutdown_background();
+        });
+        let (runtime, parts) = started.await.unwrap();
+        Self { points, stopped, line, dynamodb, parts, runtime, end, thread }
+    }
+
+    pub(crate) fn begin(&self, id: u64, operation: Operation) -> task::JoinHandle<Done> {
+        let parts = self.parts.clone();
+        self.runtime.spawn(OPERATION.scope(id, async move { operation.perform(&parts).await }))
+    }
+
+    /// Ends it as SIGKILL does: nothing is said to anybody.
+    pub(crate) fn kill(self) {
+        let Self { end, thread, parts, line, .. } = self;
+        let _ = end.send(());
+        thread.join().unwrap();
+        // With these its connections are closed.
+        drop(parts);
+        drop(line);
+    }
+}
+
+impl Parts {
+    fn new(around: &Surroundings, url: String, faults: &Faults<DynamoFault>) -> Self {
+        let Surroundings { clock, ids, tokens, bus, dynamodb, .. } = around.clone();
+        let config = DatabaseConfig {
+            url: Secret::new(url),
+            max_connections: 8,
+            application: "vitrina simulation",
+        };
+        let pool = database::connect(&config).unwrap();
+        let client = faulty_dynamodb(&dynamodb, faults);
+        let inventory =
+            inventory::App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
+        let catalogue = catalog::App::new(client.clone(), TABLE, "BRL".parse().unwrap());
+        let router = inventory::router(inventory).merge(catalog::router(catalogue));
+        let router = host::http::dress(router, &clock, &ids);
+        let pg_bus = PgBus::new(pool.clone(), clock.clone(), &[QUEUE], Arc::default());
+        let bus = Bus::Faulty(bus.through(pg_bus));
+        let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
+        let queue = Queue::new(pool.clone(), clock.clone(), QUEUE);
+        let projector = Projector::new(client.clone(), TABLE, clock.clone());
+        let reconciler = Reconciler::new(pool.clone(), client, TABLE, clock.clone(), ids)
+            .with_queue(queue.clone())
+            .with_settings(Settings {
+                // Nothing moves unless the seed says so: there is nothing to wait for.
+                grace: Duration::ZERO,
+                patience: Duration::ZERO,
+                page: 3,
+                // One bucket at a time: what goes on at once in one operation has no certain order.
+                concurrency: 1,
+                slice: 1,
+                pause: Duration::from_secs(1),
+            });
+        Self { pool, clock, router, relay, queue, projector, reconciler }
+    }
+}

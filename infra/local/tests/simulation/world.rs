@@ -1,0 +1,350 @@
+//! A world: two processes over real stores, and the one who decides which of them moves.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use chrono::DateTime;
+use serde_json::{Value, json};
+use shared::auth::Role;
+use shared::bus::faulty::{FaultyBus, Rates};
+use shared::bus::{self, PgBus};
+use shared::clock::Clock;
+use shared::id::Ids;
+use shared::testkit::{
+    Faults, TestDatabase, TestDynamo, Tokens, database, dynamodb, faulty_dynamodb,
+};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::model::Model;
+use crate::operation::{Done, Operation, Request};
+use crate::points::{Plan, Stop};
+use crate::process::{Process, QUEUE, Surroundings, TABLE};
+
+const SELLER: Uuid = Uuid::from_u128(0x005e_11e5);
+
+/// How often it is looked whether an operation waits for another one.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long an operation moves at most beside one that is held: what then has not ended waits for
+/// it.
+const MOVES: Duration = Duration::from_secs(1);
+
+/// How long anything may take that waits for nobody.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What happened, for whoever has to understand a failure.
+pub(crate) type Log = Arc<Mutex<Vec<String>>>;
+
+pub(crate) struct World {
+    pub(crate) around: Surroundings,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) running: BTreeMap<u64, Running>,
+    pub(crate) model: Model,
+    pub(crate) database: TestDatabase,
+    token: String,
+    /// Crashes, holds and lost store calls so far, without those of the bus.
+    pub(crate) faults: u64,
+    log: Log,
+    next: u64,
+    serial: i64,
+    _dynamo: TestDynamo,
+}
+
+/// An operation that has begun and not ended.
+pub(crate) struct Running {
+    pub(crate) process: usize,
+    pub(crate) is_held: bool,
+    operation: Operation,
+    join: JoinHandle<Done>,
+}
+
+/// How far an operation has come.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Ended(Done),
+    /// It is held at this point.
+    Held {
+        point: &'static str,
+    },
+    /// It waits for what another one holds.
+    Waits,
+    /// Its process ended at this point.
+    Crashed {
+        point: &'static str,
+    },
+}
+
+impl Outcome {
+    pub(crate) fn is_crash_at(&self, name: &str) -> bool {
+        matches!(self, Self::Crashed { point } if *point == name)
+    }
+
+    pub(crate) fn is_held_at(&self, name: &str) -> bool {
+        matches!(self, Self::Held { point } if *point == name)
+    }
+}
+
+impl World {
+    pub(crate) async fn new(seed: u64, rates: Rates, log: Log) -> Self {
+        let database = database(&[&bus::MIGRATOR, &inventory::MIGRATOR, &sync::MIGRATOR]).await;
+        // Buckets that there is nothing in come last in the background pass.
+        sqlx::query("update sync.buckets set checked_at = to_timestamp(0)")
+            .execute(&database.pool)
+            .await
+            .unwrap();
+        let dynamo = dynamodb().await;
+        let client = faulty_dynamodb(&dynamo.client, &Faults::default());
+        catalog::table::ensure(&client, TABLE).await.unwrap();
+        let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let tokens = Tokens::new(clock.clone());
+        let inner = PgBus::new(database.pool.clone(), clock.clone(), &[QUEUE], Arc::default());
+        let token = tokens.with_claims(json!({
+            "sub": SELLER, "roles": [Role::Seller.as_str()], "exp": 4_000_000_000_i64
+        }));
+        let around = Surroundings {
+            database: database.url.clone(),
+            dynamodb: dynamo.client.clone(),
+            clock,
+            ids: Ids::seeded(seed),
+            tokens,
+            bus: FaultyBus::new(inner, seed, rates),
+        };
+        let processes = vec![Process::start(&around).await, Process::start(&around).await];
+        Self {
+            around,
+            processes,
+            running: BTreeMap::new(),
+            model: Model::default(),
+            database,
+            token,
+            faults: 0,
+            log,
+            next: 0,
+            serial: 0,
+            _dynamo: dynamo,
+        }
+    }
+
+    /// A number that was not given out before.
+    pub(crate) fn serial(&mut self) -> i64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    pub(crate) fn note(&self, line: String) {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    /// Begins an operation and lets it move until it ends, is stopped, or waits.
+    pub(crate) async fn begin(
+        &mut self,
+        process: usize,
+        operation: Operation,
+        plan: Option<Plan>,
+    ) -> Outcome {
+        let id = self.next;
+        self.next += 1;
+        self.note(format!("{id} begins in process {process}: {operation:?}, {plan:?}"));
+        let host = &self.processes[process];
+        host.points.activate(id, plan);
+        let join = host.begin(id, operation.clone());
+        self.running.insert(id, Running { process, is_held: false, operation, join });
+        let outcome = self.watch(id).await;
+        self.note(format!("{id}: {outcome:?}"));
+        outcome
+    }
+
+    /// Lets an operation go on that is held, and then those that waited for it.
+    pub(crate) async fn resume(&mut self, id: u64, plan: Option<Plan>) -> Outcome {
+        let running = self.running.get_mut(&id).unwrap();
+        running.is_held = false;
+        self.processes[running.process].points.release(id, plan);
+        let outcome = self.watch(id).await;
+        self.note(format!("{id} goes on: {outcome:?}"));
+        let waiting = |(id, running): (&u64, &Running)| (!running.is_held).then_some(*id);
+        for id in self.running.iter().filter_map(waiting).collect::<Vec<_>>() {
+            // A crash may have ended them together.
+            if self.running.contains_key(&id) {
+                let outcome = self.watch(id).await;
+                self.note(format!("{id} waited: {outcome:?}"));
+            }
+        }
+        outcome
+    }
+
+    /// Watches an operation until it does not move any more.
+    async fn watch(&mut self, id: u64) -> Outcome {
+        let begun = Instant::now();
+        let mut locked_out = 0;
+        loop {
+            let running = self.running.get_mut(&id).unwrap();
+            let process = running.process;
+            let stopped = &mut self.processes[process].stopped;
+            let stopped = tokio::select! {
+                done = &mut running.join => {
+                    let done = done.expect("an operation panicked");
+                    let running = self.running.remove(&id).unwrap();
+                    if let (Operation::Request(request), Done::Answered(answer)) =
+                        (running.operation, &done)
+                    {
+                        self.model.answered(request, answer);
+                    }
+                    return Outcome::Ended(done);
+                }
+                stopped = stopped.recv() => stopped.unwrap(),
+                () = tokio::time::sleep(LOOK) => {
+                    if self.running.values().any(|running| running.is_held) {
+                        // Once may be the lock of a process that is about to be gone.
+                        locked_out += u32::from(self.is_locked_out().await);
+                        if begun.elapsed() > MOVES || locked_out > 3 {
+                            return Outcome::Waits;
+                        }
+                    } else {
+                        assert!(begun.elapsed() < PATIENCE, "{id} hangs");
+                    }
+                    continue;
+                }
+            };
+            self.faults += 1;
+            if stopped.stop == Stop::Crash {
+                self.crash(process).await;
+                return Outcome::Crashed { point: stopped.point };
+            }
+            if let Some(held) = self.running.get_mut(&stopped.operation) {
+                held.is_held = true;
+            }
+            if stopped.operation == id {
+                return Outcome::Held { point: stopped.point };
+            }
+        }
+    }
+
+    /// Whether somebody waits for a lock in PostgreSQL.
+    async fn is_locked_out(&self) -> bool {
+        sqlx::query_scalar(
+            "select exists (select from pg_stat_activity
+                            where datname = current_database() and wait_event_type = 'Lock')",
+        )
+        .fetch_one(&self.database.pool)
+        .await
+        .unwrap()
+    }
+
+    /// Ends a process with everything that it was about to do, and starts it anew.
+    pub(crate) async fn crash(&mut self, process: usize) {
+        let fresh = Process::start(&self.around).await;
+        std::mem::replace(&mut self.processes[process], fresh).kill();
+        let all = std::mem::take(&mut self.running).into_iter();
+        let (gone, left): (BTreeMap<_, _>, _) =
+            all.partition(|(_, running)| running.process == process);
+        self.running = left;
+        for Running { operation, .. } in gone.into_values() {
+            if let Operation::Request(request) = operation {
+                self.model.lost(request);
+            }
+        }
+    }
+
+    /// No more faults. What is held goes on, requests that were not answered are sent until they
+    /// are, and everything that was committed arrives.
+    pub(crate) async fn quiet(&mut self) {
+        self.note("quiet".to_owned());
+        for process in &self.processes {
+            process.line.faults.clear();
+            process.dynamodb.clear();
+        }
+        while let Some(id) = self.running.keys().next().copied() {
+            if let Outcome::Waits = self.resume(id, None).await {
+                let running = self.running.get_mut(&id).unwrap();
+                let ended = tokio::time::timeout(PATIENCE, &mut running.join).await;
+                ended.expect("an operation hangs").expect("an operation panicked");
+                let Running { operation, .. } = self.running.remove(&id).unwrap();
+                if let Operation::Request(request) = operation {
+                    self.model.lost(request);
+                }
+            }
+        }
+        while let Some(request) = self.model.unanswered.pop() {
+            self.finish(Operation::Request(request)).await;
+        }
+        self.around.bus.calm().await.unwrap();
+        self.settle().await;
+    }
+
+    /// Moves on what is pending until nothing is.
+    pub(crate) async fn settle(&mut self) {
+        for _ in 0..100 {
+            if self.pending().await == 0 {
+                return;
+            }
+            self.around.clock.advance(Duration::from_mins(1));
+            for operation in
+                [Operation::Repair, Operation::Relay, Operation::Intake, Operation::Redrive]
+            {
+                self.finish(operation).await;
+            }
+        }
+        panic!("{} messages are stuck", self.pending().await);
+    }
+
+    /// Does an operation to its end.
+    pub(crate) async fn finish(&mut self, operation: Operation) -> Done {
+        let id = self.next;
+        self.next += 1;
+        self.processes[1].points.activate(id, None);
+        let join = self.processes[1].begin(id, operation.clone());
+        let done = tokio::time::timeout(PATIENCE, join).await.expect("it hangs").unwrap();
+        match (operation, &done) {
+            (Operation::Request(request), Done::Answered(answer)) => {
+                self.model.answered(request, answer);
+            }
+            (operation, Done::Failed(error)) => panic!("{operation:?} failed: {error}"),
+            _ => {}
+        }
+        done
+    }
+
+    /// What is between the two stores.
+    async fn pending(&self) -> i64 {
+        sqlx::query_scalar(
+            "select (select count(*) from inventory.outbox)
+                  + (select count(*) from inventory.repair_requests)
+                  + (select count(*) from bus.messages)
+                  + (select count(*) from bus.dead_letters)",
+        )
+        .fetch_one(&self.database.pool)
+        .await
+        .unwrap()
+    }
+
+    /// A request of a seller: whatever version there is, and under a key of its own where it can
+    /// have one.
+    pub(crate) fn send(&mut self, method: Method, path: String, body: Option<Value>) -> Operation {
+        let takes_tag = [Method::PATCH, Method::PUT, Method::DELETE].contains(&method);
+        let takes_key = method == Method::POST && !path.ends_with("/restore");
+        Operation::Request(Request {
+            if_match: takes_tag.then(|| "*".to_owned()),
+            key: takes_key.then(|| format!("key-{}", self.serial())),
+            token: self.token.clone(),
+            method,
+            path,
+            body,
+        })
+    }
+
+    /// Faults of all kinds.
+    pub(crate) fn all_faults(&self) -> u64 {
+        self.faults + u64::from(self.around.bus.faults())
+    }
+
+    /// Ends it and leaves nothing behind.
+    pub(crate) async fn end(self) {
+        for process in self.processes {
+            process.kill();
+        }
+        self.database.remove().await;
+    }
+}

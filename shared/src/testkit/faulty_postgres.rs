@@ -1,0 +1,204 @@
+//! PostgreSQL with a bad line: a proxy that understands just enough of its protocol to know where
+//! one exchange ends and the next begins.
+
+use std::str::FromStr as _;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use bytes::{Buf as _, BufMut as _, BytesMut};
+use sqlx::postgres::PgConnectOptions;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf as TcpRead, OwnedWriteHalf as TcpWrite};
+use tokio::net::unix::{OwnedReadHalf as UnixRead, OwnedWriteHalf as UnixWrite};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::Mutex;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Faults;
+
+/// What may become of an exchange with PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostgresFault {
+    /// It never arrives, and the connection breaks.
+    Lost,
+    /// It has its effect, and the connection breaks before the answer.
+    Unanswered,
+    /// It has no effect, and is answered with this SQLSTATE.
+    Refused(&'static str),
+}
+
+impl PostgresFault {
+    /// One of each kind: deadlock, serialisation failure, too many connections, query cancelled,
+    /// shutdown, disk full, out of memory, read-only (a failover), lock timeout.
+    pub const ALL: [Self; 11] = [
+        Self::Lost,
+        Self::Unanswered,
+        Self::Refused("40P01"),
+        Self::Refused("40001"),
+        Self::Refused("53300"),
+        Self::Refused("57014"),
+        Self::Refused("57P01"),
+        Self::Refused("53100"),
+        Self::Refused("53200"),
+        Self::Refused("25006"),
+        Self::Refused("55P03"),
+    ];
+}
+
+/// A database behind a bad line.
+#[derive(Debug)]
+pub struct FaultyPostgres {
+    /// The address of the database through this line.
+    pub url: String,
+    pub faults: Faults<PostgresFault>,
+    _stop: DropGuard,
+}
+
+/// The database at `url`, which is one of [`super::database`], behind a line of its own. What
+/// is executed over it can go wrong; it has no name.
+pub async fn faulty_postgres(url: &str) -> FaultyPostgres {
+    let options = PgConnectOptions::from_str(url).unwrap();
+    let folder = options.get_socket().unwrap();
+    let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
+    let (user, name) = (options.get_username(), options.get_database().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let faults = Faults::default();
+    let stop = CancellationToken::new();
+    let (lines, stopped) = (faults.clone(), stop.clone());
+    tokio::spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                () = stopped.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let (client, _) = accepted.unwrap();
+            client.set_nodelay(true).unwrap();
+            let (socket, faults, stopped) = (socket.clone(), lines.clone(), stopped.clone());
+            tokio::spawn(async move {
+                // Where the server is gone, the client learns it by the closed connection.
+                if let Ok(server) = UnixStream::connect(&socket).await {
+                    connect(client, server, faults, stopped).await;
+                }
+            });
+        }
+    });
+    let url = format!("postgres://{user}@127.0.0.1:{port}/{name}?sslmode=disable");
+    FaultyPostgres { url, faults, _stop: stop.drop_guard() }
+}
+
+/// What the two directions of a connection know of each other.
+struct Line {
+    faults: Faults<PostgresFault>,
+    /// The answer under way is not passed on, and ends the connection.
+    mute: AtomicBool,
+    /// What the server said last about its transaction.
+    transaction: AtomicU8,
+    to_client: Mutex<TcpWrite>,
+}
+
+async fn connect(
+    client: TcpStream,
+    server: UnixStream,
+    faults: Faults<PostgresFault>,
+    stop: CancellationToken,
+) {
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let line = Line {
+        faults,
+        mute: AtomicBool::new(false),
+        transaction: AtomicU8::new(b'I'),
+        to_client: Mutex::new(to_client),
+    };
+    // Whichever ends first ends both, and with them the connections.
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = line.ask(from_client, to_server) => {}
+        _ = line.answer(from_server) => {}
+    }
+}
+
+/// Takes one message off `buffer` if it is there whole: its type and all of its bytes.
+fn message(buffer: &mut BytesMut) -> Option<(u8, BytesMut)> {
+    let length = buffer.get(1..5)?.get_i32();
+    let whole = usize::try_from(length).ok()? + 1;
+    (buffer.len() >= whole).then(|| (buffer[0], buffer.split_to(whole)))
+}
+
+impl Line {
+    async fn ask(&self, mut from: TcpRead, mut to: UnixWrite) -> std::io::Result<()> {
+        // The first message has no type.
+        let length = from.read_i32().await?;
+        let rest = usize::try_from(length).unwrap_or_default().saturating_sub(4);
+        let mut startup = vec![0; rest];
+        from.read_exact(&mut startup).await?;
+        to.write_i32(length).await?;
+        to.write_all(&startup).await?;
+        let (mut buffer, mut exchange, mut executes) = (BytesMut::new(), BytesMut::new(), false);
+        loop {
+            if from.read_buf(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+            while let Some((kind, bytes)) = message(&mut buffer) {
+                executes |= matches!(kind, b'Q' | b'E');
+                exchange.extend_from_slice(&bytes);
+                if !matches!(kind, b'Q' | b'S') {
+                    continue;
+                }
+                // Whether a statement is prepared or a connection is tried before depends on which
+                // of a pool it is: only what is executed counts.
+                let fault = if executes { self.faults.decide("execute") } else { None };
+                executes = false;
+                match fault {
+                    None => to.write_all(&exchange).await?,
+                    Some(PostgresFault::Lost) => return Ok(()),
+                    Some(PostgresFault::Unanswered) => {
+                        self.mute.store(true, Ordering::SeqCst);
+                        to.write_all(&exchange).await?;
+                    }
+                    Some(PostgresFault::Refused(code)) => self.refuse(code).await?,
+                }
+                exchange.clear();
+            }
+            // What belongs to no exchange, such as a password or a farewell, waits for nothing.
+            if exchange.first().is_some_and(|kind| matches!(kind, b'p' | b'X')) {
+                to.write_all(&exchange).await?;
+                exchange.clear();
+            }
+        }
+    }
+
+    /// Answers in PostgreSQL's stead.
+    async fn refuse(&self, code: &str) -> std::io::Result<()> {
+        let fields = format!("SERROR\0VERROR\0C{code}\0Mplanted\0\0");
+        let mut answer = BytesMut::new();
+        answer.put_u8(b'E');
+        answer.put_i32(4 + i32::try_from(fields.len()).unwrap_or(0));
+        answer.put_slice(fields.as_bytes());
+        let failed = if self.transaction.load(Ordering::SeqCst) == b'I' { b'I' } else { b'E' };
+        answer.put_slice(&[b'Z', 0, 0, 0, 5, failed]);
+        self.to_client.lock().await.write_all(&answer).await
+    }
+
+    async fn answer(&self, mut from: UnixRead) -> std::io::Result<()> {
+        let mut buffer = BytesMut::new();
+        loop {
+            if from.read_buf(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+            let mut passed = BytesMut::new();
+            while let Some((kind, bytes)) = message(&mut buffer) {
+                if kind == b'Z' {
+                    self.transaction.store(bytes[5], Ordering::SeqCst);
+                    if self.mute.load(Ordering::SeqCst) {
+                        return Ok(());
+                    }
+                }
+                passed.unsplit(bytes);
+            }
+            if !self.mute.load(Ordering::SeqCst) {
+                self.to_client.lock().await.write_all(&passed).await?;
+            }
+        }
+    }
+}
