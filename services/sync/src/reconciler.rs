@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::Client;
 use shared::bus::queue::Queue;
 use shared::clock::Clock;
 use shared::failpoint;
-use shared::host::tick::{self, Progress};
+use shared::host::tick::{self, Pace, Progress};
 use shared::id::Ids;
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -125,7 +125,9 @@ impl Reconciler {
     /// Reconciles until `stop`, when nudged and every second.
     pub async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
         let stopped = stop.clone();
-        tick::run("reconcile", EVERY, nudge, stop, || self.once(&stopped)).await;
+        // A run that somebody asked for is one round, however many products there are.
+        let pace = Pace { every: EVERY, limit: None };
+        tick::run("reconcile", pace, nudge, stop, || self.once(&stopped)).await;
     }
 
     /// Works on the current run: all of it if somebody asked for it, a slice if it goes in the

@@ -15,11 +15,32 @@ pub enum Progress {
     More,
 }
 
-/// Runs `work` when nudged, at least every `every`, and again at once while it says
+/// How long a round may take unless its work says otherwise: several times what its slowest statement
+/// may.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// How often work is done, and how long a round of it may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The longest time between two looks.
+    pub every: Duration,
+    /// A round that takes longer is given up and begun anew: a connection that has gone silent, and
+    /// says nothing even of its end, must not hold up what is pending. None where a round goes on for
+    /// as long as there is something to do.
+    pub limit: Option<Duration>,
+}
+
+impl From<Duration> for Pace {
+    fn from(every: Duration) -> Self {
+        Self { every, limit: Some(LIMIT) }
+    }
+}
+
+/// Runs `work` when nudged, at least every so often, and again at once while it says
 /// [`Progress::More`]. A failure is logged and waited out: a second, then up to half a minute.
 pub async fn run<E, F>(
     name: &'static str,
-    every: Duration,
+    pace: impl Into<Pace>,
     nudge: Arc<Notify>,
     stop: CancellationToken,
     mut work: impl FnMut() -> F + Send,
@@ -27,10 +48,12 @@ pub async fn run<E, F>(
     E: std::error::Error,
     F: Future<Output = Result<Progress, E>> + Send,
 {
+    let Pace { every, limit } = pace.into();
     let mut failures = 0_u32;
     loop {
-        let pause = match work().await {
-            Ok(progress) => {
+        let round = tokio::time::timeout(limit.unwrap_or(Duration::MAX), work());
+        let pause = match round.await {
+            Ok(Ok(progress)) => {
                 failures = 0;
                 match progress {
                     Progress::More if stop.is_cancelled() => return,
@@ -38,10 +61,15 @@ pub async fn run<E, F>(
                     Progress::Idle => every,
                 }
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 failures += 1;
                 crate::telemetry::failed(name, &error);
-                Duration::from_secs(1 << failures.min(5)).min(Duration::from_secs(30))
+                after(failures)
+            }
+            Err(late) => {
+                failures += 1;
+                crate::telemetry::failed(name, &late);
+                after(failures)
             }
         };
         tokio::select! {
@@ -50,5 +78,34 @@ pub async fn run<E, F>(
             // After a failure a nudge must not turn into a busy loop.
             () = nudge.notified(), if failures == 0 => {}
         }
+    }
+}
+
+/// How long to wait after so many failures in a row.
+fn after(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.min(5)).min(Duration::from_secs(30))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_round_that_never_ends_is_given_up_and_begun_anew() {
+        let (rounds, stop) = (AtomicU32::new(0), CancellationToken::new());
+        let pace = Pace { every: Duration::ZERO, limit: Some(Duration::from_millis(20)) };
+        run("silent", pace, Arc::default(), stop.clone(), || async {
+            if rounds.fetch_add(1, Ordering::Relaxed) == 0 {
+                // As a read from a connection that nobody will ever write to again.
+                std::future::pending::<()>().await;
+            }
+            stop.cancel();
+            Ok::<_, Infallible>(Progress::Idle)
+        })
+        .await;
+        assert_eq!(rounds.into_inner(), 2);
     }
 }
