@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::described::send;
+use crate::described::{send, try_send};
 
 /// How long a start may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -27,10 +27,47 @@ pub(crate) struct Process {
     password: String,
 }
 
+/// The process of an edition's own PostgreSQL, while there is one.
+pub(crate) fn postmaster(data: &Path) -> Option<u32> {
+    let folder = data.join("postgres/data").canonicalize().ok()?;
+    let file = std::fs::read_to_string(folder.join("postmaster.pid")).ok()?;
+    let pid: u32 = file.lines().next()?.parse().ok()?;
+    // The number of one that was killed may be another process's by now.
+    let lives_in = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    (lives_in == folder).then_some(pid)
+}
+
 pub(crate) fn vitrina(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vitrina"));
     command.env_remove("DATABASE_URL").env("VITRINA_DATA", data).kill_on_drop(true);
     command
+}
+
+/// An edition that has not said yet that it is ready.
+pub(crate) struct Starting {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    data: PathBuf,
+}
+
+impl Starting {
+    /// Waits until it is ready; what it logged, where it ends instead.
+    pub(crate) async fn ready(mut self) -> Result<Process, String> {
+        let first = timeout(PATIENCE, self.lines.next_line()).await.expect("it does not start");
+        let Some(first) = first.unwrap() else {
+            return Err(std::fs::read_to_string(self.data.join("stderr.log")).unwrap());
+        };
+        let url = first.strip_prefix("ready ").expect("it says where it is").to_owned();
+        // What it says afterwards must not stop it.
+        tokio::spawn(async move { while let Ok(Some(_)) = self.lines.next_line().await {} });
+        let password = std::fs::read_to_string(self.data.join("demo-password")).unwrap();
+        Ok(Process { child: self.child, url, data: self.data, password })
+    }
+
+    /// SIGKILL, however far it has come.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
 }
 
 impl Process {
@@ -40,6 +77,12 @@ impl Process {
 
     /// With these settings.
     pub(crate) async fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
+        let ready = Self::begin(data, settings).ready().await;
+        ready.unwrap_or_else(|log| panic!("it ended: {log}"))
+    }
+
+    /// Begins a start.
+    pub(crate) fn begin(data: &Path, settings: &[(&str, &str)]) -> Starting {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -52,16 +95,8 @@ impl Process {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = timeout(PATIENCE, lines.next_line()).await.expect("it does not start").unwrap();
-        let Some(first) = first else {
-            panic!("it ended: {}", std::fs::read_to_string(data.join("stderr.log")).unwrap())
-        };
-        let url = first.strip_prefix("ready ").expect("it says where it is").to_owned();
-        // What it says afterwards must not stop it.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let password = std::fs::read_to_string(data.join("demo-password")).unwrap();
-        Self { child, url, data: data.to_owned(), password }
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Starting { child, lines, data: data.to_owned() }
     }
 
     /// SIGKILL: no chance to do anything.
@@ -99,6 +134,15 @@ impl Process {
         let activate = http.post(format!("{}/v1/auth/activate", self.url)).json(&activation);
         assert_eq!(send(activate).await.status, 204);
         self.log_in(http, email, PASSWORD).await
+    }
+
+    /// The same, from an edition whose stores may be away; `None` where it gives none.
+    pub(crate) async fn try_token(&self, http: &reqwest::Client, role: &str) -> Option<String> {
+        let email = format!("{role}@demo.vitrina.example");
+        let login = json!({"email": email, "password": self.password});
+        let login = http.post(format!("{}/v1/auth/login", self.url)).json(&login);
+        let answer = try_send(login).await.ok()?;
+        answer.json["access_token"].as_str().map(ToOwned::to_owned)
     }
 
     async fn log_in(&self, http: &reqwest::Client, email: &str, password: &str) -> String {
