@@ -1,7 +1,10 @@
 //! SIGKILL at random moments under load, to the process, to its PostgreSQL, and to both while they
-//! start and recover: every acknowledged write is in the listing afterwards.
+//! start and recover: every acknowledged write is in the listing afterwards, and every answer that was
+//! given meanwhile can be explained.
 
 mod chaos;
+mod contenders;
+mod notes;
 mod writers;
 
 use std::sync::{Arc, Mutex};
@@ -14,14 +17,19 @@ use shared::testkit::Scale;
 
 use crate::described::{Answer, send, try_send};
 use crate::process::{Process, postmaster};
+use crate::reconciliation::{counts, json_of};
 use chaos::{Kill, Supervised};
+use contenders::{Arena, Contender};
+
 use writers::{Ledger, Writer};
 
 /// Unless more is asked for.
 const KILLS: u64 = 10;
 const SEED: u64 = 7;
 
-const WRITERS: u32 = 4;
+/// Sellers who have products of their own, and clients who have the same few products.
+const WRITERS: u32 = 2;
+const CONTENDERS: u32 = 6;
 
 /// How long a client waits after an answer was lost.
 const BREATH: Duration = Duration::from_millis(20);
@@ -57,7 +65,8 @@ async fn every_acknowledged_write_is_in_the_listing_whatever_is_killed_however_o
     let mut rng = StdRng::seed_from_u64(seed);
     let mut edition = Supervised::start(data.path()).await;
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let mut writers = Vec::new();
+    let arena = Arc::new(Arena::default());
+    let mut clients = Vec::new();
     for writer in 0..WRITERS {
         let writer = Writer {
             name: format!("w{writer}"),
@@ -65,24 +74,35 @@ async fn every_acknowledged_write_is_in_the_listing_whatever_is_killed_however_o
             place: edition.place(),
             ledger: Arc::clone(&ledger),
         };
-        writers.push(tokio::spawn(writer.write()));
+        clients.push(tokio::spawn(writer.write()));
+    }
+    for contender in 1..=CONTENDERS {
+        let contender = Contender::new(contender, seed, edition.place(), &arena);
+        clients.push(tokio::spawn(contender.contend()));
     }
     let mut left = Vec::new();
     for _ in 0..count {
         // A moment is what is under test, so it is waited for.
-        tokio::time::sleep(Duration::from_millis(rng.random_range(50..700))).await;
+        tokio::time::sleep(Duration::from_millis(rng.random_range(100..1_000))).await;
         edition.suffer(Kill::choose(&mut left, &mut rng), &mut rng).await;
     }
     edition.dismiss();
-    for writer in writers {
-        writer.await.unwrap();
+    for client in clients {
+        client.await.unwrap_or_else(|_| panic!("a client has failed with seed {seed}"));
     }
     let ledger = Arc::into_inner(ledger).unwrap().into_inner().unwrap();
     ledger.check(&client(), edition.process()).await;
+    let mut notes = std::mem::take(&mut *arena.notes.lock().unwrap());
+    notes.look_again(&client(), &edition.address(), &arena).await;
+    let explained = notes.explain(seed);
+    assert!(explained.overlaps > 50, "{explained:?}: what was tested?");
+    assert!(explained.lost > 0 && explained.confirmed > 10, "{explained:?}: what was tested?");
+    let differences = json_of(data.path(), &["sync", "--deep", "--json"]).await;
+    assert_eq!(counts(&differences), [0; 6], "seed {seed}: {differences}");
     let Supervised { kills, signals, given_up, .. } = &edition;
     eprintln!(
         "seed {seed}: {signals} processes killed in {count} rounds {kills:?}, {given_up} starts given \
-         up; {} writes acknowledged, {} answers lost, all acknowledged writes are listed",
+         up; {} writes acknowledged, {} answers lost, all acknowledged writes are listed; {explained:?}",
         ledger.acknowledged, ledger.lost
     );
     edition.terminate().await;

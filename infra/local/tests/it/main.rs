@@ -7,6 +7,7 @@ mod authorisation;
 mod contract;
 mod described;
 mod first_start;
+mod history;
 mod house;
 mod kills;
 mod process;

@@ -28,7 +28,7 @@ async fn command(data: &Path, args: &[&str]) -> Output {
     vitrina(data).args(args).output().await.unwrap()
 }
 
-async fn json_of(data: &Path, args: &[&str]) -> Value {
+pub(crate) async fn json_of(data: &Path, args: &[&str]) -> Value {
     let output = command(data, args).await;
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{args:?}: {}", String::from_utf8_lossy(&output.stderr)))
@@ -55,7 +55,7 @@ async fn quiet(data: &Path) {
 }
 
 /// Counts of a report, by kind.
-fn counts(report: &Value) -> [i64; 6] {
+pub(crate) fn counts(report: &Value) -> [i64; 6] {
     ["missing", "stale", "ahead", "extra", "altered", "stock"]
         .map(|kind| report[kind].as_i64().unwrap())
 }

@@ -30,7 +30,7 @@ pub(crate) enum Kill {
     Process,
     /// PostgreSQL under load.
     Postgres,
-    /// Both at the same moment.
+    /// Both, one right after the other.
     Both,
     /// The process under load, and the next one while it starts.
     StartingProcess,
@@ -124,6 +124,11 @@ impl<'a> Supervised<'a> {
         Place { address: self.address.subscribe(), stop: self.stop.clone() }
     }
 
+    /// Where it is now.
+    pub(crate) fn address(&self) -> Address {
+        self.address.borrow().clone().unwrap()
+    }
+
     /// Tells whoever has its place that it is time to stop.
     pub(crate) fn dismiss(&self) {
         self.stop.cancel();
@@ -141,6 +146,7 @@ impl<'a> Supervised<'a> {
     /// Kills, and brings everything up again.
     pub(crate) async fn suffer(&mut self, kill: Kill, rng: &mut StdRng) {
         let before = postmaster(self.data);
+        let process_first = rng.random_bool(0.5);
         // Moments are what is under test, so they are waited for.
         let mut moment = async |longest| {
             tokio::time::sleep(Duration::from_millis(rng.random_range(0..longest))).await;
@@ -148,9 +154,13 @@ impl<'a> Supervised<'a> {
         match kill {
             Kill::Process => self.kill_process().await,
             Kill::Postgres => self.kill_postgres().await,
-            Kill::Both => {
+            Kill::Both if process_first => {
                 self.kill_process().await;
                 self.kill_postgres().await;
+            }
+            Kill::Both => {
+                self.kill_postgres().await;
+                self.kill_process().await;
             }
             Kill::StartingProcess => {
                 self.kill_process().await;

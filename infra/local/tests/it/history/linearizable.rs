@@ -1,0 +1,298 @@
+//! Whether a history is linearizable: whether each call can have been done at one moment between its
+//! invocation and its answer, so that every answer is the one that the model gives at that moment.
+//!
+//! The search is that of Wing and Gong with the memory of Lowe ("Testing for linearizability", 2017):
+//! the next call to be done is one that was invoked before any other was answered, and a set of calls
+//! that led to a state is tried once. A call without an answer may be done at any time, or never.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::Hash;
+use std::time::Duration;
+
+use super::Operation;
+
+/// What a thing does when one call comes after the other.
+pub(crate) trait Model: Clone + Eq + Hash + fmt::Debug {
+    type Call: fmt::Debug;
+    type Answer: fmt::Debug + PartialEq;
+
+    /// What it becomes by a call, and what it answers.
+    fn apply(&self, call: &Self::Call) -> (Self, Self::Answer);
+
+    /// Whether it never gives this answer any more, whatever is called.
+    fn is_past(&self, answer: &Self::Answer) -> bool;
+}
+
+/// A call's index in its history, and what the thing was after it.
+pub(crate) type Order<M> = Vec<(usize, M)>;
+
+/// No order explains this history.
+#[derive(Debug)]
+pub(crate) struct Unexplained<M> {
+    /// The history by the time of invocation; `+` marks what the longest attempt explains.
+    lines: Vec<String>,
+    /// What the thing was at the end of that attempt.
+    state: M,
+}
+
+impl<M: fmt::Debug> fmt::Display for Unexplained<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "no order of these calls gives these answers:")?;
+        for line in &self.lines {
+            writeln!(f, "{line}")?;
+        }
+        write!(f, "the calls marked + can be explained, and leave {:?}", self.state)
+    }
+}
+
+/// Finds an order of calls, which starts from `initial`, that explains every answer.
+pub(crate) fn explain<M: Model>(
+    initial: &M,
+    history: &[Operation<M::Call, M::Answer>],
+) -> Result<Order<M>, Unexplained<M>> {
+    let mut search = Search {
+        history,
+        done: vec![false; history.len()],
+        order: Vec::new(),
+        longest: Vec::new(),
+        tried: HashSet::new(),
+    };
+    if search.goes_on(initial) {
+        return Ok(search.order);
+    }
+    let explained: HashSet<usize> = search.longest.iter().map(|(nth, _)| *nth).collect();
+    let mut by_time: Vec<usize> = (0..history.len()).collect();
+    by_time.sort_by_key(|nth| history[*nth].invoked);
+    let line = |nth: usize| {
+        let mark = if explained.contains(&nth) { '+' } else { ' ' };
+        format!("{mark} {}", history[nth])
+    };
+    let state = search.longest.last().map_or_else(|| initial.clone(), |(_, state)| state.clone());
+    Err(Unexplained { lines: by_time.into_iter().map(line).collect(), state })
+}
+
+struct Search<'a, M: Model> {
+    history: &'a [Operation<M::Call, M::Answer>],
+    done: Vec<bool>,
+    order: Order<M>,
+    longest: Order<M>,
+    tried: HashSet<(Vec<bool>, M)>,
+}
+
+impl<M: Model> Search<'_, M> {
+    /// Whether what is not done yet can be explained from here.
+    fn goes_on(&mut self, state: &M) -> bool {
+        let Some(first_answer) = self.first_answer() else { return true };
+        if self.open_answers().any(|(_, answer)| state.is_past(answer))
+            || !self.tried.insert((self.done.clone(), state.clone()))
+        {
+            return false;
+        }
+        let mut possible = Vec::new();
+        for (nth, operation) in self.history.iter().enumerate() {
+            if self.done[nth] || operation.invoked > first_answer {
+                continue;
+            }
+            let (next, given) = state.apply(&operation.call);
+            match &operation.answer {
+                Some((_, answer)) if *answer != given => {}
+                // What is answered like this and changes nothing may as well be done now: that
+                // stands in nobody's way.
+                Some(_) if next == *state => return self.goes_on_after(nth, &next),
+                Some((at, _)) => possible.push((*at, nth, next)),
+                // What has no answer and changes nothing need not be done at all.
+                None if next == *state => {}
+                None => possible.push((Duration::MAX, nth, next)),
+            }
+        }
+        possible.sort_by_key(|(at, ..)| *at);
+        possible.into_iter().any(|(_, nth, next)| self.goes_on_after(nth, &next))
+    }
+
+    /// When the first of those calls was answered that are not done yet: each that was invoked
+    /// later comes after it. `None` where all are done that were answered.
+    fn first_answer(&self) -> Option<Duration> {
+        self.open_answers().map(|(at, _)| *at).min()
+    }
+
+    fn open_answers(&self) -> impl Iterator<Item = &(Duration, M::Answer)> {
+        let open = self.history.iter().zip(&self.done).filter(|(_, done)| !**done);
+        open.filter_map(|(operation, _)| operation.answer.as_ref())
+    }
+
+    fn goes_on_after(&mut self, nth: usize, next: &M) -> bool {
+        self.done[nth] = true;
+        self.order.push((nth, next.clone()));
+        if self.order.len() > self.longest.len() {
+            self.longest.clone_from(&self.order);
+        }
+        if self.goes_on(next) {
+            return true;
+        }
+        self.order.pop();
+        self.done[nth] = false;
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::product::Call::{Create, Delete, Read, Rename, Restore};
+    use super::super::product::{Answer, Call, ProductModel};
+    use super::*;
+
+    type Op = Operation<Call, Answer>;
+
+    fn op(invoked: u64, answered: u64, call: Call, answer: Answer) -> Op {
+        let at = Duration::from_millis;
+        Operation { client: 1, call, invoked: at(invoked), answer: Some((at(answered), answer)) }
+    }
+
+    fn lost(invoked: u64, call: Call) -> Op {
+        Operation { client: 2, call, invoked: Duration::from_millis(invoked), answer: None }
+    }
+
+    fn shown(version: i64, name: &str) -> Answer {
+        Answer::Shown { version, name: name.to_owned() }
+    }
+
+    fn create() -> Op {
+        op(0, 10, Create { name: "a".to_owned() }, shown(1, "a"))
+    }
+
+    fn rename(name: &str, if_match: Option<i64>) -> Call {
+        Rename { name: name.to_owned(), if_match }
+    }
+
+    fn check(history: &[Op]) -> Result<Order<ProductModel>, Unexplained<ProductModel>> {
+        explain(&ProductModel::Absent, history)
+    }
+
+    #[test]
+    fn calls_one_after_the_other_are_explained_in_their_order() {
+        let history = [
+            create(),
+            op(20, 30, rename("b", Some(1)), shown(2, "b")),
+            op(40, 50, Delete { if_match: None }, Answer::Done),
+            op(60, 70, Read, Answer::NotFound),
+            op(80, 90, Restore, shown(4, "b")),
+            op(92, 95, rename("c", Some(3)), Answer::Stale),
+            op(96, 99, Read, shown(4, "b")),
+        ];
+        let order: Vec<usize> = check(&history).unwrap().iter().map(|(nth, _)| *nth).collect();
+        assert_eq!(order, [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn calls_that_overlap_may_have_been_done_in_either_order() {
+        let both = |first: i64, second: i64| {
+            vec![
+                create(),
+                op(20, 50, rename("b", None), shown(first, "b")),
+                op(30, 40, rename("c", None), shown(second, "c")),
+                // While the two are under way, any of three states may be seen.
+                op(25, 45, Read, shown(1, "a")),
+            ]
+        };
+        check(&both(2, 3)).unwrap();
+        check(&both(3, 2)).unwrap();
+        check(&both(2, 2)).unwrap_err();
+        check(&both(3, 4)).unwrap_err();
+    }
+
+    #[test]
+    fn a_stale_read_is_not_explained() {
+        let mut history = vec![create(), op(20, 30, rename("b", None), shown(2, "b"))];
+        history.push(op(29, 40, Read, shown(1, "a")));
+        check(&history).unwrap();
+        history.push(op(31, 40, Read, shown(1, "a")));
+        let refused = check(&history).unwrap_err().to_string();
+        assert!(
+            refused.contains("client 1  Read -> Shown { version: 1, name: \"a\" }"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_lost_update_is_not_explained() {
+        // Both decided on version 1, and both were told that theirs is version 2.
+        let history = [
+            create(),
+            op(20, 40, rename("b", Some(1)), shown(2, "b")),
+            op(21, 41, rename("c", Some(1)), shown(2, "c")),
+        ];
+        check(&history).unwrap_err();
+        // An update that was acknowledged, and is gone without a trace.
+        let history = [
+            create(),
+            op(20, 30, rename("b", None), shown(2, "b")),
+            op(40, 50, rename("c", None), shown(2, "c")),
+        ];
+        check(&history).unwrap_err();
+    }
+
+    #[test]
+    fn a_version_that_goes_back_is_not_explained() {
+        let history = [
+            create(),
+            op(20, 30, rename("b", None), shown(2, "b")),
+            op(40, 50, Read, shown(2, "b")),
+            op(60, 70, Read, shown(1, "b")),
+        ];
+        check(&history).unwrap_err();
+        let history = [
+            create(),
+            op(20, 30, Delete { if_match: None }, Answer::Done),
+            op(40, 50, Restore, shown(2, "a")),
+        ];
+        check(&history).unwrap_err();
+    }
+
+    #[test]
+    fn a_refusal_needs_a_reason() {
+        let refused = |call, answer| check(&[create(), op(20, 30, call, answer)]);
+        refused(rename("b", Some(1)), Answer::Stale).unwrap_err();
+        refused(rename("b", None), Answer::NotFound).unwrap_err();
+        refused(Delete { if_match: Some(2) }, Answer::Done).unwrap_err();
+        refused(Delete { if_match: Some(2) }, Answer::Stale).unwrap();
+    }
+
+    #[test]
+    fn a_call_without_an_answer_was_done_at_any_time_after_it_or_never() {
+        let with = |read: Op| check(&[create(), lost(20, rename("b", None)), read]);
+        with(op(30, 40, Read, shown(1, "a"))).unwrap();
+        with(op(30, 40, Read, shown(2, "b"))).unwrap();
+        with(op(12, 15, Read, shown(2, "b"))).unwrap_err();
+        // Late, and once only.
+        let (first, second) = (op(30, 40, Read, shown(1, "a")), op(50, 60, Read, shown(2, "b")));
+        check(&[create(), lost(20, rename("b", None)), first.clone(), second.clone()]).unwrap();
+        check(&[create(), lost(20, rename("b", None)), second, op(70, 80, Read, shown(1, "a"))])
+            .unwrap_err();
+        // It decided on a version that is not there any more.
+        let late = [
+            create(),
+            lost(20, rename("b", Some(1))),
+            op(30, 40, rename("c", None), shown(2, "c")),
+            op(50, 60, Read, shown(3, "b")),
+        ];
+        check(&late).unwrap_err();
+    }
+
+    #[test]
+    fn many_calls_at_once_are_explained_without_trying_every_order() {
+        // Sixteen at once have 2 x 10^13 orders, of which each answer leaves one.
+        let mut history = vec![create()];
+        for nth in 0..16 {
+            let name = format!("n{nth}");
+            history.push(op(20, 60, rename(&name, None), shown(17 - nth, &name)));
+        }
+        for nth in 0..16 {
+            history.push(lost(20, rename(&format!("lost {nth}"), None)));
+        }
+        history.push(op(70, 80, Read, shown(17, "n0")));
+        check(&history).unwrap();
+        history.push(op(90, 95, Read, shown(16, "n1")));
+        check(&history).unwrap_err();
+    }
+}

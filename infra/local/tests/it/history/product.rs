@@ -1,0 +1,86 @@
+//! The seller's side of a product as its clients may rely on it: a register with a version.
+
+use super::linearizable::Model;
+
+/// What a seller asks, or a buyer is shown, of one product. `None` in `if_match` is any version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Create { name: String },
+    Rename { name: String, if_match: Option<i64> },
+    Delete { if_match: Option<i64> },
+    Restore,
+    Read,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Answer {
+    Shown {
+        version: i64,
+        name: String,
+    },
+    /// Deleted.
+    Done,
+    /// It has another version.
+    Stale,
+    NotFound,
+}
+
+/// What a product is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ProductModel {
+    Absent,
+    Living { version: i64, name: String },
+    Deleted { version: i64, name: String },
+}
+
+impl ProductModel {
+    fn shown(self) -> (Self, Answer) {
+        let answer = match &self {
+            Self::Living { version, name } => {
+                Answer::Shown { version: *version, name: name.clone() }
+            }
+            Self::Absent | Self::Deleted { .. } => Answer::NotFound,
+        };
+        (self, answer)
+    }
+}
+
+impl Model for ProductModel {
+    type Call = Call;
+    type Answer = Answer;
+
+    fn apply(&self, call: &Call) -> (Self, Answer) {
+        match (call, self) {
+            (Call::Create { name }, Self::Absent) => {
+                Self::Living { version: 1, name: name.clone() }.shown()
+            }
+            (
+                Call::Rename { if_match: Some(expected), .. }
+                | Call::Delete { if_match: Some(expected) },
+                Self::Living { version, .. },
+            ) if expected != version => (self.clone(), Answer::Stale),
+            (Call::Rename { name, .. }, Self::Living { version, name: before })
+                if name != before =>
+            {
+                Self::Living { version: version + 1, name: name.clone() }.shown()
+            }
+            (Call::Delete { .. }, Self::Living { version, name }) => {
+                (Self::Deleted { version: version + 1, name: name.clone() }, Answer::Done)
+            }
+            (Call::Restore, Self::Deleted { version, name }) => {
+                Self::Living { version: version + 1, name: name.clone() }.shown()
+            }
+            _ => self.clone().shown(),
+        }
+    }
+
+    fn is_past(&self, answer: &Answer) -> bool {
+        match (self, answer) {
+            (
+                Self::Living { version, .. } | Self::Deleted { version, .. },
+                Answer::Shown { version: shown, .. },
+            ) => shown < version,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The stock of a product as its clients may rely on it: a counter with a version of its own.
+
+use super::linearizable::Model;
+
+/// What a seller asks, or a buyer is shown, of one stock. `None` in `if_match` is any version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Adjust {
+        delta: i64,
+    },
+    Set {
+        on_hand: i64,
+        if_match: Option<i64>,
+    },
+    Read,
+    /// What buyers can buy.
+    ReadAvailable,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Answer {
+    Shown {
+        version: i64,
+        on_hand: i64,
+    },
+    Available(i64),
+    /// It has another version.
+    Stale,
+}
+
+/// What there is of a product that nobody holds anything of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct StockModel {
+    pub(crate) version: i64,
+    pub(crate) on_hand: i64,
+}
+
+impl StockModel {
+    fn next(&self, on_hand: i64) -> Self {
+        Self { version: self.version + 1, on_hand }
+    }
+}
+
+impl Model for StockModel {
+    type Call = Call;
+    type Answer = Answer;
+
+    fn apply(&self, call: &Call) -> (Self, Answer) {
+        let after = match call {
+            Call::Adjust { delta } => self.next(self.on_hand + delta),
+            Call::Set { if_match: Some(version), .. } if *version != self.version => {
+                return (self.clone(), Answer::Stale);
+            }
+            Call::Set { on_hand, .. } if *on_hand != self.on_hand => self.next(*on_hand),
+            Call::Set { .. } | Call::Read => self.clone(),
+            Call::ReadAvailable => return (self.clone(), Answer::Available(self.on_hand)),
+        };
+        let answer = Answer::Shown { version: after.version, on_hand: after.on_hand };
+        (after, answer)
+    }
+
+    fn is_past(&self, answer: &Answer) -> bool {
+        matches!(answer, Answer::Shown { version, .. } if *version < self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Operation;
+    use super::super::linearizable::explain;
+    use super::*;
+
+    #[test]
+    fn what_buyers_are_shown_is_what_there_was_at_some_time() {
+        let at = Duration::from_millis;
+        let op = |invoked, answered, call, answer| Operation {
+            client: 1,
+            call,
+            invoked: at(invoked),
+            answer: Some((at(answered), answer)),
+        };
+        let first = StockModel { version: 1, on_hand: 5 };
+        let sold = |version, on_hand| Answer::Shown { version, on_hand };
+        let mut history = vec![
+            op(10, 20, Call::Adjust { delta: -1 }, sold(2, 4)),
+            op(30, 40, Call::Set { on_hand: 9, if_match: Some(1) }, Answer::Stale),
+            op(50, 60, Call::Set { on_hand: 9, if_match: Some(2) }, sold(3, 9)),
+            // A listing that lags.
+            op(0, 90, Call::ReadAvailable, Answer::Available(4)),
+        ];
+        explain(&first, &history).unwrap();
+        // It shows what nobody has asked for yet, or what never was.
+        history.push(op(0, 45, Call::ReadAvailable, Answer::Available(9)));
+        explain(&first, &history).unwrap_err();
+        history.pop();
+        history.push(op(0, 90, Call::ReadAvailable, Answer::Available(8)));
+        explain(&first, &history).unwrap_err();
+    }
+}
