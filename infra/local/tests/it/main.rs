@@ -12,6 +12,7 @@ mod house;
 mod kills;
 mod process;
 mod reconciliation;
+mod repeats;
 mod requests;
 mod trace;
 mod tracing;

@@ -1,0 +1,178 @@
+//! Creates that are sent several times at once with the same key, over HTTP: one product, one entry
+//! in the journal, one event and one answer; and whoever sends something else with that key is
+//! refused, even at the same moment.
+
+use std::collections::HashSet;
+
+use futures::StreamExt as _;
+use futures::future::join_all;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use shared::testkit::Scale;
+use uuid::Uuid;
+
+use crate::described::{Answer, send};
+use crate::process::Process;
+
+/// Unless more is asked for.
+const REQUESTS: u64 = 1_000;
+const SEED: u64 = 11;
+
+/// Keys that are in use at once.
+const AT_ONCE: usize = 32;
+
+/// No relay, so that events stay where they can be counted; and no limit, since the requests are
+/// one seller's.
+const SETTINGS: [(&str, &str); 2] =
+    [("VITRINA_ROLES", "inventory,identity"), ("VITRINA_RATE_LIMIT", "0")];
+
+/// What is sent under one key.
+struct Request {
+    key: String,
+    /// One of the two in each copy, most often the first in all of them.
+    bodies: [Value; 2],
+    copies: Vec<usize>,
+    /// Whether both are sent once more when all copies are answered.
+    again: bool,
+}
+
+/// What came of a key.
+#[derive(Debug)]
+struct Outcome {
+    id: Uuid,
+    copies: usize,
+    /// Copies with the other body.
+    refused: usize,
+    /// Whether both bodies were under way at once.
+    is_race: bool,
+}
+
+impl Request {
+    fn new(nth: u64, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(nth));
+        let body = |sku: &str, amount: u32| {
+            json!({
+                "sku": sku, "name": "Running shoe", "category": "shoes",
+                "attributes": {"size": 42}, "price": {"amount": amount, "currency": "BRL"},
+                "stock": {"on_hand": 5},
+            })
+        };
+        let sku = format!("SKU-{nth}");
+        // The other is another product, or the same sku at another price.
+        let other = if rng.random_bool(0.5) { format!("OTHER-{nth}") } else { sku.clone() };
+        let races = rng.random_bool(0.25);
+        let copies = rng.random_range(1..=5);
+        let choose = |_| if races { rng.random_range(0..2) } else { 0 };
+        let copies = (0..copies).map(choose).collect();
+        let bodies = [body(&sku, 12_990), body(&other, 9_990)];
+        Self { key: format!("key-{nth}"), bodies, copies, again: rng.random_bool(0.2) }
+    }
+}
+
+struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Client {
+    async fn create(&self, key: &str, body: &Value) -> Answer {
+        let request = self.http.post(&self.url).bearer_auth(&self.token);
+        send(request.header("idempotency-key", key).json(body)).await
+    }
+
+    /// Sends all copies at once, and some a last time.
+    async fn send(&self, request: Request) -> Outcome {
+        let Request { key, bodies, copies, again } = request;
+        let sent = copies.iter().map(|body| self.create(&key, &bodies[*body]));
+        let answers: Vec<(usize, Answer)> =
+            copies.iter().copied().zip(join_all(sent).await).collect();
+        let first = answers.iter().find(|(_, answer)| answer.status == 201);
+        let (winner, first) = first.unwrap_or_else(|| panic!("{key}: nobody won: {answers:#?}"));
+        let mut fresh = 0;
+        for (body, answer) in &answers {
+            if body == winner {
+                check_same(&key, answer, first);
+                fresh += usize::from(!is_replayed(answer));
+            } else {
+                check_refused(&key, answer);
+            }
+        }
+        assert_eq!(fresh, 1, "{key}: one answer is the first: {answers:#?}");
+        for (body, content) in bodies.iter().enumerate().filter(|_| again) {
+            let again = self.create(&key, content).await;
+            if body == *winner {
+                check_same(&key, &again, first);
+                assert!(is_replayed(&again), "{key}: {again:#?}");
+            } else {
+                check_refused(&key, &again);
+            }
+        }
+        let refused = copies.iter().filter(|body| *body != winner).count();
+        let is_race = refused > 0;
+        let id = first.json["id"].as_str().unwrap().parse().unwrap();
+        Outcome { id, copies: copies.len(), refused, is_race }
+    }
+}
+
+fn is_replayed(answer: &Answer) -> bool {
+    answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
+}
+
+fn check_same(key: &str, answer: &Answer, first: &Answer) {
+    assert_eq!(answer.status, 201, "{key}: {}", answer.text);
+    assert_eq!(answer.text, first.text, "{key}");
+    for name in ["etag", "location", "content-type"] {
+        assert_eq!(answer.headers.get(name), first.headers.get(name), "{key}: {name}");
+    }
+}
+
+fn check_refused(key: &str, answer: &Answer) {
+    assert_eq!(answer.status, 422, "{key}: {}", answer.text);
+    assert_eq!(answer.json["code"], json!("idempotency_key_reused"), "{key}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_create_that_is_sent_several_times_at_once_is_done_once_and_answered_alike() {
+    let Scale { count, seed } = Scale::asked(REQUESTS, SEED);
+    eprintln!("{count} requests from seed {seed}");
+    let data = tempfile::tempdir().unwrap();
+    let process = Process::start_with(data.path(), &SETTINGS).await;
+    let http = reqwest::Client::new();
+    let token = process.token(&http, "seller").await;
+    let client = Client { http, url: format!("{}/v1/products", process.url), token };
+
+    let sent = (0..count).map(|nth| client.send(Request::new(nth, seed)));
+    let outcomes: Vec<Outcome> =
+        futures::stream::iter(sent).buffer_unordered(AT_ONCE).collect().await;
+
+    let mut database = process.database().await;
+    let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
+        "with entries as (
+             select aggregate_id as id, count(*) as count from inventory.journal group by 1),
+             events as (
+             select aggregate_id as id, count(*) as count from inventory.outbox group by 1)
+         select id, coalesce(entries.count, 0), coalesce(events.count, 0)
+         from inventory.products left join entries using (id) left join events using (id)",
+    )
+    .fetch_all(&mut database)
+    .await
+    .unwrap();
+    let answered: HashSet<Uuid> = outcomes.iter().map(|outcome| outcome.id).collect();
+    assert_eq!(rows.len(), outcomes.len(), "seed {seed}: a product for each key");
+    assert_eq!(answered.len(), outcomes.len(), "seed {seed}: another product for each key");
+    for (id, entries, events) in rows {
+        assert!(answered.contains(&id), "seed {seed}: nobody was told of {id}");
+        assert_eq!((entries, events), (1, 1), "seed {seed}: of {id}");
+    }
+    let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();
+    let (copies, refused) = (sum(|it| it.copies), sum(|it| it.refused));
+    let races = sum(|it| usize::from(it.is_race));
+    eprintln!(
+        "seed {seed}: {count} requests in {copies} copies: {count} products, entries and events; \
+         {races} races of two bodies, {refused} copies refused"
+    );
+    assert!(races >= outcomes.len() / 20, "only {races} races: what was tested?");
+    process.terminate().await;
+}
