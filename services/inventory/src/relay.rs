@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use shared::bus::{Bus, BusError, Outbound};
 use shared::clock::Clock;
-use shared::contract::events::{Envelope, Event, SOURCE};
+use shared::contract::events::{Envelope, Event, SCHEMA_VERSION, SOURCE};
 use shared::failpoint;
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
@@ -164,7 +164,7 @@ impl Relay {
             source: SOURCE.to_owned(),
             subject: row.subject,
             time: entry.committed_at,
-            schemaversion: 1,
+            schemaversion: SCHEMA_VERSION,
             traceparent: Some(entry.traceparent.clone()),
             requestid: entry.request_id,
             requestedtime: entry.requested_at,

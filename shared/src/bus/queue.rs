@@ -133,19 +133,19 @@ impl Queue {
                 Outcome::Done => done.push(message.id),
                 Outcome::Retry { reason } if message.attempts < self.max_attempts => {
                     retry.push(message.id);
-                    retry_reasons.push(reason);
+                    retry_reasons.push(brief(&reason));
                     visible.push(now + backoff(message.attempts));
                     attempts.push(message.attempts);
                 }
                 Outcome::Later { reason } => {
                     retry.push(message.id);
-                    retry_reasons.push(reason);
+                    retry_reasons.push(brief(&reason));
                     visible.push(now + LATER);
                     attempts.push(message.attempts - 1);
                 }
                 Outcome::Retry { reason } | Outcome::Dead { reason } => {
                     dead.push(message.id);
-                    dead_reasons.push(reason);
+                    dead_reasons.push(brief(&reason));
                 }
             }
         }
@@ -328,4 +328,26 @@ const LATER: Duration = Duration::from_secs(1);
 fn backoff(attempts: i32) -> Duration {
     let exponent = u32::try_from(attempts.clamp(1, 6) - 1).unwrap_or(0);
     Duration::from_millis(200 * 4_u64.pow(exponent))
+}
+
+/// The most that is kept of a reason, in characters.
+const REASON_KEPT: usize = 300;
+
+/// A reason as it is kept and logged. It may quote what was sent, so it is cut, and has none of the
+/// characters that PostgreSQL does not take or a terminal obeys.
+pub(crate) fn brief(reason: &str) -> String {
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    reason.chars().map(printable).take(REASON_KEPT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reason_quotes_can_be_kept_and_printed() {
+        assert_eq!(brief("found `\0` and \x1b[2J"), "found `\u{fffd}` and \u{fffd}[2J");
+        assert_eq!(brief(&"é".repeat(1_000)), "é".repeat(REASON_KEPT));
+        assert_eq!(brief("all of it"), "all of it");
+    }
 }

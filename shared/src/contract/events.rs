@@ -14,6 +14,13 @@ use super::stock::Stock;
 /// Where every event of the write side comes from.
 pub const SOURCE: &str = "vitrina/inventory";
 
+/// The version of `CloudEvents` that the envelope has.
+const SPEC_VERSION: &str = "1.0";
+
+/// The major version of the schema of `data` that this build writes and reads. A field more is no new
+/// one; another meaning is.
+pub const SCHEMA_VERSION: i32 = 1;
+
 /// The largest document that an event may have to carry, so that every event can be published:
 /// EventBridge takes 256 KB in one entry.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
@@ -106,22 +113,62 @@ pub enum Received {
     },
 }
 
-/// A message that is not an event.
+/// A message that is not an event, or none that this build can take for what it says.
 #[derive(Debug, thiserror::Error)]
 #[error("reading an event")]
-pub struct UnreadableEvent(#[from] serde_json::Error);
+pub struct UnreadableEvent(#[source] Fault);
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Form(#[from] serde_json::Error),
+    #[error("its specversion is {0:?}, not {SPEC_VERSION:?}")]
+    SpecVersion(String),
+    #[error("its source is {0:?}, not {SOURCE:?}")]
+    Source(String),
+    #[error("its schemaversion is {0}, not {SCHEMA_VERSION}")]
+    SchemaVersion(i32),
+    #[error("it is about {subject} and carries {carried}")]
+    Subject { subject: Uuid, carried: Uuid },
+}
 
 /// Reads a message body.
 pub fn read(body: &str) -> Result<Received, UnreadableEvent> {
+    parse(body).map_err(UnreadableEvent)
+}
+
+fn parse(body: &str) -> Result<Received, Fault> {
     #[derive(Deserialize)]
     struct Head {
         #[serde(rename = "type")]
         type_name: String,
     }
     let head: Head = serde_json::from_str(body)?;
-    if Event::TYPES.contains(&head.type_name.as_str()) {
-        Ok(Received::Known(Box::new(serde_json::from_str(body)?)))
-    } else {
-        Ok(Received::Unknown { type_name: head.type_name })
+    if !Event::TYPES.contains(&head.type_name.as_str()) {
+        return Ok(Received::Unknown { type_name: head.type_name });
+    }
+    let envelope: Envelope = serde_json::from_str(body)?;
+    check(&envelope)?;
+    Ok(Received::Known(Box::new(envelope)))
+}
+
+/// What has the form of an event may still mean something else: projected, it would damage a
+/// listing; buried, it waits for whoever knows what it means.
+fn check(envelope: &Envelope) -> Result<(), Fault> {
+    let Envelope { specversion, source, schemaversion, subject, event, .. } = envelope;
+    if specversion != SPEC_VERSION {
+        return Err(Fault::SpecVersion(specversion.clone()));
+    }
+    if source != SOURCE {
+        return Err(Fault::Source(source.clone()));
+    }
+    if *schemaversion != SCHEMA_VERSION {
+        return Err(Fault::SchemaVersion(*schemaversion));
+    }
+    match event.product() {
+        Some(product) if product.id != *subject => {
+            Err(Fault::Subject { subject: *subject, carried: product.id })
+        }
+        _ => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::bus::queue::{Message, Outcome, Queue};
+use crate::bus::queue::{self, Message, Outcome, Queue};
 use crate::clock::Clock;
 use crate::contract::events::{self, Envelope, Received};
 use crate::failpoint;
@@ -85,7 +85,7 @@ pub async fn once(
                 settled.push((message, Outcome::Done));
             }
             Err(error) => {
-                let reason = format!("unreadable: {}", telemetry::causes(&error));
+                let reason = queue::brief(&format!("unreadable: {}", telemetry::causes(&error)));
                 tracing::warn!(queue.message_id = message.id, reason, "buried a dead letter");
                 settled.push((message, Outcome::Dead { reason }));
             }

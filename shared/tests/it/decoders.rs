@@ -6,11 +6,13 @@ use std::sync::LazyLock;
 use jsonwebtoken::jwk::JwkSet;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use serde_json::{Value, json};
 use shared::auth::{AuthConfig, KeySource, Verifier};
 use shared::clock::Clock;
 use shared::contract::events::{self, Received};
 use shared::door;
 use shared::page::{decode_cursor, encode_cursor};
+use shared::telemetry::causes;
 
 const UNSIGNED: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4IiwiZXhwIjo5OTk5OTk5OTk5fQ.";
 
@@ -107,5 +109,36 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let verified = runtime.block_on(VERIFIER.verify(&token));
         prop_assert_eq!(verified.unwrap_err().kind.status, 401);
+    }
+}
+
+#[test]
+fn an_event_that_may_mean_something_else_is_not_taken_for_one_of_ours() {
+    for text in golden() {
+        assert!(matches!(events::read(&text).unwrap(), Received::Known(_)), "{text}");
+        let other = "01890000-0000-7000-8000-000000000123";
+        for (field, value) in [
+            ("specversion", json!("0.3")),
+            ("source", json!("somebody/else")),
+            ("schemaversion", json!(2)),
+            ("schemaversion", json!(0)),
+            ("subject", json!(other)),
+        ] {
+            let mut envelope: Value = serde_json::from_str(&text).unwrap();
+            if field == "subject" && envelope["type"] == "StockChanged" {
+                // It says of what only once.
+                continue;
+            }
+            envelope[field] = value;
+            let fault = causes(&events::read(&envelope.to_string()).unwrap_err());
+            let wanted = if field == "subject" { other } else { field };
+            assert!(fault.starts_with("reading an event: ") && fault.contains(wanted), "{fault}");
+        }
+        // Of a type that is not ours yet, anything is.
+        let mut unknown: Value = serde_json::from_str(&text).unwrap();
+        unknown["type"] = json!("ProductPraised");
+        unknown["schemaversion"] = json!(2);
+        let unknown = events::read(&unknown.to_string()).unwrap();
+        assert!(matches!(unknown, Received::Unknown { .. }));
     }
 }

@@ -10,6 +10,7 @@ mod first_start;
 mod history;
 mod house;
 mod kills;
+mod poison;
 mod process;
 mod reconciliation;
 mod repeats;
