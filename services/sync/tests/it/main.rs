@@ -8,8 +8,10 @@
 
 mod background;
 mod categories;
+mod crashes;
 mod drift;
 mod endpoints;
 mod leases;
+mod live;
 mod motion;
 mod world;

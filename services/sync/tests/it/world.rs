@@ -197,6 +197,36 @@ impl World {
         Some(item)
     }
 
+    /// Versions of the product and of the stock that a listing shows; 0 where there is none.
+    pub(crate) async fn versions(&self, id: Uuid) -> [i64; 2] {
+        let item = self.listing(id).await.unwrap_or_default();
+        ["product_version", "stock_version"].map(|name| {
+            let version = item.get(name).and_then(|value| value.as_n().ok());
+            version.map_or(0, |version| version.parse().unwrap())
+        })
+    }
+
+    /// A listing says what its seller is told.
+    pub(crate) async fn check_listing(&self, id: Uuid) {
+        let token = self.tokens.token(SELLER, Role::Seller);
+        let path = format!("/v1/products/{id}");
+        let product = Call::get(&path).bearer(&token).send(&self.seller_api).await;
+        let listing = self.listing(id).await.unwrap_or_else(|| panic!("{id} is not listed"));
+        if product.status == 404 {
+            assert!(listing.contains_key("deleted_at"), "{id} is deleted: {listing:?}");
+            return;
+        }
+        let stock = Call::get(&format!("{path}/stock")).bearer(&token).send(&self.seller_api).await;
+        let (product, stock) = (product.expect(200).json, stock.expect(200).json);
+        for name in ["name", "content_hash", "sku", "category"] {
+            assert_eq!(listing[name], s(product[name].as_str().unwrap()), "{name} of {id}");
+        }
+        let versions = [&product["version"], &stock["version"]].map(|it| it.as_i64().unwrap());
+        assert_eq!(self.versions(id).await, versions, "{id}");
+        assert_eq!(listing["on_hand"], n(stock["on_hand"].as_i64().unwrap()), "{id}");
+        assert!(!listing.contains_key("deleted_at"), "{id}");
+    }
+
     pub(crate) async fn put(&self, item: Item) {
         let request = self.client.put_item().table_name(TABLE).set_item(Some(item));
         request.send().await.unwrap();
