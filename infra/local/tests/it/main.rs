@@ -15,5 +15,6 @@ mod process;
 mod reconciliation;
 mod repeats;
 mod requests;
+mod resumed;
 mod trace;
 mod tracing;

@@ -40,7 +40,7 @@ async fn seed(data: &Path, products: usize) {
 }
 
 /// Waits until everything that was announced is in the listings.
-async fn quiet(data: &Path) {
+pub(crate) async fn quiet(data: &Path) {
     let begun = Instant::now();
     loop {
         let status = json_of(data, &["status", "-o", "json"]).await;
@@ -60,16 +60,16 @@ pub(crate) fn counts(report: &Value) -> [i64; 6] {
         .map(|kind| report[kind].as_i64().unwrap())
 }
 
-struct Listings(Client);
+pub(crate) struct Listings(Client);
 
 impl Listings {
-    fn of(data: &Path) -> Self {
+    pub(crate) fn of(data: &Path) -> Self {
         let running = std::fs::read(data.join("running.json")).unwrap();
         let running: Value = serde_json::from_slice(&running).unwrap();
         Self(connect_local(running["dynamodb"].as_str().unwrap()))
     }
 
-    async fn all(&self) -> Vec<ListingItem> {
+    pub(crate) async fn all(&self) -> Vec<ListingItem> {
         let mut items = Vec::new();
         let mut pages = self.0.scan().table_name("listings").into_paginator().send();
         while let Some(page) = pages.next().await {
@@ -89,7 +89,7 @@ impl Listings {
         put.send().await.unwrap();
     }
 
-    async fn delete(&self, item: &ListingItem) {
+    pub(crate) async fn delete(&self, item: &ListingItem) {
         let delete = self
             .0
             .delete_item()
