@@ -69,7 +69,12 @@ impl World {
     }
 }
 
-fn delivery(event: &Event, subject: Uuid, position: i64, now: DateTime<Utc>) -> Delivery {
+pub(crate) fn delivery(
+    event: &Event,
+    subject: Uuid,
+    position: i64,
+    now: DateTime<Utc>,
+) -> Delivery {
     let envelope = Envelope {
         specversion: "1.0".to_owned(),
         id: Uuid::from_u128(position.unsigned_abs().into()),

@@ -3,10 +3,11 @@ use serde_json::json;
 use shared::clock::Clock;
 use shared::contract::events::Event;
 use shared::contract::product::Product;
+use shared::host::intake::{Failure, Handler as _};
 use shared::testkit::Call;
 use uuid::Uuid;
 
-use crate::{TABLE, World, product, stock};
+use crate::{TABLE, World, delivery, product, stock};
 
 fn path(id: Uuid) -> String {
     format!("/v1/catalog/products/{id}")
@@ -134,10 +135,56 @@ async fn projectors_that_race_for_one_listing_lose_nothing() {
 }
 
 #[tokio::test]
+async fn projectors_that_race_for_a_first_listing_lose_nothing() {
+    let world = World::new().await;
+    let now = world.clock.now();
+    for nth in 0..8 {
+        let product = product(world.ids.next(now), now);
+        let changed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
+        let created = Event::ProductCreated { product: product.clone(), stock: stock(3, 1, now) };
+        let created = [(created, product.id, nth * 2 + 1)];
+        let changed = Event::ProductUpdated { product: changed.hashed() };
+        let changed = [(changed, product.id, nth * 2 + 2)];
+        // Whoever begins first may be the one that puts last.
+        if nth % 2 == 0 {
+            tokio::join!(world.project(&created), world.project(&changed));
+        } else {
+            tokio::join!(world.project(&changed), world.project(&created));
+        }
+        let shown = world.get(&path(product.id)).await.expect(200);
+        assert_eq!((&shown.json["name"], &shown.json["available"]), (&json!("Renamed"), &json!(3)));
+    }
+}
+
+#[tokio::test]
+async fn a_change_and_a_sale_that_race_are_both_listed() {
+    let world = World::new().await;
+    let now = world.clock.now();
+    for nth in 0..8 {
+        let product = listed(&world).await;
+        let changed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
+        let changed = Event::ProductUpdated { product: changed.hashed() };
+        let changed = [(changed, product.id, nth * 2 + 2)];
+        let sold = [(Event::StockChanged { stock: stock(1, 2, now) }, product.id, nth * 2 + 3)];
+        if nth % 2 == 0 {
+            tokio::join!(world.project(&changed), world.project(&sold));
+        } else {
+            tokio::join!(world.project(&sold), world.project(&changed));
+        }
+        let shown = world.get(&path(product.id)).await.expect(200);
+        assert_eq!((&shown.json["name"], &shown.json["available"]), (&json!("Renamed"), &json!(1)));
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_is_down_is_a_503_and_costs_no_event_its_attempt() {
     let world = World::new().await;
     let product = listed(&world).await;
     world.dynamo.client.delete_table().table_name("listings").send().await.unwrap();
+    let sold = Event::StockChanged { stock: stock(0, 2, world.clock.now()) };
+    let results =
+        world.projector.handle(&[delivery(&sold, product.id, 2, product.created_at)]).await;
+    assert!(matches!(results[..], [Err(Failure::Unavailable(_))]), "{results:?}");
     let refused = world.get(&path(product.id)).await.expect(503);
     assert_eq!(refused.header("retry-after"), "1");
     assert!(!refused.text.contains("ResourceNotFound"), "{}", refused.text);

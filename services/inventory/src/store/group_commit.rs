@@ -415,6 +415,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_row_of_a_group_is_answered_for_itself() {
+        let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+        let creates = GroupCommit::new(database.pool.clone());
+        assert!(creates.insert(row(1, "TAKEN", None)).await.unwrap());
+        let (mut group, mut answers) = (Vec::new(), Vec::new());
+        for row in [row(2, "TAKEN", None), row(3, "A", None), row(4, "B", None)] {
+            let (answer, answered) = oneshot::channel();
+            group.push(Waiting { row, answer });
+            answers.push(answered);
+        }
+        write(&database.pool, PATIENCE, group).await.unwrap();
+        let mut stored = Vec::new();
+        for answered in answers {
+            stored.push(answered.await.unwrap().unwrap());
+        }
+        assert_eq!(stored, [false, true, true]);
+    }
+
+    #[tokio::test]
     async fn rows_that_come_at_once_are_all_written_and_the_writers_end() {
         let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
         let creates = GroupCommit::new(database.pool.clone());

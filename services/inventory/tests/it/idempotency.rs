@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::auth::Role;
 use shared::testkit::{Answer, Call};
+use uuid::Uuid;
 
 use crate::{World, shoe};
 
@@ -32,6 +34,17 @@ async fn a_key_with_another_body_is_refused() {
     let refused = keyed(&world, "k1", &shoe("SHOE-2")).await.expect(422);
     assert_eq!(refused.code(), "idempotency_key_reused");
     assert_eq!(world.count("products").await, 1);
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_the_seller_who_made_it_up() {
+    let world = World::new().await;
+    let first = keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
+    let other = world.tokens.token(Uuid::from_u128(9), Role::Seller);
+    let call = Call::post("/v1/products").header("idempotency-key", "k1").bearer(&other);
+    let second = call.json(&shoe("SHOE-1")).send(&world.router).await.expect(201);
+    assert_eq!(second.header("idempotent-replayed"), "");
+    assert_ne!(second.json["id"], first.json["id"]);
 }
 
 #[tokio::test]

@@ -69,6 +69,29 @@ async fn an_event_that_the_bus_refuses_stays_pending_and_is_published_later() {
 }
 
 #[tokio::test]
+async fn of_the_events_of_a_round_only_those_that_the_bus_refuses_stay_pending() {
+    let world = World::new().await;
+    for n in 0..40 {
+        world.create(&format!("SHOE-{n}")).await;
+    }
+    let faulty = FaultyBus::new(bus(&world), 3, Rates { refused: 30, ..Rates::each(0) });
+    let relay = relay(&world, Bus::Faulty(faulty.clone()));
+    relay.once().await.unwrap();
+    let refused = i64::from(faulty.faults());
+    assert!(refused > 0);
+    assert_eq!(world.count("outbox").await, refused);
+    let sent = async || -> i64 {
+        let count = sqlx::query_scalar("select count(*) from bus.messages");
+        count.fetch_one(&world.pool).await.unwrap()
+    };
+    assert_eq!(sent().await, 40 - refused);
+    faulty.calm().await.unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    relay.once().await.unwrap();
+    assert_eq!((world.count("outbox").await, sent().await), (0, 40));
+}
+
+#[tokio::test]
 async fn relays_that_run_at_once_publish_every_event_exactly_once() {
     let world = World::new().await;
     for n in 0..150 {

@@ -73,6 +73,19 @@ async fn an_adjustment_that_is_sent_twice_with_a_key_counts_once() {
 }
 
 #[tokio::test]
+async fn a_key_of_one_products_adjustment_is_not_taken_for_anothers() {
+    let world = World::new().await;
+    let (one, other) = (world.create("SHOE-1").await, world.create("SHOE-2").await);
+    let adjust = |product| {
+        let body = json!({"delta": 4, "reason": "counted"});
+        let path = format!("{}/stock/adjustments", path_of(product));
+        world.send(Call::post(&path).header("idempotency-key", "k1").json(&body))
+    };
+    adjust(&one).await.expect(200);
+    assert_eq!(adjust(&other).await.expect(422).code(), "idempotency_key_reused");
+}
+
+#[tokio::test]
 async fn an_adjustment_beyond_what_can_be_is_refused() {
     let world = World::new().await;
     let created = world.create("SHOE-1").await;

@@ -1,9 +1,13 @@
 //! Every kind of drift is found, named and mended through the ordinary path.
 
+use std::collections::HashMap;
+
 use serde_json::json;
+use shared::contract::sync_feed::bucket_of;
+use sync::Settings;
 use uuid::Uuid;
 
-use crate::world::{TABLE, World, n, s};
+use crate::world::{TABLE, World, n, s, settings};
 
 #[tokio::test]
 async fn each_kind_of_drift_is_found_for_what_it_is_and_mended() {
@@ -96,6 +100,26 @@ async fn listings_that_were_deleted_altogether_are_rebuilt() {
     }
     let tombstone = world.listing(ids[5]).await.unwrap();
     assert!(tombstone.contains_key("deleted_at"));
+}
+
+#[tokio::test]
+async fn a_bucket_is_walked_to_the_end_of_its_last_page() {
+    let mut world = World::new().await;
+    world.reconciler = world.reconciler.with_settings(Settings { page: 1, ..settings() });
+    // Until a bucket has two pages.
+    let mut last_of = HashMap::new();
+    let last = loop {
+        let id = world.create(&format!("SKU-{}", last_of.len()), "shoes").await;
+        if let Some(other) = last_of.insert(bucket_of(id), id) {
+            break id.max(other);
+        }
+    };
+    world.arrive().await;
+    world.remove(last).await;
+    let run = world.reconcile(false).await;
+    assert_eq!((run.missing, run.differences(), run.repaired), (1, 1, 1), "{run:?}");
+    world.arrive().await;
+    assert!(world.listing(last).await.is_some());
 }
 
 #[tokio::test]

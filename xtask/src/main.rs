@@ -1,0 +1,53 @@
+//! `cargo xtask`: how each promise is shown to be kept, for whoever does not take our word for it.
+
+mod certainty;
+mod mutants;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What is done now and then, and what shows that a promise is kept.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show that the promises are kept, one by one: without a name, say what there is to show
+    Certainty(certainty::Args),
+    /// Plant faults into a copy of the code, one after the other: a test must catch each
+    Mutants(mutants::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Certainty(args) => certainty::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line of the result, to stdout.
+fn print(line: &str) {
+    use std::io::Write as _;
+    // Whoever closed the pipe has read enough.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line about the work, to stderr.
+fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
