@@ -1,12 +1,8 @@
 //! P12: from commit to visible, while writes arrive at a fixed rate, with everything in one process;
 //! and how fast a backlog goes.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use tokio::sync::{Mutex, mpsc};
-use uuid::Uuid;
 use vitrina::token::DemoUser;
 
 use super::project::{self, waiting};
@@ -14,27 +10,13 @@ use super::{CONNECTIONS, Outcome, create, rounds};
 use crate::chart::{Chart, Kind};
 use crate::edition::{ALL, Edition, WRITE_API};
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
-use crate::load::{self, Connection, Observe, open_loop};
+use crate::load::lag::Lookers;
+use crate::load::open_loop;
 use crate::number::{Latencies, figure};
 use crate::product::creates;
 use crate::world::World;
 
 pub(crate) const WHAT: &str = "lag, commit to visible, fixed arrival rate";
-
-/// Products a second that are looked for in the catalogue.
-const LOOKED_FOR: f64 = 50.0;
-
-/// How many of them are looked for at once.
-const LOOKERS: usize = 8;
-
-/// The pause between two looks: what a lag is known to.
-const PAUSE: Duration = Duration::from_millis(1);
-
-/// How long a product is looked for before it counts as lost.
-const PATIENCE: Duration = Duration::from_mins(2);
-
-/// A product that was created, and when its answer came.
-type Created = (Uuid, Instant);
 
 pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
     world.watch.now("P12: finding the rate");
@@ -92,75 +74,24 @@ async fn lag(
     edition: &Edition,
     rate: f64,
 ) -> anyhow::Result<(Stat, Vec<(f64, f64)>)> {
-    let (found, created) = mpsc::unbounded_channel::<Created>();
     let token = edition.token(DemoUser::Seller).await?;
     let mut load = creates(edition.api, &token, CONNECTIONS, world.seconds * 2);
-    load.observe = Some(observe(found, rate));
-    let begun = Instant::now();
-    let created = Arc::new(Mutex::new(created));
-    let lookers: Vec<_> = (0..LOOKERS)
-        .map(|_| tokio::spawn(look(edition.api, Arc::clone(&created), begun)))
-        .collect();
+    let (lookers, observe) = Lookers::begin(edition.api, rate, |_| {});
+    load.observe = Some(observe);
     let seen = open_loop(&load, rate).await?;
     // Nobody creates any more: the lookers end with what they still look for.
-    load.observe = None;
     drop(load);
     let (mut lags, mut points) = (Latencies::new(), Vec::new());
-    for looker in lookers {
-        for (at, lag) in looker.await?? {
-            lags.record(lag);
-            points.push((at.as_secs_f64(), lag.as_secs_f64() * 1000.0));
-        }
+    for (at, lag) in lookers.end().await? {
+        lags.record(lag);
+        points.push((at.as_secs_f64(), lag.as_secs_f64() * 1000.0));
     }
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
     let stat = Stat {
         value: seen.stat().value,
         p50_ms: Some(lags.quantile(0.5)),
         p99_ms: Some(lags.quantile(0.99)),
     };
     Ok((stat, points))
-}
-
-/// Hands every so-manieth product on.
-fn observe(found: mpsc::UnboundedSender<Created>, rate: f64) -> Arc<Observe> {
-    let step = (1..=1_000_u64).find(|step| rate / figure(*step) <= LOOKED_FOR).unwrap_or(1_000);
-    Arc::new(move |number, body| {
-        if number % step == 0
-            && let Some(id) = id_in(body)
-        {
-            // Whoever looked for them may have failed, and says so.
-            let _ = found.send((id, Instant::now()));
-        }
-    })
-}
-
-/// The id at the beginning of a product.
-fn id_in(body: &[u8]) -> Option<Uuid> {
-    let rest = body.strip_prefix(br#"{"id":""#)?;
-    Uuid::try_parse_ascii(rest.get(..36)?).ok()
-}
-
-/// Looks for one product after the other until it is there: when it was, and how late.
-async fn look(
-    api: std::net::SocketAddr,
-    created: Arc<Mutex<mpsc::UnboundedReceiver<Created>>>,
-    begun: Instant,
-) -> anyhow::Result<Vec<(Duration, Duration)>> {
-    let mut connection = Connection::open(api).await?;
-    let mut lags = Vec::new();
-    loop {
-        let next = created.lock().await.recv().await;
-        let Some((id, committed)) = next else {
-            return Ok(lags);
-        };
-        connection.request.clear();
-        load::get(&format!("/v1/catalog/products/{id}"), &mut connection.request);
-        while connection.call().await.context("looking for a product")? != 200 {
-            anyhow::ensure!(committed.elapsed() < PATIENCE, "{id} does not become visible");
-            tokio::time::sleep(PAUSE).await;
-        }
-        lags.push((committed - begun, committed.elapsed()));
-    }
 }
 
 /// Lets writes pile up with nobody to relay and project them, then starts those: how many seconds it
@@ -186,17 +117,5 @@ async fn drain(world: &World, rate: f64) -> anyhow::Result<(f64, u64)> {
         }
         anyhow::ensure!(begun.elapsed() < Duration::from_mins(10), "the backlog does not drain");
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_id_of_a_created_product_is_found() {
-        let body = br#"{"id":"019b0000-0000-7000-8000-000000000007","seller_id":"x"}"#;
-        assert_eq!(id_in(body), Some(Uuid::from_u128(0x019b_0000_0000_7000_8000_0000_0000_0007)));
-        assert_eq!(id_in(b"{}"), None);
     }
 }

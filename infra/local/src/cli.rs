@@ -12,7 +12,9 @@ use clap_complete::Shell;
 use shared::money::Currency;
 
 use crate::roles::Roles;
-use crate::{asyncapi, dlq, doctor, edition, import, reconcile, seed, status, token, trace, up};
+use crate::{
+    asyncapi, dlq, doctor, edition, import, load, reconcile, seed, status, token, trace, up,
+};
 
 /// It did what it was asked to.
 pub const OK: u8 = 0;
@@ -114,6 +116,9 @@ enum Command {
     /// Fill the running edition with demo products, through its API
     #[command(after_help = "Run it again to add as many again.")]
     Seed(seed::SeedArgs),
+    /// Ask the running edition at a fixed rate, and say how it held
+    #[command(after_help = "Exits with 1 if anything was refused.")]
+    Load(load::LoadArgs),
     /// Create products out of a CSV file, through the API of the running edition
     #[command(after_help = import::HELP)]
     Import(import::ImportArgs),
@@ -153,6 +158,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         None => up::run(&global, up).await,
         Some(Command::Up(up)) => up::run(&global, up).await,
         Some(Command::Seed(args)) => seed::run(&global, args).await,
+        Some(Command::Load(args)) => load::run(&global, args).await,
         Some(Command::Import(args)) => import::run(&global, args).await,
         Some(Command::Doctor(args)) => doctor::run(&global, args).await,
         Some(Command::Token { role }) => token::run(&global, role).await,

@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod edition;
 pub mod import;
 pub mod listings;
+pub mod load;
 mod ops;
 pub mod output;
 pub mod port;

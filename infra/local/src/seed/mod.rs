@@ -3,7 +3,7 @@
 //! Promise: what a run says it has created is there once, whatever broke on the way; and a second
 //! run adds to the first.
 
-mod products;
+pub(crate) mod products;
 mod sellers;
 mod words;
 

@@ -17,7 +17,7 @@ const SOLD_OUT_ONE_IN: u32 = 12;
 
 /// A product as the API takes it.
 #[derive(Debug, Serialize)]
-pub(super) struct Product {
+pub(crate) struct Product {
     pub(super) sku: String,
     pub(super) name: String,
     description: String,
@@ -33,7 +33,7 @@ struct Stock {
 }
 
 /// The product `index` of `seed`; `tag` makes its SKU one of a run.
-pub(super) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> Product {
+pub(crate) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> Product {
     // An odd multiplier keeps the pairs of neighbouring seeds and numbers apart.
     let stream = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index;
     let mut random = Xoshiro256PlusPlus::seed_from_u64(stream);
@@ -75,6 +75,11 @@ pub(super) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> P
         price: Money { amount: price, currency },
         stock: Stock { on_hand },
     }
+}
+
+/// The slug of one of the categories; they come in turns.
+pub(crate) fn category(nth: usize) -> &'static str {
+    CATEGORIES[nth % CATEGORIES.len()].slug
 }
 
 /// A price in minor units that a shop would put on a label.

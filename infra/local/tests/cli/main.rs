@@ -8,6 +8,7 @@
 mod dlq;
 mod doctor;
 mod import;
+mod load;
 mod printed;
 mod seed;
 

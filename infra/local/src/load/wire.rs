@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 const MAX_HEADERS: usize = 48;
 
 /// Writes a request without a body.
-pub(crate) fn get(path: &str, buffer: &mut Vec<u8>) {
+pub fn get(path: &str, buffer: &mut Vec<u8>) {
     use std::io::Write as _;
     // Writing to memory does not fail, here and below.
     let _ = write!(buffer, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
 }
 
 /// Writes a request with a body; `headers` are whole lines, each with its end.
-pub(crate) fn post(path: &str, headers: &str, body: &str, buffer: &mut Vec<u8>) {
+pub fn post(path: &str, headers: &str, body: &str, buffer: &mut Vec<u8>) {
     use std::io::Write as _;
     let length = body.len();
     let _ = write!(
@@ -28,16 +28,16 @@ pub(crate) fn post(path: &str, headers: &str, body: &str, buffer: &mut Vec<u8>) 
 
 /// A kept connection: one request at a time.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     /// Written by the caller, sent by [`Connection::call`].
-    pub(crate) request: Vec<u8>,
+    pub request: Vec<u8>,
     answer: Vec<u8>,
     body: (usize, usize),
 }
 
 impl Connection {
-    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
+    pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let answer = Vec::with_capacity(16 * 1024);
@@ -45,7 +45,7 @@ impl Connection {
     }
 
     /// Sends the request, reads the whole answer and returns its status.
-    pub(crate) async fn call(&mut self) -> io::Result<u16> {
+    pub async fn call(&mut self) -> io::Result<u16> {
         self.stream.write_all(&self.request).await?;
         self.answer.clear();
         loop {
@@ -65,7 +65,7 @@ impl Connection {
     }
 
     /// The body of the last answer.
-    pub(crate) fn body(&self) -> &[u8] {
+    pub fn body(&self) -> &[u8] {
         self.answer.get(self.body.0..self.body.1).unwrap_or_default()
     }
 }

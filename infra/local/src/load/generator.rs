@@ -10,16 +10,15 @@ use anyhow::Context as _;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::{Connection, Load, Seen};
-use crate::number::{Latencies, figure};
+use super::{Connection, Latencies, Load, Seen, figure};
 
 /// Asks again as soon as it is answered.
-pub(crate) async fn closed_loop(load: &Load) -> anyhow::Result<Seen> {
+pub async fn closed_loop(load: &Load) -> anyhow::Result<Seen> {
     generate(load.clone(), None).await
 }
 
 /// Asks `rate` times a second, however late answers come.
-pub(crate) async fn open_loop(load: &Load, rate: f64) -> anyhow::Result<Seen> {
+pub async fn open_loop(load: &Load, rate: f64) -> anyhow::Result<Seen> {
     generate(load.clone(), Some(rate)).await
 }
 
