@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use shared::clock::Clock;
 use shared::config::Settings;
 use vitrina::cli::{FAILED, OK, print, say};
@@ -11,14 +11,17 @@ use vitrina::cli::{FAILED, OK, print, say};
 use crate::goal::{Figure, Row, judge};
 use crate::goals::{self, GOALS, Goal};
 use crate::report::{self, Circumstances};
+use crate::soak::{self, SoakArgs};
 use crate::table;
 use crate::watch::Watch;
 use crate::world::World;
 
 /// Measures Vitrina next to what this machine can do at best.
 #[derive(Debug, Parser)]
-#[command(name = "bench")]
+#[command(name = "bench", args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Only these goals, by commas, such as P1,P5
     #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = goals::find)]
     only: Vec<&'static Goal>,
@@ -42,6 +45,13 @@ pub(crate) struct Args {
     cache: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Load a fresh local edition for hours, and look at everything that could grow or go wrong
+    #[command(after_help = "Exits with 1 unless all was well.")]
+    Soak(SoakArgs),
+}
+
 impl Args {
     fn goals(&self) -> Vec<&'static Goal> {
         if self.only.is_empty() { GOALS.iter().collect() } else { self.only.clone() }
@@ -62,6 +72,9 @@ impl Args {
 
 /// Measures, prints the table, and writes what was asked for.
 pub(crate) async fn run(args: Args) -> anyhow::Result<u8> {
+    if let Some(Command::Soak(args)) = args.command {
+        return Box::pin(soak::run(args)).await;
+    }
     let stop = shared::host::stop_on_signal().context("listening for signals")?;
     tokio::select! {
         result = Box::pin(measure(args)) => result,

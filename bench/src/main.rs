@@ -24,6 +24,7 @@ mod reconciler;
 mod report;
 mod server;
 mod snapshot;
+mod soak;
 mod table;
 mod watch;
 mod world;

@@ -83,6 +83,20 @@ impl Server {
     }
 }
 
+impl Server {
+    /// The memory that it has now, and had at most.
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        Memory::of(self.child.id())
+    }
+
+    /// SIGKILL: no chance to do anything.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().context("killing a process")?;
+        self.child.wait().context("waiting for a process that was killed")?;
+        Ok(())
+    }
+}
+
 impl Drop for Server {
     /// Waits for its end: its stores are stopped by it, and may then be removed.
     fn drop(&mut self) {

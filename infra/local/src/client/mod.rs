@@ -108,6 +108,7 @@ impl Client {
             query: Vec::new(),
             body: Ok(None),
             key: None,
+            if_match: None,
         }
     }
 
@@ -136,6 +137,7 @@ pub struct Call<'a> {
     query: Vec<(&'static str, String)>,
     body: Result<Option<Bytes>, serde_json::Error>,
     key: Option<String>,
+    if_match: Option<String>,
     repeatable: bool,
 }
 
@@ -163,6 +165,12 @@ impl Call<'_> {
     pub fn key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
         self.repeatable = true;
+        self
+    }
+
+    /// Says which version a change is meant for; `*` for any.
+    pub fn if_match(mut self, tag: &str) -> Self {
+        self.if_match = Some(tag.to_owned());
         self
     }
 
@@ -234,6 +242,9 @@ impl Call<'_> {
         }
         if let Some(key) = &self.key {
             request = request.header("idempotency-key", key);
+        }
+        if let Some(tag) = &self.if_match {
+            request = request.header(header::IF_MATCH, tag);
         }
         if let Some(token) = token {
             request = request.bearer_auth(token.expose());

@@ -1,0 +1,193 @@
+//! What a minute was like, and what all of them come to. Pure.
+
+use std::fmt;
+
+use super::drive::Driven;
+use super::watch::{Compared, Watched};
+use crate::number::median;
+use crate::server::Memory;
+
+/// What memory may grow by after the warm-up, as a part of what it was, and in MiB.
+const GROWTH: f64 = 0.25;
+const GROWTH_MIB: f64 = 32.0;
+
+/// A minute.
+#[derive(Clone, Debug)]
+pub(crate) struct Minute {
+    nth: u64,
+    answered: u64,
+    errors: u64,
+    error: Option<String>,
+    p99_ms: f64,
+    lag_p50_ms: f64,
+    lag_p99_ms: f64,
+    memory: f64,
+    watched: Watched,
+}
+
+impl Minute {
+    pub(crate) const HEADER: &str = "minute  answered  errors  p99 ms  lag p50 ms  lag p99 ms  \
+                                     RSS MiB  outbox  oldest s  queue  dead  drift";
+
+    pub(crate) fn new(nth: u64, driven: Driven, watched: Watched, memory: Memory) -> Self {
+        Self {
+            nth,
+            answered: driven.answered,
+            errors: driven.errors + watched.errors,
+            error: driven.error.or_else(|| watched.error.clone()),
+            p99_ms: driven.latencies.quantile(0.99),
+            lag_p50_ms: driven.lags.quantile(0.5),
+            lag_p99_ms: driven.lags.quantile(0.99),
+            memory: memory.now,
+            watched,
+        }
+    }
+}
+
+impl fmt::Display for Minute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nth, answered, errors, p99_ms, lag_p50_ms, lag_p99_ms, memory, .. } = self;
+        let Watched { pending, age, queued, dead, differences, reconciliations, .. } =
+            &self.watched;
+        let drift = if *reconciliations > 0 { differences.to_string() } else { "-".to_owned() };
+        write!(
+            f,
+            "{nth:>6}  {answered:>8}  {errors:>6}  {p99_ms:>6.1}  {lag_p50_ms:>10.1}  \
+             {lag_p99_ms:>10.1}  {memory:>7.1}  {pending:>6}  {age:>8.1}  {queued:>5}  {dead:>4}  \
+             {drift:>5}"
+        )?;
+        match &self.error {
+            Some(error) => write!(f, "  {error}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// All minutes.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    minutes: Vec<Minute>,
+    pub(crate) kills: u64,
+    end: Option<End>,
+}
+
+/// What was found at rest.
+#[derive(Debug)]
+struct End {
+    /// Products that were created and answered.
+    created: u64,
+    errors: u64,
+    dead: i64,
+    compared: Compared,
+}
+
+impl Course {
+    pub(crate) fn add(&mut self, minute: Minute) {
+        self.minutes.push(minute);
+    }
+
+    pub(crate) fn add_end(&mut self, driven: &Driven, (watched, compared): (Watched, Compared)) {
+        let (created, errors, dead) = (driven.created, driven.errors, watched.dead);
+        self.end = Some(End { created, errors, dead, compared });
+    }
+
+    /// A line for everything that is judged, and whether all of it is good.
+    pub(crate) fn verdict(&self) -> (String, bool) {
+        let mut lines = Vec::new();
+        let mut judge = |is_good: bool, what: String| {
+            lines.push((is_good, format!("{} {what}", if is_good { "ok  " } else { "FAIL" })));
+        };
+        let sum = |of: fn(&Minute) -> u64| self.minutes.iter().map(of).sum::<u64>();
+        let errors = sum(|minute| minute.errors) + self.end.as_ref().map_or(0, |end| end.errors);
+        let answered = sum(|minute| minute.answered);
+        judge(errors == 0, format!("{answered} requests, {} kills, {errors} errors", self.kills));
+        let runs = sum(|minute| minute.watched.reconciliations);
+        let differences: i64 = self.minutes.iter().map(|m| m.watched.differences).sum();
+        judge(
+            differences == 0,
+            format!("{runs} reconciliations under load, {differences} differences"),
+        );
+        match &self.end {
+            Some(End { created, dead, compared, .. }) => {
+                judge(*dead == 0, format!("{dead} dead letters"));
+                let (found, moving) = (compared.differences(), compared.moving);
+                judge(
+                    found == 0 && moving == 0,
+                    format!("at rest, every document hashed again: {found} differences"),
+                );
+                let there = compared.products;
+                judge(there >= *created, format!("{created} products acknowledged, {there} there"));
+            }
+            None => judge(false, "it did not come to its end".to_owned()),
+        }
+        match growth(&self.minutes.iter().map(|minute| minute.memory).collect::<Vec<_>>()) {
+            Some((before, after)) => judge(
+                after <= before * (1.0 + GROWTH) + GROWTH_MIB,
+                format!("memory: {before:.0} MiB after the warm-up, {after:.0} MiB at the end"),
+            ),
+            None => judge(true, "memory: too short to judge".to_owned()),
+        }
+        let is_good = lines.iter().all(|(is_good, _)| *is_good);
+        let lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
+        (lines.join("\n"), is_good)
+    }
+}
+
+/// Memory in the fifth of the time behind the first, which is the warm-up, and in the last one.
+fn growth(memory: &[f64]) -> Option<(f64, f64)> {
+    let fifth = memory.len() / 5;
+    if fifth == 0 {
+        return None;
+    }
+    Some((median(&memory[fifth..fifth * 2])?, median(&memory[memory.len() - fifth..])?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::figure;
+
+    fn minute(memory: f64, watched: Watched) -> Minute {
+        let memory = Memory { now: memory, peak: memory };
+        Minute::new(1, Driven { answered: 10, ..Driven::default() }, watched, memory)
+    }
+
+    fn course(memory: impl Fn(usize) -> f64) -> Course {
+        let mut course = Course::default();
+        for nth in 0..50 {
+            course.add(minute(memory(nth), Watched::default()));
+        }
+        let compared = r#"{"id":"00000000-0000-0000-0000-000000000001","state":"finished",
+            "compared":7,"missing":0,"stale":0,"ahead":0,"extra":0,"altered":0,"stock":0,"moving":0}"#;
+        let compared = serde_json::from_str(compared).unwrap();
+        let driven = Driven { created: 7, ..Driven::default() };
+        course.add_end(&driven, (Watched::default(), compared));
+        course
+    }
+
+    #[test]
+    fn memory_may_grow_in_the_warm_up_and_hardly_after_it() {
+        let (verdict, is_good) = course(|nth| if nth < 10 { 50.0 } else { 300.0 }).verdict();
+        assert!(is_good, "{verdict}");
+        let leaking = |nth| 100.0 + 5.0 * figure(u64::try_from(nth).unwrap());
+        let (verdict, is_good) = course(leaking).verdict();
+        assert!(!is_good && verdict.contains("FAIL memory"), "{verdict}");
+    }
+
+    #[test]
+    fn whatever_went_wrong_once_spoils_the_verdict() {
+        let spoil: [fn(&mut Course); 5] = [
+            |course| course.minutes[3].errors = 1,
+            |course| course.minutes[3].watched.differences = 1,
+            |course| course.end.as_mut().unwrap().dead = 1,
+            |course| course.end.as_mut().unwrap().compared.moving = 1,
+            |course| course.end.as_mut().unwrap().created = 8,
+        ];
+        for spoil in spoil {
+            let mut course = course(|_| 100.0);
+            spoil(&mut course);
+            assert!(!course.verdict().1);
+        }
+        assert!(!Course::default().verdict().1);
+    }
+}
