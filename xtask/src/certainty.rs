@@ -50,7 +50,7 @@ const SHOWINGS: &[Showing] = &[
         id: "R1",
         what: "Simulations of the whole path, with faults, come to listings that equal the products",
         counts: "seeds",
-        by: By::Test("vitrina", "simulation", "converges"),
+        by: By::Test("vitrina", "simulation", "converge"),
     },
     Showing {
         id: "R2",
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(
             line("R1"),
             "VITRINA_TEST_COUNT=100 VITRINA_TEST_SEED=7 cargo test --quiet -p vitrina \
-             --test simulation converges -- --nocapture"
+             --test simulation converge -- --nocapture"
         );
         assert_eq!(line("R12"), ".ci/fuzz-http --cases 100 --seed 7");
         assert_eq!(line("R15"), "cargo xtask mutants");

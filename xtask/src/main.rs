@@ -1,6 +1,7 @@
 //! `cargo xtask`: how each promise is shown to be kept, for whoever does not take our word for it.
 
 mod certainty;
+mod fuzz;
 mod mutants;
 mod tree;
 
@@ -20,6 +21,8 @@ struct Cli {
 enum Command {
     /// Show that the promises are kept, one by one: without a name, say what there is to show
     Certainty(certainty::Args),
+    /// Make what reads from outside read anything, and see whether it holds
+    Fuzz(fuzz::Args),
     /// Plant faults into a copy of the code, one after the other: a test must catch each
     Mutants(mutants::Args),
 }
@@ -27,6 +30,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Certainty(args) => certainty::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Mutants(args) => mutants::run(&args),
     };
     match done {

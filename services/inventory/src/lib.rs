@@ -4,6 +4,8 @@
 
 mod attributes;
 pub mod config;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod http;
 mod product;
 pub mod relay;

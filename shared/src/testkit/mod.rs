@@ -7,6 +7,7 @@ mod dynamodb;
 mod faults;
 mod faulty_dynamodb;
 mod faulty_postgres;
+pub mod fuzz;
 mod http;
 mod program;
 mod scale;

@@ -5,6 +5,8 @@
 
 mod chunks;
 mod columns;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod price;
 mod records;
 mod report;

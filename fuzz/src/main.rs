@@ -1,0 +1,23 @@
+//! One program for every target, which `VITRINA_FUZZ` names: they share all that has to be built.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use shared::testkit::fuzz;
+
+static TARGET: LazyLock<fn(&[u8])> =
+    LazyLock::new(|| match std::env::var("VITRINA_FUZZ").unwrap_or_default().as_str() {
+        "claims" => fuzz::claims,
+        "csv" => vitrina::import::fuzz::csv,
+        "cursor" => fuzz::cursor,
+        "event" => fuzz::event,
+        "headers" => fuzz::headers,
+        "merge_patch" => inventory::fuzz::merge_patch,
+        "new_product" => inventory::fuzz::new_product,
+        "token" => fuzz::token,
+        other => panic!("there is no target {other:?}"),
+    });
+
+fuzz_target!(|data: &[u8]| TARGET(data));
