@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, DefaultBodyLimit};
+use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::middleware::from_fn_with_state;
 use hyper::body::Incoming;
@@ -49,7 +49,6 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Puts the layers around a router that every edition needs.
 pub fn dress(router: Router, clock: &Clock, ids: &Ids) -> Router {
     router
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(request::answer_panic))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIMEOUT))
         .layer(from_fn_with_state((clock.clone(), ids.clone()), request::track))
