@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use shared::auth::Seller;
 use shared::contract::product::Product;
 use shared::door::{PathId, Query};
-use shared::page::{self, Limit, Page, PageInfo};
-use shared::problem::{INVALID_CURSOR, Problem, ProblemDocument};
+use shared::page::{Asked, Limit, Page};
+use shared::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::http::product_response;
@@ -64,20 +64,8 @@ pub(crate) async fn product_history(
         return Ok(product_response(&entry.product));
     }
     let scope = format!("history#{id}");
-    let after = match &filter.cursor {
-        None => 0,
-        Some(cursor) => page::decode_cursor(&scope, cursor)?
-            .parse::<i64>()
-            .map_err(|_| INVALID_CURSOR.because("the cursor cannot be read"))?,
-    };
-    let limit = filter.limit.get();
-    let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut data = journal::list(&app.pool, id, after, one_more).await?;
-    let has_more = data.len() > limit;
-    data.truncate(limit);
-    let last = data.last().filter(|_| has_more);
-    let info =
-        PageInfo::new(last.map(|last| page::encode_cursor(&scope, &last.version.to_string())));
-    let link = info.link(uri.path(), uri.query());
-    Ok((link, axum::Json(Page { data, page: info })).into_response())
+    let asked = Asked::new(&scope, filter.limit);
+    let after = asked.after(filter.cursor.as_deref())?.unwrap_or(0);
+    let found = journal::list(&app.pool, id, after, asked.to_read()).await?;
+    Ok(asked.answer(&uri, found, |entry| entry.version))
 }
