@@ -17,6 +17,7 @@ use serde_path_to_error::Segment;
 use uuid::Uuid;
 
 use crate::host::http::MAX_BODY;
+use crate::id;
 use crate::problem::{self, FieldError, Problem};
 
 /// A JSON body.
@@ -287,11 +288,16 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match Path::<Uuid>::from_request_parts(parts, state).await {
-            Ok(Path(id)) => Ok(Self(id)),
-            Err(_) => Err(Problem::not_found()),
-        }
+        let text = Path::<String>::from_request_parts(parts, state).await.ok();
+        let id = text.and_then(|Path(text)| id::read(&text));
+        id.map(Self).ok_or_else(Problem::not_found)
     }
+}
+
+/// Reads a parameter that is an id; for `#[serde(deserialize_with)]`, together with `default`.
+pub fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    id::read(&text).map(Some).ok_or_else(|| serde::de::Error::custom("this is no id"))
 }
 
 /// The longest `Idempotency-Key`, in bytes.

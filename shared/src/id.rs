@@ -36,6 +36,13 @@ impl Ids {
     }
 }
 
+/// Reads an identifier as it is written here and in the API's description: 36 characters, of which
+/// four are hyphens. The other forms that stand for the same (`urn:uuid:`, braces, no hyphens) are
+/// none: one thing has one address.
+pub fn read(text: &str) -> Option<Uuid> {
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +54,17 @@ mod tests {
         let later = ids.next(DateTime::from_timestamp_millis(1_001).unwrap());
         assert!(earlier < later);
         assert_eq!(earlier.get_version_num(), 7);
+    }
+
+    #[test]
+    fn an_identifier_is_written_in_one_way() {
+        let text = "019b0000-0000-7000-8000-000000000007";
+        let id = Uuid::from_u128(0x019b_0000_0000_7000_8000_0000_0000_0007);
+        assert_eq!(read(text), Some(id));
+        let simple = text.replace('-', "");
+        for other in [format!("urn:uuid:{text}"), format!("{{{text}}}"), simple, String::new()] {
+            assert_eq!(read(&other), None, "{other}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::contract::listing::Availability;
-use shared::door::Query;
+use shared::door::{Query, optional_id};
 use shared::money::{Currency, Money};
 use shared::page::{self, Limit, Page, PageInfo};
 use shared::problem::{FieldError, INVALID_CURSOR, Problem, ProblemDocument};
@@ -26,6 +26,7 @@ pub(crate) struct Filter {
     /// A slug; not together with `seller`.
     category: Option<String>,
     /// Not together with `category`.
+    #[serde(default, deserialize_with = "optional_id")]
     seller: Option<Uuid>,
     /// ISO 4217; the marketplace's own unless said.
     currency: Option<Currency>,

@@ -180,6 +180,7 @@ async fn what_cannot_be_asked_for_is_refused() {
         ("currency=brl".to_owned(), 400),
         ("in_stock=maybe".to_owned(), 400),
         ("seller=me".to_owned(), 400),
+        (format!("seller=urn:uuid:{seller}"), 400),
         ("unknown=1".to_owned(), 400),
         (format!("category={}", "x".repeat(65)), 422),
         ("limit=1&limit=2".to_owned(), 400),

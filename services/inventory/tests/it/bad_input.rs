@@ -283,6 +283,10 @@ async fn what_is_not_there_and_what_cannot_be_done_are_problems_too() {
     is_problem(&world.send(Call::get("/v1/nothing")).await, 404);
     is_problem(&world.send(Call::get("/v1/products/not-an-id")).await, 404);
     is_problem(&world.send(Call::get(&format!("/v1/products/{}", Uuid::nil()))).await, 404);
+    let id = world.create("SHOE-1").await.json["id"].as_str().unwrap().to_owned();
+    for other in [format!("urn:uuid:{id}"), format!("%7B{id}%7D"), id.replace('-', "")] {
+        is_problem(&world.send(Call::get(&format!("/v1/products/{other}"))).await, 404);
+    }
     let wrong = world.send(Call::delete("/v1/products")).await;
     is_problem(&wrong, 405);
     assert!(wrong.header("allow").contains("POST"), "{:?}", wrong.headers);
