@@ -47,7 +47,7 @@ pub fn check(text: &str, max: usize, lines: Lines) -> Result<(), TextFault> {
             // JavaScript and many log readers take these for line breaks.
             '\u{2028}' | '\u{2029}' => return Err(TextFault::Control),
             _ if c.is_control() => return Err(TextFault::Control),
-            _ => visible |= is_visible(c),
+            _ => visible = visible || is_visible(c),
         }
     }
     if visible { Ok(()) } else { Err(TextFault::Blank) }
@@ -61,6 +61,10 @@ pub fn check_visible(text: &str, max: usize) -> Result<(), TextFault> {
 
 /// Whether a reader sees anything where `c` stands.
 fn is_visible(c: char) -> bool {
+    // Most of what is checked, and no table is needed for it.
+    if c.is_ascii() {
+        return c.is_ascii_graphic();
+    }
     let drawn = !matches!(
         c.general_category(),
         GeneralCategory::Control

@@ -151,24 +151,21 @@ impl Product {
     /// The canonical bytes are the product's JSON with its fields in the order of this type, its
     /// attributes in the order of their keys, and an empty `content_hash`.
     pub fn compute_hash(&self) -> ContentHash {
-        let mut hasher = Sha256::new();
-        let bare = Self { content_hash: ContentHash(String::new()), ..self.clone() };
-        // Serialising these types to memory has no way to fail: string keys and finite numbers.
-        let bytes = serde_json::to_vec(&bare).unwrap_or_default();
-        hasher.update(&bytes);
-        let digest = hasher.finalize();
-        let mut hex = String::with_capacity(32);
-        for byte in &digest[..16] {
-            hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-            hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        }
-        ContentHash(hex)
+        self.clone().hashed().content_hash
     }
 
     /// The same product with the hash that belongs to it.
     #[must_use]
     pub fn hashed(mut self) -> Self {
-        self.content_hash = self.compute_hash();
+        self.content_hash.0.clear();
+        // Serialising these types to memory has no way to fail: string keys and finite numbers.
+        let digest = Sha256::digest(serde_json::to_vec(&self).unwrap_or_default());
+        let mut hex = String::with_capacity(32);
+        for byte in &digest[..16] {
+            hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+            hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        }
+        self.content_hash = ContentHash(hex);
         self
     }
 }
