@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use shared::bus::{Bus, BusError, Outbound};
 use shared::clock::Clock;
-use shared::contract::events::{Envelope, Event, SCHEMA_VERSION, SOURCE};
+use shared::contract::events::{Envelope, Event, SCHEMA_VERSION, SOURCE, WrittenEvent};
 use shared::failpoint;
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
@@ -156,8 +156,9 @@ impl Relay {
         let entry = row.entry.as_ref().ok_or(RelayError::NoEntry { position })?;
         let event_id = entry.event_id;
         let journal = |source| RelayError::Journal { event_id, source };
-        let event: Event = serde_json::from_str(&entry.event).map_err(journal)?;
-        let event_type = event.type_name();
+        // What this build cannot read is not its to announce.
+        let event_type = serde_json::from_str::<Event>(&entry.event).map_err(journal)?.type_name();
+        let event: WrittenEvent = serde_json::from_str(&entry.event).map_err(journal)?;
         let envelope = Envelope {
             specversion: "1.0".to_owned(),
             id: event_id,

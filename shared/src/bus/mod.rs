@@ -85,6 +85,9 @@ impl PgBus {
 
     /// All or nothing: it is one statement.
     async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+        if self.queues.is_empty() {
+            return Ok(vec![Ok(()); events.len()]);
+        }
         let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
         let types: Vec<String> = events.iter().map(|event| event.event_type.to_owned()).collect();
         let subjects: Vec<Uuid> = events.iter().map(|event| event.subject).collect();

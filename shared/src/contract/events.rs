@@ -6,6 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::product::Product;
@@ -27,7 +28,8 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
 /// One event with its envelope.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Envelope {
+#[schemars(rename = "Envelope")]
+pub struct Envelope<E = Event> {
     /// Always `1.0`.
     pub specversion: String,
     /// Names the change; a republish of the same change has the same id and another position.
@@ -55,7 +57,17 @@ pub struct Envelope {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub republished: bool,
     #[serde(flatten)]
-    pub event: Event,
+    pub event: E,
+}
+
+/// An event as it was written down once, so that it is announced in the very same words: what this
+/// build does not know of it is kept, and nothing is written anew.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct WrittenEvent<'a> {
+    #[serde(rename = "type")]
+    pub type_name: &'a str,
+    #[serde(borrow)]
+    pub data: &'a RawValue,
 }
 
 /// What happened.
