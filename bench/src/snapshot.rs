@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use dynoxide::{Database, ImportOptions};
 use shared::contract::events::Event;
 use sqlx::postgres::PgPoolCopyExt as _;
@@ -20,56 +20,99 @@ use vitrina::edition::TABLE;
 use crate::dynamo;
 use crate::edition::Edition;
 use crate::product::{Made, made};
-use crate::world::{World, open_to_pass};
+use crate::world::World;
 
 /// Changed by whoever changes what is loaded.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Rows that are sent at once.
 const CHUNK: u64 = 10_000;
 
-/// The last thing that is written: a folder without it was not finished.
-const FINISHED: &str = "snapshot-is-whole";
-
 /// A copy of the snapshot with `products` products, which goes with the value. No edition runs on
 /// it.
 pub(crate) async fn copy(world: &World, products: u64) -> anyhow::Result<TempDir> {
+    copy_without(world, products, None).await
+}
+
+/// The same without listings: what sellers work on. The whole of a million products takes a while.
+pub(crate) async fn copy_rows(world: &World, products: u64) -> anyhow::Result<TempDir> {
+    copy_without(world, products, Some(DataFolder::listings)).await
+}
+
+/// The same without products in PostgreSQL: what buyers look at.
+pub(crate) async fn copy_listings(world: &World, products: u64) -> anyhow::Result<TempDir> {
+    copy_without(world, products, Some(DataFolder::postgres)).await
+}
+
+async fn copy_without(
+    world: &World,
+    products: u64,
+    unwanted: Option<fn(&DataFolder) -> PathBuf>,
+) -> anyhow::Result<TempDir> {
     let snapshot = find_or_load(world, products).await?;
     let folder = world.folder()?;
     world.watch.now(&format!("copying the snapshot of {products} products"));
-    let status = Command::new("cp")
-        .args(["--archive", "--reflink=auto"])
-        .arg(snapshot.join("."))
-        .arg(folder.path())
-        .status()
-        .await?;
-    if !status.success() {
-        bail!("copying {} failed", snapshot.display());
+    let data = DataFolder::at(&snapshot)?;
+    let unwanted = unwanted.map(|part| part(&data));
+    for entry in std::fs::read_dir(data.path())? {
+        let path = entry?.path();
+        if Some(&path) != unwanted.as_ref() {
+            copy_into(&path, folder.path()).await?;
+        }
     }
-    open_to_pass(folder.path())?;
     Ok(folder)
 }
 
+/// Owners and all: PostgreSQL may have to run as another user.
+async fn copy_into(path: &Path, folder: &Path) -> anyhow::Result<()> {
+    let mut copying = Command::new("cp");
+    copying.args(["--archive", "--reflink=auto"]).arg(path).arg(folder);
+    let copied = copying.status().await.context("running cp")?;
+    anyhow::ensure!(copied.success(), "copying {} failed", path.display());
+    Ok(())
+}
+
 async fn find_or_load(world: &World, products: u64) -> anyhow::Result<PathBuf> {
-    let folder = world.cache.join(format!("{products}-products-{:016x}", shape()));
-    if folder.join(FINISHED).exists() {
+    let name = format!("{products}-products-");
+    let folder = world.cache.join(format!("{name}{:016x}", shape()));
+    if folder.exists() {
         return Ok(folder);
     }
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).context("removing half a snapshot")?;
-    }
-    std::fs::create_dir_all(&folder)
+    std::fs::create_dir_all(&world.cache)
         .with_context(|| format!("keeping snapshots in {}", world.cache.display()))?;
-    open_to_pass(&folder)?;
+    // Those of another shape are of no use any more, nor is what a run left that was ended.
+    for entry in std::fs::read_dir(&world.cache)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|other| other.to_string_lossy().starts_with(&name)) {
+            std::fs::remove_dir_all(path).context("removing an old snapshot")?;
+        }
+    }
     let begun = Instant::now();
-    load_rows(world, &folder, products).await?;
-    let file = DataFolder::at(&folder)?.listings();
+    // Not where it is kept: the user that PostgreSQL runs as may not get through to there, and the
+    // cluster would lie somewhere else, where no copy has it.
+    let made = world.folder()?;
+    load_rows(world, made.path(), products).await?;
+    let data = DataFolder::at(made.path())?;
+    anyhow::ensure!(data.postgres().join("data").is_dir(), "the cluster lies somewhere else");
     world.watch.now(&format!("loading {products} listings"));
+    let file = data.listings();
     tokio::task::spawn_blocking(move || load_listings(&file, products)).await??;
-    std::fs::write(folder.join(FINISHED), b"")?;
+    keep(made, &folder).await?;
     let took = begun.elapsed().as_secs();
     world.watch.now(&format!("loaded {products} products in {took} s; they are kept"));
     Ok(folder)
+}
+
+/// Moves what was made to where it is kept, whole or not at all.
+async fn keep(made: TempDir, folder: &Path) -> anyhow::Result<()> {
+    if std::fs::rename(made.path(), folder).is_ok() {
+        return Ok(());
+    }
+    // It is another file system.
+    let unfinished = folder.with_extension("unfinished");
+    std::fs::create_dir(&unfinished)?;
+    copy_into(&made.path().join("."), &unfinished).await?;
+    std::fs::rename(&unfinished, folder).context("keeping a snapshot")
 }
 
 /// A number that changes with whatever a snapshot consists of.

@@ -12,6 +12,7 @@ use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::number::figure;
 use crate::server::Memory;
+use crate::snapshot;
 use crate::world::World;
 
 pub(crate) const WHAT: &str = "size of the services' binaries, and memory";
@@ -131,7 +132,7 @@ async fn projector(world: &World, binary: &Path) -> anyhow::Result<f64> {
 }
 
 async fn relay(world: &World, binary: &Path) -> anyhow::Result<f64> {
-    let folder = crate::snapshot::copy(world, 10_000).await?;
+    let folder = snapshot::copy_rows(world, 10_000).await?;
     let edition = Edition::at(folder.path(), "identity").await?;
     sqlx::query(
         "insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)

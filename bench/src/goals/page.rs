@@ -34,7 +34,7 @@ fn price(number: u64) -> u64 {
 
 /// P5: each request begins at another price.
 pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    let folder = snapshot::copy(world, PRODUCTS).await?;
+    let folder = snapshot::copy_listings(world, PRODUCTS).await?;
     let edition = Edition::at(folder.path(), READ_API).await?;
     let seen = rounds(world, "P5", async || {
         let at_best = closed_loop(&query(world, &edition)).await?;
@@ -52,7 +52,7 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
 
 /// P6: everybody asks for the same page.
 pub(crate) async fn measure_cached(world: &World) -> anyhow::Result<Outcome> {
-    let folder = snapshot::copy(world, PRODUCTS).await?;
+    let folder = snapshot::copy_listings(world, PRODUCTS).await?;
     let edition = Edition::at(folder.path(), READ_API).await?;
     let bare = Server::start(&[server::BARE], &folder.path().join("bare.log")).await?;
     let seen = rounds(world, "P6", async || {

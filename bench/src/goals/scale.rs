@@ -34,10 +34,14 @@ struct Sized {
     _folder: TempDir,
 }
 
-async fn start(world: &World, roles: &str) -> anyhow::Result<Vec<Sized>> {
+async fn start(
+    world: &World,
+    roles: &str,
+    copy: impl AsyncFn(&World, u64) -> anyhow::Result<TempDir>,
+) -> anyhow::Result<Vec<Sized>> {
     let mut editions = Vec::new();
     for products in world.sizes() {
-        let folder = snapshot::copy(world, products).await?;
+        let folder = copy(world, products).await?;
         let edition = Edition::at(folder.path(), roles).await?;
         editions.push(Sized { products, edition, _folder: folder });
     }
@@ -46,7 +50,7 @@ async fn start(world: &World, roles: &str) -> anyhow::Result<Vec<Sized>> {
 
 /// P8: the first page and the thousandth, each against the first of ten thousand products.
 pub(crate) async fn measure_pages(world: &World) -> anyhow::Result<Outcome> {
-    let editions = start(world, READ_API).await?;
+    let editions = start(world, READ_API, snapshot::copy_listings).await?;
     let mut cursors = Vec::new();
     for sized in &editions {
         world.watch.now(&format!("P8: turning the pages of {} products", sized.products));
@@ -141,7 +145,7 @@ async fn deep_pages(edition: &Edition) -> anyhow::Result<Vec<String>> {
 
 /// P9: creates among many products against creates among few.
 pub(crate) async fn measure_creates(world: &World) -> anyhow::Result<Outcome> {
-    let editions = start(world, WRITE_API).await?;
+    let editions = start(world, WRITE_API, snapshot::copy_rows).await?;
     let seen = rounds(world, "P9", async || {
         let mut stats = Vec::new();
         for sized in &editions {

@@ -13,13 +13,19 @@ use crate::product::{Made, made};
 /// The kinds, in turns.
 const KINDS: u64 = 6;
 
-/// Makes `count` products and their listings differ, in equal kinds.
-pub(super) async fn plant(edition: &Edition, products: u64, count: u64) -> anyhow::Result<()> {
+/// Makes `count` products and their listings differ, in equal kinds: others in every `round`.
+pub(super) async fn plant(
+    edition: &Edition,
+    products: u64,
+    count: u64,
+    round: u64,
+) -> anyhow::Result<()> {
     let mut connection = Connection::open(edition.dynamodb).await?;
     let apart = products / count;
-    anyhow::ensure!(apart > 0, "there are too few products to harm");
+    anyhow::ensure!(round < apart, "there are too few products to harm");
     for nth in 0..count {
-        let whole = made(nth * apart);
+        let number = nth * apart + round;
+        let whole = made(number);
         let mut listing = whole.listing();
         match nth % KINDS {
             0 => {
@@ -35,7 +41,7 @@ pub(super) async fn plant(edition: &Edition, products: u64, count: u64) -> anyho
             2 => listing.product_version = 5,
             // Of a product that there never was.
             3 => {
-                listing = made(products + nth * apart).listing();
+                listing = made(products + number).listing();
                 // Not beyond what the outbox has given out, which would be another kind of harm.
                 (listing.product_position, listing.stock_position) = (1, 1);
             }

@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use futures::future::try_join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use shared::contract::sync_feed::BUCKETS;
 use sqlx::postgres::PgPoolCopyExt as _;
 use vitrina::edition::TABLE;
 
@@ -16,8 +17,15 @@ use crate::edition::Edition;
 use crate::load::Connection;
 use crate::number::rate;
 
-/// Parts that the table is read in at once: as many as the reconciler has buckets in its hands.
-const SEGMENTS: u64 = 4;
+/// Readers at once, as many as the reconciler has buckets in its hands.
+const READERS: u16 = 4;
+
+/// Items of one page of a scan, about as many as DynamoDB's limit of a megabyte lets through. The
+/// local store reads all that is left for a page without a limit.
+const PAGE: u32 = 1_000;
+
+/// What is read of a listing.
+const NARROW: &str = "id, product_version, content_hash";
 
 /// Rows a second, in the order of their ids, with their versions.
 pub(super) async fn rows(edition: &Edition, products: u64) -> anyhow::Result<f64> {
@@ -34,7 +42,7 @@ pub(super) async fn rows(edition: &Edition, products: u64) -> anyhow::Result<f64
     Ok(rate(products, begun.elapsed()))
 }
 
-/// What a scan of all listings showed.
+/// What reading all listings showed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scanned {
     /// Listings a second.
@@ -57,37 +65,56 @@ struct Consumed {
     capacity_units: f64,
 }
 
+/// One scan from end to end, and once more by several readers with a part of the buckets each (the
+/// local store sorts everything for a page of a parallel scan). The faster one counts.
 pub(super) async fn listings(edition: &Edition) -> anyhow::Result<Scanned> {
     let begun = Instant::now();
-    let parts = try_join_all((0..SEGMENTS).map(|segment| part(edition, segment))).await?;
-    let count = parts.iter().map(|(count, _)| count).sum();
-    let read_units = parts.iter().map(|(_, units)| units).sum();
-    Ok(Scanned { rate: rate(count, begun.elapsed()), read_units })
+    let mut connection = Connection::open(edition.dynamodb).await?;
+    let whole = json!({ "TableName": TABLE, "Limit": PAGE });
+    let (scanned, read_units) = read(&mut connection, "Scan", whole).await?;
+    let alone = rate(scanned, begun.elapsed());
+    let begun = Instant::now();
+    let counts = try_join_all((0..READERS).map(|reader| buckets(edition, reader))).await?;
+    let together = rate(counts.iter().sum(), begun.elapsed());
+    Ok(Scanned { rate: alone.max(together), read_units })
 }
 
-async fn part(edition: &Edition, segment: u64) -> anyhow::Result<(u64, f64)> {
+/// Reads every bucket that belongs to a reader, and counts what is in them.
+async fn buckets(edition: &Edition, reader: u16) -> anyhow::Result<u64> {
     let mut connection = Connection::open(edition.dynamodb).await?;
-    let (mut count, mut units, mut start) = (0, 0.0, None);
-    loop {
-        let mut body = json!({
+    let mut count = 0;
+    for bucket in (reader..BUCKETS).step_by(usize::from(READERS)) {
+        let of_bucket = json!({
             "TableName": TABLE,
-            "Segment": segment,
-            "TotalSegments": SEGMENTS,
-            "ProjectionExpression": "id, product_version, content_hash",
-            "ReturnConsumedCapacity": "TOTAL",
+            "KeyConditionExpression": "#bucket = :bucket",
+            "ExpressionAttributeNames": { "#bucket": "bucket" },
+            "ExpressionAttributeValues": { ":bucket": { "N": bucket.to_string() } },
         });
-        if let Some(key) = start.take() {
-            body["ExclusiveStartKey"] = key;
-        }
+        count += read(&mut connection, "Query", of_bucket).await?.0;
+    }
+    Ok(count)
+}
+
+/// Reads page by page until there is no more, and returns how many items there were and what they
+/// cost.
+async fn read(
+    connection: &mut Connection,
+    operation: &str,
+    mut body: Value,
+) -> anyhow::Result<(u64, f64)> {
+    body["ProjectionExpression"] = NARROW.into();
+    body["ReturnConsumedCapacity"] = "TOTAL".into();
+    let (mut count, mut units) = (0, 0.0);
+    loop {
         connection.request.clear();
-        dynamo::call("Scan", &body.to_string(), &mut connection.request);
-        let status = connection.call().await.context("scanning listings")?;
-        anyhow::ensure!(status == 200, "scanning listings: {status}");
+        dynamo::call(operation, &body.to_string(), &mut connection.request);
+        let status = connection.call().await.context("reading all listings")?;
+        anyhow::ensure!(status == 200, "reading all listings: {status}");
         let answer: Answer = serde_json::from_slice(connection.body())?;
         count += answer.count;
         units += answer.consumed_capacity.map_or(0.0, |consumed| consumed.capacity_units);
         match answer.last_evaluated_key {
-            Some(key) => start = Some(key),
+            Some(key) => body["ExclusiveStartKey"] = key,
             None => return Ok((count, units)),
         }
     }
