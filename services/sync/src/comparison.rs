@@ -46,7 +46,7 @@ pub(crate) struct Listed {
     pub(crate) is_sound: bool,
     /// The category that buyers find it in, if they do.
     pub(crate) category: Option<String>,
-    /// The greatest position of an event that it has seen.
+    /// The greatest position of an event that it has seen; only a second look reads it.
     pub(crate) position: i64,
 }
 

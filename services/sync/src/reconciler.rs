@@ -32,7 +32,8 @@ pub struct Settings {
     /// The least time between the two looks: what an event takes to its listing at worst on a good
     /// day.
     pub grace: Duration,
-    /// How many products are read at once from each side.
+    /// How many products are read at once from each side: about as many listings as DynamoDB gives
+    /// at once.
     pub page: u16,
     /// Buckets that are walked at once in a run that somebody asked for.
     pub concurrency: usize,
@@ -50,7 +51,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(2),
-            page: 500,
+            page: 1_200,
             concurrency: 4,
             slice: 8,
             pause: Duration::from_mins(1),

@@ -12,8 +12,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
 use shared::contract::listing::key_of;
+use shared::contract::sync_feed::BUCKETS;
 use shared::failpoint;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -28,8 +29,9 @@ use crate::store::runs::{self, Current};
 /// How long a bucket is leased: many times what one takes.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 
-/// Buckets that wait for their second look at once.
-const SETTLING: usize = 128;
+/// Candidates that wait for their second look at once: what bounds memory. Buckets that wait are
+/// not counted, or a few candidates in each would make everything stand still for the grace.
+const WAITING: u32 = 20_000;
 
 /// One round of one worker.
 #[derive(Debug)]
@@ -38,8 +40,10 @@ pub(crate) struct Round {
     run: Current,
     lease: Uuid,
     concurrency: usize,
-    /// Second looks that may be taken at once.
+    /// Buckets that may be looked at again, or given back, at once.
     turns: Semaphore,
+    /// Room for candidates that wait.
+    room: Arc<Semaphore>,
     stop: CancellationToken,
     failed: AtomicBool,
 }
@@ -58,6 +62,7 @@ struct Looked {
     resume_after: Option<Uuid>,
     /// When the candidates may be looked at again.
     due: Instant,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Round {
@@ -70,6 +75,7 @@ impl Round {
             lease: reconciler.ids.next(reconciler.clock.now()),
             concurrency,
             turns: Semaphore::new(concurrency),
+            room: Arc::new(Semaphore::new(usize::try_from(WAITING).unwrap_or(usize::MAX))),
             stop: stop.clone(),
             failed: AtomicBool::new(false),
         }
@@ -91,7 +97,7 @@ impl Round {
                 let round = Arc::clone(&settling);
                 async move { round.finish(looked).await }
             })
-            .buffer_unordered(SETTLING)
+            .buffer_unordered(usize::from(BUCKETS))
             .fold(Ok(()), |so_far: Result<(), SyncError>, result| {
                 std::future::ready(so_far.and(result))
             })
@@ -205,7 +211,9 @@ impl Round {
         } else {
             Instant::now() + self.wait(now).await?
         };
-        Ok(Looked { claimed, report, candidates, categories, resume_after, due })
+        let room = u32::try_from(candidates.len()).map_or(WAITING, |count| count.min(WAITING));
+        let room = Arc::clone(&self.room).acquire_many_owned(room).await.ok();
+        Ok(Looked { claimed, report, candidates, categories, resume_after, due, _room: room })
     }
 
     /// How long what is under way takes to arrive.
@@ -232,15 +240,16 @@ impl Round {
 
     /// The second look, and what follows from it.
     async fn settle(&self, looked: Looked) -> Result<(), SyncError> {
-        let Looked { claimed, mut report, candidates, categories, resume_after, due } = looked;
-        let mut confirmed = Vec::new();
-        let mut _turn = None;
-        if !candidates.is_empty() {
-            tokio::time::sleep_until(due).await;
-            // Many wait, few work: other users of the pool need connections too.
-            _turn = self.turns.acquire().await.ok();
-            confirmed = self.look_again(&candidates, &mut report).await?;
-        }
+        let Looked { claimed, mut report, candidates, categories, resume_after, due, _room } =
+            looked;
+        tokio::time::sleep_until(due).await;
+        // Many wait, few work: other users of the pool need connections too.
+        let _turn = self.turns.acquire().await.ok();
+        let confirmed = if candidates.is_empty() {
+            Vec::new()
+        } else {
+            self.look_again(&candidates, &mut report).await?
+        };
         for difference in &confirmed {
             report.count(difference, claimed.checked_at);
         }
@@ -342,7 +351,7 @@ impl Round {
         categories: &[String],
     ) -> Result<bool, sqlx::Error> {
         let now = self.reconciler.clock.now();
-        let mut transaction = self.reconciler.pool.begin().await?;
+        let mut transaction = buckets::begin(&self.reconciler.pool).await?;
         if !buckets::give_back(&mut transaction, bucket, self.lease, resume_after, now).await? {
             return Ok(false);
         }

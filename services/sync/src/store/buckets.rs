@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use shared::contract::sync_feed::BUCKETS;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::store::runs::Current;
@@ -65,6 +65,14 @@ pub(crate) async fn count_recent(
     )
     .fetch_one(pool)
     .await
+}
+
+/// Begins to give a bucket back. The commit does not wait for the disk: what a crash takes of it, it
+/// takes whole, repairs and all, and the bucket is walked again.
+pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("set local synchronous_commit to off").execute(&mut *transaction).await?;
+    Ok(transaction)
 }
 
 /// Gives a bucket back, done, or with the place to go on from. Returns whether it was still ours.

@@ -15,8 +15,12 @@ use uuid::Uuid;
 use crate::comparison::{Listed, StockPart, is_sound};
 
 /// The attributes that are compared unless the run is deep.
-const NARROW: &str = "id, product_version, content_hash, deleted_at, stock_version, on_hand, held, \
-                      category_key, product_position, stock_position";
+const NARROW: &str =
+    "id, product_version, content_hash, deleted_at, stock_version, on_hand, held, category_key";
+
+/// The same for a second look, which also asks what the listing has seen.
+const AGAIN: &str = "id, product_version, content_hash, deleted_at, stock_version, on_hand, held, \
+                     product_position, stock_position";
 
 /// The table of listings. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -96,7 +100,7 @@ impl Listings {
         deep: bool,
     ) -> Result<(HashMap<Uuid, Listed>, i64), StoreError> {
         let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
-        let narrow = (!deep).then_some(NARROW);
+        let narrow = (!deep).then_some(AGAIN);
         let batches = dynamodb::batch_get(&self.client, &self.table, &keys, narrow)
             .await
             .map_err(StoreError::call("looking at listings again"))?;
