@@ -3,6 +3,7 @@
 //! `contract` holds the bytes that two deployables must agree on; the rest is the door (parsing,
 //! problems, authorisation), the bus, and the hosts that run a service.
 
+mod allocator;
 pub mod auth;
 pub mod bus;
 pub mod clock;

@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use crate::App;
 use crate::pages::ReadyPage;
-use crate::store::queries::{Card, GREATEST_AMOUNT, List, Order, Place, Scope};
+use crate::store::card::Card;
+use crate::store::queries::{GREATEST_AMOUNT, List, Order, Place, Scope};
 
 /// The longest slug of a category, in bytes.
 const MAX_SLUG: usize = 64;

@@ -37,6 +37,8 @@ pub enum StoreError {
     Call { doing: &'static str, transient: bool, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{doing}: the item does not have the form of one")]
     Form { doing: &'static str, source: serde_dynamo::Error },
+    #[error("{doing}: the attribute {name} is not what it should be")]
+    Attribute { doing: &'static str, name: &'static str },
 }
 
 impl StoreError {
@@ -56,7 +58,7 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Call { transient, .. } => *transient,
-            Self::Form { .. } => false,
+            Self::Form { .. } | Self::Attribute { .. } => false,
         }
     }
 }

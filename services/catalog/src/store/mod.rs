@@ -1,5 +1,6 @@
 //! Every call to DynamoDB of the service.
 
+pub(crate) mod card;
 pub(crate) mod categories;
 pub(crate) mod listings;
 pub(crate) mod queries;

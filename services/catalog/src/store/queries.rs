@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use shared::contract::listing::{Availability, all_key, price_key, scoped_key};
 use shared::money::Currency;
 use uuid::Uuid;
 
+use super::card::Card;
 use super::listings::{Listings, StoreError};
 
 /// How many queries one page may take where a filter drops most of what they find. Beyond it, the
@@ -56,21 +55,6 @@ pub(crate) struct List {
     /// The least and the greatest price, both included; every price where absent.
     pub(crate) amounts: Option<(i64, i64)>,
     pub(crate) after: Option<Place>,
-}
-
-/// A listing as an index has it.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Card {
-    pub(crate) id: Uuid,
-    pub(crate) name: String,
-    pub(crate) seller_id: Uuid,
-    pub(crate) category: String,
-    pub(crate) amount: i64,
-    pub(crate) currency: Currency,
-    pub(crate) product_version: i64,
-    pub(crate) created_at: DateTime<Utc>,
-    #[serde(skip)]
-    pub(crate) in_stock: bool,
 }
 
 /// A page of cards, and where the next one begins.
@@ -239,10 +223,9 @@ impl Listings {
             };
             let answer = query.send().await.map_err(StoreError::call(doing))?;
             for item in answer.items.unwrap_or_default() {
-                let card: Card = serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
-                    .map_err(|source| StoreError::Form { doing, source })?;
-                let in_stock = availability == Availability::InStock;
-                part.cards.push(Card { in_stock, ..card });
+                let card = Card::read(item, availability == Availability::InStock)
+                    .map_err(|name| StoreError::Attribute { doing, name })?;
+                part.cards.push(card);
             }
             start = answer.last_evaluated_key;
             let Some(last) = &start else {
