@@ -20,6 +20,7 @@ mod load;
 mod number;
 mod pgbench;
 mod product;
+mod profiles;
 mod reconciler;
 mod report;
 mod server;

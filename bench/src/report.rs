@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::chart::{Chart, Kind};
 use crate::goal::Row;
-use crate::table;
+use crate::{profiles, table};
 
 /// What a reader must know of a run to judge its figures.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ pub(crate) fn write(
     charts.insert(1, latency(rows));
     let mut text = head(circumstances);
     text.push_str(&table::markdown(rows));
+    text.push_str(&profiles::of_missed(rows));
     for chart in &charts {
         chart.draw(folder)?;
         // Writing to memory does not fail.
