@@ -26,6 +26,9 @@ const DEEP: usize = 1_000;
 const LISTS: u64 = 8;
 const AROUND: usize = 400;
 
+/// So many turns through these pages pass before one is asked for in the same way again.
+const ZEROS: usize = 40;
+
 /// An edition on many products.
 struct Sized {
     products: u64,
@@ -62,7 +65,12 @@ pub(crate) async fn measure_pages(world: &World) -> anyhow::Result<Outcome> {
             let first = |number| format!("{}&limit=20", list(number));
             let first = closed_loop(&pages(world, sized.edition.api, first)).await?;
             let deep = deep.clone();
-            let nth = move |number| deep[usize::try_from(number).unwrap_or(0) % deep.len()].clone();
+            let nth = move |number: u64| {
+                let place = usize::try_from(number).unwrap_or(0);
+                // More zeros are the same number, and a page that no cache knows.
+                let zeros = "0".repeat(1 + place / deep.len() % ZEROS);
+                format!("{}&price_min={zeros}", deep[place % deep.len()])
+            };
             let deep = closed_loop(&pages(world, sized.edition.api, nth)).await?;
             stats.push([first.stat(), deep.stat()]);
         }
