@@ -56,7 +56,7 @@ impl World {
 }
 
 /// Lets everybody pass through a folder, who knows the name of what is in it.
-fn open_to_pass(folder: &std::path::Path) -> std::io::Result<()> {
+pub(crate) fn open_to_pass(folder: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))
 }

@@ -74,7 +74,7 @@ const SHOWINGS: &[Showing] = &[
         id: "R7",
         what: "A create that is sent many times at once happens once",
         counts: "requests",
-        by: By::Test("inventory", "it", "idempotency"),
+        by: By::Test("vitrina", "it", "repeats"),
     },
     Showing {
         id: "R8",
@@ -86,19 +86,31 @@ const SHOWINGS: &[Showing] = &[
         id: "R9",
         what: "Poison is buried, blocks nobody, and can be sent again",
         counts: "messages",
-        by: By::Test("vitrina", "it", "reconcil"),
+        by: By::Test("vitrina", "it", "poison"),
     },
     Showing {
         id: "R10",
         what: "A store that fails, before or after it did what it was asked, loses nothing",
-        counts: "",
+        counts: "kinds of fault at each call",
         by: By::Test("vitrina", "simulation", "store_errors"),
     },
     Showing {
         id: "R11",
         what: "Reconciliation under live writes mends drift and overwrites nothing newer",
         counts: "products",
-        by: By::Test("vitrina", "it", "reconcil"),
+        by: By::Test("sync", "it", "live"),
+    },
+    Showing {
+        id: "R11",
+        what: "A reconciler that is dropped anywhere is resumed, and no bucket is left out",
+        counts: "crashes",
+        by: By::Test("sync", "it", "crashes"),
+    },
+    Showing {
+        id: "R11",
+        what: "A reconciliation goes on where it was when its process is killed",
+        counts: "kills",
+        by: By::Test("vitrina", "it", "resumed"),
     },
     Showing {
         id: "R12",
