@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Transaction};
 
 use crate::config::Secret;
 use crate::problem::{MALFORMED_REQUEST, Problem};
@@ -58,6 +58,23 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
             })
         })
         .connect_lazy_with(options))
+}
+
+/// Begins a transaction.
+///
+/// Whoever asks for one may stop waiting at any moment: a client hangs up, a time is up. If that
+/// dropped a `BEGIN` which PostgreSQL already has, the pool would give the connection out as one
+/// without a transaction, and what is written over it next would be acknowledged and never committed.
+/// So it is begun to its end, and rolled back if nobody waits for it any more.
+///
+/// # Errors
+/// As for [`PgPool::begin`].
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that calls it")]
+    let begun = tokio::spawn(async move { pool.begin().await });
+    // It cannot have been aborted, so it has panicked, as it does where the runtime ends.
+    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Brings a schema up to date, over a connection of its own: what every other one gives up after

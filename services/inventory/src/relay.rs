@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use shared::bus::{Bus, BusError, Outbound};
 use shared::clock::Clock;
 use shared::contract::events::{Envelope, Event, SCHEMA_VERSION, SOURCE, WrittenEvent};
+use shared::database;
 use shared::failpoint;
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
@@ -84,7 +85,7 @@ impl Relay {
     /// Publishes one batch.
     pub async fn once(&self) -> Result<Progress, RelayError> {
         let now = self.clock.now();
-        let mut transaction = self.pool.begin().await.map_err(RelayError::Claim)?;
+        let mut transaction = database::begin(&self.pool).await.map_err(RelayError::Claim)?;
         let claimed =
             outbox::claim(&mut transaction, now, BATCH).await.map_err(RelayError::Claim)?;
         if claimed.is_empty() {

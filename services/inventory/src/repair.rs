@@ -5,6 +5,7 @@
 //! and statements as any other change.
 
 use shared::clock::Clock;
+use shared::database;
 use shared::failpoint;
 use shared::host::tick::Progress;
 use shared::id::Ids;
@@ -22,7 +23,7 @@ const CHANGE: &str = "repaired";
 
 /// Does one request.
 pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Progress, WriteError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = database::begin(pool).await?;
     let Some(request) = repairs::claim(&mut transaction).await? else {
         return Ok(Progress::Idle);
     };

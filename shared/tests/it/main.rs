@@ -5,3 +5,4 @@
 mod corpora;
 mod decoders;
 mod queue;
+mod transactions;

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use shared::database;
 use shared::door::Json;
 use shared::problem::{Problem, ProblemDocument};
 
@@ -41,7 +42,7 @@ pub(crate) async fn activate(
     let email = parse_email(&body.value.email)?;
     let now = app.clock.now();
 
-    let mut transaction = app.pool.begin().await?;
+    let mut transaction = database::begin(&app.pool).await?;
     count_attempt(&mut *transaction, Action::Code, &email, now).await?;
     let stored = codes::count_try(&mut *transaction, purpose, &email).await?;
     let right =

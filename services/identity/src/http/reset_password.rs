@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use shared::config::Secret;
+use shared::database;
 use shared::door::Json;
 use shared::problem::{FieldError, Problem, ProblemDocument};
 
@@ -69,7 +70,7 @@ pub(crate) async fn reset_password(
     // Before the code is looked at: a right and a wrong one take as long, and no transaction waits.
     let hash = app.passwords.hash(reset.password).await?;
 
-    let mut transaction = app.pool.begin().await?;
+    let mut transaction = database::begin(&app.pool).await?;
     count_attempt(&mut *transaction, Action::Code, &email, now).await?;
     let stored = codes::count_try(&mut *transaction, purpose, &email).await?;
     let right = stored.filter(|stored| rules::is_right(stored, purpose, &email, &reset.code, now));

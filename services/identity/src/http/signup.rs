@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use shared::database;
 use shared::door::Json;
 use shared::problem::{Problem, ProblemDocument};
 
@@ -38,7 +39,7 @@ pub(crate) async fn signup(
     let code_hash = codes::hash(Purpose::Activation, &signup.email, &code);
     let user = NewUser::new(&signup, app.ids.next(now), &hash, now);
 
-    let mut transaction = app.pool.begin().await?;
+    let mut transaction = database::begin(&app.pool).await?;
     count_attempt(&mut *transaction, Action::Mail, &signup.email, now).await?;
     let expires_at = now + codes::LIFETIME;
     let signed_up = users::claim(&mut *transaction, &user, &code_hash, expires_at).await?;

@@ -5,6 +5,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use serde::Deserialize;
 use shared::auth::Seller;
+use shared::database;
 use shared::door::{IdempotencyKey, Json, PathId};
 use shared::failpoint;
 use shared::problem::{self, FieldError, Problem, ProblemDocument};
@@ -63,7 +64,7 @@ pub(crate) async fn adjust_stock(
         KeyedRequest::new(ROUTE, key, &[id.as_bytes().as_slice(), &body.bytes].concat())
     });
     let cause = Cause { reason: Some(reason), ..cause(&app, seller_id, request) };
-    let mut transaction = app.pool.begin().await?;
+    let mut transaction = database::begin(&app.pool).await?;
     if let Some(response) = replay(&mut transaction, seller_id, key.as_ref()).await? {
         return Ok(response);
     }

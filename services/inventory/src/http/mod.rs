@@ -17,6 +17,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use shared::contract::product::Product;
 use shared::contract::stock::Stock;
+use shared::database;
 use shared::door::etag;
 use shared::failpoint;
 use shared::problem::{Kind, Problem, STALE_VERSION};
@@ -143,7 +144,7 @@ impl Revision {
                 return Ok(revised);
             }
         }
-        let mut transaction = app.pool.begin().await?;
+        let mut transaction = database::begin(&app.pool).await?;
         let locked = products::lock(&mut transaction, self.id).await?;
         failpoint::reach("change.locked").await;
         let own = locked.filter(|product| {

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use shared::auth::Seller;
+use shared::database;
 use shared::door::{IfMatch, Json, PathId};
 use shared::failpoint;
 use shared::problem::{FieldError, Problem, ProblemDocument};
@@ -41,7 +42,7 @@ pub(crate) async fn set_stock(
     let on_hand = rules::check_on_hand(body.value.on_hand)
         .map_err(|fault| Problem::invalid(vec![FieldError::new("/on_hand", "invalid", fault)]))?;
     let cause = cause(&app, seller_id, request);
-    let mut transaction = app.pool.begin().await?;
+    let mut transaction = database::begin(&app.pool).await?;
     let current =
         stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     failpoint::reach("set_stock.locked").await;

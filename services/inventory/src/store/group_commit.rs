@@ -368,7 +368,7 @@ mod tests {
         let pool = PgPool::connect(&database.url).await.unwrap();
         let creates =
             GroupCommit { patience: Duration::from_millis(300), ..GroupCommit::new(pool) };
-        let mut holder = database.pool.begin().await.unwrap();
+        let mut holder = shared::database::begin(&database.pool).await.unwrap();
         let lock = "lock table inventory.products in access exclusive mode";
         sqlx::query(lock).execute(&mut *holder).await.unwrap();
         let stuck = (0..WRITERS as u128 * 2).map(|nth| {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use shared::contract::sync_feed::BUCKETS;
+use shared::database;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -70,7 +71,7 @@ pub(crate) async fn count_recent(
 /// Begins to give a bucket back. The commit does not wait for the disk: what a crash takes of it, it
 /// takes whole, repairs and all, and the bucket is walked again.
 pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = database::begin(pool).await?;
     sqlx::query("set local synchronous_commit to off").execute(&mut *transaction).await?;
     Ok(transaction)
 }
