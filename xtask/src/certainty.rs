@@ -237,6 +237,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_named_is_there_to_be_run() {
+        for showing in SHOWINGS {
+            let By::Test(package, target, name) = showing.by else { continue };
+            let folder = match package {
+                "vitrina" => "infra/local".to_owned(),
+                service => format!("services/{service}"),
+            };
+            let tests = tree::root().join(folder).join("tests").join(target);
+            let main = std::fs::read_to_string(tests.join("main.rs")).unwrap();
+            let is_there = main.lines().any(|line| line.starts_with(&format!("mod {name}")));
+            assert!(is_there, "{package} has no tests in {target} whose names begin with {name}");
+        }
+    }
+
+    #[test]
     fn what_is_shown_is_a_command_that_anybody_can_type() {
         let args = Args { ids: Vec::new(), count: Some(100), seed: Some(7) };
         let line = |id: &str| SHOWINGS.iter().find(|one| one.id == id).unwrap().line(&args);

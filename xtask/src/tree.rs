@@ -19,10 +19,10 @@ pub(crate) fn cargo() -> Command {
     Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Where builds of the project go unless somebody says otherwise.
+/// Where builds of copies of the project go, unless somebody says otherwise: beside those of `.ci/run`.
 pub(crate) fn target() -> anyhow::Result<PathBuf> {
     if let Some(said) = variable("CARGO_TARGET_DIR") {
-        return Ok(said.into());
+        return std::path::absolute(said).context("CARGO_TARGET_DIR is no path");
     }
     let caches = variable("XDG_CACHE_HOME").map(PathBuf::from);
     let caches = caches.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")));

@@ -46,8 +46,8 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// Two seconds of grace and ten of patience; in the background eight buckets a minute, so all of them in about two
-    /// hours.
+    /// Two seconds of grace and ten of patience; in the background eight buckets a minute, so all of
+    /// them in about two hours.
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(2),

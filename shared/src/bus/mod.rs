@@ -85,6 +85,7 @@ impl PgBus {
 
     /// All or nothing: it is one statement.
     async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+        // Nobody wants them, as when a relay is measured alone.
         if self.queues.is_empty() {
             return Ok(vec![Ok(()); events.len()]);
         }

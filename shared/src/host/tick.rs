@@ -36,6 +36,11 @@ impl From<Duration> for Pace {
     }
 }
 
+/// A round took too long, and was given up.
+#[derive(Debug, thiserror::Error)]
+#[error("the round did not end in {0:?}")]
+struct Late(Duration);
+
 /// Runs `work` when nudged, at least every so often, and again at once while it says
 /// [`Progress::More`]. A failure is logged and waited out: a second, then up to half a minute.
 pub async fn run<E, F>(
@@ -66,9 +71,9 @@ pub async fn run<E, F>(
                 crate::telemetry::failed(name, &error);
                 after(failures)
             }
-            Err(late) => {
+            Err(_) => {
                 failures += 1;
-                crate::telemetry::failed(name, &late);
+                crate::telemetry::failed(name, &Late(limit.unwrap_or_default()));
                 after(failures)
             }
         };

@@ -119,10 +119,19 @@ impl Program {
         let said = reading.join().unwrap_or_default();
         Ok(Ended {
             passed: passed(&said),
-            failed: status.is_some_and(|status| !status.success()),
+            // A program that ends otherwise, without memory or a store, has caught nothing.
+            failed: status.is_some_and(|status| !status.success())
+                && names.iter().any(|name| has_failed(&said, name)),
             hung: status.is_none(),
         })
     }
+}
+
+/// Whether a test program says that a test of this name has failed.
+fn has_failed(said: &str, name: &str) -> bool {
+    let failed =
+        said.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    failed.into_iter().any(|test| test.contains(name))
 }
 
 /// How many tests the last line of a test program says have passed.

@@ -1,7 +1,7 @@
 //! `vitrina load`: a first load test in one command, against the edition that runs.
 //!
-//! Promise: requests are begun at the rate that was asked for, whether answers come or not, and a
-//! latency counts from the moment when its request was to begin: nothing is hidden by waiting.
+//! Promise: a latency counts from the moment when its request was to begin at the rate that was asked
+//! for, however long answers take: nothing is hidden by waiting.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,7 @@ use crate::roles::Role;
 use crate::seed::products;
 use crate::token::{self, DemoUser};
 
-/// Products that reads by id are spread over, the newest ones.
+/// Products that reads by id are spread over, the first ones.
 const READ: usize = 10_000;
 
 #[derive(Args, Clone, Debug)]

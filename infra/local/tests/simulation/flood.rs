@@ -51,12 +51,14 @@ async fn count(world: &World) -> u64 {
 #[tokio::test]
 async fn a_flood_of_doubled_reordered_delayed_and_dead_events_leaves_the_catalogue_right() {
     let scale = Scale::asked(5_000, 11);
+    // With fewer there may be nothing of a kind.
+    let least = scale.count.max(2_000);
     let mut rng = StdRng::seed_from_u64(scale.seed);
     let mut world = World::new(scale.seed, RATES, Log::default()).await;
     let queue = Queue::new(world.database.pool.clone(), world.around.clock.clone(), QUEUE);
     let mut products: Vec<Uuid> = Vec::new();
     let (mut changes, mut dead) = (0, 0);
-    while changes < scale.count {
+    while changes < least {
         for nth in 0..100 {
             world.around.clock.advance(Duration::from_millis(rng.random_range(1..20)));
             if nth % CHANGES == 0 {

@@ -2,8 +2,8 @@
 //! goes wrong between them.
 //!
 //! Each process of a simulated world runs on a thread of its own and can be held at, or ended at,
-//! any point between two effects. Only one operation moves at a time, so that a seed does the same
-//! each time.
+//! any point between two effects. One operation moves at a time, but for those that wait for one that
+//! is held, so that a seed does the same nearly each time.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 

@@ -41,13 +41,15 @@ pub(crate) struct Model {
 
 impl Model {
     /// Takes note of an answer.
-    pub(crate) fn answered(&mut self, request: Request, answer: &Answer) {
+    ///
+    /// `floor` is the version that buyers had seen before the request was sent, if it is one of theirs.
+    pub(crate) fn answered(&mut self, request: Request, answer: &Answer, floor: i64) {
         let status = answer.status.as_u16();
         assert_ne!(status, 500, "{request:?}: {}", answer.text);
         if status == 503 {
             self.lost(request);
         } else if request.path.starts_with("/v1/catalog/") {
-            self.buyer_saw(answer);
+            self.buyer_saw(answer, floor);
         } else if answer.status.is_success() {
             self.acknowledge(&request, answer);
         }
@@ -93,17 +95,17 @@ impl Model {
         self.acknowledged.push(Acknowledged::Product(product.clone()));
     }
 
-    fn buyer_saw(&mut self, answer: &Answer) {
+    fn buyer_saw(&mut self, answer: &Answer, floor: i64) {
         // Lists may lag, and say so.
         if let Some(id) = answer.json["id"].as_str() {
-            self.saw(id.parse().unwrap(), answer.json["version"].as_i64().unwrap());
+            self.saw(id.parse().unwrap(), answer.json["version"].as_i64().unwrap(), floor);
         }
     }
 
-    /// A buyer saw a version, or could have seen that it is gone.
-    pub(crate) fn saw(&mut self, id: Uuid, version: i64) {
+    /// A buyer saw a version, or was told by a tombstone of that version that it is gone.
+    pub(crate) fn saw(&mut self, id: Uuid, version: i64, floor: i64) {
+        assert!(floor <= version, "{id} went back from version {floor} to {version}");
         let seen = self.seen.entry(id).or_default();
-        assert!(*seen <= version, "{id} went back from version {seen} to {version}");
-        *seen = version;
+        *seen = version.max(*seen);
     }
 }

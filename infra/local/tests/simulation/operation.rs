@@ -78,6 +78,12 @@ impl fmt::Debug for Done {
 }
 
 impl Operation {
+    /// The product that a buyer asks for by its id.
+    pub(crate) fn reads(&self) -> Option<Uuid> {
+        let Self::Request(request) = self else { return None };
+        request.path.strip_prefix("/v1/catalog/products/")?.parse().ok()
+    }
+
     pub(crate) async fn perform(self, parts: &Parts) -> Done {
         let worked = match self {
             Self::Request(request) => return Done::Answered(request.send(parts).await),

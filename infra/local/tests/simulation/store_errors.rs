@@ -1,4 +1,5 @@
-//! Every kind of store error at every call of every step, also after the store has done it.
+//! A store error at every call of every step, also after the store has done it: the kinds take turns,
+//! or all come to each call where that is asked for.
 
 use shared::bus::faulty::Rates;
 use shared::testkit::{DynamoFault, PostgresFault, Scale};
@@ -42,7 +43,7 @@ async fn fail(case: Case, world: &mut World, plant: impl FnOnce(&World) -> Strin
 
 #[tokio::test]
 async fn a_store_error_at_any_call_of_any_step_loses_nothing_and_is_said_clearly() {
-    // Of each call, so many kinds of fault: the next call gets the next kinds.
+    // To each call so many kinds of fault, and to the next call the next kinds.
     let scale = Scale::asked(2, 0);
     let kinds = usize::try_from(scale.count).unwrap();
     let mut postgres = PostgresFault::ALL.into_iter().cycle();

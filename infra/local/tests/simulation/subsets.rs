@@ -109,7 +109,8 @@ async fn of_a_batch_only_what_failed_comes_back_whatever_subset_that_is() {
             .messages
             .iter()
             .map(|(id, _)| if failing.contains(id) { batch.version - 1 } else { batch.version });
-        if bits % 64 == 63 {
+        // A stride that has each product among those that fail and among those that do not.
+        if bits % 11 == 0 {
             assert_eq!(listed(&world, &batch).await, expected.collect::<Vec<_>>());
         }
         world.processes[1].dynamodb.clear();

@@ -58,6 +58,8 @@ pub(crate) struct Running {
     pub(crate) process: usize,
     pub(crate) is_held: bool,
     operation: Operation,
+    /// The version that buyers had seen when it began, of the product that it reads.
+    floor: i64,
     join: JoinHandle<Done>,
 }
 
@@ -151,7 +153,8 @@ impl World {
         let host = &self.processes[process];
         host.points.activate(id, plan);
         let join = host.begin(id, operation.clone());
-        self.running.insert(id, Running { process, is_held: false, operation, join });
+        let floor = self.floor(&operation);
+        self.running.insert(id, Running { process, is_held: false, operation, floor, join });
         let outcome = self.watch(id).await;
         self.note(format!("{id}: {outcome:?}"));
         outcome
@@ -175,6 +178,29 @@ impl World {
         outcome
     }
 
+    /// The version of what an operation reads of the catalogue that buyers have seen.
+    fn floor(&self, operation: &Operation) -> i64 {
+        let id = operation.reads();
+        id.and_then(|id| self.model.seen.get(&id).copied()).unwrap_or_default()
+    }
+
+    /// Takes note of how an operation ended.
+    async fn take_note(&mut self, operation: Operation, done: &Done, floor: i64) {
+        let reads = operation.reads();
+        let (Operation::Request(request), Done::Answered(answer)) = (operation, done) else {
+            return;
+        };
+        self.model.answered(request, answer, floor);
+        // A buyer who was told that it is gone must not see a version from before.
+        if let (Some(id), 404) = (reads, answer.status.as_u16()) {
+            let client = self.around.dynamodb.clone();
+            let app = catalog::App::new(client, TABLE, "BRL".parse().unwrap());
+            if let Some(listing) = app.find_listing(id).await.unwrap() {
+                self.model.saw(id, listing.product_version, floor);
+            }
+        }
+    }
+
     /// Watches an operation until it does not move any more.
     async fn watch(&mut self, id: u64) -> Outcome {
         let begun = Instant::now();
@@ -186,12 +212,8 @@ impl World {
             let stopped = tokio::select! {
                 done = &mut running.join => {
                     let done = done.expect("an operation panicked");
-                    let running = self.running.remove(&id).unwrap();
-                    if let (Operation::Request(request), Done::Answered(answer)) =
-                        (running.operation, &done)
-                    {
-                        self.model.answered(request, answer);
-                    }
+                    let Running { operation, floor, .. } = self.running.remove(&id).unwrap();
+                    self.take_note(operation, &done, floor).await;
                     return Outcome::Ended(done);
                 }
                 stopped = stopped.recv() => stopped.unwrap(),
@@ -257,14 +279,12 @@ impl World {
             process.dynamodb.clear();
         }
         while let Some(id) = self.running.keys().next().copied() {
-            if let Outcome::Waits = self.resume(id, None).await {
-                let running = self.running.get_mut(&id).unwrap();
-                let ended = tokio::time::timeout(PATIENCE, &mut running.join).await;
-                ended.expect("an operation hangs").expect("an operation panicked");
-                let Running { operation, .. } = self.running.remove(&id).unwrap();
-                if let Operation::Request(request) = operation {
-                    self.model.lost(request);
-                }
+            self.resume(id, None).await;
+            // What waited for another one may have gone on with it.
+            if let Some(Running { operation, floor, join, .. }) = self.running.remove(&id) {
+                let done = tokio::time::timeout(PATIENCE, join).await.expect("an operation hangs");
+                let done = done.expect("an operation panicked");
+                self.take_note(operation, &done, floor).await;
             }
         }
         while let Some(request) = self.model.unanswered.pop() {
@@ -297,13 +317,11 @@ impl World {
         self.processes[1].points.activate(id, None);
         let join = self.processes[1].begin(id, operation.clone());
         let done = tokio::time::timeout(PATIENCE, join).await.expect("it hangs").unwrap();
-        match (operation, &done) {
-            (Operation::Request(request), Done::Answered(answer)) => {
-                self.model.answered(request, answer);
-            }
-            (operation, Done::Failed(error)) => panic!("{operation:?} failed: {error}"),
-            _ => {}
+        if let Done::Failed(error) = &done {
+            panic!("{operation:?} failed: {error}");
         }
+        let floor = self.floor(&operation);
+        self.take_note(operation, &done, floor).await;
         done
     }
 

@@ -69,7 +69,8 @@ pub(crate) async fn count_recent(
 }
 
 /// Begins to give a bucket back. The commit does not wait for the disk: what a crash takes of it, it
-/// takes whole, repairs and all, and the bucket is walked again.
+/// takes whole, repairs and all, and the bucket is walked again. Should a repair have been published by
+/// then, its position is beyond those that were given out, which the next pass takes care of.
 pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     let mut transaction = database::begin(pool).await?;
     sqlx::query("set local synchronous_commit to off").execute(&mut *transaction).await?;
