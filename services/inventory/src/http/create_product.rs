@@ -1,6 +1,6 @@
 //! `POST /v1/products`
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -54,7 +54,7 @@ pub(crate) async fn create_product(
     let row = decide(&app, command, seller_id, request, key)?;
     let inserted = match app.creates.insert(row.clone()).await {
         Ok(inserted) => inserted,
-        Err(WriteError::SkuTaken) => false,
+        Err(WriteError::SkuTaken | WriteError::KeyUsed) => false,
         Err(error) => return Err(error.into()),
     };
     app.committed.notify_one();
@@ -80,40 +80,49 @@ pub(crate) fn decide(
     Ok(NewRow { product, stock, cause: cause(app, seller_id, request), key })
 }
 
-/// Inserts rows together, each with its own result. Where somebody took a sku at the same moment,
-/// the batch failed as a whole and goes row by row.
+/// Inserts rows together, each with its own result. Where a sku comes again among them, what becomes
+/// of the first decides.
 pub(crate) async fn insert(
     pool: &PgPool,
     rows: Vec<NewRow>,
 ) -> Result<Vec<Result<Created, Problem>>, Problem> {
-    let inserted = products::insert(pool, &rows).await;
-    failpoint::reach("batch.committed").await;
-    let inserted = match inserted {
-        Ok(inserted) => inserted,
-        Err(WriteError::SkuTaken) if rows.len() == 1 => vec![false],
-        Err(WriteError::SkuTaken) => {
-            let mut made = Vec::with_capacity(rows.len());
-            for row in rows {
-                made.extend(Box::pin(insert(pool, vec![row])).await?);
-            }
-            return Ok(made);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut skus: HashMap<String, usize> = HashMap::new();
-    for row in &rows {
-        *skus.entry(row.product.sku.clone()).or_default() += 1;
+    let mut skus = HashSet::with_capacity(rows.len());
+    let is_first: Vec<bool> = rows.iter().map(|row| skus.insert(&*row.product.sku)).collect();
+    let (first, again): (Vec<_>, Vec<_>) =
+        rows.into_iter().enumerate().partition(|(nth, _)| is_first[*nth]);
+    let (places, rows): (Vec<usize>, Vec<NewRow>) = first.into_iter().unzip();
+    let inserted = insert_distinct(pool, &rows).await?;
+    let mut made = Vec::with_capacity(is_first.len());
+    for ((nth, row), inserted) in places.into_iter().zip(rows).zip(inserted) {
+        made.push((nth, outcome(pool, row, inserted).await));
     }
-    let mut made = Vec::with_capacity(rows.len());
-    for (row, inserted) in rows.into_iter().zip(inserted) {
-        if !inserted && skus.get(&row.product.sku).is_some_and(|count| *count > 1) {
-            // The statement took only the first of them, which may have been refused for its key.
-            made.extend(Box::pin(insert(pool, vec![row])).await?);
-        } else {
-            made.push(outcome(pool, row, inserted).await);
+    for (nth, row) in again {
+        let inserted = insert_distinct(pool, std::slice::from_ref(&row)).await? == [true];
+        made.push((nth, outcome(pool, row, inserted).await));
+    }
+    made.sort_unstable_by_key(|(nth, _)| *nth);
+    Ok(made.into_iter().map(|(_, made)| made).collect())
+}
+
+/// Inserts rows that have neither a sku nor a key in common, and says of each whether it was.
+async fn insert_distinct(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, WriteError> {
+    // Where somebody took a sku or used a key at the same moment, the next statement sees it.
+    for _ in 0..2 {
+        let inserted = products::insert(pool, rows).await;
+        failpoint::reach("batch.committed").await;
+        match inserted {
+            Err(WriteError::SkuTaken | WriteError::KeyUsed) => {}
+            result => return result,
         }
     }
-    Ok(made)
+    let mut inserted = Vec::with_capacity(rows.len());
+    for row in rows {
+        inserted.push(match products::insert(pool, std::slice::from_ref(row)).await {
+            Err(WriteError::SkuTaken | WriteError::KeyUsed) => false,
+            result => result? == [true],
+        });
+    }
+    Ok(inserted)
 }
 
 async fn outcome(pool: &PgPool, row: NewRow, inserted: bool) -> Result<Created, Problem> {

@@ -80,7 +80,9 @@ impl From<WriteError> for Problem {
         match error {
             WriteError::SkuTaken => SKU_TAKEN.because("another of your products has this sku"),
             WriteError::Database(error) => error.into(),
-            again @ (WriteError::Busy | WriteError::Silent) => Self::unavailable(again),
+            again @ (WriteError::KeyUsed | WriteError::Busy | WriteError::Silent) => {
+                Self::unavailable(again)
+            }
             lost @ WriteError::Lost => Self::internal(lost),
         }
     }

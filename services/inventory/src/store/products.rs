@@ -23,6 +23,8 @@ pub(crate) use insert::{NewRow, insert};
 pub(crate) enum WriteError {
     #[error("the sku is taken")]
     SkuTaken,
+    #[error("the idempotency key was used at the same moment")]
+    KeyUsed,
     /// Shared where several rows were written together.
     #[error("writing a product")]
     Database(#[source] Arc<sqlx::Error>),
@@ -37,10 +39,10 @@ pub(crate) enum WriteError {
 
 impl From<sqlx::Error> for WriteError {
     fn from(error: sqlx::Error) -> Self {
-        if violated_constraint(&error) == Some("products_sku") {
-            Self::SkuTaken
-        } else {
-            Self::Database(Arc::new(error))
+        match violated_constraint(&error) {
+            Some("products_sku") => Self::SkuTaken,
+            Some("idempotency_pkey") => Self::KeyUsed,
+            _ => Self::Database(Arc::new(error)),
         }
     }
 }

@@ -91,6 +91,46 @@ async fn a_batch_that_is_repeated_creates_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_sent_many_times_at_once_creates_each_product_once() {
+    let world = World::new().await;
+    for round in 0..5 {
+        let key = format!("k{round}");
+        // The same keys, and every other batch with another product under the last of them.
+        let batch = |nth: usize| {
+            let mut items: Vec<Value> =
+                (0..20).map(|n| shoe(&format!("SHOE-{round}-{n}"))).collect();
+            if nth % 2 == 1 {
+                items[19] = shoe(&format!("OTHER-{round}"));
+            }
+            let call = Call::post("/v1/products/batch").header("idempotency-key", &key);
+            world.send(call.json(&json!({"items": items})))
+        };
+        let answers = futures::future::join_all((0..6).map(batch)).await;
+        let (mut fresh, mut refused) = (0, 0);
+        for answer in &answers {
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            let results = answer.json["results"].as_array().unwrap();
+            for (nth, result) in results.iter().enumerate() {
+                refused += usize::from(result["status"] == 422);
+                if result["status"] == 201 {
+                    fresh += usize::from(result["replayed"] != true);
+                    assert!(
+                        nth == 19
+                            || result["product"] == answers[0].json["results"][nth]["product"]
+                    );
+                } else {
+                    assert_eq!((nth, &result["status"]), (19, &json!(422)), "{}", answer.text);
+                }
+            }
+        }
+        assert_eq!((fresh, refused), (20, 3));
+    }
+    assert_eq!(world.count("products").await, 100);
+    assert_eq!(world.count("outbox").await, 100);
+    assert_eq!(world.count("idempotency").await, 100);
+}
+
+#[tokio::test]
 async fn a_key_that_is_no_key_is_refused() {
     let world = World::new().await;
     for key in ["", "a b", &"x".repeat(256)] {
