@@ -1,4 +1,4 @@
-//! Stock.
+//! Stock. The id alone is to find it: see the plans in [`super::products`].
 
 use shared::contract::events::Event;
 use shared::contract::stock::Stock;
@@ -18,7 +18,8 @@ pub(crate) async fn find(
         Stock,
         "select s.on_hand, s.held, s.version, s.updated_at
          from inventory.stock s join inventory.products p on p.id = s.product_id
-         where p.id = $1 and p.seller_id = $2 and p.deleted_at is null",
+         where p.id = $1 and p.seller_id is not distinct from $2
+           and num_nulls(p.deleted_at) = 1",
         product_id,
         seller_id,
     )
@@ -37,7 +38,8 @@ pub(crate) async fn lock(
         Stock,
         "select s.on_hand, s.held, s.version, s.updated_at
          from inventory.stock s join inventory.products p on p.id = s.product_id
-         where p.id = $1 and p.seller_id = $2 and p.deleted_at is null
+         where p.id = $1 and p.seller_id is not distinct from $2
+           and num_nulls(p.deleted_at) = 1
          for update of s",
         product_id,
         seller_id,

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod idempotency;
+mod plans;
 mod products;
 mod program;
 mod rate_limit;
@@ -19,6 +20,8 @@ use serde_json::{Value, json};
 use shared::auth::Role;
 use shared::bus;
 use shared::clock::Clock;
+use shared::config::Secret;
+use shared::database::{DatabaseConfig, connect};
 use shared::host;
 use shared::id::Ids;
 use shared::testkit::{Answer, Call, TestDatabase, Tokens, database};
@@ -38,15 +41,25 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::over(8).await
+    }
+
+    /// The same with no more than some connections to PostgreSQL.
+    pub(crate) async fn over(max_connections: u32) -> Self {
         let database = database(&[&bus::MIGRATOR, &inventory::MIGRATOR]).await;
+        let pool = connect(&DatabaseConfig {
+            url: Secret::new(database.url.clone()),
+            max_connections,
+            application: "vitrina tests",
+        })
+        .unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let ids = Ids::seeded(1);
         let tokens = Tokens::new(clock.clone());
-        let app = App::new(database.pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
+        let app = App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
         let router = host::http::dress(inventory::router(app), &clock, &ids);
         let seller_id = Uuid::from_u128(0x005e_11e5);
         let seller = tokens.token(seller_id, Role::Seller);
-        let pool = database.pool.clone();
         Self { router, tokens, clock, seller, seller_id, pool, database }
     }
 

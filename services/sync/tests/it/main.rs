@@ -14,4 +14,5 @@ mod endpoints;
 mod leases;
 mod live;
 mod motion;
+mod plans;
 mod world;
