@@ -1,5 +1,6 @@
 //! Connections to PostgreSQL: how they are made, and what their failures mean to a caller.
 
+use std::io::ErrorKind;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,11 @@ pub struct DatabaseConfig {
 /// For how long after its last use a connection is taken to be whole. Asking it costs a round trip,
 /// a tenth of a create.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long a connection may take to say that it is whole when it comes back. Where whoever used it
+/// gave up on a server that has gone silent, it never says so, and the pool would wait for it instead
+/// of connecting anew.
+const RETURN: Duration = Duration::from_secs(2);
 
 /// Makes a pool that connects when it is first used, so that a database that is down at the start
 /// is a 503 and not a dead process.
@@ -54,6 +60,13 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
                 if seen.idle_for >= FRESH {
                     connection.ping().await?;
                 }
+                Ok(true)
+            })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                let asked = tokio::time::timeout(RETURN, connection.ping()).await;
+                asked.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))?;
                 Ok(true)
             })
         })

@@ -43,6 +43,10 @@ pub struct Settings {
     pub pause: Duration,
     /// The longest wait for what is under way. What takes longer is left for the next pass.
     pub patience: Duration,
+    /// For how long a bucket belongs to the round that claimed it, many times what one takes; and how
+    /// long a round waits for an answer of the stores at most. A connection that has gone silent, and
+    /// says nothing even of its end, would hold up everything otherwise.
+    pub lease: Duration,
 }
 
 impl Default for Settings {
@@ -56,6 +60,7 @@ impl Default for Settings {
             slice: 8,
             pause: Duration::from_mins(1),
             patience: Duration::from_secs(10),
+            lease: Duration::from_mins(1),
         }
     }
 }
@@ -78,6 +83,8 @@ pub enum SyncError {
     Database { doing: &'static str, source: sqlx::Error },
     #[error("reading or recounting listings")]
     Listings(#[from] StoreError),
+    #[error("a store did not answer in {0:?}")]
+    Silent(Duration),
 }
 
 pub(crate) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> SyncError {
@@ -134,19 +141,34 @@ impl Reconciler {
     /// Works on the current run: all of it if somebody asked for it, a slice if it goes in the
     /// background. After `stop` no bucket is begun any more.
     pub async fn once(&self, stop: &CancellationToken) -> Result<Progress, SyncError> {
-        let run = self.current().await.map_err(database("looking for a run"))?;
-        let Some(run) = run else {
+        let looking = async { self.current().await.map_err(database("looking for a run")) };
+        let Some(run) = self.in_time(looking).await? else {
             return Ok(Progress::Idle);
         };
         Round::new(self, run, stop).work().await?;
-        let done = buckets::are_done(&self.pool, &run)
+        self.in_time(self.end(&run)).await
+    }
+
+    /// Waits for the stores, and not for ever.
+    pub(crate) async fn in_time<T>(
+        &self,
+        asking: impl Future<Output = Result<T, SyncError>>,
+    ) -> Result<T, SyncError> {
+        let lease = self.settings.lease;
+        let asked = tokio::time::timeout(lease, asking).await;
+        asked.unwrap_or(Err(SyncError::Silent(lease)))
+    }
+
+    /// Ends the run if all of its buckets are done.
+    async fn end(&self, run: &Current) -> Result<Progress, SyncError> {
+        let done = buckets::are_done(&self.pool, run)
             .await
             .map_err(database("counting the buckets that are done"))?;
         if !done {
             return Ok(Progress::Idle);
         }
         failpoint::reach("sync.walked").await;
-        self.recount(&run).await?;
+        self.recount(run).await?;
         failpoint::reach("sync.recounted").await;
         runs::finish(&self.pool, run.id, self.clock.now())
             .await

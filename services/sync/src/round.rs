@@ -26,9 +26,6 @@ use crate::store::buckets::{self, Claimed};
 use crate::store::feed;
 use crate::store::runs::{self, Current};
 
-/// How long a bucket is leased: many times what one takes.
-const LEASE: TimeDelta = TimeDelta::seconds(60);
-
 /// Candidates that wait for their second look at once: what bounds memory. Buckets that wait are
 /// not counted, or a few candidates in each would make everything stand still for the grace.
 const WAITING: u32 = 20_000;
@@ -62,8 +59,10 @@ struct Looked {
     resume_after: Option<Uuid>,
     /// When the candidates may be looked at again.
     due: Instant,
-    _room: Option<OwnedSemaphorePermit>,
 }
+
+/// What waits for its second look, and the room that it takes up meanwhile.
+type Waiting = (Looked, Option<OwnedSemaphorePermit>);
 
 impl Round {
     pub(crate) fn new(reconciler: &Reconciler, run: Current, stop: &CancellationToken) -> Self {
@@ -93,9 +92,9 @@ impl Round {
                 async move { round.look(claimed?).await }
             })
             .buffer_unordered(concurrency)
-            .map(move |looked| {
+            .map(move |waiting| {
                 let round = Arc::clone(&settling);
-                async move { round.finish(looked).await }
+                async move { round.finish(waiting).await }
             })
             .buffer_unordered(usize::from(BUCKETS))
             .fold(Ok(()), |so_far: Result<(), SyncError>, result| {
@@ -110,7 +109,7 @@ impl Round {
             return None;
         }
         if claimed.is_empty() {
-            match round.claim().await {
+            match round.reconciler.in_time(round.claim()).await {
                 Ok(more) => claimed = more,
                 Err(error) => return Some((Err(error), (round, claimed))),
             }
@@ -137,13 +136,23 @@ impl Round {
             return Ok(VecDeque::new());
         }
         let pool = &self.reconciler.pool;
-        let claimed = buckets::claim(pool, &self.run, self.lease, limit, now, now + LEASE).await;
+        let lease = TimeDelta::from_std(self.reconciler.settings.lease).unwrap_or(TimeDelta::MAX);
+        let until = now.checked_add_signed(lease).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let claimed = buckets::claim(pool, &self.run, self.lease, limit, now, until).await;
         failpoint::reach("sync.claimed").await;
         claimed.map(VecDeque::from).map_err(&claiming)
     }
 
-    /// The first look: walks both sides of a bucket together.
-    async fn look(&self, claimed: Claimed) -> Result<Looked, SyncError> {
+    /// The first look, and a place among those that wait for the second.
+    async fn look(&self, claimed: Claimed) -> Result<Waiting, SyncError> {
+        let looked = self.reconciler.in_time(self.walk(claimed)).await?;
+        let room = u32::try_from(looked.candidates.len()).map_or(WAITING, |n| n.min(WAITING));
+        let room = Arc::clone(&self.room).acquire_many_owned(room).await.ok();
+        Ok((looked, room))
+    }
+
+    /// Walks both sides of a bucket together.
+    async fn walk(&self, claimed: Claimed) -> Result<Looked, SyncError> {
         let this = &self.reconciler;
         let now = this.clock.now();
         let (mut merge, mut report) = (Merge::default(), Report::default());
@@ -211,9 +220,7 @@ impl Round {
         } else {
             Instant::now() + self.wait(now).await?
         };
-        let room = u32::try_from(candidates.len()).map_or(WAITING, |count| count.min(WAITING));
-        let room = Arc::clone(&self.room).acquire_many_owned(room).await.ok();
-        Ok(Looked { claimed, report, candidates, categories, resume_after, due, _room: room })
+        Ok(Looked { claimed, report, candidates, categories, resume_after, due })
     }
 
     /// How long what is under way takes to arrive.
@@ -226,9 +233,9 @@ impl Round {
         Ok(age.min(settings.patience).max(settings.grace))
     }
 
-    async fn finish(&self, looked: Result<Looked, SyncError>) -> Result<(), SyncError> {
-        let result = match looked {
-            Ok(looked) => self.settle(looked).await,
+    async fn finish(&self, waiting: Result<Waiting, SyncError>) -> Result<(), SyncError> {
+        let result = match waiting {
+            Ok((looked, _room)) => self.settle(looked).await,
             Err(error) => Err(error),
         };
         // A bucket that failed keeps its lease, so that others go first in the next round.
@@ -238,13 +245,16 @@ impl Round {
         result
     }
 
-    /// The second look, and what follows from it.
     async fn settle(&self, looked: Looked) -> Result<(), SyncError> {
-        let Looked { claimed, mut report, candidates, categories, resume_after, due, _room } =
-            looked;
-        tokio::time::sleep_until(due).await;
+        tokio::time::sleep_until(looked.due).await;
         // Many wait, few work: other users of the pool need connections too.
         let _turn = self.turns.acquire().await.ok();
+        self.reconciler.in_time(self.conclude(looked)).await
+    }
+
+    /// The second look, and what follows from it.
+    async fn conclude(&self, looked: Looked) -> Result<(), SyncError> {
+        let Looked { claimed, mut report, candidates, categories, resume_after, .. } = looked;
         let confirmed = if candidates.is_empty() {
             Vec::new()
         } else {

@@ -24,6 +24,9 @@ pub enum PostgresFault {
     Unanswered,
     /// It has no effect, and is answered with this SQLSTATE.
     Refused(&'static str),
+    /// It never arrives, and nobody ever says so: the connection stays and is silent, as after a
+    /// failover. Takes as long as whoever asked is patient, so it is none of [`Self::ALL`].
+    Silent,
 }
 
 impl PostgresFault {
@@ -157,6 +160,7 @@ impl Line {
                         to.write_all(&exchange).await?;
                     }
                     Some(PostgresFault::Refused(code)) => self.refuse(code).await?,
+                    Some(PostgresFault::Silent) => std::future::pending().await,
                 }
                 exchange.clear();
             }

@@ -5,4 +5,5 @@
 mod corpora;
 mod decoders;
 mod queue;
+mod silence;
 mod transactions;

@@ -15,4 +15,5 @@ mod leases;
 mod live;
 mod motion;
 mod plans;
+mod silence;
 mod world;

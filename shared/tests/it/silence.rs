@@ -1,0 +1,30 @@
+//! A server that says nothing any more, not even that it is gone.
+
+use std::time::{Duration, Instant};
+
+use shared::bus;
+use shared::config::Secret;
+use shared::database::{DatabaseConfig, connect};
+use shared::testkit::{PostgresFault, database, faulty_postgres};
+
+#[tokio::test]
+async fn a_connection_that_has_gone_silent_is_not_kept() {
+    let database = database(&[&bus::MIGRATOR]).await;
+    let line = faulty_postgres(&database.url).await;
+    let pool = connect(&DatabaseConfig {
+        url: Secret::new(line.url.clone()),
+        max_connections: 1,
+        application: "vitrina tests",
+    })
+    .unwrap();
+    sqlx::query("select 1").execute(&pool).await.unwrap();
+    line.faults.once_after(0, PostgresFault::Silent);
+    let asking = sqlx::query("select 1").execute(&pool);
+    tokio::time::timeout(Duration::from_millis(100), asking).await.unwrap_err();
+
+    let begun = Instant::now();
+    while let Err(error) = sqlx::query("select 1").execute(&pool).await {
+        assert!(matches!(error, sqlx::Error::PoolTimedOut), "{error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "the pool waits for ever");
+    }
+}
