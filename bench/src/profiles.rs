@@ -3,8 +3,13 @@
 use crate::goal::Row;
 
 /// What is known, by goal. A profile is taken anew by who changes what it is about.
-const PROFILES: [(&str, &str); 2] =
-    [("P5", include_str!("../profiles/p5.md")), ("P14", include_str!("../profiles/p14.md"))];
+const PROFILES: [(&str, &str); 5] = [
+    ("P4", include_str!("../profiles/p4.md")),
+    ("P5", include_str!("../profiles/p5.md")),
+    ("P8", include_str!("../profiles/p8.md")),
+    ("P14", include_str!("../profiles/p14.md")),
+    ("P17", include_str!("../profiles/p17.md")),
+];
 
 /// A section with the profile of each goal that was missed, if there are any.
 pub(crate) fn of_missed(rows: &[Row]) -> String {

@@ -38,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
             (health.dynamodb, health.queue) = (Some(table), Some(queue.clone()));
             let process = Process::new(config.process, &clock, &ids, health, &stop);
             let reconciler = Reconciler::new(pool, client, &config.table, clock, ids);
-            process.run(reconciler.with_queue(queue).run(requested, stop)).await?;
+            process.run(Box::pin(reconciler.with_queue(queue).run(requested, stop))).await?;
         }
         Role::Migrate => database::migrate(&config.database.url, &[&MIGRATOR]).await?,
     }

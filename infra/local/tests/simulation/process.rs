@@ -134,6 +134,7 @@ impl Parts {
                 // Nothing moves unless the seed says so: there is nothing to wait for.
                 grace: Duration::ZERO,
                 patience: Duration::ZERO,
+                lease: Duration::from_mins(1),
                 page: 3,
                 // One bucket at a time: what goes on at once in one operation has no certain order.
                 concurrency: 1,
