@@ -11,6 +11,7 @@ mod import;
 mod load;
 mod printed;
 mod seed;
+mod watching;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,0 +1,112 @@
+"""Checks the `aws` commands in the shell blocks of the pages that are named.
+
+Each block is given to bash with `aws`, `curl` and our own programs replaced: quotes, substitutions and
+continued lines are bash's business. What `aws` was called with is then given to the command line itself,
+which checks operation and parameters; the request that it makes of them is answered before it is sent.
+"""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import redirect_stderr, redirect_stdout
+
+from awscli.clidriver import create_clidriver
+
+# Calls are written down, one in a line, and answered with something that goes on.
+RECORDER = """\
+set -u
+aws() {{ {python} -c 'import json, sys; open(sys.argv[1], "a").write(json.dumps(sys.argv[2:]) + "\\n")' \\
+  {calls} "$@"; echo 1; }}
+curl() {{ echo '{{}}'; }}
+cdk() {{ :; }}
+npx() {{ :; }}
+gh() {{ :; }}
+vitrina() {{ :; }}
+OPERATOR=somebody PASSWORD=something CLUSTER=cluster PRODUCT=1 MAPPING=00000000-0000-4000-8000-000000000000
+"""
+# Ours, and what only deploys.
+OURS = re.compile(r"^\s*(infra/aws/\S+|npm|git|cargo)\b.*$", re.M)
+
+
+def blocks(page):
+    """The shell blocks, those in lists without their indentation."""
+    for indent, block in re.findall(r"^( *)```sh\n(.*?)^ *```", page, re.M | re.S):
+        yield re.sub(f"^{indent}", "", block, flags=re.M)
+
+
+def calls_of(script, prelude):
+    with tempfile.NamedTemporaryFile("r") as calls:
+        recorder = RECORDER.format(python=sys.executable, calls=calls.name)
+        script = OURS.sub(":", script)
+        ended = subprocess.run(
+            ["bash", "-c", recorder + prelude + "\n: > " + calls.name + "\n" + script],
+            capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, timeout=60,
+        )
+        if ended.returncode != 0:
+            return [], ended.stderr
+        return [json.loads(line) for line in calls], None
+
+
+class Answer:
+    status_code = 200
+    headers = {}
+
+
+def fault_of(arguments):
+    asked = []
+
+    def answer(model, **_):
+        asked.append(model.name)
+        return Answer(), {"Payload": io.BytesIO(b"")} if model.name == "Invoke" else {}
+
+    # A new one each time: it remembers what was registered for the call before.
+    driver = create_clidriver()
+    driver.session.register("before-call", answer)
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        try:
+            code = driver.main(arguments)
+        except SystemExit as end:
+            code = end.code
+    if code == 0 and not asked:
+        return "asks nothing of AWS"
+    return None if code == 0 else said.getvalue().strip()
+
+
+def main(pages):
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none", AWS_DEFAULT_REGION="us-east-1",
+        AWS_EC2_METADATA_DISABLED="true", AWS_CONFIG_FILE=os.devnull,
+    )
+    texts = {page: open(page, encoding="utf-8").read() for page in pages}
+    readme = next((text for page, text in texts.items() if page.endswith("runbooks/README.md")), "")
+    prelude = "".join(blocks(readme))
+    checked, faults, known = 0, [], set()
+    for page, text in texts.items():
+        for block in blocks(text):
+            calls, failed = calls_of(block, prelude)
+            if failed is not None:
+                faults.append(f"{page}: bash refuses\n{block}\n{failed}")
+            for call in calls:
+                checked += 1
+                # Most calls are for the same outputs.
+                if tuple(call) in known:
+                    continue
+                known.add(tuple(call))
+                fault = fault_of(call)
+                if fault is not None:
+                    faults.append(f"{page}: aws {' '.join(call)}\n{fault}")
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if checked == 0:
+        print("there is no aws command in these pages: is the check still right?", file=sys.stderr)
+    print(f"{len(known)} aws commands checked, {len(faults)} wrong")
+    return 1 if faults or checked == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

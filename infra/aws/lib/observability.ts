@@ -1,0 +1,307 @@
+/**
+ * What is watched: an alarm for each objective of `infra/slo.yaml` that is not kept, and a dashboard with
+ * the figures behind it.
+ *
+ * A budget burns too fast when both windows of a pair say so. Each window is an alarm on one datapoint,
+ * the window itself, since CloudWatch lets an alarm look at one length of time alone; what notifies is the
+ * alarm composed of them.
+ */
+import { Aws, Duration } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
+import { Construct } from 'constructs';
+import { Alarm, alarmsOf, BoundAlarm, BurnAlarm, FewAlarm, limit, runbook, span } from './alarms';
+import { BudgetObjective, CloudWatchSource, Objectives } from './objectives';
+
+export interface ObservabilityProps {
+  readonly objectives: Objectives;
+  readonly stage: string;
+  /** The HTTP API that all requests come through. */
+  readonly apiId: string;
+  readonly functions: Readonly<Record<string, lambda.IFunction>>;
+  readonly queue: sqs.IQueue;
+  readonly deadLetters: sqs.IQueue;
+  readonly table: { readonly tableName: string };
+  /** Whoever has subscribed here is told. */
+  readonly topic: sns.ITopic;
+  /** Where the functions report: two stages in one account must not add up. */
+  readonly metricsNamespace: string;
+  /** Whether its database may sleep: then nothing ticks, and silence is no fault. */
+  readonly sleeps: boolean;
+  /**
+   * Whether budgets are watched, which costs about ten dollars a month: not where nobody is woken, nor on
+   * emulators, which know neither expressions nor composed alarms.
+   */
+  readonly budgets: boolean;
+}
+
+const MINUTE = Duration.minutes(1);
+
+export class Observability extends Construct {
+  /** What notifies, by the page that says what to do about it. */
+  readonly alarms: { readonly alarm: string; readonly resource: cloudwatch.AlarmBase }[];
+
+  constructor(
+    scope: Construct,
+    id: string,
+    private readonly props: ObservabilityProps,
+  ) {
+    super(scope, id);
+    const watched = alarmsOf(props.objectives).filter(
+      (alarm) => alarm.kind === 'bound' || props.budgets,
+    );
+    const action = new SnsAction(props.topic);
+    this.alarms = watched.map((alarm) => {
+      const resource = this.resource(alarm);
+      resource.addAlarmAction(action);
+      // Who was woken wants to know that he may sleep.
+      if (alarm.severity === 'page') resource.addOkAction(action);
+      return { alarm: alarm.alarm, resource };
+    });
+    this.dashboard();
+  }
+
+  private resource(alarm: Alarm): cloudwatch.AlarmBase {
+    switch (alarm.kind) {
+      case 'burn':
+        return this.burns(alarm);
+      case 'few':
+        return this.few(alarm);
+      case 'bound':
+        return this.bound(alarm);
+    }
+  }
+
+  private burns(alarm: BurnAlarm): cloudwatch.AlarmBase {
+    const { objective, windows } = alarm;
+    const pairs = windows.map((window) => {
+      const watch = (length: number, least: number): cloudwatch.IAlarmRule => {
+        const id = `${objective.name}-${span(length)}-at-${window.burn}`;
+        const bad = new cloudwatch.Alarm(this, id, {
+          metric: this.share(objective, Duration.seconds(length), least),
+          threshold: limit(objective, window),
+          comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+          evaluationPeriods: 1,
+          treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+          alarmDescription: `One half of a pair; it notifies nobody. ${objective.says}`,
+        });
+        return cloudwatch.AlarmRule.fromAlarm(bad, cloudwatch.AlarmState.ALARM);
+      };
+      return cloudwatch.AlarmRule.allOf(
+        watch(window.long, objective.least),
+        watch(window.short, 1),
+      );
+    });
+    return new cloudwatch.CompositeAlarm(this, `${objective.name}-${alarm.severity}`, {
+      alarmRule: cloudwatch.AlarmRule.anyOf(...pairs),
+      alarmDescription: this.description(alarm),
+    });
+  }
+
+  private few(alarm: FewAlarm): cloudwatch.AlarmBase {
+    const { few, objective } = alarm;
+    const period = Duration.seconds(few.within);
+    const { bad, all } = this.counts(objective, period);
+    return new cloudwatch.Alarm(this, `${objective.name}-few`, {
+      metric: new cloudwatch.MathExpression({
+        expression: `IF(all < ${objective.least}, ${bad.expression}, 0)`,
+        usingMetrics: { ...bad.metrics, all },
+        label: 'bad ones',
+        period,
+      }),
+      threshold: few.count,
+      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      evaluationPeriods: 1,
+      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+      alarmDescription: this.description(alarm),
+    });
+  }
+
+  private bound(alarm: BoundAlarm): cloudwatch.AlarmBase {
+    const { objective } = alarm;
+    const isSilenceBad = objective.missing === 'alarm' && !this.props.sleeps;
+    // A sum is over the time that it lasts, a maximum must last for it.
+    const isSum = objective.cloudwatch.statistic === 'Sum';
+    // Sixty datapoints tell no more of an hour than twelve.
+    const step = objective.lasting >= 3_600 ? 300 : 60;
+    const period = Duration.seconds(isSum ? objective.lasting : step);
+    return new cloudwatch.Alarm(this, objective.name, {
+      metric: this.metric(objective.cloudwatch, period),
+      threshold: objective.below,
+      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      evaluationPeriods: isSum ? 1 : objective.lasting / step,
+      treatMissingData: isSilenceBad
+        ? cloudwatch.TreatMissingData.BREACHING
+        : cloudwatch.TreatMissingData.NOT_BREACHING,
+      alarmDescription: this.description(alarm),
+    });
+  }
+
+  private description({ alarm, objective, severity }: Alarm): string {
+    return `${severity}, stage ${this.props.stage}. Not kept: ${objective.says} See ${runbook(alarm)}`;
+  }
+
+  /** The share of bad ones, or nothing to complain about where there are too few to tell. */
+  private share(
+    objective: BudgetObjective,
+    period: Duration,
+    least: number,
+  ): cloudwatch.MathExpression {
+    const { bad, all } = this.counts(objective, period);
+    return new cloudwatch.MathExpression({
+      expression: `IF(all >= ${least}, (${bad.expression}) / all, 0)`,
+      usingMetrics: { ...bad.metrics, all },
+      label: objective.name,
+      period,
+    });
+  }
+
+  private counts(
+    objective: BudgetObjective,
+    period: Duration,
+  ): {
+    bad: { expression: string; metrics: Record<string, cloudwatch.IMetric> };
+    all: cloudwatch.IMetric;
+  } {
+    if (objective.kind === 'ratio') {
+      const { bad, all } = objective.cloudwatch;
+      return {
+        bad: { expression: 'FILL(bad, 0)', metrics: { bad: this.metric(bad, period) } },
+        all: this.metric(all, period),
+      };
+    }
+    const { cloudwatch: values, within } = objective;
+    const most = values.unit === 'ms' ? within * 1_000 : within;
+    const source = { source: 'code' as const, ...values };
+    const rank = cloudwatch.Stats.percentileRank(most);
+    return {
+      bad: {
+        expression: 'all * (1 - fast / 100)',
+        metrics: { fast: this.metric({ ...source, statistic: rank }, period) },
+      },
+      all: this.metric({ ...source, statistic: 'SampleCount' }, period),
+    };
+  }
+
+  private metric(source: CloudWatchSource, period: Duration): cloudwatch.Metric {
+    const { metric: metricName, statistic } = source;
+    switch (source.source) {
+      case 'api':
+        return new cloudwatch.Metric({
+          namespace: 'AWS/ApiGateway',
+          dimensionsMap: { ApiId: this.props.apiId },
+          metricName,
+          statistic,
+          period,
+        });
+      case 'dead-letters':
+        return this.props.deadLetters.metric(metricName, { statistic, period });
+      case 'code':
+        return this.reported(source.service, source.role, metricName, statistic, period);
+    }
+  }
+
+  private reported(
+    service: string,
+    role: string,
+    metricName: string,
+    statistic: string,
+    period = MINUTE,
+  ): cloudwatch.Metric {
+    return new cloudwatch.Metric({
+      namespace: this.props.metricsNamespace,
+      dimensionsMap: { service, role },
+      metricName,
+      statistic,
+      period,
+    });
+  }
+
+  private dashboard(): void {
+    const { props } = this;
+    const five = Duration.minutes(5);
+    const graph = (title: string, left: cloudwatch.IMetric[], right?: cloudwatch.IMetric[]) =>
+      new cloudwatch.GraphWidget({ title, left, ...(right && { right }), width: 8, height: 6 });
+    const api = (metric: string, statistic: string) =>
+      this.metric({ source: 'api', metric, statistic }, five);
+    const reads = (statistic: string) =>
+      this.reported('catalog', 'api', 'http_request_duration_ms', statistic, five);
+    const lag = (statistic: string) =>
+      this.reported('catalog', 'projector', 'events_lag_ms', statistic, five);
+    const functions = Object.values(props.functions);
+    const table = (metricName: string) =>
+      new cloudwatch.Metric({
+        namespace: 'AWS/DynamoDB',
+        dimensionsMap: { TableName: props.table.tableName },
+        metricName,
+        statistic: 'Sum',
+        period: five,
+      });
+    const dashboard = new cloudwatch.Dashboard(this, 'Dashboard', {
+      defaultInterval: Duration.days(1),
+    });
+    dashboard.addWidgets(
+      new cloudwatch.TextWidget({
+        width: 24,
+        height: 2,
+        markdown: `# ${props.stage}, ${Aws.REGION}\nThe objectives are in infra/slo.yaml, what to do about them in infra/runbooks.`,
+      }),
+      new cloudwatch.AlarmStatusWidget({
+        title: 'Objectives',
+        width: 24,
+        height: 4,
+        alarms: this.alarms.map(({ resource }) => resource),
+      }),
+      graph(
+        'Requests, and those that failed',
+        [api('Count', 'Sum')],
+        [api('5xx', 'Sum'), api('4xx', 'Sum')],
+      ),
+      graph('Public reads, as the service sees them (ms)', [
+        reads('p50'),
+        reads('p95'),
+        reads('p99'),
+      ]),
+      graph('All requests, as callers see them (ms)', [
+        api('Latency', 'p50'),
+        api('Latency', 'p95'),
+        api('Latency', 'p99'),
+      ]),
+      graph('Commit to visible (ms)', [lag('p50'), lag('p99')]),
+      graph(
+        'What waits to be announced',
+        [this.reported('inventory', 'relay', 'outbox_oldest_pending_seconds', 'Maximum')],
+        [this.reported('inventory', 'relay', 'outbox_pending', 'Maximum')],
+      ),
+      graph(
+        'What waits to be projected, and what was given up',
+        [
+          props.queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE }),
+          props.queue.metricApproximateAgeOfOldestMessage({ period: MINUTE }),
+        ],
+        [props.deadLetters.metricApproximateNumberOfMessagesVisible({ period: MINUTE })],
+      ),
+      graph(
+        'Reconciliation',
+        [
+          this.reported('sync', 'reconcile', 'drift_found', 'Sum', five),
+          this.reported('sync', 'reconcile', 'drift_repaired', 'Sum', five),
+        ],
+        [this.reported('sync', 'reconcile', 'buckets_oldest_checked_seconds', 'Maximum', five)],
+      ),
+      graph(
+        'Functions: errors and throttles',
+        functions.map((it) => it.metricErrors({ period: five })),
+        functions.map((it) => it.metricThrottles({ period: five })),
+      ),
+      graph(
+        'Listings: units consumed, and requests refused',
+        [table('ConsumedReadCapacityUnits'), table('ConsumedWriteCapacityUnits')],
+        [table('ReadThrottleEvents'), table('WriteThrottleEvents')],
+      ),
+    );
+  }
+}

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { App, Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import * as sqs from 'aws-cdk-lib/aws-sqs';
+import { alarmsOf } from '../lib/alarms';
+import { parseObjectives } from '../lib/objectives';
+import { Observability } from '../lib/observability';
+import { OBJECTIVES } from '../lib/places';
+
+const OBJECTIVES_READ = parseObjectives(readFileSync(OBJECTIVES, 'utf8'));
+
+interface AlarmProperties {
+  AlarmDescription: string;
+  AlarmActions?: unknown[];
+  OKActions?: unknown[];
+  Period?: number;
+  EvaluationPeriods: number;
+  Threshold: number;
+  TreatMissingData: string;
+  MetricName?: string;
+  Metrics?: { Expression?: string; MetricStat?: { Period: number; Stat: string } }[];
+}
+
+function synthesised(settings: { sleeps: boolean; budgets: boolean }): Template {
+  const stack = new Stack(new App(), 'Vitrina-test');
+  const api = lambda.Function.fromFunctionName(stack, 'Api', 'catalog-api');
+  new Observability(stack, 'Observability', {
+    objectives: OBJECTIVES_READ,
+    stage: 'test',
+    apiId: 'abc',
+    functions: { 'catalog-api': api },
+    queue: new sqs.Queue(stack, 'Queue'),
+    deadLetters: new sqs.Queue(stack, 'DeadLetters'),
+    table: new dynamodb.TableV2(stack, 'Table', {
+      partitionKey: { name: 'id', type: dynamodb.AttributeType.STRING },
+    }),
+    topic: new sns.Topic(stack, 'Topic'),
+    metricsNamespace: 'Vitrina/test',
+    ...settings,
+  });
+  return Template.fromStack(stack);
+}
+
+function alarms(template: Template): AlarmProperties[] {
+  return ['AWS::CloudWatch::Alarm', 'AWS::CloudWatch::CompositeAlarm'].flatMap((type) =>
+    Object.values(template.findResources(type)).map((it) => it['Properties'] as AlarmProperties),
+  );
+}
+
+test('each alarm of the objectives is there, notifies, and names its page', () => {
+  const notifying = alarms(synthesised({ sleeps: false, budgets: true })).filter(
+    ({ AlarmActions }) => AlarmActions !== undefined,
+  );
+  const wanted = alarmsOf(OBJECTIVES_READ);
+  assert.equal(notifying.length, wanted.length);
+  for (const { alarm, severity, objective } of wanted) {
+    const found = notifying.filter(
+      ({ AlarmDescription }) =>
+        AlarmDescription.startsWith(severity) &&
+        AlarmDescription.includes(objective.says) &&
+        AlarmDescription.endsWith(`infra/runbooks/${alarm}.md`),
+    );
+    assert.equal(found.length, 1, `${alarm} of ${objective.name}, ${severity}`);
+    assert.equal(found[0]?.OKActions !== undefined, severity === 'page');
+  }
+});
+
+test('a budget that burns notifies only when a long and a short window agree', () => {
+  const template = synthesised({ sleeps: false, budgets: true });
+  const composed = Object.values(template.findResources('AWS::CloudWatch::CompositeAlarm'));
+  const rules = composed.map((it) => {
+    const parts = (it['Properties'] as { AlarmRule: { 'Fn::Join': [string, unknown[]] } })
+      .AlarmRule['Fn::Join'][1];
+    return parts
+      .map((part) =>
+        typeof part === 'string' ? part : (part as { 'Fn::GetAtt': string[] })['Fn::GetAtt'][0],
+      )
+      .join('');
+  });
+  const page = rules.find((rule) => rule.includes('failedrequests1hat144'));
+  assert.ok(page !== undefined, rules.join('\n'));
+  assert.match(
+    page.replaceAll('"', ''),
+    /^\(\(ALARM\(\w*failedrequests1hat144\w*\) AND ALARM\(\w*failedrequests5mat144\w*\)\) OR \(ALARM\(\w*failedrequests6hat6\w*\) AND ALARM\(\w*failedrequests30mat6\w*\)\)\)$/,
+  );
+  for (const { AlarmActions, AlarmDescription } of alarms(template)) {
+    if (AlarmDescription.includes('half of a pair')) assert.equal(AlarmActions, undefined);
+  }
+});
+
+test('a window is one datapoint as long as CloudWatch allows, and its share needs enough to tell', () => {
+  const found = alarms(synthesised({ sleeps: false, budgets: true }));
+  const shares = found.filter(({ Metrics }) =>
+    Metrics?.some((it) => it.Expression?.startsWith('IF(all >=')),
+  );
+  assert.ok(shares.length >= 20, String(shares.length));
+  for (const { Metrics, EvaluationPeriods, TreatMissingData, Threshold } of shares) {
+    const periods = new Set(Metrics?.flatMap((it) => it.MetricStat?.Period ?? []));
+    assert.equal(periods.size, 1);
+    const [period] = periods;
+    assert.ok(period !== undefined && period * EvaluationPeriods <= 604_800);
+    assert.ok(period >= 3_600 || period * EvaluationPeriods <= 86_400);
+    assert.equal(TreatMissingData, 'notBreaching');
+    assert.ok(Threshold > 0 && Threshold < 1);
+  }
+  const hour = shares.find((it) =>
+    it.Metrics?.some(
+      (metric) => metric.MetricStat?.Stat === 'PR(:300)' && metric.MetricStat.Period === 3_600,
+    ),
+  );
+  assert.equal(hour?.Threshold, 0.72);
+  assert.equal(
+    hour?.Metrics?.find((it) => it.Expression)?.Expression,
+    'IF(all >= 100, (all * (1 - fast / 100)) / all, 0)',
+  );
+});
+
+test('silence of what ticks alarms, but for a stage that sleeps', () => {
+  const silent = (sleeps: boolean) =>
+    alarms(synthesised({ sleeps, budgets: false }))
+      .filter(({ TreatMissingData }) => TreatMissingData === 'breaching')
+      .map(({ MetricName }) => MetricName)
+      .sort();
+  assert.deepEqual(silent(false), [
+    'buckets_oldest_checked_seconds',
+    'outbox_oldest_pending_seconds',
+  ]);
+  assert.deepEqual(silent(true), []);
+});
+
+test('without budgets there are only alarms on single metrics, which emulators know', () => {
+  const template = synthesised({ sleeps: true, budgets: false });
+  template.resourceCountIs('AWS::CloudWatch::CompositeAlarm', 0);
+  const found = alarms(template);
+  assert.equal(
+    found.length,
+    OBJECTIVES_READ.objectives.filter(({ kind }) => kind === 'bound').length,
+  );
+  for (const { MetricName } of found) assert.ok(MetricName !== undefined);
+});
+
+test('no alarm and no dashboard has a name of its own, so that two stages share an account', () => {
+  const template = synthesised({ sleeps: false, budgets: true });
+  const named = Object.values(template.findResources('AWS::CloudWatch::Dashboard')).filter(
+    (it) => (it['Properties'] as { DashboardName?: string }).DashboardName !== undefined,
+  );
+  assert.deepEqual(named, []);
+  for (const resource of Object.values(template.findResources('AWS::CloudWatch::Alarm'))) {
+    assert.equal((resource['Properties'] as { AlarmName?: string }).AlarmName, undefined);
+  }
+  for (const resource of Object.values(template.findResources('AWS::CloudWatch::CompositeAlarm'))) {
+    assert.match((resource['Properties'] as { AlarmName: string }).AlarmName, /^Vitrinatest/);
+  }
+});
