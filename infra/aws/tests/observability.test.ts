@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { App, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
@@ -7,10 +8,11 @@ import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
+import { parse } from 'yaml';
 import { alarmsOf } from '../lib/alarms';
 import { parseObjectives } from '../lib/objectives';
 import { Observability } from '../lib/observability';
-import { OBJECTIVES } from '../lib/places';
+import { OBJECTIVES, ROOT } from '../lib/places';
 
 const OBJECTIVES_READ = parseObjectives(readFileSync(OBJECTIVES, 'utf8'));
 
@@ -142,6 +144,26 @@ test('without budgets there are only alarms on single metrics, which emulators k
     OBJECTIVES_READ.objectives.filter(({ kind }) => kind === 'bound').length,
   );
   for (const { MetricName } of found) assert.ok(MetricName !== undefined);
+});
+
+test('the cost model counts the alarms that there are', () => {
+  const { watching } = parse(readFileSync(join(ROOT, 'infra/workloads.yaml'), 'utf8')) as {
+    watching: Record<string, { alarm_metrics: number; composites: number }>;
+  };
+  const counted = (budgets: boolean) => {
+    const template = synthesised({ sleeps: !budgets, budgets });
+    const plain = Object.values(template.findResources('AWS::CloudWatch::Alarm'));
+    const metrics = plain.map((it) => {
+      const { Metrics } = it['Properties'] as AlarmProperties;
+      return Metrics === undefined ? 1 : Metrics.filter((metric) => metric.MetricStat).length;
+    });
+    return {
+      alarm_metrics: metrics.reduce((sum, count) => sum + count, 0),
+      composites: Object.keys(template.findResources('AWS::CloudWatch::CompositeAlarm')).length,
+    };
+  };
+  assert.deepEqual(watching['with_budgets'], counted(true));
+  assert.deepEqual(watching['without_budgets'], counted(false));
 });
 
 test('no alarm and no dashboard has a name of its own, so that two stages share an account', () => {

@@ -1,0 +1,140 @@
+/** What actionlint does not ask of the workflows. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { parse } from 'yaml';
+import { ROOT } from '../lib/places';
+
+interface Step {
+  uses?: string;
+  run?: string;
+  with?: Record<string, unknown>;
+}
+
+interface Job {
+  environment?: string;
+  permissions?: Record<string, string>;
+  concurrency?: { group: string; 'cancel-in-progress': boolean };
+  uses?: string;
+  needs?: string | string[];
+  with?: Record<string, string>;
+  steps?: Step[];
+  'timeout-minutes'?: number;
+}
+
+interface Workflow {
+  on: Record<string, { branches?: string[]; 'branches-ignore'?: string[] } | null>;
+  permissions: Record<string, string>;
+  jobs: Record<string, Job>;
+}
+
+const FOLDER = join(ROOT, '.github/workflows');
+const WORKFLOWS = readdirSync(FOLDER).map((file) => {
+  const text = readFileSync(join(FOLDER, file), 'utf8');
+  return { file, text, workflow: parse(text) as Workflow };
+});
+const JOBS = WORKFLOWS.flatMap(({ file, workflow }) =>
+  Object.entries(workflow.jobs).map(([name, job]) => ({ job, where: `${file}: ${name}` })),
+);
+
+const named = (file: string): Workflow => {
+  const found = WORKFLOWS.find((it) => it.file === file);
+  assert.ok(found, file);
+  return found.workflow;
+};
+
+test('actions of others are pinned to a commit, and its version stands beside it', () => {
+  let pinned = 0;
+  for (const { file, text } of WORKFLOWS) {
+    for (const [line, action] of text.matchAll(/^.*\buses: (\S+).*$/gm)) {
+      if (action?.startsWith('./') === true) continue;
+      assert.match(line, /uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/, file);
+      pinned += 1;
+    }
+  }
+  assert.ok(pinned > 15, String(pinned));
+});
+
+test('one action is one commit, wherever it is used', () => {
+  const commits = new Map<string, Set<string>>();
+  for (const { text } of WORKFLOWS) {
+    for (const [, name, commit] of text.matchAll(/uses: ([\w-]+\/[\w-]+)@(\w{40})/g)) {
+      assert.ok(name !== undefined && commit !== undefined);
+      commits.set(name, (commits.get(name) ?? new Set()).add(commit));
+    }
+  }
+  for (const [name, found] of commits) assert.equal(found.size, 1, name);
+});
+
+test('a job has what it needs and no more: nothing by default, and writes nothing but its token', () => {
+  for (const { file, workflow } of WORKFLOWS) assert.deepEqual(workflow.permissions, {}, file);
+  for (const { job, where } of JOBS) {
+    assert.ok(job.permissions, `${where} has no permissions of its own`);
+    for (const [permission, access] of Object.entries(job.permissions)) {
+      assert.ok(access === 'read' || permission === 'id-token', `${where}: ${permission}`);
+    }
+  }
+});
+
+test('whoever asks for a role is in an environment, whose rules decide whether he gets it', () => {
+  const deploying = JOBS.filter(({ job }) =>
+    job.steps?.some(({ uses }) => uses?.includes('configure-aws')),
+  );
+  assert.ok(deploying.length >= 4);
+  for (const { job, where } of deploying) {
+    assert.ok(job.environment !== undefined, where);
+    assert.equal(job.permissions?.['id-token'], 'write', where);
+  }
+  for (const { job, where } of JOBS) {
+    const calls = job.uses?.endsWith('/deploy.yaml') === true;
+    if (calls) assert.ok(job.with?.['environment'] !== undefined, where);
+    if (job.permissions?.['id-token'] === 'write') {
+      assert.ok(calls || job.environment !== undefined, `${where} could have any role of none`);
+    }
+  }
+});
+
+test('there is no key that lives longer than a job', () => {
+  for (const { file, text } of WORKFLOWS) {
+    assert.doesNotMatch(text, /aws-access-key-id|aws-secret-access-key|secrets\./i, file);
+  }
+});
+
+test('deployments of one stage wait for each other and are not broken off', () => {
+  const { concurrency } = named('deploy.yaml').jobs['deploy'] ?? {};
+  assert.deepEqual(concurrency, {
+    group: 'stage-${{ inputs.stage }}',
+    'cancel-in-progress': false,
+  });
+  for (const { job, where } of JOBS) {
+    if (job.concurrency !== undefined)
+      assert.equal(job.concurrency['cancel-in-progress'], false, where);
+  }
+});
+
+test('production comes after the checks of the sandbox, and from main alone', () => {
+  const { on, jobs } = named('deliver.yaml');
+  assert.deepEqual(on, { push: { branches: ['main'] } });
+  assert.deepEqual(jobs['sandbox']?.needs, ['checks', 'build']);
+  assert.equal(jobs['sandbox-holds']?.needs, 'sandbox');
+  assert.equal(jobs['production']?.needs, 'sandbox-holds');
+  assert.equal(jobs['production']?.with?.['environment'], 'production');
+});
+
+test('what somebody else named is never part of a script', () => {
+  for (const { job, where } of JOBS) {
+    for (const { run } of job.steps ?? []) assert.doesNotMatch(run ?? '', /\$\{\{/, where);
+  }
+});
+
+test('no job that can push is left with a token, and none runs for ever', () => {
+  for (const { job, where } of JOBS) {
+    if (job.steps === undefined) continue;
+    assert.ok((job['timeout-minutes'] ?? 0) > 0, where);
+    for (const step of job.steps) {
+      if (step.uses?.startsWith('actions/checkout@') !== true) continue;
+      assert.equal(step.with?.['persist-credentials'], false, where);
+    }
+  }
+});
