@@ -1,6 +1,6 @@
 /** The roles of delivery in one account, by its administrator, before anything else is there. */
 import { App, BootstraplessSynthesizer } from 'aws-cdk-lib';
-import { Delivery, DeliveryError, readEnvironments } from '../lib/delivery';
+import { Delivery, DeliveryError, readDelivery } from '../lib/delivery';
 
 const app = new App();
 const setting = (name: string): string | undefined =>
@@ -10,8 +10,7 @@ try {
   const qualifier = setting('qualifier');
   const providerArn = setting('providerArn');
   new Delivery(app, 'Vitrina-delivery', {
-    repository: setting('repository') ?? '',
-    environments: readEnvironments(setting('environments') ?? ''),
+    ...readDelivery(setting('repository') ?? '', setting('environments') ?? ''),
     ...(qualifier === undefined ? {} : { qualifier }),
     ...(providerArn === undefined ? {} : { providerArn }),
     // With the administrator's own rights: what is bootstrapped is for jobs.

@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { OBJECTIVES, RULES } from '../lib/places';
 import { Faults } from '../lib/reader';
-import { parseObjectives } from '../lib/objectives';
+import { readObjectives } from '../lib/objectives';
 import { prometheusRules } from '../lib/prometheus';
 
 function main(args: readonly string[]): number {
@@ -14,7 +14,7 @@ function main(args: readonly string[]): number {
     console.error('usage: slo [--check]');
     return 2;
   }
-  const wanted = prometheusRules(parseObjectives(readFileSync(OBJECTIVES, 'utf8')));
+  const wanted = prometheusRules(readObjectives());
   if (!check) {
     writeFileSync(RULES, wanted);
     return 0;

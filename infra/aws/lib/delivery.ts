@@ -46,7 +46,8 @@ export class Delivery extends Stack {
     private readonly delivery: DeliveryProps,
   ) {
     super(scope, id, delivery);
-    check(delivery);
+    const faults = faultsOf(delivery);
+    if (faults.length > 0) throw new DeliveryError(faults);
     const provider =
       delivery.providerArn ??
       new iam.OidcProviderNative(this, 'GitHub', {
@@ -150,6 +151,13 @@ export class Delivery extends Stack {
         conditions: { StringLike: { 'aws:ResourceTag/vitrina:stage': stage } },
       }),
     );
+    role.addToPolicy(
+      new iam.PolicyStatement({
+        sid: 'SeeWhetherSomethingWasGivenUp',
+        actions: ['sqs:GetQueueAttributes'],
+        resources: [this.arn('sqs', `Vitrina-${stage}-*`)],
+      }),
+    );
   }
 
   /** What `reap` does. */
@@ -180,15 +188,18 @@ export class Delivery extends Stack {
 }
 
 /**
- * The environments as they are written on the command line: `sandbox=stage,feature=feature,diff=diff`.
+ * What is said on the command line, the environments as `sandbox=stage,feature=feature,diff=diff`.
  *
  * @throws DeliveryError that names every fault.
  */
-export function readEnvironments(text: string): Record<string, Purpose> {
+export function readDelivery(
+  repository: string,
+  written: string,
+): Pick<DeliveryProps, 'repository' | 'environments'> {
   const faults: string[] = [];
   const purposes: readonly string[] = ['stage', 'feature', 'diff'] satisfies Purpose[];
   const environments: Record<string, Purpose> = {};
-  for (const part of text.split(',')) {
+  for (const part of written.split(',').filter((part) => part !== '')) {
     const [name, purpose, ...more] = part.split('=');
     if (name === undefined || purpose === undefined || more.length > 0) {
       faults.push(`environments: ${part} is not of the form name=purpose`);
@@ -198,26 +209,32 @@ export function readEnvironments(text: string): Record<string, Purpose> {
       environments[name] = purpose as Purpose;
     }
   }
+  const others = faultsOf({ repository, environments });
+  // Where some could not be read, it is not said that there are none.
+  faults.push(...(faults.length > 0 ? others.filter((fault) => fault !== NONE) : others));
   if (faults.length > 0) throw new DeliveryError(faults);
-  return environments;
+  return { repository, environments };
 }
 
-function check({ repository, environments }: DeliveryProps): void {
+const NONE = 'environments: there are none';
+
+function faultsOf({ repository, environments }: DeliveryProps): string[] {
   const faults: string[] = [];
-  // With a star in it, the claim would be compared with everybody's repositories by whoever reads it as
-  // a pattern; with a colon, it would say which environment.
+  // With a star in it, the claim would be compared with everybody's repositories by whoever reads it
+  // as a pattern; with a colon, it would say which environment.
   if (!/^[A-Za-z0-9][A-Za-z0-9-]*\/[A-Za-z0-9._-]+$/.test(repository)) {
-    faults.push(`repository: ${repository} is not owner/name`);
+    faults.push(`repository: ${repository || 'it'} is not owner/name`);
   }
-  if (Object.keys(environments).length === 0) faults.push('environments: there are none');
-  for (const name of Object.keys(environments)) {
-    if (!/^[a-z][a-z0-9-]*$/.test(name))
+  if (Object.keys(environments).length === 0) faults.push(NONE);
+  for (const [name, purpose] of Object.entries(environments)) {
+    if (!/^[a-z][a-z0-9-]*$/.test(name)) {
       faults.push(`environments: ${name} is not a name of a-z, 0-9 and -`);
-    if (environments[name] === 'stage' && name.startsWith('f-')) {
+    }
+    if (purpose === 'stage' && name.startsWith('f-')) {
       faults.push(`environments: ${name} would be a stage of a feature branch`);
     }
   }
-  if (faults.length > 0) throw new DeliveryError(faults);
+  return faults;
 }
 
 function pascal(name: string): string {

@@ -2,7 +2,9 @@
  * The objectives of `infra/slo.yaml`, read once and checked: whoever gets them need not doubt them, and
  * whoever wrote them wrong is told everything that is wrong at once.
  */
+import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
+import { OBJECTIVES } from './places';
 import { Faults, Reader } from './reader';
 
 export const SEVERITIES = ['page', 'ticket'] as const;
@@ -109,6 +111,11 @@ const LONGEST_WINDOW = 7 * 86_400;
 
 const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/;
 const METRIC = /^[A-Za-z0-9_]+$/;
+
+/** The objectives of `infra/slo.yaml`. */
+export function readObjectives(): Objectives {
+  return parseObjectives(readFileSync(OBJECTIVES, 'utf8'));
+}
 
 /** The objectives in `text`; throws `Faults` with everything that is wrong with it. */
 export function parseObjectives(text: string): Objectives {

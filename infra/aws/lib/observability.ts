@@ -14,10 +14,11 @@ import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { Alarm, alarmsOf, BoundAlarm, BurnAlarm, FewAlarm, limit, runbook, span } from './alarms';
-import { BudgetObjective, CloudWatchSource, Objectives } from './objectives';
+import { BudgetObjective, CloudWatchSource, Objectives, readObjectives } from './objectives';
 
 export interface ObservabilityProps {
-  readonly objectives: Objectives;
+  /** Those of `infra/slo.yaml` unless said. */
+  readonly objectives?: Objectives;
   readonly stage: string;
   /** The HTTP API that all requests come through. */
   readonly apiId: string;
@@ -50,7 +51,7 @@ export class Observability extends Construct {
     private readonly props: ObservabilityProps,
   ) {
     super(scope, id);
-    const watched = alarmsOf(props.objectives).filter(
+    const watched = alarmsOf(props.objectives ?? readObjectives()).filter(
       (alarm) => alarm.kind === 'bound' || props.budgets,
     );
     const action = new SnsAction(props.topic);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { Delivery, DeliveryError, DeliveryProps, readEnvironments } from '../lib/delivery';
+import { Delivery, DeliveryError, DeliveryProps, readDelivery } from '../lib/delivery';
 
 interface Statement {
   Sid?: string;
@@ -143,11 +143,19 @@ test('a repository or an environment that would let in others is refused, every 
     ],
   );
   assert.deepEqual(
-    faultsOf(() => readEnvironments('sandbox=admin,x')),
+    faultsOf(() => readDelivery('', 'sandbox=admin,x')),
     [
       'environments: admin is none of stage, feature, diff',
       'environments: x is not of the form name=purpose',
+      'repository: it is not owner/name',
     ],
   );
-  assert.deepEqual(readEnvironments('sandbox=stage,diff=diff'), { sandbox: 'stage', diff: 'diff' });
+  assert.deepEqual(
+    faultsOf(() => readDelivery('example/vitrina', '')),
+    ['environments: there are none'],
+  );
+  assert.deepEqual(readDelivery('example/vitrina', 'sandbox=stage,diff=diff'), {
+    repository: 'example/vitrina',
+    environments: { sandbox: 'stage', diff: 'diff' },
+  });
 });

@@ -10,11 +10,11 @@ import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { parse } from 'yaml';
 import { alarmsOf } from '../lib/alarms';
-import { parseObjectives } from '../lib/objectives';
+import { readObjectives } from '../lib/objectives';
 import { Observability } from '../lib/observability';
-import { OBJECTIVES, ROOT } from '../lib/places';
+import { ROOT } from '../lib/places';
 
-const OBJECTIVES_READ = parseObjectives(readFileSync(OBJECTIVES, 'utf8'));
+const OBJECTIVES_READ = readObjectives();
 
 interface AlarmProperties {
   AlarmDescription: string;
@@ -32,7 +32,6 @@ function synthesised(settings: { sleeps: boolean; budgets: boolean }): Template 
   const stack = new Stack(new App(), 'Vitrina-test');
   const api = lambda.Function.fromFunctionName(stack, 'Api', 'catalog-api');
   new Observability(stack, 'Observability', {
-    objectives: OBJECTIVES_READ,
     stage: 'test',
     apiId: 'abc',
     functions: { 'catalog-api': api },

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose store cannot be started has failed")]
 
+mod counted_dynamodb;
 mod database;
 mod dynamodb;
 mod faults;
@@ -12,7 +13,9 @@ mod http;
 mod program;
 mod scale;
 mod tokens;
+mod wire;
 
+pub use counted_dynamodb::{Calls, Charged, counted_dynamodb};
 pub use database::{TestDatabase, database};
 pub use dynamodb::{TestDynamo, dynamodb};
 pub use faults::Faults;

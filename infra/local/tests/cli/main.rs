@@ -5,6 +5,7 @@
     reason = "a test whose edition or command cannot be started has failed"
 )]
 
+mod check_stage;
 mod dlq;
 mod doctor;
 mod import;

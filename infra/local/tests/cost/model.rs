@@ -1,0 +1,193 @@
+//! Counts times prices.
+
+use crate::counted::Asked;
+use crate::prices::{Prices, Stage, Workloads};
+
+const HOURS: f64 = 730.0;
+const GB: f64 = 1e9;
+
+/// Users of a month that a user pool takes for nothing: without them, the smallest shop would seem to pay.
+pub(crate) const FREE_USERS: f64 = 10_000.0;
+
+/// One thing that is paid for.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) what: String,
+    pub(crate) usd: f64,
+}
+
+pub(crate) fn total(lines: &[Line]) -> f64 {
+    lines.iter().map(|line| line.usd).sum()
+}
+
+fn line(what: impl Into<String>, usd: f64) -> Line {
+    Line { what: what.into(), usd }
+}
+
+/// What was counted, of one of each.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    pub(crate) create: Each,
+    pub(crate) change: Each,
+    pub(crate) sale: Each,
+    pub(crate) listing: Each,
+    pub(crate) listing_of_everything: Each,
+    pub(crate) product: Each,
+}
+
+/// On average, of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Each {
+    pub(crate) events: f64,
+    pub(crate) event_bytes: f64,
+    /// Times that the projector is invoked.
+    pub(crate) batches: f64,
+    pub(crate) writes: f64,
+    pub(crate) reads: f64,
+    pub(crate) answer_bytes: f64,
+}
+
+impl Each {
+    #[expect(clippy::cast_precision_loss, reason = "a test counts to a few hundred")]
+    pub(crate) fn of(asked: &Asked) -> Self {
+        let requests = asked.requests as f64;
+        let batches = asked.batches as f64;
+        // A category is noted before its first listing, and again every ten seconds: how often that is
+        // depends on how long the test takes. Supposed is once for each batch, which is on the safe side.
+        let notes = if asked.puts() > 0 { batches } else { 0.0 };
+        Self {
+            events: asked.events as f64 / requests,
+            event_bytes: asked.event_bytes as f64 / requests,
+            batches: batches / requests,
+            writes: (asked.write_units() + notes) / requests,
+            reads: asked.read_units() / requests,
+            answer_bytes: asked.answer_bytes as f64 / requests,
+        }
+    }
+}
+
+/// The model: what is counted, supposed and paid.
+pub(crate) struct Model {
+    pub(crate) counts: Counts,
+    pub(crate) prices: Prices,
+    pub(crate) workloads: Workloads,
+}
+
+impl Model {
+    /// From the commit to the listing, for so many changes that were counted as `each`.
+    pub(crate) fn propagation(&self, each: &Each, count: f64) -> Vec<Line> {
+        let price = |name: &str, amount: f64| self.prices.of(name, amount * count);
+        let seconds = self.workloads.gb_seconds("catalog-projector", each.batches * count);
+        vec![
+            line("EventBridge, events", price("eventbridge-event", each.events)),
+            // One for each event by EventBridge; one to receive and one to delete for each batch.
+            line("SQS, requests", price("sqs-request", each.events + 2.0 * each.batches)),
+            line(
+                "projector, requests and GB-seconds",
+                price("lambda-request", each.batches) + self.prices.of("lambda-gb-second", seconds),
+            ),
+            line("DynamoDB, write units", price("dynamodb-write-unit", each.writes)),
+            line("DynamoDB, read units", price("dynamodb-read-unit", each.reads)),
+        ]
+    }
+
+    /// What keeps them for thirty days in the bus's archive, which nothing depends on.
+    pub(crate) fn archive(&self, each: &Each, count: f64) -> f64 {
+        self.prices.of("eventbridge-archive-gb", each.event_bytes * count / GB)
+    }
+
+    /// The function that answers so many requests, but for the gateway before it.
+    pub(crate) fn function(&self, name: &str, count: f64) -> f64 {
+        let seconds = self.workloads.gb_seconds(name, count);
+        self.prices.of("lambda-request", count) + self.prices.of("lambda-gb-second", seconds)
+    }
+
+    /// Pages or products that no cache knew, but for the gateway.
+    pub(crate) fn reading(&self, each: &Each, count: f64) -> Vec<Line> {
+        vec![
+            line("catalog-api, requests and GB-seconds", self.function("catalog-api", count)),
+            line("DynamoDB, read units", self.prices.of("dynamodb-read-unit", each.reads * count)),
+        ]
+    }
+
+    /// A stage in a month.
+    pub(crate) fn month(&self, stage: &Stage) -> Vec<Line> {
+        let Counts { create, change, sale, listing, product, .. } = &self.counts;
+        let of = |name: &str, amount: f64| self.prices.of(name, amount);
+        let read_through = 1.0 - stage.at_the_edge;
+        let (listings, products) = (stage.listings * read_through, stage.products * read_through);
+        let written = stage.creates + stage.changes + stage.sales;
+        let by_sellers = written + stage.seller_reads;
+        let all = stage.listings + stage.products + by_sellers;
+        let through = listings + products + by_sellers;
+        let out = (stage.listings * listing.answer_bytes
+            + stage.products * product.answer_bytes
+            + by_sellers * create.answer_bytes)
+            / GB;
+        let at_the_door = if stage.edge {
+            of("cloudfront-request", all)
+                + of("cloudfront-out-gb", out)
+                + of("waf-request", all)
+                + of("waf-acl-month", 1.0)
+                + of("waf-rule-month", self.workloads.watching.firewall_rules)
+        } else {
+            of("data-out-gb", out)
+        };
+        let propagated: Vec<Line> =
+            [(create, stage.creates), (change, stage.changes), (sale, stage.sales)]
+                .into_iter()
+                .flat_map(|(each, count)| self.propagation(each, count))
+                .collect();
+        let archived = self.archive(create, stage.creates)
+            + self.archive(change, stage.changes)
+            + self.archive(sale, stage.sales);
+        let by = |start: &str| -> f64 {
+            propagated.iter().filter(|line| line.what.starts_with(start)).map(|line| line.usd).sum()
+        };
+        let ticks = if stage.ticks { HOURS * 60.0 } else { 0.0 };
+        let slices = ticks / 5.0;
+        let functions = self.function("catalog-api", listings + products)
+            + self.function("inventory-api", by_sellers)
+            + self.function("inventory-relay", ticks)
+            + self.function("sync-reconcile", slices)
+            + by("projector");
+        // A pass a day reads every listing once, eventually consistent: half a unit for 4 KiB.
+        let reconciled = of("dynamodb-read-unit", stage.stored_products * 30.0 * 0.15);
+        let stored = of("dynamodb-storage-gb-month", stage.stored_products * 4_000.0 / GB);
+        let listings_store = by("DynamoDB")
+            + of("dynamodb-read-unit", listings * listing.reads + products * product.reads)
+            + reconciled
+            + stored;
+        let database = of("aurora-acu-hour", stage.acu * HOURS)
+            + of("aurora-storage-gb-month", stage.database_gb)
+            + of("aurora-io", stage.database_io)
+            + of("secret-month", 1.0);
+        let network = of("nat-gateway-hour", stage.nat_gateways * HOURS)
+            + of("public-address-hour", stage.nat_gateways * HOURS)
+            + of("nat-gateway-gb", stage.nat_gb)
+            + of("interface-endpoint-hour", stage.interface_endpoints * HOURS);
+        let alarms = if stage.budgets {
+            &self.workloads.watching.with_budgets
+        } else {
+            &self.workloads.watching.without_budgets
+        };
+        let logged = (through + ticks + slices) * self.workloads.log_bytes / GB;
+        let watching = of("cloudwatch-metric-month", self.workloads.watching.metrics)
+            + of("cloudwatch-alarm-metric-month", alarms.alarm_metrics)
+            + of("cloudwatch-composite-alarm-month", alarms.composites)
+            + of("cloudwatch-dashboard-month", 1.0)
+            + of("cloudwatch-logs-gb", logged);
+        let users = of("cognito-essentials-user", (stage.active_users - FREE_USERS).max(0.0));
+        vec![
+            line("edge: CloudFront and WAF, or what goes out", at_the_door),
+            line("API Gateway", of("http-api-request", through)),
+            line("functions", functions),
+            line("listings: DynamoDB", listings_store),
+            line("bus and queue", by("EventBridge") + by("SQS") + archived),
+            line("PostgreSQL: Aurora", database),
+            line("network: NAT or endpoints", network),
+            line("watching: CloudWatch", watching),
+            line("users: Cognito", users),
+        ]
+    }
+}

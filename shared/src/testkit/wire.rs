@@ -1,0 +1,64 @@
+//! Stands between the SDK and the wire.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+
+/// `client` with `connector` as its wire. It tries as often as `client` does, without the pauses.
+pub(super) fn through(client: &Client, connector: impl HttpConnector + 'static) -> Client {
+    let connector = SharedHttpConnector::new(connector);
+    let attempts = client.config().retry_config().map_or(3, RetryConfig::max_attempts);
+    let retry = RetryConfig::standard()
+        .with_max_attempts(attempts)
+        .with_initial_backoff(Duration::from_millis(1));
+    let config = client.config().to_builder();
+    let config = config
+        .retry_config(retry)
+        .http_client(http_client_fn(move |_, _| connector.clone()))
+        .build();
+    Client::from_conf(config)
+}
+
+/// Plain HTTP to this machine: reading the system's certificates would take longer than a test.
+pub(super) fn http() -> reqwest::Client {
+    reqwest::Client::builder().tls_certs_only([]).build().unwrap()
+}
+
+/// The operation that a request is for, such as `PutItem`.
+pub(super) fn operation(request: &HttpRequest) -> &str {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    target.rsplit('.').next().unwrap_or_default()
+}
+
+/// Sends a request with this body, and reads its answer whole.
+pub(super) async fn forward(
+    http: &reqwest::Client,
+    request: &HttpRequest,
+    body: Vec<u8>,
+) -> Result<(u16, Vec<u8>), ConnectorError> {
+    let mut sent = http.post(request.uri());
+    for (name, value) in request.headers() {
+        // Both are the transport's to say.
+        if !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case("content-length") {
+            sent = sent.header(name, value);
+        }
+    }
+    let other = |error: reqwest::Error| ConnectorError::io(error.into());
+    let answer = sent.body(body).send().await.map_err(other)?;
+    let status = answer.status().as_u16();
+    let body = answer.bytes().await.map_err(other)?;
+    Ok((status, body.to_vec()))
+}
+
+pub(super) fn response(status: u16, body: Vec<u8>) -> Result<HttpResponse, ConnectorError> {
+    let status = StatusCode::try_from(status).map_err(|e| ConnectorError::other(e.into(), None))?;
+    let mut response = HttpResponse::new(status, SdkBody::from(body));
+    response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+    Ok(response)
+}
