@@ -1,5 +1,6 @@
 /** What actionlint does not ask of the workflows. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -126,6 +127,19 @@ test('what somebody else named is never part of a script', () => {
   for (const { job, where } of JOBS) {
     for (const { run } of job.steps ?? []) assert.doesNotMatch(run ?? '', /\$\{\{/, where);
   }
+});
+
+test('each script is one that bash can read', () => {
+  let read = 0;
+  for (const { job, where } of JOBS) {
+    for (const { run } of job.steps ?? []) {
+      if (run === undefined) continue;
+      const { status, stderr } = spawnSync('bash', ['-n'], { input: run, encoding: 'utf8' });
+      assert.equal(status, 0, `${where}: ${stderr}`);
+      read += 1;
+    }
+  }
+  assert.ok(read > 10, String(read));
 });
 
 test('no job that can push is left with a token, and none runs for ever', () => {
