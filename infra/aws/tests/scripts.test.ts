@@ -359,3 +359,52 @@ test(
       }
     }),
 );
+
+test(
+  'the roles of delivery are deployed as the guide says, and each says which environment it is for',
+  { skip: MINISTACK === undefined && 'VITRINA_MINISTACK names no emulator' },
+  () =>
+    withEmulator((aws, at) => {
+      const work = mkdtempSync(join(tmpdir(), 'vitrina-roles-'));
+      try {
+        // The emulator's CloudFormation makes no providers, so it is one that is there already.
+        const provider = aws(
+          ...['iam', 'create-open-id-connect-provider', '--client-id-list', 'sts.amazonaws.com'],
+          ...['--url', 'https://token.actions.githubusercontent.com'],
+          ...['--query', 'OpenIDConnectProviderArn', '--output', 'text'],
+        );
+        const deployed = run(
+          join(AWS, 'node_modules/.bin/cdk'),
+          [
+            ...['deploy', '--app', `node ${join(AWS, 'dist/bin/delivery.js')}`, '--build', ''],
+            ...['--require-approval', 'never', '-o', join(work, 'out')],
+            ...['-c', 'repository=example/vitrina', '-c', `providerArn=${provider}`],
+            ...['-c', 'environments=sandbox=stage,feature=feature,diff=diff'],
+          ],
+          {
+            ...at,
+            AWS_REGION: 'us-east-1',
+            CDK_DISABLE_VERSION_CHECK: '1',
+            CI: 'true',
+            HOME: work,
+          },
+        );
+        assert.equal(deployed.status, 0, deployed.err);
+        for (const [output, environment] of [
+          ['RoleSandbox', 'sandbox'],
+          ['RoleFeature', 'feature'],
+          ['RoleDiff', 'diff'],
+        ] as const) {
+          const arn = aws(
+            ...['cloudformation', 'describe-stacks', '--stack-name', 'Vitrina-delivery'],
+            ...['--query', `Stacks[0].Outputs[?OutputKey=='${output}'].OutputValue`],
+            ...['--output', 'text'],
+          );
+          const role = aws('iam', 'get-role', '--role-name', arn.split('/').at(-1) ?? '');
+          assert.match(role, new RegExp(`repo:example/vitrina:environment:${environment}"`));
+        }
+      } finally {
+        rmSync(work, { recursive: true, force: true });
+      }
+    }),
+);
