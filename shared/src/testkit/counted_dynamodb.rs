@@ -9,7 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::Value;
 
-use super::wire;
+use super::dynamodb_wire as wire;
 
 /// Calls of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

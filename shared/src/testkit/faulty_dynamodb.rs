@@ -3,7 +3,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
-use super::{Faults, wire};
+use super::{Faults, dynamodb_wire as wire};
 
 /// What may become of a call to DynamoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 mod counted_dynamodb;
 mod database;
 mod dynamodb;
+mod dynamodb_wire;
 mod faults;
 mod faulty_dynamodb;
 mod faulty_postgres;
@@ -13,7 +14,6 @@ mod http;
 mod program;
 mod scale;
 mod tokens;
-mod wire;
 
 pub use counted_dynamodb::{Calls, Charged, counted_dynamodb};
 pub use database::{TestDatabase, database};

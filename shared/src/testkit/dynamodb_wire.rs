@@ -1,4 +1,4 @@
-//! Stands between the SDK and the wire.
+//! Stands between the SDK of DynamoDB and the wire.
 
 use std::time::Duration;
 
