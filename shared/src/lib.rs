@@ -5,6 +5,7 @@
 
 mod allocator;
 pub mod auth;
+pub mod aws;
 pub mod bus;
 pub mod clock;
 pub mod config;

@@ -1,21 +1,26 @@
 //! The bus: carries every published event to every queue that wants it, at least once.
 //!
 //! The local edition's bus is a table in PostgreSQL; the queues behind it have what SQS has:
-//! visibility timeout, attempts, dead letters. Order is nobody's promise: the fences of the
-//! listings make it harmless.
+//! visibility timeout, attempts, dead letters. On AWS it is EventBridge, and behind it SQS itself.
+//! Order is nobody's promise: the fences of the listings make it harmless.
 
 pub mod dead_letters;
+mod event_bridge;
 #[cfg(feature = "testkit")]
 pub mod faulty;
 pub mod queue;
 
 use std::sync::Arc;
 
+use aws_sdk_eventbridge::error::SdkError;
+use aws_sdk_eventbridge::operation::put_events::PutEventsError;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+
+pub use event_bridge::EventBridge;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -29,7 +34,8 @@ pub struct Outbound {
     pub body: String,
 }
 
-/// Why the bus did not take an event. It stays pending and is published later.
+/// Why the bus did not take an event, or is not known to have taken it. It stays pending and is
+/// published later.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bus refused the event: {0}")]
 pub struct Refused(pub String);
@@ -38,6 +44,7 @@ pub struct Refused(pub String);
 #[derive(Clone, Debug)]
 pub enum Bus {
     Postgres(PgBus),
+    EventBridge(EventBridge),
     #[cfg(feature = "testkit")]
     Faulty(faulty::FaultyBus),
 }
@@ -50,6 +57,7 @@ impl Bus {
     pub async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
         match self {
             Self::Postgres(bus) => bus.publish(events).await,
+            Self::EventBridge(bus) => bus.publish(events).await,
             #[cfg(feature = "testkit")]
             Self::Faulty(bus) => bus.publish(events).await,
         }
@@ -61,6 +69,10 @@ impl Bus {
 pub enum BusError {
     #[error("writing events to the queue table")]
     Postgres(#[from] sqlx::Error),
+    #[error("putting events on the bus of EventBridge")]
+    EventBridge(#[source] Box<SdkError<PutEventsError>>),
+    #[error("EventBridge did not answer in time")]
+    NoAnswer,
     #[cfg(feature = "testkit")]
     #[error("the bus was told to fail")]
     Planted,

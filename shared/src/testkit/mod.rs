@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose store cannot be started has failed")]
 
+mod aws_wire;
 mod counted_dynamodb;
 mod database;
 mod dynamodb;
@@ -15,6 +16,7 @@ mod program;
 mod scale;
 mod tokens;
 
+pub use aws_wire::{AwsWire, WireAnswer, aws_environment};
 pub use counted_dynamodb::{Calls, Charged, counted_dynamodb};
 pub use database::{TestDatabase, database};
 pub use dynamodb::{TestDynamo, dynamodb};

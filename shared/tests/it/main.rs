@@ -4,6 +4,7 @@
 
 mod corpora;
 mod decoders;
+mod event_bridge;
 mod queue;
 mod silence;
 mod transactions;
