@@ -24,7 +24,13 @@ pub(crate) enum DlqCommand {
     /// Show one dead letter with its message
     Show { id: i64 },
     /// Put dead letters back into their queue
-    Redrive(Chosen),
+    Redrive {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// At most so many a second, so that whoever could not handle them is not flooded
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+        rate: Option<u16>,
+    },
     /// Give dead letters up for good
     Discard(Chosen),
 }
@@ -113,8 +119,10 @@ pub(crate) async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<
             print(&serde_json::to_string_pretty(&letter)?);
             Ok(OK)
         }
-        DlqCommand::Redrive(chosen) => settle(&client, "redrive", "redriven", &chosen).await,
-        DlqCommand::Discard(chosen) => settle(&client, "discard", "discarded", &chosen).await,
+        DlqCommand::Redrive { chosen, rate } => {
+            settle(&client, "redrive", "redriven", &chosen, rate).await
+        }
+        DlqCommand::Discard(chosen) => settle(&client, "discard", "discarded", &chosen, None).await,
     }
 }
 
@@ -168,7 +176,13 @@ fn table(letters: &[Letter]) -> Table {
     table
 }
 
-async fn settle(client: &Client, action: &str, done: &str, chosen: &Chosen) -> anyhow::Result<u8> {
+async fn settle(
+    client: &Client,
+    action: &str,
+    done: &str,
+    chosen: &Chosen,
+    rate: Option<u16>,
+) -> anyhow::Result<u8> {
     let mut body = json!({ "all": chosen.all, "dry_run": chosen.dry_run });
     if !chosen.ids.is_empty() {
         body["ids"] = json!(chosen.ids);
@@ -183,6 +197,11 @@ async fn settle(client: &Client, action: &str, done: &str, chosen: &Chosen) -> a
         body["older_than"] = json!(age.as_secs());
     }
     let path = format!("/v1/admin/dead-letters/{action}");
+    if let Some(rate) = rate.filter(|_| !chosen.dry_run) {
+        let settled = settle_slowly(client, &path, body, rate).await?;
+        print(&format!("{settled} {done}"));
+        return Ok(OK);
+    }
     let outcome: Outcome = client.post(&path, &body).await?;
     if chosen.dry_run {
         print(&format!("{} would be {done}", outcome.matched));
@@ -190,6 +209,31 @@ async fn settle(client: &Client, action: &str, done: &str, chosen: &Chosen) -> a
         print(&format!("{} {done}", outcome.settled));
     }
     Ok(OK)
+}
+
+/// Settles `rate` dead letters a second, and as many as there were at the beginning: some may come
+/// back meanwhile.
+async fn settle_slowly(
+    client: &Client,
+    path: &str,
+    mut body: Value,
+    rate: u16,
+) -> anyhow::Result<i64> {
+    body["dry_run"] = true.into();
+    let mut left = client.post::<Outcome>(path, &body).await?.matched;
+    body["dry_run"] = false.into();
+    let (mut settled, mut second) = (0, tokio::time::interval(Duration::from_secs(1)));
+    while left > 0 {
+        second.tick().await;
+        body["limit"] = left.min(rate.into()).into();
+        let some = client.post::<Outcome>(path, &body).await?.settled;
+        settled += some;
+        left -= some;
+        if some == 0 {
+            break;
+        }
+    }
+    Ok(settled)
 }
 
 #[cfg(test)]

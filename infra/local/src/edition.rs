@@ -10,12 +10,14 @@ use catalog::Projector;
 use identity::config::ProviderConfig;
 use inventory::relay::Relay;
 use shared::auth::{AuthConfig, KeySource, Verifier};
+use shared::bus::dead_letters::DeadLetters;
 use shared::bus::queue::Queue;
 use shared::bus::{self, Bus, PgBus};
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::contract::CATALOG_QUEUE;
 use shared::database::{self as connections, DatabaseConfig};
+use shared::host::dead_letters::{self, Desk};
 use shared::host::health::{self, Health, Table};
 use shared::host::metrics_recorder;
 use shared::host::rate_limit::{RateLimit, RateLimitConfig};
@@ -227,10 +229,14 @@ async fn run(
     let apps = Apps {
         ops: Ops {
             pool: requests.clone(),
-            clock: clock.clone(),
             verifier: verifier.clone(),
             queue: queue.clone(),
             catalog: catalog.clone(),
+        },
+        desk: Desk {
+            letters: DeadLetters::Postgres(requests.clone()),
+            clock: clock.clone(),
+            verifier: verifier.clone(),
         },
         sync: sync::App::new(
             requests.clone(),
@@ -311,6 +317,7 @@ struct Apps {
     identity: identity::App,
     health: Health,
     ops: Ops,
+    desk: Desk,
     sync: sync::App,
 }
 
@@ -319,6 +326,7 @@ impl Apps {
         let (mut router, mut document) = OpenApiRouter::new()
             .merge(health::routes().with_state(self.health))
             .merge(ops::routes().with_state(self.ops))
+            .merge(dead_letters::routes().with_state(self.desk))
             .split_for_parts();
         let mut add = |role: Role, routes: OpenApiRouter| {
             if roles.has(role) {
@@ -339,6 +347,7 @@ impl Apps {
 pub fn openapi() -> OpenApi {
     let mut document = health::routes().into_openapi();
     document.merge(ops::routes().into_openapi());
+    document.merge(dead_letters::routes().into_openapi());
     document.merge(inventory::routes().into_openapi());
     document.merge(catalog::routes().into_openapi());
     document.merge(identity::routes().into_openapi());

@@ -4,6 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::sqs::SqsError;
+use super::sqs_dead_letters::SqsDeadLetters;
+use crate::database;
+use crate::problem::Problem;
+
 /// A message that nobody could handle.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct DeadLetter {
@@ -41,11 +46,98 @@ pub enum Action {
 }
 
 impl Action {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Redrive => "redrive",
             Self::Discard => "discard",
         }
+    }
+}
+
+/// Where dead letters are. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum DeadLetters {
+    Postgres(PgPool),
+    Sqs(SqsDeadLetters),
+}
+
+/// Dead letters could not be looked at, or not be settled. Those that were not are still there.
+#[derive(Debug, thiserror::Error)]
+pub enum DeadLettersError {
+    #[error("asking PostgreSQL about dead letters")]
+    Database(#[from] sqlx::Error),
+    #[error("asking SQS about dead letters")]
+    Sqs(#[from] SqsError),
+}
+
+impl From<DeadLettersError> for Problem {
+    fn from(error: DeadLettersError) -> Self {
+        match error {
+            DeadLettersError::Database(error) if !database::is_transient(&error) => error.into(),
+            error => Self::unavailable(error),
+        }
+    }
+}
+
+impl DeadLetters {
+    /// The dead letters of a selection after `after`, oldest first.
+    pub async fn list(
+        &self,
+        selection: &Selection,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<DeadLetter>, DeadLettersError> {
+        match self {
+            Self::Postgres(pool) => Ok(list(pool, selection, after, limit).await?),
+            Self::Sqs(letters) => letters.list(selection, after, limit).await,
+        }
+    }
+
+    /// One dead letter with its message as it was received.
+    pub async fn find(&self, id: i64) -> Result<Option<(DeadLetter, String)>, DeadLettersError> {
+        match self {
+            Self::Postgres(pool) => {
+                let one = Selection { ids: Some(vec![id]), ..Selection::default() };
+                let letter = list(pool, &one, 0, 1).await?.pop();
+                Ok(letter.zip(find_body(pool, id).await?))
+            }
+            Self::Sqs(letters) => letters.find(id).await,
+        }
+    }
+
+    /// How many dead letters a selection has.
+    pub async fn count(&self, selection: &Selection) -> Result<i64, DeadLettersError> {
+        match self {
+            Self::Postgres(pool) => Ok(count(pool, selection).await?),
+            Self::Sqs(letters) => letters.count(selection).await,
+        }
+    }
+
+    /// Does `action` with the dead letters of a selection, or only with the oldest `limit` of them,
+    /// and notes who did it. Returns how many.
+    pub async fn settle(
+        &self,
+        selection: &Selection,
+        limit: Option<i64>,
+        action: Action,
+        actor: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<i64, DeadLettersError> {
+        match self {
+            Self::Postgres(pool) => Ok(settle(pool, selection, limit, action, actor, now).await?),
+            Self::Sqs(letters) => letters.settle(selection, limit, action, actor, now).await,
+        }
+    }
+}
+
+impl Selection {
+    pub(super) fn fits(&self, letter: &DeadLetter) -> bool {
+        let Self { ids, event_type, reason, before, subject } = self;
+        ids.as_ref().is_none_or(|ids| ids.contains(&letter.id))
+            && event_type.as_ref().is_none_or(|event_type| *event_type == letter.event_type)
+            && reason.as_ref().is_none_or(|reason| letter.reason.contains(reason.as_str()))
+            && before.is_none_or(|before| letter.dead_at < before)
+            && subject.is_none_or(|subject| subject == letter.subject)
     }
 }
 
@@ -106,10 +198,12 @@ pub async fn find_body(pool: &PgPool, id: i64) -> Result<Option<String>, sqlx::E
         .await
 }
 
-/// Does `action` with the dead letters of a selection, and notes who did it. Returns how many.
+/// Does `action` with the dead letters of a selection, or only with the oldest `limit` of them, and
+/// notes who did it. Returns how many.
 pub async fn settle(
     pool: &PgPool,
     selection: &Selection,
+    limit: Option<i64>,
     action: Action,
     actor: Uuid,
     now: DateTime<Utc>,
@@ -117,11 +211,16 @@ pub async fn settle(
     sqlx::query_scalar!(
         r#"with gone as (
                delete from bus.dead_letters
-               where ($1::bigint[] is null or id = any($1))
-                 and ($2::text is null or event_type = $2)
-                 and ($3::text is null or strpos(reason, $3) > 0)
-                 and ($4::timestamptz is null or dead_at < $4)
-                 and ($5::uuid is null or subject = $5)
+               where id = any(array(
+                   select id from bus.dead_letters
+                   where ($1::bigint[] is null or id = any($1))
+                     and ($2::text is null or event_type = $2)
+                     and ($3::text is null or strpos(reason, $3) > 0)
+                     and ($4::timestamptz is null or dead_at < $4)
+                     and ($5::uuid is null or subject = $5)
+                   order by id
+                   limit $9::bigint
+                   for update))
                returning *),
            again as (
                insert into bus.messages
@@ -142,6 +241,7 @@ pub async fn settle(
         action.as_str(),
         actor,
         now,
+        limit,
     )
     .fetch_one(pool)
     .await

@@ -9,6 +9,8 @@ mod event_bridge;
 #[cfg(feature = "testkit")]
 pub mod faulty;
 pub mod queue;
+pub mod sqs;
+pub mod sqs_dead_letters;
 
 use std::sync::Arc;
 

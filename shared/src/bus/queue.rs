@@ -65,7 +65,7 @@ impl Queue {
             clock,
             name: name.to_owned(),
             visibility: Duration::from_secs(30),
-            max_attempts: 5,
+            max_attempts: MAX_ATTEMPTS,
         }
     }
 
@@ -304,6 +304,9 @@ impl Queue {
         .await
     }
 }
+
+/// How often a message is tried before it is a dead letter.
+pub(crate) const MAX_ATTEMPTS: i32 = 5;
 
 /// How long a message may wait before it is a dead letter: as long as SQS keeps one.
 pub const MESSAGE_KEPT: TimeDelta = TimeDelta::days(14);

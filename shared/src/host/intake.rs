@@ -52,6 +52,25 @@ pub trait Handler: Send + Sync {
     ) -> impl Future<Output = Vec<Result<(), Failure>>> + Send;
 }
 
+/// A message that came from a queue, whichever.
+pub(crate) trait Incoming {
+    /// The envelope as JSON.
+    fn event(&self) -> &str;
+
+    /// What its queue calls it.
+    fn id(&self) -> String;
+}
+
+impl Incoming for Message {
+    fn event(&self) -> &str {
+        &self.body
+    }
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
 /// Receives one batch, handles it and settles it.
 pub async fn once(
     queue: &Queue,
@@ -64,17 +83,27 @@ pub async fn once(
         return Ok(Progress::Idle);
     }
     failpoint::reach("intake.received").await;
-    let progress = if i64::try_from(messages.len()).is_ok_and(|count| count < BATCH) {
-        Progress::Idle
-    } else {
-        Progress::More
-    };
+    let full = i64::try_from(messages.len()).is_ok_and(|count| count == BATCH);
+    let outcomes = work(messages, clock, handler).await;
+    failpoint::reach("intake.handled").await;
+    let unavailable = is_unavailable(&outcomes);
+    queue.settle(outcomes).await?;
+    failpoint::reach("intake.settled").await;
+    Ok(if full && !unavailable { Progress::More } else { Progress::Idle })
+}
+
+/// Has messages handled, and says what became of each.
+pub(crate) async fn work<M: Incoming>(
+    messages: Vec<M>,
+    clock: &Clock,
+    handler: &impl Handler,
+) -> Vec<(M, Outcome)> {
     let received_at = clock.now();
-    let mut settled = Vec::with_capacity(messages.len());
+    let mut outcomes = Vec::with_capacity(messages.len());
     let mut unavailable = 0;
-    let (mut deliveries, mut readable): (Vec<Delivery>, Vec<Message>) = (Vec::new(), Vec::new());
+    let (mut deliveries, mut readable): (Vec<Delivery>, Vec<M>) = (Vec::new(), Vec::new());
     for message in messages {
-        match events::read(&message.body) {
+        match events::read(message.event()) {
             Ok(Received::Known(envelope)) => {
                 deliveries.push(Delivery { envelope: *envelope, received_at });
                 readable.push(message);
@@ -82,12 +111,12 @@ pub async fn once(
             Ok(Received::Unknown { type_name }) => {
                 metrics::counter!("vitrina_events_ignored_total").increment(1);
                 tracing::debug!(event.r#type = type_name, "ignored an event of an unknown type");
-                settled.push((message, Outcome::Done));
+                outcomes.push((message, Outcome::Done));
             }
             Err(error) => {
                 let reason = queue::brief(&format!("unreadable: {}", telemetry::causes(&error)));
-                tracing::warn!(queue.message_id = message.id, reason, "buried a dead letter");
-                settled.push((message, Outcome::Dead { reason }));
+                tracing::warn!(queue.message_id = message.id(), reason, "buried a dead letter");
+                outcomes.push((message, Outcome::Dead { reason }));
             }
         }
     }
@@ -104,21 +133,22 @@ pub async fn once(
                     Outcome::Later { reason }
                 }
                 Err(Failure::Failed(reason)) => {
-                    tracing::warn!(queue.message_id = message.id, reason, "an event failed");
+                    tracing::warn!(queue.message_id = message.id(), reason, "an event failed");
                     Outcome::Retry { reason }
                 }
             };
-            settled.push((message, outcome));
+            outcomes.push((message, outcome));
         }
     }
-    failpoint::reach("intake.handled").await;
-    queue.settle(settled).await?;
-    failpoint::reach("intake.settled").await;
     if unavailable > 0 {
         tracing::warn!(events = unavailable, "a store does not answer; events come again");
-        return Ok(Progress::Idle);
     }
-    Ok(progress)
+    outcomes
+}
+
+/// Whether a store did not answer: then it is no use to go on at once.
+pub(crate) fn is_unavailable<M>(outcomes: &[(M, Outcome)]) -> bool {
+    outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Later { .. }))
 }
 
 fn span_of(delivery: &Delivery) -> Span {

@@ -1,12 +1,14 @@
 //! Hosts run what a service is: a router, a handler of events, or a tick. They know how to wait, to
 //! stop and to answer; the service knows nothing of them.
 
+pub mod dead_letters;
 pub mod health;
 pub mod http;
 pub mod intake;
 pub mod metrics_recorder;
 pub mod process;
 pub mod rate_limit;
+pub mod sqs_intake;
 pub mod tick;
 
 use tokio::signal::unix::{SignalKind, signal};

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod conformance;
 mod corpora;
 mod decoders;
 mod event_bridge;
 mod queue;
 mod silence;
+mod sqs;
 mod transactions;

@@ -128,7 +128,8 @@ async fn a_dead_letter_that_is_sent_again_is_received_as_if_for_the_first_time()
     let (pool, now) = (&world.database.pool, world.clock.now());
     let all = Selection::default();
     let operator = Uuid::from_u128(9);
-    let sent = dead_letters::settle(pool, &all, Action::Redrive, operator, now).await.unwrap();
+    let sent =
+        dead_letters::settle(pool, &all, None, Action::Redrive, operator, now).await.unwrap();
     assert_eq!((sent, world.depth().await), (1, (1, 0, 0)));
     let message = world.receive().await.remove(0);
     assert_eq!((message.attempts, message.body), (1, event(1)));

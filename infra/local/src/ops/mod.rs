@@ -1,13 +1,11 @@
-//! What operators see and mend: queues, dead letters, and the way of a change.
+//! What operators see: queues, and the way of a change.
 
-mod dead_letters;
 mod queues;
 mod trace;
 
 use axum::extract::FromRef;
 use shared::auth::Verifier;
 use shared::bus::queue::Queue;
-use shared::clock::Clock;
 use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +16,6 @@ pub(crate) use trace::{Trace, TracedChange};
 #[derive(Clone, Debug)]
 pub(crate) struct Ops {
     pub(crate) pool: PgPool,
-    pub(crate) clock: Clock,
     pub(crate) verifier: Verifier,
     pub(crate) queue: Queue,
     pub(crate) catalog: catalog::App,
@@ -31,11 +28,5 @@ impl FromRef<Ops> for Verifier {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Ops> {
-    OpenApiRouter::new()
-        .routes(routes!(queues::list_queues))
-        .routes(routes!(dead_letters::list_dead_letters))
-        .routes(routes!(dead_letters::get_dead_letter))
-        .routes(routes!(dead_letters::redrive_dead_letters))
-        .routes(routes!(dead_letters::discard_dead_letters))
-        .routes(routes!(trace::get_trace))
+    OpenApiRouter::new().routes(routes!(queues::list_queues)).routes(routes!(trace::get_trace))
 }

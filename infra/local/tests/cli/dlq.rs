@@ -229,3 +229,16 @@ async fn without_an_edition_there_are_no_dead_letters_to_look_at() {
     let data = tempfile::tempdir().unwrap();
     run(data.path(), &["dlq", "list"]).await.expect(4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_are_redriven_at_a_rate_go_bit_by_bit_and_each_once() {
+    let mut letters = Letters::plant().await;
+    let begun = Instant::now();
+    let redriven = letters.dlq(&["redrive", "--all", "--rate", "2"], 0).await;
+    // They die again at once, and are not taken for letters that are still to be redriven.
+    assert_eq!(redriven.stdout, "3 redriven\n");
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(1), "two, and a second later one");
+    assert_eq!(letters.audit().await.len(), 3);
+    letters.dlq(&["redrive", "--all", "--rate", "0"], 2).await;
+    letters.world.stop().await;
+}

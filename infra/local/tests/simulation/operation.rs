@@ -105,7 +105,7 @@ impl Operation {
             Self::Tidy => parts.queue.expire().await.map(drop).map_err(|e| telemetry::causes(&e)),
             Self::Redrive => {
                 let (all, now) = (Selection::default(), parts.clock.now());
-                dead_letters::settle(&parts.pool, &all, Action::Redrive, OPERATOR, now)
+                dead_letters::settle(&parts.pool, &all, None, Action::Redrive, OPERATOR, now)
                     .await
                     .map(drop)
                     .map_err(|e| telemetry::causes(&e))

@@ -1,22 +1,49 @@
-//! `/v1/admin/dead-letters`
+//! `/v1/admin/dead-letters`: what operators do with dead letters, wherever these are.
 
-use axum::extract::{Path, State};
+use axum::extract::{FromRef, Path, State};
 use axum::http::Uri;
 use axum::response::Response;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use shared::auth::Operator;
-use shared::bus::dead_letters::{self, Action, DeadLetter, Selection};
-use shared::door::{Json, Query};
-use shared::page::{Asked, Limit, Page};
-use shared::problem::{FieldError, Problem, ProblemDocument};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::Ops;
+use crate::auth::{Operator, Verifier};
+use crate::bus::dead_letters::{Action, DeadLetter, DeadLetters, Selection};
+use crate::clock::Clock;
+use crate::door::{Json, Query};
+use crate::page::{Asked, Limit, Page};
+use crate::problem::{FieldError, Problem, ProblemDocument};
+
+/// What the routes need. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    pub letters: DeadLetters,
+    pub clock: Clock,
+    pub verifier: Verifier,
+}
+
+impl FromRef<Desk> for Verifier {
+    fn from_ref(desk: &Desk) -> Self {
+        desk.verifier.clone()
+    }
+}
+
+/// The most that may be asked for by number.
+const MAX_LIMIT: u16 = 1_000;
+
+pub fn routes() -> OpenApiRouter<Desk> {
+    OpenApiRouter::new()
+        .routes(routes!(list_dead_letters))
+        .routes(routes!(get_dead_letter))
+        .routes(routes!(redrive_dead_letters))
+        .routes(routes!(discard_dead_letters))
+}
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Filter {
+struct Filter {
     /// The type of the event, such as `ProductUpdated`.
     r#type: Option<String>,
     /// Part of the reason.
@@ -36,7 +63,7 @@ pub(crate) struct Filter {
 /// `all`.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct DeadLetterSelection {
+struct DeadLetterSelection {
     ids: Option<Vec<i64>>,
     /// The type of the event, such as `ProductUpdated`.
     r#type: Option<String>,
@@ -47,14 +74,17 @@ pub(crate) struct DeadLetterSelection {
     older_than: Option<u32>,
     #[serde(default)]
     all: bool,
+    /// At most so many, the oldest first: who redrives many sends them bit by bit.
+    #[schema(minimum = 1, maximum = 1_000)]
+    limit: Option<u16>,
     /// Only counts.
     #[serde(default)]
     dry_run: bool,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct Outcome {
-    /// How many dead letters fit.
+struct Outcome {
+    /// How many dead letters fit, at most as many as were asked for.
     matched: i64,
     /// How many of them were redriven or discarded: none in a dry run.
     settled: i64,
@@ -62,7 +92,7 @@ pub(crate) struct Outcome {
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct WholeDeadLetter {
+struct WholeDeadLetter {
     #[serde(flatten)]
     letter: DeadLetter,
     /// The message as it was received.
@@ -80,8 +110,8 @@ pub(crate) struct WholeDeadLetter {
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn list_dead_letters(
-    State(ops): State<Ops>,
+async fn list_dead_letters(
+    State(desk): State<Desk>,
     Operator(_operator): Operator,
     uri: Uri,
     Query(filter): Query<Filter>,
@@ -90,8 +120,8 @@ pub(crate) async fn list_dead_letters(
         format!("dead-letters#{:?}#{:?}#{:?}", filter.r#type, filter.reason, filter.older_than);
     let asked = Asked::new(&scope, filter.limit);
     let after = asked.after(filter.cursor.as_deref())?.unwrap_or(0);
-    let selection = selection(&ops, None, filter.r#type, filter.reason, filter.older_than);
-    let found = dead_letters::list(&ops.pool, &selection, after, asked.to_read()).await?;
+    let selection = selection(&desk, None, filter.r#type, filter.reason, filter.older_than);
+    let found = desk.letters.list(&selection, after, asked.to_read()).await?;
     Ok(asked.answer(&uri, found, |letter| letter.id))
 }
 
@@ -105,19 +135,14 @@ pub(crate) async fn list_dead_letters(
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn get_dead_letter(
-    State(ops): State<Ops>,
+async fn get_dead_letter(
+    State(desk): State<Desk>,
     Operator(_operator): Operator,
     id: Result<Path<i64>, axum::extract::rejection::PathRejection>,
 ) -> Result<axum::Json<WholeDeadLetter>, Problem> {
     let Path(id) = id.map_err(|_| Problem::not_found())?;
-    let one = Selection { ids: Some(vec![id]), ..Selection::default() };
-    let letter = dead_letters::list(&ops.pool, &one, 0, 1).await?.pop();
-    let body = dead_letters::find_body(&ops.pool, id).await?;
-    match (letter, body) {
-        (Some(letter), Some(body)) => Ok(axum::Json(WholeDeadLetter { letter, body })),
-        _ => Err(Problem::not_found()),
-    }
+    let (letter, body) = desk.letters.find(id).await?.ok_or_else(Problem::not_found)?;
+    Ok(axum::Json(WholeDeadLetter { letter, body }))
 }
 
 /// Puts dead letters back into their queue.
@@ -130,12 +155,12 @@ pub(crate) async fn get_dead_letter(
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn redrive_dead_letters(
-    State(ops): State<Ops>,
+async fn redrive_dead_letters(
+    State(desk): State<Desk>,
     Operator(operator): Operator,
     body: Json<DeadLetterSelection>,
 ) -> Result<axum::Json<Outcome>, Problem> {
-    settle(&ops, operator, body.value, Action::Redrive).await
+    settle(&desk, operator, body.value, Action::Redrive).await
 }
 
 /// Gives dead letters up for good.
@@ -148,43 +173,49 @@ pub(crate) async fn redrive_dead_letters(
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn discard_dead_letters(
-    State(ops): State<Ops>,
+async fn discard_dead_letters(
+    State(desk): State<Desk>,
     Operator(operator): Operator,
     body: Json<DeadLetterSelection>,
 ) -> Result<axum::Json<Outcome>, Problem> {
-    settle(&ops, operator, body.value, Action::Discard).await
+    settle(&desk, operator, body.value, Action::Discard).await
 }
 
 async fn settle(
-    ops: &Ops,
+    desk: &Desk,
     operator: uuid::Uuid,
     sent: DeadLetterSelection,
     action: Action,
 ) -> Result<axum::Json<Outcome>, Problem> {
-    let DeadLetterSelection { ids, r#type, reason, older_than, all, dry_run } = sent;
+    let DeadLetterSelection { ids, r#type, reason, older_than, all, limit, dry_run } = sent;
     if ids.is_none() && r#type.is_none() && reason.is_none() && older_than.is_none() && !all {
         let detail = "say which dead letters are meant, or \"all\": true";
         return Err(Problem::invalid(vec![FieldError::new("", "invalid", detail)]));
     }
-    let selection = selection(ops, ids, r#type, reason, older_than);
+    if limit.is_some_and(|limit| !(1..=MAX_LIMIT).contains(&limit)) {
+        let detail = "must be a whole number from 1 to 1000";
+        return Err(Problem::invalid(vec![FieldError::new("/limit", "out_of_range", detail)]));
+    }
+    let limit = limit.map(i64::from);
+    let selection = selection(desk, ids, r#type, reason, older_than);
     let (matched, settled) = if dry_run {
-        (dead_letters::count(&ops.pool, &selection).await?, 0)
+        let count = desk.letters.count(&selection).await?;
+        (limit.map_or(count, |limit| count.min(limit)), 0)
     } else {
-        let now = ops.clock.now();
-        let settled = dead_letters::settle(&ops.pool, &selection, action, operator, now).await?;
+        let now = desk.clock.now();
+        let settled = desk.letters.settle(&selection, limit, action, operator, now).await?;
         (settled, settled)
     };
     Ok(axum::Json(Outcome { matched, settled, dry_run }))
 }
 
 fn selection(
-    ops: &Ops,
+    desk: &Desk,
     ids: Option<Vec<i64>>,
     event_type: Option<String>,
     reason: Option<String>,
     older_than: Option<u32>,
 ) -> Selection {
-    let before = older_than.map(|seconds| ops.clock.now() - TimeDelta::seconds(seconds.into()));
+    let before = older_than.map(|seconds| desk.clock.now() - TimeDelta::seconds(seconds.into()));
     Selection { ids, event_type, reason, before, subject: None }
 }

@@ -1,0 +1,521 @@
+//! A queue of SQS: what was received is settled by what became of it, and of every batch each
+//! entry's own result is read.
+//!
+//! Promise: a message leaves the queue only when it was handled, or when the queue of dead letters,
+//! or this one, has it again. SQS's own redrive policy knows no reasons and counts outages as
+//! attempts, so it is only for messages that their consumer dies of.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::StalledStreamProtectionConfig;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName,
+    SendMessageBatchRequestEntry,
+};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::queue::{MAX_ATTEMPTS, Outcome, brief};
+use crate::clock::Clock;
+use crate::telemetry;
+
+/// The most messages that SQS takes or gives at once.
+pub(crate) const BATCH: usize = 10;
+
+/// The most bytes that are sent at once. SQS takes more by now, where nobody has set a lower limit.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// How long one attempt of a call may take, beyond what it was asked to wait.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+const ATTEMPTS: u32 = 3;
+
+/// Names of attributes of a dead letter.
+pub(super) const REASON: &str = "reason";
+pub(super) const ATTEMPTS_MADE: &str = "attempts";
+pub(super) const SENT_AT: &str = "sent_at";
+pub(super) const DEAD_AT: &str = "dead_at";
+
+/// A message as it was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqsMessage {
+    pub id: String,
+    /// Stands for this one receipt of it.
+    pub receipt: String,
+    pub body: String,
+    pub sent_at: DateTime<Utc>,
+    /// How often it was received, this time included.
+    pub attempts: i32,
+}
+
+/// SQS did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+pub struct SqsError {
+    pub(super) doing: &'static str,
+    pub(super) source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+pub(super) fn while_<E>(doing: &'static str) -> impl Fn(E) -> SqsError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    move |source| SqsError { doing, source: source.into() }
+}
+
+/// How long a queue waits for what. SQS knows whole seconds only.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long a received message is out of sight unless that is extended.
+    pub visibility: Duration,
+    /// How long SQS waits for a message before it says that there is none.
+    pub long_poll: Duration,
+    /// How long a message that failed for the first time is out of sight; then four times as long
+    /// each time.
+    pub pause: Duration,
+    /// How long a message waits whose store has not answered for long.
+    pub after_outage: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            visibility: Duration::from_secs(30),
+            // As long as SQS can: an empty answer costs as much as any other.
+            long_poll: Duration::from_secs(20),
+            pause: Duration::from_secs(1),
+            after_outage: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sending {
+    pub(super) body: String,
+    pub(super) attributes: HashMap<String, MessageAttributeValue>,
+    pub(super) delay: Duration,
+}
+
+/// Where a consumer's messages are. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SqsQueue {
+    client: Client,
+    clock: Clock,
+    url: String,
+    dead_letters: String,
+    patience: Patience,
+}
+
+/// What was settled: messages that are done with, and those that come again by themselves.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    pub done: Vec<SqsMessage>,
+    pub again: Vec<SqsMessage>,
+}
+
+impl SqsQueue {
+    /// The queue at `url`, whose dead letters go to the one at `dead_letters`.
+    pub fn new(environment: &SdkConfig, clock: Clock, url: &str, dead_letters: &str) -> Self {
+        let config = aws_sdk_sqs::config::Builder::from(environment)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Self {
+            client: Client::from_conf(config),
+            clock,
+            url: url.to_owned(),
+            dead_letters: dead_letters.to_owned(),
+            patience: Patience::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Half of the time that a message is out of sight: when to extend it.
+    pub(crate) fn half_visibility(&self) -> Duration {
+        self.patience.visibility / 2
+    }
+
+    /// Receives up to ten messages, as soon as there are any; none if there are none for a while.
+    pub async fn receive(&self) -> Result<Vec<SqsMessage>, SqsError> {
+        let Patience { visibility, long_poll, .. } = self.patience;
+        let messages = self.receive_from(&self.url, visibility, long_poll).await?;
+        Ok(messages.into_iter().filter_map(SqsMessage::read).collect())
+    }
+
+    pub(super) async fn receive_from(
+        &self,
+        url: &str,
+        visibility: Duration,
+        long_poll: Duration,
+    ) -> Result<Vec<Message>, SqsError> {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(long_poll + TIMEOUT);
+        let patience = aws_sdk_sqs::config::Builder::new().timeout_config(timeouts.build());
+        let answer = self
+            .client
+            .receive_message()
+            .queue_url(url)
+            .max_number_of_messages(int(BATCH))
+            .visibility_timeout(seconds(visibility))
+            .wait_time_seconds(seconds(long_poll))
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .message_attribute_names("All")
+            .customize()
+            .config_override(patience)
+            .send()
+            .await
+            .map_err(while_("receiving messages"))?;
+        Ok(answer.messages.unwrap_or_default())
+    }
+
+    /// Keeps messages out of sight for as long again, since they are still being handled.
+    pub async fn extend(&self, messages: &[SqsMessage]) {
+        let receipts =
+            messages.iter().map(|message| (message.receipt.clone(), self.patience.visibility));
+        self.change_visibility(&self.url, receipts.collect()).await;
+    }
+
+    /// Settles received messages, each by what became of it. Those that are done still have to be
+    /// deleted, by whoever received them.
+    pub async fn settle(&self, outcomes: Vec<(SqsMessage, Outcome)>) -> Settled {
+        let mut settled = Settled::default();
+        let (mut dead, mut postponed, mut pauses) = (Vec::new(), Vec::new(), Vec::new());
+        for (message, outcome) in outcomes {
+            match outcome {
+                Outcome::Done => settled.done.push(message),
+                Outcome::Retry { .. } if message.attempts < MAX_ATTEMPTS => {
+                    pauses.push((message.receipt.clone(), self.pause(message.attempts)));
+                    settled.again.push(message);
+                }
+                Outcome::Later { .. } if message.attempts + 1 < MAX_ATTEMPTS => {
+                    pauses.push((message.receipt.clone(), self.pause(message.attempts)));
+                    settled.again.push(message);
+                }
+                Outcome::Later { .. } => {
+                    let body = message.body.clone();
+                    let sending =
+                        Sending { body, delay: self.patience.after_outage, ..Sending::default() };
+                    postponed.push((message, sending));
+                }
+                Outcome::Retry { reason } | Outcome::Dead { reason } => {
+                    let sending = self.letter(&message, &reason);
+                    dead.push((message, sending));
+                }
+            }
+        }
+        self.change_visibility(&self.url, pauses).await;
+        // Received so often, it would soon be taken for a message that its consumer dies of; as a
+        // new one it may wait for its store for as long as it takes.
+        for (url, leaving) in [(&self.url, postponed), (&self.dead_letters, dead)] {
+            let (messages, sendings): (Vec<_>, Vec<_>) = leaving.into_iter().unzip();
+            let sent = self.send(url, sendings).await;
+            for (message, sent) in messages.into_iter().zip(sent) {
+                match sent {
+                    Ok(()) => settled.done.push(message),
+                    Err(error) => {
+                        let error = telemetry::causes(&error);
+                        tracing::warn!(queue.message_id = message.id, error, "it comes again");
+                        settled.again.push(message);
+                    }
+                }
+            }
+        }
+        settled
+    }
+
+    /// Deletes messages that are done with. What could not be deleted comes again, which does no
+    /// harm.
+    pub async fn delete(&self, messages: &[SqsMessage]) -> Result<(), SqsError> {
+        let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
+        for deleted in self.delete_from(&self.url, receipts).await {
+            deleted?;
+        }
+        Ok(())
+    }
+
+    /// A message as a dead letter, with why it is one.
+    fn letter(&self, message: &SqsMessage, reason: &str) -> Sending {
+        let attributes = [
+            (REASON, text(&printable(reason))),
+            (ATTEMPTS_MADE, text(&message.attempts.to_string())),
+            (SENT_AT, text(&message.sent_at.to_rfc3339())),
+            (DEAD_AT, text(&self.clock.now().to_rfc3339())),
+        ];
+        Sending {
+            body: message.body.clone(),
+            attributes: attributes.map(|(name, value)| (name.to_owned(), value)).into(),
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// Sends messages, and says of each whether SQS has it.
+    pub(super) async fn send(
+        &self,
+        url: &str,
+        sendings: Vec<Sending>,
+    ) -> Vec<Result<(), SqsError>> {
+        let sizes: Vec<usize> = sendings.iter().map(Sending::bytes).collect();
+        let mut sendings = sendings.into_iter();
+        let mut results = Vec::with_capacity(sizes.len());
+        for count in batches(&sizes) {
+            let entries = sendings.by_ref().take(count).enumerate().map(|(nth, sending)| {
+                SendMessageBatchRequestEntry::builder()
+                    .id(nth.to_string())
+                    .message_body(sending.body)
+                    .set_message_attributes(Some(sending.attributes).filter(|all| !all.is_empty()))
+                    .delay_seconds(seconds(sending.delay))
+                    .build()
+                    .map_err(while_("making an entry"))
+            });
+            let answer = match entries.collect::<Result<Vec<_>, _>>() {
+                Ok(entries) => {
+                    let call = self.client.send_message_batch().queue_url(url);
+                    let sent = call.set_entries(Some(entries)).send().await;
+                    sent.map_err(while_("sending messages")).map(|answer| {
+                        let sent = answer.successful.into_iter().map(|entry| entry.id).collect();
+                        (sent, answer.failed)
+                    })
+                }
+                Err(error) => Err(error),
+            };
+            results.extend(each("sending a message", count, answer));
+        }
+        results
+    }
+
+    pub(super) async fn delete_from(
+        &self,
+        url: &str,
+        receipts: Vec<String>,
+    ) -> Vec<Result<(), SqsError>> {
+        let mut results = Vec::with_capacity(receipts.len());
+        for some in receipts.chunks(BATCH) {
+            let entries = some.iter().enumerate().map(|(nth, receipt)| {
+                DeleteMessageBatchRequestEntry::builder()
+                    .id(nth.to_string())
+                    .receipt_handle(receipt)
+                    .build()
+                    .map_err(while_("making an entry"))
+            });
+            let answer = match entries.collect::<Result<Vec<_>, _>>() {
+                Ok(entries) => {
+                    let call = self.client.delete_message_batch().queue_url(url);
+                    let deleted = call.set_entries(Some(entries)).send().await;
+                    deleted.map_err(while_("deleting messages")).map(|answer| {
+                        let done = answer.successful.into_iter().map(|entry| entry.id).collect();
+                        (done, answer.failed)
+                    })
+                }
+                Err(error) => Err(error),
+            };
+            results.extend(each("deleting a message", some.len(), answer));
+        }
+        results
+    }
+
+    /// Says when messages are seen again. Where that fails, they are at the end of their time.
+    pub(super) async fn change_visibility(&self, url: &str, receipts: Vec<(String, Duration)>) {
+        for some in receipts.chunks(BATCH) {
+            let entries = some.iter().enumerate().filter_map(|(nth, (receipt, visibility))| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(nth.to_string())
+                    .receipt_handle(receipt)
+                    .visibility_timeout(seconds(*visibility))
+                    .build()
+                    .ok()
+            });
+            let call = self.client.change_message_visibility_batch().queue_url(url);
+            let failed = match call.set_entries(Some(entries.collect())).send().await {
+                Ok(answer) => answer.failed.first().map(fault),
+                Err(error) => Some(telemetry::causes(&error)),
+            };
+            if let Some(error) = failed {
+                tracing::debug!(error, "messages come again at the end of their time");
+            }
+        }
+    }
+
+    /// How long a message that was received so often stays out of sight.
+    fn pause(&self, attempts: i32) -> Duration {
+        let exponent = u32::try_from(attempts.clamp(1, 4) - 1).unwrap_or(0);
+        self.patience.pause * 4_u32.pow(exponent)
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn dead_letters(&self) -> &str {
+        &self.dead_letters
+    }
+}
+
+impl SqsMessage {
+    /// None where SQS has left out what every message has.
+    fn read(message: Message) -> Option<Self> {
+        let (sent_at, attempts) = (sent_at(&message)?, count_of(&message));
+        Some(Self {
+            id: message.message_id?,
+            receipt: message.receipt_handle?,
+            body: message.body?,
+            sent_at,
+            attempts,
+        })
+    }
+
+    /// The event that the message is about. A rule of EventBridge that says nothing else sends its
+    /// own event, whose `detail` is ours.
+    pub fn event(&self) -> &str {
+        event_in(&self.body)
+    }
+}
+
+impl Sending {
+    fn bytes(&self) -> usize {
+        let attribute = |(name, value): (&String, &MessageAttributeValue)| {
+            name.len() + value.data_type().len() + value.string_value().map_or(0, str::len)
+        };
+        self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
+    }
+}
+
+/// The envelope in a message body: all of it, or the `detail` of an event of EventBridge.
+pub(super) fn event_in(body: &str) -> &str {
+    #[derive(Deserialize)]
+    struct Wrapped<'a> {
+        #[serde(rename = "detail-type")]
+        _detail_type: String,
+        #[serde(borrow)]
+        detail: &'a RawValue,
+    }
+    serde_json::from_str::<Wrapped>(body).map_or(body, |wrapped| wrapped.detail.get())
+}
+
+/// How often a message was received, this time included.
+pub(super) fn count_of(message: &Message) -> i32 {
+    let attributes = message.attributes.as_ref();
+    let count = attributes
+        .and_then(|all| all.get(&MessageSystemAttributeName::ApproximateReceiveCount))
+        .and_then(|count| count.parse().ok());
+    count.unwrap_or(1)
+}
+
+pub(super) fn sent_at(message: &Message) -> Option<DateTime<Utc>> {
+    let milliseconds =
+        message.attributes.as_ref()?.get(&MessageSystemAttributeName::SentTimestamp)?;
+    DateTime::from_timestamp_millis(milliseconds.parse().ok()?)
+}
+
+/// How many messages of these sizes go together, one batch after the other.
+fn batches(sizes: &[usize]) -> Vec<usize> {
+    let (mut batches, mut bytes) = (Vec::<usize>::new(), 0);
+    for size in sizes {
+        match batches.last_mut() {
+            Some(count) if *count < BATCH && bytes + size <= BATCH_BYTES => {
+                *count += 1;
+                bytes += size;
+            }
+            _ => {
+                batches.push(1);
+                bytes = *size;
+            }
+        }
+    }
+    batches
+}
+
+/// The result of each entry of a batch, by its place, which is its id.
+fn each(
+    doing: &'static str,
+    count: usize,
+    answer: Result<(Vec<String>, Vec<BatchResultErrorEntry>), SqsError>,
+) -> Vec<Result<(), SqsError>> {
+    let (done, failed) = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error = telemetry::causes(&error);
+            return (0..count).map(|_| Err(while_(doing)(error.as_str()))).collect();
+        }
+    };
+    let result = |nth: usize| {
+        let id = nth.to_string();
+        if done.contains(&id) {
+            return Ok(());
+        }
+        let why = failed.iter().find(|entry| entry.id == id).map(fault);
+        Err(while_(doing)(why.unwrap_or_else(|| "no entry of the answer is about it".to_owned())))
+    };
+    (0..count).map(result).collect()
+}
+
+fn fault(entry: &BatchResultErrorEntry) -> String {
+    format!("{}: {}", entry.code, entry.message.as_deref().unwrap_or("it says no more"))
+}
+
+/// A reason with nothing in it that SQS does not take.
+fn printable(reason: &str) -> String {
+    let kept: String = brief(reason).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
+    if kept.is_empty() { "no reason".to_owned() } else { kept }
+}
+
+fn text(value: &str) -> MessageAttributeValue {
+    let mut attribute = MessageAttributeValue::builder().string_value(value);
+    attribute = attribute.data_type("String");
+    // Only an absent type is refused.
+    attribute.build().unwrap_or_else(|_| unreachable!("it has a type"))
+}
+
+/// Whole seconds, rounded up: SQS has no others.
+fn seconds(duration: Duration) -> i32 {
+    let up = u64::from(duration.subsec_nanos() > 0);
+    i32::try_from(duration.as_secs() + up).unwrap_or(i32::MAX)
+}
+
+fn int(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_found_in_the_wrapping_of_eventbridge_and_without_it() {
+        let event = r#"{"type":"ProductUpdated","position": 1.0}"#;
+        let wrapped = format!(
+            r#"{{"version":"0","id":"1","detail-type":"ProductUpdated","source":"vitrina.inventory",
+                "account":"1","time":"2026-01-01T00:00:00Z","region":"x","resources":[],
+                "detail":{event}}}"#
+        );
+        assert_eq!(event_in(&wrapped), event);
+        assert_eq!(event_in(event), event);
+        assert_eq!(event_in("no JSON"), "no JSON");
+        assert_eq!(event_in(r#"{"detail":{}}"#), r#"{"detail":{}}"#);
+    }
+
+    #[test]
+    fn messages_go_in_tens_and_no_batch_is_too_large() {
+        assert_eq!(batches(&[1; 23]), [10, 10, 3]);
+        let half = BATCH_BYTES / 2;
+        assert_eq!(batches(&[half, half, 1, BATCH_BYTES, 1]), [2, 1, 1, 1]);
+        assert_eq!(batches(&[]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn a_reason_has_nothing_that_sqs_does_not_take() {
+        assert_eq!(printable("found `\u{ffff}\0`"), "found `\u{fffd}\u{fffd}`");
+        assert_eq!(printable(""), "no reason");
+    }
+}

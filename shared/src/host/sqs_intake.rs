@@ -1,0 +1,157 @@
+//! Takes events from SQS to a handler: by long poll, or as an invocation brings them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::sqs::{Settled, SqsError, SqsMessage, SqsQueue};
+use crate::clock::Clock;
+use crate::failpoint;
+use crate::host::intake::{self, Handler, Incoming};
+use crate::host::tick::{self, Pace, Progress};
+
+/// Batches that are handled at once. SQS gives ten messages at most, and most of a batch's time is
+/// spent waiting for answers.
+const CONCURRENT_BATCHES: usize = 4;
+
+/// How long a round may take: a long poll, and then as long as its messages are out of sight.
+const LIMIT: Duration = Duration::from_mins(2);
+
+impl Incoming for SqsMessage {
+    fn event(&self) -> &str {
+        self.event()
+    }
+
+    fn id(&self) -> String {
+        self.id.clone()
+    }
+}
+
+/// Consumes `queue` until `stop`. What was received by then is handled and settled.
+pub async fn consume(
+    queue: SqsQueue,
+    clock: Clock,
+    handler: &impl Handler,
+    stop: CancellationToken,
+) {
+    let pace = Pace { every: Duration::ZERO, limit: Some(LIMIT) };
+    let pollers = (0..CONCURRENT_BATCHES).map(|_| {
+        tick::run("intake", pace, Arc::default(), stop.clone(), || {
+            once(&queue, &clock, handler, &stop)
+        })
+    });
+    futures::future::join_all(pollers).await;
+}
+
+/// Receives one batch, handles it and settles it.
+pub async fn once(
+    queue: &SqsQueue,
+    clock: &Clock,
+    handler: &impl Handler,
+    stop: &CancellationToken,
+) -> Result<Progress, SqsError> {
+    let messages = tokio::select! {
+        () = stop.cancelled() => return Ok(Progress::Idle),
+        messages = queue.receive() => messages?,
+    };
+    if messages.is_empty() {
+        return Ok(Progress::Idle);
+    }
+    failpoint::reach("intake.received").await;
+    let settled = handle(queue, clock, handler, messages).await;
+    queue.delete(&settled.done).await?;
+    Ok(if settled.again.is_empty() { Progress::More } else { Progress::Idle })
+}
+
+/// Handles messages for as long as it takes: they stay out of sight meanwhile.
+async fn handle(
+    queue: &SqsQueue,
+    clock: &Clock,
+    handler: &impl Handler,
+    messages: Vec<SqsMessage>,
+) -> Settled {
+    let received = messages.clone();
+    let extending = async {
+        loop {
+            tokio::time::sleep(queue.half_visibility()).await;
+            queue.extend(&received).await;
+        }
+    };
+    let outcomes = tokio::select! {
+        outcomes = intake::work(messages, clock, handler) => outcomes,
+        () = extending => Vec::new(),
+    };
+    failpoint::reach("intake.handled").await;
+    let settled = queue.settle(outcomes).await;
+    failpoint::reach("intake.settled").await;
+    settled
+}
+
+/// What Lambda invokes a consumer of SQS with.
+#[derive(Debug, Deserialize)]
+pub struct Invocation {
+    #[serde(rename = "Records")]
+    records: Vec<Record>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    message_id: String,
+    receipt_handle: String,
+    body: String,
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Attributes {
+    #[serde(rename = "ApproximateReceiveCount")]
+    receive_count: Option<String>,
+    #[serde(rename = "SentTimestamp")]
+    sent: Option<String>,
+}
+
+/// What is answered: the messages that come again. Lambda deletes the others.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    #[serde(rename = "batchItemFailures")]
+    failures: Vec<ItemFailure>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct ItemFailure {
+    #[serde(rename = "itemIdentifier")]
+    id: String,
+}
+
+impl From<Record> for SqsMessage {
+    fn from(record: Record) -> Self {
+        let Attributes { receive_count, sent } = record.attributes;
+        let attempts = receive_count.and_then(|count| count.parse().ok());
+        let sent_at = sent.and_then(|millis| DateTime::from_timestamp_millis(millis.parse().ok()?));
+        Self {
+            id: record.message_id,
+            receipt: record.receipt_handle,
+            body: record.body,
+            sent_at: sent_at.unwrap_or_default(),
+            attempts: attempts.unwrap_or(1),
+        }
+    }
+}
+
+/// Handles the messages of an invocation.
+pub async fn answer(
+    queue: &SqsQueue,
+    clock: &Clock,
+    handler: &impl Handler,
+    invocation: Invocation,
+) -> Answer {
+    let messages = invocation.records.into_iter().map(SqsMessage::from).collect();
+    let settled = handle(queue, clock, handler, messages).await;
+    let failures = settled.again.into_iter().map(|message| ItemFailure { id: message.id });
+    Answer { failures: failures.collect() }
+}
