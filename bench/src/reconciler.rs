@@ -9,6 +9,7 @@ use shared::clock::Clock;
 use shared::config::Secret;
 use shared::contract::CATALOG_QUEUE;
 use shared::database::{self, DatabaseConfig};
+use shared::host::Work as _;
 use shared::id::Ids;
 use sync::{Reconciler, Settings, State};
 use tokio::process::Command;
@@ -79,11 +80,7 @@ fn command(edition: &Edition, what: &str) -> anyhow::Result<Command> {
 pub(crate) async fn run(mut words: impl Iterator<Item = String>) -> anyhow::Result<u8> {
     let mut word = || words.next().context("a word is missing");
     let (what, url, endpoint) = (word()?, word()?, word()?);
-    let pool = database::connect(&DatabaseConfig {
-        url: Secret::new(url),
-        max_connections: 8,
-        application: "vitrina sync",
-    })?;
+    let pool = database::connect(&DatabaseConfig::new(Secret::new(url), 8, "vitrina sync"))?;
     let queue = Queue::new(pool.clone(), Clock::System, CATALOG_QUEUE);
     let client = shared::dynamodb::connect_local(&endpoint);
     let reconciler =

@@ -91,11 +91,20 @@ pub enum KeySource {
     Url(String),
 }
 
+/// Who issues the tokens of a local edition. Nothing on AWS takes them: the key lies on somebody's
+/// disk.
+pub const EMBEDDED_ISSUER: &str = "https://identity.vitrina.local";
+
 impl AuthConfig {
     /// `VITRINA_AUTH_ISSUER`, `VITRINA_AUTH_AUDIENCE`, `VITRINA_AUTH_JWKS_URL` and
     /// `VITRINA_AUTH_ROLES_CLAIM`.
     pub fn read(settings: &mut Settings) -> Self {
         let issuer: String = settings.required("VITRINA_AUTH_ISSUER");
+        if issuer.trim_end_matches('/') == EMBEDDED_ISSUER && is_on_aws(settings) {
+            settings.fault(
+                "VITRINA_AUTH_ISSUER is wrong: the embedded provider is for a local edition only",
+            );
+        }
         let well_known = format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'));
         Self {
             audience: settings.or("VITRINA_AUTH_AUDIENCE", "vitrina".to_owned()),
@@ -104,6 +113,11 @@ impl AuthConfig {
             issuer,
         }
     }
+}
+
+/// Whether this is the AWS edition: a function, or a process that publishes to EventBridge.
+fn is_on_aws(settings: &Settings) -> bool {
+    settings.is_function() || settings.text("VITRINA_EVENT_BUS").is_some()
 }
 
 /// Verifies bearer tokens. Cheap to clone.
@@ -134,8 +148,40 @@ const REMEMBERED: u64 = 10_000;
 struct Claims {
     sub: String,
     exp: i64,
+    #[serde(default)]
+    aud: Audience,
+    /// What Cognito says that a token is for; others say nothing.
+    token_use: Option<String>,
+    /// Whom an access token of Cognito was issued to, which has no `aud`.
+    client_id: Option<String>,
     #[serde(flatten)]
     other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Whom a token is for: nobody, one or several.
+#[derive(Default, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    #[default]
+    Nobody,
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Claims {
+    /// Whether the token is for `audience`: it says so, or it is an access token of Cognito that was
+    /// issued to `audience`. A token for another use, such as one that only renews, is for nobody.
+    fn is_for(&self, audience: &str) -> bool {
+        let Self { aud, token_use, client_id, .. } = self;
+        let named = match aud {
+            Audience::Nobody => {
+                token_use.as_deref() == Some("access") && client_id.as_deref() == Some(audience)
+            }
+            Audience::One(one) => one == audience,
+            Audience::Several(several) => several.iter().any(|one| one == audience),
+        };
+        named && token_use.as_deref().is_none_or(|purpose| ["access", "id"].contains(&purpose))
+    }
 }
 
 impl Verifier {
@@ -168,8 +214,9 @@ impl Verifier {
         let algorithm = algorithm_of(&key).filter(|a| *a == header.alg).ok_or_else(refuse)?;
         let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[&self.0.config.issuer]);
-        validation.set_audience(&[&self.0.config.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+        // Some tokens have no audience, so whom they are for is judged below.
+        validation.validate_aud = false;
         // Expiry is judged by our clock below.
         validation.validate_exp = false;
         validation.validate_nbf = false;
@@ -177,6 +224,9 @@ impl Verifier {
         let claims = jsonwebtoken::decode::<Claims>(token, &decoding, &validation)
             .map_err(|_| refuse())?
             .claims;
+        if !claims.is_for(&self.0.config.audience) {
+            return Err(refuse());
+        }
         if claims.exp <= now {
             return Err(problem::UNAUTHENTICATED.because("the token has expired"));
         }

@@ -105,6 +105,30 @@ impl Settings {
         self.optional(name).unwrap_or_default()
     }
 
+    /// One of `choices`: what is set, or the first.
+    pub fn one_of<const N: usize>(
+        &mut self,
+        name: &str,
+        choices: [&'static str; N],
+    ) -> &'static str {
+        let Some(text) = self.text(name) else { return choices[0] };
+        let chosen = choices.into_iter().find(|choice| *choice == text);
+        if chosen.is_none() {
+            self.fault(format!("{name} is wrong: must be one of {}", choices.join(", ")));
+        }
+        chosen.unwrap_or(choices[0])
+    }
+
+    /// Notes something that is wrong: a sentence that names its setting.
+    pub fn fault(&mut self, fault: impl Into<String>) {
+        self.faults.push(fault.into());
+    }
+
+    /// Whether the process is a function of AWS Lambda, which is so where Lambda says it is.
+    pub fn is_function(&self) -> bool {
+        self.text("AWS_LAMBDA_RUNTIME_API").is_some()
+    }
+
     /// `value`, if nothing that was read was wrong; otherwise every fault.
     pub fn finish<T>(self, value: T) -> Result<T, ConfigError> {
         if self.faults.is_empty() { Ok(value) } else { Err(ConfigError { faults: self.faults }) }

@@ -1,15 +1,25 @@
 //! Connections to PostgreSQL: how they are made, and what their failures mean to a caller.
 
+mod iam;
+mod migration;
+
+use std::convert::Infallible;
 use std::io::ErrorKind;
-use std::str::FromStr as _;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Transaction};
 
-use crate::config::Secret;
+use crate::aws;
+use crate::clock::Clock;
+use crate::config::{Secret, Settings};
 use crate::problem::{MALFORMED_REQUEST, Problem};
+
+pub use iam::{IamError, IamLogin};
+pub use migration::{MigrationConfig, MigrationError, migrate, release};
 
 /// How a role connects.
 #[derive(Clone, Debug)]
@@ -18,11 +28,158 @@ pub struct DatabaseConfig {
     pub max_connections: u32,
     /// Shown in `pg_stat_activity`.
     pub application: &'static str,
+    pub login: Login,
+    /// Who vouches for the server; without one, `DATABASE_URL` says how much is asked of it.
+    pub ca: Option<Authority>,
+    /// Whether a proxy of RDS stands in front, which takes no settings from who connects.
+    pub is_proxied: bool,
+    /// For how long after its last use a connection is taken to be whole. Asking it costs a round
+    /// trip, a tenth of a create.
+    pub fresh: Duration,
 }
 
-/// For how long after its last use a connection is taken to be whole. Asking it costs a round trip,
-/// a tenth of a create.
-const FRESH: Duration = Duration::from_secs(1);
+/// What a role shows to be let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Login {
+    /// What is in `DATABASE_URL`.
+    #[default]
+    Password,
+    /// A token of IAM.
+    Iam,
+}
+
+impl FromStr for Login {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "password" => Ok(Self::Password),
+            "iam" => Ok(Self::Iam),
+            _ => Err("must be password or iam"),
+        }
+    }
+}
+
+/// Who vouches for a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// The public authorities that this program was built with.
+    System,
+    /// Those in a file of PEM blocks.
+    File(PathBuf),
+}
+
+impl FromStr for Authority {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text == "system" { Self::System } else { Self::File(text.into()) })
+    }
+}
+
+/// The settings of every connection.
+const SESSION: [(&str, &str); 7] = [
+    ("statement_timeout", "5s"),
+    ("lock_timeout", "2s"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("timezone", "UTC"),
+    // Statements are few and always the same, and what they look for is always found by a key:
+    // planning the create anew each time cost more than a third of its rate.
+    ("plan_cache_mode", "force_generic_plan"),
+    // Those plans are made while the tables are small, and must be right when they are not.
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+];
+
+/// Connections in a function, which does one thing at a time: one for a request, and one for the
+/// relay behind it.
+const CONNECTIONS_OF_A_FUNCTION: u32 = 2;
+
+impl DatabaseConfig {
+    /// With what is in `url`, as a process connects that runs on.
+    pub fn new(url: Secret<String>, max_connections: u32, application: &'static str) -> Self {
+        Self {
+            url,
+            max_connections,
+            application,
+            login: Login::Password,
+            ca: None,
+            is_proxied: false,
+            fresh: Duration::from_secs(1),
+        }
+    }
+
+    /// `DATABASE_URL`, `VITRINA_DATABASE_CONNECTIONS` (`connections` unless said, two in a
+    /// function), `VITRINA_DATABASE_AUTH` (`password` or `iam`), `VITRINA_DATABASE_CA` (a file, or
+    /// `system`) and `VITRINA_DATABASE_PROXY`.
+    pub fn read(settings: &mut Settings, application: &'static str, connections: u32) -> Self {
+        let url: String = settings.required("DATABASE_URL");
+        if !url.is_empty()
+            && let Err(error) = PgConnectOptions::from_str(&url)
+        {
+            settings.fault(format!("DATABASE_URL is wrong: {error}"));
+        }
+        let is_function = settings.is_function();
+        let connections = if is_function { CONNECTIONS_OF_A_FUNCTION } else { connections };
+        let read = Self::new(Secret::new(url), connections, application);
+        let login = settings.or("VITRINA_DATABASE_AUTH", Login::Password);
+        let ca = settings.optional("VITRINA_DATABASE_CA");
+        if login == Login::Iam && ca.is_none() {
+            settings.fault("VITRINA_DATABASE_CA is not set: a token goes to a known server only");
+        }
+        Self {
+            max_connections: settings.or("VITRINA_DATABASE_CONNECTIONS", connections),
+            login,
+            ca,
+            is_proxied: settings.or("VITRINA_DATABASE_PROXY", false),
+            // What a function had before it was frozen may be gone, and its clock has not noticed.
+            fresh: if is_function { Duration::ZERO } else { read.fresh },
+            ..read
+        }
+    }
+
+    /// With as much asked of the server as the settings say.
+    fn secured(&self, options: PgConnectOptions) -> PgConnectOptions {
+        match &self.ca {
+            None => options,
+            Some(Authority::System) => options.ssl_mode(PgSslMode::VerifyFull),
+            Some(Authority::File(file)) => {
+                options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(file)
+            }
+        }
+    }
+}
+
+/// A pool, and what keeps it able to make connections.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub pool: PgPool,
+    pub login: Option<IamLogin>,
+}
+
+/// A pool cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("reading DATABASE_URL")]
+    Url(#[from] sqlx::Error),
+    #[error("logging in by IAM")]
+    Iam(#[from] IamError),
+}
+
+/// Makes a pool as [`connect`] does, for whatever kind of log-in.
+pub async fn open(config: &DatabaseConfig, clock: &Clock) -> Result<Database, OpenError> {
+    let pool = connect(config)?;
+    let login = match config.login {
+        Login::Password => None,
+        Login::Iam => {
+            let options = (*pool.connect_options()).clone();
+            let login = IamLogin::new(aws::environment().await, pool.clone(), options, clock)?;
+            login.renew().await;
+            Some(login)
+        }
+    };
+    Ok(Database { pool, login })
+}
 
 /// How long a connection may take to say that it is whole when it comes back. Where whoever used it
 /// gave up on a server that has gone silent, it never says so, and the pool would wait for it instead
@@ -35,29 +192,22 @@ const RETURN: Duration = Duration::from_secs(2);
 /// Every connection gives up a statement after 5 s, a lock after 2 s and an idle transaction after
 /// 5 s: no request hangs, and a relay that hangs holds nothing.
 pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(config.url.expose())?
+    let mut options = config
+        .secured(PgConnectOptions::from_str(config.url.expose())?)
         .application_name(config.application)
-        .options([
-            ("statement_timeout", "5s"),
-            ("lock_timeout", "2s"),
-            ("idle_in_transaction_session_timeout", "5s"),
-            ("timezone", "UTC"),
-            // Statements are few and always the same, and what they look for is always found by a
-            // key: planning the create anew each time cost more than a third of its rate.
-            ("plan_cache_mode", "force_generic_plan"),
-            // Those plans are made while the tables are small, and must be right when they are not.
-            ("enable_seqscan", "off"),
-            ("jit", "off"),
-        ])
         .log_statements(tracing::log::LevelFilter::Trace)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
+    if !config.is_proxied {
+        options = options.options(SESSION);
+    }
+    let fresh = config.fresh;
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(Duration::from_secs(2))
         .test_before_acquire(false)
-        .before_acquire(|connection, seen| {
+        .before_acquire(move |connection, seen| {
             Box::pin(async move {
-                if seen.idle_for >= FRESH {
+                if seen.idle_for >= fresh {
                     connection.ping().await?;
                 }
                 Ok(true)
@@ -90,23 +240,6 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
-/// Brings a schema up to date, over a connection of its own: what every other one gives up after
-/// seconds may take long here, and waiting for another process that does the same is no failure.
-pub async fn migrate(
-    url: &Secret<String>,
-    migrators: &[&sqlx::migrate::Migrator],
-) -> Result<(), sqlx::migrate::MigrateError> {
-    let options = PgConnectOptions::from_str(url.expose())?
-        .application_name("vitrina migrations")
-        .options([("timezone", "UTC")]);
-    let mut connection = options.connect().await?;
-    for migrator in migrators {
-        migrator.run(&mut connection).await?;
-    }
-    connection.close().await?;
-    Ok(())
-}
-
 /// The name of the constraint that refused a row, if one did.
 pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error()?.constraint()
@@ -122,10 +255,10 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // 08 connection, 40 rollback (deadlock, serialisation), 53 resources, 55P03 lock not
-            // available, 57 operator intervention (shutdown, timeout), 58 system, 25P03 and 25P04
+            // 08 connection, 28 log-in (a token that has expired), 40 rollback (deadlock,
+            // serialisation), 53 resources, 55P03 lock not available, 57 operator intervention (shutdown, timeout), 58 system, 25P03 and 25P04
             // transaction timeouts, 25006 a standby during a failover.
-            ["08", "40", "53", "57", "58"].contains(&code.get(..2).unwrap_or(""))
+            ["08", "28", "40", "53", "57", "58"].contains(&code.get(..2).unwrap_or(""))
                 || ["55P03", "25P03", "25P04", "25006"].contains(&code.as_ref())
         }),
         _ => false,
@@ -136,10 +269,10 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
 /// answered either.
 pub fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
-        // 08 connection, 53 resources, 57P shutdown.
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| ["08", "53", "57P"].iter().any(|class| code.starts_with(class))),
+        // 08 connection, 28 log-in, 53 resources, 57P shutdown.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "28", "53", "57P"].iter().any(|class| code.starts_with(class))
+        }),
         other => is_transient(other),
     }
 }

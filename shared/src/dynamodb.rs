@@ -16,6 +16,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity,
 };
 
+use crate::aws;
+
 /// The most items that one `BatchGetItem` takes.
 const BATCH: usize = 100;
 
@@ -33,8 +35,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A client as the environment says: `AWS_*`, with `AWS_ENDPOINT_URL[_DYNAMODB]`.
 pub async fn connect() -> Client {
-    let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let config = aws_sdk_dynamodb::config::Builder::from(&config)
+    let config = aws_sdk_dynamodb::config::Builder::from(aws::environment().await)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(timeouts())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

@@ -5,6 +5,9 @@
 //! request and the listing it led to are one trace wherever it is recorded.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::TracerProvider as _;
@@ -43,12 +46,31 @@ impl TelemetryConfig {
 
 /// Keeps the exporter alive; [`Telemetry::flush`] before the process ends.
 #[derive(Debug)]
-pub struct Telemetry(Option<SdkTracerProvider>);
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+    /// Whether somebody waits for spans to be sent.
+    is_flushing: Arc<AtomicBool>,
+}
 
 impl Telemetry {
+    /// Sends what is there, and waits for that at most as long as this. A collector that does not
+    /// answer is waited for once at a time, and by nobody who has something else to do.
+    pub async fn flush_within(&self, patience: Duration) {
+        let Some(provider) = self.provider.clone() else { return };
+        if self.is_flushing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let is_flushing = Arc::clone(&self.is_flushing);
+        let flushing = tokio::task::spawn_blocking(move || {
+            let _ = provider.force_flush();
+            is_flushing.store(false, Ordering::Release);
+        });
+        let _ = tokio::time::timeout(patience, flushing).await;
+    }
+
     /// Sends what is left. A collector that is down costs nothing but its spans.
     pub fn flush(self) {
-        if let Some(provider) = self.0 {
+        if let Some(provider) = self.provider {
             let _ = provider.shutdown();
         }
     }
@@ -80,7 +102,7 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     });
     let subscriber = Registry::default().with(lines.with_filter(filter)).with(spans);
     tracing::subscriber::set_global_default(subscriber)?;
-    Ok(Telemetry(provider))
+    Ok(Telemetry { provider, is_flushing: Arc::default() })
 }
 
 fn exporter(config: &TelemetryConfig, url: &str) -> Result<SdkTracerProvider, TelemetryError> {

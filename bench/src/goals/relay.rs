@@ -61,11 +61,11 @@ async fn fill(edition: &Edition) -> anyhow::Result<()> {
 
 /// Relays everything to a bus that carries it to no queue.
 async fn relay(edition: &Edition) -> anyhow::Result<Stat> {
-    let pool = database::connect(&DatabaseConfig {
-        url: Secret::new(edition.database.clone()),
-        max_connections: 8,
-        application: "vitrina bench",
-    })?;
+    let pool = database::connect(&DatabaseConfig::new(
+        Secret::new(edition.database.clone()),
+        8,
+        "vitrina bench",
+    ))?;
     let bus = Bus::Postgres(PgBus::new(pool.clone(), Clock::System, &[], Arc::default()));
     let relay = Relay::new(pool.clone(), bus, Clock::System, Ids::System);
     let begun = Instant::now();

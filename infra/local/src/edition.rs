@@ -17,6 +17,7 @@ use shared::clock::Clock;
 use shared::config::Secret;
 use shared::contract::CATALOG_QUEUE;
 use shared::database::{self as connections, DatabaseConfig};
+use shared::host::Work as _;
 use shared::host::dead_letters::{self, Desk};
 use shared::host::health::{self, Health, Table};
 use shared::host::metrics_recorder;
@@ -45,9 +46,8 @@ use crate::roles::{Role, Roles};
 /// The table of listings.
 pub const TABLE: &str = "listings";
 
-/// Who issues the tokens of a local edition. The AWS edition refuses this issuer: its key lies on
-/// somebody's disk.
-pub const ISSUER: &str = "https://identity.vitrina.local";
+/// Who issues the tokens of a local edition.
+pub const ISSUER: &str = shared::auth::EMBEDDED_ISSUER;
 
 const AUDIENCE: &str = "vitrina";
 
@@ -305,8 +305,7 @@ async fn run(
 }
 
 fn pool(url: &Secret<String>, connections: u32, name: &'static str) -> Result<PgPool, StartError> {
-    let config =
-        DatabaseConfig { url: url.clone(), max_connections: connections, application: name };
+    let config = DatabaseConfig::new(url.clone(), connections, name);
     connections::connect(&config).map_err(StartError::Connect)
 }
 

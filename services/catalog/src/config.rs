@@ -1,30 +1,37 @@
 //! The service's settings.
 
-use std::str::FromStr;
-
-use shared::config::{Secret, Settings};
+use shared::bus::sqs::SqsConfig;
+use shared::config::Settings;
 use shared::database::DatabaseConfig;
-use shared::host::process::ProcessConfig;
+use shared::host::HostConfig;
 use shared::money::Currency;
 
-/// What one process of the service does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What one process of the service does, and what only that needs.
+#[derive(Clone, Debug)]
 pub enum Role {
     /// Serves the public catalogue.
-    #[default]
-    Api,
+    Api { currency: Currency },
     /// Projects events into listings.
-    Projector,
+    Projector(Feed),
 }
 
-impl FromStr for Role {
-    type Err = &'static str;
+/// Where the projector's events come from.
+#[derive(Clone, Debug)]
+pub enum Feed {
+    Table(DatabaseConfig),
+    Sqs(SqsConfig),
+}
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "api" => Ok(Self::Api),
-            "projector" => Ok(Self::Projector),
-            _ => Err("must be api or projector"),
+impl Feed {
+    /// A function is fed from SQS, and a process where [`SqsConfig::read`] finds something; else it
+    /// is the queue table.
+    fn read(settings: &mut Settings) -> Self {
+        if settings.is_function() {
+            return Self::Sqs(SqsConfig::required(settings));
+        }
+        match SqsConfig::read(settings) {
+            Some(queue) => Self::Sqs(queue),
+            None => Self::Table(DatabaseConfig::read(settings, "vitrina catalog", 4)),
         }
     }
 }
@@ -32,30 +39,26 @@ impl FromStr for Role {
 #[derive(Clone, Debug)]
 pub struct Config {
     pub role: Role,
-    pub process: ProcessConfig,
+    pub host: HostConfig,
     pub table: String,
-    pub currency: Currency,
-    /// Where the queue is, for the projector.
-    pub database: Option<DatabaseConfig>,
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, `VITRINA_LISTINGS_TABLE`, `VITRINA_CURRENCY`, and `DATABASE_URL`
-    /// for the projector.
+    /// `VITRINA_ROLE`, `VITRINA_LISTINGS_TABLE`, those of [`HostConfig::read`], and those of the
+    /// role: `VITRINA_CURRENCY`, or where its events come from ([`SqsConfig::read`], else
+    /// [`DatabaseConfig::read`]).
     pub fn read(settings: &mut Settings) -> Self {
-        let role = settings.or("VITRINA_ROLE", Role::Api);
-        let currency: Option<Currency> = settings.optional("VITRINA_CURRENCY");
-        let database = (role == Role::Projector).then(|| DatabaseConfig {
-            url: Secret::new(settings.required("DATABASE_URL")),
-            max_connections: 4,
-            application: "vitrina catalog",
-        });
+        let name = settings.one_of("VITRINA_ROLE", ["api", "projector"]);
+        let role = if name == "projector" {
+            Role::Projector(Feed::read(settings))
+        } else {
+            let currency: Option<Currency> = settings.optional("VITRINA_CURRENCY");
+            Role::Api { currency: currency.unwrap_or_default() }
+        };
         Self {
             role,
-            process: ProcessConfig::read(settings),
+            host: HostConfig::read(settings, "catalog", name),
             table: settings.or("VITRINA_LISTINGS_TABLE", "listings".to_owned()),
-            currency: currency.unwrap_or_default(),
-            database,
         }
     }
 }

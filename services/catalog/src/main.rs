@@ -1,47 +1,41 @@
-//! One binary, many roles: `VITRINA_ROLE` picks what this process does.
+//! One binary, many roles: `VITRINA_ROLE` picks what this does, as a process or as a function.
 
-use std::sync::Arc;
-
-use catalog::config::{Config, Role};
+use catalog::config::{Config, Feed, Role};
 use catalog::pages::KEPT_FOR;
 use catalog::{App, Projector, router};
 use shared::bus::queue::Queue;
+use shared::bus::sqs::SqsQueue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
-use shared::host::health::{Health, Table};
-use shared::host::process::Process;
-use shared::telemetry::TelemetryConfig;
-use shared::{clock::Clock, database, dynamodb, host, id::Ids, telemetry};
+use shared::host::{Host, Source};
+use shared::{clock::Clock, database, dynamodb, id::Ids};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut settings = Settings::from_env();
     let config = Config::read(&mut settings);
-    let logs = TelemetryConfig::read(&mut settings, false, "info");
     let config = settings.finish(config)?;
-    let telemetry = telemetry::init(&logs)?;
     let (clock, ids) = (Clock::System, Ids::System);
+    let host = Host::start(config.host, &clock, &ids)?;
     let client = dynamodb::connect().await;
-    let stop = host::stop_on_signal()?;
-    let table = Table { client: client.clone(), name: config.table.clone() };
-    let mut health = Health { dynamodb: Some(table), ..Health::default() };
-    match config.database {
-        None => {
-            let app = App::new(client, &config.table, config.currency).with_kept_pages(KEPT_FOR);
-            let process = Process::new(config.process, &clock, &ids, health, &stop);
-            process.serve(router(app), None).await?;
+    let host = host.on_table(&client, &config.table);
+    match config.role {
+        Role::Api { currency } => {
+            let app = App::new(client, &config.table, currency).with_kept_pages(KEPT_FOR);
+            host.serve(router(app), None).await?;
         }
-        Some(database) => {
-            debug_assert_eq!(config.role, Role::Projector);
-            let pool = database::connect(&database)?;
-            let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
-            (health.postgres, health.queue) = (Some(pool), Some(queue.clone()));
-            let process = Process::new(config.process, &clock, &ids, health, &stop);
-            let projector = Projector::new(client, &config.table, clock.clone());
-            let work = host::intake::consume(queue, clock, &projector, Arc::default(), stop);
-            process.run(work).await?;
+        Role::Projector(Feed::Table(table)) => {
+            let database = database::open(&table, &clock).await?;
+            let queue = Queue::new(database.pool.clone(), clock.clone(), CATALOG_QUEUE);
+            let projector = Projector::new(client, &config.table, clock);
+            let host = host.on_database(&database).beside(Some(&queue));
+            host.consume(Source::Table(queue), &projector).await?;
+        }
+        Role::Projector(Feed::Sqs(queue)) => {
+            let queue = SqsQueue::connect(&queue, &clock).await;
+            let projector = Projector::new(client, &config.table, clock);
+            host.consume(Source::Sqs(queue), &projector).await?;
         }
     }
-    telemetry.flush();
     Ok(())
 }

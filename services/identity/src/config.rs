@@ -1,40 +1,25 @@
 //! The service's settings.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use shared::config::{Secret, Settings};
-use shared::database::DatabaseConfig;
-use shared::host::process::ProcessConfig;
+use shared::config::Settings;
+use shared::database::{DatabaseConfig, MigrationConfig};
+use shared::host::HostConfig;
 
-/// What one process of the service does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What one process of the service does, and what only that needs.
+#[derive(Clone, Debug)]
 pub enum Role {
     /// Serves sign-up, log-in and the key set.
-    #[default]
-    Api,
-    /// Brings the schema up to date, and ends.
-    Migrate,
-}
-
-impl FromStr for Role {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "api" => Ok(Self::Api),
-            "migrate" => Ok(Self::Migrate),
-            _ => Err("must be api or migrate"),
-        }
-    }
+    Api(ProviderConfig),
+    /// Brings the schema up to date.
+    Migrate(MigrationConfig),
 }
 
 #[derive(Clone, Debug)]
 pub struct Config {
     pub role: Role,
-    pub process: ProcessConfig,
+    pub host: HostConfig,
     pub database: DatabaseConfig,
-    pub provider: ProviderConfig,
 }
 
 /// How tokens are issued and mails are sent.
@@ -50,18 +35,18 @@ pub struct ProviderConfig {
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, `DATABASE_URL`, `VITRINA_DATABASE_CONNECTIONS`, and those of
-    /// [`ProviderConfig::read`].
+    /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
+    /// role: [`ProviderConfig::read`] or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
+        let name = settings.one_of("VITRINA_ROLE", ["api", "migrate"]);
+        let role = match name {
+            "migrate" => Role::Migrate(MigrationConfig::read(settings)),
+            _ => Role::Api(ProviderConfig::read(settings)),
+        };
         Self {
-            role: settings.or("VITRINA_ROLE", Role::Api),
-            process: ProcessConfig::read(settings),
-            database: DatabaseConfig {
-                url: Secret::new(settings.required("DATABASE_URL")),
-                max_connections: settings.or("VITRINA_DATABASE_CONNECTIONS", 16),
-                application: "vitrina identity",
-            },
-            provider: ProviderConfig::read(settings),
+            role,
+            host: HostConfig::read(settings, "identity", name),
+            database: DatabaseConfig::read(settings, "vitrina identity", 16),
         }
     }
 }

@@ -1,58 +1,50 @@
 //! The service's settings.
 
-use std::str::FromStr;
-
 use shared::auth::AuthConfig;
-use shared::config::{Secret, Settings};
-use shared::database::DatabaseConfig;
-use shared::host::process::ProcessConfig;
+use shared::bus::BusConfig;
+use shared::bus::sqs::SqsConfig;
+use shared::config::Settings;
+use shared::database::{DatabaseConfig, MigrationConfig};
+use shared::host::HostConfig;
 
-/// What one process of the service does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What one process of the service does, and what only that needs.
+#[derive(Clone, Debug)]
 pub enum Role {
-    /// Serves the seller's API.
-    #[default]
-    Api,
+    /// Serves the seller's API, and to operators the dead letters in SQS where there are some.
+    Api { auth: AuthConfig, dead_letters: Option<SqsConfig> },
     /// Publishes what is in the outbox.
     Relay,
-    /// Brings the schema up to date, and ends.
-    Migrate,
-}
-
-impl FromStr for Role {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "api" => Ok(Self::Api),
-            "relay" => Ok(Self::Relay),
-            "migrate" => Ok(Self::Migrate),
-            _ => Err("must be api, relay or migrate"),
-        }
-    }
+    /// Brings the schema up to date.
+    Migrate(MigrationConfig),
 }
 
 #[derive(Clone, Debug)]
 pub struct Config {
     pub role: Role,
-    pub process: ProcessConfig,
+    pub host: HostConfig,
     pub database: DatabaseConfig,
-    pub auth: AuthConfig,
+    pub bus: BusConfig,
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, `DATABASE_URL`, `VITRINA_DATABASE_CONNECTIONS`, and those of
-    /// [`AuthConfig::read`].
+    /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
+    /// role: [`AuthConfig::read`] and [`SqsConfig::read`], [`BusConfig::read`], or
+    /// [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
-        Self {
-            role: settings.or("VITRINA_ROLE", Role::Api),
-            process: ProcessConfig::read(settings),
-            database: DatabaseConfig {
-                url: Secret::new(settings.required("DATABASE_URL")),
-                max_connections: settings.or("VITRINA_DATABASE_CONNECTIONS", 16),
-                application: "vitrina inventory",
+        let name = settings.one_of("VITRINA_ROLE", ["api", "relay", "migrate"]);
+        let role = match name {
+            "relay" => Role::Relay,
+            "migrate" => Role::Migrate(MigrationConfig::read(settings)),
+            _ => Role::Api {
+                auth: AuthConfig::read(settings),
+                dead_letters: SqsConfig::read(settings),
             },
-            auth: AuthConfig::read(settings),
+        };
+        Self {
+            host: HostConfig::read(settings, "inventory", name),
+            database: DatabaseConfig::read(settings, "vitrina inventory", 16),
+            bus: if name == "migrate" { BusConfig::none() } else { BusConfig::read(settings) },
+            role,
         }
     }
 }

@@ -1,46 +1,47 @@
-//! One binary, many roles: `VITRINA_ROLE` picks what this process does.
+//! One binary, many roles: `VITRINA_ROLE` picks what this does, as a process or as a function.
 
 use std::sync::Arc;
 
 use inventory::config::{Config, Role};
-use inventory::relay::Relay;
+use inventory::relay::{self, Relay};
 use inventory::{App, MIGRATOR, router};
 use shared::auth::Verifier;
-use shared::bus::{self, Bus, PgBus};
+use shared::bus::{self, Bus};
 use shared::config::Settings;
-use shared::contract::CATALOG_QUEUE;
-use shared::host::health::Health;
-use shared::host::process::Process;
-use shared::telemetry::TelemetryConfig;
-use shared::{clock::Clock, database, host, id::Ids, telemetry};
+use shared::host::{Host, dead_letters};
+use shared::{clock::Clock, database, id::Ids};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut settings = Settings::from_env();
     let config = Config::read(&mut settings);
-    let logs = TelemetryConfig::read(&mut settings, false, "info");
     let config = settings.finish(config)?;
-    let telemetry = telemetry::init(&logs)?;
-    let pool = database::connect(&config.database)?;
     let (clock, ids, committed) = (Clock::System, Ids::System, Arc::default());
-    let health = Health { postgres: Some(pool.clone()), ..Health::default() };
-    let stop = host::stop_on_signal()?;
-    let process = Process::new(config.process, &clock, &ids, health, &stop);
+    let host = Host::start(config.host, &clock, &ids)?;
     match config.role {
-        Role::Api => {
-            let verifier = Verifier::new(config.auth, clock.clone());
-            let app = App::new(pool, &clock, &ids, verifier.clone(), committed);
-            process.serve(router(app), Some(verifier)).await?;
+        Role::Api { auth, dead_letters } => {
+            let database = database::open(&config.database, &clock).await?;
+            let pool = database.pool.clone();
+            let verifier = Verifier::new(auth, clock.clone());
+            let letters = dead_letters::of_sqs(dead_letters, &pool, &clock, &verifier).await;
+            let app = App::new(pool.clone(), &clock, &ids, verifier.clone(), committed);
+            let mut api = router(app).merge(letters);
+            if host.is_function() {
+                let bus = Bus::connect(&config.bus, &pool, &clock).await;
+                api = relay::before_answers(api, Relay::new(pool, bus, clock, ids));
+            }
+            host.on_database(&database).serve(api, Some(verifier)).await?;
         }
         Role::Relay => {
-            let bus = PgBus::new(pool.clone(), clock.clone(), &[CATALOG_QUEUE], Arc::default());
-            let relay = Relay::new(pool, Bus::Postgres(bus), clock, ids);
-            process.run(Box::pin(relay.run(committed, stop))).await?;
+            let database = database::open(&config.database, &clock).await?;
+            let bus = Bus::connect(&config.bus, &database.pool, &clock).await;
+            let relay = Relay::new(database.pool.clone(), bus, clock, ids);
+            host.on_database(&database).work(relay, committed).await?;
         }
-        Role::Migrate => {
-            database::migrate(&config.database.url, &[&bus::MIGRATOR, &MIGRATOR]).await?;
+        Role::Migrate(migration) => {
+            let (migrators, schemas) = ([&bus::MIGRATOR, &MIGRATOR], ["bus", "inventory"]);
+            host.migrate(&config.database, &migration, &migrators, &schemas).await?;
         }
     }
-    telemetry.flush();
     Ok(())
 }

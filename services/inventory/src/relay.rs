@@ -5,14 +5,20 @@
 //! crash in between publishes it twice, which the fences make harmless; it is never lost.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use chrono::TimeDelta;
 use shared::bus::{Bus, BusError, Outbound};
 use shared::clock::Clock;
 use shared::contract::events::{Envelope, Event, SCHEMA_VERSION, SOURCE, WrittenEvent};
 use shared::database;
 use shared::failpoint;
+use shared::host::Work;
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
 use shared::telemetry;
@@ -46,6 +52,18 @@ const AFTER_REFUSAL: TimeDelta = TimeDelta::seconds(1);
 /// How long an event that this build cannot read lets others go first.
 const UNTIL_A_NEWER_BUILD: TimeDelta = TimeDelta::minutes(1);
 
+/// How often it is measured what is pending.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
+/// How long an invocation waits for what others have claimed, or the bus has refused, before it
+/// says that it is left: somebody has to come back for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many events are published before an answer, and how long that may take. What it does not get
+/// done is the relay's.
+const BEFORE_AN_ANSWER: i64 = 10;
+const BEFORE_AN_ANSWER_TAKES: Duration = Duration::from_millis(150);
+
 /// Publishes what is pending. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Relay {
@@ -70,6 +88,12 @@ pub enum RelayError {
     NoEntry { position: i64 },
     #[error("reading the journal entry of {event_id}")]
     Journal { event_id: uuid::Uuid, source: serde_json::Error },
+    #[error("asking what is pending")]
+    Measure(#[source] sqlx::Error),
+    #[error("{pending} events are still pending")]
+    Pending { pending: i64 },
+    #[error(transparent)]
+    Repair(#[from] RepairError),
 }
 
 /// A request for a repair was not done. It still is to be done.
@@ -84,10 +108,15 @@ impl Relay {
 
     /// Publishes one batch.
     pub async fn once(&self) -> Result<Progress, RelayError> {
+        self.round(BATCH).await
+    }
+
+    /// Publishes up to `limit` events.
+    async fn round(&self, limit: i64) -> Result<Progress, RelayError> {
         let now = self.clock.now();
         let mut transaction = database::begin(&self.pool).await.map_err(RelayError::Claim)?;
         let claimed =
-            outbox::claim(&mut transaction, now, BATCH).await.map_err(RelayError::Claim)?;
+            outbox::claim(&mut transaction, now, limit).await.map_err(RelayError::Claim)?;
         if claimed.is_empty() {
             return Ok(Progress::Idle);
         }
@@ -121,7 +150,9 @@ impl Relay {
         failpoint::reach("relay.settled").await;
         metrics::counter!("vitrina_events_published_total")
             .increment(u64::try_from(published.len()).unwrap_or(0));
-        let full = i64::try_from(claimed.len()).is_ok_and(|claimed| claimed == BATCH);
+        metrics::counter!("vitrina_events_refused_total")
+            .increment(u64::try_from(refused.len()).unwrap_or(0));
+        let full = i64::try_from(claimed.len()).is_ok_and(|claimed| claimed == limit);
         Ok(if full { Progress::More } else { Progress::Idle })
     }
 
@@ -179,19 +210,37 @@ impl Relay {
         Ok(Outbound { event_id, event_type, subject: row.subject, body })
     }
 
-    /// Relays until `stop`, when nudged and five times a second.
-    pub async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
-        let forget =
-            tick::run("forget", FORGET_EVERY, Arc::default(), stop.clone(), || self.forget());
-        let repair = tick::run("repair", REPAIR_EVERY, Arc::default(), stop.clone(), || async {
-            let progress = self.repair().await?;
-            if progress == Progress::More {
-                nudge.notify_one();
+    /// Measures what is pending, and how many events that are.
+    async fn measure(&self) -> Result<i64, RelayError> {
+        let backlog = outbox::backlog(&self.pool).await.map_err(RelayError::Measure)?;
+        let oldest = backlog
+            .oldest_committed_at
+            .map_or(TimeDelta::zero(), |at| (self.clock.now() - at).max(TimeDelta::zero()));
+        metrics::gauge!("vitrina_outbox_oldest_pending_seconds").set(oldest.as_seconds_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+        metrics::gauge!("vitrina_outbox_pending").set(backlog.pending as f64);
+        Ok(backlog.pending)
+    }
+
+    /// Relays before `deadline` until nothing is pending.
+    async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
+        while self.repair().await? == Progress::More && Instant::now() < deadline {}
+        let patience = deadline.min(Instant::now() + PATIENCE);
+        loop {
+            while self.once().await? == Progress::More && Instant::now() < deadline {}
+            let pending = self.measure().await?;
+            if pending == 0 {
+                break;
             }
-            Ok::<_, RepairError>(progress)
-        });
-        let relay = tick::run("relay", EVERY, Arc::clone(&nudge), stop, || self.once());
-        tokio::join!(forget, repair, relay);
+            if Instant::now() >= patience {
+                return Err(RelayError::Pending { pending });
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+        if let Err(error) = self.forget().await {
+            telemetry::failed("forget", &error);
+        }
+        Ok(())
     }
 
     /// Does what reconciliation could not by itself: one request for a new version.
@@ -204,4 +253,63 @@ impl Relay {
         let forgotten = idempotency::forget(&self.pool, self.clock.now()).await?;
         Ok(if forgotten < 1000 { Progress::Idle } else { Progress::More })
     }
+}
+
+impl Work for Relay {
+    type Error = RelayError;
+
+    fn name(&self) -> &'static str {
+        "relay"
+    }
+
+    /// Relays until `stop`, when nudged and five times a second.
+    async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
+        let forget =
+            tick::run("forget", FORGET_EVERY, Arc::default(), stop.clone(), || self.forget());
+        let repair = tick::run("repair", REPAIR_EVERY, Arc::default(), stop.clone(), || async {
+            let progress = self.repair().await?;
+            if progress == Progress::More {
+                nudge.notify_one();
+            }
+            Ok::<_, RepairError>(progress)
+        });
+        let measure = tick::run("measure", MEASURE_EVERY, Arc::default(), stop.clone(), || async {
+            self.measure().await.map(|_| Progress::Idle)
+        });
+        let relay = tick::run("relay", EVERY, Arc::clone(&nudge), stop, || self.once());
+        tokio::join!(forget, repair, measure, relay);
+    }
+
+    /// Relays until nothing is pending.
+    ///
+    /// # Errors
+    /// Also when something still is, a while after everything else was published.
+    async fn until(&self, deadline: Instant) -> Result<(), RelayError> {
+        let drained = self.drain(deadline).await;
+        if drained.is_err() {
+            // It says how long the oldest has been waiting, above all when nothing gets through.
+            let _ = self.measure().await;
+        }
+        drained
+    }
+}
+
+/// Has a write's event published before the write is answered, where there is no process in which
+/// that could be done afterwards. It may fail: then the scheduled relay does it.
+pub fn before_answers(api: Router, relay: Relay) -> Router {
+    api.layer(from_fn_with_state(relay, publish_first))
+}
+
+async fn publish_first(State(relay): State<Relay>, request: Request, next: Next) -> Response {
+    let is_write = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    let response = next.run(request).await;
+    if is_write && response.status().is_success() {
+        let round = relay.round(BEFORE_AN_ANSWER);
+        match tokio::time::timeout(BEFORE_AN_ANSWER_TAKES, round).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => telemetry::failed("relay before the answer", &error),
+            Err(_) => tracing::debug!("an answer did not wait for its event to be published"),
+        }
+    }
+    response
 }

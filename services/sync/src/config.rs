@@ -1,61 +1,64 @@
 //! The service's settings.
 
-use std::str::FromStr;
-
 use shared::auth::AuthConfig;
-use shared::config::{Secret, Settings};
-use shared::database::DatabaseConfig;
-use shared::host::process::ProcessConfig;
+use shared::config::Settings;
+use shared::database::{DatabaseConfig, MigrationConfig};
+use shared::host::HostConfig;
 
-/// What one process of the service does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use crate::reconciler;
+
+/// Buckets that a function compares in an invocation: all of them in 16.
+const SLICE_OF_A_FUNCTION: u16 = 64;
+
+/// What one process of the service does, and what only that needs.
+#[derive(Clone, Debug)]
 pub enum Role {
     /// Serves the operators' API.
-    #[default]
-    Api,
+    Api(AuthConfig),
     /// Compares the stores and has mended what differs.
-    Reconcile,
-    /// Brings the schema up to date, and ends.
-    Migrate,
-}
-
-impl FromStr for Role {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "api" => Ok(Self::Api),
-            "reconcile" => Ok(Self::Reconcile),
-            "migrate" => Ok(Self::Migrate),
-            _ => Err("must be api, reconcile or migrate"),
-        }
-    }
+    Reconcile {
+        table: String,
+        settings: reconciler::Settings,
+        /// Whether the projector's queue is the queue table, where one can see what is under way.
+        looks_into_queue: bool,
+    },
+    /// Brings the schema up to date.
+    Migrate(MigrationConfig),
 }
 
 #[derive(Clone, Debug)]
 pub struct Config {
     pub role: Role,
-    pub process: ProcessConfig,
-    pub table: String,
+    pub host: HostConfig,
     /// The writer, never a replica: what a replica lags behind would look like drift.
     pub database: DatabaseConfig,
-    pub auth: AuthConfig,
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, `VITRINA_LISTINGS_TABLE`, `DATABASE_URL`,
-    /// `VITRINA_DATABASE_CONNECTIONS`, and those of [`AuthConfig::read`].
+    /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
+    /// role: [`AuthConfig::read`], `VITRINA_LISTINGS_TABLE` and `VITRINA_SYNC_SLICE` (buckets a
+    /// minute, or an invocation), or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
+        let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
+        let role = match name {
+            "reconcile" => {
+                let default = reconciler::Settings::default();
+                let is_function = settings.is_function();
+                let slice = if is_function { SLICE_OF_A_FUNCTION } else { default.slice };
+                let slice = settings.or("VITRINA_SYNC_SLICE", slice);
+                Role::Reconcile {
+                    table: settings.or("VITRINA_LISTINGS_TABLE", "listings".to_owned()),
+                    settings: reconciler::Settings { slice, ..default },
+                    looks_into_queue: !is_function,
+                }
+            }
+            "migrate" => Role::Migrate(MigrationConfig::read(settings)),
+            _ => Role::Api(AuthConfig::read(settings)),
+        };
         Self {
-            role: settings.or("VITRINA_ROLE", Role::Api),
-            process: ProcessConfig::read(settings),
-            table: settings.or("VITRINA_LISTINGS_TABLE", "listings".to_owned()),
-            database: DatabaseConfig {
-                url: Secret::new(settings.required("DATABASE_URL")),
-                max_connections: settings.or("VITRINA_DATABASE_CONNECTIONS", 8),
-                application: "vitrina sync",
-            },
-            auth: AuthConfig::read(settings),
+            role,
+            host: HostConfig::read(settings, "sync", name),
+            database: DatabaseConfig::read(settings, "vitrina sync", 8),
         }
     }
 }

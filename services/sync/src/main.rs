@@ -1,4 +1,4 @@
-//! One binary, many roles: `VITRINA_ROLE` picks what this process does.
+//! One binary, many roles: `VITRINA_ROLE` picks what this does, as a process or as a function.
 
 use std::sync::Arc;
 
@@ -6,10 +6,8 @@ use shared::auth::Verifier;
 use shared::bus::queue::Queue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
-use shared::host::health::{Health, Table};
-use shared::host::process::Process;
-use shared::telemetry::TelemetryConfig;
-use shared::{clock::Clock, database, dynamodb, host, id::Ids, telemetry};
+use shared::host::Host;
+use shared::{clock::Clock, database, dynamodb, id::Ids};
 use sync::config::{Config, Role};
 use sync::{App, MIGRATOR, Reconciler, router};
 
@@ -17,31 +15,31 @@ use sync::{App, MIGRATOR, Reconciler, router};
 async fn main() -> anyhow::Result<()> {
     let mut settings = Settings::from_env();
     let config = Config::read(&mut settings);
-    let logs = TelemetryConfig::read(&mut settings, false, "info");
     let config = settings.finish(config)?;
-    let telemetry = telemetry::init(&logs)?;
-    let pool = database::connect(&config.database)?;
     let (clock, ids, requested) = (Clock::System, Ids::System, Arc::default());
-    let mut health = Health { postgres: Some(pool.clone()), ..Health::default() };
-    let stop = host::stop_on_signal()?;
+    let host = Host::start(config.host, &clock, &ids)?;
     match config.role {
-        Role::Api => {
-            let verifier = Verifier::new(config.auth, clock.clone());
+        Role::Api(auth) => {
+            let database = database::open(&config.database, &clock).await?;
+            let verifier = Verifier::new(auth, clock.clone());
+            let pool = database.pool.clone();
             let app = App::new(pool, &clock, &ids, verifier.clone(), requested);
-            let process = Process::new(config.process, &clock, &ids, health, &stop);
-            process.serve(router(app), Some(verifier)).await?;
+            host.on_database(&database).serve(router(app), Some(verifier)).await?;
         }
-        Role::Reconcile => {
-            let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
-            let client = dynamodb::connect().await;
-            let table = Table { client: client.clone(), name: config.table.clone() };
-            (health.dynamodb, health.queue) = (Some(table), Some(queue.clone()));
-            let process = Process::new(config.process, &clock, &ids, health, &stop);
-            let reconciler = Reconciler::new(pool, client, &config.table, clock, ids);
-            process.run(Box::pin(reconciler.with_queue(queue).run(requested, stop))).await?;
+        Role::Reconcile { table, settings, looks_into_queue } => {
+            let database = database::open(&config.database, &clock).await?;
+            let (pool, client) = (database.pool.clone(), dynamodb::connect().await);
+            let queue =
+                looks_into_queue.then(|| Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE));
+            let host = host.on_database(&database).on_table(&client, &table).beside(queue.as_ref());
+            let reconciler = Reconciler::new(pool, client, &table, clock, ids)
+                .with_settings(settings)
+                .with_queue(queue);
+            host.work(reconciler, requested).await?;
         }
-        Role::Migrate => database::migrate(&config.database.url, &[&MIGRATOR]).await?,
+        Role::Migrate(migration) => {
+            host.migrate(&config.database, &migration, &[&MIGRATOR], &["sync"]).await?;
+        }
     }
-    telemetry.flush();
     Ok(())
 }

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
+use chrono::TimeDelta;
 use shared::bus::queue::Queue;
 use shared::clock::Clock;
 use shared::failpoint;
+use shared::host::Work;
 use shared::host::tick::{self, Pace, Progress};
 use shared::id::Ids;
 use sqlx::PgPool;
@@ -25,6 +27,9 @@ use crate::store::{buckets, categories, feed};
 
 /// How often runs are looked for when nobody nudges.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is measured how old the oldest comparison is.
+const MEASURE_EVERY: Duration = Duration::from_mins(1);
 
 /// How fast, and how patient.
 #[derive(Clone, Copy, Debug)]
@@ -112,8 +117,8 @@ impl Reconciler {
     /// Looks into the projector's queue, where that can be looked into: what waits there is under
     /// way. Elsewhere the grace must do.
     #[must_use]
-    pub fn with_queue(mut self, queue: Queue) -> Self {
-        self.queue = Some(queue);
+    pub fn with_queue(mut self, queue: impl Into<Option<Queue>>) -> Self {
+        self.queue = queue.into();
         self
     }
 
@@ -128,14 +133,6 @@ impl Reconciler {
     /// How far a run has come, and what it has found.
     pub async fn find_run(&self, id: Uuid) -> Result<Option<Run>, SyncError> {
         runs::find(&self.pool, id).await.map_err(database("reading a run"))
-    }
-
-    /// Reconciles until `stop`, when nudged and every second.
-    pub async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
-        let stopped = stop.clone();
-        // A run that somebody asked for is one round, however many products there are.
-        let pace = Pace { every: EVERY, limit: None };
-        tick::run("reconcile", pace, nudge, stop, || self.once(&stopped)).await;
     }
 
     /// Works on the current run: all of it if somebody asked for it, a slice if it goes in the
@@ -178,6 +175,17 @@ impl Reconciler {
         Ok(Progress::More)
     }
 
+    /// Measures how long ago the bucket was compared that waits for longest.
+    async fn measure(&self) -> Result<(), SyncError> {
+        let asking = database("asking when buckets were compared");
+        let oldest = buckets::oldest_check(&self.pool).await.map_err(asking)?;
+        if let Some(oldest) = oldest {
+            let age = (self.clock.now() - oldest).max(TimeDelta::zero());
+            metrics::gauge!("vitrina_buckets_oldest_checked_seconds").set(age.as_seconds_f64());
+        }
+        Ok(())
+    }
+
     /// The run to work on; without one that was asked for, one in the background.
     async fn current(&self) -> Result<Option<Current>, sqlx::Error> {
         let now = self.clock.now();
@@ -213,5 +221,49 @@ impl Reconciler {
         let back = feed::categories_in_use(&self.pool, &recount.remove).await.map_err(&asking)?;
         categories::add(&self.listings, back).await?;
         Ok(())
+    }
+}
+
+impl Work for Reconciler {
+    type Error = SyncError;
+
+    fn name(&self) -> &'static str {
+        "reconcile"
+    }
+
+    /// Reconciles until `stop`, when nudged and every second.
+    async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
+        let stopped = stop.clone();
+        // A run that somebody asked for is one round, however many products there are.
+        let pace = Pace { every: EVERY, limit: None };
+        let measure = tick::run("measure", MEASURE_EVERY, Arc::default(), stop.clone(), || async {
+            self.measure().await.map(|()| Progress::Idle)
+        });
+        let reconcile = tick::run("reconcile", pace, nudge, stop, || self.once(&stopped));
+        tokio::join!(measure, reconcile);
+    }
+
+    /// Works on the runs that are wanted, or a slice of one in the background. What is not done by
+    /// the deadline is for the next time.
+    async fn until(&self, deadline: Instant) -> Result<(), SyncError> {
+        let stop = CancellationToken::new();
+        // A bucket that is begun by then may wait for its second look.
+        let ending = self.settings.grace + self.settings.patience;
+        let last = deadline.checked_sub(ending).unwrap_or(deadline);
+        let late = async {
+            tokio::time::sleep_until(last.into()).await;
+            stop.cancel();
+            std::future::pending().await
+        };
+        let work = async {
+            while !stop.is_cancelled() && self.once(&stop).await? == Progress::More {}
+            Ok(())
+        };
+        let worked = tokio::select! {
+            worked = work => worked,
+            never = late => never,
+        };
+        let measured = self.measure().await;
+        worked.and(measured)
     }
 }

@@ -279,6 +279,8 @@ impl Round {
                 .increment(u64::try_from(report.compared).unwrap_or(0));
             metrics::counter!("vitrina_sync_differences_total")
                 .increment(u64::try_from(report.differences()).unwrap_or(0));
+            metrics::counter!("vitrina_sync_repaired_total")
+                .increment(u64::try_from(report.repaired).unwrap_or(0));
         } else {
             tracing::warn!(bucket, "a lease ended before its bucket was done");
         }

@@ -20,7 +20,10 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::aws;
 use crate::clock::Clock;
+use crate::config::Settings;
+use crate::contract::CATALOG_QUEUE;
 
 pub use event_bridge::EventBridge;
 
@@ -42,6 +45,29 @@ pub struct Outbound {
 #[error("the bus refused the event: {0}")]
 pub struct Refused(pub String);
 
+/// Where events are to be published.
+#[derive(Clone, Debug)]
+pub struct BusConfig {
+    /// The name or ARN of a bus of EventBridge; without one, it is the queue table.
+    pub event_bridge: Option<String>,
+}
+
+impl BusConfig {
+    /// `VITRINA_EVENT_BUS`, without which a function does not start.
+    pub fn read(settings: &mut Settings) -> Self {
+        let event_bridge = settings.optional("VITRINA_EVENT_BUS");
+        if settings.is_function() && event_bridge.is_none() {
+            settings.fault("VITRINA_EVENT_BUS is not set");
+        }
+        Self { event_bridge }
+    }
+
+    /// For who publishes nothing.
+    pub fn none() -> Self {
+        Self { event_bridge: None }
+    }
+}
+
 /// Where events are published. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Bus {
@@ -52,6 +78,15 @@ pub enum Bus {
 }
 
 impl Bus {
+    /// The bus that the settings name.
+    pub async fn connect(config: &BusConfig, pool: &PgPool, clock: &Clock) -> Self {
+        if let Some(bus) = &config.event_bridge {
+            return Self::EventBridge(EventBridge::new(aws::environment().await, bus));
+        }
+        let queues = [CATALOG_QUEUE];
+        Self::Postgres(PgBus::new(pool.clone(), clock.clone(), &queues, Arc::default()))
+    }
+
     /// Publishes `events` and says of each one whether it was taken.
     ///
     /// # Errors

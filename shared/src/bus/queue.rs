@@ -190,6 +190,8 @@ impl Queue {
             )
             .execute(&self.pool)
             .await?;
+            let buried = u64::try_from(dead.len()).unwrap_or(0);
+            metrics::counter!("vitrina_events_buried_total").increment(buried);
             failpoint::reach("queue.buried").await;
         }
         Ok(())

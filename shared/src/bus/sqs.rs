@@ -23,7 +23,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::queue::{MAX_ATTEMPTS, Outcome, brief};
+use crate::aws;
 use crate::clock::Clock;
+use crate::config::Settings;
 use crate::telemetry;
 
 /// The most messages that SQS takes or gives at once.
@@ -104,6 +106,37 @@ pub(super) struct Sending {
     pub(super) delay: Duration,
 }
 
+/// Where a queue and its dead letters are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqsConfig {
+    pub queue: String,
+    pub dead_letters: String,
+}
+
+impl SqsConfig {
+    /// `VITRINA_QUEUE_URL` and `VITRINA_DEAD_LETTER_QUEUE_URL`: both, or none.
+    pub fn read(settings: &mut Settings) -> Option<Self> {
+        let names = ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL"];
+        match names.map(|name| settings.optional(name)) {
+            [Some(queue), Some(dead_letters)] => Some(Self { queue, dead_letters }),
+            [None, None] => None,
+            [queue, _] => {
+                let [one, other] = if queue.is_some() { names } else { [names[1], names[0]] };
+                settings.fault(format!("{other} is not set, and {one} is"));
+                None
+            }
+        }
+    }
+
+    /// Both, without which a consumer cannot work.
+    pub fn required(settings: &mut Settings) -> Self {
+        Self {
+            queue: settings.required("VITRINA_QUEUE_URL"),
+            dead_letters: settings.required("VITRINA_DEAD_LETTER_QUEUE_URL"),
+        }
+    }
+}
+
 /// Where a consumer's messages are. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SqsQueue {
@@ -122,6 +155,12 @@ pub struct Settled {
 }
 
 impl SqsQueue {
+    /// The queue that the settings name.
+    pub async fn connect(config: &SqsConfig, clock: &Clock) -> Self {
+        let SqsConfig { queue, dead_letters } = config;
+        Self::new(aws::environment().await, clock.clone(), queue, dead_letters)
+    }
+
     /// The queue at `url`, whose dead letters go to the one at `dead_letters`.
     pub fn new(environment: &SdkConfig, clock: Clock, url: &str, dead_letters: &str) -> Self {
         let config = aws_sdk_sqs::config::Builder::from(environment)
@@ -223,7 +262,12 @@ impl SqsQueue {
             let sent = self.send(url, sendings).await;
             for (message, sent) in messages.into_iter().zip(sent) {
                 match sent {
-                    Ok(()) => settled.done.push(message),
+                    Ok(()) => {
+                        if *url == self.dead_letters {
+                            metrics::counter!("vitrina_events_buried_total").increment(1);
+                        }
+                        settled.done.push(message);
+                    }
                     Err(error) => {
                         let error = telemetry::causes(&error);
                         tracing::warn!(queue.message_id = message.id, error, "it comes again");

@@ -1,15 +1,19 @@
 //! `/v1/admin/dead-letters`: what operators do with dead letters, wherever these are.
 
+use axum::Router;
 use axum::extract::{FromRef, Path, State};
 use axum::http::Uri;
 use axum::response::Response;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::{Operator, Verifier};
 use crate::bus::dead_letters::{Action, DeadLetter, DeadLetters, Selection};
+use crate::bus::sqs::{SqsConfig, SqsQueue};
+use crate::bus::sqs_dead_letters::SqsDeadLetters;
 use crate::clock::Clock;
 use crate::door::{Json, Query};
 use crate::page::{Asked, Limit, Page};
@@ -31,6 +35,20 @@ impl FromRef<Desk> for Verifier {
 
 /// The most that may be asked for by number.
 const MAX_LIMIT: u16 = 1_000;
+
+/// The routes for the dead letters of a queue of SQS, whose audit is in `pool`; none without one.
+pub async fn of_sqs(
+    config: Option<SqsConfig>,
+    pool: &PgPool,
+    clock: &Clock,
+    verifier: &Verifier,
+) -> Router {
+    let Some(config) = config else { return Router::new() };
+    let queue = SqsQueue::connect(&config, clock).await;
+    let letters = DeadLetters::Sqs(SqsDeadLetters::new(queue, pool.clone()));
+    let desk = Desk { letters, clock: clock.clone(), verifier: verifier.clone() };
+    Router::from(routes()).with_state(desk)
+}
 
 pub fn routes() -> OpenApiRouter<Desk> {
     OpenApiRouter::new()

@@ -39,7 +39,7 @@ pub fn recorder() -> PrometheusHandle {
 }
 
 fn describe() {
-    use metrics::{Unit, describe_counter, describe_histogram};
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_histogram!(
         "vitrina_lag_seconds",
         Unit::Seconds,
@@ -50,6 +50,20 @@ fn describe() {
     describe_counter!(
         "vitrina_events_ignored_total",
         "Events of a type that this build does not know"
+    );
+    describe_counter!("vitrina_events_refused_total", "Events that the bus has not taken");
+    describe_counter!("vitrina_events_buried_total", "Messages that became dead letters");
+    describe_gauge!("vitrina_outbox_pending", "Events that are not published yet");
+    describe_gauge!(
+        "vitrina_outbox_oldest_pending_seconds",
+        Unit::Seconds,
+        "How long ago the oldest of them was committed"
+    );
+    describe_counter!("vitrina_sync_repaired_total", "Differences that were announced again");
+    describe_gauge!(
+        "vitrina_buckets_oldest_checked_seconds",
+        Unit::Seconds,
+        "How long ago the bucket was compared that waits for longest"
     );
     describe_counter!(
         "vitrina_projection_races_total",

@@ -73,11 +73,7 @@ pub async fn database(migrators: &[&'static Migrator]) -> TestDatabase {
         }
     };
     let url = CLUSTER.url(&create(Some(&template)).await);
-    let config = DatabaseConfig {
-        url: Secret::new(url.clone()),
-        max_connections: 8,
-        application: "vitrina tests",
-    };
+    let config = DatabaseConfig::new(Secret::new(url.clone()), 8, "vitrina tests");
     TestDatabase { pool: connect(&config).unwrap(), url }
 }
 

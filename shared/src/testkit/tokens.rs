@@ -44,6 +44,16 @@ impl Tokens {
         }
     }
 
+    /// Settings with which a program accepts the tokens: it fetches the keys from this test.
+    pub async fn settings(&self) -> [(&'static str, String); 2] {
+        let keys = axum::Json(self.keys.clone());
+        let router = axum::Router::new().fallback(move || std::future::ready(keys.clone()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        [("VITRINA_AUTH_ISSUER", ISSUER.to_owned()), ("VITRINA_AUTH_JWKS_URL", url)]
+    }
+
     pub fn verifier(&self) -> Verifier {
         let config = AuthConfig {
             issuer: ISSUER.to_owned(),

@@ -11,12 +11,8 @@ use shared::testkit::{PostgresFault, database, faulty_postgres};
 async fn a_connection_that_has_gone_silent_is_not_kept() {
     let database = database(&[&bus::MIGRATOR]).await;
     let line = faulty_postgres(&database.url).await;
-    let pool = connect(&DatabaseConfig {
-        url: Secret::new(line.url.clone()),
-        max_connections: 1,
-        application: "vitrina tests",
-    })
-    .unwrap();
+    let pool =
+        connect(&DatabaseConfig::new(Secret::new(line.url.clone()), 1, "vitrina tests")).unwrap();
     sqlx::query("select 1").execute(&pool).await.unwrap();
     line.faults.once_after(0, PostgresFault::Silent);
     let asking = sqlx::query("select 1").execute(&pool);

@@ -25,12 +25,7 @@ async fn drop_after<T>(polls: u32, work: impl Future<Output = T>) -> bool {
 async fn a_transaction_that_nobody_waits_for_any_more_swallows_nothing_that_comes_after_it() {
     let database = database(&[]).await;
     sqlx::raw_sql("create table written (nth int)").execute(&database.pool).await.unwrap();
-    let config = DatabaseConfig {
-        url: Secret::new(database.url.clone()),
-        // What is written next goes over the very connection.
-        max_connections: 1,
-        application: "vitrina tests",
-    };
+    let config = DatabaseConfig::new(Secret::new(database.url.clone()), 1, "vitrina tests");
     let pool: PgPool = connect(&config).unwrap();
     let (mut written, mut ended) = (0, false);
     while !ended {

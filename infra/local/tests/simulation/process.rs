@@ -111,11 +111,7 @@ impl Process {
 impl Parts {
     fn new(around: &Surroundings, url: String, faults: &Faults<DynamoFault>) -> Self {
         let Surroundings { clock, ids, tokens, bus, dynamodb, .. } = around.clone();
-        let config = DatabaseConfig {
-            url: Secret::new(url),
-            max_connections: 8,
-            application: "vitrina simulation",
-        };
+        let config = DatabaseConfig::new(Secret::new(url), 8, "vitrina simulation");
         let pool = database::connect(&config).unwrap();
         let client = faulty_dynamodb(&dynamodb, faults);
         let inventory =

@@ -110,3 +110,13 @@ pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, sqlx:
     .await?;
     Ok(done == i64::from(BUCKETS))
 }
+
+/// When the bucket was compared that waits for longest; if one never was, when the first run began.
+pub(crate) async fn oldest_check(pool: &PgPool) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select min(coalesce(checked_at, (select min(requested_at) from sync.runs)))
+         from sync.buckets",
+    )
+    .fetch_one(pool)
+    .await
+}

@@ -11,6 +11,7 @@ mod categories;
 mod crashes;
 mod drift;
 mod endpoints;
+mod function;
 mod leases;
 mod live;
 mod motion;

@@ -24,11 +24,11 @@ async fn a_pass_reads_each_product_about_once_whenever_its_statements_were_plann
                 .await
                 .unwrap();
         }
-        let pool = connect(&DatabaseConfig {
-            url: Secret::new(world.database.url.clone()),
-            max_connections: 1,
-            application: "vitrina tests",
-        })
+        let pool = connect(&DatabaseConfig::new(
+            Secret::new(world.database.url.clone()),
+            1,
+            "vitrina tests",
+        ))
         .unwrap();
         let (client, clock, ids) = (world.client.clone(), world.clock.clone(), world.ids.clone());
         let reconciler =

@@ -14,12 +14,8 @@ use crate::world::{OPERATOR, TABLE, World, n, settings};
 async fn a_connection_that_goes_silent_costs_a_pass_a_lease_and_no_more() {
     let (world, ids) = World::with_products(20).await;
     let line = faulty_postgres(&world.database.url).await;
-    let pool = connect(&DatabaseConfig {
-        url: Secret::new(line.url.clone()),
-        max_connections: 1,
-        application: "vitrina tests",
-    })
-    .unwrap();
+    let pool =
+        connect(&DatabaseConfig::new(Secret::new(line.url.clone()), 1, "vitrina tests")).unwrap();
     let (client, clock, new_ids) = (world.client.clone(), world.clock.clone(), world.ids.clone());
     let settings = Settings { lease: Duration::from_secs(1), slice: 0, ..settings() };
     let reconciler = Reconciler::new(pool, client, TABLE, clock, new_ids).with_settings(settings);

@@ -41,7 +41,7 @@ pub(crate) struct World {
     relay: Relay,
     queue: Queue,
     projector: Projector,
-    _dynamo: TestDynamo,
+    pub(crate) dynamo: TestDynamo,
 }
 
 /// No grace, since nothing moves unless a test moves it; pages so small that there are several.
@@ -86,7 +86,7 @@ impl World {
             relay,
             queue,
             projector,
-            _dynamo: dynamo,
+            dynamo,
         }
     }
 

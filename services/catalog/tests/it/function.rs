@@ -1,0 +1,107 @@
+//! The service's program as functions of Lambda.
+
+use serde_json::{Value, json};
+use shared::testkit::{AwsWire, Function, WireAnswer};
+
+use crate::World;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
+
+const GOLDEN: &str =
+    include_str!("../../../../shared/src/contract/golden/events/ProductCreated.v1.json");
+
+async fn start(role: &str, dynamodb: &str, sqs: &str) -> Function {
+    let settings = [
+        ("VITRINA_ROLE", role),
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
+        ("AWS_ENDPOINT_URL_SQS", sqs),
+        ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
+        ("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1/1/catalog-dead"),
+    ];
+    Function::start(PROGRAM, &settings).await
+}
+
+/// A queue that takes everything.
+async fn queue() -> AwsWire {
+    AwsWire::start(|_, sent| {
+        let entries = sent["Entries"].as_array().unwrap().iter();
+        let taken = entries
+            .map(|entry| json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
+        WireAnswer::Fine(json!({"Successful": taken.collect::<Vec<_>>(), "Failed": []}))
+    })
+    .await
+}
+
+/// What Lambda invokes with for messages of these bodies, which EventBridge has sent.
+fn invocation(bodies: &[&str]) -> Value {
+    let records = bodies.iter().enumerate().map(|(nth, body)| {
+        json!({
+            "messageId": format!("message {nth}"), "receiptHandle": format!("receipt {nth}"),
+            "body": body, "eventSource": "aws:sqs", "awsRegion": "us-east-1",
+            "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1800000000000"},
+        })
+    });
+    json!({"Records": records.collect::<Vec<_>>()})
+}
+
+fn wrapped(detail: &str) -> String {
+    format!(
+        r#"{{"version":"0","id":"a","detail-type":"ProductCreated","source":"vitrina.inventory",
+            "account":"1","time":"2026-11-22T01:15:24Z","region":"x","resources":[],
+            "detail":{detail}}}"#
+    )
+}
+
+#[tokio::test]
+async fn what_one_function_projects_the_other_serves() {
+    let (world, queue) = (World::new().await, queue().await);
+    let mut projector = start("projector", &world.dynamo.endpoint, &queue.endpoint).await;
+    let event = wrapped(GOLDEN);
+    let answer = projector.invoke(invocation(&["no event", &event])).await.unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let sent = queue.calls();
+    assert_eq!((sent.len(), sent[0].0.as_str()), (1, "SendMessageBatch"));
+    assert_eq!(sent[0].1["QueueUrl"], "http://127.0.0.1/1/catalog-dead");
+    assert_eq!(projector.metric("dead_letters"), [1.0]);
+    assert_eq!(projector.metric("events_lag_ms").len(), 1);
+
+    let mut api = start("api", &world.dynamo.endpoint, &queue.endpoint).await;
+    let id: Value = serde_json::from_str(GOLDEN).unwrap();
+    let id = id["subject"].as_str().unwrap();
+    let listed = api.ask("GET", &format!("/v1/catalog/products/{id}"), &[], "").await;
+    assert_eq!((listed.status, &listed.json()["id"]), (200, &json!(id)));
+    let etag = listed.headers["etag"].as_str().unwrap();
+    let path = format!("/v1/catalog/products/{id}?min_version=1");
+    let same = api.ask("GET", &path, &[("if-none-match", etag)], "").await;
+    assert_eq!((same.status, same.body.as_str()), (304, ""));
+    let list = api.ask("GET", "/v1/catalog/products?category=shoes&limit=1", &[], "").await;
+    assert_eq!((list.status, list.json()["data"].as_array().unwrap().len()), (200, 1));
+    // What only those need who look after a process.
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(api.ask("GET", path, &[], "").await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_has_its_messages_come_again() {
+    let queue = queue().await;
+    let mut projector = start("projector", "http://127.0.0.1:1", &queue.endpoint).await;
+    let event = wrapped(GOLDEN);
+    let answer = projector.invoke(invocation(&["no event", &event])).await.unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "message 1"}]}));
+    let mut api = start("api", "http://127.0.0.1:1", &queue.endpoint).await;
+    let refused = api.ask("GET", "/v1/catalog/products", &[], "").await;
+    assert_eq!((refused.status, &refused.headers["retry-after"]), (503, &json!("1")));
+}
+
+#[tokio::test]
+async fn a_projector_without_its_queues_does_not_start_and_names_both() {
+    let mut function = Function::start(PROGRAM, &[("VITRINA_ROLE", "projector")]).await;
+    assert!(!function.ended().await.success());
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let log = function.log();
+    for name in ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL"] {
+        assert!(log.contains(name), "{log}");
+    }
+    assert!(!log.contains("DATABASE_URL"), "it needs none here: {log}");
+}

@@ -1,0 +1,269 @@
+//! Logging in to a database of RDS with a token instead of a password.
+//!
+//! A token is a signed address, good for a quarter of an hour and made without asking anybody. A
+//! connection that was made with it lives on; only new ones need a new one. So it is renewed by the
+//! clock, in a function before each invocation, since nothing runs in between.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_sigv4::http_request::{
+    SignableBody, SignableRequest, SignatureLocation, SigningError, SigningSettings, sign,
+};
+use aws_sigv4::sign::v4::SigningParams;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::Secret;
+use crate::telemetry;
+
+/// How long a token is good: as long as RDS takes one.
+const LIFETIME: Duration = Duration::from_mins(15);
+
+/// How old a token may become before another is made.
+const RENEW_AFTER: TimeDelta = TimeDelta::minutes(10);
+
+/// How often a process that runs on looks at the clock.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a request waits for credentials, at most.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a token says: who wants to reach which database.
+#[derive(Clone, Debug)]
+struct Address {
+    host: String,
+    port: u16,
+    user: String,
+    region: String,
+}
+
+/// A token could not be made.
+#[derive(Debug, thiserror::Error)]
+enum TokenError {
+    #[error("asking for credentials")]
+    Credentials(#[from] CredentialsError),
+    #[error("credentials took too long")]
+    Late(#[from] tokio::time::error::Elapsed),
+    #[error("preparing the signature")]
+    Prepare(#[from] aws_sigv4::sign::v4::signing_params::BuildError),
+    #[error("signing the token")]
+    Sign(#[from] SigningError),
+    #[error("reading the address of the database")]
+    Address(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Keeps a pool able to make connections. Cheap to clone; clones share the token.
+#[derive(Clone, Debug)]
+pub struct IamLogin(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: PgPool,
+    options: PgConnectOptions,
+    address: Address,
+    credentials: SharedCredentialsProvider,
+    clock: Clock,
+    made_at: Mutex<Option<DateTime<Utc>>>,
+}
+
+/// Why there is nobody to log in as.
+#[derive(Debug, thiserror::Error)]
+pub enum IamError {
+    #[error("AWS_REGION is not set")]
+    NoRegion,
+    #[error("there are no credentials of AWS")]
+    NoCredentials,
+}
+
+impl IamLogin {
+    /// Who logs in to what is in the options of the pool.
+    pub(super) fn new(
+        environment: &SdkConfig,
+        pool: PgPool,
+        options: PgConnectOptions,
+        clock: &Clock,
+    ) -> Result<Self, IamError> {
+        let region = environment.region().ok_or(IamError::NoRegion)?.to_string();
+        let credentials = environment.credentials_provider().ok_or(IamError::NoCredentials)?;
+        let address = Address {
+            host: options.get_host().to_owned(),
+            port: options.get_port(),
+            user: options.get_username().to_owned(),
+            region,
+        };
+        Ok(Self(Arc::new(Inner {
+            pool,
+            options,
+            address,
+            credentials,
+            clock: clock.clone(),
+            made_at: Mutex::default(),
+        })))
+    }
+
+    /// Makes a new token where the last one is not good for long any more. Where that fails, the
+    /// last one stays, and who needs a connection is told that the store does not answer.
+    pub async fn renew(&self) {
+        let Inner { pool, options, clock, made_at, .. } = &*self.0;
+        let mut made_at = made_at.lock().await;
+        let now = clock.now();
+        if made_at.is_some_and(|made_at| now - made_at < RENEW_AFTER) {
+            return;
+        }
+        match self.token(now).await {
+            Ok(token) => {
+                pool.set_connect_options(options.clone().password(token.expose()));
+                *made_at = Some(now);
+            }
+            Err(error) => {
+                let error = telemetry::causes(&error);
+                tracing::warn!(error, "the log-in to the database could not be renewed");
+            }
+        }
+    }
+
+    /// Renews until `stop`.
+    pub async fn keep(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => self.renew().await,
+            }
+        }
+    }
+
+    async fn token(&self, now: DateTime<Utc>) -> Result<Secret<String>, TokenError> {
+        let credentials = self.0.credentials.provide_credentials();
+        let credentials = tokio::time::timeout(CREDENTIALS_TIMEOUT, credentials).await??;
+        sign_token(&self.0.address, credentials, now.into())
+    }
+}
+
+/// A token: the address of the database with a signature, without its scheme.
+fn sign_token(
+    address: &Address,
+    credentials: Credentials,
+    now: SystemTime,
+) -> Result<Secret<String>, TokenError> {
+    let Address { host, port, user, region } = address;
+    let unreadable = |error| TokenError::Address(Box::new(error));
+    let mut url = reqwest::Url::parse(&format!("https://{host}:{port}/")).map_err(unreadable)?;
+    url.query_pairs_mut().append_pair("Action", "connect").append_pair("DBUser", user);
+    let mut settings = SigningSettings::default();
+    settings.expires_in = Some(LIFETIME);
+    settings.signature_location = SignatureLocation::QueryParams;
+    let identity = credentials.into();
+    let parameters = SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name("rds-db")
+        .time(now)
+        .settings(settings)
+        .build()?;
+    let headers = std::iter::empty();
+    let request = SignableRequest::new("GET", url.as_str(), headers, SignableBody::Bytes(&[]))?;
+    let (instructions, _signature) = sign(request, &parameters.into())?.into_parts();
+    for (name, value) in instructions.params() {
+        url.query_pairs_mut().append_pair(name, value);
+    }
+    let token = url.as_str().strip_prefix("https://").unwrap_or_default();
+    Ok(Secret::new(token.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str = "prod-instance.us-east-1.rds.amazonaws.com";
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_token_is_what_the_sdks_of_others_make() {
+        // The vector that the SDK's own generator of tokens is tested by.
+        let address = Address {
+            host: HOST.to_owned(),
+            port: 3306,
+            user: "peccy".to_owned(),
+            region: "us-east-1".to_owned(),
+        };
+        let credentials = Credentials::new("akid", "secret", None, None, "test");
+        let token = sign_token(&address, credentials, at(1_724_709_600)).unwrap();
+        assert_eq!(
+            token.expose(),
+            "prod-instance.us-east-1.rds.amazonaws.com:3306/?Action=connect&DBUser=peccy\
+             &X-Amz-Algorithm=AWS4-HMAC-SHA256\
+             &X-Amz-Credential=akid%2F20240826%2Fus-east-1%2Frds-db%2Faws4_request\
+             &X-Amz-Date=20240826T220000Z&X-Amz-Expires=900&X-Amz-SignedHeaders=host\
+             &X-Amz-Signature=dd0cba843009474347af724090233265628ace491ea17ce3eb3da098b983ad89"
+        );
+        assert_eq!(format!("{token:?}"), "[redacted]");
+    }
+
+    /// A login to nowhere, and its clock.
+    fn login(credentials: SharedCredentialsProvider) -> (IamLogin, Clock) {
+        let clock = Clock::fixed(DateTime::from_timestamp(1_724_709_600, 0).unwrap());
+        let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1);
+        let environment = SdkConfig::builder()
+            .region(aws_config::Region::from_static("us-east-1"))
+            .credentials_provider(credentials)
+            .build();
+        let pool = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(options.clone());
+        (IamLogin::new(&environment, pool, options, &clock).unwrap(), clock)
+    }
+
+    fn password(login: &IamLogin) -> Option<String> {
+        // It has no getter; its debug form has all of it.
+        let options = format!("{:?}", login.0.pool.connect_options());
+        options.split("X-Amz-Date=").nth(1).map(|rest| rest.chars().take(16).collect())
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_by_the_clock_before_it_expires() {
+        let credentials = Credentials::new("akid", "secret", Some("+/=".to_owned()), None, "test");
+        let (login, clock) = login(SharedCredentialsProvider::new(credentials));
+        assert_eq!(password(&login), None);
+        login.renew().await;
+        assert_eq!(password(&login).unwrap(), "20240826T220000Z");
+        clock.advance(Duration::from_mins(9));
+        login.renew().await;
+        assert_eq!(password(&login).unwrap(), "20240826T220000Z");
+        // As after a night in which the function was frozen.
+        clock.advance(Duration::from_hours(9));
+        login.renew().await;
+        assert_eq!(password(&login).unwrap(), "20240827T070900Z");
+    }
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl aws_credential_types::provider::ProvideCredentials for Nobody {
+        fn provide_credentials<'a>(
+            &'a self,
+        ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let refused = CredentialsError::not_loaded("nobody");
+            aws_credential_types::provider::future::ProvideCredentials::ready(Err(refused))
+        }
+    }
+
+    #[tokio::test]
+    async fn without_credentials_the_last_token_stays() {
+        let (login, _clock) = login(SharedCredentialsProvider::new(Nobody));
+        login.renew().await;
+        assert_eq!(password(&login), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! A role as a function of AWS Lambda. Its runtime sends one invocation after the other; between two
+//! of them the process stands still.
+//!
+//! So what has to be said of an invocation is said before its answer: metrics are written, and
+//! spans are sent for as long as that takes, but not longer than a moment. A collector that is away
+//! costs its spans and nothing else.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use chrono::{DateTime, Utc};
+use lambda_http::Request;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde::de::IgnoredAny;
+use tower::ServiceExt as _;
+
+use crate::bus::sqs::SqsQueue;
+use crate::clock::Clock;
+use crate::database::IamLogin;
+use crate::host::emf::Emf;
+use crate::host::intake::Handler;
+use crate::host::sqs_intake::{self, Invocation};
+use crate::host::{BoxError, Work};
+use crate::telemetry::{self, Telemetry};
+
+/// How long an answer waits for its spans to be sent.
+const FLUSH: Duration = Duration::from_millis(50);
+
+/// How long before its deadline an invocation ends its work by itself.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// A function that is about to take up its role. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Lambda {
+    pub(super) clock: Clock,
+    pub(super) login: Option<IamLogin>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) metrics: Emf,
+}
+
+impl Lambda {
+    /// Answers requests that an HTTP API passes on.
+    pub(super) async fn serve(self, api: Router) -> Result<(), BoxError> {
+        lambda_http::run(service_fn(|request: Request| {
+            let (this, api) = (self.clone(), api.clone());
+            async move {
+                this.prepare().await;
+                let request = request.map(|body| Body::from(body.to_vec()));
+                let response = api.oneshot(request).await;
+                this.finish().await;
+                response
+            }
+        }))
+        .await
+    }
+
+    /// Handles the messages of each invocation; those that failed are named in its answer.
+    pub(super) async fn consume(
+        self,
+        queue: SqsQueue,
+        handler: &impl Handler,
+    ) -> Result<(), BoxError> {
+        let (this, queue) = (&self, &queue);
+        lambda_runtime::run(service_fn(async |event: LambdaEvent<Invocation>| {
+            this.prepare().await;
+            let answer = sqs_intake::answer(queue, &this.clock, handler, event.payload);
+            let answer = Box::pin(answer).await;
+            this.finish().await;
+            Ok::<_, BoxError>(answer)
+        }))
+        .await
+    }
+
+    /// Moves on what is pending, whatever an invocation says.
+    ///
+    /// An invocation in which that did not come to an end fails, so that whoever invokes does so
+    /// again.
+    pub(super) async fn work(self, work: &impl Work) -> Result<(), BoxError> {
+        let this = &self;
+        lambda_runtime::run(service_fn(async |event: LambdaEvent<IgnoredAny>| {
+            this.prepare().await;
+            let until = this.deadline(event.context.deadline());
+            let result = Box::pin(work.until(until)).await;
+            if let Err(error) = &result {
+                telemetry::failed(work.name(), error);
+            }
+            this.finish().await;
+            result.map_err(BoxError::from)
+        }))
+        .await
+    }
+
+    /// Takes a step in each invocation.
+    pub(super) async fn step<E: Into<BoxError>>(
+        self,
+        step: impl AsyncFn() -> Result<(), E>,
+    ) -> Result<(), BoxError> {
+        let (this, step) = (&self, &step);
+        lambda_runtime::run(service_fn(async |_: LambdaEvent<IgnoredAny>| {
+            this.prepare().await;
+            let result = step().await.map_err(Into::into);
+            if let Err(error) = &result {
+                let error = telemetry::causes(error.as_ref());
+                tracing::error!(error, "the release step was not taken");
+            }
+            this.finish().await;
+            // With everything that caused it: whoever invoked it has nothing else.
+            result.map_err(|error: BoxError| BoxError::from(telemetry::causes(error.as_ref())))
+        }))
+        .await
+    }
+
+    async fn prepare(&self) {
+        if let Some(login) = &self.login {
+            login.renew().await;
+        }
+    }
+
+    async fn finish(&self) {
+        let mut lines = Vec::new();
+        self.metrics.write(&mut lines);
+        let _ = std::io::stdout().lock().write_all(&lines);
+        self.telemetry.flush_within(FLUSH).await;
+    }
+
+    /// When work has to end, by a clock that cannot jump.
+    fn deadline(&self, deadline: SystemTime) -> Instant {
+        let left = DateTime::<Utc>::from(deadline) - self.clock.now();
+        Instant::now() + left.to_std().unwrap_or_default().saturating_sub(MARGIN)
+    }
+}

@@ -1,0 +1,242 @@
+//! A service's own program, as AWS Lambda runs it: a small Runtime API on this machine invokes it.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long an answer may take on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long an invocation may take, as the function is told.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+type Answers = Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>;
+
+struct Invocation {
+    id: String,
+    payload: Value,
+}
+
+struct Runtime {
+    queue: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
+    answers: Answers,
+}
+
+/// A running function; it is killed with this value.
+pub struct Function {
+    child: Child,
+    invocations: mpsc::UnboundedSender<Invocation>,
+    runtime: Arc<Runtime>,
+    written: Arc<Mutex<Vec<String>>>,
+    logged: Arc<Mutex<Vec<String>>>,
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Function").field("child", &self.child).finish_non_exhaustive()
+    }
+}
+
+/// What a function answered to a request.
+#[derive(Debug)]
+pub struct HttpAnswer {
+    pub status: u64,
+    pub headers: Value,
+    pub body: String,
+}
+
+impl HttpAnswer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+impl Function {
+    /// Starts the program at `path` with nothing but these settings and those that Lambda makes.
+    pub async fn start(path: &str, settings: &[(&str, &str)]) -> Self {
+        let (invocations, queue) = mpsc::unbounded_channel();
+        let queue = tokio::sync::Mutex::new(queue);
+        let runtime = Arc::new(Runtime { queue, answers: Mutex::default() });
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(failed))
+            .with_state(Arc::clone(&runtime));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let mut child = Command::new(path)
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", api)
+            .env("AWS_LAMBDA_FUNCTION_NAME", "function")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let written = lines(child.stdout.take().unwrap());
+        let logged = lines(child.stderr.take().unwrap());
+        Self { child, invocations, runtime, written, logged }
+    }
+
+    /// What the function answers, or fails with.
+    pub async fn invoke(&mut self, payload: Value) -> Result<Value, Value> {
+        let (sender, mut receiver) = oneshot::channel();
+        let id = uuid::Uuid::from_u128(rand::random()).to_string();
+        let answers = &self.runtime.answers;
+        answers.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), sender);
+        self.invocations.send(Invocation { id, payload }).unwrap();
+        let begun = tokio::time::Instant::now();
+        loop {
+            let waited = tokio::time::timeout(Duration::from_millis(100), &mut receiver).await;
+            if let Ok(answer) = waited {
+                return answer.unwrap();
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended: {}", self.log());
+            assert!(begun.elapsed() < PATIENCE, "it does not answer: {}", self.log());
+        }
+    }
+
+    /// Asks it as an HTTP API does (payload 2.0).
+    pub async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> HttpAnswer {
+        let (raw_path, query) = path.split_once('?').unwrap_or((path, ""));
+        let mut all = serde_json::Map::new();
+        all.insert("host".to_owned(), "api.example.com".into());
+        for (name, value) in headers {
+            all.insert((*name).to_owned(), (*value).into());
+        }
+        let answer = self
+            .invoke(json!({
+                "version": "2.0", "routeKey": "$default", "rawPath": raw_path,
+                "rawQueryString": query, "headers": all, "isBase64Encoded": true,
+                "body": STANDARD.encode(body),
+                "requestContext": {
+                    "accountId": "1", "apiId": "api", "domainName": "api.example.com",
+                    "domainPrefix": "api", "requestId": "id", "routeKey": "$default",
+                    "stage": "$default", "time": "12/Mar/2026:19:03:58 +0000",
+                    "timeEpoch": 1_800_000_000_000_i64,
+                    "http": {
+                        "method": method, "path": raw_path, "protocol": "HTTP/1.1",
+                        "sourceIp": "192.0.2.1", "userAgent": "a test",
+                    },
+                },
+            }))
+            .await
+            .unwrap();
+        let body = answer["body"].as_str().unwrap_or_default();
+        let body = if answer["isBase64Encoded"] == true {
+            String::from_utf8(STANDARD.decode(body).unwrap()).unwrap()
+        } else {
+            body.to_owned()
+        };
+        let status = answer["statusCode"].as_u64().unwrap();
+        HttpAnswer { status, headers: answer["headers"].clone(), body }
+    }
+
+    /// How it ends, where it is to end by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let begun = tokio::time::Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it works on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The values of a metric that it has written so far.
+    pub fn metric(&self, name: &str) -> Vec<Value> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = written.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter_map(|line| line.get(name).cloned()).collect()
+    }
+
+    /// Everything that it has logged so far.
+    pub fn log(&self) -> String {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines that come out of a pipe.
+fn lines(pipe: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let all = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&all);
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    });
+    all
+}
+
+async fn next(State(runtime): State<Arc<Runtime>>) -> Response<Body> {
+    let Some(Invocation { id, payload }) = runtime.queue.lock().await.recv().await else {
+        return std::future::pending().await;
+    };
+    #[expect(clippy::disallowed_methods, reason = "a function runs by the clock of the machine")]
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + TIMEOUT;
+    Response::builder()
+        .header("lambda-runtime-aws-request-id", id)
+        .header("lambda-runtime-deadline-ms", deadline.as_millis().to_string())
+        .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:1:function:f")
+        .header("content-type", "application/json")
+        .body(Body::from(payload.to_string()))
+        .unwrap()
+}
+
+async fn answered(
+    State(runtime): State<Arc<Runtime>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> StatusCode {
+    settle(&runtime, &id, Ok(serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+async fn failed(
+    State(runtime): State<Arc<Runtime>>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> StatusCode {
+    settle(&runtime, &id, Err(serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+fn settle(runtime: &Runtime, id: &str, answer: Result<Value, Value>) -> StatusCode {
+    let mut answers = runtime.answers.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(waiting) = answers.remove(id) {
+        let _ = waiting.send(answer);
+    }
+    StatusCode::ACCEPTED
+}
