@@ -124,6 +124,11 @@ impl DatabaseConfig {
         let read = Self::new(Secret::new(url), connections, application);
         let login = settings.or("VITRINA_DATABASE_AUTH", Login::Password);
         let ca = settings.optional("VITRINA_DATABASE_CA");
+        if let Some(Authority::File(file)) = &ca
+            && !file.is_file()
+        {
+            settings.fault(format!("VITRINA_DATABASE_CA is wrong: {} is no file", file.display()));
+        }
         if login == Login::Iam && ca.is_none() {
             settings.fault("VITRINA_DATABASE_CA is not set: a token goes to a known server only");
         }
@@ -302,5 +307,42 @@ impl From<Arc<sqlx::Error>> for Problem {
         } else {
             Self::internal(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(pairs: &[(&str, &str)]) -> String {
+        let mut settings = Settings::from_pairs(pairs.iter().copied());
+        let _ = DatabaseConfig::read(&mut settings, "test", 16);
+        settings.finish(()).map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn whatever_keeps_a_connection_from_being_made_is_a_fault_at_the_start() {
+        let url = ("DATABASE_URL", "postgres://app@db.example:5432/vitrina");
+        assert_eq!(faults(&[url]), "");
+        assert_eq!(
+            faults(&[url, ("VITRINA_DATABASE_AUTH", "iam"), ("VITRINA_DATABASE_CA", "system")]),
+            ""
+        );
+        let no_file = faults(&[url, ("VITRINA_DATABASE_CA", "/nowhere/ca.pem")]);
+        assert_eq!(no_file, "VITRINA_DATABASE_CA is wrong: /nowhere/ca.pem is no file");
+        let unknown = faults(&[url, ("VITRINA_DATABASE_AUTH", "kerberos")]);
+        assert_eq!(unknown, "VITRINA_DATABASE_AUTH is wrong: must be password or iam");
+        let secret = faults(&[("DATABASE_URL", "postgres://app:hunter2@db.example:port/vitrina")]);
+        assert!(
+            secret.starts_with("DATABASE_URL is wrong: ") && !secret.contains("hunter2"),
+            "{secret}"
+        );
+    }
+
+    #[test]
+    fn a_function_makes_two_connections_and_asks_each_whether_it_lives() {
+        let pairs = [("DATABASE_URL", "postgres://a@b/c"), ("AWS_LAMBDA_RUNTIME_API", "here")];
+        let config = DatabaseConfig::read(&mut Settings::from_pairs(pairs), "test", 16);
+        assert_eq!((config.max_connections, config.fresh), (2, Duration::ZERO));
     }
 }

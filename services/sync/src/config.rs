@@ -1,5 +1,7 @@
 //! The service's settings.
 
+use std::time::Duration;
+
 use shared::auth::AuthConfig;
 use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
@@ -9,6 +11,9 @@ use crate::reconciler;
 
 /// Buckets that a function compares in an invocation: all of them in 16.
 const SLICE_OF_A_FUNCTION: u16 = 64;
+
+/// What an event takes through EventBridge and SQS at worst on a good day, a cold start included.
+const GRACE_OF_A_FUNCTION: Duration = Duration::from_secs(5);
 
 /// What one process of the service does, and what only that needs.
 #[derive(Clone, Debug)]
@@ -42,13 +47,15 @@ impl Config {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
         let role = match name {
             "reconcile" => {
-                let default = reconciler::Settings::default();
+                let mut pace = reconciler::Settings::default();
                 let is_function = settings.is_function();
-                let slice = if is_function { SLICE_OF_A_FUNCTION } else { default.slice };
-                let slice = settings.or("VITRINA_SYNC_SLICE", slice);
+                if is_function {
+                    (pace.slice, pace.grace) = (SLICE_OF_A_FUNCTION, GRACE_OF_A_FUNCTION);
+                }
+                pace.slice = settings.or("VITRINA_SYNC_SLICE", pace.slice);
                 Role::Reconcile {
                     table: settings.or("VITRINA_LISTINGS_TABLE", "listings".to_owned()),
-                    settings: reconciler::Settings { slice, ..default },
+                    settings: pace,
                     looks_into_queue: !is_function,
                 }
             }

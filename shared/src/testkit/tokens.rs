@@ -54,14 +54,18 @@ impl Tokens {
         [("VITRINA_AUTH_ISSUER", ISSUER.to_owned()), ("VITRINA_AUTH_JWKS_URL", url)]
     }
 
-    pub fn verifier(&self) -> Verifier {
-        let config = AuthConfig {
+    /// What accepts the tokens.
+    pub fn config(&self) -> AuthConfig {
+        AuthConfig {
             issuer: ISSUER.to_owned(),
             audience: AUDIENCE.to_owned(),
             keys: KeySource::Fixed(self.keys.clone()),
             roles_claim: "roles".to_owned(),
-        };
-        Verifier::new(config, self.clock.clone())
+        }
+    }
+
+    pub fn verifier(&self) -> Verifier {
+        Verifier::new(self.config(), self.clock.clone())
     }
 
     /// A token for an hour.

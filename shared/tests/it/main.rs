@@ -9,4 +9,5 @@ mod event_bridge;
 mod queue;
 mod silence;
 mod sqs;
+mod tokens;
 mod transactions;

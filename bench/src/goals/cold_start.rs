@@ -1,0 +1,229 @@
+//! P16: how long a function of Lambda takes from its start to its first answer.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::Outcome;
+use crate::edition::Edition;
+use crate::goal::{Bound, Figure, Measure, Sample, Stat};
+use crate::world::World;
+
+pub(crate) const WHAT: &str = "cold start of each function: spawn to first answer";
+
+/// Does nothing: what a cold start cannot be below.
+const FLOOR: &str = "hello-function";
+
+const ROUNDS: usize = 5;
+
+/// How long a cold start may take before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A function and what it is first asked for.
+struct Cold {
+    what: &'static str,
+    service: &'static str,
+    role: &'static str,
+    payload: Value,
+    /// Whether the goal is about it; others stand beside it.
+    is_judged: bool,
+}
+
+fn cold(what: &'static str, service: &'static str, role: &'static str, payload: Value) -> Cold {
+    Cold { what, service, role, payload, is_judged: true }
+}
+
+/// With a first call to a store, which the goal is not about.
+fn beside(what: &'static str, service: &'static str, role: &'static str, payload: Value) -> Cold {
+    Cold { is_judged: false, ..cold(what, service, role, payload) }
+}
+
+pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
+    world.watch.now("P16: cold starts");
+    let folder = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
+    let needed = [FLOOR, "inventory", "catalog", "sync"];
+    if !needed.iter().all(|name| folder.join(name).is_file()) {
+        return Ok(vec![absent()].into());
+    }
+    let edition = Edition::fresh(world, "identity").await?;
+    let functions = [
+        cold("inventory, api", "inventory", "api", request("/v1/nothing")),
+        cold("catalog, api", "catalog", "api", request("/v1/nothing")),
+        cold("catalog, projector, no message", "catalog", "projector", json!({"Records": []})),
+        beside(
+            "catalog, api, a product of DynamoDB",
+            "catalog",
+            "api",
+            request("/v1/catalog/products/01a200d2-7e0b-773f-a7fb-84bb977730fd"),
+        ),
+        beside("inventory, relay, an empty outbox", "inventory", "relay", json!({})),
+        beside("sync, reconcile, a slice", "sync", "reconcile", json!({})),
+    ];
+    let mut figures = Vec::new();
+    for function in functions {
+        let mut samples = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            let floor = start(&folder.join(FLOOR), "", &edition, json!({})).await?;
+            let binary = folder.join(function.service);
+            let ours = start(&binary, function.role, &edition, function.payload.clone()).await?;
+            samples.push(Sample::new(in_ms(floor), in_ms(ours)));
+        }
+        let bound = Bound::AtMost(Measure::Ratio, 10.0);
+        figures.push(Figure {
+            what: format!("cold start: {}", function.what),
+            unit: "ms",
+            bounds: function.is_judged.then_some(bound).into_iter().collect(),
+            samples,
+            note: None,
+        });
+    }
+    Ok(figures.into())
+}
+
+fn in_ms(took: Duration) -> Stat {
+    Stat::of(took.as_secs_f64() * 1_000.0)
+}
+
+/// The row where the binaries were not built: they take minutes, so a run does not do it by itself.
+fn absent() -> Figure {
+    let built = "cargo build --release -p bench -p inventory -p catalog -p sync";
+    Figure {
+        what: WHAT.to_owned(),
+        unit: "ms",
+        bounds: vec![Bound::AtMost(Measure::Ratio, 10.0)],
+        samples: vec![],
+        note: Some(format!("not measured: they are built with `{built}`")),
+    }
+}
+
+/// What an HTTP API invokes with (payload 2.0).
+fn request(path: &str) -> Value {
+    json!({
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
+        "headers": {"host": "api.example.com"}, "isBase64Encoded": false,
+        "requestContext": {
+            "accountId": "1", "apiId": "api", "domainName": "api.example.com",
+            "domainPrefix": "api", "requestId": "id", "routeKey": "$default", "stage": "$default",
+            "time": "12/Mar/2026:19:03:58 +0000", "timeEpoch": 1_800_000_000_000_i64,
+            "http": {
+                "method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1",
+                "userAgent": "bench",
+            },
+        },
+    })
+}
+
+/// A function's process; it goes with the value.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One invocation that waits to be asked for, and whoever waits for its answer.
+struct Runtime {
+    payload: Value,
+    answered: Mutex<Option<oneshot::Sender<bool>>>,
+    given: Mutex<bool>,
+}
+
+/// Starts a function, and says how long it took to answer its first invocation.
+async fn start(
+    binary: &Path,
+    role: &str,
+    edition: &Edition,
+    payload: Value,
+) -> anyhow::Result<Duration> {
+    let (sender, answered) = oneshot::channel();
+    let answering = Mutex::new(Some(sender));
+    let runtime = Runtime { payload, answered: answering, given: Mutex::new(false) };
+    let router = Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route("/2018-06-01/runtime/invocation/{id}/response", post(taken))
+        .route("/2018-06-01/runtime/invocation/{id}/error", post(failed))
+        .with_state(Arc::new(runtime));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let api = listener.local_addr()?.to_string();
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let begun = Instant::now();
+    let _process = Process(spawn(&binary.to_owned(), role, edition, &api)?);
+    let answered = tokio::time::timeout(PATIENCE, answered).await;
+    let took = begun.elapsed();
+    serving.abort();
+    let what = || format!("{} as {role:?}", binary.display());
+    anyhow::ensure!(answered.with_context(what)??, "{} failed", what());
+    Ok(took)
+}
+
+fn spawn(binary: &PathBuf, role: &str, edition: &Edition, api: &str) -> anyhow::Result<Child> {
+    Command::new(binary)
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", api)
+        .env("AWS_LAMBDA_FUNCTION_NAME", "function")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_ENDPOINT_URL_DYNAMODB", &edition.dynamodb_url)
+        .env("DATABASE_URL", &edition.database)
+        .env("VITRINA_ROLE", role)
+        .env("VITRINA_EVENT_BUS", "shop")
+        .env("VITRINA_QUEUE_URL", "http://127.0.0.1:1/1/catalog")
+        .env("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1:1/1/catalog-dead")
+        .env("VITRINA_AUTH_ISSUER", "https://identity.example")
+        .env("RUST_LOG", "error")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("running {}", binary.display()))
+}
+
+async fn next(State(runtime): State<Arc<Runtime>>) -> Response<Body> {
+    let is_first = {
+        let mut given = runtime.given.lock().unwrap_or_else(PoisonError::into_inner);
+        !std::mem::replace(&mut *given, true)
+    };
+    if !is_first {
+        return std::future::pending().await;
+    }
+    #[expect(clippy::disallowed_methods, reason = "a function goes by the clock of the machine")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Response::builder()
+        .header("lambda-runtime-aws-request-id", "1")
+        .header("lambda-runtime-deadline-ms", (now + PATIENCE).as_millis().to_string())
+        .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:1:function:f")
+        .header("content-type", "application/json")
+        .body(Body::from(runtime.payload.to_string()))
+        .unwrap_or_default()
+}
+
+async fn taken(State(runtime): State<Arc<Runtime>>) -> StatusCode {
+    answer(&runtime, true)
+}
+
+async fn failed(State(runtime): State<Arc<Runtime>>) -> StatusCode {
+    answer(&runtime, false)
+}
+
+fn answer(runtime: &Runtime, is_good: bool) -> StatusCode {
+    let waiting = runtime.answered.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(waiting) = waiting {
+        let _ = waiting.send(is_good);
+    }
+    StatusCode::ACCEPTED
+}

@@ -1,0 +1,64 @@
+//! Tokens as other providers make them: what Cognito says of roles, and of whom a token is for.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use shared::auth::{AuthConfig, Role, Verifier};
+use shared::clock::Clock;
+use shared::config::Settings;
+use shared::testkit::Tokens;
+
+/// Whether a token with these claims is taken, and the roles that it gives.
+async fn roles(claims: Value) -> Option<BTreeSet<Role>> {
+    let tokens = Tokens::new(Clock::System);
+    let config = AuthConfig { roles_claim: "cognito:groups".to_owned(), ..tokens.config() };
+    let mut all = json!({"sub": "4cc72cf7-2d50-4a4c-8a56-0a1d4d9d0a15"});
+    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    let token = tokens.with_claims(all);
+    let verified = Verifier::new(config, Clock::System).verify(&token).await;
+    verified.ok().map(|identity| identity.roles)
+}
+
+#[tokio::test]
+async fn the_groups_of_a_cognito_token_are_its_roles_and_unknown_ones_are_none() {
+    let groups = json!(["seller", "operator", "us-east-1_abc_Google"]);
+    let id = json!({"token_use": "id", "aud": "vitrina", "cognito:groups": groups});
+    assert_eq!(roles(id).await, Some(BTreeSet::from([Role::Seller, Role::Operator])));
+    let nobody = json!({"token_use": "id", "aud": "vitrina", "roles": ["operator"]});
+    assert_eq!(roles(nobody).await, Some(BTreeSet::new()), "another claim says nothing");
+}
+
+#[tokio::test]
+async fn an_access_token_without_an_audience_is_for_the_client_it_was_issued_to() {
+    let access = |client: &str, purpose: Value| json!({"aud": null, "client_id": client, "token_use": purpose});
+    assert!(roles(access("vitrina", json!("access"))).await.is_some());
+    assert!(roles(access("another app", json!("access"))).await.is_none());
+    assert!(roles(access("vitrina", json!("refresh"))).await.is_none());
+    assert!(roles(access("vitrina", json!("id"))).await.is_none(), "those have an audience");
+    assert!(roles(access("vitrina", Value::Null)).await.is_none(), "no provider says so");
+}
+
+#[tokio::test]
+async fn who_an_audience_names_is_who_a_token_is_for() {
+    assert!(roles(json!({"aud": ["another", "vitrina"]})).await.is_some());
+    for aud in [json!("another"), json!([]), json!(["another"]), json!(5), json!("")] {
+        let claims = json!({"aud": aud, "client_id": "vitrina", "token_use": "access"});
+        assert!(roles(claims).await.is_none(), "{aud}");
+    }
+    let renewing = json!({"aud": "vitrina", "token_use": "refresh"});
+    assert!(roles(renewing).await.is_none(), "a token for another use");
+}
+
+#[test]
+fn nothing_on_aws_takes_the_tokens_of_the_embedded_provider() {
+    let embedded = ("VITRINA_AUTH_ISSUER", "https://identity.vitrina.local/");
+    for on_aws in [("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("VITRINA_EVENT_BUS", "shop")] {
+        let mut settings = Settings::from_pairs([embedded, on_aws]);
+        let _ = AuthConfig::read(&mut settings);
+        let faults = settings.finish(()).unwrap_err().to_string();
+        assert!(faults.contains("VITRINA_AUTH_ISSUER is wrong"), "{faults}");
+    }
+    let mut settings = Settings::from_pairs([embedded]);
+    let _ = AuthConfig::read(&mut settings);
+    settings.finish(()).unwrap();
+}
