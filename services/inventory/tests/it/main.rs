@@ -48,12 +48,8 @@ impl World {
     /// The same with no more than some connections to PostgreSQL.
     pub(crate) async fn over(max_connections: u32) -> Self {
         let database = database(&[&bus::MIGRATOR, &inventory::MIGRATOR]).await;
-        let pool = connect(&DatabaseConfig {
-            url: Secret::new(database.url.clone()),
-            max_connections,
-            application: "vitrina tests",
-        })
-        .unwrap();
+        let url = Secret::new(database.url.clone());
+        let pool = connect(&DatabaseConfig::new(url, max_connections, "vitrina tests")).unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let ids = Ids::seeded(1);
         let tokens = Tokens::new(clock.clone());
