@@ -28,9 +28,6 @@ use crate::store::{buckets, categories, feed};
 /// How often runs are looked for when nobody nudges.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How often it is measured how old the oldest comparison is.
-const MEASURE_EVERY: Duration = Duration::from_mins(1);
-
 /// How fast, and how patient.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -236,11 +233,12 @@ impl Work for Reconciler {
         let stopped = stop.clone();
         // A run that somebody asked for is one round, however many products there are.
         let pace = Pace { every: EVERY, limit: None };
-        let measure = tick::run("measure", MEASURE_EVERY, Arc::default(), stop.clone(), || async {
-            self.measure().await.map(|()| Progress::Idle)
-        });
-        let reconcile = tick::run("reconcile", pace, nudge, stop, || self.once(&stopped));
-        tokio::join!(measure, reconcile);
+        tick::run("reconcile", pace, nudge, stop, || async {
+            let progress = self.once(&stopped).await?;
+            self.measure().await?;
+            Ok::<_, SyncError>(progress)
+        })
+        .await;
     }
 
     /// Works on the runs that are wanted, or a slice of one in the background. What is not done by
