@@ -94,8 +94,11 @@ fn pages() -> BTreeSet<String> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("tests") {
-                folders.push(path);
+            if path.is_dir() {
+                // The testkit is in no program either.
+                if !path.ends_with("tests") && !path.ends_with("testkit") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let code = std::fs::read_to_string(&path).unwrap();
                 // What follows is how a router serves anything that `routes!` does not describe.
