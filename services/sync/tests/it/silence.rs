@@ -29,9 +29,11 @@ async fn a_connection_that_goes_silent_costs_a_pass_a_lease_and_no_more() {
             assert!(silent < 10, "nothing came after it");
             match reconciler.once(&CancellationToken::new()).await {
                 Ok(_) => {}
-                Err(SyncError::Silent(_)) => silent += 1,
-                // The only connection is not given up yet.
-                Err(SyncError::Database { source: sqlx::Error::PoolTimedOut, .. }) => silent += 1,
+                // Or its only connection is not given up yet.
+                Err(
+                    SyncError::Silent(_)
+                    | SyncError::Database { source: sqlx::Error::PoolTimedOut, .. },
+                ) => silent += 1,
                 Err(other) => panic!("{other:?}"),
             }
             // What the round left behind is nobody's then.
