@@ -1,7 +1,6 @@
 //! A service's own program, as AWS Lambda runs it: a small Runtime API on this machine invokes it.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +13,7 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::sync::{mpsc, oneshot};
 
 /// How long an answer may take on a machine that is busy with other tests.
@@ -39,8 +39,9 @@ pub struct Function {
     child: Child,
     invocations: mpsc::UnboundedSender<Invocation>,
     runtime: Arc<Runtime>,
-    written: Arc<Mutex<Vec<String>>>,
-    logged: Arc<Mutex<Vec<String>>>,
+    /// Files and not pipes: what was written before an answer is there when the answer is.
+    written: NamedTempFile,
+    logged: NamedTempFile,
 }
 
 impl std::fmt::Debug for Function {
@@ -77,7 +78,8 @@ impl Function {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let mut child = Command::new(path)
+        let (written, logged) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
+        let child = Command::new(path)
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", api)
             .env("AWS_LAMBDA_FUNCTION_NAME", "function")
@@ -88,12 +90,10 @@ impl Function {
             .env("AWS_SECRET_ACCESS_KEY", "local")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(written.reopen().unwrap())
+            .stderr(logged.reopen().unwrap())
             .spawn()
             .unwrap();
-        let written = lines(child.stdout.take().unwrap());
-        let logged = lines(child.stderr.take().unwrap());
         Self { child, invocations, runtime, written, logged }
     }
 
@@ -172,14 +172,14 @@ impl Function {
 
     /// The values of a metric that it has written so far.
     pub fn metric(&self, name: &str) -> Vec<Value> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = written.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let written = std::fs::read_to_string(self.written.path()).unwrap();
+        let lines = written.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter_map(|line| line.get(name).cloned()).collect()
     }
 
     /// Everything that it has logged so far.
     pub fn log(&self) -> String {
-        self.logged.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+        std::fs::read_to_string(self.logged.path()).unwrap()
     }
 }
 
@@ -188,18 +188,6 @@ impl Drop for Function {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The lines that come out of a pipe.
-fn lines(pipe: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
-    let all = Arc::new(Mutex::new(Vec::new()));
-    let lines = Arc::clone(&all);
-    std::thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        }
-    });
-    all
 }
 
 async fn next(State(runtime): State<Arc<Runtime>>) -> Response<Body> {
