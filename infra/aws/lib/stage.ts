@@ -1,0 +1,112 @@
+/** One stage of Vitrina: everything but what CloudFront wants in us-east-1. */
+import { CfnOutput, Fn, RemovalPolicy, Stack, Tags, type StackProps } from 'aws-cdk-lib';
+import type * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
+import type { Construct } from 'constructs';
+
+import { Api } from './api';
+import { Database, ExternalDatabase, Listings } from './data';
+import { FUNCTION_NAMES, type FunctionName } from './functions';
+import { Identity } from './identity';
+import { Messaging } from './messaging';
+import { Migrations } from './migrations';
+import { Network } from './network';
+import type { Observed } from './observed';
+import { Providers } from './providers';
+import { Schedule } from './schedule';
+import { Services } from './services';
+import { isEphemeral, sleeps, type Settings } from './settings';
+
+export class Stage extends Stack {
+  /** What alarms are made of. */
+  readonly observed: Observed;
+  /** The name of the API's own address. */
+  readonly host: string;
+
+  constructor(scope: Construct, id: string, props: StackProps, settings: Settings) {
+    super(scope, id, { ...props, terminationProtection: !isEphemeral(settings) });
+    const listings = new Listings(this, 'Listings', settings);
+    const messaging = new Messaging(this, 'Messaging', settings);
+    const identity = new Identity(this, 'Identity', settings);
+    const { network, database } = this.postgres(settings);
+    const services = new Services(this, 'Services', {
+      settings,
+      ...(network === undefined ? {} : { network }),
+      database,
+      table: listings.table,
+      bus: messaging.bus,
+      queue: messaging.queue,
+      deadLetters: messaging.deadLetters,
+      identity,
+    });
+    new Migrations(
+      this,
+      'Migrations',
+      services,
+      database instanceof Database ? [database.cluster] : [],
+    );
+    new Schedule(this, 'Schedule', settings, services);
+    const { api } = new Api(this, 'Api', settings, services, identity);
+    Providers.keep(this, settings);
+    const topic = this.alarms(settings);
+    this.host = `${api.apiId}.execute-api.${this.region}.${this.urlSuffix}`;
+    this.observed = {
+      stage: settings.stage,
+      apiId: api.apiId,
+      functions: Object.fromEntries<lambda.IFunction>(
+        FUNCTION_NAMES.map((name) => [name, services.all[name].function]),
+      ) as Record<FunctionName, lambda.IFunction>,
+      queue: messaging.queue,
+      deadLetters: messaging.deadLetters,
+      table: listings.table,
+      topic,
+      metricsNamespace: `Vitrina/${this.stackName}`,
+      sleeps: sleeps(settings),
+    };
+    // Observability goes here.
+    const outputs = {
+      // The emulator has one address for all APIs.
+      ApiUrl: settings.emulator
+        ? `${settings.emulator.endpoint}/_aws/execute-api/${api.apiId}/$default`
+        : `https://${this.host}`,
+      ApiId: api.apiId,
+      UserPoolId: identity.pool.userPoolId,
+      UserPoolClientId: identity.client.userPoolClientId,
+      EventBus: messaging.bus.eventBusName,
+      QueueUrl: messaging.queue.queueUrl,
+      DeadLetterQueueUrl: messaging.deadLetters.queueUrl,
+      ListingsTable: listings.table.tableName,
+      AlarmTopicArn: topic.topicArn,
+    };
+    for (const [name, value] of Object.entries(outputs)) new CfnOutput(this, name, { value });
+    Tags.of(this).add('vitrina:stage', settings.stage);
+    if (settings.expires !== undefined) Tags.of(this).add('vitrina:expires', settings.expires);
+  }
+
+  /** Asked of CloudFormation, so that a synthesis needs neither credentials nor a memory. */
+  override get availabilityZones(): string[] {
+    return [0, 1].map((nth) => Fn.select(nth, Fn.getAzs()));
+  }
+
+  private postgres(settings: Settings): {
+    network?: Network;
+    database: Database | ExternalDatabase;
+  } {
+    const { database } = settings;
+    if (database.kind === 'external') {
+      return { database: new ExternalDatabase(database.url, database.ownerSecret) };
+    }
+    const network = new Network(this, 'Network', settings);
+    return { network, database: new Database(this, 'Database', settings, network) };
+  }
+
+  private alarms(settings: Settings): sns.Topic {
+    const topic = new sns.Topic(this, 'Alarms', { enforceSSL: true });
+    topic.applyRemovalPolicy(RemovalPolicy.DESTROY);
+    if (settings.alarmEmail !== undefined) {
+      topic.addSubscription(new EmailSubscription(settings.alarmEmail));
+    }
+    return topic;
+  }
+}

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { test } from 'node:test';
+
+import { ROUTES } from '../lib/api';
+import { EPHEMERAL, functions, ofType, PRODUCTION, ROOT, synthesise } from './fixture';
+
+/** The operations that a service's API describes. */
+function operations(service: string): { method: string; path: string }[] {
+  const folder = path.join(ROOT, 'services', service, 'src/http');
+  return fs
+    .readdirSync(folder)
+    .filter((file) => file.endsWith('.rs'))
+    .flatMap((file) => {
+      const text = fs.readFileSync(path.join(folder, file), 'utf8');
+      return [...text.matchAll(/^\s+(get|post|put|patch|delete), path = "([^"]+)"/gm)].map(
+        ([, method, route]) => ({ method: method!.toUpperCase(), path: route! }),
+      );
+    });
+}
+
+/** Which function a request comes to, and whether it needs a token. */
+function routed(method: string, asked: string): { function: string; open: boolean } | undefined {
+  const fits = (pattern: string): boolean =>
+    new RegExp(
+      `^${pattern.replace(/\{[a-z_]+\+\}/g, '.+').replace(/\{[a-z_]+\}/g, '[^/]+')}$`,
+    ).test(asked);
+  const found = ROUTES.filter(
+    (route) => fits(route.path) && route.methods.some((known) => known === method),
+  );
+  assert.ok(found.length <= 1, `${method} ${asked} has several routes`);
+  return found[0] && { function: found[0].function, open: found[0].open === true };
+}
+
+test('every operation of the deployed services has a route to its function', () => {
+  for (const service of ['inventory', 'catalog', 'sync']) {
+    const all = operations(service);
+    assert.ok(all.length > 2, service);
+    for (const { method, path: route } of all) {
+      assert.equal(routed(method, route)?.function, `${service}-api`, `${method} ${route}`);
+    }
+  }
+});
+
+test('the catalogue is open, and everything else wants a token', () => {
+  for (const { path: route, open } of ROUTES) {
+    assert.equal(open === true, route.startsWith('/v1/catalog/'), route);
+  }
+  const { resources } = synthesise(PRODUCTION);
+  const [[pool]] = ofType(resources, 'AWS::Cognito::UserPool') as [[string, any]];
+  const [[authorizer, { Properties }]] = ofType(resources, 'AWS::ApiGatewayV2::Authorizer') as [
+    [string, any],
+  ];
+  assert.equal(Properties.AuthorizerType, 'JWT');
+  assert.match(JSON.stringify(Properties.JwtConfiguration.Issuer), new RegExp(pool));
+  for (const [name, route] of ofType(resources, 'AWS::ApiGatewayV2::Route')) {
+    const open = String(route.Properties['RouteKey']).includes(' /v1/catalog/');
+    assert.deepEqual(
+      route.Properties['AuthorizerId'],
+      open ? undefined : { Ref: authorizer },
+      name,
+    );
+  }
+});
+
+test('the API limits how much it is asked, and logs without addresses', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const [[, { Properties }]] = ofType(resources, 'AWS::ApiGatewayV2::Stage') as [[string, any]];
+  assert.equal(Properties.StageName, '$default');
+  assert.ok(Properties.DefaultRouteSettings.ThrottlingRateLimit > 0);
+  assert.ok(Properties.DefaultRouteSettings.ThrottlingBurstLimit > 0);
+  assert.doesNotMatch(Properties.AccessLogSettings.Format, /sourceIp|path|querystring/i);
+});
+
+test('browsers may call from the origins that are named, and from no other', () => {
+  const api = (given: object): any =>
+    ofType(synthesise({ ...PRODUCTION, ...given }).resources, 'AWS::ApiGatewayV2::Api')[0]![1]
+      .Properties;
+  assert.equal(api({}).CorsConfiguration, undefined);
+  const cors = api({ origins: 'https://shop.example.com' }).CorsConfiguration;
+  assert.deepEqual(cors.AllowOrigins, ['https://shop.example.com']);
+  assert.ok(cors.AllowHeaders.includes('if-match'));
+  assert.ok(cors.ExposeHeaders.includes('etag'));
+});
+
+test('whoever is called is called by the alias, never by a version or the newest code', () => {
+  for (const given of [PRODUCTION, EPHEMERAL]) {
+    const { resources } = synthesise(given);
+    const aliases = new Set(ofType(resources, 'AWS::Lambda::Alias').map(([name]) => name));
+    assert.equal(aliases.size, 8);
+    const called = [
+      ...ofType(resources, 'AWS::ApiGatewayV2::Integration').map(
+        ([, r]) => r.Properties['IntegrationUri'],
+      ),
+      ...ofType(resources, 'AWS::Lambda::EventSourceMapping').map(
+        ([, r]) => r.Properties['FunctionName'],
+      ),
+      ...ofType(resources, 'AWS::Scheduler::Schedule').map(([, r]) => r.Properties['Target'].Arn),
+      ...ofType(resources, 'AWS::Logs::SubscriptionFilter').map(
+        ([, r]) => r.Properties['DestinationArn'],
+      ),
+    ];
+    assert.ok(called.length >= 4);
+    for (const target of called) {
+      const text = JSON.stringify(target);
+      assert.ok(
+        [...aliases].some((alias) => text.includes(`"${alias}"`)),
+        text,
+      );
+    }
+  }
+});
+
+test('no alias moves before both schemas are migrated', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const triggers = ofType(resources, 'Custom::Trigger');
+  const trigger = (name: string): [string, any] =>
+    triggers.find(([, { Properties }]) =>
+      JSON.stringify(Properties['HandlerArn']).includes(name),
+    ) as [string, any];
+  const [inventory] = trigger('inventorymigrate');
+  const [sync, { DependsOn }] = trigger('syncmigrate');
+  assert.ok([DependsOn].flat().includes(inventory), 'sync migrates before inventory has');
+  for (const [name, alias] of ofType(resources, 'AWS::Lambda::Alias')) {
+    if (name.includes('migrate')) continue;
+    assert.ok([alias.DependsOn].flat().includes(sync), `${name} moves before the migrations`);
+  }
+  const writer = Object.keys(resources).find((name) => name.includes('ClusterWriter'))!;
+  const needs = [resources[inventory]!.DependsOn].flat();
+  assert.ok(needs.includes(writer), 'migrations begin before there is a database');
+});
+
+test('each function has its own role, place and setting', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const all = functions(resources);
+  assert.equal(Object.keys(all).length, 8);
+  for (const [name, { Properties }] of Object.entries(all)) {
+    assert.equal(Properties['Runtime'], 'provided.al2023', name);
+    assert.deepEqual(Properties['Architectures'], ['arm64'], name);
+    assert.ok(Properties['ReservedConcurrentExecutions'] > 0, name);
+    const { VITRINA_ROLE: role } = Properties['Environment']['Variables'];
+    assert.ok(name.endsWith(`-${role}`), name);
+    // Only what uses PostgreSQL is in the network, and waits for an interface there.
+    const uses = 'DATABASE_URL' in Properties['Environment']['Variables'];
+    assert.equal(Properties['VpcConfig'] !== undefined, uses, name);
+  }
+});

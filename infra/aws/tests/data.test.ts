@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { test } from 'node:test';
+
+import { connectionFault, connectionLimit } from '../lib/functions';
+import { EPHEMERAL, functions, ofType, PRODUCTION, ROOT, settings, synthesise } from './fixture';
+
+/** The table as the service makes it for itself. */
+function tableInCode(): { indexes: string[][]; card: string[]; source: string } {
+  const source = fs.readFileSync(path.join(ROOT, 'services/catalog/src/store/table.rs'), 'utf8');
+  const quoted = (text: string): string[] =>
+    [...text.matchAll(/"([^"]+)"/g)].map(([, name]) => name!);
+  const constant = (name: string): string =>
+    source.match(new RegExp(`pub const ${name}:[^=]*=\\s*\\[(.*?)\\];`, 's'))![1]!;
+  const flat = quoted(constant('INDEXES'));
+  const indexes = [];
+  while (flat.length > 0) indexes.push(flat.splice(0, 3));
+  return { indexes, card: quoted(constant('CARD')), source };
+}
+
+test('the table is the one that the service makes for itself locally', () => {
+  const { indexes, card, source } = tableInCode();
+  assert.equal(indexes.length, 6);
+  const { resources } = synthesise(PRODUCTION);
+  const [[, { Properties: table }]] = ofType(resources, 'AWS::DynamoDB::Table') as [[string, any]];
+  const keys = (schema: { AttributeName: string; KeyType: string }[]): string[] => [
+    schema.find(({ KeyType }) => KeyType === 'HASH')!.AttributeName,
+    schema.find(({ KeyType }) => KeyType === 'RANGE')!.AttributeName,
+  ];
+  assert.deepEqual(keys(table.KeySchema), ['bucket', 'id']);
+  assert.match(source, /key\("bucket", KeyType::Hash\)/);
+  assert.match(source, /key\("id", KeyType::Range\)/);
+  assert.deepEqual(
+    table.GlobalSecondaryIndexes.map((index: any) => [index.IndexName, ...keys(index.KeySchema)]),
+    indexes,
+  );
+  for (const index of table.GlobalSecondaryIndexes) {
+    assert.equal(index.Projection.ProjectionType, 'INCLUDE');
+    assert.deepEqual(index.Projection.NonKeyAttributes, card);
+  }
+  const types = Object.fromEntries(
+    table.AttributeDefinitions.map((definition: any) => [
+      definition.AttributeName,
+      definition.AttributeType,
+    ]),
+  );
+  assert.equal(types['bucket'], 'N');
+  assert.match(source, /attribute\("bucket", ScalarAttributeType::N\)/);
+  for (const [name, type] of Object.entries(types)) {
+    if (name !== 'bucket') assert.equal(type, 'S', name);
+  }
+  const expiry = source.match(/attribute_name\("([^"]+)"\)\s*\.enabled\(true\)/)![1];
+  assert.deepEqual(table.TimeToLiveSpecification, { AttributeName: expiry, Enabled: true });
+  assert.equal(table.BillingMode, 'PAY_PER_REQUEST');
+  assert.equal(table.PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled, true);
+});
+
+test('the functions cannot open more connections than the database takes at its smallest', () => {
+  for (const given of [PRODUCTION, EPHEMERAL, { stage: 'sandbox' }]) {
+    const { resources } = synthesise(given);
+    const opened = Object.values(functions(resources))
+      .map(({ Properties }) => {
+        const pool = Number(
+          Properties['Environment']['Variables']['VITRINA_DATABASE_CONNECTIONS'] ?? 0,
+        );
+        const concurrency = Number(Properties['ReservedConcurrentExecutions']);
+        assert.ok(concurrency > 0);
+        return pool * concurrency;
+      })
+      .reduce((sum, connections) => sum + connections, 0);
+    assert.ok(opened > 0);
+    const [, parameters] = ofType(resources, 'AWS::RDS::DBClusterParameterGroup')[0]!;
+    const limit = Number(parameters.Properties['Parameters']['max_connections']);
+    const [, cluster] = ofType(resources, 'AWS::RDS::DBCluster')[0]!;
+    const smallest = cluster.Properties['ServerlessV2ScalingConfiguration'][
+      'MinCapacity'
+    ] as number;
+    assert.equal(limit, connectionLimit(smallest));
+    assert.ok(opened + 15 <= limit, `${opened} of ${limit}`);
+  }
+});
+
+test('a stage whose functions could use up the connections is refused', () => {
+  assert.equal(connectionFault(0.5, 20), undefined);
+  assert.match(connectionFault(0.5, 100)!, /apiConcurrency: 100 lets functions open/);
+  assert.equal(connectionFault(4, 100), undefined);
+});
+
+test('nobody has a password of the database but its owner, whose password is kept by RDS', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const [, cluster] = ofType(resources, 'AWS::RDS::DBCluster')[0]!;
+  assert.equal(cluster.Properties['ManageMasterUserPassword'], true);
+  assert.equal(cluster.Properties['MasterUserPassword'], undefined);
+  assert.equal(cluster.Properties['EnableIAMDatabaseAuthentication'], true);
+  assert.equal(cluster.Properties['StorageEncrypted'], true);
+  const reading = Object.entries(functions(resources)).filter(([, resource]) => {
+    const variables = resource.Properties['Environment']['Variables'] as Record<string, unknown>;
+    return 'VITRINA_DATABASE_SECRET' in variables;
+  });
+  assert.deepEqual(reading.map(([name]) => name).sort(), ['inventory-migrate', 'sync-migrate']);
+  for (const [name, { Properties }] of Object.entries(functions(resources))) {
+    const variables = Properties['Environment']['Variables'] as Record<string, unknown>;
+    if (!('DATABASE_URL' in variables) || name.endsWith('-migrate')) continue;
+    assert.equal(variables['VITRINA_DATABASE_AUTH'], 'iam', name);
+    assert.match(JSON.stringify(variables['DATABASE_URL']), /sslmode=verify-full/, name);
+  }
+});
+
+test('a proxy is put between the functions and the database, and never before migrations', () => {
+  const { resources } = synthesise({ ...PRODUCTION, databaseProxy: true });
+  const [[proxy, { Properties }]] = ofType(resources, 'AWS::RDS::DBProxy') as [[string, any]];
+  assert.equal(Properties.DefaultAuthScheme, 'IAM_AUTH');
+  assert.equal(Properties.RequireTLS, true);
+  for (const [name, resource] of Object.entries(functions(resources))) {
+    const url = JSON.stringify(
+      resource.Properties['Environment']['Variables']['DATABASE_URL'] ?? '',
+    );
+    const through = url.includes(proxy);
+    assert.equal(
+      through,
+      ['inventory-api', 'inventory-relay', 'sync-api', 'sync-reconcile'].includes(name),
+      name,
+    );
+  }
+});
+
+test('PostgreSQL is reached by its functions alone', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const [, cluster] = ofType(resources, 'AWS::RDS::DBCluster')[0]!;
+  const group = cluster.Properties['VpcSecurityGroupIds'][0]['Fn::GetAtt'][0] as string;
+  const ingress = ofType(resources, 'AWS::EC2::SecurityGroupIngress').filter(
+    ([, rule]) => rule.Properties['GroupId']['Fn::GetAtt'][0] === group,
+  );
+  assert.equal(ingress.length, 1);
+  assert.match(
+    JSON.stringify(ingress[0]![1].Properties['SourceSecurityGroupId']),
+    /NetworkFunctions/,
+  );
+  assert.equal(resources[group]!.Properties['SecurityGroupIngress'], undefined);
+  for (const [, instance] of ofType(resources, 'AWS::RDS::DBInstance')) {
+    assert.equal(instance.Properties['PubliclyAccessible'], false);
+  }
+  assert.equal(settings(PRODUCTION).database.kind, 'aurora');
+});

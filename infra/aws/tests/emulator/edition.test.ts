@@ -1,0 +1,336 @@
+/**
+ * The AWS edition on an emulator: deployed as the guide says, driven over HTTP, broken where AWS
+ * breaks, and destroyed. The tests tell one story, in order.
+ */
+import assert from 'node:assert/strict';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+
+import { CloudFormationClient, DescribeStacksCommand } from '@aws-sdk/client-cloudformation';
+import {
+  AdminAddUserToGroupCommand,
+  AdminConfirmSignUpCommand,
+  CognitoIdentityProviderClient,
+  InitiateAuthCommand,
+  SignUpCommand,
+} from '@aws-sdk/client-cognito-identity-provider';
+import { DescribeLogGroupsCommand, CloudWatchLogsClient } from '@aws-sdk/client-cloudwatch-logs';
+import {
+  DeleteItemCommand,
+  DescribeTableCommand,
+  DynamoDBClient,
+  ListTablesCommand,
+} from '@aws-sdk/client-dynamodb';
+import { GetAliasCommand, LambdaClient, ListFunctionsCommand } from '@aws-sdk/client-lambda';
+import {
+  GetQueueAttributesCommand,
+  ListQueuesCommand,
+  SendMessageCommand,
+  SQSClient,
+} from '@aws-sdk/client-sqs';
+
+import { commands, type Shell } from './guide';
+import { eventually } from './wait';
+import { World } from './world';
+
+const GUIDE = path.join(__dirname, '../../../README.md');
+const STAGE = 'sandbox';
+/** A tick comes every minute, and the emulator looks every ten seconds which are due. */
+const TICK = 90;
+
+let world: World;
+let shell: Shell;
+let outputs: Record<string, string>;
+
+async function outputsOf(stage: string): Promise<Record<string, string>> {
+  const client = new CloudFormationClient(world.client);
+  const name = `Vitrina-${stage}`;
+  const { Stacks } = await client.send(new DescribeStacksCommand({ StackName: name }));
+  return Object.fromEntries(Stacks![0]!.Outputs!.map((o) => [o.OutputKey!, o.OutputValue!]));
+}
+
+/** A token of somebody with a role. */
+async function tokenOf(role: string): Promise<string> {
+  const client = new CognitoIdentityProviderClient(world.client);
+  const [ClientId, UserPoolId] = [outputs['UserPoolClientId']!, outputs['UserPoolId']!];
+  const [Username, Password] = [`${role}-2@example.com`, 'Correct-horse-1'];
+  await client.send(new SignUpCommand({ ClientId, Username, Password }));
+  await client.send(new AdminConfirmSignUpCommand({ UserPoolId, Username }));
+  await client.send(new AdminAddUserToGroupCommand({ UserPoolId, Username, GroupName: role }));
+  const { AuthenticationResult } = await client.send(
+    new InitiateAuthCommand({
+      ClientId,
+      AuthFlow: 'USER_PASSWORD_AUTH',
+      AuthParameters: { USERNAME: Username, PASSWORD: Password },
+    }),
+  );
+  return AuthenticationResult!.IdToken!;
+}
+
+interface Answer {
+  status: number;
+  body: any;
+  headers: Headers;
+}
+
+async function ask(
+  method: string,
+  route: string,
+  { token, body, headers = {} }: { token?: string; body?: object; headers?: object } = {},
+): Promise<Answer> {
+  const response = await fetch(`${outputs['ApiUrl']}${route}`, {
+    method,
+    headers: {
+      'content-type': method === 'PATCH' ? 'application/merge-patch+json' : 'application/json',
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const json = text.startsWith('{') ? (JSON.parse(text) as object) : text;
+  return { status: response.status, body: json, headers: response.headers };
+}
+
+let made = 0;
+
+async function create(token: string): Promise<string> {
+  made += 1;
+  const { status, body } = await ask('POST', '/v1/products', {
+    token,
+    body: {
+      sku: `SKU-${made}`,
+      name: `Product ${made}`,
+      category: 'shoes',
+      price: { amount: 12_990, currency: 'BRL' },
+      stock: { on_hand: 5 },
+    },
+  });
+  assert.equal(status, 201, JSON.stringify(body));
+  return body.id as string;
+}
+
+async function listed(id: string): Promise<any> {
+  const { status, body } = await ask('GET', `/v1/catalog/products/${id}`);
+  assert.equal(status, 200, JSON.stringify(body));
+  return body;
+}
+
+/** The bucket of a listing: the last ten bits of its id. */
+function bucketOf(id: string): string {
+  return String(Number.parseInt(id.replaceAll('-', '').slice(-3), 16) & 0x3ff);
+}
+
+before(async () => {
+  world = await World.start();
+  world.stages(STAGE);
+  shell = world.shell();
+});
+
+after(async () => {
+  shell?.end();
+  await world?.stop();
+});
+
+test('the guide brings up a stage, and its first product', async () => {
+  await shell.run(commands(GUIDE, 'bootstrap'));
+  await shell.run(commands(GUIDE, 'deploy'));
+  const said = await shell.run(commands(GUIDE, 'first product'));
+  assert.match(said, /"sku": ?"SHOE-42"/);
+  outputs = await outputsOf(STAGE);
+});
+
+describe('a stage that is up', () => {
+  let seller: string;
+  let operator: string;
+
+  before(async () => {
+    seller = await tokenOf('seller');
+    operator = await tokenOf('operator');
+  });
+
+  test('the catalogue follows a product from its creation to its end', async () => {
+    const id = await create(seller);
+    await eventually('it is listed', 20, () => listed(id));
+    const changed = await ask('PATCH', `/v1/products/${id}`, {
+      token: seller,
+      body: { price: { amount: 9_990, currency: 'BRL' } },
+      headers: { 'if-match': '"v1"' },
+    });
+    assert.equal(changed.status, 200, JSON.stringify(changed.body));
+    await eventually('its new price is listed', 20, async () => {
+      assert.equal((await listed(id)).price.amount, 9_990);
+    });
+    const page = await ask('GET', '/v1/catalog/products?category=shoes&sort=price&in_stock=true');
+    assert.equal(page.status, 200);
+    assert.match(page.headers.get('cache-control') ?? '', /max-age/);
+    const gone = await ask('DELETE', `/v1/products/${id}`, {
+      token: seller,
+      headers: { 'if-match': '"v2"' },
+    });
+    assert.ok([200, 204].includes(gone.status), JSON.stringify(gone.body));
+    await eventually('it is not listed any more', 20, async () => {
+      assert.equal((await ask('GET', `/v1/catalog/products/${id}`)).status, 404);
+    });
+  });
+
+  test('whoever has no token, or the wrong one, changes nothing', async () => {
+    assert.equal((await ask('POST', '/v1/products', { body: {} })).status, 401);
+    assert.equal((await ask('POST', '/v1/products', { token: 'x.y.z', body: {} })).status, 401);
+    assert.equal((await ask('GET', '/v1/admin/outbox', { token: seller })).status, 403);
+  });
+
+  test('what cannot be read is a dead letter with its reason, and comes back when it is redriven', async () => {
+    const sqs = new SQSClient(world.client);
+    await sqs.send(
+      new SendMessageCommand({
+        QueueUrl: outputs['QueueUrl']!,
+        MessageBody: '{"detail": nothing}',
+      }),
+    );
+    const letters = async (): Promise<any[]> => {
+      const answer = await ask('GET', '/v1/admin/dead-letters', { token: operator });
+      assert.equal(answer.status, 200, JSON.stringify(answer.body));
+      return answer.body.data as any[];
+    };
+    const [letter] = await eventually('it is buried', 30, async () => {
+      const found = await letters();
+      assert.equal(found.length, 1);
+      return found;
+    });
+    assert.ok(letter.reason.length > 0);
+    const redriven = await ask('POST', '/v1/admin/dead-letters/redrive', {
+      token: operator,
+      body: { all: true },
+    });
+    assert.equal(redriven.status, 200, JSON.stringify(redriven.body));
+    assert.equal(redriven.body.settled, 1);
+    // It is no better than it was, so it is buried again, as another message.
+    await eventually('it is buried again', 30, async () => {
+      const [again] = await letters();
+      assert.ok(again !== undefined && again.dead_at !== letter.dead_at);
+    });
+  });
+
+  describe('what only the schedule mends', { concurrency: true }, () => {
+    test('an event that the bus throttled is published later', async () => {
+      const id = await world.bus.while(async () => {
+        const created = await create(seller);
+        await eventually('the bus refuses it', 20, () => assert.ok(world.bus.refused > 0));
+        return created;
+      });
+      await eventually('the relay has published it', TICK, () => listed(id));
+      const { body } = await ask('GET', '/v1/admin/outbox', { token: operator });
+      assert.equal(body.pending, 0, JSON.stringify(body));
+    });
+
+    test('reconciliation fires, and brings back a listing that was lost', async () => {
+      const id = await create(seller);
+      await eventually('it is listed', TICK, () => listed(id));
+      await new DynamoDBClient(world.client).send(
+        new DeleteItemCommand({
+          TableName: outputs['ListingsTable']!,
+          Key: { bucket: { N: bucketOf(id) }, id: { S: id } },
+        }),
+      );
+      assert.equal((await ask('GET', `/v1/catalog/products/${id}`)).status, 404);
+      const asked = await ask('POST', '/v1/admin/reconciliations', { token: operator, body: {} });
+      assert.equal(asked.status, 202, JSON.stringify(asked.body));
+      await eventually('it is listed again', 2 * TICK, () => listed(id));
+      await eventually('the report says so', TICK, async () => {
+        const { body } = await ask('GET', `/v1/admin/reconciliations/${asked.body.id}`, {
+          token: operator,
+        });
+        assert.equal(body.state, 'finished', JSON.stringify(body));
+        assert.ok(body.missing >= 1 && body.repaired >= 1, JSON.stringify(body));
+      });
+    });
+  });
+
+  test('a deployment whose migration fails leaves the old version serving', async () => {
+    const broken = path.join(world.folder, 'broken');
+    const artifacts = process.env['VITRINA_ARTIFACTS']!;
+    fs.cpSync(artifacts, broken, { recursive: true });
+    const inventory = path.join(broken, 'inventory');
+    fs.renameSync(path.join(inventory, 'bootstrap'), path.join(inventory, 'program'));
+    // As a migration that meets what it did not expect; whatever else it runs would run.
+    const script =
+      '#!/bin/sh\n[ "$VITRINA_ROLE" = migrate ] && exit 1\nexec "$(dirname "$0")/program"\n';
+    fs.writeFileSync(path.join(inventory, 'bootstrap'), script, { mode: 0o755 });
+    const lambda = new LambdaClient(world.client);
+    const { Functions: functions } = await lambda.send(new ListFunctionsCommand({}));
+    const live = async (): Promise<(string | undefined)[]> =>
+      Promise.all(
+        functions!
+          .map(({ FunctionName }) => FunctionName!)
+          .filter((name) => /inventory(api|relay)/.test(name))
+          .sort()
+          .map(async (FunctionName) => {
+            const alias = new GetAliasCommand({ FunctionName, Name: 'live' });
+            return (await lambda.send(alias)).FunctionVersion;
+          }),
+      );
+    const versions = await live();
+    assert.equal(versions.length, 2);
+    const said = await shell.run(
+      `! npx cdk deploy --all -c stage=$STAGE -c artifacts=${broken} --require-approval never 2>&1`,
+    );
+    assert.match(said, /ROLLBACK_COMPLETE|Trigger|migrate/);
+    assert.deepEqual(await live(), versions);
+    const id = await create(seller);
+    await eventually('what is created is listed', 20, () => listed(id));
+  });
+
+  test('the guide moves a stage on, and back', async () => {
+    await shell.run(commands(GUIDE, 'next version'));
+    await shell.run(commands(GUIDE, 'back'));
+    const id = await create(seller);
+    await eventually('what is created is listed', 20, () => listed(id));
+  });
+});
+
+test('the guide destroys a stage, whose data survives it', async () => {
+  await shell.run(commands(GUIDE, 'destroy'));
+  const { Functions } = await new LambdaClient(world.client).send(new ListFunctionsCommand({}));
+  assert.deepEqual(
+    Functions!
+      .map(({ FunctionName }) => FunctionName)
+      .filter((name) => name!.startsWith('Vitrina')),
+    [],
+  );
+  const table = new DescribeTableCommand({ TableName: outputs['ListingsTable']! });
+  const described = await new DynamoDBClient(world.client).send(table);
+  assert.equal(described.Table!.TableStatus, 'ACTIVE');
+  for (const name of ['QueueUrl', 'DeadLetterQueueUrl']) {
+    await new SQSClient(world.client).send(
+      new GetQueueAttributesCommand({ QueueUrl: outputs[name]!, AttributeNames: ['QueueArn'] }),
+    );
+  }
+});
+
+test('an ephemeral stage leaves nothing behind', async () => {
+  const clients = {
+    lambda: new LambdaClient(world.client),
+    logs: new CloudWatchLogsClient(world.client),
+    dynamodb: new DynamoDBClient(world.client),
+    sqs: new SQSClient(world.client),
+  };
+  const everything = async (): Promise<string[]> => {
+    const functions = await clients.lambda.send(new ListFunctionsCommand({}));
+    const groups = await clients.logs.send(new DescribeLogGroupsCommand({}));
+    const tables = await clients.dynamodb.send(new ListTablesCommand({}));
+    const queues = await clients.sqs.send(new ListQueuesCommand({}));
+    return [
+      ...(functions.Functions ?? []).map(({ FunctionName }) => `function ${FunctionName}`),
+      ...(groups.logGroups ?? []).map(({ logGroupName }) => `log group ${logGroupName}`),
+      ...(tables.TableNames ?? []).map((name) => `table ${name}`),
+      ...(queues.QueueUrls ?? []).map((url) => `queue ${url}`),
+    ].sort();
+  };
+  const before = await everything();
+  const expires = new Date(Date.now() + 3_600_000).toISOString();
+  world.stages('branch-42', { expires });
+  await shell.run(commands(GUIDE, 'branch').replaceAll('2026-12-01T00:00:00Z', expires));
+  assert.deepEqual(await everything(), before);
+});

@@ -1,0 +1,101 @@
+/** A private PostgreSQL as the stage finds one on AWS: an owner with a password, a user without. */
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+
+import { eventually, freePort } from './wait';
+
+export const OWNER = 'vitrina_owner';
+export const OWNER_PASSWORD = 'only-of-this-test';
+export const APP_USER = 'vitrina_app';
+export const DATABASE = 'vitrina';
+
+function programs(): string {
+  const given = process.env['VITRINA_POSTGRES_BIN'];
+  if (given !== undefined) return given;
+  const root = '/usr/lib/postgresql';
+  const [newest] = fs
+    .readdirSync(root)
+    .sort((one, other) => Number(other) - Number(one))
+    .map((version) => path.join(root, version, 'bin'));
+  if (newest === undefined) throw new Error(`there is no PostgreSQL in ${root}`);
+  return newest;
+}
+
+/** PostgreSQL refuses to run as root; Debian's package brings a user for it. */
+function asWhom(): string[] {
+  return process.getuid?.() === 0 ? ['runuser', '-u', 'postgres', '--'] : [];
+}
+
+export class Postgres {
+  private constructor(
+    readonly port: number,
+    private readonly server: ChildProcess,
+  ) {}
+
+  static async start(folder: string): Promise<Postgres> {
+    const bin = programs();
+    const data = path.join(folder, 'postgres');
+    fs.mkdirSync(data);
+    const secret = path.join(folder, 'superuser');
+    fs.writeFileSync(secret, OWNER_PASSWORD);
+    const prefix = asWhom();
+    if (prefix.length > 0) {
+      execFileSync('chown', ['-R', 'postgres', folder]);
+    }
+    const run = (command: string[]): void => {
+      const [program, ...rest] = [...prefix, ...command];
+      execFileSync(program!, rest, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
+    };
+    const init = ['-D', data, '-U', 'postgres', '--no-sync', '-E', 'UTF8', `--pwfile=${secret}`];
+    run([path.join(bin, 'initdb'), ...init, '--auth=scram-sha-256', '--no-locale']);
+    // IAM is what lets this user in on AWS, and nothing here stands in for it.
+    const rules = path.join(data, 'pg_hba.conf');
+    fs.writeFileSync(
+      rules,
+      `host all ${APP_USER} 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n`,
+    );
+    const port = await freePort();
+    const options = ['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', '', '-F'];
+    const [program, ...rest] = [...prefix, path.join(bin, 'postgres'), ...options];
+    const server = spawn(program!, rest, {
+      cwd: folder,
+      stdio: ['ignore', 'ignore', fs.openSync(path.join(folder, 'postgres.log'), 'a')],
+    });
+    const postgres = new Postgres(port, server);
+    await eventually('PostgreSQL answers', 20, () => {
+      postgres.query('select 1', 'postgres', 'postgres');
+    });
+    // As on Aurora: the owner may make roles, and is no superuser.
+    postgres.query(
+      `create role ${OWNER} login createrole password '${OWNER_PASSWORD}'`,
+      'postgres',
+      'postgres',
+    );
+    postgres.query(`create database ${DATABASE} owner ${OWNER}`, 'postgres', 'postgres');
+    return postgres;
+  }
+
+  /** What a statement answers: a line a row, columns with `|` between them. */
+  query(sql: string, user = OWNER, database = DATABASE): string {
+    return execFileSync(
+      path.join(programs(), 'psql'),
+      ['-h', '127.0.0.1', '-p', String(this.port), '-U', user, '-d', database, '-XAtqc', sql],
+      { encoding: 'utf8', env: { ...process.env, PGPASSWORD: OWNER_PASSWORD } },
+    ).trim();
+  }
+
+  /** Ends it at once; there is nothing to keep. */
+  async stop(): Promise<void> {
+    const ended = new Promise((resolve) => this.server.once('exit', resolve));
+    const pid = fs.readFileSync(
+      `/proc/${this.server.pid}/task/${this.server.pid}/children`,
+      'utf8',
+    );
+    // `runuser` passes no signal on that PostgreSQL would understand.
+    const [child] = pid.trim().split(' ').filter(Boolean);
+    if (asWhom().length > 0 && child !== undefined) process.kill(Number(child), 'SIGQUIT');
+    else this.server.kill('SIGQUIT');
+    await ended;
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Stands between the functions and EventBridge, and refuses events when it is told to, as EventBridge
+ * does when it throttles: the call succeeds, and an entry's own result says that it was not taken.
+ */
+import { createServer, request, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export class RefusingBus {
+  private refusing = false;
+  /** How many events were refused. */
+  refused = 0;
+
+  private constructor(
+    private readonly server: Server,
+    private readonly emulator: URL,
+  ) {}
+
+  static async start(emulator: string): Promise<RefusingBus> {
+    const server = createServer();
+    const bus = new RefusingBus(server, new URL(emulator));
+    server.on('request', (incoming, outgoing) => {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.on('end', () => {
+        const body = Buffer.concat(chunks);
+        const puts = incoming.headers['x-amz-target'] === 'AWSEvents.PutEvents';
+        if (puts && bus.refusing) {
+          const answer = JSON.stringify(bus.refuse(body.toString()));
+          outgoing.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' }).end(answer);
+          return;
+        }
+        const { hostname, port } = bus.emulator;
+        const { method, url: path, headers } = incoming;
+        request({ hostname, port, method, path, headers }, (answer) => {
+          outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+          answer.pipe(outgoing);
+        })
+          .on('error', () => outgoing.writeHead(502).end())
+          .end(body);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return bus;
+  }
+
+  private refuse(body: string): object {
+    const { Entries: entries } = JSON.parse(body) as { Entries: unknown[] };
+    this.refused += entries.length;
+    return {
+      FailedEntryCount: entries.length,
+      Entries: entries.map(() => ({
+        ErrorCode: 'ThrottlingException',
+        ErrorMessage: 'Rate exceeded',
+      })),
+    };
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  /** Refuses every event while `work` goes on. */
+  async while<T>(work: () => Promise<T>): Promise<T> {
+    this.refusing = true;
+    try {
+      return await work();
+    } finally {
+      this.refusing = false;
+    }
+  }
+
+  stop(): void {
+    this.server.closeAllConnections();
+    this.server.close();
+  }
+}

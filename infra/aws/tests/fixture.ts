@@ -1,0 +1,105 @@
+/** Stages to look at: synthesised as they would be deployed, without their binaries. */
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+
+import { App } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+
+import { build } from '../lib/app';
+import { fromCommandLineAndFile, readSettings, SERVICES, type Settings } from '../lib/settings';
+
+/** Where the repository begins, seen from `infra/aws/dist/tests`. */
+export const ROOT = path.join(__dirname, '../../../..');
+export const STAGES = path.join(ROOT, 'infra/aws/stages');
+export const NOW = new Date('2026-11-22T12:00:00Z');
+export const EXPIRES = '2026-11-29T12:00:00Z';
+
+/** A folder as `infra/aws/build` leaves it. */
+export const ARTIFACTS = fs.mkdtempSync(path.join(os.tmpdir(), 'vitrina-artifacts-'));
+for (const service of SERVICES) {
+  fs.mkdirSync(path.join(ARTIFACTS, service));
+  fs.writeFileSync(path.join(ARTIFACTS, service, 'bootstrap'), service, { mode: 0o755 });
+}
+process.once('exit', () => fs.rmSync(ARTIFACTS, { recursive: true, force: true }));
+
+export type Given = Record<string, unknown>;
+
+export const PRODUCTION: Given = { stage: 'production' };
+export const EPHEMERAL: Given = { stage: 'branch-42', ephemeral: 'true', expires: EXPIRES };
+export const EMULATOR: Given = {
+  stage: 'emulator',
+  emulatorEndpoint: 'http://127.0.0.1:4566',
+  databaseUrl: 'postgres://vitrina_app@127.0.0.1:5432/vitrina',
+  databaseOwnerSecret: 'owner',
+};
+
+export function settings(given: Given): Settings {
+  const all: Given = {
+    artifacts: ARTIFACTS,
+    account: '111122223333',
+    region: 'eu-central-1',
+    ...given,
+  };
+  const lookup = fromCommandLineAndFile((name) => all[name], STAGES);
+  return readSettings(lookup, {}, NOW);
+}
+
+export interface Resource {
+  Type: string;
+  Properties: Record<string, any>;
+  DeletionPolicy?: string;
+  UpdateReplacePolicy?: string;
+  DependsOn?: string[] | string;
+}
+
+export interface Synthesised {
+  template: Template;
+  edge?: Template;
+  /** Of all stacks, by their logical names. */
+  resources: Record<string, Resource>;
+  json: Record<string, unknown>;
+}
+
+const synthesised = new Map<string, Synthesised>();
+
+/** The stacks of a stage. Each is made once in a run. */
+export function synthesise(given: Given): Synthesised {
+  const key = JSON.stringify(given);
+  const known = synthesised.get(key);
+  if (known !== undefined) return known;
+  const app = new App({ context: CONTEXT });
+  const { stage, edge } = build(app, settings(given));
+  const template = Template.fromStack(stage);
+  const json = template.toJSON();
+  const resources = { ...(json['Resources'] as Record<string, Resource>) };
+  const made: Synthesised = { template, resources, json };
+  if (edge !== undefined) {
+    made.edge = Template.fromStack(edge);
+    Object.assign(resources, made.edge.toJSON()['Resources']);
+  }
+  synthesised.set(key, made);
+  return made;
+}
+
+/** As the command line reads it from `cdk.json`. */
+export const CONTEXT = (
+  JSON.parse(fs.readFileSync(path.join(ROOT, 'infra/aws/cdk.json'), 'utf8')) as {
+    context: Record<string, unknown>;
+  }
+).context;
+
+export function ofType(resources: Record<string, Resource>, type: string): [string, Resource][] {
+  return Object.entries(resources).filter(([, resource]) => resource.Type === type);
+}
+
+/** The functions of the services, by their names. */
+export function functions(resources: Record<string, Resource>): Record<string, Resource> {
+  return Object.fromEntries(
+    ofType(resources, 'AWS::Lambda::Function').flatMap(([, resource]) => {
+      const tags = (resource.Properties['Tags'] ?? []) as { Key: string; Value: string }[];
+      const tag = tags.find(({ Key }) => Key === 'vitrina:function');
+      return tag === undefined ? [] : [[tag.Value, resource]];
+    }),
+  );
+}

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { EPHEMERAL, functions, ofType, PRODUCTION, synthesise } from './fixture';
+
+const DAYS = 24 * 60 * 60;
+
+function queues(): { queue: any; dead: any; deadName: string; queueName: string } {
+  const { resources } = synthesise(PRODUCTION);
+  const all = ofType(resources, 'AWS::SQS::Queue');
+  const [queueName, queue] = all.find(([, { Properties }]) => Properties['RedrivePolicy'])!;
+  const [deadName, dead] = all.find(([, { Properties }]) => !Properties['RedrivePolicy'])!;
+  return { queue: queue.Properties, dead: dead.Properties, deadName, queueName };
+}
+
+test('a message that fails comes to the dead letters, and is kept there for 14 days', () => {
+  const { queue, dead, deadName } = queues();
+  assert.deepEqual(queue.RedrivePolicy.deadLetterTargetArn, { 'Fn::GetAtt': [deadName, 'Arn'] });
+  assert.equal(dead.MessageRetentionPeriod, 14 * DAYS);
+  // The projector buries what failed five times itself.
+  assert.ok(queue.RedrivePolicy.maxReceiveCount >= 8);
+});
+
+test('no message comes again while the projector may still work on it', () => {
+  const { queue } = queues();
+  const projector = functions(synthesise(PRODUCTION).resources)['catalog-projector']!.Properties;
+  assert.ok(queue.VisibilityTimeout >= 6 * projector['Timeout']);
+});
+
+test('queues are encrypted, and are spoken to over TLS only', () => {
+  for (const given of [PRODUCTION, EPHEMERAL]) {
+    const { resources } = synthesise(given);
+    for (const [name, queue] of ofType(resources, 'AWS::SQS::Queue')) {
+      assert.equal(queue.Properties['SqsManagedSseEnabled'], true, name);
+      const refused = ofType(resources, 'AWS::SQS::QueuePolicy').some(
+        ([, policy]) =>
+          JSON.stringify(policy.Properties['Queues']).includes(name) &&
+          policy.Properties['PolicyDocument'].Statement.some(
+            (statement: any) =>
+              statement.Effect === 'Deny' &&
+              statement.Condition?.Bool?.['aws:SecureTransport'] === 'false',
+          ),
+      );
+      assert.ok(refused, `${name} may be spoken to in the clear`);
+    }
+  }
+});
+
+test('every event of inventory goes to the queue, whatever its type, and else to the dead letters', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const { queueName, deadName } = queues();
+  const [[, rule]] = ofType(resources, 'AWS::Events::Rule') as [[string, any]];
+  assert.deepEqual(rule.Properties.EventPattern, { source: ['vitrina.inventory'] });
+  const [target] = rule.Properties.Targets;
+  assert.deepEqual(target.Arn, { 'Fn::GetAtt': [queueName, 'Arn'] });
+  assert.deepEqual(target.DeadLetterConfig.Arn, { 'Fn::GetAtt': [deadName, 'Arn'] });
+});
+
+test('of a batch only what failed comes again, and no more are taken than may run', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const { queueName } = queues();
+  const [, mapping] = ofType(resources, 'AWS::Lambda::EventSourceMapping').find(([, found]) =>
+    JSON.stringify(found.Properties['EventSourceArn']).includes(queueName),
+  )!;
+  assert.deepEqual(mapping.Properties['FunctionResponseTypes'], ['ReportBatchItemFailures']);
+  const projector = functions(resources)['catalog-projector']!.Properties;
+  assert.equal(
+    mapping.Properties['ScalingConfig'].MaximumConcurrency,
+    projector['ReservedConcurrentExecutions'],
+  );
+});
