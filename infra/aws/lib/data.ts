@@ -144,7 +144,13 @@ export class Database extends Construct {
   }
 
   private addProxy(network: Network, inside: ec2.SecurityGroup): rds.DatabaseProxy {
+    const role = new iam.Role(this, 'ProxyRole', {
+      assumedBy: new iam.ServicePrincipal('rds.amazonaws.com'),
+      description: 'Lets the proxy log in as who is logged in to it',
+    });
+    this.cluster.grantConnect(role, APP_USER);
     const proxy = new rds.DatabaseProxy(this, 'Proxy', {
+      role,
       proxyTarget: rds.ProxyTarget.fromCluster(this.cluster),
       vpc: network.vpc,
       vpcSubnets: network.databaseSubnets,

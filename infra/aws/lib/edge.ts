@@ -18,6 +18,9 @@ import type { Construct } from 'constructs';
 import { acknowledge } from './acknowledge';
 import type { Settings } from './settings';
 
+/** The statuses that CloudFront keeps whether or not an answer may be kept. */
+const KEPT_ERRORS = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
+
 export class Edge extends Stack {
   readonly distribution: cloudfront.Distribution;
 
@@ -79,6 +82,9 @@ export class Edge extends Stack {
         cachePolicy: cloudfront.CachePolicy.CACHING_DISABLED,
         originRequestPolicy: cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
       },
+      // CloudFront keeps these for ten seconds unless told not to. A product that was not there yet would
+      // not be there for whoever has seen it, and a reader who is asked to come again would come in vain.
+      errorResponses: KEPT_ERRORS.map((httpStatus) => ({ httpStatus, ttl: Duration.seconds(0) })),
       additionalBehaviors: {
         '/v1/catalog/*': {
           ...shared,

@@ -63,6 +63,12 @@ export class Network extends Construct {
       allowAllOutbound: false,
     });
     this.functions.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'AWS and the key set');
+    if (settings.tracesEndpoint !== undefined) {
+      const { port } = new URL(settings.tracesEndpoint);
+      if (port !== '') {
+        this.functions.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(Number(port)), 'Traces');
+      }
+    }
     // These two cost nothing, and take the traffic of the listings off the NAT gateway.
     for (const [name, service] of [
       ['DynamoDb', ec2.GatewayVpcEndpointAwsService.DYNAMODB],

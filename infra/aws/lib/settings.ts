@@ -27,7 +27,7 @@ export type Database =
       backupDays: number;
     }
   /** One that is there already, without a password in its address: the emulator's. */
-  | { kind: 'external'; url: string; ownerSecret: string };
+  | { kind: 'external'; url: string; ownerSecret: string; minCapacity: number };
 
 export interface Domain {
   name: string;
@@ -83,7 +83,7 @@ export function isEphemeral(settings: Settings): boolean {
 
 /** Its database goes to sleep, so nothing may knock at it while there is nothing to do. */
 export function sleeps(settings: Settings): boolean {
-  return settings.database.kind === 'aurora' && settings.database.minCapacity === 0;
+  return settings.database.minCapacity === 0;
 }
 
 export class SettingsError extends Error {
@@ -243,15 +243,15 @@ export function readSettings(
 }
 
 function readDatabase(read: Reader): Database {
+  const minCapacity = read.number('databaseMinCapacity', 0.5, 0, 256, 0.5);
   const url = read.text('databaseUrl', /^postgres(ql)?:\/\/\S+$/, 'postgres://user@host:port/name');
   const ownerSecret = read.text('databaseOwnerSecret', /^\S+$/, 'the name of a secret');
   if (url !== undefined) {
     // A template can be read by whoever may look at the stack.
     if (new URL(url).password !== '') read.faults.push('databaseUrl: must not have a password');
     if (ownerSecret === undefined) read.faults.push('databaseOwnerSecret: goes with databaseUrl');
-    return { kind: 'external', url, ownerSecret: ownerSecret ?? '' };
+    return { kind: 'external', url, ownerSecret: ownerSecret ?? '', minCapacity };
   }
-  const minCapacity = read.number('databaseMinCapacity', 0.5, 0, 256, 0.5);
   const maxCapacity = read.number('databaseMaxCapacity', 8, 1, 256, 0.5);
   const proxy = read.flag('databaseProxy', false);
   if (maxCapacity < minCapacity) {

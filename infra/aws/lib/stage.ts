@@ -7,20 +7,18 @@ import type { Construct } from 'constructs';
 
 import { Api } from './api';
 import { Database, ExternalDatabase, Listings } from './data';
-import { FUNCTION_NAMES, type FunctionName } from './functions';
+import { FUNCTION_NAMES } from './functions';
 import { Identity } from './identity';
 import { Messaging } from './messaging';
 import { Migrations } from './migrations';
 import { Network } from './network';
-import type { Observed } from './observed';
+import { Observability } from './observability';
 import { Providers } from './providers';
 import { Schedule } from './schedule';
 import { Services } from './services';
 import { isEphemeral, sleeps, type Settings } from './settings';
 
 export class Stage extends Stack {
-  /** What alarms are made of. */
-  readonly observed: Observed;
   /** The name of the API's own address. */
   readonly host: string;
 
@@ -51,20 +49,21 @@ export class Stage extends Stack {
     Providers.keep(this, settings);
     const topic = this.alarms(settings);
     this.host = `${api.apiId}.execute-api.${this.region}.${this.urlSuffix}`;
-    this.observed = {
+    new Observability(this, 'Observability', {
       stage: settings.stage,
       apiId: api.apiId,
       functions: Object.fromEntries<lambda.IFunction>(
         FUNCTION_NAMES.map((name) => [name, services.all[name].function]),
-      ) as Record<FunctionName, lambda.IFunction>,
+      ),
       queue: messaging.queue,
       deadLetters: messaging.deadLetters,
       table: listings.table,
       topic,
       metricsNamespace: `Vitrina/${this.stackName}`,
       sleeps: sleeps(settings),
-    };
-    // Observability goes here.
+      // Nobody is woken for the stage of a branch, and the emulator knows no composed alarms.
+      budgets: !isEphemeral(settings) && settings.emulator === undefined,
+    });
     const outputs = {
       // The emulator has one address for all APIs.
       ApiUrl: settings.emulator

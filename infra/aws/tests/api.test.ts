@@ -131,6 +131,14 @@ test('no alias moves before both schemas are migrated', () => {
   assert.ok(needs.includes(writer), 'migrations begin before there is a database');
 });
 
+test('the guide says how much concurrency an account must have', () => {
+  const reserved = Object.values(functions(synthesise(PRODUCTION).resources))
+    .map(({ Properties }) => Number(Properties['ReservedConcurrentExecutions']))
+    .reduce((sum, one) => sum + one, 0);
+  const guide = fs.readFileSync(path.join(ROOT, 'infra/aws/README.md'), 'utf8');
+  assert.match(guide, new RegExp(`reserved, ${reserved} in production`));
+});
+
 test('each function has its own role, place and setting', () => {
   const { resources } = synthesise(PRODUCTION);
   const all = functions(resources);

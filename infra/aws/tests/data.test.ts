@@ -112,6 +112,13 @@ test('a proxy is put between the functions and the database, and never before mi
   const [[proxy, { Properties }]] = ofType(resources, 'AWS::RDS::DBProxy') as [[string, any]];
   assert.equal(Properties.DefaultAuthScheme, 'IAM_AUTH');
   assert.equal(Properties.RequireTLS, true);
+  const role = Properties.RoleArn['Fn::GetAtt'][0] as string;
+  const connects = ofType(resources, 'AWS::IAM::Policy').some(
+    ([, policy]) =>
+      JSON.stringify(policy.Properties['Roles']).includes(role) &&
+      JSON.stringify(policy.Properties['PolicyDocument']).includes('rds-db:connect'),
+  );
+  assert.ok(connects, 'the proxy itself may not log in');
   for (const [name, resource] of Object.entries(functions(resources))) {
     const url = JSON.stringify(
       resource.Properties['Environment']['Variables']['DATABASE_URL'] ?? '',

@@ -29,6 +29,17 @@ test('of the catalogue is kept what its answers allow, by the whole query, and n
   assert.equal(config.DefaultCacheBehavior.CachePolicyId, '4135ea2d-6df8-44a3-9df3-4b5a84be39ad');
 });
 
+test('no refusal is kept, so that nobody misses what he has seen', () => {
+  const [[, { Properties }]] = ofType(edge(), 'AWS::CloudFront::Distribution') as [[string, any]];
+  const kept = new Map(
+    Properties.DistributionConfig.CustomErrorResponses.map((answer: any) => [
+      answer.ErrorCode,
+      answer.ErrorCachingMinTTL,
+    ]),
+  );
+  for (const status of [404, 500, 502, 503, 504]) assert.equal(kept.get(status), 0, String(status));
+});
+
 test('the firewall is that of the distribution, and refuses an address that asks too often', () => {
   const resources = edge({ addressLimit: 500 });
   const [[name, { Properties }]] = ofType(resources, 'AWS::WAFv2::WebACL') as [[string, any]];

@@ -31,7 +31,13 @@ function physicalNames(resources: Record<string, Resource>): string[] {
       .filter(([key, value]) => NAME.test(key) && typeof value === 'string')
       .filter(
         ([key]) =>
-          !['DatabaseName', 'AttributeName', 'MasterUsername', 'ServiceName'].includes(key),
+          ![
+            'DatabaseName',
+            'AttributeName',
+            'MasterUsername',
+            'ServiceName',
+            'MetricName',
+          ].includes(key),
       )
       .map(([, value]) => String(value))
       .filter((value) => !NAMED_WITHIN_ITS_PARENT.has(value))

@@ -25,6 +25,8 @@ export class Shell {
 
   /** Runs commands, and answers what they said. */
   async run(script: string): Promise<string> {
+    // A test that failed may have ended it, and nobody would ever answer.
+    if (this.bash.exitCode !== null) throw new Error('the shell has ended with an earlier failure');
     this.said = '';
     const mark = `done-${Math.random()}`;
     const ended = new Promise<string>((resolve, reject) => {

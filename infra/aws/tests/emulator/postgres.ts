@@ -81,7 +81,7 @@ export class Postgres {
     return execFileSync(
       path.join(programs(), 'psql'),
       ['-h', '127.0.0.1', '-p', String(this.port), '-U', user, '-d', database, '-XAtqc', sql],
-      { encoding: 'utf8', env: { ...process.env, PGPASSWORD: OWNER_PASSWORD } },
+      { encoding: 'utf8', stdio: 'pipe', env: { ...process.env, PGPASSWORD: OWNER_PASSWORD } },
     ).trim();
   }
 

@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 
 export class RefusingBus {
   private refusing = false;
+  private refuseNext = false;
   /** How many events were refused. */
   refused = 0;
 
@@ -24,7 +25,8 @@ export class RefusingBus {
       incoming.on('end', () => {
         const body = Buffer.concat(chunks);
         const puts = incoming.headers['x-amz-target'] === 'AWSEvents.PutEvents';
-        if (puts && bus.refusing) {
+        if (puts && (bus.refusing || bus.refuseNext)) {
+          bus.refuseNext = false;
           const answer = JSON.stringify(bus.refuse(body.toString()));
           outgoing.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' }).end(answer);
           return;
@@ -57,6 +59,11 @@ export class RefusingBus {
 
   get url(): string {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  /** Refuses the next call, and takes all others. */
+  refuseOnce(): void {
+    this.refuseNext = true;
   }
 
   /** Refuses every event while `work` goes on. */
