@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::sqs::{Settled, SqsError, SqsMessage, SqsQueue};
 use crate::clock::Clock;
-use crate::failpoint;
 use crate::host::intake::{self, Handler, Incoming};
 use crate::host::tick::{self, Pace, Progress};
 
@@ -60,7 +59,6 @@ pub async fn once(
     if messages.is_empty() {
         return Ok(Progress::Idle);
     }
-    failpoint::reach("intake.received").await;
     let settled = handle(queue, clock, handler, messages).await;
     queue.delete(&settled.done).await?;
     Ok(if settled.again.is_empty() { Progress::More } else { Progress::Idle })
@@ -84,10 +82,7 @@ async fn handle(
         outcomes = intake::work(messages, clock, handler) => outcomes,
         () = extending => Vec::new(),
     };
-    failpoint::reach("intake.handled").await;
-    let settled = queue.settle(outcomes).await;
-    failpoint::reach("intake.settled").await;
-    settled
+    queue.settle(outcomes).await
 }
 
 /// What Lambda invokes a consumer of SQS with.
