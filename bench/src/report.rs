@@ -52,7 +52,7 @@ fn head(seen: &Circumstances) -> String {
          Each round has the ceiling first and ours right after it, on the same stores; the table \
          has medians over the rounds, and the least and the greatest ratio. The load shares the \
          machine with what it loads, and makes {generator:.0} requests a second of a server that \
-         does nothing. Cold starts and costs on AWS are not among them.\n\n",
+         does nothing. What AWS charges is in infra/aws/cost.md.\n\n",
         at = seen.at,
         cores = seen.cores,
         rounds = seen.rounds,

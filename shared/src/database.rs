@@ -261,8 +261,9 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             // 08 connection, 28 log-in (a token that has expired), 40 rollback (deadlock,
-            // serialisation), 53 resources, 55P03 lock not available, 57 operator intervention (shutdown, timeout), 58 system, 25P03 and 25P04
-            // transaction timeouts, 25006 a standby during a failover.
+            // serialisation), 53 resources, 55P03 lock not available, 57 operator intervention
+            // (shutdown, timeout), 58 system, 25P03 and 25P04 transaction timeouts, 25006 a standby
+            // during a failover.
             ["08", "28", "40", "53", "57", "58"].contains(&code.get(..2).unwrap_or(""))
                 || ["55P03", "25P03", "25P04", "25006"].contains(&code.as_ref())
         }),

@@ -175,8 +175,8 @@ impl Reconciler {
     /// Measures how long ago the bucket was compared that waits for longest.
     async fn measure(&self) -> Result<(), SyncError> {
         let asking = database("asking when buckets were compared");
-        let oldest = buckets::oldest_check(&self.pool).await.map_err(asking)?;
-        if let Some(oldest) = oldest {
+        let oldest = async { buckets::oldest_check(&self.pool).await.map_err(asking) };
+        if let Some(oldest) = self.in_time(oldest).await? {
             let age = (self.clock.now() - oldest).max(TimeDelta::zero());
             metrics::gauge!("vitrina_buckets_oldest_checked_seconds").set(age.as_seconds_f64());
         }

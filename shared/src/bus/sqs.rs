@@ -1,11 +1,11 @@
-//! A queue of SQS: what was received is settled by what became of it, and of every batch each
-//! entry's own result is read.
+//! A queue of SQS: what was received is settled by what became of it.
 //!
 //! Promise: a message leaves the queue only when it was handled, or when the queue of dead letters,
 //! or this one, has it again. SQS's own redrive policy knows no reasons and counts outages as
 //! attempts, so it is only for messages that their consumer dies of.
 
-use std::collections::HashMap;
+mod batch;
+
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -13,11 +13,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::StalledStreamProtectionConfig;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, Message, MessageAttributeValue, MessageSystemAttributeName,
-    SendMessageBatchRequestEntry,
-};
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,11 +24,11 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::telemetry;
 
+pub(super) use batch::Sending;
+use batch::seconds;
+
 /// The most messages that SQS takes or gives at once.
 pub(crate) const BATCH: usize = 10;
-
-/// The most bytes that are sent at once. SQS takes more by now, where nobody has set a lower limit.
-const BATCH_BYTES: usize = 256 * 1024;
 
 /// How long one attempt of a call may take, beyond what it was asked to wait.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -96,14 +92,6 @@ impl Default for Patience {
             after_outage: Duration::from_secs(15),
         }
     }
-}
-
-/// What is to be sent.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sending {
-    pub(super) body: String,
-    pub(super) attributes: HashMap<String, MessageAttributeValue>,
-    pub(super) delay: Duration,
 }
 
 /// Where a queue and its dead letters are.
@@ -304,93 +292,6 @@ impl SqsQueue {
         }
     }
 
-    /// Sends messages, and says of each whether SQS has it.
-    pub(super) async fn send(
-        &self,
-        url: &str,
-        sendings: Vec<Sending>,
-    ) -> Vec<Result<(), SqsError>> {
-        let sizes: Vec<usize> = sendings.iter().map(Sending::bytes).collect();
-        let mut sendings = sendings.into_iter();
-        let mut results = Vec::with_capacity(sizes.len());
-        for count in batches(&sizes) {
-            let entries = sendings.by_ref().take(count).enumerate().map(|(nth, sending)| {
-                SendMessageBatchRequestEntry::builder()
-                    .id(nth.to_string())
-                    .message_body(sending.body)
-                    .set_message_attributes(Some(sending.attributes).filter(|all| !all.is_empty()))
-                    .delay_seconds(seconds(sending.delay))
-                    .build()
-                    .map_err(while_("making an entry"))
-            });
-            let answer = match entries.collect::<Result<Vec<_>, _>>() {
-                Ok(entries) => {
-                    let call = self.client.send_message_batch().queue_url(url);
-                    let sent = call.set_entries(Some(entries)).send().await;
-                    sent.map_err(while_("sending messages")).map(|answer| {
-                        let sent = answer.successful.into_iter().map(|entry| entry.id).collect();
-                        (sent, answer.failed)
-                    })
-                }
-                Err(error) => Err(error),
-            };
-            results.extend(each("sending a message", count, answer));
-        }
-        results
-    }
-
-    pub(super) async fn delete_from(
-        &self,
-        url: &str,
-        receipts: Vec<String>,
-    ) -> Vec<Result<(), SqsError>> {
-        let mut results = Vec::with_capacity(receipts.len());
-        for some in receipts.chunks(BATCH) {
-            let entries = some.iter().enumerate().map(|(nth, receipt)| {
-                DeleteMessageBatchRequestEntry::builder()
-                    .id(nth.to_string())
-                    .receipt_handle(receipt)
-                    .build()
-                    .map_err(while_("making an entry"))
-            });
-            let answer = match entries.collect::<Result<Vec<_>, _>>() {
-                Ok(entries) => {
-                    let call = self.client.delete_message_batch().queue_url(url);
-                    let deleted = call.set_entries(Some(entries)).send().await;
-                    deleted.map_err(while_("deleting messages")).map(|answer| {
-                        let done = answer.successful.into_iter().map(|entry| entry.id).collect();
-                        (done, answer.failed)
-                    })
-                }
-                Err(error) => Err(error),
-            };
-            results.extend(each("deleting a message", some.len(), answer));
-        }
-        results
-    }
-
-    /// Says when messages are seen again. Where that fails, they are at the end of their time.
-    pub(super) async fn change_visibility(&self, url: &str, receipts: Vec<(String, Duration)>) {
-        for some in receipts.chunks(BATCH) {
-            let entries = some.iter().enumerate().filter_map(|(nth, (receipt, visibility))| {
-                ChangeMessageVisibilityBatchRequestEntry::builder()
-                    .id(nth.to_string())
-                    .receipt_handle(receipt)
-                    .visibility_timeout(seconds(*visibility))
-                    .build()
-                    .ok()
-            });
-            let call = self.client.change_message_visibility_batch().queue_url(url);
-            let failed = match call.set_entries(Some(entries.collect())).send().await {
-                Ok(answer) => answer.failed.first().map(fault),
-                Err(error) => Some(telemetry::causes(&error)),
-            };
-            if let Some(error) = failed {
-                tracing::debug!(error, "messages come again at the end of their time");
-            }
-        }
-    }
-
     /// How long a message that was received so often stays out of sight.
     fn pause(&self, attempts: i32) -> Duration {
         let exponent = u32::try_from(attempts.clamp(1, 4) - 1).unwrap_or(0);
@@ -426,15 +327,6 @@ impl SqsMessage {
     }
 }
 
-impl Sending {
-    fn bytes(&self) -> usize {
-        let attribute = |(name, value): (&String, &MessageAttributeValue)| {
-            name.len() + value.data_type().len() + value.string_value().map_or(0, str::len)
-        };
-        self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
-    }
-}
-
 /// The envelope in a message body: all of it, or the `detail` of an event of EventBridge.
 pub(super) fn event_in(body: &str) -> &str {
     #[derive(Deserialize)]
@@ -462,52 +354,6 @@ pub(super) fn sent_at(message: &Message) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(milliseconds.parse().ok()?)
 }
 
-/// How many messages of these sizes go together, one batch after the other.
-fn batches(sizes: &[usize]) -> Vec<usize> {
-    let (mut batches, mut bytes) = (Vec::<usize>::new(), 0);
-    for size in sizes {
-        match batches.last_mut() {
-            Some(count) if *count < BATCH && bytes + size <= BATCH_BYTES => {
-                *count += 1;
-                bytes += size;
-            }
-            _ => {
-                batches.push(1);
-                bytes = *size;
-            }
-        }
-    }
-    batches
-}
-
-/// The result of each entry of a batch, by its place, which is its id.
-fn each(
-    doing: &'static str,
-    count: usize,
-    answer: Result<(Vec<String>, Vec<BatchResultErrorEntry>), SqsError>,
-) -> Vec<Result<(), SqsError>> {
-    let (done, failed) = match answer {
-        Ok(answer) => answer,
-        Err(error) => {
-            let error = telemetry::causes(&error);
-            return (0..count).map(|_| Err(while_(doing)(error.as_str()))).collect();
-        }
-    };
-    let result = |nth: usize| {
-        let id = nth.to_string();
-        if done.contains(&id) {
-            return Ok(());
-        }
-        let why = failed.iter().find(|entry| entry.id == id).map(fault);
-        Err(while_(doing)(why.unwrap_or_else(|| "no entry of the answer is about it".to_owned())))
-    };
-    (0..count).map(result).collect()
-}
-
-fn fault(entry: &BatchResultErrorEntry) -> String {
-    format!("{}: {}", entry.code, entry.message.as_deref().unwrap_or("it says no more"))
-}
-
 /// A reason with nothing in it that SQS does not take.
 fn printable(reason: &str) -> String {
     let kept: String = brief(reason).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
@@ -519,12 +365,6 @@ fn text(value: &str) -> MessageAttributeValue {
     attribute = attribute.data_type("String");
     // Only an absent type is refused.
     attribute.build().unwrap_or_else(|_| unreachable!("it has a type"))
-}
-
-/// Whole seconds, rounded up: SQS has no others.
-fn seconds(duration: Duration) -> i32 {
-    let up = u64::from(duration.subsec_nanos() > 0);
-    i32::try_from(duration.as_secs() + up).unwrap_or(i32::MAX)
 }
 
 fn int(count: usize) -> i32 {
@@ -547,14 +387,6 @@ mod tests {
         assert_eq!(event_in(event), event);
         assert_eq!(event_in("no JSON"), "no JSON");
         assert_eq!(event_in(r#"{"detail":{}}"#), r#"{"detail":{}}"#);
-    }
-
-    #[test]
-    fn messages_go_in_tens_and_no_batch_is_too_large() {
-        assert_eq!(batches(&[1; 23]), [10, 10, 3]);
-        let half = BATCH_BYTES / 2;
-        assert_eq!(batches(&[half, half, 1, BATCH_BYTES, 1]), [2, 1, 1, 1]);
-        assert_eq!(batches(&[]), Vec::<usize>::new());
     }
 
     #[test]

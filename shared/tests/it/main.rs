@@ -10,4 +10,5 @@ mod queue;
 mod silence;
 mod sqs;
 mod tokens;
+mod told;
 mod transactions;

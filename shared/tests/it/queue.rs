@@ -1,19 +1,17 @@
 //! A queue and its intake over a real database: what comes again, when, and what is buried.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::DateTime;
-use serde_json::Value;
 use shared::bus::dead_letters::{self, Action, Selection};
 use shared::bus::queue::{Message, Outcome, Queue};
 use shared::bus::{self, Bus, Outbound, PgBus};
 use shared::clock::Clock;
-use shared::host::intake::{self, Delivery, Failure, Handler};
+use shared::host::intake::{self, Failure};
 use shared::testkit::{TestDatabase, database};
 use uuid::Uuid;
 
-const GOLDEN: &str = include_str!("../../src/contract/golden/events/ProductUpdated.v1.json");
+use crate::told::{self, Told};
 
 struct World {
     database: TestDatabase,
@@ -59,31 +57,9 @@ impl World {
     }
 }
 
-/// The event with this position.
+/// The event with this position, as it is sent.
 fn event(position: i64) -> String {
-    let mut event: Value = serde_json::from_str(GOLDEN).unwrap();
-    event["position"] = position.into();
-    event.to_string()
-}
-
-/// Says of each event what it is told to, and remembers what it was shown.
-struct Told {
-    seen: Mutex<Vec<i64>>,
-    say: fn(i64) -> Result<(), Failure>,
-}
-
-impl Told {
-    fn to(say: fn(i64) -> Result<(), Failure>) -> Self {
-        Self { seen: Mutex::default(), say }
-    }
-}
-
-impl Handler for Told {
-    async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
-        let positions = deliveries.iter().map(|delivery| delivery.envelope.position);
-        self.seen.lock().unwrap().extend(positions.clone());
-        positions.map(self.say).collect()
-    }
+    told::event(position).to_string()
 }
 
 #[tokio::test]
@@ -153,7 +129,7 @@ async fn of_a_batch_only_what_failed_comes_again() {
     world.clock.advance(Duration::from_mins(1));
     let content = Told::to(|_| Ok(()));
     intake::once(&world.queue, &world.clock, &content).await.unwrap();
-    assert_eq!(*content.seen.lock().unwrap(), [3, 6]);
+    assert_eq!(content.seen(), [3, 6]);
     assert_eq!(world.depth().await, (0, 0, 0));
 }
 
@@ -164,7 +140,7 @@ async fn what_cannot_be_read_is_buried_at_once_and_blocks_nobody() {
     world.send(&["no event".to_owned(), event(2), unknown]).await;
     let content = Told::to(|_| Ok(()));
     intake::once(&world.queue, &world.clock, &content).await.unwrap();
-    assert_eq!(*content.seen.lock().unwrap(), [2]);
+    assert_eq!(content.seen(), [2]);
     assert_eq!(world.depth().await, (0, 0, 1));
 }
 
@@ -177,6 +153,6 @@ async fn a_store_that_is_away_for_long_makes_no_dead_letter() {
         intake::once(&world.queue, &world.clock, &away).await.unwrap();
         world.clock.advance(Duration::from_secs(5));
     }
-    assert_eq!(away.seen.lock().unwrap().len(), 20);
+    assert_eq!(away.seen().len(), 20);
     assert_eq!(world.depth().await, (1, 0, 0));
 }

@@ -11,7 +11,7 @@ use shared::host::sqs_intake::{self, Invocation};
 use shared::testkit::{AwsWire, WireAnswer};
 use tokio_util::sync::CancellationToken;
 
-const GOLDEN: &str = include_str!("../../src/contract/golden/events/ProductUpdated.v1.json");
+use crate::told::GOLDEN;
 
 const QUEUE: &str = "http://127.0.0.1/1/catalog";
 const DEAD: &str = "http://127.0.0.1/1/catalog-dead";

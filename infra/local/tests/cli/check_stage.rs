@@ -15,11 +15,7 @@ async fn check(url: &str, token: &str) -> Ended {
         .output()
         .await
         .unwrap();
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ended::from(output)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,16 @@ struct Ended {
     stderr: String,
 }
 
+impl From<std::process::Output> for Ended {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
 impl Ended {
     #[track_caller]
     fn expect(self, code: i32) -> Self {
@@ -139,9 +149,5 @@ async fn run(data: &Path, arguments: &[&str]) -> Ended {
         .output()
         .await
         .unwrap();
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ended::from(output)
 }

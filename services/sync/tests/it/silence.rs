@@ -1,9 +1,10 @@
 //! A store that says nothing any more, not even that it is gone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
+use shared::host::Work as _;
 use shared::testkit::{PostgresFault, faulty_postgres};
 use sync::{Reconciler, Settings, SyncError};
 use tokio_util::sync::CancellationToken;
@@ -43,4 +44,9 @@ async fn a_connection_that_goes_silent_costs_a_pass_a_lease_and_no_more() {
         assert_eq!(world.run(id).await.stock, 1);
         world.arrive().await;
     }
+    // After it is known that no run is wanted, it is asked how old the oldest comparison is.
+    line.faults.once_after(1, PostgresFault::Silent);
+    let ended = reconciler.until(Instant::now() + Duration::from_mins(1));
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+    assert!(matches!(ended, Err(SyncError::Silent(_))), "{ended:?}");
 }
