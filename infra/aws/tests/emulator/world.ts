@@ -1,5 +1,4 @@
 /** Everything that a stage stands on, on this machine: the emulator, PostgreSQL, and the settings. */
-import { spawn, type ChildProcess } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -7,11 +6,10 @@ import * as path from 'node:path';
 import { CreateSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 
 import { Shell } from './guide';
+import { CREDENTIALS, Ministack, REGION } from './ministack';
 import { APP_USER, DATABASE, OWNER, OWNER_PASSWORD, Postgres } from './postgres';
 import { RefusingBus } from './refusing_bus';
-import { eventually, freePort } from './wait';
 
-export const REGION = 'us-east-1';
 const OWNER_SECRET = 'owner-of-the-database';
 const AWS = path.join(__dirname, '../../..');
 
@@ -25,44 +23,25 @@ function setting(name: string): string {
 export class World {
   private constructor(
     readonly folder: string,
-    readonly endpoint: string,
     readonly postgres: Postgres,
     readonly bus: RefusingBus,
-    private readonly emulator: ChildProcess,
+    private readonly emulator: Ministack,
   ) {}
 
   static async start(): Promise<World> {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'vitrina-aws-'));
     fs.chmodSync(folder, 0o755);
-    const port = await freePort();
-    const endpoint = `http://127.0.0.1:${port}`;
-    const state = path.join(folder, 'emulator');
-    fs.mkdirSync(state);
     const database = path.join(folder, 'database');
     fs.mkdirSync(database);
-    const emulator = spawn(setting('VITRINA_MINISTACK'), [], {
-      cwd: state,
-      env: {
-        ...process.env,
-        ...CREDENTIALS,
-        BIND_HOST: '127.0.0.1',
-        GATEWAY_PORT: String(port),
-        IOT_MTLS_ENABLED: '0',
-        TMPDIR: state,
+    const [postgres, emulator] = await Promise.all([
+      Postgres.start(database),
+      Ministack.start(setting('VITRINA_MINISTACK'), path.join(folder, 'emulator'), {
         // The runtimes of AWS bring its SDK along, for what CDK has there.
         NODE_PATH: path.join(AWS, 'node_modules'),
-        LOG_LEVEL: 'WARNING',
-      },
-      stdio: ['ignore', 'inherit', 'inherit'].map((kind) =>
-        kind === 'inherit' ? fs.openSync(path.join(folder, 'emulator.log'), 'a') : 'ignore',
-      ) as ['ignore', number, number],
-    });
-    const [postgres] = await Promise.all([
-      Postgres.start(database),
-      eventually('the emulator answers', 30, () => fetch(`${endpoint}/_ministack/health`)),
+      }),
     ]);
-    const bus = await RefusingBus.start(endpoint);
-    const world = new World(folder, endpoint, postgres, bus, emulator);
+    const bus = await RefusingBus.start(emulator.endpoint);
+    const world = new World(folder, postgres, bus, emulator);
     await new SecretsManagerClient(world.client).send(
       new CreateSecretCommand({
         Name: OWNER_SECRET,
@@ -70,6 +49,10 @@ export class World {
       }),
     );
     return world;
+  }
+
+  get endpoint(): string {
+    return this.emulator.endpoint;
   }
 
   /** How a client of an SDK reaches the emulator. */
@@ -115,18 +98,9 @@ export class World {
   }
 
   async stop(): Promise<void> {
-    const ended = new Promise((resolve) => this.emulator.once('exit', resolve));
-    this.emulator.kill('SIGTERM');
-    await ended;
+    await this.emulator.stop();
     this.bus.stop();
     await this.postgres.stop();
     if (process.env['KEEP'] === undefined) fs.rmSync(this.folder, { recursive: true, force: true });
   }
 }
-
-const CREDENTIALS = {
-  AWS_ACCESS_KEY_ID: 'test',
-  AWS_SECRET_ACCESS_KEY: 'test',
-  AWS_REGION: REGION,
-  AWS_DEFAULT_REGION: REGION,
-};

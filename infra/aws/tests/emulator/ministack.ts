@@ -1,0 +1,64 @@
+/** The emulator of AWS: a process with a port and a folder of its own. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+
+import { eventually, freePort } from './wait';
+
+export const REGION = 'us-east-1';
+
+/** It asks for some, and looks at none. */
+export const CREDENTIALS = {
+  AWS_ACCESS_KEY_ID: 'test',
+  AWS_SECRET_ACCESS_KEY: 'test',
+  AWS_REGION: REGION,
+  AWS_DEFAULT_REGION: REGION,
+};
+
+export class Ministack {
+  private constructor(
+    readonly endpoint: string,
+    private readonly process: ChildProcess,
+  ) {}
+
+  /** Starts `program`, which keeps its things in `folder` and writes its log beside it. */
+  static async start(
+    program: string,
+    folder: string,
+    environment: Record<string, string> = {},
+  ): Promise<Ministack> {
+    fs.mkdirSync(folder);
+    const port = await freePort();
+    const endpoint = `http://127.0.0.1:${port}`;
+    const log = fs.openSync(path.join(path.dirname(folder), 'emulator.log'), 'a');
+    const started = spawn(program, [], {
+      cwd: folder,
+      env: {
+        ...process.env,
+        ...CREDENTIALS,
+        BIND_HOST: '127.0.0.1',
+        GATEWAY_PORT: String(port),
+        IOT_MTLS_ENABLED: '0',
+        TMPDIR: folder,
+        LOG_LEVEL: 'WARNING',
+        ...environment,
+      },
+      stdio: ['ignore', log, log],
+    });
+    const emulator = new Ministack(endpoint, started);
+    try {
+      await eventually('the emulator answers', 60, () => fetch(`${endpoint}/_ministack/health`));
+    } catch (error) {
+      await emulator.stop();
+      throw error;
+    }
+    return emulator;
+  }
+
+  async stop(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
+    const ended = new Promise((resolve) => this.process.once('exit', resolve));
+    this.process.kill('SIGTERM');
+    await ended;
+  }
+}

@@ -1,0 +1,25 @@
+/** Runs programs as whoever sits at a terminal. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+
+import { ROOT } from '../lib/places';
+
+export const AWS = join(ROOT, 'infra/aws');
+
+export interface Ended {
+  status: number | null;
+  out: string;
+  err: string;
+}
+
+export function run(
+  program: string,
+  args: string[],
+  environment: Record<string, string> = {},
+): Ended {
+  const { status, stdout, stderr } = spawnSync(program, args, {
+    encoding: 'utf8',
+    env: { ...process.env, ...environment },
+  });
+  return { status, out: stdout, err: stderr };
+}
