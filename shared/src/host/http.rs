@@ -15,8 +15,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustix::process::Resource;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -37,8 +39,11 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the head of a request may take to arrive, and a connection may wait for its next one.
 const HEADERS: Duration = Duration::from_secs(30);
 
+/// For how long a reader may take nothing of what it asked for.
+const READER: Duration = Duration::from_secs(30);
+
 /// The most connections that are served at once; the next wait to be accepted.
-const MAX_CONNECTIONS: usize = 8_192;
+const MAX_CONNECTIONS: u64 = 8_192;
 
 /// How long to wait where connections cannot be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
@@ -59,19 +64,55 @@ pub fn limit(router: Router, limit: &RateLimit) -> Router {
     router.layer(from_fn_with_state(limit.clone(), rate_limit::limit))
 }
 
+/// How long a peer is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    headers: Duration,
+    reader: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { headers: HEADERS, reader: READER }
+    }
+}
+
 /// Serves until `stop`, then for as long as open requests take, 10 s at most.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    serve_within(listener, router, stop, HEADERS).await;
+    serve_within(listener, router, stop, Patience::default()).await;
+}
+
+/// How many connections are served at once where the process may have so many files open. A request
+/// takes up to three more: one of a pool, and in the local edition both ends of one to the listings.
+/// Who connects must not take what the process itself needs.
+fn places(files: Option<u64>) -> usize {
+    let places = files.map_or(MAX_CONNECTIONS, |files| (files / 4).clamp(1, MAX_CONNECTIONS));
+    usize::try_from(places).unwrap_or(usize::MAX)
+}
+
+/// How many files the process may have open: as many as it is let, which is often far more than it
+/// begins with.
+fn files() -> Option<u64> {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    let enough = MAX_CONNECTIONS * 4;
+    let wanted = limit.maximum.map_or(enough, |most| most.min(enough));
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(error = causes(&error), "no more files may be open than at the start");
+        }
+    }
+    rustix::process::getrlimit(Resource::Nofile).current
 }
 
 async fn serve_within(
     listener: TcpListener,
     router: Router,
     stop: CancellationToken,
-    headers: Duration,
+    patience: Patience,
 ) {
     let connections = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(places(files())));
     loop {
         let accept = async {
             // The semaphore is never closed.
@@ -87,7 +128,7 @@ async fn serve_within(
                 // Without it, small answers wait for the peer's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
                 let watcher = connections.watcher();
-                let conversation = converse(stream, peer, router.clone(), headers, watcher);
+                let conversation = converse(stream, peer, router.clone(), patience, watcher);
                 tokio::spawn(async move {
                     conversation.await;
                     drop(place);
@@ -111,17 +152,19 @@ async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    headers: Duration,
+    patience: Patience,
     watcher: Watcher,
 ) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(patience.reader));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request.map(Body::new))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(headers)
-        .serve_connection(TokioIo::new(stream), service);
+        .header_read_timeout(patience.headers)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     if let Err(error) = watcher.watch(connection).await {
         // The peer's doing: it sent no HTTP, was too slow, or left.
         tracing::debug!(error = causes(&error), "a connection ended early");
@@ -131,6 +174,7 @@ async fn converse(
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
     use super::*;
@@ -139,39 +183,94 @@ mod tests {
 
     const PATH: &str = "/slow";
 
-    async fn start(headers: Duration, stop: &CancellationToken) -> SocketAddr {
+    const LONG: &str = "/long";
+
+    /// More than what lies in the buffers of two sockets.
+    const LENGTH: usize = 32 * 1024 * 1024;
+
+    struct Server {
+        address: SocketAddr,
+        stop: CancellationToken,
+        serving: JoinHandle<()>,
+    }
+
+    async fn start(patience: Patience) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let slow = async || {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "done"
         };
-        let router = Router::new().route(PATH, axum::routing::get(slow));
-        tokio::spawn(serve_within(listener, router, stop.clone(), headers));
-        address
+        let router = Router::new()
+            .route(PATH, axum::routing::get(slow))
+            .route(LONG, axum::routing::get(async || vec![b'x'; LENGTH]));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve_within(listener, router, stop.clone(), patience));
+        Server { address, stop, serving }
     }
 
     #[tokio::test]
     async fn a_head_that_never_ends_is_not_waited_for() {
-        let stop = CancellationToken::new();
-        let address = start(Duration::from_millis(50), &stop).await;
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let headers = Duration::from_millis(50);
+        let server = start(Patience { headers, ..Patience::default() }).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.unwrap();
         let mut answer = Vec::new();
         timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it hangs").unwrap();
-        stop.cancel();
+        server.stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_takes_nothing_of_the_answer_is_not_waited_for() {
+        let reader = Duration::from_millis(50);
+        let server = start(Patience { reader, ..Patience::default() }).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        // The answer has begun.
+        stream.peek(&mut [0]).await.unwrap();
+        server.stop.cancel();
+        // A conversation that goes on would be waited for until the grace is over.
+        timeout(GRACE / 2, server.serving).await.expect("it waits for the reader").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_takes_the_answer_slowly_gets_all_of_it() {
+        let reader = Duration::from_millis(500);
+        let server = start(Patience { reader, ..Patience::default() }).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = b"GET /long HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let (mut read, mut buffer) = (0, vec![0; LENGTH / 8]);
+        loop {
+            // All in all longer than a reader is waited for who takes nothing.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            match stream.read(&mut buffer).await.unwrap() {
+                0 => break,
+                more => read += more,
+            }
+        }
+        assert!(read > LENGTH, "{read}");
+        server.stop.cancel();
     }
 
     #[tokio::test]
     async fn a_request_that_is_under_way_is_answered_before_the_process_stops() {
-        let stop = CancellationToken::new();
-        let address = start(HEADERS, &stop).await;
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let server = start(Patience::default()).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
-        stop.cancel();
+        server.stop.cancel();
         let mut answer = String::new();
         timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("it hangs").unwrap();
         assert!(answer.ends_with("done"), "{answer}");
+    }
+
+    #[test]
+    fn callers_leave_the_process_the_files_that_it_needs() {
+        assert_eq!(places(Some(1_024)), 256);
+        assert_eq!(places(Some(1 << 20)), 8_192);
+        assert_eq!(places(None), 8_192);
+        assert_eq!(places(Some(2)), 1);
+        assert!(places(files()) > 0);
     }
 }

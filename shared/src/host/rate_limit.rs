@@ -25,6 +25,13 @@ use crate::problem::RATE_LIMITED;
 /// How often callers that are not seen any more are forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
+/// What a request for a password or a code counts as, in requests: it takes the processor for
+/// milliseconds, of which nobody may have most.
+const DEAR: NonZeroU32 = NonZeroU32::new(20).unwrap();
+
+/// Where such requests go.
+const DEAR_PATHS: &str = "/v1/auth/";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimitConfig {
     /// Requests a second for each caller, who may save up as many; none is no limit.
@@ -55,6 +62,8 @@ enum Caller {
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     limiter: Option<Arc<DefaultKeyedRateLimiter<Caller>>>,
+    /// What counts for many, and no more than what a caller may save up.
+    dear: NonZeroU32,
     trusted_proxies: usize,
     /// Where there is none, callers are known by their peer.
     verifier: Option<Verifier>,
@@ -64,7 +73,8 @@ impl RateLimit {
     pub fn new(config: RateLimitConfig, verifier: Option<Verifier>) -> Self {
         let limiter =
             config.per_second.map(|rate| Arc::new(RateLimiter::keyed(Quota::per_second(rate))));
-        Self { limiter, trusted_proxies: config.trusted_proxies, verifier }
+        let dear = config.per_second.unwrap_or(NonZeroU32::MAX).min(DEAR);
+        Self { limiter, dear, trusted_proxies: config.trusted_proxies, verifier }
     }
 
     /// Keeps the memory bounded by the callers of the last minute, until `stop`.
@@ -120,9 +130,13 @@ pub async fn limit(State(limit): State<RateLimit>, request: Request, next: Next)
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(address)| address.ip());
     let caller = limit.caller(request.headers(), peer).await;
-    match limiter.check_key(&caller) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => {
+    let is_dear = request.uri().path().starts_with(DEAR_PATHS);
+    let cells = if is_dear { limit.dear } else { NonZeroU32::MIN };
+    match limiter.check_key_n(&caller, cells) {
+        Ok(Ok(())) => next.run(request).await,
+        // Nothing counts for more than a caller may save up.
+        Err(_) => RATE_LIMITED.because("").into_response(),
+        Ok(Err(refused)) => {
             let wait = refused.wait_time_from(DefaultClock::default().now());
             let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
             RATE_LIMITED.because("").retry_after(seconds).into_response()

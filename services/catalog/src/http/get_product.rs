@@ -135,21 +135,26 @@ fn view(listing: &ListingItem, product: Product) -> ListedProduct {
 /// Looks again and again, with growing pauses, until the listing has come to `version`.
 async fn wait(app: &App, id: Uuid, version: i64) -> Result<ListingItem, Problem> {
     let come_again = || NOT_YET_VISIBLE.because("").retry_after(1);
+    let look = async || {
+        let found = app.listings.find(id).await?;
+        Ok::<_, Problem>(found.filter(|listing| listing.product_version >= version))
+    };
+    // Before a place is taken: who waits for what never comes must not keep others from what is
+    // there.
+    if let Some(listing) = look().await? {
+        return Ok(listing);
+    }
     let Ok(_place) = app.waiters.try_acquire() else {
         return Err(come_again());
     };
     let deadline = Instant::now() + PATIENCE;
     let mut pause = FIRST_PAUSE;
-    loop {
-        if let Some(listing) = app.listings.find(id).await?
-            && listing.product_version >= version
-        {
+    while Instant::now() + pause <= deadline {
+        tokio::time::sleep(pause).await;
+        if let Some(listing) = look().await? {
             return Ok(listing);
         }
-        if Instant::now() + pause > deadline {
-            return Err(come_again());
-        }
-        tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+    Err(come_again())
 }

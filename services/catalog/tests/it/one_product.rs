@@ -1,4 +1,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use serde_json::json;
 use shared::clock::Clock;
 use shared::contract::events::Event;
@@ -115,6 +117,19 @@ async fn a_version_that_does_not_come_is_a_503_after_a_while() {
         world.get(&format!("{}?min_version={wrong}", path(product.id))).await.expect(422);
     }
     world.get(&format!("{}?min_version=x", path(product.id))).await.expect(400);
+}
+
+#[tokio::test]
+async fn what_is_there_is_shown_however_many_wait_for_what_never_comes() {
+    let world = World::new().await;
+    let product = listed(&world).await;
+    let never = format!("{}?min_version=9", path(product.id));
+    // More than may wait at once.
+    let mut waiting: FuturesUnordered<_> = (0..300).map(|_| world.get(&never)).collect();
+    // Whoever finds no place any more is told at once.
+    let refused = waiting.next().await.unwrap().expect(503);
+    assert_eq!(refused.code(), "not_yet_visible");
+    world.get(&format!("{}?min_version=1", path(product.id))).await.expect(200);
 }
 
 #[tokio::test]

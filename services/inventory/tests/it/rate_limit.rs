@@ -13,7 +13,11 @@ use crate::World;
 
 /// A router that lets everybody ask three times.
 fn limited(world: &World, peer: [u8; 4]) -> Router {
-    let config = RateLimitConfig { per_second: NonZeroU32::new(3), trusted_proxies: 0 };
+    limited_to(3, world, peer)
+}
+
+fn limited_to(per_second: u32, world: &World, peer: [u8; 4]) -> Router {
+    let config = RateLimitConfig { per_second: NonZeroU32::new(per_second), trusted_proxies: 0 };
     let limit = RateLimit::new(config, Some(world.tokens.verifier()));
     let router = host::http::limit(world.router.clone(), &limit);
     let peer = std::net::SocketAddr::from((peer, 1));
@@ -51,4 +55,20 @@ async fn without_a_good_token_the_peer_counts_whatever_the_headers_say() {
     ask(&router, Some("forged otherwise")).await.expect(401);
     ask(&router, None).await.expect(429);
     ask(&router, Some("forged again")).await.expect(429);
+}
+
+#[tokio::test]
+async fn a_request_for_a_password_counts_for_twenty_others_and_never_for_more_than_there_are() {
+    let world = World::new().await;
+    let router = limited_to(40, &world, [192, 0, 2, 3]);
+    let log_in = async |router: &Router| Call::get("/v1/auth/login").send(router).await;
+    // Nothing is served there: that is told to whoever is let in.
+    log_in(&router).await.expect(404);
+    log_in(&router).await.expect(404);
+    let refused = log_in(&router).await.expect(429);
+    assert_eq!(refused.header("retry-after"), "1");
+
+    let narrow = limited(&world, [192, 0, 2, 4]);
+    log_in(&narrow).await.expect(404);
+    ask(&narrow, None).await.expect(429);
 }
