@@ -55,11 +55,11 @@ async function outputsOf(stage: string): Promise<Record<string, string>> {
   return Object.fromEntries(Stacks![0]!.Outputs!.map((o) => [o.OutputKey!, o.OutputValue!]));
 }
 
-/** A token of somebody with a role. */
-async function tokenOf(role: string): Promise<string> {
+/** A token of somebody with a role, of whom there may be several. */
+async function tokenOf(role: string, number = 2): Promise<string> {
   const client = new CognitoIdentityProviderClient(world.client);
   const [ClientId, UserPoolId] = [outputs['UserPoolClientId']!, outputs['UserPoolId']!];
-  const [Username, Password] = [`${role}-2@example.com`, 'Correct-horse-1'];
+  const [Username, Password] = [`${role}-${number}@example.com`, 'Correct-horse-1'];
   await client.send(new SignUpCommand({ ClientId, Username, Password }));
   await client.send(new AdminConfirmSignUpCommand({ UserPoolId, Username }));
   await client.send(new AdminAddUserToGroupCommand({ UserPoolId, Username, GroupName: role }));
@@ -199,6 +199,16 @@ describe('a stage that is up', () => {
     // Not by the name of the stage: for SQS alone, the command line of AWS passes its endpoint over.
     const url = outputs['ApiUrl']!;
     await shell.run(`VITRINA_URL='${url}' VITRINA_SELLER_TOKEN=${seller} ./check-stage`);
+  });
+
+  test('the whole path holds what it holds on one machine, by the same checks', async () => {
+    const own = await tokenOf('seller', 3);
+    const said = await shell.run(
+      `VITRINA_TEST_URL='${outputs['ApiUrl']!}' VITRINA_TEST_SELLER=${own} \\
+       VITRINA_TEST_OPERATOR=${operator} \\
+       cargo test -q --locked -p vitrina --test it whole_path 2>&1 || true`,
+    );
+    assert.match(said, /1 passed/, said);
   });
 
   test('whoever has no token, or the wrong one, changes nothing', async () => {

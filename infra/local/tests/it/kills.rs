@@ -2,10 +2,10 @@
 //! start and recover: every acknowledged write is in the listing afterwards, and every answer that was
 //! given meanwhile can be explained.
 
-mod chaos;
-mod contenders;
+pub(crate) mod chaos;
+pub(crate) mod contenders;
 mod notes;
-mod writers;
+pub(crate) mod writers;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -28,8 +28,8 @@ const KILLS: u64 = 10;
 const SEED: u64 = 7;
 
 /// Sellers who have products of their own, and clients who have the same few products.
-const WRITERS: u32 = 2;
-const CONTENDERS: u32 = 6;
+pub(crate) const WRITERS: u32 = 2;
+pub(crate) const CONTENDERS: u32 = 6;
 
 /// How long a client waits after an answer was lost.
 const BREATH: Duration = Duration::from_millis(20);
@@ -37,7 +37,7 @@ const BREATH: Duration = Duration::from_millis(20);
 /// Longer than any request may take: whoever has no answer by then is kept waiting for ever.
 const HANGS: Duration = Duration::from_mins(1);
 
-fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().timeout(HANGS).build().unwrap()
 }
 
@@ -91,7 +91,7 @@ async fn every_acknowledged_write_is_in_the_listing_whatever_is_killed_however_o
         client.await.unwrap_or_else(|_| panic!("a client has failed with seed {seed}"));
     }
     let ledger = Arc::into_inner(ledger).unwrap().into_inner().unwrap();
-    ledger.check(&client(), edition.process()).await;
+    ledger.check(&client(), &edition.process().url).await;
     let mut notes = std::mem::take(&mut *arena.notes.lock().unwrap());
     notes.look_again(&client(), &edition.address(), &arena).await;
     let explained = notes.explain(seed);

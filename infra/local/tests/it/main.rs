@@ -18,3 +18,4 @@ mod requests;
 mod resumed;
 mod trace;
 mod tracing;
+mod whole_path;

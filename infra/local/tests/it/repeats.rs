@@ -20,7 +20,7 @@ const REQUESTS: u64 = 1_000;
 const SEED: u64 = 11;
 
 /// Keys that are in use at once.
-const AT_ONCE: usize = 32;
+pub(crate) const AT_ONCE: usize = 32;
 
 /// No relay, so that events stay where they can be counted; and no limit, since the requests are
 /// one seller's.
@@ -28,7 +28,7 @@ const SETTINGS: [(&str, &str); 2] =
     [("VITRINA_ROLES", "inventory,identity"), ("VITRINA_RATE_LIMIT", "0")];
 
 /// What is sent under one key.
-struct Request {
+pub(crate) struct Request {
     key: String,
     /// One of the two in each copy, most often the first in all of them.
     bodies: [Value; 2],
@@ -39,8 +39,8 @@ struct Request {
 
 /// What came of a key.
 #[derive(Debug)]
-struct Outcome {
-    id: Uuid,
+pub(crate) struct Outcome {
+    pub(crate) id: Uuid,
     copies: usize,
     /// Copies with the other body.
     refused: usize,
@@ -49,7 +49,7 @@ struct Outcome {
 }
 
 impl Request {
-    fn new(nth: u64, seed: u64) -> Self {
+    pub(crate) fn new(nth: u64, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(nth));
         let body = |sku: &str, amount: u32| {
             json!({
@@ -70,10 +70,11 @@ impl Request {
     }
 }
 
-struct Client {
-    http: reqwest::Client,
-    url: String,
-    token: String,
+pub(crate) struct Client {
+    pub(crate) http: reqwest::Client,
+    /// Where products are created.
+    pub(crate) url: String,
+    pub(crate) token: String,
 }
 
 impl Client {
@@ -83,7 +84,7 @@ impl Client {
     }
 
     /// Sends all copies at once, and some a last time.
-    async fn send(&self, request: Request) -> Outcome {
+    pub(crate) async fn send(&self, request: Request) -> Outcome {
         let Request { key, bodies, copies, again } = request;
         let sent = copies.iter().map(|body| self.create(&key, &bodies[*body]));
         let answers: Vec<(usize, Answer)> =

@@ -79,6 +79,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Of an edition that stays where it is, until `stop`.
+    pub(crate) fn fixed(address: Address, stop: CancellationToken) -> Self {
+        Self { address: watch::Sender::new(Some(address)).subscribe(), stop }
+    }
+
     /// Where the edition is, as soon as it is up; `None` when it is time to stop.
     pub(crate) async fn find(&mut self) -> Option<Address> {
         tokio::select! {

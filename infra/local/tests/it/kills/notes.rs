@@ -64,6 +64,10 @@ impl History {
         self.sightings.push(sighting);
     }
 
+    fn confirmed(&self) -> usize {
+        self.sightings.iter().filter(|sighting| sighting.is_confirmed()).count()
+    }
+
     /// Whether its creator was told that he created it.
     fn is_whole(&self) -> bool {
         self.product.iter().any(|made| matches!(made.call, product::Call::Create { .. }))
@@ -116,6 +120,11 @@ pub(crate) struct Explained {
 }
 
 impl Notes {
+    /// How often a buyer asked for a version and was told that it has come.
+    pub(crate) fn confirmed(&self) -> usize {
+        self.0.values().map(History::confirmed).sum()
+    }
+
     pub(crate) fn of(&mut self, id: Uuid) -> &mut History {
         self.0.entry(id).or_default()
     }
@@ -191,7 +200,7 @@ impl Notes {
             explained.lost += history.lost();
             explained.overlaps += history.overlaps();
             explained.sightings += history.sightings.len();
-            explained.confirmed += history.sightings.iter().filter(|it| it.is_confirmed()).count();
+            explained.confirmed += history.confirmed();
         }
         explained
     }

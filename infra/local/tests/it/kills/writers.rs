@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::chaos::{Address, Place};
 use super::{BREATH, answered};
 use crate::described::{Answer, send};
-use crate::process::Process;
 
 /// How long what was acknowledged may take to be shown after a restart.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -187,23 +186,28 @@ async fn expect(request: reqwest::RequestBuilder, status: u16) -> Option<Value> 
 
 impl Ledger {
     /// Buyers see every product as it was acknowledged.
-    pub(crate) async fn check(&self, http: &reqwest::Client, process: &Process) {
+    pub(crate) async fn check(&self, http: &reqwest::Client, url: &str) {
+        let kinds = self.kinds();
+        assert!(kinds.iter().all(|count| *count > 10), "only {kinds:?} writes: what was tested?");
+        for (id, known) in &self.products {
+            check(http, url, id, known).await;
+        }
+    }
+
+    /// Products that were only created, changed, deleted, and sold of.
+    pub(crate) fn kinds(&self) -> [usize; 4] {
         let of = |fits: fn(&Known) -> bool| self.products.values().filter(|k| fits(k)).count();
-        let kinds = [
+        [
             of(|known| known.version == 1 && known.on_hand == Known::ON_HAND),
             of(|known| known.version == 2 && !known.deleted),
             of(|known| known.deleted),
             of(|known| known.on_hand < Known::ON_HAND),
-        ];
-        assert!(kinds.iter().all(|count| *count > 10), "only {kinds:?} writes: what was tested?");
-        for (id, known) in &self.products {
-            check(http, process, id, known).await;
-        }
+        ]
     }
 }
 
-async fn check(http: &reqwest::Client, process: &Process, id: &str, known: &Known) {
-    let url = format!("{}/v1/catalog/products/{id}", process.url);
+async fn check(http: &reqwest::Client, url: &str, id: &str, known: &Known) {
+    let url = format!("{url}/v1/catalog/products/{id}");
     let begun = Instant::now();
     // A backlog may take a few seconds after the start.
     loop {
