@@ -65,7 +65,7 @@ pub(crate) async fn run() -> anyhow::Result<u8> {
     };
     let router = Router::new().route("/hello", get(|| async { "hello" })).route("/list", get(list));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    print(&format!("ready http://{}", listener.local_addr()?));
+    print(&format!("ready http://{}", listener.local_addr()?))?;
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });

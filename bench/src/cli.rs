@@ -117,7 +117,7 @@ async fn measure(args: Args) -> anyhow::Result<u8> {
         world.watch.goal_done();
     }
     drop(world);
-    print(&table::text(&rows));
+    let printed = print(&table::text(&rows));
     if let Some(file) = &args.json {
         let json = serde_json::to_string_pretty(&rows)?;
         std::fs::write(file, json).with_context(|| format!("writing {}", file.display()))?;
@@ -125,6 +125,7 @@ async fn measure(args: Args) -> anyhow::Result<u8> {
     if let Some(folder) = args.report() {
         report::write(&folder, &rows, charts, &circumstances)?;
     }
+    printed?;
     Ok(if failures == 0 { OK } else { FAILED })
 }
 

@@ -116,6 +116,6 @@ pub(crate) async fn run(mut words: impl Iterator<Item = String>) -> anyhow::Resu
         read_units: run.read_units,
         memory: Memory::of(std::process::id())?.peak,
     };
-    print(&serde_json::to_string(&passed)?);
+    print(&serde_json::to_string(&passed)?)?;
     Ok(OK)
 }

@@ -75,11 +75,11 @@ async fn soak(args: SoakArgs) -> anyhow::Result<u8> {
     let watching = tokio::spawn(Arc::clone(&watch).run(stop.clone()));
 
     let (begun, mut course) = (Instant::now(), Course::default());
-    print(Minute::HEADER);
+    print(Minute::HEADER)?;
     for nth in 1..=minutes {
         sleep_until(begun + Duration::from_mins(nth)).await;
         let minute = Minute::new(nth, drive.take(), watch.take(), subject.memory()?);
-        print(&minute.to_string());
+        print(&minute.to_string())?;
         course.add(minute);
         if nth < minutes && args.kill_every.is_some_and(|every| nth.is_multiple_of(every)) {
             subject.kill_and_start().await?;
@@ -92,9 +92,10 @@ async fn soak(args: SoakArgs) -> anyhow::Result<u8> {
     say("at rest; comparing everything");
     course.add_end(&drive.take(), watch.end().await?);
     let (verdict, is_good) = course.verdict();
-    print(&verdict);
+    let printed = print(&verdict);
     for line in subject.complaints()? {
         say(&line);
     }
+    printed?;
     Ok(if is_good { OK } else { FAILED })
 }

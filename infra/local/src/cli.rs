@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -76,7 +77,7 @@ impl Sources {
 impl Cli {
     /// Reads the arguments of this process; ends it where they are wrong.
     pub fn read() -> Self {
-        let matches = Self::command().get_matches();
+        let matches = Self::command().try_get_matches().unwrap_or_else(|error| end(&error));
         if let Some(flag) = misplaced(&matches) {
             let message = format!("--{flag} belongs behind `up`");
             Self::command().error(ErrorKind::ArgumentConflict, message).exit();
@@ -86,6 +87,18 @@ impl Cli {
         cli.global.sources = Sources::of(&matches);
         cli
     }
+}
+
+/// Ends the process with what clap has to say: of a mistake, or the help that was asked for.
+fn end(said: &clap::Error) -> ! {
+    let code = match unless_closed(said.print()) {
+        Err(error) if !said.use_stderr() => {
+            say(&format!("vitrina: {error:#}"));
+            FAILED.into()
+        }
+        _ => said.exit_code(),
+    };
+    std::process::exit(code)
 }
 
 /// A flag of `up` in front of another command, which would be read and forgotten.
@@ -169,8 +182,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Openapi) => print_json(&edition::openapi()),
         Some(Command::Asyncapi) => print_json(&asyncapi::document()),
         Some(Command::Completion { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "vitrina", &mut std::io::stdout());
-            Ok(OK)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "vitrina", &mut script);
+            print(String::from_utf8_lossy(&script).trim_end()).map(|()| OK)
         }
     };
     match result {
@@ -186,15 +200,26 @@ pub async fn run(cli: Cli) -> ExitCode {
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<u8> {
-    print(&serde_json::to_string_pretty(value)?);
+    print(&serde_json::to_string_pretty(value)?)?;
     Ok(OK)
 }
 
-/// A line of data, to stdout.
-pub fn print(line: &str) {
+/// A line of data, to stdout. What is not there must not look as if it were, in a script least of
+/// all: whoever prints passes the error on.
+pub fn print(line: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
-    // Whoever closed the pipe has read enough.
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let mut stdout = std::io::stdout().lock();
+    unless_closed(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
+}
+
+/// Whoever closed the pipe has read enough: that is no failure.
+fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to stdout")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A line about the work, to stderr.

@@ -116,7 +116,7 @@ pub(crate) async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<
         DlqCommand::List { which, output } => list(&client, &which, output.output).await,
         DlqCommand::Show { id } => {
             let letter: Value = client.get(&format!("/v1/admin/dead-letters/{id}")).await?;
-            print(&serde_json::to_string_pretty(&letter)?);
+            print(&serde_json::to_string_pretty(&letter)?)?;
             Ok(OK)
         }
         DlqCommand::Redrive { chosen, rate } => {
@@ -152,9 +152,9 @@ async fn list(client: &Client, which: &Which, output: Output) -> anyhow::Result<
         }
     }
     match output {
-        Output::Json => print(&serde_json::to_string_pretty(&letters)?),
-        Output::Text if letters.is_empty() => print("no dead letters"),
-        Output::Text => print(&table(&letters).to_string()),
+        Output::Json => print(&serde_json::to_string_pretty(&letters)?)?,
+        Output::Text if letters.is_empty() => print("no dead letters")?,
+        Output::Text => print(&table(&letters).to_string())?,
     }
     Ok(if letters.is_empty() { OK } else { FOUND })
 }
@@ -199,14 +199,14 @@ async fn settle(
     let path = format!("/v1/admin/dead-letters/{action}");
     if let Some(rate) = rate.filter(|_| !chosen.dry_run) {
         let settled = settle_slowly(client, &path, body, rate).await?;
-        print(&format!("{settled} {done}"));
+        print(&format!("{settled} {done}"))?;
         return Ok(OK);
     }
     let outcome: Outcome = client.post(&path, &body).await?;
     if chosen.dry_run {
-        print(&format!("{} would be {done}", outcome.matched));
+        print(&format!("{} would be {done}", outcome.matched))?;
     } else {
-        print(&format!("{} {done}", outcome.settled));
+        print(&format!("{} {done}", outcome.settled))?;
     }
     Ok(OK)
 }

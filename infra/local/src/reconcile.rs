@@ -83,9 +83,9 @@ pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
     };
     drop(progress);
     if args.json {
-        print(&serde_json::to_string_pretty(&report)?);
+        print(&serde_json::to_string_pretty(&report)?)?;
     } else {
-        print(&table(&report).to_string());
+        print(&table(&report).to_string())?;
     }
     Ok(if report.differences() == 0 { OK } else { FOUND })
 }

@@ -87,9 +87,9 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
         last_differences: last.map(Report::differences),
     };
     match args.output {
-        Form::Table => print(&table(&status).to_string()),
-        Form::Json => print(&serde_json::to_string_pretty(&status)?),
-        Form::Env => print(env(&status)?.trim_end()),
+        Form::Table => print(&table(&status).to_string())?,
+        Form::Json => print(&serde_json::to_string_pretty(&status)?)?,
+        Form::Env => print(env(&status)?.trim_end())?,
     }
     Ok(if status.dead_letters > 0 { FOUND } else { OK })
 }

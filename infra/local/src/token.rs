@@ -36,6 +36,6 @@ pub async fn log_in(global: &Global, user: DemoUser) -> anyhow::Result<Client> {
 pub async fn run(global: &Global, user: DemoUser) -> anyhow::Result<u8> {
     let client = log_in(global, user).await?;
     let token = client.token().await?.context("a log-in gave no token")?;
-    print(token.expose());
+    print(token.expose())?;
     Ok(OK)
 }

@@ -28,8 +28,8 @@ pub(crate) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<u8> 
         found => found?,
     };
     match args.output.output {
-        Output::Json => print(&serde_json::to_string_pretty(&trace)?),
-        Output::Text => print(&describe(&trace)),
+        Output::Json => print(&serde_json::to_string_pretty(&trace)?)?,
+        Output::Text => print(&describe(&trace))?,
     }
     Ok(OK)
 }

@@ -78,8 +78,11 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
         // with.
         () = stop.cancelled() => return Ok(OK),
     };
-    print(&format!("ready {}", edition.url));
-    print(&table(&edition, &roles)?.to_string());
+    let said = say_ready(&edition, &roles);
+    if let Err(error) = &said {
+        // No reason not to serve: it is the end that tells that something was amiss.
+        say(&format!("vitrina: {error:#}"));
+    }
     let code = tokio::select! {
         () = stop.cancelled() => OK,
         () = edition.failed() => FAILED,
@@ -87,7 +90,12 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
     say("stopping");
     edition.stop().await;
     telemetry.flush();
-    Ok(code)
+    Ok(if said.is_ok() { code } else { FAILED })
+}
+
+fn say_ready(edition: &Edition, roles: &Roles) -> anyhow::Result<()> {
+    print(&format!("ready {}", edition.url))?;
+    print(&table(edition, roles)?.to_string())
 }
 
 /// What somebody wants to know first.

@@ -50,8 +50,8 @@ pub(crate) async fn run(global: &Global, args: DoctorArgs) -> anyhow::Result<u8>
 
     let report = Report { settings, checks };
     match args.output.output {
-        Output::Text => print(&report.text()),
-        Output::Json => print(&serde_json::to_string_pretty(&report)?),
+        Output::Text => print(&report.text())?,
+        Output::Json => print(&serde_json::to_string_pretty(&report)?)?,
     }
     Ok(if report.has_failed() { FAILED } else { OK })
 }

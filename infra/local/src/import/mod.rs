@@ -108,13 +108,14 @@ pub(crate) async fn run(global: &Global, args: ImportArgs) -> anyhow::Result<u8>
     let mut report = work(chunks, seller.as_ref(), &columns, report, &progress).await;
     drop(progress);
     report.took = begun.elapsed();
-    match args.output.output {
+    let printed = match args.output.output {
         Output::Text => print(&report.text()),
         Output::Json => print(&serde_json::to_string_pretty(&report)?),
-    }
+    };
     if let Some(stopped) = &report.stopped {
         say(&format!("vitrina: {name}: {stopped}"));
     }
+    printed?;
     Ok(if report.is_good() { OK } else { FAILED })
 }
 

@@ -100,10 +100,10 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
             p99_ms: lags.quantile(0.99),
         },
     };
-    match args.output.output {
+    let printed = match args.output.output {
         Output::Text => print(&report.text()),
         Output::Json => print(&serde_json::to_string_pretty(&report)?),
-    }
+    };
     for Answers { refused_with, .. } in [&report.creates, &report.reads] {
         match refused_with {
             Some(429) => say("callers are limited: VITRINA_RATE_LIMIT, when the edition starts"),
@@ -111,6 +111,7 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
             None => {}
         }
     }
+    printed?;
     Ok(if report.creates.refused + report.reads.refused == 0 { OK } else { FAILED })
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn run(global: &Global, args: SeedArgs) -> anyhow::Result<u8> {
     drop(progress);
     let created = created.into_inner();
     made.with_context(|| format!("seeding stopped after {} products", HumanCount(created)))?;
-    print(&summary(created, sellers.len(), begun.elapsed()));
+    print(&summary(created, sellers.len(), begun.elapsed()))?;
     Ok(OK)
 }
 

@@ -10,6 +10,7 @@ mod dlq;
 mod doctor;
 mod import;
 mod load;
+mod output;
 mod printed;
 mod seed;
 mod watching;
@@ -134,20 +135,22 @@ impl World {
     }
 }
 
-/// Runs `vitrina` on a data folder, with nothing of this process's settings but where PostgreSQL
-/// is.
+/// Runs `vitrina` on a data folder.
 async fn run(data: &Path, arguments: &[&str]) -> Ended {
+    Ended::from(vitrina(data, arguments).output().await.unwrap())
+}
+
+/// `vitrina` on a data folder, with nothing of this process's settings but where PostgreSQL is.
+fn vitrina(data: &Path, arguments: &[&str]) -> Command {
     let settings = Settings::from_env();
     let kept = ["PATH", "VITRINA_POSTGRES_BIN"];
     let kept = kept.map(|name| settings.text(name).map(|value| (name, value)));
-    let output = Command::new(env!("CARGO_BIN_EXE_vitrina"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vitrina"));
+    command
         .args(arguments)
         .env_clear()
         .envs(kept.into_iter().flatten())
         .env("VITRINA_DATA", data)
-        .kill_on_drop(true)
-        .output()
-        .await
-        .unwrap();
-    Ended::from(output)
+        .kill_on_drop(true);
+    command
 }
