@@ -68,6 +68,11 @@ pub enum DataError {
     InUse { path: PathBuf, pid: String },
     #[error("the vitrina that runs on {} has not the role `{role}`; start it with `--roles all`", .path.display())]
     WithoutRole { path: PathBuf, role: Role },
+    #[error(
+        "the demo password in {} {fault}: delete the file and have a new one made, or write one into it",
+        .path.display()
+    )]
+    Password { path: PathBuf, fault: &'static str },
     #[error("no vitrina runs on {}; start it with `vitrina up --data {}`", .0.display(), .0.display())]
     NotRunning(PathBuf),
 }
@@ -107,12 +112,21 @@ impl DataFolder {
         self.0.join("identity.pk8")
     }
 
+    pub fn demo_password_file(&self) -> PathBuf {
+        self.0.join("demo-password")
+    }
+
     /// The password of the demo users of this folder: made at random when it is first asked for,
-    /// and readable for its owner alone, since one of them is an operator.
+    /// and readable for its owner alone, since one of them is an operator. One that nobody could
+    /// sign up with is refused: a file that was emptied must not make an operator without a
+    /// password.
     pub fn demo_password(&self) -> Result<Secret<String>, DataError> {
-        let file = self.0.join("demo-password");
+        let file = self.demo_password_file();
         match fs::read_to_string(&file) {
-            Ok(password) => return Ok(Secret::new(password.trim().to_owned())),
+            Ok(password) => {
+                return identity::check_password(password.trim().to_owned())
+                    .map_err(|fault| DataError::Password { path: file, fault });
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(self.io()(error)),
         }
@@ -189,14 +203,18 @@ impl DataFolder {
     }
 }
 
-/// Puts a file into its place whole, for its owner alone.
+/// Puts a file into its place whole, for its owner alone, so that it outlasts a power cut.
 fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("tmp");
     // A left-over may have other permissions.
     let _ = fs::remove_file(&unfinished);
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(content)?;
-    fs::rename(&unfinished, path)
+    // Its name may reach the disk before its content.
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 impl Claim {
@@ -217,5 +235,45 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.folder.running_file());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, DataFolder) {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = DataFolder::at(directory.path()).unwrap();
+        (directory, folder)
+    }
+
+    #[test]
+    fn a_new_demo_password_is_for_its_owner_alone_and_is_found_again() {
+        let (directory, folder) = folder();
+        let password = folder.demo_password().unwrap();
+        assert_eq!(password.expose().len(), PASSWORD_LENGTH);
+        assert_eq!(folder.demo_password().unwrap(), password);
+        let mode = fs::metadata(folder.demo_password_file()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        let files = fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(files, 1, "nothing is left beside the password");
+    }
+
+    #[test]
+    fn a_demo_password_that_nobody_could_sign_up_with_is_refused_with_the_remedy_and_left_alone() {
+        let (_directory, folder) = folder();
+        let file = folder.demo_password_file();
+        for content in ["", " \n\t\n", "seven77\n"] {
+            fs::write(&file, content).unwrap();
+            let error = folder.demo_password().unwrap_err().to_string();
+            assert!(error.contains(&file.display().to_string()), "{error}");
+            assert!(error.contains("must be at least 8 characters: delete the file"), "{error}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+        }
+        fs::write(&file, "eight888\n").unwrap();
+        assert_eq!(folder.demo_password().unwrap().expose(), "eight888");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use catalog::Projector;
 use identity::config::ProviderConfig;
+use identity::demo::{self, DemoUser};
 use inventory::relay::Relay;
 use shared::auth::{AuthConfig, KeySource, Verifier};
 use shared::bus::dead_letters::DeadLetters;
@@ -95,7 +96,7 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] identity::StartError),
     #[error("making the demo users")]
-    Demo(#[from] identity::demo::DemoError),
+    Demo(#[from] demo::DemoError),
 }
 
 /// A running edition.
@@ -104,6 +105,7 @@ pub struct Edition {
     pub url: String,
     pub database: String,
     pub folder: DataFolder,
+    pub demo_users: Vec<DemoUser>,
     work: JoinSet<()>,
     stop: CancellationToken,
     stores: Stores,
@@ -124,6 +126,7 @@ impl Edition {
         let listener = port::listen(options.listen).await?;
         let claim = DataFolder::at(&options.data)?.claim()?;
         let folder = claim.folder().clone();
+        let password = folder.demo_password()?;
         let url = url_of(&listener, options.listen);
         let listings = folder.listings();
         let (database, listings) = tokio::join!(
@@ -133,8 +136,9 @@ impl Edition {
         let stores = Stores { database: database?, listings: listings? };
         let database = stores.database.description.clone();
         let stop = CancellationToken::new();
-        let work = match run(&options, &folder, &stores, listener, &stop).await {
-            Ok(work) => work,
+        let begun = run(&options, &folder, &password, &stores, listener, &stop).await;
+        let (work, demo_users) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
                 stores.stop().await;
                 return Err(error);
@@ -153,7 +157,7 @@ impl Edition {
             stores.stop().await;
             return Err(error.into());
         }
-        Ok(Self { url, database, folder, work, stop, stores, _claim: claim })
+        Ok(Self { url, database, folder, demo_users, work, stop, stores, _claim: claim })
     }
 
     /// Stops taking requests, lets open ones end, and then stops what they stood on.
@@ -188,14 +192,15 @@ fn url_of(listener: &TcpListener, asked: SocketAddr) -> String {
     }
 }
 
-/// Starts the roles.
+/// Starts the roles, and says who the demo users are.
 async fn run(
     options: &Options,
     folder: &DataFolder,
+    password: &Secret<String>,
     stores: &Stores,
     listener: TcpListener,
     stop: &CancellationToken,
-) -> Result<JoinSet<()>, StartError> {
+) -> Result<(JoinSet<()>, Vec<DemoUser>), StartError> {
     let (clock, ids) = (Clock::System, Ids::System);
     let requests = pool(&stores.database.url, options.connections, "vitrina requests")?;
     let background = pool(&stores.database.url, BACKGROUND_CONNECTIONS, "vitrina background")?;
@@ -212,7 +217,7 @@ async fn run(
         mail_directory: folder.mail(),
     };
     let identity = identity::App::new(&provider, requests.clone(), clock.clone(), ids.clone())?;
-    identity::demo::ensure_users(&identity, &folder.demo_password()?).await?;
+    let demo_users = demo::ensure_users(&identity, password).await?;
     let auth = options.auth.clone().unwrap_or_else(|| AuthConfig {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
@@ -301,7 +306,7 @@ async fn run(
         });
     }
     work.spawn(host::http::serve(listener, router, stop.clone()));
-    Ok(work)
+    Ok((work, demo_users))
 }
 
 fn pool(url: &Secret<String>, connections: u32, name: &'static str) -> Result<PgPool, StartError> {

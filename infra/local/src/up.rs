@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
+use identity::demo::DemoUser;
 use shared::auth::AuthConfig;
 use shared::config::{ConfigError, Secret, Settings};
 use shared::host::metrics_recorder;
@@ -112,9 +113,24 @@ fn table(edition: &Edition, roles: &Roles) -> anyhow::Result<Table> {
         return Ok(table);
     }
     let password = edition.folder.demo_password()?;
-    for role in ["seller", "buyer", "operator"] {
-        let login = format!("{role}@demo.vitrina.example, password {}", password.expose());
+    for DemoUser { email, has_password, .. } in &edition.demo_users {
+        let role = email.split('@').next().unwrap_or_default();
+        let login = if *has_password {
+            format!("{email}, password {}", password.expose())
+        } else {
+            format!("{email}, whose password is another than that of this folder")
+        };
         table.add_row([&format!("Demo {role}"), &login]);
+    }
+    if edition.demo_users.iter().any(|user| !user.has_password) {
+        let file = edition.folder.demo_password_file();
+        let remedy = format!(
+            "Copy {} from the folder that made them, or set their password anew with \
+             POST /v1/auth/password/forgot: the code comes to {}",
+            file.display(),
+            edition.folder.mail().display(),
+        );
+        table.add_row(["", &remedy]);
     }
     table.add_row(["Try", "vitrina token seller     (in another terminal, same --data)"]);
     Ok(table)

@@ -151,7 +151,7 @@ impl Faults {
 
 /// Length is what makes a password good; rules of composition only make it forgettable (NIST SP
 /// 800-63B).
-pub(crate) fn check_password(password: String) -> Result<Secret<String>, &'static str> {
+pub fn check_password(password: String) -> Result<Secret<String>, &'static str> {
     let length = password.chars().take(MAX_PASSWORD + 1).count();
     if length < MIN_PASSWORD {
         Err("must be at least 8 characters")

@@ -1,12 +1,14 @@
 //! The users that a local edition begins with.
 
+use std::collections::BTreeMap;
+
 use shared::auth::Role;
 use shared::config::Secret;
 
 use crate::App;
 use crate::account::Email;
 use crate::passwords::PasswordError;
-use crate::store::users::{self, NewUser};
+use crate::store::users::{self, NewUser, User};
 
 /// Address, name and role of each.
 pub const USERS: [(&str, &str, Role); 3] = [
@@ -14,6 +16,15 @@ pub const USERS: [(&str, &str, Role); 3] = [
     ("buyer@demo.vitrina.example", "Demo Buyer", Role::Buyer),
     ("operator@demo.vitrina.example", "Demo Operator", Role::Operator),
 ];
+
+/// One of [`USERS`], as he is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemoUser {
+    pub email: &'static str,
+    pub user: User,
+    /// Whether he logs in with the password that [`ensure_users`] was given.
+    pub has_password: bool,
+}
 
 /// Why the users are not there.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +36,13 @@ pub enum DemoError {
 }
 
 /// Makes those of [`USERS`] that are missing, active and with this password. Who is there keeps
-/// the password that he has.
+/// the password that he has. Returns all of them.
 ///
 /// It may be any password: whoever starts the edition decides how well it is guarded.
-pub async fn ensure_users(app: &App, password: &Secret<String>) -> Result<(), DemoError> {
+pub async fn ensure_users(
+    app: &App,
+    password: &Secret<String>,
+) -> Result<Vec<DemoUser>, DemoError> {
     let mut missing = Vec::new();
     for (address, name, role) in USERS {
         if app.find_user(address).await?.is_none()
@@ -37,16 +51,39 @@ pub async fn ensure_users(app: &App, password: &Secret<String>) -> Result<(), De
             missing.push((email, name, role));
         }
     }
-    if missing.is_empty() {
-        return Ok(());
+    // Whose password is known, by the hash of it.
+    let mut known = BTreeMap::new();
+    if !missing.is_empty() {
+        // One hash for all: they have one password, and everybody knows that they do.
+        let hash = app.passwords.hash(password.clone()).await?;
+        let now = app.clock.now();
+        for (email, name, role) in &missing {
+            let id = app.ids.next(now);
+            let user = NewUser { id, email, name, password_hash: &hash, role: *role, now };
+            users::put_active(&app.pool, &user).await?;
+        }
+        known.insert(hash, true);
     }
-    // One hash for all: they have one password, and everybody knows that they do.
-    let hash = app.passwords.hash(password.clone()).await?;
-    let now = app.clock.now();
-    for (email, name, role) in &missing {
-        let user =
-            NewUser { id: app.ids.next(now), email, name, password_hash: &hash, role: *role, now };
-        users::put_active(&app.pool, &user).await?;
+    let mut found = Vec::new();
+    for (address, ..) in USERS {
+        let Ok(email) = Email::parse(address) else { continue };
+        let stored = users::find_credentials(&app.pool, &email).await?;
+        let Some(stored) = stored.filter(|stored| stored.is_active) else { continue };
+        let hash = stored.password_hash;
+        let has_password = match known.get(&hash) {
+            Some(has_password) => *has_password,
+            None => is_of(app, password, &hash).await?,
+        };
+        known.insert(hash, has_password);
+        found.push(DemoUser { email: address, user: stored.user, has_password });
     }
-    Ok(())
+    Ok(found)
+}
+
+async fn is_of(app: &App, password: &Secret<String>, hash: &str) -> Result<bool, PasswordError> {
+    match app.passwords.verify(password.clone(), Some(hash.to_owned())).await {
+        // Somebody stored what is no hash, to keep this user out.
+        Err(PasswordError::Hash(_)) => Ok(false),
+        verified => verified,
+    }
 }

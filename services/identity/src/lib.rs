@@ -29,6 +29,7 @@ use crate::mail::{Mailer, MailerError};
 use crate::passwords::Passwords;
 use crate::store::users;
 
+pub use account::check_password;
 pub use http::PROBLEMS;
 pub use store::users::User;
 

@@ -174,3 +174,45 @@ async fn a_start_that_is_interrupted_leaves_no_process_behind_and_the_next_one_g
     assert_eq!(up.stop("-TERM").await.0.code(), Some(0));
     assert_eq!(processes_in(&cluster), [0; 0]);
 }
+
+#[tokio::test]
+async fn a_password_that_is_not_that_of_the_demo_users_is_not_told_as_theirs() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("demo-password");
+    let first = Up::start(data.path(), &["up"]).await;
+    assert_eq!(first.stop("-TERM").await.0.code(), Some(0));
+    std::fs::remove_file(&file).unwrap();
+    // The first start makes a new file, and the second one finds it.
+    for _ in 0..2 {
+        let up = Up::start(data.path(), &["up"]).await;
+        let (status, table) = up.stop("-TERM").await;
+        assert_eq!(status.code(), Some(0));
+        let password = std::fs::read_to_string(&file).unwrap();
+        assert!(!table.contains(&password), "{table}");
+        for role in ["seller", "buyer", "operator"] {
+            let row = format!("{role}@demo.vitrina.example, whose password is another");
+            assert!(table.contains(&row), "{table}");
+        }
+        assert!(table.contains(&format!("Copy {}", file.display())), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_password_is_refused_before_anything_is_made() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("demo-password");
+    std::fs::write(&file, "").unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_vitrina"))
+        .args(["up", "--listen", "127.0.0.1:0"])
+        .env_remove("DATABASE_URL")
+        .env("VITRINA_DATA", data.path())
+        .kill_on_drop(true)
+        .output();
+    let ended = timeout(PATIENCE, ended).await.unwrap().unwrap();
+    assert_eq!((ended.status.code(), ended.stdout.as_slice()), (Some(1), &b""[..]));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains(&format!("the demo password in {}", file.display())), "{said}");
+    assert!(!data.path().join("postgres").exists());
+}

@@ -39,7 +39,9 @@ async fn every_route_is_described_under_one_tag() {
 async fn the_demo_users_are_made_once_and_keep_their_password() {
     let provider = Provider::start().await;
     let app = &provider.app;
-    demo::ensure_users(app, &secret(PASSWORD)).await.unwrap();
+    let made = demo::ensure_users(app, &secret(PASSWORD)).await.unwrap();
+    assert!(made.len() == 3 && made.iter().all(|user| user.has_password), "{made:?}");
+    assert_eq!(demo::ensure_users(app, &secret(PASSWORD)).await.unwrap(), made);
     let mut users = Vec::new();
     for (address, _, role) in demo::USERS {
         provider.log_in(address, PASSWORD).await.expect(200);
@@ -48,10 +50,11 @@ async fn the_demo_users_are_made_once_and_keep_their_password() {
         users.push(user);
     }
     let other = secret("another sentence");
-    demo::ensure_users(app, &other).await.unwrap();
-    for ((address, ..), user) in demo::USERS.into_iter().zip(users) {
+    let found = demo::ensure_users(app, &other).await.unwrap();
+    for (((address, ..), user), found) in demo::USERS.into_iter().zip(users).zip(found) {
         provider.log_in(address, PASSWORD).await.expect(200);
-        assert_eq!(app.find_user(address).await.unwrap(), Some(user));
+        assert_eq!(app.find_user(address).await.unwrap(), Some(user.clone()));
+        assert_eq!(found, demo::DemoUser { email: address, user, has_password: false });
     }
 }
 
