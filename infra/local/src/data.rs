@@ -1,6 +1,7 @@
 //! The data folder: where everything of a local edition lies, and how a command finds the edition
 //! that runs on it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use rand::seq::IndexedRandom as _;
 use serde::{Deserialize, Serialize};
+use shared::auth;
 use shared::config::Secret;
 use shared::money::Currency;
+use uuid::Uuid;
 
 use crate::roles::{Role, Roles};
 
@@ -36,6 +39,17 @@ pub struct Running {
     /// What it does.
     #[serde(default)]
     pub roles: Roles,
+    /// On whose behalf commands sign tokens.
+    #[serde(default)]
+    pub demo_users: Vec<Account>,
+}
+
+/// What a token says of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub email: String,
+    pub id: Uuid,
+    pub roles: BTreeSet<auth::Role>,
 }
 
 /// Who uses a data folder.
@@ -73,6 +87,16 @@ pub enum DataError {
         .path.display()
     )]
     Password { path: PathBuf, fault: &'static str },
+    #[error(
+        "the vitrina that runs on {} does not say who {email} is; stop it and start it again",
+        .path.display()
+    )]
+    UnknownUser { path: PathBuf, email: &'static str },
+    #[error(
+        "there is no signing key {} any more; stop the vitrina that had it and start it again",
+        .0.display()
+    )]
+    NoKey(PathBuf),
     #[error("no vitrina runs on {}; start it with `vitrina up --data {}`", .0.display(), .0.display())]
     NotRunning(PathBuf),
 }

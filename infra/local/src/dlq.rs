@@ -111,7 +111,7 @@ fn parse_age(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<u8> {
-    let client = token::log_in(global, DemoUser::Operator).await?;
+    let client = token::act_as(global, DemoUser::Operator)?;
     match command {
         DlqCommand::List { which, output } => list(&client, &which, output.output).await,
         DlqCommand::Show { id } => {

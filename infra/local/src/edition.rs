@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::data::{Claim, DataError, DataFolder, Running};
+use crate::data::{Account, Claim, DataError, DataFolder, Running};
 use crate::database::{Database, DatabaseError, Source};
 use crate::docs;
 use crate::listings::{ListingsError, ListingsStore};
@@ -50,7 +50,8 @@ pub const TABLE: &str = "listings";
 /// Who issues the tokens of a local edition.
 pub const ISSUER: &str = shared::auth::EMBEDDED_ISSUER;
 
-const AUDIENCE: &str = "vitrina";
+/// Whom they are for.
+pub(crate) const AUDIENCE: &str = "vitrina";
 
 /// How often the table of listings is looked after: who deletes it and runs a reconciliation gets
 /// it rebuilt.
@@ -150,6 +151,7 @@ impl Edition {
             dynamodb: stores.listings.endpoint.clone(),
             currency: options.currency,
             roles: options.roles.clone(),
+            demo_users: demo_users.iter().map(account).collect(),
         });
         if let Err(error) = announced {
             stop.cancel();
@@ -180,6 +182,10 @@ impl Stores {
             tracing::error!(error = shared::telemetry::causes(&error), "PostgreSQL did not stop");
         }
     }
+}
+
+fn account(DemoUser { email, user, .. }: &DemoUser) -> Account {
+    Account { email: (*email).to_owned(), id: user.id, roles: user.roles.clone() }
 }
 
 /// Where a listener can be reached from this machine.

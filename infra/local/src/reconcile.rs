@@ -64,7 +64,7 @@ impl Report {
 
 pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
     DataFolder::at(&global.data)?.find_running_with(Role::Sync)?;
-    let client = token::log_in(global, DemoUser::Operator).await?;
+    let client = token::act_as(global, DemoUser::Operator)?;
     let asked: Report =
         client.post("/v1/admin/reconciliations", &json!({ "deep": args.deep })).await?;
     let path = format!("/v1/admin/reconciliations/{}", asked.id);

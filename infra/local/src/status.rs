@@ -67,7 +67,7 @@ struct Status {
 }
 
 pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8> {
-    let client = token::log_in(global, DemoUser::Operator).await?;
+    let client = token::act_as(global, DemoUser::Operator)?;
     let outbox: Outbox = client.get("/v1/admin/outbox").await?;
     let queues: Queues = client.get("/v1/admin/queues").await?;
     let reports: Reports = client.get("/v1/admin/reconciliations?limit=20").await?;

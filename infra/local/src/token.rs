@@ -1,10 +1,13 @@
 //! `vitrina token`: a demo user's bearer token, from the running local edition.
 
 use anyhow::Context as _;
+use identity::keys::{Issuer, SigningKey};
+use shared::id::Ids;
 
 use crate::cli::{Global, OK, print};
 use crate::client::Client;
-use crate::data::DataFolder;
+use crate::data::{DataError, DataFolder, Running};
+use crate::edition::{AUDIENCE, ISSUER};
 use crate::roles::Role;
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -24,18 +27,34 @@ impl DemoUser {
     }
 }
 
-/// A client on behalf of a demo user, who logs in as anybody else would.
-pub async fn log_in(global: &Global, user: DemoUser) -> anyhow::Result<Client> {
+/// A client of the edition that runs on the data folder, on behalf of a demo user.
+pub fn act_as(global: &Global, user: DemoUser) -> anyhow::Result<Client> {
     let folder = DataFolder::at(&global.data)?;
-    let running = folder.find_running_with(Role::Identity)?;
-    let client = Client::new(&running.url)?;
-    let password = folder.demo_password()?;
-    Ok(client.log_in(user.email(), &password).await?)
+    let running = folder.find_running()?;
+    sign_for(&folder, &running, user)
+}
+
+/// The same, of an edition that was found before.
+///
+/// Whoever has the key of the folder is the operator: he needs no log-in, which anybody could keep
+/// him from by guessing at his password.
+pub fn sign_for(folder: &DataFolder, running: &Running, user: DemoUser) -> anyhow::Result<Client> {
+    let email = user.email();
+    let account = running.demo_users.iter().find(|account| account.email == email).cloned();
+    let account =
+        account.ok_or_else(|| DataError::UnknownUser { path: folder.path().to_owned(), email })?;
+    let file = folder.signing_key();
+    let key = SigningKey::find(&file)?.ok_or(DataError::NoKey(file))?;
+    let issuer = Issuer::new(key, ISSUER, AUDIENCE, Ids::System);
+    Ok(Client::new(&running.url)?.with_issuer(issuer, account))
 }
 
 pub async fn run(global: &Global, user: DemoUser) -> anyhow::Result<u8> {
-    let client = log_in(global, user).await?;
-    let token = client.token().await?.context("a log-in gave no token")?;
+    let folder = DataFolder::at(&global.data)?;
+    // What is handed out is what a log-in gives, where there are log-ins.
+    let running = folder.find_running_with(Role::Identity)?;
+    let client = sign_for(&folder, &running, user)?;
+    let token = client.token().await?.context("nobody signed a token")?;
     print(token.expose())?;
     Ok(OK)
 }

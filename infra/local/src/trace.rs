@@ -18,7 +18,7 @@ pub(crate) struct TraceArgs {
 }
 
 pub(crate) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<u8> {
-    let client = token::log_in(global, DemoUser::Operator).await?;
+    let client = token::act_as(global, DemoUser::Operator)?;
     let found = client.get::<Trace>(&format!("/v1/admin/trace/{}", args.id)).await;
     let trace = match found {
         Err(error) if error.is("not_found") => {

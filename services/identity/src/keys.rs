@@ -75,17 +75,18 @@ impl SigningKey {
     /// The key in the file; where there is none, a new one, which the file then has. Whoever else
     /// starts at the same moment gets the same.
     pub fn load_or_create(path: &Path) -> Result<Self, KeyError> {
-        if let Some(key) = Self::load(path)? {
+        if let Some(key) = Self::find(path)? {
             return Ok(key);
         }
         create(path)?;
-        Self::load(path)?.ok_or_else(|| KeyError::Read {
+        Self::find(path)?.ok_or_else(|| KeyError::Read {
             path: path.to_owned(),
             source: io::ErrorKind::NotFound.into(),
         })
     }
 
-    fn load(path: &Path) -> Result<Option<Self>, KeyError> {
+    /// The key in the file, if there is one.
+    pub fn find(path: &Path) -> Result<Option<Self>, KeyError> {
         let read = |source| KeyError::Read { path: path.to_owned(), source };
         let mut file = match File::open(path) {
             Ok(file) => file,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode, header};
+use identity::keys::Issuer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared::config::Secret;
@@ -20,7 +21,7 @@ pub use error::{ClientError, Fault, Problem};
 use session::Bearer;
 
 use crate::cli::Global;
-use crate::data::DataFolder;
+use crate::data::{Account, DataFolder};
 
 /// How long a request that finds nobody is repeated: a restart takes some seconds.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -76,6 +77,13 @@ impl Client {
     #[must_use]
     pub fn with_token(mut self, token: Secret<String>) -> Self {
         self.bearer = Some(Arc::new(Bearer::Given(token)));
+        self
+    }
+
+    /// The same client on behalf of a user whose tokens this process signs itself.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: Issuer, account: Account) -> Self {
+        self.bearer = Some(Arc::new(Bearer::Signed { issuer, account }));
         self
     }
 

@@ -1,15 +1,19 @@
-//! Whose requests they are. A session outlives its access token: it is refreshed ahead of time.
+//! Whose requests they are. A session outlives its access token: it is refreshed ahead of time; and
+//! whoever signs tokens has a new one for every request.
 
 use std::time::Duration;
 
 use axum::http::Method;
+use identity::keys::Issuer;
 use serde::Deserialize;
 use serde_json::json;
+use shared::clock::Clock;
 use shared::config::Secret;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Client, ClientError};
+use crate::data::Account;
 
 /// An access token is replaced so long before its end.
 const MARGIN: Duration = Duration::from_secs(90);
@@ -18,6 +22,10 @@ const MARGIN: Duration = Duration::from_secs(90);
 pub(super) enum Bearer {
     /// A token that somebody gave us.
     Given(Secret<String>),
+    Signed {
+        issuer: Issuer,
+        account: Account,
+    },
     Session {
         email: String,
         password: Secret<String>,
@@ -68,6 +76,7 @@ impl Bearer {
     pub(super) async fn token(&self, client: &Client) -> Result<Secret<String>, ClientError> {
         match self {
             Self::Given(token) => Ok(token.clone()),
+            Self::Signed { issuer, account } => sign(issuer, account),
             Self::Session { tokens, .. } => {
                 let mut tokens = tokens.lock().await;
                 if tokens.replace_at <= Instant::now() {
@@ -86,6 +95,7 @@ impl Bearer {
     ) -> Result<Option<Secret<String>>, ClientError> {
         match self {
             Self::Given(_) => Ok(None),
+            Self::Signed { issuer, account } => sign(issuer, account).map(Some),
             Self::Session { tokens, .. } => {
                 let mut tokens = tokens.lock().await;
                 // Of many requests that were refused at once, the first replaces it.
@@ -108,6 +118,13 @@ impl Bearer {
             (refreshed, _) => refreshed,
         }
     }
+}
+
+fn sign(issuer: &Issuer, account: &Account) -> Result<Secret<String>, ClientError> {
+    issuer
+        .issue(account.id, &account.roles, Clock::System.now())
+        .map(Secret::new)
+        .map_err(|error| ClientError::Unsigned(error.to_string()))
 }
 
 async fn log_in(
@@ -135,4 +152,50 @@ async fn post(
     serde_json::from_slice(&answer.body)
         .map(Tokens::granted)
         .map_err(|source| ClientError::Unreadable { call: name, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use identity::keys::SigningKey;
+    use shared::auth::{AuthConfig, KeySource, Role, Verifier};
+    use shared::id::Ids;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_signs_tokens_has_another_one_for_each_request_and_for_one_that_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = SigningKey::load_or_create(&directory.path().join("key")).unwrap();
+        let issuer = Issuer::new(key, "us", "them", Ids::System);
+        let verifier = Verifier::new(
+            AuthConfig {
+                issuer: "us".to_owned(),
+                audience: "them".to_owned(),
+                keys: KeySource::Fixed(issuer.jwks()),
+                roles_claim: "roles".to_owned(),
+            },
+            Clock::System,
+        );
+        let account = Account {
+            email: "ana@example.com".to_owned(),
+            id: Uuid::max(),
+            roles: BTreeSet::from([Role::Operator]),
+        };
+        let client = Client::new("http://127.0.0.1:1").unwrap();
+        let client = client.with_issuer(issuer, account.clone());
+        let bearer = client.bearer.as_ref().unwrap();
+        let mut tokens = Vec::new();
+        for _ in 0..2 {
+            tokens.push(client.token().await.unwrap().unwrap());
+        }
+        tokens.push(bearer.replace(&client, &tokens[1]).await.unwrap().unwrap());
+        for token in &tokens {
+            let identity = verifier.verify(token.expose()).await.unwrap();
+            assert_eq!((identity.subject, &identity.roles), (account.id, &account.roles));
+        }
+        assert!(tokens[0] != tokens[1] && tokens[1] != tokens[2]);
+    }
 }

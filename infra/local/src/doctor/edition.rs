@@ -98,6 +98,7 @@ mod tests {
             dynamodb: String::new(),
             currency: shared::money::Currency::default(),
             roles: Roles::all(),
+            demo_users: Vec::new(),
         };
         assert_eq!(check_port(address, Some(&running)).await.state, State::Ok);
         drop(listener);
@@ -112,6 +113,7 @@ mod tests {
             dynamodb: String::new(),
             currency: shared::money::Currency::default(),
             roles: Roles::all(),
+            demo_users: Vec::new(),
         };
         let (finding, time) = check(&running).await;
         assert_eq!((finding.state, time), (State::Failed, None));

@@ -31,11 +31,11 @@ use tokio::sync::mpsc;
 use crate::batch::{self, AT_ONCE, Outcome};
 use crate::cli::{FAILED, Global, OK, print, say};
 use crate::client::{Client, ClientError};
-use crate::data::DataFolder;
+use crate::data::{DataFolder, Running};
 use crate::output::{Output, OutputArgs};
 use crate::progress::{Progress, Style, Unit};
 use crate::roles::Role;
-use crate::token::DemoUser;
+use crate::token::{self, DemoUser};
 use chunks::{Chunk, Chunks};
 use columns::{Columns, Mapping};
 use records::Records;
@@ -87,8 +87,8 @@ pub(crate) async fn run(global: &Global, args: ImportArgs) -> anyhow::Result<u8>
         (None, args.currency.or_else(|| marketplace(&global.data)))
     } else {
         let folder = DataFolder::at(&global.data)?;
-        let running = folder.find_running_with(Role::Identity)?;
-        let seller = seller(&Client::new(&running.url)?, &folder, &args).await?;
+        let running = folder.find_running()?;
+        let seller = seller(&folder, &running, &args).await?;
         (Some(seller), args.currency.or(Some(running.currency)))
     };
     let file = File::open(&args.file).with_context(|| format!("opening {name}"))?;
@@ -125,10 +125,19 @@ fn marketplace(data: &Path) -> Option<Currency> {
     Some(running.currency)
 }
 
-async fn seller(client: &Client, folder: &DataFolder, args: &ImportArgs) -> anyhow::Result<Client> {
+async fn seller(
+    folder: &DataFolder,
+    running: &Running,
+    args: &ImportArgs,
+) -> anyhow::Result<Client> {
+    let client = Client::new(&running.url)?;
     if let Some(token) = &args.token {
-        return Ok(client.clone().with_token(token.clone()));
+        return Ok(client.with_token(token.clone()));
     }
+    if args.seller_email.is_none() && args.password.is_none() {
+        return token::sign_for(folder, running, DemoUser::Seller);
+    }
+    folder.find_running_with(Role::Identity)?;
     let email = args.seller_email.as_deref().unwrap_or_else(|| DemoUser::Seller.email());
     let password = match &args.password {
         Some(password) => password.clone(),

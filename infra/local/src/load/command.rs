@@ -59,12 +59,12 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
     for role in [Role::Inventory, Role::Relay, Role::Projector, Role::Catalog] {
         folder.find_running_with(role)?;
     }
-    let running = folder.find_running_with(Role::Identity)?;
+    let running = folder.find_running()?;
     let api = running.url.strip_prefix("http://").and_then(|address| address.parse().ok());
     let api: SocketAddr = api.with_context(|| format!("{} is no address", running.url))?;
-    let seller = token::log_in(global, DemoUser::Seller).await?;
+    let seller = token::sign_for(&folder, &running, DemoUser::Seller)?;
     // It is good for a quarter of an hour, which is longer than any load.
-    let token = seller.token().await?.context("a log-in gave no token")?;
+    let token = seller.token().await?.context("nobody signed a token")?;
     let LoadArgs { rate, seconds, .. } = args;
     say(&format!("{rate} requests a second for {seconds} s"));
 

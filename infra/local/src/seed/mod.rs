@@ -45,12 +45,13 @@ pub struct SeedArgs {
 pub(crate) async fn run(global: &Global, args: SeedArgs) -> anyhow::Result<u8> {
     let style = Style::read(&Settings::from_env());
     let folder = DataFolder::at(&global.data)?;
-    let running = folder.find_running_with(Role::Identity)?;
-    let client = Client::new(&running.url)?;
+    let mut running = folder.find_running()?;
     if args.sellers > 1 {
+        // All but the first sign up and log in.
+        running = folder.find_running_with(Role::Identity)?;
         say(&format!("logging {} sellers in", HumanCount(args.sellers.into())));
     }
-    let sellers = sellers::log_in(&client, &folder, args.sellers).await?;
+    let sellers = sellers::log_in(&folder, &running, args.sellers).await?;
 
     let run = Run::new(args.seed, running.currency);
     let begun = Instant::now();

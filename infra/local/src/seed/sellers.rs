@@ -15,8 +15,8 @@ use shared::config::Secret;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::data::DataFolder;
-use crate::token::DemoUser;
+use crate::data::{DataFolder, Running};
+use crate::token::{self, DemoUser};
 
 /// Sellers that sign up at once: hashing a password takes a whole core.
 const AT_ONCE: usize = 4;
@@ -25,40 +25,42 @@ const AT_ONCE: usize = 4;
 const MAIL_TIMEOUT: Duration = Duration::from_secs(15);
 const MAIL_PAUSE: Duration = Duration::from_millis(20);
 
-/// Logs `count` sellers in, the demo seller first; who is not there yet signs up.
+/// `count` sellers: the demo seller first, for whom the folder signs, and others who log in; who is
+/// not there yet signs up.
 pub(super) async fn log_in(
-    client: &Client,
     folder: &DataFolder,
+    running: &Running,
     count: u32,
 ) -> anyhow::Result<Vec<Client>> {
+    let mut sellers = vec![token::sign_for(folder, running, DemoUser::Seller)?];
+    if count == 1 {
+        return Ok(sellers);
+    }
+    let client = &Client::new(&running.url)?;
     // Whoever signs up here has the password of the demo users, and is one of them in effect.
-    let password = folder.demo_password()?;
+    let password = &folder.demo_password()?;
     let mails = &folder.mail();
-    stream::iter(1..=count)
-        .map(|number| {
-            let password = &password;
-            async move {
-                let email = address(number);
-                let seller = match client.log_in(&email, password).await {
-                    Err(error) if error.is("invalid_credentials") && number > 1 => {
-                        sign_up(client, mails, number, password).await?;
-                        client.log_in(&email, password).await
-                    }
-                    logged_in => logged_in,
-                };
-                seller.with_context(|| format!("logging {email} in"))
-            }
+    let others: Vec<Client> = stream::iter(2..=count)
+        .map(|number| async move {
+            let email = address(number);
+            let seller = match client.log_in(&email, password).await {
+                Err(error) if error.is("invalid_credentials") => {
+                    sign_up(client, mails, number, password).await?;
+                    client.log_in(&email, password).await
+                }
+                logged_in => logged_in,
+            };
+            seller.with_context(|| format!("logging {email} in"))
         })
         .buffered(AT_ONCE)
         .try_collect()
-        .await
+        .await?;
+    sellers.extend(others);
+    Ok(sellers)
 }
 
 fn address(number: u32) -> String {
-    match number {
-        1 => DemoUser::Seller.email().to_owned(),
-        _ => format!("seller{number}@demo.vitrina.example"),
-    }
+    format!("seller{number}@demo.vitrina.example")
 }
 
 async fn sign_up(

@@ -13,6 +13,7 @@ mod load;
 mod output;
 mod printed;
 mod seed;
+mod token;
 mod watching;
 
 use std::fs::Permissions;
@@ -73,6 +74,10 @@ impl Ended {
 
 impl World {
     async fn start() -> Self {
+        Self::start_with(Roles::all()).await
+    }
+
+    async fn start_with(roles: Roles) -> Self {
         // Root lends PostgreSQL to a user who has to pass through.
         let data =
             tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir().unwrap();
@@ -80,7 +85,7 @@ impl World {
         let options = Options {
             listen: "127.0.0.1:0".parse().unwrap(),
             data: data.path().to_owned(),
-            roles: Roles::all(),
+            roles,
             database: Source::private(settings.text("VITRINA_POSTGRES_BIN"), settings.text("PATH")),
             auth: None,
             currency: Currency::default(),
