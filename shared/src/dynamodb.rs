@@ -116,12 +116,22 @@ impl BatchError {
     }
 }
 
-/// The items with these keys, strongly consistent, as far as there are any: whole, or the
-/// attributes that `projection` names.
+/// Which of the stored states a read may give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// The last one that was written.
+    Strong,
+    /// One of the last, for half the price.
+    Eventual,
+}
+
+/// The items with these keys, as far as there are any: whole, or the attributes that `projection`
+/// names.
 pub async fn batch_get(
     client: &Client,
     table: &str,
     keys: &[Item],
+    consistency: Consistency,
     projection: Option<&str>,
 ) -> Result<Vec<Batch>, BatchError> {
     let mut batches = Vec::new();
@@ -136,7 +146,7 @@ pub async fn batch_get(
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::take(&mut keys)))
                 .set_projection_expression(projection.map(ToOwned::to_owned))
-                .consistent_read(true)
+                .consistent_read(consistency == Consistency::Strong)
                 .build()?;
             let answer = client
                 .batch_get_item()

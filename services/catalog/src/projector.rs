@@ -3,6 +3,10 @@
 //! It reads the stored listings of a batch, folds the events in by the pure projection, and puts
 //! each changed listing on the condition that both fences are still those that it read. Who loses
 //! the race reads again. One write for many events, none for a duplicate.
+//!
+//! The first read may be a little behind, which costs half: what has come to an older state has come
+//! to the newest, too, so nothing is taken for done that is not, and a put that rests on an older
+//! state loses the race.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -13,6 +17,7 @@ use futures::StreamExt as _;
 use moka::sync::Cache;
 use shared::clock::Clock;
 use shared::contract::listing::ListingItem;
+use shared::dynamodb::Consistency;
 use shared::failpoint;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::telemetry;
@@ -72,8 +77,8 @@ impl Projector {
                 return Ok(());
             }
             metrics::counter!("vitrina_projection_races_total").increment(1);
-            let mut again = self.listings.read(&[id]).await.map_err(|error| failure(&error))?;
-            stored = again.remove(&id);
+            let again = self.listings.read(&[id], Consistency::Strong).await;
+            stored = again.map_err(|error| failure(&error))?.remove(&id);
         }
         Err(Failure::Unavailable("other projectors were faster each time".to_owned()))
     }
@@ -84,19 +89,31 @@ impl Projector {
         let Some(category) = listing.category.as_ref().filter(|_| listing.all_key.is_some()) else {
             return Ok(());
         };
-        if !self.noted.contains_key(category) {
-            match categories::add(&self.listings, category).await {
-                Err(error) if error.is_transient() => return Err(error),
-                // The set of categories may be full: that must not keep a product from its buyers.
-                Err(error) => {
-                    let error = telemetry::causes(&error);
-                    tracing::warn!(category, error, "a category is not listed among those in use");
-                }
-                Ok(()) => {}
-            }
-            self.noted.insert(category.clone(), ());
+        if self.noted.contains_key(category) {
+            return Ok(());
         }
+        match self.add_category(category).await {
+            Err(error) if error.is_transient() => return Err(error),
+            // The set of categories may be full: that must not keep a product from its buyers.
+            Err(error) => {
+                let error = telemetry::causes(&error);
+                tracing::warn!(category, error, "a category is not listed among those in use");
+            }
+            Ok(()) => {}
+        }
+        self.noted.insert(category.clone(), ());
         Ok(())
+    }
+
+    /// Adds a category to those in use, unless it is there. To read all of them costs a small part of
+    /// a write, and most are.
+    async fn add_category(&self, category: &str) -> Result<(), StoreError> {
+        let mut is_there = false;
+        for noted in categories::list(&self.listings).await? {
+            is_there |= noted == category;
+            self.noted.insert(noted, ());
+        }
+        if is_there { Ok(()) } else { categories::add(&self.listings, category).await }
     }
 }
 
@@ -107,7 +124,7 @@ impl Handler for Projector {
             by_product.entry(delivery.envelope.subject).or_default().push(delivery);
         }
         let ids: Vec<Uuid> = by_product.keys().copied().collect();
-        let stored = self.listings.read(&ids).await;
+        let stored = self.listings.read(&ids, Consistency::Eventual).await;
         failpoint::reach("projector.read").await;
         let mut stored = match stored {
             Ok(stored) => stored,

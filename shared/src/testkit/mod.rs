@@ -16,6 +16,7 @@ mod http;
 mod ministack;
 mod program;
 mod scale;
+mod stale_dynamodb;
 mod tokens;
 
 pub use aws_wire::{AwsWire, WireAnswer, aws_environment};
@@ -30,4 +31,5 @@ pub use http::{Answer, Call};
 pub use ministack::{Messaging, Ministack};
 pub use program::Program;
 pub use scale::Scale;
+pub use stale_dynamodb::stale_dynamodb;
 pub use tokens::Tokens;

@@ -48,13 +48,17 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Of listings; categories are noted in an item of their own, now and then.
+    /// Of listings; a new category is noted in an item of its own, once.
     pub(crate) fn write_units(&self) -> f64 {
         self.units(|operation| is_write(operation) && operation != "UpdateItem")
     }
 
     pub(crate) fn read_units(&self) -> f64 {
         self.units(|operation| !is_write(operation))
+    }
+
+    pub(crate) fn reads_of(&self, operation: &str) -> f64 {
+        self.dynamodb.get(operation).map_or(0.0, |read| read.units)
     }
 
     pub(crate) fn puts(&self) -> u64 {

@@ -52,15 +52,20 @@ impl Each {
     pub(crate) fn of(asked: &Asked) -> Self {
         let requests = asked.requests as f64;
         let batches = asked.batches as f64;
-        // A category is noted before its first listing, and again every ten seconds: how often that is
-        // depends on how long the test takes. Supposed is once for each batch, which is on the safe side.
-        let notes = if asked.puts() > 0 { batches } else { 0.0 };
+        // Which categories are noted is read every ten seconds: how often that is depends on how long
+        // the test takes. Supposed is once for each batch, which is on the safe side, and that the set
+        // has up to 4 KiB.
+        let reads = if asked.puts() > 0 {
+            asked.reads_of("BatchGetItem") + batches * 0.5
+        } else {
+            asked.read_units()
+        };
         Self {
             events: asked.events as f64 / requests,
             event_bytes: asked.event_bytes as f64 / requests,
             batches: batches / requests,
-            writes: (asked.write_units() + notes) / requests,
-            reads: asked.read_units() / requests,
+            writes: asked.write_units() / requests,
+            reads: reads / requests,
             answer_bytes: asked.answer_bytes as f64 / requests,
         }
     }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::{ListingItem, key_of};
-use shared::dynamodb::{self, Item};
+use shared::dynamodb::{self, Consistency, Item};
 use shared::problem::Problem;
 use shared::telemetry;
 use uuid::Uuid;
@@ -93,16 +93,19 @@ impl Listings {
             .map_err(|source| StoreError::Form { doing, source })
     }
 
-    /// The listings of `ids`, strongly consistent, as far as there are any.
-    pub(crate) async fn read(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Stored>, StoreError> {
+    /// The listings of `ids`, as far as there are any.
+    pub(crate) async fn read(
+        &self,
+        ids: &[Uuid],
+        consistency: Consistency,
+    ) -> Result<HashMap<Uuid, Stored>, StoreError> {
         let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
-        let batches =
-            dynamodb::batch_get(&self.client, &self.table, &keys, None).await.map_err(|error| {
-                StoreError::Call {
-                    doing: "reading the listings of a batch",
-                    transient: error.is_transient(),
-                    source: Box::new(error),
-                }
+        let batches = dynamodb::batch_get(&self.client, &self.table, &keys, consistency, None)
+            .await
+            .map_err(|error| StoreError::Call {
+                doing: "reading the listings of a batch",
+                transient: error.is_transient(),
+                source: Box::new(error),
             })?;
         let items = batches.into_iter().flat_map(|batch| batch.items);
         Ok(items.filter_map(Stored::read).map(|found| (found.item.id, found)).collect())

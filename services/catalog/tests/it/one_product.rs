@@ -6,10 +6,11 @@ use shared::clock::Clock;
 use shared::contract::events::Event;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
-use shared::testkit::Call;
+use shared::testkit::{Call, stale_dynamodb};
 use uuid::Uuid;
 
 use crate::{TABLE, World, delivery, product, stock};
+use catalog::Projector;
 
 fn path(id: Uuid) -> String {
     format!("/v1/catalog/products/{id}")
@@ -117,6 +118,33 @@ async fn a_version_that_does_not_come_is_a_503_after_a_while() {
         world.get(&format!("{}?min_version={wrong}", path(product.id))).await.expect(422);
     }
     world.get(&format!("{}?min_version=x", path(product.id))).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_projector_to_which_reads_are_always_behind_loses_nothing_and_brings_nothing_back() {
+    let mut world = World::new().await;
+    let client = stale_dynamodb(&world.dynamo.client);
+    world.projector = Projector::new(client, TABLE, world.clock.clone());
+    let product = listed(&world).await;
+    let now = world.clock.now();
+    let renamed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
+    let renamed = Event::ProductUpdated { product: renamed.hashed() };
+    let sold = Event::StockChanged { stock: stock(1, 2, now) };
+    world.project(&[(sold, product.id, 3)]).await;
+    // The older one comes later, and twice.
+    for _ in 0..2 {
+        world.project(&[(renamed.clone(), product.id, 2)]).await;
+    }
+    let shown = world.get(&path(product.id)).await.expect(200);
+    assert_eq!((&shown.json["name"], &shown.json["available"]), (&json!("Renamed"), &json!(1)));
+
+    let gone = Product { version: 3, deleted_at: Some(now), ..product.clone() };
+    let deleted = Event::ProductDeleted { product: gone.hashed() };
+    world.project(&[(deleted, product.id, 4)]).await;
+    world.project(&[(renamed, product.id, 2)]).await;
+    world.get(&path(product.id)).await.expect(404);
+    let categories = world.get("/v1/catalog/categories").await.expect(200);
+    assert_eq!(categories.json["data"], json!([{"slug": product.category}]));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity};
 use shared::contract::listing::{ListingItem, key_of};
 use shared::contract::product::ContentHash;
-use shared::dynamodb::{self, Batch, Item};
+use shared::dynamodb::{self, Batch, Consistency, Item};
 use uuid::Uuid;
 
 use crate::comparison::{Listed, StockPart, is_sound};
@@ -101,9 +101,10 @@ impl Listings {
     ) -> Result<(HashMap<Uuid, Listed>, i64), StoreError> {
         let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
         let narrow = (!deep).then_some(AGAIN);
-        let batches = dynamodb::batch_get(&self.client, &self.table, &keys, narrow)
-            .await
-            .map_err(StoreError::call("looking at listings again"))?;
+        let batches =
+            dynamodb::batch_get(&self.client, &self.table, &keys, Consistency::Strong, narrow)
+                .await
+                .map_err(StoreError::call("looking at listings again"))?;
         let mut found = HashMap::with_capacity(ids.len());
         let mut cost = 0;
         for Batch { items, consumed } in batches {
