@@ -15,8 +15,9 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry};
+use tracing_subscriber::{Layer as _, Registry};
 
 use crate::config::Settings;
 
@@ -89,7 +90,8 @@ pub enum TelemetryError {
 
 /// Sets up the process's log and traces. Called once, in main.
 pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
-    let filter = EnvFilter::try_new(&config.filter)?;
+    // Not an `EnvFilter`: that could filter by spans, too, and brings a compiler of regular expressions.
+    let filter: Targets = config.filter.parse()?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if config.plain {
         lines.with_target(false).boxed()

@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::Outcome;
+use super::{BUILD, Outcome, built_with};
 use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::world::World;
@@ -50,9 +50,10 @@ fn beside(what: &'static str, service: &'static str, role: &'static str, payload
 
 pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
     world.watch.now("P16: cold starts");
-    let folder = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
-    let needed = [FLOOR, "inventory", "catalog", "sync"];
-    if !needed.iter().all(|name| folder.join(name).is_file()) {
+    let folder = built_with("function")?;
+    let floor = built_with("release")?.join(FLOOR);
+    let needed = ["inventory", "catalog", "sync"].map(|name| folder.join(name));
+    if !needed.iter().chain([&floor]).all(|binary| binary.is_file()) {
         return Ok(vec![absent()].into());
     }
     let edition = Edition::fresh(world, "identity").await?;
@@ -73,7 +74,7 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
     for function in functions {
         let mut samples = Vec::with_capacity(ROUNDS);
         for _ in 0..ROUNDS {
-            let floor = start(&folder.join(FLOOR), "", &edition, json!({})).await?;
+            let floor = start(&floor, "", &edition, json!({})).await?;
             let binary = folder.join(function.service);
             let ours = start(&binary, function.role, &edition, function.payload.clone()).await?;
             samples.push(Sample::new(in_ms(floor), in_ms(ours)));
@@ -96,7 +97,7 @@ fn in_ms(took: Duration) -> Stat {
 
 /// The row where the binaries were not built: they take minutes, so a run does not do it by itself.
 fn absent() -> Figure {
-    let built = "cargo build --release -p bench -p inventory -p catalog -p sync";
+    let built = format!("cargo build --release -p bench && {BUILD}");
     Figure {
         what: WHAT.to_owned(),
         unit: "ms",

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::Outcome;
 use super::project::{send, waiting};
+use super::{BUILD, Outcome, built_with};
 use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::number::figure;
@@ -25,8 +25,8 @@ const EVENTS: u64 = 1_000;
 
 pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
     world.watch.now("P17: binaries and memory");
-    let beside = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
-    let binaries: Vec<PathBuf> = SERVICES.iter().map(|name| beside.join(name)).collect();
+    let folder = built_with("function")?;
+    let binaries: Vec<PathBuf> = SERVICES.iter().map(|name| folder.join(name)).collect();
     if !binaries.iter().all(|binary| binary.is_file()) {
         return Ok(vec![absent()].into());
     }
@@ -59,13 +59,12 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
 
 /// The row where the binaries were not built: they take minutes, so a run does not do it by itself.
 fn absent() -> Figure {
-    let built = "cargo build --release -p inventory -p catalog -p sync -p identity";
     Figure {
         what: WHAT.to_owned(),
         unit: "MiB",
         bounds: vec![Bound::AtMost(Measure::Value("MiB"), 10.0)],
         samples: vec![],
-        note: Some(format!("not measured: they are built with `{built}`")),
+        note: Some(format!("not measured: they are built with `{BUILD}`")),
     }
 }
 

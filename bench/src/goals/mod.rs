@@ -14,7 +14,10 @@ mod reconcile;
 mod relay;
 mod scale;
 
+use std::path::PathBuf;
 use std::pin::Pin;
+
+use anyhow::Context as _;
 
 use crate::chart::Chart;
 use crate::goal::{Figure, Sample};
@@ -25,6 +28,16 @@ const CONNECTIONS: usize = 32;
 
 /// The same for `pgbench`.
 const CLIENTS: u32 = 32;
+
+/// Builds the services as they are deployed. It takes minutes, so a run does not do it by itself.
+const BUILD: &str = "cargo build --profile function -p inventory -p catalog -p sync -p identity";
+
+/// Where what was built with a profile lies; this was, with another.
+fn built_with(profile: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let target = own.parent().and_then(std::path::Path::parent);
+    Ok(target.context("a binary lies in a folder of its profile")?.join(profile))
+}
 
 /// What a goal showed.
 #[derive(Debug, Default)]

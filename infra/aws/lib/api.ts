@@ -35,8 +35,8 @@ export const ROUTES: readonly Route[] = [
     function: 'inventory-api',
   },
   { path: '/v1/admin/outbox', methods: [GET], function: 'inventory-api' },
-  { path: '/v1/admin/dead-letters', methods: [GET], function: 'inventory-api' },
-  { path: '/v1/admin/dead-letters/{proxy+}', methods: [GET, POST], function: 'inventory-api' },
+  { path: '/v1/admin/dead-letters', methods: [GET], function: 'sync-api' },
+  { path: '/v1/admin/dead-letters/{proxy+}', methods: [GET, POST], function: 'sync-api' },
   { path: '/v1/admin/reconciliations', methods: [GET, POST], function: 'sync-api' },
   { path: '/v1/admin/reconciliations/{id}', methods: [GET], function: 'sync-api' },
 ];

@@ -192,7 +192,7 @@ export class Services extends Construct {
   }
 
   private giveDeadLettersToOperators({ queue, deadLetters }: Surroundings): void {
-    const api = this.all['inventory-api'];
+    const api = this.all['sync-api'];
     api.function.addEnvironment('VITRINA_QUEUE_URL', queue.queueUrl);
     api.function.addEnvironment('VITRINA_DEAD_LETTER_QUEUE_URL', deadLetters.queueUrl);
     allowQueue(api, queue, ['SendMessage', 'GetQueueAttributes']);

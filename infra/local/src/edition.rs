@@ -267,7 +267,7 @@ async fn run(
         identity: identity.clone(),
         health: Health {
             postgres: Some(requests),
-            dynamodb: Some(Table { client: client.clone(), name: TABLE.to_owned() }),
+            dynamodb: Some(Arc::new(Table { client: client.clone(), name: TABLE.to_owned() })),
             queue: Some(queue.clone()),
         },
     };

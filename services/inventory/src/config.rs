@@ -2,7 +2,6 @@
 
 use shared::auth::AuthConfig;
 use shared::bus::BusConfig;
-use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
@@ -10,8 +9,8 @@ use shared::host::HostConfig;
 /// What one process of the service does, and what only that needs.
 #[derive(Clone, Debug)]
 pub enum Role {
-    /// Serves the seller's API, and to operators the dead letters in SQS where there are some.
-    Api { auth: AuthConfig, dead_letters: Option<SqsConfig> },
+    /// Serves the seller's API.
+    Api(AuthConfig),
     /// Publishes what is in the outbox.
     Relay,
     /// Brings the schema up to date.
@@ -28,17 +27,13 @@ pub struct Config {
 
 impl Config {
     /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
-    /// role: [`AuthConfig::read`] and [`SqsConfig::read`], [`BusConfig::read`], or
-    /// [`MigrationConfig::read`].
+    /// role: [`AuthConfig::read`], [`BusConfig::read`], or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "relay", "migrate"]);
         let role = match name {
             "relay" => Role::Relay,
             "migrate" => Role::Migrate(MigrationConfig::read(settings)),
-            _ => Role::Api {
-                auth: AuthConfig::read(settings),
-                dead_letters: SqsConfig::read(settings),
-            },
+            _ => Role::Api(AuthConfig::read(settings)),
         };
         Self {
             host: HostConfig::read(settings, "inventory", name),

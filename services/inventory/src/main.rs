@@ -8,7 +8,7 @@ use inventory::{App, MIGRATOR, router};
 use shared::auth::Verifier;
 use shared::bus::{self, Bus};
 use shared::config::Settings;
-use shared::host::{Host, dead_letters};
+use shared::host::Host;
 use shared::{clock::Clock, database, id::Ids};
 
 #[tokio::main]
@@ -19,13 +19,12 @@ async fn main() -> anyhow::Result<()> {
     let (clock, ids, committed) = (Clock::System, Ids::System, Arc::default());
     let host = Host::start(config.host, &clock, &ids)?;
     match config.role {
-        Role::Api { auth, dead_letters } => {
+        Role::Api(auth) => {
             let database = database::open(&config.database, &clock).await?;
             let pool = database.pool.clone();
             let verifier = Verifier::new(auth, clock.clone());
-            let letters = dead_letters::of_sqs(dead_letters, &pool, &clock, &verifier).await;
             let app = App::new(pool.clone(), &clock, &ids, verifier.clone(), committed);
-            let mut api = router(app).merge(letters);
+            let mut api = router(app);
             if host.is_function() {
                 let bus = Bus::connect(&config.bus, &pool, &clock).await;
                 api = relay::before_answers(api, Relay::new(pool, bus, clock, ids));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shared::auth::AuthConfig;
+use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
@@ -18,8 +19,8 @@ const GRACE_OF_A_FUNCTION: Duration = Duration::from_secs(5);
 /// What one process of the service does, and what only that needs.
 #[derive(Clone, Debug)]
 pub enum Role {
-    /// Serves the operators' API.
-    Api(AuthConfig),
+    /// Serves the operators' API, and with it the dead letters in SQS where there are some.
+    Api { auth: AuthConfig, dead_letters: Option<SqsConfig> },
     /// Compares the stores and has mended what differs.
     Reconcile {
         table: String,
@@ -41,8 +42,8 @@ pub struct Config {
 
 impl Config {
     /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
-    /// role: [`AuthConfig::read`], `VITRINA_LISTINGS_TABLE` and `VITRINA_SYNC_SLICE` (buckets a
-    /// minute, or an invocation), or [`MigrationConfig::read`].
+    /// role: [`AuthConfig::read`] and [`SqsConfig::read`], `VITRINA_LISTINGS_TABLE` and
+    /// `VITRINA_SYNC_SLICE` (buckets a minute, or an invocation), or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
         let role = match name {
@@ -60,7 +61,10 @@ impl Config {
                 }
             }
             "migrate" => Role::Migrate(MigrationConfig::read(settings)),
-            _ => Role::Api(AuthConfig::read(settings)),
+            _ => Role::Api {
+                auth: AuthConfig::read(settings),
+                dead_letters: SqsConfig::read(settings),
+            },
         };
         Self {
             role,

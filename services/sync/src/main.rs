@@ -6,7 +6,7 @@ use shared::auth::Verifier;
 use shared::bus::queue::Queue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
-use shared::host::Host;
+use shared::host::{Host, dead_letters};
 use shared::{clock::Clock, database, dynamodb, id::Ids};
 use sync::config::{Config, Role};
 use sync::{App, MIGRATOR, Reconciler, router};
@@ -19,12 +19,14 @@ async fn main() -> anyhow::Result<()> {
     let (clock, ids, requested) = (Clock::System, Ids::System, Arc::default());
     let host = Host::start(config.host, &clock, &ids)?;
     match config.role {
-        Role::Api(auth) => {
+        Role::Api { auth, dead_letters } => {
             let database = database::open(&config.database, &clock).await?;
             let verifier = Verifier::new(auth, clock.clone());
             let pool = database.pool.clone();
+            let letters = dead_letters::of_sqs(dead_letters, &pool, &clock, &verifier).await;
             let app = App::new(pool, &clock, &ids, verifier.clone(), requested);
-            host.on_database(&database).serve(router(app), Some(verifier)).await?;
+            let api = router(app).merge(letters);
+            host.on_database(&database).serve(api, Some(verifier)).await?;
         }
         Role::Reconcile { table, settings, looks_into_queue } => {
             let database = database::open(&config.database, &clock).await?;

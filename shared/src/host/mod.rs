@@ -150,7 +150,8 @@ impl Host {
     /// Cannot work without this table.
     #[must_use]
     pub fn on_table(mut self, client: &aws_sdk_dynamodb::Client, name: &str) -> Self {
-        self.health.dynamodb = Some(Table { client: client.clone(), name: name.to_owned() });
+        let table = Table { client: client.clone(), name: name.to_owned() };
+        self.health.dynamodb = Some(Arc::new(table));
         self
     }
 

@@ -56,7 +56,9 @@ pub(super) fn server(purpose: Purpose, data: &Path, socket_directory: &Path) -> 
     set("log_min_error_statement", "panic".into());
     set("log_error_verbosity", "terse".into());
     let (durable, buffers) = match purpose {
-        Purpose::Kept => ("on", "256MB"),
+        // Taken bit by bit, by as many pages as there are: so few data take little. Reconciliation looks
+        // up the rows of a bucket all over two tables, and what is not here it has to copy each time.
+        Purpose::Kept => ("on", "1GB"),
         Purpose::Test => ("off", "64MB"),
     };
     set("fsync", durable.into());

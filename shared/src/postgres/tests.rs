@@ -81,7 +81,7 @@ async fn a_server_is_set_up_as_promised_and_shut_to_other_users() {
         ("synchronous_commit", "on"),
         ("full_page_writes", "on"),
         ("max_connections", "200"),
-        ("shared_buffers", "256MB"),
+        ("shared_buffers", "1GB"),
         ("timezone", "UTC"),
         ("server_encoding", "UTF8"),
         ("listen_addresses", ""),

@@ -67,7 +67,8 @@ impl Asked {
 
     fn units(&self, is_meant: impl Fn(&str) -> bool) -> f64 {
         let meant = self.dynamodb.iter().filter(|(operation, _)| is_meant(operation));
-        meant.map(|(_, charged)| charged.units).sum()
+        // Not a sum: that of nothing is less than nothing, and is shown so.
+        meant.fold(0.0, |units, (_, charged)| units + charged.units)
     }
 }
 

@@ -44,8 +44,8 @@ struct Endpoint {
 impl Endpoint {
     async fn open() -> Self {
         let http = client();
-        if let Ok(url) = std::env::var("VITRINA_TEST_URL") {
-            let token = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("no {name}"));
+        if let Some(url) = setting("VITRINA_TEST_URL") {
+            let token = |name| setting(name).unwrap_or_else(|| panic!("no {name}"));
             let seller = Address { url, token: token("VITRINA_TEST_SELLER") };
             return Self { http, seller, operator: token("VITRINA_TEST_OPERATOR"), process: None };
         }
@@ -74,6 +74,11 @@ impl Endpoint {
             process.terminate().await;
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "whoever runs the test says what it is about")]
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Every element of a list, page by page.
@@ -109,7 +114,8 @@ async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_sellers_write_is_what_buyers_see_wherever_the_edition_runs() {
     let endpoint = Endpoint::open().await;
-    write_and_look(&endpoint).await;
+    let looked_at = write_and_look(&endpoint).await;
+    eprintln!("{looked_at}");
     repeat(&endpoint).await;
     turn_pages(&endpoint).await;
     compare(&endpoint).await;
@@ -118,7 +124,8 @@ async fn what_sellers_write_is_what_buyers_see_wherever_the_edition_runs() {
 
 /// Sellers of their own products, and sellers and buyers of the same few, all at once: buyers see
 /// what was acknowledged, and every answer can be explained.
-async fn write_and_look(endpoint: &Endpoint) {
+/// Says how much there was of it.
+async fn write_and_look(endpoint: &Endpoint) -> String {
     let stop = CancellationToken::new();
     let place = || Place::fixed(endpoint.seller.clone(), stop.clone());
     let ledger = Arc::new(Mutex::new(Ledger::default()));
@@ -150,7 +157,7 @@ async fn write_and_look(endpoint: &Endpoint) {
     let explained = notes.explain(SEED);
     assert!(explained.overlaps > 20 && explained.confirmed > 20, "{explained:?}");
     assert_eq!(ledger.lost, 0, "answers were lost, and nothing was killed");
-    eprintln!("{} writes acknowledged and listed; {explained:?}", ledger.acknowledged);
+    format!("{} writes acknowledged and listed; {explained:?}", ledger.acknowledged)
 }
 
 /// Creates that are sent several times at once are done once.

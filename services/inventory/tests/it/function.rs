@@ -200,11 +200,9 @@ async fn every_fault_of_the_settings_is_named_when_a_function_starts() {
         ("VITRINA_AUTH_ISSUER", "https://identity.vitrina.local"),
         ("VITRINA_DATABASE_AUTH", "iam"),
         ("VITRINA_DATABASE_CONNECTIONS", "many"),
-        ("VITRINA_QUEUE_URL", "http://127.0.0.1/queue"),
     ];
     let mut function = Function::start(PROGRAM, &settings).await;
     assert!(!function.ended().await.success());
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let log = function.log();
     for name in [
         "DATABASE_URL is not set",
@@ -212,7 +210,6 @@ async fn every_fault_of_the_settings_is_named_when_a_function_starts() {
         "VITRINA_DATABASE_CONNECTIONS is wrong",
         "VITRINA_AUTH_ISSUER is wrong",
         "VITRINA_EVENT_BUS is not set",
-        "VITRINA_DEAD_LETTER_QUEUE_URL is not set",
     ] {
         assert!(log.contains(name), "{name} in {log}");
     }
@@ -280,76 +277,4 @@ async fn a_release_step_that_is_not_taken_fails_and_keeps_its_secrets() {
     let error = function.invoke(json!({})).await.unwrap_err().to_string();
     assert!(error.contains("it has no username and password"), "{error}");
     assert!(!error.contains("hunter2") && !function.log().contains("hunter2"));
-}
-
-/// A queue of dead letters with one letter, until it is deleted.
-async fn one_letter() -> AwsWire {
-    let (mut given, mut deleted) = (0, false);
-    AwsWire::start(move |operation, sent| {
-        if operation == "ReceiveMessage" {
-            assert_eq!(sent["QueueUrl"], "http://127.0.0.1/1/catalog-dead");
-            given += 1;
-            // Every other time there is nothing more.
-            if deleted || given % 2 == 0 {
-                return WireAnswer::Fine(json!({}));
-            }
-            return WireAnswer::Fine(json!({"Messages": [{
-                "MessageId": "m", "ReceiptHandle": "r", "Body": "no event", "MD5OfBody": "x",
-                "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1700000000000"},
-                "MessageAttributes": {
-                    "reason": {"DataType": "String", "StringValue": "unreadable: it is none"},
-                },
-            }]}));
-        }
-        deleted |= operation == "DeleteMessageBatch";
-        let entries = sent["Entries"].as_array().unwrap().iter();
-        let done = entries
-            .map(|entry| json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
-        WireAnswer::Fine(json!({"Successful": done.collect::<Vec<_>>(), "Failed": []}))
-    })
-    .await
-}
-
-#[tokio::test]
-async fn operators_find_the_dead_letters_of_sqs_where_they_find_them_here() {
-    let (world, wire) = (World::new().await, one_letter().await);
-    let more = [
-        ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
-        ("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1/1/catalog-dead"),
-    ];
-    let mut function = start(&world, "api", &wire.endpoint, &more).await;
-    let operator = world.tokens.token(Uuid::from_u128(9), shared::auth::Role::Operator);
-    let bearer = format!("Bearer {operator}");
-    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let seller = format!("Bearer {}", world.seller);
-    let path = "/v1/admin/dead-letters";
-    let refused = function.ask("GET", path, &[("authorization", &seller)], "").await;
-    assert_eq!(refused.status, 403);
-
-    let listed = function.ask("GET", path, &headers, "").await;
-    assert_eq!(listed.status, 200, "{}", listed.body);
-    let letter = listed.json()["data"][0].clone();
-    assert_eq!(
-        (&letter["reason"], &letter["queue"]),
-        (&json!("unreadable: it is none"), &json!("catalog"))
-    );
-    let shown = function.ask("GET", &format!("{path}/{}", letter["id"]), &headers, "").await;
-    assert_eq!(shown.json()["body"], "no event");
-
-    let body = json!({"ids": [letter["id"]]}).to_string();
-    let redriven = function.ask("POST", &format!("{path}/redrive"), &headers, &body).await;
-    assert_eq!(redriven.json(), json!({"matched": 1, "settled": 1, "dry_run": false}));
-    let sent: Vec<String> = wire.calls().into_iter().map(|(operation, _)| operation).collect();
-    let order: Vec<&str> = sent
-        .iter()
-        .map(String::as_str)
-        .filter(|name| ["SendMessageBatch", "DeleteMessageBatch"].contains(name))
-        .collect();
-    assert_eq!(order, ["SendMessageBatch", "DeleteMessageBatch"]);
-    let audit: (String, i64) =
-        sqlx::query_as("select action, dead_letter_id from bus.dead_letter_audit")
-            .fetch_one(&world.pool)
-            .await
-            .unwrap();
-    assert_eq!(audit, ("redrive".to_owned(), letter["id"].as_i64().unwrap()));
 }

@@ -1,13 +1,17 @@
 //! The service's program as functions of Lambda.
 
 use serde_json::{Value, json};
-use shared::testkit::Function;
+use shared::testkit::{AwsWire, Function, WireAnswer};
 
 use crate::world::{OPERATOR, TABLE, World};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sync");
 
 async fn start(world: &World, role: &str) -> Function {
+    start_with(world, role, &[]).await
+}
+
+async fn start_with(world: &World, role: &str, more: &[(&str, &str)]) -> Function {
     let auth = world.tokens.settings().await;
     let auth = auth.iter().map(|(name, value)| (*name, value.as_str()));
     let mut settings: Vec<(&str, &str)> = auth.collect();
@@ -17,7 +21,14 @@ async fn start(world: &World, role: &str) -> Function {
         ("DATABASE_URL", world.database.url.as_str()),
         ("AWS_ENDPOINT_URL_DYNAMODB", world.dynamo.endpoint.as_str()),
     ]);
+    settings.extend(more);
     Function::start(PROGRAM, &settings).await
+}
+
+/// The function goes by the clock of the machine, which is ahead of the world's.
+fn bearer(world: &World, role: &str) -> String {
+    let claims = json!({"sub": OPERATOR, "roles": [role], "exp": 4_000_000_000_i64});
+    format!("Bearer {}", world.tokens.with_claims(claims))
 }
 
 #[tokio::test]
@@ -43,9 +54,7 @@ async fn an_invocation_finds_and_repairs_what_differs_and_says_so() {
 async fn a_run_that_is_asked_for_is_done_by_the_next_invocation() {
     let (world, _) = World::with_products(2).await;
     let mut api = start(&world, "api").await;
-    // The function goes by the clock of the machine, which is ahead of the world's.
-    let claims = json!({"sub": OPERATOR, "roles": ["operator"], "exp": 4_000_000_000_i64});
-    let bearer = format!("Bearer {}", world.tokens.with_claims(claims));
+    let bearer = bearer(&world, "operator");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let asked = api.ask("POST", "/v1/admin/reconciliations", &headers, "{}").await;
     assert_eq!(asked.status, 202, "{}", asked.body);
@@ -56,4 +65,85 @@ async fn a_run_that_is_asked_for_is_done_by_the_next_invocation() {
     let report = api.ask("GET", &path, &headers, "").await;
     assert!(report.json()["finished_at"].is_string(), "{}", report.body);
     assert_eq!(report.json()["compared"], 2);
+}
+
+#[tokio::test]
+async fn a_function_that_lacks_one_of_two_queues_says_which() {
+    let (world, _) = World::with_products(1).await;
+    let more = [("VITRINA_QUEUE_URL", "http://127.0.0.1/queue")];
+    let mut function = start_with(&world, "api", &more).await;
+    assert!(!function.ended().await.success());
+    assert!(function.log().contains("VITRINA_DEAD_LETTER_QUEUE_URL is not set"));
+}
+
+/// A queue of dead letters with one letter, until it is deleted.
+async fn one_letter() -> AwsWire {
+    let (mut given, mut deleted) = (0, false);
+    AwsWire::start(move |operation, sent| {
+        if operation == "ReceiveMessage" {
+            assert_eq!(sent["QueueUrl"], "http://127.0.0.1/1/catalog-dead");
+            given += 1;
+            // Every other time there is nothing more.
+            if deleted || given % 2 == 0 {
+                return WireAnswer::Fine(json!({}));
+            }
+            return WireAnswer::Fine(json!({"Messages": [{
+                "MessageId": "m", "ReceiptHandle": "r", "Body": "no event", "MD5OfBody": "x",
+                "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1700000000000"},
+                "MessageAttributes": {
+                    "reason": {"DataType": "String", "StringValue": "unreadable: it is none"},
+                },
+            }]}));
+        }
+        deleted |= operation == "DeleteMessageBatch";
+        let entries = sent["Entries"].as_array().unwrap().iter();
+        let done = entries
+            .map(|entry| json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
+        WireAnswer::Fine(json!({"Successful": done.collect::<Vec<_>>(), "Failed": []}))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn operators_find_the_dead_letters_of_sqs_where_they_find_them_here() {
+    let ((world, _), wire) = (World::with_products(1).await, one_letter().await);
+    let more = [
+        ("AWS_ENDPOINT_URL", wire.endpoint.as_str()),
+        ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
+        ("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1/1/catalog-dead"),
+    ];
+    let mut function = start_with(&world, "api", &more).await;
+    let bearer = bearer(&world, "operator");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let seller = self::bearer(&world, "seller");
+    let path = "/v1/admin/dead-letters";
+    let refused = function.ask("GET", path, &[("authorization", &seller)], "").await;
+    assert_eq!(refused.status, 403);
+
+    let listed = function.ask("GET", path, &headers, "").await;
+    assert_eq!(listed.status, 200, "{}", listed.body);
+    let letter = listed.json()["data"][0].clone();
+    assert_eq!(
+        (&letter["reason"], &letter["queue"]),
+        (&json!("unreadable: it is none"), &json!("catalog"))
+    );
+    let shown = function.ask("GET", &format!("{path}/{}", letter["id"]), &headers, "").await;
+    assert_eq!(shown.json()["body"], "no event");
+
+    let body = json!({"ids": [letter["id"]]}).to_string();
+    let redriven = function.ask("POST", &format!("{path}/redrive"), &headers, &body).await;
+    assert_eq!(redriven.json(), json!({"matched": 1, "settled": 1, "dry_run": false}));
+    let sent: Vec<String> = wire.calls().into_iter().map(|(operation, _)| operation).collect();
+    let order: Vec<&str> = sent
+        .iter()
+        .map(String::as_str)
+        .filter(|name| ["SendMessageBatch", "DeleteMessageBatch"].contains(name))
+        .collect();
+    assert_eq!(order, ["SendMessageBatch", "DeleteMessageBatch"]);
+    let audit: (String, i64) =
+        sqlx::query_as("select action, dead_letter_id from bus.dead_letter_audit")
+            .fetch_one(&world.database.pool)
+            .await
+            .unwrap();
+    assert_eq!(audit, ("redrive".to_owned(), letter["id"].as_i64().unwrap()));
 }
