@@ -56,7 +56,11 @@ export class Postgres {
       `host all ${APP_USER} 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n`,
     );
     const port = await freePort();
+    // Whatever is reserved for a function, the emulator starts as many as there are requests, and
+    // keeps them.
+    const connections = 'max_connections=400';
     const options = ['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', '', '-F'];
+    options.push('-c', connections);
     const [program, ...rest] = [...prefix, path.join(bin, 'postgres'), ...options];
     const server = spawn(program!, rest, {
       cwd: folder,

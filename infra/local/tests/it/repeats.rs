@@ -20,7 +20,7 @@ const REQUESTS: u64 = 1_000;
 const SEED: u64 = 11;
 
 /// Keys that are in use at once.
-pub(crate) const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 32;
 
 /// No relay, so that events stay where they can be counted; and no limit, since the requests are
 /// one seller's.

@@ -19,12 +19,15 @@ use crate::kills::writers::{Ledger, Writer};
 use crate::kills::{CONTENDERS, WRITERS, client};
 use crate::process::Process;
 use crate::reconciliation::counts;
-use crate::repeats::{AT_ONCE, Client, Outcome, Request};
+use crate::repeats::{Client, Outcome, Request};
 
 const SEED: u64 = 5;
 
 /// Keys that creates are repeated with.
 const KEYS: u64 = 100;
+
+/// Keys that are in use at once: each is several requests, and a stage has room for some dozens.
+const AT_ONCE: usize = 8;
 
 /// Products that are turned over page by page.
 const PAGED: usize = 60;
