@@ -5,6 +5,7 @@
 //! request and the listing it led to are one trace wherever it is recorded.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,11 +22,41 @@ use tracing_subscriber::{Layer as _, Registry};
 
 use crate::config::Settings;
 
+/// What is logged: levels, and targets with a level each, by commas.
+///
+/// No spans or fields, as the directives of an `EnvFilter` have them, too: it brings a compiler of
+/// regular expressions, half a percent of a binary and of its start.
+#[derive(Clone, Debug, Default)]
+pub struct LogFilter(Targets);
+
+/// What a log filter cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum LogFilterError {
+    #[error("spans and fields cannot be named, only targets and levels: {0}")]
+    Span(String),
+    #[error(transparent)]
+    Directive(#[from] tracing_subscriber::filter::ParseError),
+}
+
+impl FromStr for LogFilter {
+    type Err = LogFilterError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // What is between two commas may be nothing.
+        let directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty());
+        let directives: Vec<&str> = directives.collect();
+        match directives.iter().find(|directive| directive.contains(['[', '{'])) {
+            Some(directive) => Err(LogFilterError::Span((*directive).to_owned())),
+            None => Ok(Self(directives.join(",").parse()?)),
+        }
+    }
+}
+
 /// What is logged and where spans go.
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
     /// `RUST_LOG`.
-    pub filter: String,
+    pub filter: LogFilter,
     /// Whether a person reads the log.
     pub plain: bool,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -37,7 +68,9 @@ pub struct TelemetryConfig {
 impl TelemetryConfig {
     pub fn read(settings: &mut Settings, plain: bool, default_filter: &str) -> Self {
         Self {
-            filter: settings.or("RUST_LOG", default_filter.to_owned()),
+            filter: settings
+                .optional("RUST_LOG")
+                .unwrap_or_else(|| default_filter.parse().unwrap_or_default()),
             plain,
             otlp_endpoint: settings.optional("OTEL_EXPORTER_OTLP_ENDPOINT"),
             service_name: settings.or("OTEL_SERVICE_NAME", "vitrina".to_owned()),
@@ -80,8 +113,6 @@ impl Telemetry {
 /// Why telemetry cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    #[error("reading RUST_LOG")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
     #[error("setting up the OTLP exporter")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     #[error("a subscriber is set already")]
@@ -90,8 +121,7 @@ pub enum TelemetryError {
 
 /// Sets up the process's log and traces. Called once, in main.
 pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
-    // Not an `EnvFilter`: that could filter by spans, too, and brings a compiler of regular expressions.
-    let filter: Targets = config.filter.parse()?;
+    let filter = config.filter.0.clone();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if config.plain {
         lines.with_target(false).boxed()
@@ -145,4 +175,30 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 pub fn failed(work: &'static str, error: &dyn std::error::Error) {
     metrics::counter!("vitrina_background_failures_total", "work" => work).increment(1);
     tracing::warn!(work, error = causes(error), "background work failed and is tried again");
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_log_filter_names_levels_and_targets_and_nothing_else() {
+        let filter: LogFilter = "warn,, sync=debug,".parse().unwrap();
+        assert!(filter.0.would_enable("sync::round", &Level::DEBUG));
+        assert!(filter.0.would_enable("catalog", &Level::WARN));
+        assert!(!filter.0.would_enable("catalog", &Level::INFO));
+        for wrong in ["sync[once]=debug", "[{id}]", "sync=loud", "sync=debug=info"] {
+            wrong.parse::<LogFilter>().unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_wrong_log_filter_is_a_fault_like_any_other() {
+        let mut settings = Settings::from_pairs([("RUST_LOG", "sync[once]=debug")]);
+        let config = TelemetryConfig::read(&mut settings, false, "info");
+        let faults = settings.finish(config).unwrap_err().to_string();
+        assert!(faults.contains("RUST_LOG is wrong: spans"), "{faults}");
+    }
 }

@@ -93,7 +93,8 @@ export const FUNCTIONS = {
   'sync-api': {
     service: 'sync',
     role: 'api',
-    memory: 256,
+    // To look at dead letters is to receive some thousands and to put them back.
+    memory: 512,
     timeout: HTTP,
     concurrency: 2,
     database: 'app',

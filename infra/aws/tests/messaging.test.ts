@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { ROUTES } from '../lib/api';
 import { EPHEMERAL, functions, ofType, PRODUCTION, synthesise } from './fixture';
 
 const DAYS = 24 * 60 * 60;
@@ -54,6 +55,37 @@ test('every event of inventory goes to the queue, whatever its type, and else to
   const [target] = rule.Properties.Targets;
   assert.deepEqual(target.Arn, { 'Fn::GetAtt': [queueName, 'Arn'] });
   assert.deepEqual(target.DeadLetterConfig.Arn, { 'Fn::GetAtt': [deadName, 'Arn'] });
+});
+
+test('whoever answers for the dead letters knows both queues and may take from the one and send to the other', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const { queueName, deadName } = queues();
+  const routes = ROUTES.filter(({ path }) => path.startsWith('/v1/admin/dead-letters'));
+  assert.deepEqual(
+    routes.map(({ path }) => path),
+    ['/v1/admin/dead-letters', '/v1/admin/dead-letters/{proxy+}'],
+  );
+  const names = [...new Set(routes.map((route) => route.function))];
+  assert.equal(names.length, 1);
+  const { Environment, Role } = functions(resources)[names[0]!]!.Properties;
+  assert.deepEqual(Environment.Variables['VITRINA_QUEUE_URL'], { Ref: queueName });
+  assert.deepEqual(Environment.Variables['VITRINA_DEAD_LETTER_QUEUE_URL'], { Ref: deadName });
+  const role = Role['Fn::GetAtt'][0] as string;
+  const allowed = ofType(resources, 'AWS::IAM::Policy')
+    .filter(([, policy]) => JSON.stringify(policy.Properties['Roles']).includes(role))
+    .flatMap(([, policy]) => policy.Properties['PolicyDocument'].Statement as any[]);
+  const may = (queue: string): string[] =>
+    allowed
+      .filter(({ Resource }) => JSON.stringify(Resource).includes(queue))
+      .flatMap(({ Action }) => [Action].flat() as string[])
+      .sort();
+  assert.deepEqual(may(queueName), ['sqs:GetQueueAttributes', 'sqs:SendMessage']);
+  assert.deepEqual(may(deadName), [
+    'sqs:ChangeMessageVisibility',
+    'sqs:DeleteMessage',
+    'sqs:GetQueueAttributes',
+    'sqs:ReceiveMessage',
+  ]);
 });
 
 test('of a batch only what failed comes again, and no more are taken than may run', () => {

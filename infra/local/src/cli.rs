@@ -154,8 +154,7 @@ enum Command {
     /// Show the way of a change, hop by hop
     Trace(trace::TraceArgs),
     /// Look at dead letters, send them again, or give them up
-    #[command(subcommand)]
-    Dlq(dlq::DlqCommand),
+    Dlq(dlq::DlqArgs),
     /// Print the description of the API (OpenAPI 3.1)
     Openapi,
     /// Print the description of the events (AsyncAPI 3.0)
@@ -178,7 +177,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Sync(args)) => reconcile::run(&global, args).await,
         Some(Command::Status(args)) => status::run(&global, args).await,
         Some(Command::Trace(args)) => trace::run(&global, args).await,
-        Some(Command::Dlq(command)) => dlq::run(&global, command).await,
+        Some(Command::Dlq(args)) => dlq::run(&global, args).await,
         Some(Command::Openapi) => print_json(&edition::openapi()),
         Some(Command::Asyncapi) => print_json(&asyncapi::document()),
         Some(Command::Completion { shell }) => {

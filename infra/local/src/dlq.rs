@@ -10,10 +10,18 @@ use serde_json::{Value, json};
 use crate::cli::{FOUND, Global, OK, print};
 use crate::client::Client;
 use crate::output::{Output, OutputArgs};
-use crate::token::{self, DemoUser};
+use crate::remote::Remote;
+
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct DlqArgs {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: DlqCommand,
+}
 
 #[derive(clap::Subcommand, Clone, Debug)]
-pub(crate) enum DlqCommand {
+enum DlqCommand {
     /// List dead letters, oldest first
     List {
         #[command(flatten)]
@@ -110,9 +118,9 @@ fn parse_age(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(crate) async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<u8> {
-    let client = token::act_as(global, DemoUser::Operator)?;
-    match command {
+pub(crate) async fn run(global: &Global, args: DlqArgs) -> anyhow::Result<u8> {
+    let client = args.remote.operator(global, None)?;
+    match args.command {
         DlqCommand::List { which, output } => list(&client, &which, output.output).await,
         DlqCommand::Show { id } => {
             let letter: Value = client.get(&format!("/v1/admin/dead-letters/{id}")).await?;

@@ -21,6 +21,7 @@ pub mod output;
 pub mod port;
 pub mod progress;
 mod reconcile;
+mod remote;
 pub mod roles;
 pub mod seed;
 mod status;

@@ -10,16 +10,17 @@ use shared::config::Settings;
 use uuid::Uuid;
 
 use crate::cli::{FOUND, Global, OK, print};
-use crate::data::DataFolder;
 use crate::progress::{Progress, Style, Unit};
+use crate::remote::Remote;
 use crate::roles::Role;
-use crate::token::{self, DemoUser};
 
 /// How often the run is asked about.
 const EVERY: Duration = Duration::from_millis(100);
 
-#[derive(clap::Args, Clone, Copy, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct SyncArgs {
+    #[command(flatten)]
+    remote: Remote,
     /// Hash the stored documents themselves again
     #[arg(long)]
     deep: bool,
@@ -63,8 +64,7 @@ impl Report {
 }
 
 pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
-    DataFolder::at(&global.data)?.find_running_with(Role::Sync)?;
-    let client = token::act_as(global, DemoUser::Operator)?;
+    let client = args.remote.operator(global, Some(Role::Sync))?;
     let asked: Report =
         client.post("/v1/admin/reconciliations", &json!({ "deep": args.deep })).await?;
     let path = format!("/v1/admin/reconciliations/{}", asked.id);

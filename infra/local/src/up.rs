@@ -113,20 +113,20 @@ fn table(edition: &Edition, roles: &Roles) -> anyhow::Result<Table> {
         return Ok(table);
     }
     let password = edition.folder.demo_password()?;
-    for DemoUser { email, has_password, .. } in &edition.demo_users {
+    for DemoUser { email, has_given_password, .. } in &edition.demo_users {
         let role = email.split('@').next().unwrap_or_default();
-        let login = if *has_password {
+        let login = if *has_given_password {
             format!("{email}, password {}", password.expose())
         } else {
             format!("{email}, whose password is another than that of this folder")
         };
         table.add_row([&format!("Demo {role}"), &login]);
     }
-    if edition.demo_users.iter().any(|user| !user.has_password) {
+    if edition.demo_users.iter().any(|user| !user.has_given_password) {
         let file = edition.folder.demo_password_file();
         let remedy = format!(
-            "Copy {} from the folder that made them, or set their password anew with \
-             POST /v1/auth/password/forgot: the code comes to {}",
+            "Copy the file of that name in the folder that made them to {}, or set their password \
+             anew with POST /v1/auth/password/forgot: the code comes to {}",
             file.display(),
             edition.folder.mail().display(),
         );

@@ -23,7 +23,7 @@ pub struct DemoUser {
     pub email: &'static str,
     pub user: User,
     /// Whether he logs in with the password that [`ensure_users`] was given.
-    pub has_password: bool,
+    pub has_given_password: bool,
 }
 
 /// Why the users are not there.
@@ -70,12 +70,12 @@ pub async fn ensure_users(
         let stored = users::find_credentials(&app.pool, &email).await?;
         let Some(stored) = stored.filter(|stored| stored.is_active) else { continue };
         let hash = stored.password_hash;
-        let has_password = match known.get(&hash) {
-            Some(has_password) => *has_password,
+        let has_given_password = match known.get(&hash) {
+            Some(has_given_password) => *has_given_password,
             None => is_of(app, password, &hash).await?,
         };
-        known.insert(hash, has_password);
-        found.push(DemoUser { email: address, user: stored.user, has_password });
+        known.insert(hash, has_given_password);
+        found.push(DemoUser { email: address, user: stored.user, has_given_password });
     }
     Ok(found)
 }

@@ -19,8 +19,7 @@ use crate::host::metrics_recorder;
 /// What health looks at: the stores that the process cannot work without, and its queue.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    pub postgres: Option<PgPool>,
-    /// The table of listings. Behind a pointer, since a binary that has none is smaller for it.
+    pub postgres: Option<Arc<dyn Probe>>,
     pub dynamodb: Option<Arc<dyn Probe>>,
     pub queue: Option<Queue>,
 }
@@ -35,6 +34,12 @@ pub trait Probe: fmt::Debug + Send + Sync {
 pub struct Table {
     pub client: aws_sdk_dynamodb::Client,
     pub name: String,
+}
+
+impl Probe for PgPool {
+    fn answers(&self) -> BoxFuture<'_, bool> {
+        async { sqlx::query("select 1").execute(self).await.is_ok() }.boxed()
+    }
 }
 
 impl Probe for Table {
@@ -78,13 +83,9 @@ struct Readiness {
     ),
 )]
 async fn readyz(State(health): State<Health>) -> Response {
-    let postgres = health
-        .postgres
-        .as_ref()
-        .map(|pool| async move { sqlx::query("select 1").execute(pool).await.is_ok() });
-    let dynamodb = health.dynamodb.as_ref().map(|table| table.answers());
-    let (postgres, dynamodb) =
-        tokio::join!(OptionFuture::from(postgres), OptionFuture::from(dynamodb));
+    let [postgres, dynamodb] = [&health.postgres, &health.dynamodb]
+        .map(|store| OptionFuture::from(store.as_ref().map(|store| store.answers())));
+    let (postgres, dynamodb) = tokio::join!(postgres, dynamodb);
     let ready = [postgres, dynamodb].into_iter().flatten().all(|answers| answers);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready, postgres, dynamodb })).into_response()

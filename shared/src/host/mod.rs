@@ -142,7 +142,7 @@ impl Host {
     /// Cannot work without this database.
     #[must_use]
     pub fn on_database(mut self, database: &Database) -> Self {
-        self.health.postgres = Some(database.pool.clone());
+        self.health.postgres = Some(Arc::new(database.pool.clone()));
         self.login.clone_from(&database.login);
         self
     }

@@ -29,8 +29,9 @@ const FORGET_EVERY: Duration = Duration::from_mins(1);
 /// milliseconds, of which nobody may have most.
 const DEAR: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
-/// Where such requests go.
+/// Where such requests go, but for two that take neither.
 const DEAR_PATHS: &str = "/v1/auth/";
+const NOT_DEAR: [&str; 2] = ["/v1/auth/refresh", "/v1/auth/logout"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimitConfig {
@@ -130,7 +131,8 @@ pub async fn limit(State(limit): State<RateLimit>, request: Request, next: Next)
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(address)| address.ip());
     let caller = limit.caller(request.headers(), peer).await;
-    let is_dear = request.uri().path().starts_with(DEAR_PATHS);
+    let path = request.uri().path();
+    let is_dear = path.starts_with(DEAR_PATHS) && !NOT_DEAR.contains(&path);
     let cells = if is_dear { limit.dear } else { NonZeroU32::MIN };
     match limiter.check_key_n(&caller, cells) {
         Ok(Ok(())) => next.run(request).await,

@@ -1,21 +1,27 @@
 //! A DynamoDB whose eventually consistent reads of items are as far behind as they can be.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::dynamodb_wire as wire;
 
-/// `client`, to which a read that need not be consistent says that nothing was ever written.
+/// `client`, to which a read of an item that need not be consistent gives what was first put through
+/// it under that key, whatever was written since; or nothing where nothing was.
 pub fn stale_dynamodb(client: &Client) -> Client {
-    wire::through(client, Connector { http: wire::http() })
+    wire::through(client, Connector { http: wire::http(), first: Arc::default() })
 }
 
 #[derive(Clone, Debug)]
 struct Connector {
     http: reqwest::Client,
+    /// What was put first, by the id that it has.
+    first: Arc<Mutex<HashMap<String, Value>>>,
 }
 
 impl HttpConnector for Connector {
@@ -32,22 +38,33 @@ impl Connector {
         let (status, answer) = wire::forward(&self.http, &request, body).await?;
         let mut said: Value = serde_json::from_slice(&answer).unwrap();
         match wire::operation(&request) {
+            "PutItem" if status == 200 => self.remember(&asked["Item"]),
             "GetItem" if !is_consistent(&asked) => {
-                said.as_object_mut().and_then(|said| said.remove("Item"));
+                if let Some(said) = said.as_object_mut() {
+                    said.remove("Item");
+                    said.extend(self.recall(&asked["Key"]).map(|item| ("Item".to_owned(), item)));
+                }
             }
             "BatchGetItem" => {
                 let tables = asked["RequestItems"].as_object().into_iter().flatten();
-                for (table, _) in tables.filter(|(_, asked)| !is_consistent(asked)) {
-                    let found = said["Responses"].as_object_mut();
-                    let found = found.and_then(|found: &mut Map<_, _>| found.get_mut(table));
-                    if let Some(found) = found {
-                        *found = Value::Array(Vec::new());
-                    }
+                for (table, asked) in tables.filter(|(_, asked)| !is_consistent(asked)) {
+                    let keys = asked["Keys"].as_array().into_iter().flatten();
+                    said["Responses"][table] = keys.filter_map(|key| self.recall(key)).collect();
                 }
             }
             _ => {}
         }
         wire::response(status, serde_json::to_vec(&said).unwrap())
+    }
+
+    fn remember(&self, item: &Value) {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.entry(item["id"].to_string()).or_insert_with(|| item.clone());
+    }
+
+    fn recall(&self, key: &Value) -> Option<Value> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get(&key["id"].to_string()).cloned()
     }
 }
 

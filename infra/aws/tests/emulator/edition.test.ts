@@ -236,12 +236,12 @@ describe('a stage that is up', () => {
       return found;
     });
     assert.ok(letter.reason.length > 0);
-    const redriven = await ask('POST', '/v1/admin/dead-letters/redrive', {
-      token: operator,
-      body: { all: true },
-    });
-    assert.equal(redriven.status, 200, JSON.stringify(redriven.body));
-    assert.equal(redriven.body.settled, 1);
+    // By the very command that mends the local edition.
+    const redriven = await shell.run(
+      `VITRINA_TOKEN=${operator} VITRINA_URL='${outputs['ApiUrl']!}' \\
+       cargo run -q --locked -p vitrina -- dlq redrive --all 2>&1`,
+    );
+    assert.match(redriven, /^1 redriven$/m, redriven);
     // It is no better than it was, so it is buried again, as another message.
     await eventually('it is buried again', 30, async () => {
       const [again] = await letters();

@@ -74,8 +74,8 @@ pub enum ClientError {
     Build(#[source] reqwest::Error),
     #[error("writing a request as JSON: {0}")]
     Unwritable(String),
-    #[error("signing a token: {0}")]
-    Unsigned(String),
+    #[error("signing a token")]
+    Unsigned(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{call}: {base} gave no answer")]
     NoAnswer { call: String, base: String, source: reqwest::Error },
     #[error("{call}: {problem}{}", again(*.retry_after))]

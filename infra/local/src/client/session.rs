@@ -124,7 +124,7 @@ fn sign(issuer: &Issuer, account: &Account) -> Result<Secret<String>, ClientErro
     issuer
         .issue(account.id, &account.roles, Clock::System.now())
         .map(Secret::new)
-        .map_err(|error| ClientError::Unsigned(error.to_string()))
+        .map_err(|error| ClientError::Unsigned(Box::new(error)))
 }
 
 async fn log_in(

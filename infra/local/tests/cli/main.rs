@@ -12,6 +12,7 @@ mod import;
 mod load;
 mod output;
 mod printed;
+mod remote;
 mod seed;
 mod token;
 mod watching;

@@ -53,9 +53,8 @@ async fn creates_and_pages_cost_what_the_page_says_and_no_more_than_they_may() {
     assert!(listing <= page::LISTINGS, "a million pages cost ${listing:.2}");
     let everything = total(&model.reading(&counts.listing_of_everything, 1e6));
     assert!(everything <= page::LISTINGS, "a million pages of everything cost ${everything:.2}");
-    // The goal of $6.00 is missed by what the page says; more must not be added unnoticed.
     let created = total(&model.propagation(create, 1e6));
-    assert!(created <= 6.11, "a million creates cost ${created:.2}");
+    assert!(created <= page::CREATES, "a million creates cost ${created:.2}");
 
     let written = page::write(&model);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../aws/cost.md");
@@ -74,9 +73,12 @@ async fn creates_and_pages_cost_what_the_page_says_and_no_more_than_they_may() {
 fn every_price_says_of_when_it_is_and_where_it_was_read() {
     let prices = Prices::read();
     for (name, price) in prices.all() {
-        let is_month =
-            chrono::NaiveDate::parse_from_str(&format!("{}-01", price.as_of), "%Y-%m-%d");
-        assert!(is_month.is_ok(), "{name} is of {}", price.as_of);
+        let is_date = |rest: &str| {
+            let date = format!("{}{rest}", price.as_of);
+            chrono::NaiveDate::parse_from_str(&date, "%Y-%m-%d").is_ok()
+        };
+        let is_known = is_date("-01") || is_date("-01-01") || price.as_of == "undated";
+        assert!(is_known, "{name} is of {}", price.as_of);
         let is_said = price.source == "none" || price.source.starts_with("https://");
         assert!(is_said, "{name} is from {}", price.source);
     }

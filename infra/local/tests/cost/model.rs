@@ -115,6 +115,17 @@ impl Model {
         ]
     }
 
+    /// Users of a month, in the tier that the stack sets.
+    pub(crate) fn users(&self, active: f64) -> f64 {
+        let steps = [
+            ("cognito-lite-user", FREE_USERS, 100_000.0),
+            ("cognito-lite-user-above-100k", 100_000.0, 1_000_000.0),
+            ("cognito-lite-user-above-1m", 1_000_000.0, f64::INFINITY),
+        ];
+        let paid = |(name, above, to)| self.prices.of(name, (active.min(to) - above).max(0.0));
+        steps.into_iter().map(paid).sum()
+    }
+
     /// A stage in a month.
     pub(crate) fn month(&self, stage: &Stage) -> Vec<Line> {
         let Counts { create, change, sale, listing, product, .. } = &self.counts;
@@ -182,7 +193,7 @@ impl Model {
             + of("cloudwatch-composite-alarm-month", alarms.composites)
             + of("cloudwatch-dashboard-month", 1.0)
             + of("cloudwatch-logs-gb", logged);
-        let users = of("cognito-essentials-user", (stage.active_users - FREE_USERS).max(0.0));
+        let users = self.users(stage.active_users);
         vec![
             line("edge: CloudFront and WAF, or what goes out", at_the_door),
             line("API Gateway", of("http-api-request", through)),

@@ -31,7 +31,8 @@ pub(crate) fn write(model: &Model) -> String {
          million creates cost ${:.2}. Durations are supposed, and not measured on AWS. The share of \
          PostgreSQL is not in the figures for a million: its capacity is paid by the hour, used or not \
          (one ACU ${:.2} a month).\n\n\
-         These prices could be read nowhere when this was written, and are from memory: {}.",
+         Each price names where it was read (three repeat what somebody read in Cognito's and Secrets Manager's \
+         own tables); from memory, and read nowhere when this was written: {}.",
         model.workloads.batch,
         total(&model.propagation(&alone(&counts.create), MILLION)),
         prices.of("aurora-acu-hour", 730.0),
@@ -42,8 +43,9 @@ pub(crate) fn write(model: &Model) -> String {
 
 /// The same where each event comes to the projector in a batch of its own.
 pub(crate) fn alone(each: &Each) -> Each {
-    let notes = 1.0 - each.batches;
-    Each { batches: 1.0, writes: each.writes + notes, ..*each }
+    // Which categories are noted is looked at once a batch.
+    let looks = (1.0 - each.batches) * 0.5;
+    Each { batches: 1.0, reads: each.reads + looks, ..*each }
 }
 
 fn per_million(page: &mut String, model: &Model) {
@@ -130,11 +132,14 @@ fn months(page: &mut String, model: &Model) {
     for month in &months {
         let _ = write!(page, " **{:.2}** |", total(month));
     }
-    page.push_str("\n\nUsers are what it costs most, in the tier that a new user pool gets. In the tier Lite:");
-    let lite = |users: f64| model.prices.of("cognito-lite-user", users);
+    page.push_str(
+        "\n\nUsers are in the tier Lite, as the stack sets it. In Essentials, which a new user pool gets \
+         by itself, they would be, instead:",
+    );
+    let dearer = |users: f64| model.prices.of("cognito-essentials-user", users);
     let paid = stages.iter().filter(|stage| stage.active_users > FREE_USERS);
     let said =
-        paid.map(|stage| format!(" {} ${:.2}", stage.name, lite(stage.active_users - FREE_USERS)));
+        paid.map(|stage| format!(" {} ${:.2}", stage.name, dearer(stage.active_users - FREE_USERS)));
     page.push_str(&said.collect::<Vec<_>>().join(","));
     page.push_str(".\n\n");
 }

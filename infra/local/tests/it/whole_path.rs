@@ -1,6 +1,7 @@
 //! From a seller's request to a buyer's page, with nothing but HTTP: of an edition on this machine, or
-//! of one that is deployed, whose address is in `VITRINA_TEST_URL`. Its tokens are then in
-//! `VITRINA_TEST_SELLER`, of a seller who has no products yet, and in `VITRINA_TEST_OPERATOR`.
+//! of one that is deployed, whose address is in `VITRINA_TEST_URL`, and on which nobody else works at
+//! the time. Its tokens are then in `VITRINA_TEST_SELLER`, of a seller who has no products yet, and in
+//! `VITRINA_TEST_OPERATOR`.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -186,9 +187,11 @@ async fn repeat(endpoint: &Endpoint) {
 /// A list that is walked by its cursors has each product once, in order.
 async fn turn_pages(endpoint: &Endpoint) {
     let price = |nth: usize| (nth * 37) % 20;
+    // Of its own: another run may have been here before.
+    let category = format!("leaves-{}", Uuid::from_u128(rand::random()).simple());
     let item = |nth: usize| {
         json!({
-            "sku": format!("PAGE-{nth}"), "name": "Leaf", "category": "leaves",
+            "sku": format!("PAGE-{nth}"), "name": "Leaf", "category": category,
             "price": {"amount": price(nth), "currency": "BRL"}, "stock": {"on_hand": nth % 3},
         })
     };
@@ -198,7 +201,7 @@ async fn turn_pages(endpoint: &Endpoint) {
     let results = batch.json["results"].as_array().unwrap();
     assert!(results.iter().all(|result| result["status"] == 201), "{batch:?}");
     let list = |more: &'static str| {
-        let path = format!("/v1/catalog/products?category=leaves&sort=price&limit=7{more}");
+        let path = format!("/v1/catalog/products?category={category}&sort=price&limit=7{more}");
         move || endpoint.to(Method::GET, &path)
     };
     let all = eventually("all are listed", async || {
@@ -216,7 +219,7 @@ async fn turn_pages(endpoint: &Endpoint) {
     let named = |slug: &str| {
         categories.json["data"].as_array().unwrap().iter().any(|it| it["slug"] == slug)
     };
-    assert!(named("leaves") && named("contended"), "{categories:?}");
+    assert!(named(&category) && named("contended"), "{categories:?}");
 }
 
 /// The two stores agree.

@@ -194,7 +194,7 @@ async fn a_password_that_is_not_that_of_the_demo_users_is_not_told_as_theirs() {
             let row = format!("{role}@demo.vitrina.example, whose password is another");
             assert!(table.contains(&row), "{table}");
         }
-        assert!(table.contains(&format!("Copy {}", file.display())), "{table}");
+        assert!(table.contains(&format!("made them to {}", file.display())), "{table}");
     }
 }
 

@@ -6,7 +6,7 @@ use shared::clock::Clock;
 use shared::contract::events::Event;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
-use shared::testkit::{Call, stale_dynamodb};
+use shared::testkit::{Call, Calls, counted_dynamodb, stale_dynamodb};
 use uuid::Uuid;
 
 use crate::{TABLE, World, delivery, product, stock};
@@ -118,6 +118,22 @@ async fn a_version_that_does_not_come_is_a_503_after_a_while() {
         world.get(&format!("{}?min_version={wrong}", path(product.id))).await.expect(422);
     }
     world.get(&format!("{}?min_version=x", path(product.id))).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_category_that_is_noted_already_is_not_written_again() {
+    let mut world = World::new().await;
+    listed(&world).await;
+    let calls = Calls::default();
+    let client = counted_dynamodb(&world.dynamo.client, &calls);
+    // Another one, that remembers nothing.
+    world.projector = Projector::new(client, TABLE, world.clock.clone());
+    listed(&world).await;
+    let counted = calls.take();
+    let names: Vec<&String> = counted.keys().collect();
+    assert_eq!(names, ["BatchGetItem", "GetItem", "PutItem"]);
+    // Half of what a consistent read costs.
+    assert!((counted["BatchGetItem"].units - 0.5).abs() < 0.01, "{counted:?}");
 }
 
 #[tokio::test]

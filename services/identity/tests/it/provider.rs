@@ -40,7 +40,7 @@ async fn the_demo_users_are_made_once_and_keep_their_password() {
     let provider = Provider::start().await;
     let app = &provider.app;
     let made = demo::ensure_users(app, &secret(PASSWORD)).await.unwrap();
-    assert!(made.len() == 3 && made.iter().all(|user| user.has_password), "{made:?}");
+    assert!(made.len() == 3 && made.iter().all(|user| user.has_given_password), "{made:?}");
     assert_eq!(demo::ensure_users(app, &secret(PASSWORD)).await.unwrap(), made);
     let mut users = Vec::new();
     for (address, _, role) in demo::USERS {
@@ -54,7 +54,7 @@ async fn the_demo_users_are_made_once_and_keep_their_password() {
     for (((address, ..), user), found) in demo::USERS.into_iter().zip(users).zip(found) {
         provider.log_in(address, PASSWORD).await.expect(200);
         assert_eq!(app.find_user(address).await.unwrap(), Some(user.clone()));
-        assert_eq!(found, demo::DemoUser { email: address, user, has_password: false });
+        assert_eq!(found, demo::DemoUser { email: address, user, has_given_password: false });
     }
 }
 

@@ -60,15 +60,23 @@ async fn without_a_good_token_the_peer_counts_whatever_the_headers_say() {
 #[tokio::test]
 async fn a_request_for_a_password_counts_for_twenty_others_and_never_for_more_than_there_are() {
     let world = World::new().await;
-    let router = limited_to(40, &world, [192, 0, 2, 3]);
-    let log_in = async |router: &Router| Call::get("/v1/auth/login").send(router).await;
     // Nothing is served there: that is told to whoever is let in.
-    log_in(&router).await.expect(404);
-    log_in(&router).await.expect(404);
-    let refused = log_in(&router).await.expect(429);
+    let ask = async |router: &Router, what: &str| {
+        Call::get(&format!("/v1/auth/{what}")).send(router).await
+    };
+    let router = limited_to(20, &world, [192, 0, 2, 3]);
+    ask(&router, "login").await.expect(404);
+    // It is a second until there are twenty again.
+    let refused = ask(&router, "login").await.expect(429);
     assert_eq!(refused.header("retry-after"), "1");
 
     let narrow = limited(&world, [192, 0, 2, 4]);
-    log_in(&narrow).await.expect(404);
-    ask(&narrow, None).await.expect(429);
+    ask(&narrow, "login").await.expect(404);
+    ask(&narrow, "login").await.expect(429);
+
+    // What takes no password counts as anything else.
+    let other = limited(&world, [192, 0, 2, 5]);
+    for _ in 0..3 {
+        ask(&other, "refresh").await.expect(404);
+    }
 }
