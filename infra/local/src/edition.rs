@@ -266,7 +266,7 @@ async fn run(
         catalog,
         identity: identity.clone(),
         health: Health {
-            postgres: Some(requests),
+            postgres: Some(Arc::new(requests)),
             dynamodb: Some(Arc::new(Table { client: client.clone(), name: TABLE.to_owned() })),
             queue: Some(queue.clone()),
         },

@@ -57,7 +57,8 @@ mod tests {
     fn an_address_is_that_of_an_api() {
         parse("https://api.example.com/").unwrap();
         parse("http://127.0.0.1:8080").unwrap();
-        for wrong in ["api.example.com", "ftp://api.example.com", "localhost:8080", "https://", ""] {
+        for wrong in ["api.example.com", "ftp://api.example.com", "localhost:8080", "https://", ""]
+        {
             parse(wrong).unwrap_err();
         }
     }

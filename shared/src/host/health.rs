@@ -38,7 +38,7 @@ pub struct Table {
 
 impl Probe for PgPool {
     fn answers(&self) -> BoxFuture<'_, bool> {
-        async { sqlx::query("select 1").execute(self).await.is_ok() }.boxed()
+        async move { sqlx::query("select 1").execute(self).await.is_ok() }.boxed()
     }
 }
 

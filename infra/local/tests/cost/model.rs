@@ -122,7 +122,9 @@ impl Model {
             ("cognito-lite-user-above-100k", 100_000.0, 1_000_000.0),
             ("cognito-lite-user-above-1m", 1_000_000.0, f64::INFINITY),
         ];
-        let paid = |(name, above, to)| self.prices.of(name, (active.min(to) - above).max(0.0));
+        let paid = |(name, above, to): (_, f64, f64)| {
+            self.prices.of(name, (active.min(to) - above).max(0.0))
+        };
         steps.into_iter().map(paid).sum()
     }
 

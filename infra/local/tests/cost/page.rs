@@ -138,8 +138,8 @@ fn months(page: &mut String, model: &Model) {
     );
     let dearer = |users: f64| model.prices.of("cognito-essentials-user", users);
     let paid = stages.iter().filter(|stage| stage.active_users > FREE_USERS);
-    let said =
-        paid.map(|stage| format!(" {} ${:.2}", stage.name, dearer(stage.active_users - FREE_USERS)));
+    let said = paid
+        .map(|stage| format!(" {} ${:.2}", stage.name, dearer(stage.active_users - FREE_USERS)));
     page.push_str(&said.collect::<Vec<_>>().join(","));
     page.push_str(".\n\n");
 }
