@@ -65,13 +65,15 @@ impl Chart {
         area.fill(&WHITE).map_err(failed)?;
         let scale =
             Scale::over(series.iter().flat_map(|(_, values)| values).flatten(), logarithmic);
-        let groups = u32::try_from(things.len()).map_or(1.0, f64::from).max(1.0);
+        // Beside the bars there is room for what they stand for.
+        let groups = things.len().max(1) + things.len().div_ceil(6);
+        let across = u32::try_from(groups).map_or(1.0, f64::from);
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, ("sans-serif", 20))
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(64)
-            .build_cartesian_2d(0.0..groups, scale.low..scale.high)
+            .build_cartesian_2d(0.0..across, scale.low..scale.high)
             .map_err(failed)?;
         let name_of = |place: &f64| {
             let nth =
@@ -81,7 +83,7 @@ impl Chart {
         chart
             .configure_mesh()
             .disable_x_mesh()
-            .x_labels(things.len() * 2 + 1)
+            .x_labels(groups * 2 + 1)
             .x_label_formatter(&name_of)
             .y_label_formatter(&|place| scale.label(*place))
             .y_desc(self.unit)
