@@ -61,6 +61,7 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
         cold("inventory, api", "inventory", "api", request("/v1/nothing")),
         cold("catalog, api", "catalog", "api", request("/v1/nothing")),
         cold("catalog, projector, no message", "catalog", "projector", json!({"Records": []})),
+        cold("sync, api", "sync", "api", request("/v1/nothing")),
         beside(
             "catalog, api, a product of DynamoDB",
             "catalog",
@@ -69,6 +70,8 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
         ),
         beside("inventory, relay, an empty outbox", "inventory", "relay", json!({})),
         beside("sync, reconcile, a slice", "sync", "reconcile", json!({})),
+        beside("inventory, migrate, nothing new", "inventory", "migrate", json!({})),
+        beside("sync, migrate, nothing new", "sync", "migrate", json!({})),
     ];
     let mut figures = Vec::new();
     for function in functions {
