@@ -28,6 +28,19 @@ export interface FunctionPlan {
 /** An HTTP API waits 30 s; a function must have given its answer by then. */
 const HTTP = 29;
 
+/** A release step: it has all the time that there is, and nobody beside it. */
+const MIGRATE: Omit<FunctionPlan, 'service'> = {
+  role: 'migrate',
+  memory: 256,
+  timeout: 900,
+  concurrency: 1,
+  database: 'owner',
+  pool: 1,
+  listings: [],
+  publishes: false,
+  verifies: false,
+};
+
 export const FUNCTIONS = {
   'inventory-api': {
     service: 'inventory',
@@ -54,18 +67,7 @@ export const FUNCTIONS = {
     publishes: true,
     verifies: false,
   },
-  'inventory-migrate': {
-    service: 'inventory',
-    role: 'migrate',
-    memory: 256,
-    timeout: 900,
-    concurrency: 1,
-    database: 'owner',
-    pool: 1,
-    listings: [],
-    publishes: false,
-    verifies: false,
-  },
+  'inventory-migrate': { service: 'inventory', ...MIGRATE },
   'catalog-api': {
     service: 'catalog',
     role: 'api',
@@ -116,18 +118,7 @@ export const FUNCTIONS = {
     publishes: false,
     verifies: false,
   },
-  'sync-migrate': {
-    service: 'sync',
-    role: 'migrate',
-    memory: 256,
-    timeout: 900,
-    concurrency: 1,
-    database: 'owner',
-    pool: 1,
-    listings: [],
-    publishes: false,
-    verifies: false,
-  },
+  'sync-migrate': { service: 'sync', ...MIGRATE },
 } as const satisfies Record<string, FunctionPlan>;
 
 export type FunctionName = keyof typeof FUNCTIONS;

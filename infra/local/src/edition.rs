@@ -271,7 +271,8 @@ async fn run(
             queue: Some(queue.clone()),
         },
     };
-    let limit = RateLimit::new(options.rate_limit, Some(verifier));
+    let limit = RateLimitConfig { dear: identity::DEAR, ..options.rate_limit };
+    let limit = RateLimit::new(limit, Some(verifier));
     let router = host::http::limit(apps.router(&options.roles), &limit);
     let router = host::http::dress(router, &clock, &ids);
 

@@ -9,6 +9,7 @@
 //! state loses the race.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -21,6 +22,7 @@ use shared::dynamodb::Consistency;
 use shared::failpoint;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::telemetry;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::projection::project;
@@ -46,13 +48,15 @@ pub struct Projector {
     listings: Listings,
     clock: Clock,
     noted: Cache<String, ()>,
+    /// Held by whoever looks which categories are noted: the others of its batch wait for what it finds.
+    looking: Arc<Mutex<()>>,
 }
 
 impl Projector {
     pub fn new(client: Client, table: &str, clock: Clock) -> Self {
         let noted =
             Cache::builder().max_capacity(CATEGORIES_REMEMBERED).time_to_live(NOTED_FOR).build();
-        Self { listings: Listings::new(client, table), clock, noted }
+        Self { listings: Listings::new(client, table), clock, noted, looking: Arc::default() }
     }
 
     /// Projects the events of one product, until it wins or has nothing new to say.
@@ -98,22 +102,29 @@ impl Projector {
             Err(error) => {
                 let error = telemetry::causes(&error);
                 tracing::warn!(category, error, "a category is not listed among those in use");
+                self.noted.insert(category.clone(), ());
             }
             Ok(()) => {}
         }
-        self.noted.insert(category.clone(), ());
         Ok(())
     }
 
     /// Adds a category to those in use, unless it is there. To read all of them costs a small part of
     /// a write, and most are.
     async fn add_category(&self, category: &str) -> Result<(), StoreError> {
-        let mut is_there = false;
+        let _looking = self.looking.lock().await;
+        if self.noted.contains_key(category) {
+            return Ok(());
+        }
         for noted in categories::list(&self.listings).await? {
-            is_there |= noted == category;
             self.noted.insert(noted, ());
         }
-        if is_there { Ok(()) } else { categories::add(&self.listings, category).await }
+        if self.noted.contains_key(category) {
+            return Ok(());
+        }
+        categories::add(&self.listings, category).await?;
+        self.noted.insert(category.to_owned(), ());
+        Ok(())
     }
 }
 

@@ -6,6 +6,8 @@ use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
 
+use crate::http::DEAR;
+
 /// What one process of the service does, and what only that needs.
 #[derive(Clone, Debug)]
 pub enum Role {
@@ -45,7 +47,7 @@ impl Config {
         };
         Self {
             role,
-            host: HostConfig::read(settings, "identity", name),
+            host: HostConfig::read(settings, "identity", name).with_dear(DEAR),
             database: DatabaseConfig::read(settings, "vitrina identity", 16),
         }
     }

@@ -74,6 +74,13 @@ impl HostConfig {
             namespace: settings.or("VITRINA_METRICS_NAMESPACE", "Vitrina".to_owned()),
         }
     }
+
+    /// Requests to these paths count for twenty others, where callers are limited.
+    #[must_use]
+    pub fn with_dear(mut self, paths: &'static [&'static str]) -> Self {
+        self.process.rate_limit.dear = paths;
+        self
+    }
 }
 
 /// Work that takes no input: it looks at what is pending and moves it on.

@@ -25,13 +25,9 @@ use crate::problem::RATE_LIMITED;
 /// How often callers that are not seen any more are forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
 
-/// What a request for a password or a code counts as, in requests: it takes the processor for
-/// milliseconds, of which nobody may have most.
+/// What a dear request counts as, in requests: it takes the processor for milliseconds, of which nobody
+/// may have most.
 const DEAR: NonZeroU32 = NonZeroU32::new(20).unwrap();
-
-/// Where such requests go, but for two that take neither.
-const DEAR_PATHS: &str = "/v1/auth/";
-const NOT_DEAR: [&str; 2] = ["/v1/auth/refresh", "/v1/auth/logout"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimitConfig {
@@ -39,6 +35,8 @@ pub struct RateLimitConfig {
     pub per_second: Option<NonZeroU32>,
     /// How many proxies stand in front and add to `X-Forwarded-For`.
     pub trusted_proxies: usize,
+    /// Where requests go that count for twenty others.
+    pub dear: &'static [&'static str],
 }
 
 impl RateLimitConfig {
@@ -47,6 +45,7 @@ impl RateLimitConfig {
         Self {
             per_second: NonZeroU32::new(settings.or("VITRINA_RATE_LIMIT", 1_000)),
             trusted_proxies: settings.or("VITRINA_TRUSTED_PROXIES", 0),
+            dear: &[],
         }
     }
 }
@@ -63,8 +62,9 @@ enum Caller {
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     limiter: Option<Arc<DefaultKeyedRateLimiter<Caller>>>,
-    /// What counts for many, and no more than what a caller may save up.
-    dear: NonZeroU32,
+    dear: &'static [&'static str],
+    /// What those count for: no more than what a caller may save up.
+    cells: NonZeroU32,
     trusted_proxies: usize,
     /// Where there is none, callers are known by their peer.
     verifier: Option<Verifier>,
@@ -74,8 +74,9 @@ impl RateLimit {
     pub fn new(config: RateLimitConfig, verifier: Option<Verifier>) -> Self {
         let limiter =
             config.per_second.map(|rate| Arc::new(RateLimiter::keyed(Quota::per_second(rate))));
-        let dear = config.per_second.unwrap_or(NonZeroU32::MAX).min(DEAR);
-        Self { limiter, dear, trusted_proxies: config.trusted_proxies, verifier }
+        let cells = config.per_second.unwrap_or(NonZeroU32::MAX).min(DEAR);
+        let RateLimitConfig { trusted_proxies, dear, .. } = config;
+        Self { limiter, dear, cells, trusted_proxies, verifier }
     }
 
     /// Keeps the memory bounded by the callers of the last minute, until `stop`.
@@ -131,9 +132,8 @@ pub async fn limit(State(limit): State<RateLimit>, request: Request, next: Next)
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(address)| address.ip());
     let caller = limit.caller(request.headers(), peer).await;
-    let path = request.uri().path();
-    let is_dear = path.starts_with(DEAR_PATHS) && !NOT_DEAR.contains(&path);
-    let cells = if is_dear { limit.dear } else { NonZeroU32::MIN };
+    let is_dear = limit.dear.contains(&request.uri().path());
+    let cells = if is_dear { limit.cells } else { NonZeroU32::MIN };
     match limiter.check_key_n(&caller, cells) {
         Ok(Ok(())) => next.run(request).await,
         // Nothing counts for more than a caller may save up.

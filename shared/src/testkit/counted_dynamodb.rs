@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::Client;
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::Value;
@@ -44,23 +43,16 @@ impl Calls {
 /// `client` with everything counted on its way. Each request is made to ask what it consumed, whether
 /// the program wants to know or not.
 pub fn counted_dynamodb(client: &Client, calls: &Calls) -> Client {
-    wire::through(client, Connector { http: wire::http(), calls: calls.clone() })
+    wire::through(client, Counted { http: wire::http(), calls: calls.clone() })
 }
 
 #[derive(Clone, Debug)]
-struct Connector {
+struct Counted {
     http: reqwest::Client,
     calls: Calls,
 }
 
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let this = self.clone();
-        HttpConnectorFuture::new(async move { this.answer(request).await })
-    }
-}
-
-impl Connector {
+impl wire::Wire for Counted {
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let body = request.body().bytes().unwrap_or_default();
         let mut asked: Value = serde_json::from_slice(body).unwrap();

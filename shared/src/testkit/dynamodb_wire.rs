@@ -1,18 +1,39 @@
 //! Stands between the SDK of DynamoDB and the wire.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
-/// `client` with `connector` as its wire. It tries as often as `client` does, without the pauses.
-pub(super) fn through(client: &Client, connector: impl HttpConnector + 'static) -> Client {
-    let connector = SharedHttpConnector::new(connector);
+/// What stands there.
+pub(super) trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
+    fn answer(
+        &self,
+        request: HttpRequest,
+    ) -> impl Future<Output = Result<HttpResponse, ConnectorError>> + Send;
+}
+
+#[derive(Clone, Debug)]
+struct Connector<W>(W);
+
+impl<W: Wire> HttpConnector for Connector<W> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let wire = self.0.clone();
+        HttpConnectorFuture::new(async move { wire.answer(request).await })
+    }
+}
+
+/// `client` with `wire` beneath it. It tries as often as `client` does, without the pauses.
+pub(super) fn through(client: &Client, wire: impl Wire) -> Client {
+    let connector = SharedHttpConnector::new(Connector(wire));
     let attempts = client.config().retry_config().map_or(3, RetryConfig::max_attempts);
     let retry = RetryConfig::standard()
         .with_max_attempts(attempts)

@@ -1,5 +1,4 @@
 use aws_sdk_dynamodb::Client;
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
@@ -39,23 +38,16 @@ impl DynamoFault {
 /// `client` with `faults` on its way, each call of which is named by its operation and its body:
 /// `PutItem {..}`. It tries as often as `client` does, without the pauses.
 pub fn faulty_dynamodb(client: &Client, faults: &Faults<DynamoFault>) -> Client {
-    wire::through(client, Connector { http: wire::http(), faults: faults.clone() })
+    wire::through(client, Faulty { http: wire::http(), faults: faults.clone() })
 }
 
 #[derive(Clone, Debug)]
-struct Connector {
+struct Faulty {
     http: reqwest::Client,
     faults: Faults<DynamoFault>,
 }
 
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let this = self.clone();
-        HttpConnectorFuture::new(async move { this.answer(request).await })
-    }
-}
-
-impl Connector {
+impl wire::Wire for Faulty {
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let body = request.body().bytes().unwrap_or_default().to_vec();
         let operation = wire::operation(&request);

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::Client;
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::Value;
@@ -14,24 +13,17 @@ use super::dynamodb_wire as wire;
 /// `client`, to which a read of an item that need not be consistent gives what was first put through
 /// it under that key, whatever was written since; or nothing where nothing was.
 pub fn stale_dynamodb(client: &Client) -> Client {
-    wire::through(client, Connector { http: wire::http(), first: Arc::default() })
+    wire::through(client, First { http: wire::http(), first: Arc::default() })
 }
 
 #[derive(Clone, Debug)]
-struct Connector {
+struct First {
     http: reqwest::Client,
     /// What was put first, by the id that it has.
     first: Arc<Mutex<HashMap<String, Value>>>,
 }
 
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let this = self.clone();
-        HttpConnectorFuture::new(async move { this.answer(request).await })
-    }
-}
-
-impl Connector {
+impl wire::Wire for First {
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let body = request.body().bytes().unwrap_or_default().to_vec();
         let asked: Value = serde_json::from_slice(&body).unwrap();
@@ -56,7 +48,9 @@ impl Connector {
         }
         wire::response(status, serde_json::to_vec(&said).unwrap())
     }
+}
 
+impl First {
     fn remember(&self, item: &Value) {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         first.entry(item["id"].to_string()).or_insert_with(|| item.clone());

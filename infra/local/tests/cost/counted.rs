@@ -130,6 +130,8 @@ impl World {
         }
         self.propagate(batch, &mut asked).await;
         assert_eq!(asked.events, u64::try_from(count).unwrap(), "events are larger than a chunk");
+        let noted = asked.dynamodb.get("UpdateItem").map_or(0, |update| update.calls);
+        assert!(noted <= CATEGORIES as u64, "a category is written more than once: {noted}");
         asked
     }
 

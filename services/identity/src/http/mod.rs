@@ -40,6 +40,15 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(openid_configuration::openid_configuration))
 }
 
+/// Where a password or a code is hashed. Whoever asks there takes most of what this service has.
+pub const DEAR: &[&str] = &[
+    "/v1/auth/signup",
+    "/v1/auth/activate",
+    "/v1/auth/login",
+    "/v1/auth/password/forgot",
+    "/v1/auth/password/reset",
+];
+
 /// The kinds of problems that only this service answers with.
 pub static PROBLEMS: &[&Kind] = &[&INVALID_CREDENTIALS, &INVALID_REFRESH_TOKEN, &INVALID_CODE];
 
@@ -153,4 +162,17 @@ fn random<const BYTES: usize>() -> Result<[u8; BYTES], Problem> {
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| Problem::internal("the machine has no random bits"))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_for_many_is_served() {
+        let served = routes().into_openapi().paths.paths;
+        for path in DEAR {
+            assert!(served.contains_key(*path), "{path}");
+        }
+    }
 }

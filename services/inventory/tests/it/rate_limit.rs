@@ -17,7 +17,11 @@ fn limited(world: &World, peer: [u8; 4]) -> Router {
 }
 
 fn limited_to(per_second: u32, world: &World, peer: [u8; 4]) -> Router {
-    let config = RateLimitConfig { per_second: NonZeroU32::new(per_second), trusted_proxies: 0 };
+    let config = RateLimitConfig {
+        per_second: NonZeroU32::new(per_second),
+        trusted_proxies: 0,
+        dear: &["/dear"],
+    };
     let limit = RateLimit::new(config, Some(world.tokens.verifier()));
     let router = host::http::limit(world.router.clone(), &limit);
     let peer = std::net::SocketAddr::from((peer, 1));
@@ -58,25 +62,23 @@ async fn without_a_good_token_the_peer_counts_whatever_the_headers_say() {
 }
 
 #[tokio::test]
-async fn a_request_for_a_password_counts_for_twenty_others_and_never_for_more_than_there_are() {
+async fn a_dear_request_counts_for_twenty_others_and_never_for_more_than_there_are() {
     let world = World::new().await;
     // Nothing is served there: that is told to whoever is let in.
-    let ask = async |router: &Router, what: &str| {
-        Call::get(&format!("/v1/auth/{what}")).send(router).await
-    };
+    let ask = async |router: &Router, path: &str| Call::get(path).send(router).await;
     let router = limited_to(20, &world, [192, 0, 2, 3]);
-    ask(&router, "login").await.expect(404);
+    ask(&router, "/dear").await.expect(404);
     // It is a second until there are twenty again.
-    let refused = ask(&router, "login").await.expect(429);
+    let refused = ask(&router, "/dear").await.expect(429);
     assert_eq!(refused.header("retry-after"), "1");
 
     let narrow = limited(&world, [192, 0, 2, 4]);
-    ask(&narrow, "login").await.expect(404);
-    ask(&narrow, "login").await.expect(429);
+    ask(&narrow, "/dear").await.expect(404);
+    ask(&narrow, "/dear").await.expect(429);
 
-    // What takes no password counts as anything else.
+    // What is beside it counts as anything else.
     let other = limited(&world, [192, 0, 2, 5]);
     for _ in 0..3 {
-        ask(&other, "refresh").await.expect(404);
+        ask(&other, "/dear/not").await.expect(404);
     }
 }
