@@ -18,7 +18,9 @@ use crate::roles::{Role, Roles};
 
 pub(crate) const DEFAULT_CONNECTIONS: u32 = 16;
 
-pub(crate) const DEFAULT_LOG: &str = "warn,vitrina=info,identity=info";
+/// The local store warns of every answer that is not 200, a refused condition among them: whoever asked
+/// says what that means.
+pub(crate) const DEFAULT_LOG: &str = "warn,dynoxide::server=error,vitrina=info,identity=info";
 
 /// What the environment says to `up`.
 #[derive(Debug)]
