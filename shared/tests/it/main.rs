@@ -9,6 +9,7 @@ mod event_bridge;
 mod queue;
 mod silence;
 mod sqs;
+mod tls;
 mod tokens;
 mod told;
 mod transactions;
