@@ -35,6 +35,7 @@ export const ROUTES: readonly Route[] = [
     function: 'inventory-api',
   },
   { path: '/v1/admin/outbox', methods: [GET], function: 'inventory-api' },
+  { path: '/v1/admin/queues', methods: [GET], function: 'sync-api' },
   { path: '/v1/admin/dead-letters', methods: [GET], function: 'sync-api' },
   { path: '/v1/admin/dead-letters/{proxy+}', methods: [GET, POST], function: 'sync-api' },
   { path: '/v1/admin/reconciliations', methods: [GET, POST], function: 'sync-api' },

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use clap::builder::NonEmptyStringValueParser;
 use comfy_table::{Table, presets};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -47,10 +48,10 @@ enum DlqCommand {
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Which {
     /// The type of the event, such as `ProductUpdated`
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     r#type: Option<String>,
     /// Part of the reason
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     reason: Option<String>,
     /// Dead for longer than this, such as 90s, 15m, 2h or 7d
     #[arg(long, value_parser = parse_age)]

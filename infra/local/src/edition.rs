@@ -245,7 +245,11 @@ async fn run(
             catalog: catalog.clone(),
         },
         desk: Desk {
-            letters: DeadLetters::Postgres(requests.clone()),
+            letters: DeadLetters::Postgres(Queue::new(
+                requests.clone(),
+                clock.clone(),
+                CATALOG_QUEUE,
+            )),
             clock: clock.clone(),
             verifier: verifier.clone(),
         },

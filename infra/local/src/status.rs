@@ -2,17 +2,21 @@
 
 use std::fmt::Write as _;
 
+use axum::http::{Method, StatusCode};
 use chrono::{DateTime, Utc};
 use comfy_table::{Table, presets};
 use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
 
 use crate::cli::{FOUND, Global, OK, print};
+use crate::client::{Client, ClientError};
 use crate::reconcile::Report;
-use crate::token::{self, DemoUser};
+use crate::remote::Remote;
 
-#[derive(clap::Args, Clone, Copy, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    remote: Remote,
     /// How to write it
     #[arg(short, long, value_enum, default_value_t)]
     output: Form,
@@ -59,7 +63,8 @@ struct Status {
     queue_visible: i64,
     queue_in_flight: i64,
     dead_letters: i64,
-    /// Milliseconds from commit to visible, since the edition started; none before the first.
+    /// Milliseconds from commit to visible, since the edition started; none before the first, and
+    /// where the edition has its metrics elsewhere.
     lag_p50: Option<f64>,
     lag_p99: Option<f64>,
     last_reconciliation: Option<DateTime<Utc>>,
@@ -67,12 +72,11 @@ struct Status {
 }
 
 pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8> {
-    let client = token::act_as(global, DemoUser::Operator)?;
+    let client = args.remote.operator(global, None)?;
     let outbox: Outbox = client.get("/v1/admin/outbox").await?;
     let queues: Queues = client.get("/v1/admin/queues").await?;
     let reports: Reports = client.get("/v1/admin/reconciliations?limit=20").await?;
-    let metrics = client.call(axum::http::Method::GET, "/metrics").answer().await?;
-    let lag = Histogram::read(&String::from_utf8_lossy(&metrics.body), "vitrina_lag_seconds");
+    let lag = Histogram::read(&metrics(&client).await?, "vitrina_lag_seconds");
     let last = reports.data.iter().find(|report| report.state == "finished");
     let now = Clock::System.now();
     let status = Status {
@@ -94,6 +98,17 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
     Ok(if status.dead_letters > 0 { FOUND } else { OK })
 }
 
+/// What the edition says of itself as one process; nothing where it is many functions.
+async fn metrics(client: &Client) -> Result<String, ClientError> {
+    match client.call(Method::GET, "/metrics").answer().await {
+        Ok(answer) => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
+        Err(ClientError::Refused { problem, .. }) if StatusCode::NOT_FOUND == problem.status => {
+            Ok(String::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn table(status: &Status) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -104,7 +119,7 @@ fn table(status: &Status) -> Table {
     table.add_row(["dead letters", &status.dead_letters.to_string()]);
     let lag = match (status.lag_p50, status.lag_p99) {
         (Some(p50), Some(p99)) => format!("p50 <= {p50} ms, p99 <= {p99} ms"),
-        _ => "nothing projected yet".to_owned(),
+        _ => "none measured here yet".to_owned(),
     };
     table.add_row(["lag", &lag]);
     let last = match (status.last_reconciliation, status.last_differences) {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::queue::{Queue, QueueDepth};
 use super::sqs::SqsError;
 use super::sqs_dead_letters::SqsDeadLetters;
 use crate::database;
@@ -57,7 +58,8 @@ impl Action {
 /// Where dead letters are. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum DeadLetters {
-    Postgres(PgPool),
+    /// In the same tables as their queue.
+    Postgres(Queue),
     Sqs(SqsDeadLetters),
 }
 
@@ -88,7 +90,7 @@ impl DeadLetters {
         limit: i64,
     ) -> Result<Vec<DeadLetter>, DeadLettersError> {
         match self {
-            Self::Postgres(pool) => Ok(list(pool, selection, after, limit).await?),
+            Self::Postgres(queue) => Ok(list(queue.pool(), selection, after, limit).await?),
             Self::Sqs(letters) => letters.list(selection, after, limit).await,
         }
     }
@@ -96,7 +98,8 @@ impl DeadLetters {
     /// One dead letter with its message as it was received.
     pub async fn find(&self, id: i64) -> Result<Option<(DeadLetter, String)>, DeadLettersError> {
         match self {
-            Self::Postgres(pool) => {
+            Self::Postgres(queue) => {
+                let pool = queue.pool();
                 let one = Selection { ids: Some(vec![id]), ..Selection::default() };
                 let letter = list(pool, &one, 0, 1).await?.pop();
                 Ok(letter.zip(find_body(pool, id).await?))
@@ -108,7 +111,7 @@ impl DeadLetters {
     /// How many dead letters a selection has.
     pub async fn count(&self, selection: &Selection) -> Result<i64, DeadLettersError> {
         match self {
-            Self::Postgres(pool) => Ok(count(pool, selection).await?),
+            Self::Postgres(queue) => Ok(count(queue.pool(), selection).await?),
             Self::Sqs(letters) => letters.count(selection).await,
         }
     }
@@ -124,8 +127,18 @@ impl DeadLetters {
         now: DateTime<Utc>,
     ) -> Result<i64, DeadLettersError> {
         match self {
-            Self::Postgres(pool) => Ok(settle(pool, selection, limit, action, actor, now).await?),
+            Self::Postgres(queue) => {
+                Ok(settle(queue.pool(), selection, limit, action, actor, now).await?)
+            }
             Self::Sqs(letters) => letters.settle(selection, limit, action, actor, now).await,
+        }
+    }
+
+    /// How deep the queue is that they come from, and how many they are.
+    pub async fn depth(&self) -> Result<QueueDepth, DeadLettersError> {
+        match self {
+            Self::Postgres(queue) => Ok(queue.depth().await?),
+            Self::Sqs(letters) => Ok(letters.depth().await?),
         }
     }
 }

@@ -54,6 +54,7 @@ pub struct QueueDepth {
     /// Messages that are being handled, or wait for another attempt.
     pub in_flight: i64,
     pub dead_letters: i64,
+    /// None where there is no message, or where the queue does not tell.
     pub oldest_sent_at: Option<DateTime<Utc>>,
 }
 
@@ -77,6 +78,10 @@ impl Queue {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
     }
 
     /// Receives up to `max` messages, oldest first.

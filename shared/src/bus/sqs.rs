@@ -6,6 +6,7 @@
 
 mod batch;
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -13,7 +14,9 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::StalledStreamProtectionConfig;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
+use aws_sdk_sqs::types::{
+    Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
+};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -51,6 +54,15 @@ pub struct SqsMessage {
     pub sent_at: DateTime<Utc>,
     /// How often it was received, this time included.
     pub attempts: i32,
+}
+
+/// How many messages are in a queue, about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// Those that can be received now.
+    pub(super) visible: i64,
+    /// Those that were received, or are not to be yet.
+    pub(super) hidden: i64,
 }
 
 /// SQS did not do what it was asked for.
@@ -101,27 +113,42 @@ pub struct SqsConfig {
     pub dead_letters: String,
 }
 
+/// The settings that name a queue and its dead letters.
+const NAMES: [&str; 2] = ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL"];
+
+/// The address of a queue.
+#[derive(Default)]
+struct QueueUrl(String);
+
+impl FromStr for QueueUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = reqwest::Url::parse(text).map_err(|_| "must be the URL of a queue")?;
+        let is_http = matches!(url.scheme(), "http" | "https") && url.path().len() > 1;
+        if is_http { Ok(Self(text.to_owned())) } else { Err("must be the URL of a queue") }
+    }
+}
+
 impl SqsConfig {
     /// `VITRINA_QUEUE_URL` and `VITRINA_DEAD_LETTER_QUEUE_URL`: both, or none.
     pub fn read(settings: &mut Settings) -> Option<Self> {
-        let names = ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL"];
-        match names.map(|name| settings.optional(name)) {
-            [Some(queue), Some(dead_letters)] => Some(Self { queue, dead_letters }),
-            [None, None] => None,
-            [queue, _] => {
-                let [one, other] = if queue.is_some() { names } else { [names[1], names[0]] };
-                settings.fault(format!("{other} is not set, and {one} is"));
+        let [one, other] = NAMES.map(|name| settings.text(name).is_some());
+        match (one, other) {
+            (true, true) => Some(Self::required(settings)),
+            (false, false) => None,
+            (one, _) => {
+                let [set, other] = if one { NAMES } else { [NAMES[1], NAMES[0]] };
+                settings.fault(format!("{other} is not set, and {set} is"));
                 None
             }
         }
     }
 
-    /// Both, without which a consumer cannot work.
+    /// Both, without which a function cannot do its work.
     pub fn required(settings: &mut Settings) -> Self {
-        Self {
-            queue: settings.required("VITRINA_QUEUE_URL"),
-            dead_letters: settings.required("VITRINA_DEAD_LETTER_QUEUE_URL"),
-        }
+        let [queue, dead_letters] = NAMES.map(|name| settings.required::<QueueUrl>(name).0);
+        Self { queue, dead_letters }
     }
 }
 
@@ -205,6 +232,35 @@ impl SqsQueue {
             .await
             .map_err(while_("receiving messages"))?;
         Ok(answer.messages.unwrap_or_default())
+    }
+
+    /// What is in the queue, and among its dead letters.
+    pub(super) async fn counts(&self) -> Result<[Counts; 2], SqsError> {
+        const VISIBLE: QueueAttributeName = QueueAttributeName::ApproximateNumberOfMessages;
+        const HIDDEN: [QueueAttributeName; 2] = [
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ];
+        let mut counts = [Counts::default(); 2];
+        for (counts, url) in counts.iter_mut().zip([&self.url, &self.dead_letters]) {
+            let answer = self
+                .client
+                .get_queue_attributes()
+                .queue_url(url)
+                .set_attribute_names(Some([&[VISIBLE][..], &HIDDEN].concat()))
+                .send()
+                .await
+                .map_err(while_("counting messages"))?;
+            for (name, count) in answer.attributes.unwrap_or_default() {
+                let count = count.parse().unwrap_or(0);
+                if name == VISIBLE {
+                    counts.visible += count;
+                } else if HIDDEN.contains(&name) {
+                    counts.hidden += count;
+                }
+            }
+        }
+        Ok(counts)
     }
 
     /// Keeps messages out of sight for as long again, since they are still being handled.

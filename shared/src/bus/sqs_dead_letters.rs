@@ -15,6 +15,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::dead_letters::{Action, DeadLetter, DeadLettersError, Selection};
+use super::queue::QueueDepth;
 use super::sqs::{
     ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, Sending, SqsError, SqsQueue, count_of, event_in,
     sent_at,
@@ -81,6 +82,19 @@ impl SqsDeadLetters {
         let letters = self.look().await?;
         let fitting = letters.iter().filter(|held| selection.fits(&held.letter)).count();
         Ok(i64::try_from(fitting).unwrap_or(i64::MAX))
+    }
+
+    /// As SQS counts, which is about right and a moment behind. Letters that somebody looks at are
+    /// counted, too.
+    pub(super) async fn depth(&self) -> Result<QueueDepth, SqsError> {
+        let [waiting, dead] = self.queue.counts().await?;
+        Ok(QueueDepth {
+            queue: self.name.clone(),
+            visible: waiting.visible,
+            in_flight: waiting.hidden,
+            dead_letters: dead.visible + dead.hidden,
+            oldest_sent_at: None,
+        })
     }
 
     pub(super) async fn settle(

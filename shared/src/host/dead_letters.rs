@@ -1,4 +1,5 @@
-//! `/v1/admin/dead-letters`: what operators do with dead letters, wherever these are.
+//! `/v1/admin/dead-letters` and `/v1/admin/queues`: what operators see of a queue and do with its dead
+//! letters, wherever these are.
 
 use axum::Router;
 use axum::extract::{FromRef, Path, State};
@@ -12,6 +13,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Operator, Verifier};
 use crate::bus::dead_letters::{Action, DeadLetter, DeadLetters, Selection};
+use crate::bus::queue::QueueDepth;
 use crate::bus::sqs::{SqsConfig, SqsQueue};
 use crate::bus::sqs_dead_letters::SqsDeadLetters;
 use crate::clock::Clock;
@@ -36,7 +38,7 @@ impl FromRef<Desk> for Verifier {
 /// The most that may be asked for by number.
 const MAX_LIMIT: u16 = 1_000;
 
-/// The routes for the dead letters of a queue of SQS, whose audit is in `pool`; none without one.
+/// The routes for a queue of SQS and its dead letters, whose audit is in `pool`; none without one.
 pub async fn of_sqs(
     config: Option<SqsConfig>,
     pool: &PgPool,
@@ -52,6 +54,7 @@ pub async fn of_sqs(
 
 pub fn routes() -> OpenApiRouter<Desk> {
     OpenApiRouter::new()
+        .routes(routes!(list_queues))
         .routes(routes!(list_dead_letters))
         .routes(routes!(get_dead_letter))
         .routes(routes!(redrive_dead_letters))
@@ -84,8 +87,10 @@ struct Filter {
 struct DeadLetterSelection {
     ids: Option<Vec<i64>>,
     /// The type of the event, such as `ProductUpdated`.
+    #[schema(min_length = 1)]
     r#type: Option<String>,
     /// Part of the reason.
+    #[schema(min_length = 1)]
     reason: Option<String>,
     /// Seconds.
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]
@@ -115,6 +120,27 @@ struct WholeDeadLetter {
     letter: DeadLetter,
     /// The message as it was received.
     body: String,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct Queues {
+    data: Vec<QueueDepth>,
+}
+
+/// How deep the queues are.
+#[utoipa::path(
+    get, path = "/v1/admin/queues", tag = "operators", security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The queues", body = Queues),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+async fn list_queues(
+    State(desk): State<Desk>,
+    Operator(_operator): Operator,
+) -> Result<axum::Json<Queues>, Problem> {
+    Ok(axum::Json(Queues { data: vec![desk.letters.depth().await?] }))
 }
 
 /// Lists dead letters, oldest first.
@@ -213,6 +239,13 @@ async fn settle(
     if limit.is_some_and(|limit| !(1..=MAX_LIMIT).contains(&limit)) {
         let detail = "must be a whole number from 1 to 1000";
         return Err(Problem::invalid(vec![FieldError::new("/limit", "out_of_range", detail)]));
+    }
+    // A variable that was never set must not mean all of them.
+    for (pointer, text) in [("/type", &r#type), ("/reason", &reason)] {
+        if text.as_ref().is_some_and(String::is_empty) {
+            let fault = FieldError::new(pointer, "invalid", "must not be empty");
+            return Err(Problem::invalid(vec![fault]));
+        }
     }
     let limit = limit.map(i64::from);
     let selection = selection(desk, ids, r#type, reason, older_than);

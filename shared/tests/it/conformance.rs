@@ -55,9 +55,9 @@ impl World {
         let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], std::sync::Arc::default());
         Self {
             bus: Bus::Postgres(bus),
-            messages: Messages::Table(Queue::new(pool.clone(), clock.clone(), "catalog")),
+            letters: DeadLetters::Postgres(Queue::new(pool.clone(), clock.clone(), "catalog")),
+            messages: Messages::Table(Queue::new(pool, clock.clone(), "catalog")),
             clock,
-            letters: DeadLetters::Postgres(pool),
             database,
         }
     }
@@ -227,6 +227,7 @@ conformance! {
     a_letter_that_is_redriven_is_handled_as_if_for_the_first_time
     only_the_letters_that_are_meant_are_settled
     a_letter_can_be_looked_at_as_often_as_one_likes
+    an_operator_sees_what_waits_what_is_in_flight_and_what_is_dead
 }
 
 async fn every_published_event_is_handled_as_it_was_sent_and_then_gone(world: World) {
@@ -293,6 +294,33 @@ async fn an_event_of_an_unknown_type_is_ignored(world: World) {
     world.rounds(&content, || !content.seen().is_empty()).await;
     assert!(world.is_empty().await);
     assert_eq!((content.seen(), world.letters().await), (vec![2], vec![]));
+}
+
+async fn an_operator_sees_what_waits_what_is_in_flight_and_what_is_dead(world: World) {
+    world.bury(&["no event"]).await;
+    let counts = async || {
+        let depth = world.letters.depth().await.unwrap();
+        (depth.visible, depth.in_flight, depth.dead_letters)
+    };
+    // SQS counts a moment late.
+    let until = async |wanted: (i64, i64, i64)| {
+        let begun = Instant::now();
+        loop {
+            let seen = counts().await;
+            if seen == wanted {
+                return;
+            }
+            assert!(begun.elapsed() < DEADLINE, "{seen:?} and not {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until((0, 0, 1)).await;
+    world.publish(1..=3).await;
+    until((3, 0, 1)).await;
+    let received = world.receive().await.len();
+    let received = i64::try_from(received).unwrap();
+    assert!(received > 0, "messages are there to be received");
+    until((3 - received, received, 1)).await;
 }
 
 async fn a_store_that_is_away_for_long_makes_no_dead_letter(world: World) {

@@ -236,11 +236,22 @@ describe('a stage that is up', () => {
       return found;
     });
     assert.ok(letter.reason.length > 0);
-    // By the very command that mends the local edition.
-    const redriven = await shell.run(
-      `VITRINA_TOKEN=${operator} VITRINA_URL='${outputs['ApiUrl']!}' \\
-       cargo run -q --locked -p vitrina -- dlq redrive --all 2>&1`,
-    );
+    // By the very commands that show and mend the local edition.
+    const vitrina = (args: string): Promise<string> =>
+      shell.run(
+        `VITRINA_TOKEN=${operator} VITRINA_URL='${outputs['ApiUrl']!}' \\
+         cargo run -q --locked -p vitrina -- ${args}`,
+      );
+    await eventually('the letter is counted', 30, async () => {
+      // That somebody is needed is said by the code 3, too.
+      const status = JSON.parse(await vitrina('status -o json || test $? = 3')) as {
+        dead_letters: number;
+        outbox_pending: number;
+        lag_p50: number | null;
+      };
+      assert.deepEqual([status.dead_letters, status.outbox_pending, status.lag_p50], [1, 0, null]);
+    });
+    const redriven = await vitrina('dlq redrive --all 2>&1');
     assert.match(redriven, /^1 redriven$/m, redriven);
     // It is no better than it was, so it is buried again, as another message.
     await eventually('it is buried again', 30, async () => {

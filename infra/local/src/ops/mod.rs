@@ -1,6 +1,5 @@
-//! What operators see: queues, and the way of a change.
+//! What operators see: the way of a change.
 
-mod queues;
 mod trace;
 
 use axum::extract::FromRef;
@@ -28,5 +27,5 @@ impl FromRef<Ops> for Verifier {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<Ops> {
-    OpenApiRouter::new().routes(routes!(queues::list_queues)).routes(routes!(trace::get_trace))
+    OpenApiRouter::new().routes(routes!(trace::get_trace))
 }

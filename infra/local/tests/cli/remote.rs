@@ -24,6 +24,9 @@ async fn an_operator_with_a_token_mends_an_edition_that_is_elsewhere() {
     assert_eq!(listed.stdout, "no dead letters\n");
     let redrive = ["dlq", "--url", url, "redrive", "--all", "--dry-run"];
     from_afar(&nowhere, token, &redrive).await.expect(0);
+    let status = ["status", "--url", url, "-o", "json"];
+    let status = from_afar(&nowhere, token, &status).await.expect(0).json();
+    assert_eq!(status["dead_letters"], 0, "{status:#}");
     let report = from_afar(&nowhere, token, &["sync", "--url", url, "--json"]).await.expect(0);
     assert_eq!(report.json()["compared"], 20);
 
@@ -41,6 +44,8 @@ async fn without_a_token_or_an_address_nothing_is_asked_of_an_edition_elsewhere(
     assert!(ended.stderr.contains("VITRINA_TOKEN is not set"), "{ended:#?}");
     let list = ["dlq", "list", "--url", "shop.example"];
     from_afar(&nowhere, Some("x"), &list).await.expect(2);
+    let all = ["dlq", "discard", "--reason", ""];
+    from_afar(&nowhere, Some("x"), &all).await.expect(2);
     // Without an address, it is about the edition here.
     from_afar(&nowhere, Some("x"), &["dlq", "list"]).await.expect(4);
 }
