@@ -5,6 +5,7 @@ mod migration;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -114,10 +115,13 @@ impl DatabaseConfig {
     /// `system`) and `VITRINA_DATABASE_PROXY`.
     pub fn read(settings: &mut Settings, application: &'static str, connections: u32) -> Self {
         let url: String = settings.required("DATABASE_URL");
-        if !url.is_empty()
-            && let Err(error) = PgConnectOptions::from_str(&url)
-        {
-            settings.fault(format!("DATABASE_URL is wrong: {error}"));
+        if !url.is_empty() {
+            let is_postgres = ["postgres://", "postgresql://"].iter().any(|s| url.starts_with(s));
+            if !is_postgres {
+                settings.fault("DATABASE_URL is wrong: must begin with postgres://");
+            } else if let Err(error) = PgConnectOptions::from_str(&url) {
+                settings.fault(format!("DATABASE_URL is wrong: {error}"));
+            }
         }
         let is_function = settings.is_function();
         let connections = if is_function { CONNECTIONS_OF_A_FUNCTION } else { connections };
@@ -133,7 +137,9 @@ impl DatabaseConfig {
             settings.fault("VITRINA_DATABASE_CA is not set: a token goes to a known server only");
         }
         Self {
-            max_connections: settings.or("VITRINA_DATABASE_CONNECTIONS", connections),
+            max_connections: settings
+                .optional("VITRINA_DATABASE_CONNECTIONS")
+                .map_or(connections, NonZeroU32::get),
             login,
             ca,
             is_proxied: settings.or("VITRINA_DATABASE_PROXY", false),

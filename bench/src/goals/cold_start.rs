@@ -186,6 +186,7 @@ fn spawn(binary: &PathBuf, role: &str, edition: &Edition, api: &str) -> anyhow::
         .env("DATABASE_URL", &edition.database)
         .env("VITRINA_ROLE", role)
         .env("VITRINA_EVENT_BUS", "shop")
+        .env("VITRINA_LISTINGS_TABLE", vitrina::edition::TABLE)
         .env("VITRINA_QUEUE_URL", "http://127.0.0.1:1/1/catalog")
         .env("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1:1/1/catalog-dead")
         .env("VITRINA_AUTH_ISSUER", "https://identity.example")

@@ -224,7 +224,8 @@ impl Relay {
 
     /// Relays before `deadline` until nothing is pending.
     async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
-        while self.repair().await? == Progress::More && Instant::now() < deadline {}
+        // What cannot be repaired must not keep events from being published.
+        let repaired = self.repair_all(deadline).await;
         let patience = deadline.min(Instant::now() + PATIENCE);
         loop {
             while self.once().await? == Progress::More && Instant::now() < deadline {}
@@ -240,7 +241,27 @@ impl Relay {
         if let Err(error) = self.forget().await {
             telemetry::failed("forget", &error);
         }
-        Ok(())
+        Ok(repaired?)
+    }
+
+    /// Does all requests for new versions that can be done before `deadline`.
+    async fn repair_all(&self, deadline: Instant) -> Result<(), RepairError> {
+        let mut result = Ok(());
+        while Instant::now() < deadline {
+            match self.repair().await {
+                Ok(Progress::More) => {}
+                Ok(Progress::Idle) => break,
+                Err(error) => {
+                    let is_transient = error.0.is_transient();
+                    telemetry::failed("repair", &error);
+                    result = Err(error);
+                    if is_transient {
+                        break;
+                    }
+                }
+            }
+        }
+        result
     }
 
     /// Does what reconciliation could not by itself: one request for a new version.

@@ -4,13 +4,15 @@
 //! written in the transaction that takes the request away, so each is done once, by the same rules
 //! and statements as any other change.
 
+use chrono::TimeDelta;
 use shared::clock::Clock;
+use shared::contract::MAX_VERSION;
 use shared::database;
 use shared::failpoint;
 use shared::host::tick::Progress;
 use shared::id::Ids;
 use shared::request::RequestContext;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::store::products::WriteError;
@@ -21,47 +23,71 @@ use crate::{product as product_rules, stock as stock_rules};
 /// What the journal says of a version that nobody asked for.
 const CHANGE: &str = "repaired";
 
-/// Does one request.
+/// How long a request that could not be done lets others go first.
+const AFTER_FAILURE: TimeDelta = TimeDelta::minutes(1);
+
+/// Does one request. One that cannot be done is put off, so that it keeps nobody waiting.
 pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Progress, WriteError> {
     let mut transaction = database::begin(pool).await?;
-    let Some(request) = repairs::claim(&mut transaction).await? else {
+    let Some(request) = repairs::claim(&mut transaction, clock.now()).await? else {
         return Ok(Progress::Idle);
     };
     failpoint::reach("repair.claimed").await;
-    let Request { product_id: id, part, seen } = request;
     let cause = cause(clock, ids);
+    if let Err(error) = perform(&mut transaction, &request, &cause).await {
+        if !error.is_transient() {
+            transaction.rollback().await?;
+            repairs::put_off(pool, &request, clock.now() + AFTER_FAILURE).await?;
+        }
+        return Err(error);
+    }
+    transaction.commit().await?;
+    failpoint::reach("repair.committed").await;
+    let Request { product_id: id, part, seen } = request;
+    tracing::info!(product.id = %id, seen, ?part, "did what was requested for a product");
+    Ok(Progress::More)
+}
+
+/// Announces what is requested, and takes the request away.
+async fn perform(
+    connection: &mut PgConnection,
+    request: &Request,
+    cause: &Cause,
+) -> Result<(), WriteError> {
+    let Request { product_id: id, part, seen } = *request;
     let now = cause.request.requested_at;
     match part {
+        // Nothing is above it. A listing that claims so much counts as damaged, and the next
+        // comparison has it rewritten under the version that is true.
+        _ if seen >= MAX_VERSION => {
+            tracing::error!(product.id = %id, seen, ?part, "no version can be above what was seen");
+        }
         Part::Product => {
-            let row = products::lock(&mut transaction, id).await?;
+            let row = products::lock(&mut *connection, id).await?;
             if row.is_none() {
                 let gone = product_rules::never_was(id, seen, now);
-                repairs::announce_absence(&mut transaction, &gone, &cause).await?;
+                repairs::announce_absence(&mut *connection, &gone, cause).await?;
             }
             if let Some(row) = row
                 && let Some(raised) = product_rules::raise(&row, seen, now)
             {
-                let connection = &mut *transaction;
-                products::replace(connection, row.version, &raised, CHANGE, &cause, false).await?;
+                let before = row.version;
+                products::replace(&mut *connection, before, &raised, CHANGE, cause, false).await?;
             }
         }
         Part::Stock => {
-            if let Some(row) = stock::lock_any(&mut transaction, id).await?
+            if let Some(row) = stock::lock_any(&mut *connection, id).await?
                 && let Some(raised) = stock_rules::raise(&row, seen, now)
             {
-                let connection = &mut transaction;
                 let before = row.version;
-                stock::replace(connection, id, before, &raised, CHANGE, &cause, None).await?;
+                stock::replace(&mut *connection, id, before, &raised, CHANGE, cause, None).await?;
             }
         }
     }
     failpoint::reach("repair.announced").await;
-    repairs::delete(&mut transaction, &request).await?;
+    repairs::delete(&mut *connection, request).await?;
     failpoint::reach("repair.deleted").await;
-    transaction.commit().await?;
-    failpoint::reach("repair.committed").await;
-    tracing::info!(product.id = %id, seen, ?part, "announced a product above what was seen");
-    Ok(Progress::More)
+    Ok(())
 }
 
 /// Nobody asked for it: the actor is nobody.

@@ -6,6 +6,7 @@ use shared::auth::AuthConfig;
 use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
+use shared::dynamodb::TableName;
 use shared::host::HostConfig;
 
 use crate::reconciler;
@@ -42,7 +43,7 @@ pub struct Config {
 
 impl Config {
     /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
-    /// role: [`AuthConfig::read`] and [`SqsConfig::read`], `VITRINA_LISTINGS_TABLE` and
+    /// role: [`AuthConfig::read`] and [`SqsConfig::read`], [`TableName::read`] and
     /// `VITRINA_SYNC_SLICE` (buckets a minute, or an invocation), or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
@@ -55,7 +56,7 @@ impl Config {
                 }
                 pace.slice = settings.or("VITRINA_SYNC_SLICE", pace.slice);
                 Role::Reconcile {
-                    table: settings.or("VITRINA_LISTINGS_TABLE", "listings".to_owned()),
+                    table: TableName::read(settings),
                     settings: pace,
                     looks_into_queue: !is_function,
                 }
@@ -63,7 +64,12 @@ impl Config {
             "migrate" => Role::Migrate(MigrationConfig::read(settings)),
             _ => Role::Api {
                 auth: AuthConfig::read(settings),
-                dead_letters: SqsConfig::read(settings),
+                // On AWS, nobody else shows operators what nobody could handle.
+                dead_letters: if settings.is_function() {
+                    Some(SqsConfig::required(settings))
+                } else {
+                    SqsConfig::read(settings)
+                },
             },
         };
         Self {

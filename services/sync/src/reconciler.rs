@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::bus::queue::Queue;
 use shared::clock::Clock;
 use shared::failpoint;
@@ -43,6 +43,9 @@ pub struct Settings {
     /// are: so few that nobody feels it.
     pub slice: u16,
     pub pause: Duration,
+    /// How often a pass in the background is a deep one, which hashes whole listings again: it costs no
+    /// more read units, but several times the work.
+    pub deep_every: Duration,
     /// The longest wait for what is under way. What takes longer is left for the next pass.
     pub patience: Duration,
     /// For how long a bucket belongs to the round that claimed it, many times what one takes; and how
@@ -61,6 +64,7 @@ impl Default for Settings {
             concurrency: 4,
             slice: 8,
             pause: Duration::from_mins(1),
+            deep_every: Duration::from_hours(24),
             patience: Duration::from_secs(10),
             lease: Duration::from_mins(1),
         }
@@ -192,7 +196,11 @@ impl Reconciler {
         if self.settings.slice == 0 {
             return Ok(None);
         }
-        runs::begin_background(&self.pool, self.ids.next(now), now).await?;
+        let last_deep = TimeDelta::from_std(self.settings.deep_every)
+            .ok()
+            .and_then(|every| now.checked_sub_signed(every))
+            .unwrap_or(DateTime::<Utc>::MIN_UTC);
+        runs::begin_background(&self.pool, self.ids.next(now), now, last_deep).await?;
         failpoint::reach("sync.begun").await;
         runs::current(&self.pool, now).await
     }

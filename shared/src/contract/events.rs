@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::is_version;
 use super::product::Product;
 use super::stock::Stock;
 
@@ -142,6 +143,8 @@ enum Fault {
     SchemaVersion(i32),
     #[error("it is about {subject} and carries {carried}")]
     Subject { subject: Uuid, carried: Uuid },
+    #[error("{0} is no version")]
+    Version(i64),
 }
 
 /// Reads a message body.
@@ -176,6 +179,10 @@ fn check(envelope: &Envelope) -> Result<(), Fault> {
     }
     if *schemaversion != SCHEMA_VERSION {
         return Err(Fault::SchemaVersion(*schemaversion));
+    }
+    let versions = [event.product().map(|p| p.version), event.stock().map(|s| s.version)];
+    if let Some(version) = versions.into_iter().flatten().find(|version| !is_version(*version)) {
+        return Err(Fault::Version(version));
     }
     match event.product() {
         Some(product) if product.id != *subject => {

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::Router;
 use axum::body::Body;
 use chrono::{DateTime, Utc};
-use lambda_http::Request;
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Request};
 use lambda_runtime::{LambdaEvent, service_fn};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::IgnoredAny;
 use tower::ServiceExt as _;
 
@@ -32,6 +34,11 @@ const FLUSH: Duration = Duration::from_millis(50);
 /// How long before its deadline an invocation ends its work by itself.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// What no address has, beside what is not ASCII. An HTTP API passes it on as the client sent it, or
+/// decoded.
+const NEVER_IN_A_URI: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
+
 /// A function that is about to take up its role. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Lambda {
@@ -41,10 +48,15 @@ pub(super) struct Lambda {
     pub(super) metrics: Emf,
 }
 
+/// A part of an address without what no address has: `lambda_http` panics at that.
+fn encoded(part: &str) -> String {
+    utf8_percent_encode(part, NEVER_IN_A_URI).to_string()
+}
+
 impl Lambda {
     /// Answers requests that an HTTP API passes on.
     pub(super) async fn serve(self, api: Router) -> Result<(), BoxError> {
-        lambda_http::run(service_fn(|request: Request| {
+        let service = Adapter::from(service_fn(|request: Request| {
             let (this, api) = (self.clone(), api.clone());
             async move {
                 this.prepare().await;
@@ -53,8 +65,16 @@ impl Lambda {
                 this.finish().await;
                 response
             }
-        }))
-        .await
+        }));
+        let service = service.map_request(|mut event: LambdaEvent<LambdaRequest>| {
+            if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+                for part in [&mut request.raw_path, &mut request.raw_query_string] {
+                    *part = part.as_deref().map(encoded);
+                }
+            }
+            event
+        });
+        lambda_runtime::run(service).await
     }
 
     /// Handles the messages of each invocation; those that failed are named in its answer.
@@ -88,7 +108,8 @@ impl Lambda {
                 telemetry::failed(work.name(), error);
             }
             this.finish().await;
-            result.map_err(BoxError::from)
+            // The runtime prints all that is in an error, which may be a row of somebody's.
+            result.map_err(|error| BoxError::from(telemetry::causes(&error)))
         }))
         .await
     }

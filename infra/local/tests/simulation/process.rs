@@ -136,6 +136,7 @@ impl Parts {
                 concurrency: 1,
                 slice: 1,
                 pause: Duration::from_secs(1),
+                deep_every: Duration::from_mins(10),
             });
         Self { pool, clock, router, relay, queue, projector, reconciler }
     }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use shared::contract::sync_feed::bucket_of;
 use shared::dynamodb::Item;
 use shared::money::Currency;
 use uuid::Uuid;
@@ -29,8 +30,13 @@ impl Card {
     /// # Errors
     /// The name of an attribute that is missing, or is not what it should be.
     pub(crate) fn read(mut item: Item, in_stock: bool) -> Result<Self, &'static str> {
+        let id = parsed(&mut item, "id")?;
+        // A copy under another key is reached by no event, and would show what nobody sells.
+        if number(&item, "bucket")? != i64::from(bucket_of(id)) {
+            return Err("bucket");
+        }
         Ok(Self {
-            id: parsed(&mut item, "id")?,
+            id,
             name: text(&mut item, "name")?,
             seller_id: parsed(&mut item, "seller_id")?,
             category: text(&mut item, "category")?,
@@ -96,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_no_card_says_which_attribute_is_wrong() {
-        for name in ["id", "name", "seller_id", "amount", "currency", "created_at"] {
+        for name in ["bucket", "id", "name", "seller_id", "amount", "currency", "created_at"] {
             let mut missing = item();
             missing.remove(name);
             assert_eq!(Card::read(missing, true), Err(name));

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
+use shared::contract::is_version;
 use shared::contract::listing::{ListingItem, key_of};
 use shared::dynamodb::{self, Consistency, Item};
 use shared::problem::Problem;
@@ -37,8 +38,6 @@ pub enum StoreError {
     Call { doing: &'static str, transient: bool, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{doing}: the item does not have the form of one")]
     Form { doing: &'static str, source: serde_dynamo::Error },
-    #[error("{doing}: the attribute {name} is not what it should be")]
-    Attribute { doing: &'static str, name: &'static str },
 }
 
 impl StoreError {
@@ -58,7 +57,7 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Call { transient, .. } => *transient,
-            Self::Form { .. } | Self::Attribute { .. } => false,
+            Self::Form { .. } => false,
         }
     }
 }
@@ -156,7 +155,7 @@ impl Stored {
     fn read(item: Item) -> Option<Self> {
         let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
         let fences = FENCES.map(|name| item.get(name).cloned());
-        let item = serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap_or_else(|error| {
+        let mut item: ListingItem = serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap_or_else(|error| {
             tracing::warn!(product.id = %id, error = telemetry::causes(&error), "a listing is damaged");
             // What it has come to must not be forgotten with the rest: a late event would win.
             let fence = |value: &Option<AttributeValue>| {
@@ -172,6 +171,13 @@ impl Stored {
                 ..ListingItem::empty(id)
             }
         });
+        // Believed, it would refuse every event there can be.
+        for version in [&mut item.product_version, &mut item.stock_version] {
+            if !is_version(*version) {
+                tracing::warn!(product.id = %id, version, "a listing claims what is no version");
+                *version = 0;
+            }
+        }
         Some(Self { item, fences })
     }
 }

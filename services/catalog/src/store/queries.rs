@@ -223,9 +223,19 @@ impl Listings {
             };
             let answer = query.send().await.map_err(StoreError::call(doing))?;
             for item in answer.items.unwrap_or_default() {
-                let card = Card::read(item, availability == Availability::InStock)
-                    .map_err(|name| StoreError::Attribute { doing, name })?;
-                part.cards.push(card);
+                let id = item.get("id").and_then(|id| id.as_s().ok()).cloned();
+                match Card::read(item, availability == Availability::InStock) {
+                    Ok(card) => part.cards.push(card),
+                    // One damaged listing must not hide all that are listed beside it.
+                    Err(attribute) => {
+                        tracing::warn!(
+                            product.id = id,
+                            attribute,
+                            "a listing is left out: damaged"
+                        );
+                        metrics::counter!("vitrina_listings_damaged_total").increment(1);
+                    }
+                }
             }
             start = answer.last_evaluated_key;
             let Some(last) = &start else {

@@ -13,6 +13,7 @@ const GOLDEN: &str =
 async fn start(role: &str, dynamodb: &str, sqs: &str) -> Function {
     let settings = [
         ("VITRINA_ROLE", role),
+        ("VITRINA_LISTINGS_TABLE", "listings"),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_SQS", sqs),
         ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
@@ -83,6 +84,23 @@ async fn what_one_function_projects_the_other_serves() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_none_is_answered_as_everywhere() {
+    let world = World::new().await;
+    let mut api = start("api", &world.dynamo.endpoint, "http://127.0.0.1:1").await;
+    // As the bytes of a client that does not encode them, and as a gateway decodes a path.
+    for (path, status) in [
+        (r#"/v1/catalog/products?category="x""#, 200),
+        ("/v1/catalog/products?category=<b>#{ü}`", 200),
+        ("/v1/catalog/products?category=a b", 200),
+        ("/v1/catalog/products?category=\u{7}", 400),
+        (r#"/v1/catalog/products/a b"<ü>"#, 404),
+    ] {
+        let answer = api.ask("GET", path, &[], "").await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_does_not_answer_has_its_messages_come_again() {
     let queue = queue().await;
     let mut projector = start("projector", "http://127.0.0.1:1", &queue.endpoint).await;
@@ -95,12 +113,13 @@ async fn a_store_that_does_not_answer_has_its_messages_come_again() {
 }
 
 #[tokio::test]
-async fn a_projector_without_its_queues_does_not_start_and_names_both() {
+async fn a_projector_without_its_queues_and_its_table_does_not_start_and_names_all() {
     let mut function = Function::start(PROGRAM, &[("VITRINA_ROLE", "projector")]).await;
     assert!(!function.ended().await.success());
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let log = function.log();
-    for name in ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL"] {
+    let needed = ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL", "VITRINA_LISTINGS_TABLE"];
+    for name in needed {
         assert!(log.contains(name), "{log}");
     }
     assert!(!log.contains("DATABASE_URL"), "it needs none here: {log}");

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use shared::contract::events::Event;
+use shared::contract::listing::key_of;
 use shared::contract::product::{Product, Status};
 use shared::money::Money;
 use shared::testkit::{Answer, Call};
 use uuid::Uuid;
 
-use crate::{World, product, stock};
+use crate::{TABLE, World, product, stock};
 
 const SEED: u64 = 11;
 
@@ -153,6 +155,44 @@ async fn a_card_says_what_a_list_needs() {
                 "in_stock": shown.on_hand > 0, "version": 1, "created_at": product.created_at,
             })
         );
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_listing_and_a_copy_under_another_key_are_left_out_and_hide_nobody() {
+    let world = World::new().await;
+    let all = filled(&world, 20).await;
+    let lists = ["", "&sort=price", "&category=shoes", "&category=shoes&sort=-price"];
+    let mut before = Vec::new();
+    for list in lists {
+        before.push(pages(&world, list, 3).await);
+    }
+    let shown = |nth: usize| before[2][nth]["id"].as_str().unwrap().parse::<Uuid>().unwrap();
+    let [nameless, copied] = [shown(0), shown(1)];
+    assert!(all.len() > before[2].len() && before[2].len() > 2);
+
+    let client = &world.dynamo.client;
+    let item = async |id| {
+        let read = client.get_item().table_name(TABLE).set_key(Some(key_of(id)));
+        read.send().await.unwrap().item.unwrap()
+    };
+    let put = async |item| {
+        client.put_item().table_name(TABLE).set_item(Some(item)).send().await.unwrap();
+    };
+    let mut damaged = item(nameless).await;
+    damaged.remove("name");
+    put(damaged).await;
+    for bucket in ["5000", "1"] {
+        let mut copy = item(copied).await;
+        copy.insert("bucket".to_owned(), AttributeValue::N(bucket.to_owned()));
+        copy.insert("name".to_owned(), AttributeValue::S("Forged".to_owned()));
+        put(copy).await;
+    }
+    for (list, before) in lists.into_iter().zip(before) {
+        let after = pages(&world, list, 3).await;
+        let left: Vec<Value> =
+            before.into_iter().filter(|card| card["id"] != json!(nameless)).collect();
+        assert_eq!(after, left, "{list}");
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
-use shared::database::violated_constraint;
+use shared::database::{self, violated_constraint};
 use shared::money::Money;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, PgPool};
@@ -40,6 +40,17 @@ pub(crate) enum WriteError {
     Silent,
     #[error("the writer ended before it said what became of a product")]
     Lost,
+}
+
+impl WriteError {
+    /// Whether the store is the reason and another try may well succeed.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(error) => database::is_transient(error),
+            Self::Busy | Self::Silent => true,
+            Self::SkuTaken | Self::KeyUsed | Self::Lost => false,
+        }
+    }
 }
 
 impl From<sqlx::Error> for WriteError {

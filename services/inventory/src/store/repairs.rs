@@ -1,8 +1,9 @@
 //! What reconciliation asks to be announced under a new version.
 
+use chrono::{DateTime, Utc};
 use shared::contract::events::Event;
 use shared::contract::product::Product;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{Cause, to_json};
@@ -12,6 +13,15 @@ use super::{Cause, to_json};
 pub(crate) enum Part {
     Product,
     Stock,
+}
+
+impl Part {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Product => "product",
+            Self::Stock => "stock",
+        }
+    }
 }
 
 /// A wish that was claimed.
@@ -24,11 +34,16 @@ pub(crate) struct Request {
     pub seen: i64,
 }
 
-/// Claims the oldest request that nobody else has claimed, for as long as the transaction lasts.
-pub(crate) async fn claim(connection: &mut PgConnection) -> Result<Option<Request>, sqlx::Error> {
+/// Claims the oldest request that nobody else has claimed and that does not wait, for as long as the
+/// transaction lasts.
+pub(crate) async fn claim(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> Result<Option<Request>, sqlx::Error> {
     let row = sqlx::query!(
         r#"with claimed as (
                select product_id, part, seen_version from inventory.repair_requests
+               where not_before is null or not_before <= $1
                order by requested_at, product_id
                limit 1
                for update skip locked)
@@ -38,6 +53,7 @@ pub(crate) async fn claim(connection: &mut PgConnection) -> Result<Option<Reques
                       where j.aggregate_id = c.product_id and j.aggregate = c.part), 0)
                       as "journal_version!"
            from claimed c"#,
+        now,
     )
     .fetch_optional(connection)
     .await?;
@@ -78,6 +94,23 @@ pub(crate) async fn announce_absence(
     Ok(())
 }
 
+/// Lets the others go first until `not_before`.
+pub(crate) async fn put_off(
+    pool: &PgPool,
+    request: &Request,
+    not_before: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update inventory.repair_requests set not_before = $3 where product_id = $1 and part = $2",
+        request.product_id,
+        request.part.as_str(),
+        not_before,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// Deletes a request that was done.
 pub(crate) async fn delete(
     connection: &mut PgConnection,
@@ -86,10 +119,7 @@ pub(crate) async fn delete(
     sqlx::query!(
         "delete from inventory.repair_requests where product_id = $1 and part = $2",
         request.product_id,
-        match request.part {
-            Part::Product => "product",
-            Part::Stock => "stock",
-        },
+        request.part.as_str(),
     )
     .execute(connection)
     .await?;

@@ -1,13 +1,15 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use inventory::relay::Relay;
+use inventory::relay::{Relay, RelayError};
 use shared::bus::faulty::{FaultyBus, Rates};
 use shared::bus::queue::Queue;
 use shared::bus::{Bus, PgBus};
 use shared::contract::events::{self, Event, Received};
+use shared::host::Work as _;
 use shared::host::tick::Progress;
 use shared::id::Ids;
+use uuid::Uuid;
 
 use crate::World;
 
@@ -89,6 +91,70 @@ async fn of_the_events_of_a_round_only_those_that_the_bus_refuses_stay_pending()
     world.clock.advance(Duration::from_secs(1));
     relay.once().await.unwrap();
     assert_eq!((world.count("outbox").await, sent().await), (0, 40));
+}
+
+/// Asks for an announcement of a product above `seen`.
+async fn ask_for_repair(world: &World, id: Uuid, seen: i64) {
+    sqlx::query(
+        "insert into inventory.repair_requests (product_id, part, seen_version, requested_at)
+         values ($1, 'product', $2, $3)",
+    )
+    .bind(id)
+    .bind(seen)
+    .bind(world.clock.now())
+    .execute(&world.pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_repair_that_cannot_be_done_keeps_neither_others_nor_events_waiting() {
+    let world = World::new().await;
+    let [bad, good] = [world.create("SHOE-1").await, world.create("SHOE-2").await]
+        .map(|created| created.json["id"].as_str().unwrap().parse().unwrap());
+    // Whatever the reason; here it may have no second version.
+    sqlx::query(
+        "alter table inventory.products
+         add constraint planted check (sku <> 'SHOE-1' or version = 1) not valid",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    ask_for_repair(&world, bad, 7).await;
+    world.clock.advance(Duration::from_secs(1));
+    ask_for_repair(&world, good, 7).await;
+    let relay = relay(&world, Bus::Postgres(bus(&world)));
+    // It is said that something is not done, after everything else is.
+    let error = relay.until(Instant::now() + Duration::from_secs(10)).await.unwrap_err();
+    assert!(matches!(error, RelayError::Repair(_)), "{error:?}");
+    assert_eq!((world.count("outbox").await, world.count("repair_requests").await), (0, 1));
+    let version: i64 = sqlx::query_scalar("select version from inventory.products where id = $1")
+        .bind(good)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(version, 8);
+    // It is tried again, and done once it can be.
+    sqlx::query("alter table inventory.products drop constraint planted")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(relay.repair().await.unwrap(), Progress::Idle);
+    world.clock.advance(Duration::from_mins(1));
+    assert_eq!(relay.repair().await.unwrap(), Progress::More);
+    assert_eq!(world.count("repair_requests").await, 0);
+}
+
+#[tokio::test]
+async fn no_version_is_announced_above_what_no_version_can_be() {
+    let world = World::new().await;
+    let created = world.create("SHOE-1").await;
+    let id = created.json["id"].as_str().unwrap().parse().unwrap();
+    ask_for_repair(&world, id, i64::MAX).await;
+    ask_for_repair(&world, Uuid::from_u128(1), i64::MAX).await;
+    let relay = relay(&world, Bus::Postgres(bus(&world)));
+    while relay.repair().await.unwrap() == Progress::More {}
+    assert_eq!((world.count("outbox").await, world.count("repair_requests").await), (1, 0));
 }
 
 #[tokio::test]

@@ -170,17 +170,22 @@ pub(crate) async fn request(
     Ok(())
 }
 
-/// Begins a pass in the background, unless somebody else was faster.
+/// Begins a pass in the background, unless somebody else was faster. It is a deep one if the last of
+/// those ended before `last_deep`.
 pub(crate) async fn begin_background(
     pool: &PgPool,
     id: Uuid,
     now: DateTime<Utc>,
+    last_deep: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "insert into sync.runs (id, deep, requested_at) values ($1, false, $2)
+        "insert into sync.runs (id, deep, requested_at)
+         select $1, not exists (
+             select from sync.runs where deep and not superseded and finished_at >= $3), $2
          on conflict do nothing",
         id,
         now,
+        last_deep,
     )
     .execute(pool)
     .await?;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sync::{BucketProgress, State};
+use sync::{BucketProgress, Settings, State};
 use uuid::Uuid;
 
-use crate::world::World;
+use crate::world::{World, settings};
 
 async fn background(world: &World) -> Uuid {
     sqlx::query_scalar("select id from sync.runs where requested_by is null")
@@ -26,6 +26,21 @@ async fn the_pass_in_the_background_does_eight_buckets_a_minute_however_often_it
     world.clock.advance(Duration::from_mins(1));
     world.round().await;
     assert_eq!(world.run(id).await.progress, done(16));
+}
+
+#[tokio::test]
+async fn once_a_day_the_pass_in_the_background_hashes_whole_listings_again() {
+    let mut world = World::new().await;
+    let all_at_once = Settings { slice: 1024, ..settings() };
+    world.reconciler = world.reconciler.clone().with_settings(all_at_once);
+    let mut deep: Vec<bool> = Vec::new();
+    for _ in 0..5 {
+        world.round().await;
+        let last = sqlx::query_scalar("select deep from sync.runs order by id desc limit 1");
+        deep.push(last.fetch_one(&world.database.pool).await.unwrap());
+        world.clock.advance(Duration::from_hours(8));
+    }
+    assert_eq!(deep, [true, false, false, false, true]);
 }
 
 #[tokio::test]

@@ -76,6 +76,41 @@ async fn a_deep_run_finds_what_was_altered_under_its_own_hash() {
 }
 
 #[tokio::test]
+async fn a_listing_that_claims_the_greatest_version_is_rewritten_under_the_true_one() {
+    let (world, ids) = World::with_products(3).await;
+    let mut right = Vec::new();
+    for id in &ids {
+        right.push(world.content(*id).await);
+    }
+    world.tamper(ids[0], "product_version", n(i64::MAX)).await;
+    world.tamper(ids[1], "stock_version", n(i64::MAX)).await;
+    let run = world.reconcile(false).await;
+    assert_eq!((run.altered, run.repaired, run.moving), (2, 2, 0), "{run:?}");
+    world.arrive().await;
+    assert_eq!(world.reconcile(true).await.differences(), 0);
+    for (id, right) in ids.iter().zip(right) {
+        assert_eq!(world.content(*id).await, right);
+    }
+    // What is sold next is seen.
+    world.set_stock(ids[1], 9).await;
+    world.arrive().await;
+    assert_eq!(world.content(ids[1]).await.unwrap()["on_hand"], n(9));
+}
+
+#[tokio::test]
+async fn a_copy_under_another_key_is_no_listing() {
+    let (world, ids) = World::with_products(2).await;
+    let mut copy = world.listing(ids[0]).await.unwrap();
+    let other = i64::from((bucket_of(ids[0]) + 1) % 1024);
+    copy.insert("bucket".to_owned(), n(other));
+    world.put(copy).await;
+    for deep in [false, true] {
+        let run = world.reconcile(deep).await;
+        assert_eq!((run.compared, run.differences(), run.moving), (2, 0, 0), "{run:?}");
+    }
+}
+
+#[tokio::test]
 async fn listings_that_were_deleted_altogether_are_rebuilt() {
     let (world, ids) = World::with_products(20).await;
     world.change(ids[3], json!({"status": "archived"})).await;

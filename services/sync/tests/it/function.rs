@@ -18,6 +18,9 @@ async fn start_with(world: &World, role: &str, more: &[(&str, &str)]) -> Functio
     settings.extend([
         ("VITRINA_ROLE", role),
         ("VITRINA_SYNC_SLICE", "1024"),
+        ("VITRINA_LISTINGS_TABLE", TABLE),
+        ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
+        ("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1/1/catalog-dead"),
         ("DATABASE_URL", world.database.url.as_str()),
         ("AWS_ENDPOINT_URL_DYNAMODB", world.dynamo.endpoint.as_str()),
     ]);
@@ -68,12 +71,31 @@ async fn a_run_that_is_asked_for_is_done_by_the_next_invocation() {
 }
 
 #[tokio::test]
-async fn a_function_that_lacks_one_of_two_queues_says_which() {
+async fn settings_that_are_missing_or_wrong_are_all_said_at_the_start() {
     let (world, _) = World::with_products(1).await;
-    let more = [("VITRINA_QUEUE_URL", "http://127.0.0.1/queue")];
-    let mut function = start_with(&world, "api", &more).await;
-    assert!(!function.ended().await.success());
-    assert!(function.log().contains("VITRINA_DEAD_LETTER_QUEUE_URL is not set"));
+    let faults = async |role, more: &[(&str, &str)]| {
+        let mut function = start_with(&world, role, more).await;
+        assert!(!function.ended().await.success());
+        function.log()
+    };
+    let more = [
+        ("VITRINA_QUEUE_URL", "nonsense"),
+        ("VITRINA_DEAD_LETTER_QUEUE_URL", ""),
+        ("VITRINA_DATABASE_CONNECTIONS", "0"),
+    ];
+    let log = faults("api", &more).await;
+    for fault in [
+        "VITRINA_QUEUE_URL is wrong: must be the URL of a queue",
+        "VITRINA_DEAD_LETTER_QUEUE_URL is not set",
+        "VITRINA_DATABASE_CONNECTIONS is wrong: ",
+    ] {
+        assert!(log.contains(fault), "{fault}: {log}");
+    }
+    let more = [("VITRINA_LISTINGS_TABLE", "no name"), ("DATABASE_URL", "mysql://db.example/shop")];
+    let log = faults("reconcile", &more).await;
+    for fault in ["VITRINA_LISTINGS_TABLE is wrong: ", "DATABASE_URL is wrong: must begin with"] {
+        assert!(log.contains(fault), "{fault}: {log}");
+    }
 }
 
 /// A queue of dead letters with one letter, until it is deleted.
@@ -130,6 +152,14 @@ async fn operators_find_the_dead_letters_of_sqs_where_they_find_them_here() {
     let shown = function.ask("GET", &format!("{path}/{}", letter["id"]), &headers, "").await;
     assert_eq!(shown.json()["body"], "no event");
 
+    // As of a variable that was never set: it would fit all of them.
+    for nothing in [json!({"reason": ""}), json!({"type": ""}), json!({})] {
+        for action in ["redrive", "discard"] {
+            let path = format!("{path}/{action}");
+            let refused = function.ask("POST", &path, &headers, &nothing.to_string()).await;
+            assert_eq!(refused.status, 422, "{}", refused.body);
+        }
+    }
     let body = json!({"ids": [letter["id"]]}).to_string();
     let redriven = function.ask("POST", &format!("{path}/redrive"), &headers, &body).await;
     assert_eq!(redriven.json(), json!({"matched": 1, "settled": 1, "dry_run": false}));
