@@ -26,7 +26,7 @@ cdk() {{ :; }}
 npx() {{ :; }}
 gh() {{ :; }}
 vitrina() {{ :; }}
-REGION=us-east-1 FUNCTION=function OPERATOR=somebody PASSWORD=something CLUSTER=cluster PRODUCT=1 MAPPING=00000000-0000-4000-8000-000000000000
+REGION=us-east-1 FUNCTION=function OPERATOR=somebody PASSWORD=something CLUSTER=cluster PRODUCT=0198c0de-0000-7000-8000-0000000003ff BUCKET=7 MAPPING=00000000-0000-4000-8000-000000000000
 """
 # Ours, and what only deploys.
 OURS = re.compile(r"^\s*(infra/aws/\S+|npm|git|cargo)\b.*$", re.M)
