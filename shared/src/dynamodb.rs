@@ -35,20 +35,18 @@ const ATTEMPTS: u32 = 3;
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The name of a table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableName(String);
-
-impl TableName {
-    /// `VITRINA_LISTINGS_TABLE`, which a function must be told, and which is `listings` elsewhere.
-    pub fn read(settings: &mut Settings) -> String {
-        const NAME: &str = "VITRINA_LISTINGS_TABLE";
-        if settings.is_function() {
-            return settings.required::<Self>(NAME).0;
-        }
-        settings.or(NAME, Self("listings".to_owned())).0
+/// `VITRINA_LISTINGS_TABLE`, which a function must be told, and which is `listings` elsewhere.
+pub fn listings_table(settings: &mut Settings) -> String {
+    const NAME: &str = "VITRINA_LISTINGS_TABLE";
+    if settings.is_function() {
+        return settings.required::<TableName>(NAME).0;
     }
+    settings.or(NAME, TableName("listings".to_owned())).0
 }
+
+/// The name of a table.
+#[derive(Default)]
+struct TableName(String);
 
 impl FromStr for TableName {
     type Err = &'static str;

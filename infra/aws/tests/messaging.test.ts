@@ -60,10 +60,10 @@ test('every event of inventory goes to the queue, whatever its type, and else to
 test('whoever answers for the dead letters knows both queues and may take from the one and send to the other', () => {
   const { resources } = synthesise(PRODUCTION);
   const { queueName, deadName } = queues();
-  const routes = ROUTES.filter(({ path }) => path.startsWith('/v1/admin/dead-letters'));
+  const routes = ROUTES.filter(({ path }) => /^\/v1\/admin\/(queues|dead-letters)/.test(path));
   assert.deepEqual(
     routes.map(({ path }) => path),
-    ['/v1/admin/dead-letters', '/v1/admin/dead-letters/{proxy+}'],
+    ['/v1/admin/queues', '/v1/admin/dead-letters', '/v1/admin/dead-letters/{proxy+}'],
   );
   const names = [...new Set(routes.map((route) => route.function))];
   assert.equal(names.length, 1);

@@ -1,7 +1,5 @@
 //! Whom an operator's command is for: the edition on the data folder, or one that is elsewhere.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use reqwest::Url;
 use shared::config::{Secret, Settings};
@@ -14,10 +12,6 @@ use crate::token::{self, DemoUser};
 
 /// Not an argument: those are seen by whoever lists the processes of a machine.
 const TOKEN: &str = "VITRINA_TOKEN";
-
-/// How long an edition elsewhere may be away. One here is awaited for as long as a restart takes; whoever
-/// mistypes an address should learn it soon.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Remote {
@@ -51,8 +45,7 @@ impl Remote {
         let token = settings.text(TOKEN).with_context(|| {
             format!("{TOKEN} is not set: an edition elsewhere wants an operator's token")
         })?;
-        let client = Client::new(url.as_str())?.with_patience(PATIENCE);
-        Ok(client.with_token(Secret::new(token.to_owned())))
+        Ok(Client::new(url.as_str())?.with_token(Secret::new(token.to_owned())))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use chrono::{DateTime, Utc};
 use comfy_table::{Table, presets};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ enum Form {
 struct Outbox {
     pending: i64,
     oldest_committed_at: Option<DateTime<Utc>>,
+    repairs: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,6 +61,8 @@ struct Status {
     outbox_pending: i64,
     /// Seconds; none if nothing is pending.
     outbox_oldest_age: Option<i64>,
+    /// Asked for by reconciliation, and not done.
+    repairs_pending: i64,
     queue_visible: i64,
     queue_in_flight: i64,
     dead_letters: i64,
@@ -82,6 +85,7 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
     let status = Status {
         outbox_pending: outbox.pending,
         outbox_oldest_age: outbox.oldest_committed_at.map(|at| (now - at).num_seconds().max(0)),
+        repairs_pending: outbox.repairs,
         queue_visible: queues.data.iter().map(|queue| queue.visible).sum(),
         queue_in_flight: queues.data.iter().map(|queue| queue.in_flight).sum(),
         dead_letters: queues.data.iter().map(|queue| queue.dead_letters).sum(),
@@ -102,9 +106,7 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
 async fn metrics(client: &Client) -> Result<String, ClientError> {
     match client.call(Method::GET, "/metrics").answer().await {
         Ok(answer) => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
-        Err(ClientError::Refused { problem, .. }) if StatusCode::NOT_FOUND == problem.status => {
-            Ok(String::new())
-        }
+        Err(error) if error.status() == Some(404) => Ok(String::new()),
         Err(error) => Err(error),
     }
 }
@@ -114,6 +116,7 @@ fn table(status: &Status) -> Table {
     table.load_style(presets::NOTHING);
     let age = status.outbox_oldest_age.map_or_else(String::new, |age| format!(", oldest {age} s"));
     table.add_row(["outbox", &format!("{} pending{age}", status.outbox_pending)]);
+    table.add_row(["repairs", &format!("{} pending", status.repairs_pending)]);
     let queue = format!("{} visible, {} in flight", status.queue_visible, status.queue_in_flight);
     table.add_row(["queue", &queue]);
     table.add_row(["dead letters", &status.dead_letters.to_string()]);

@@ -3,7 +3,7 @@
 use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
 use shared::database::DatabaseConfig;
-use shared::dynamodb::TableName;
+use shared::dynamodb::listings_table;
 use shared::host::HostConfig;
 use shared::money::Currency;
 
@@ -45,7 +45,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, those of [`TableName::read`] and [`HostConfig::read`], and those of the role: `VITRINA_CURRENCY`, or where its events come from ([`SqsConfig::read`], else
+    /// `VITRINA_ROLE`, those of [`listings_table`] and [`HostConfig::read`], and those of the
+    /// role: `VITRINA_CURRENCY`, or where its events come from ([`SqsConfig::read`], else
     /// [`DatabaseConfig::read`]).
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "projector"]);
@@ -58,7 +59,7 @@ impl Config {
         Self {
             role,
             host: HostConfig::read(settings, "catalog", name),
-            table: TableName::read(settings),
+            table: listings_table(settings),
         }
     }
 }

@@ -38,13 +38,13 @@ fn apply(listing: &mut ListingItem, delivery: &Delivery) -> bool {
     let event = &delivery.envelope.event;
     let mut applied = false;
     if let Some(product) = event.product()
-        && listing.product_fence() < (Fence { version: product.version, position })
+        && (Fence { version: product.version, position }).passes(listing.product_fence())
     {
         listing.set_product(product, position);
         applied = true;
     }
     if let Some(stock) = event.stock()
-        && listing.stock_fence() < (Fence { version: stock.version, position })
+        && (Fence { version: stock.version, position }).passes(listing.stock_fence())
     {
         listing.set_stock(stock, position);
         applied = true;

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::repair;
 use crate::store::idempotency;
-use crate::store::outbox::{self, Claimed};
+use crate::store::outbox::{self, Backlog, Claimed};
 use crate::store::products::WriteError;
 
 /// How many events are published at once.
@@ -90,8 +90,8 @@ pub enum RelayError {
     Journal { event_id: uuid::Uuid, source: serde_json::Error },
     #[error("asking what is pending")]
     Measure(#[source] sqlx::Error),
-    #[error("{pending} events are still pending")]
-    Pending { pending: i64 },
+    #[error("{pending} events and {repairs} repairs are still pending")]
+    Pending { pending: i64, repairs: i64 },
     #[error(transparent)]
     Repair(#[from] RepairError),
 }
@@ -210,8 +210,8 @@ impl Relay {
         Ok(Outbound { event_id, event_type, subject: row.subject, body })
     }
 
-    /// Measures what is pending, and how many events that are.
-    async fn measure(&self) -> Result<i64, RelayError> {
+    /// Measures what is pending.
+    async fn measure(&self) -> Result<Backlog, RelayError> {
         let backlog = outbox::backlog(&self.pool).await.map_err(RelayError::Measure)?;
         let oldest = backlog
             .oldest_committed_at
@@ -219,49 +219,28 @@ impl Relay {
         metrics::gauge!("vitrina_outbox_oldest_pending_seconds").set(oldest.as_seconds_f64());
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
         metrics::gauge!("vitrina_outbox_pending").set(backlog.pending as f64);
-        Ok(backlog.pending)
+        Ok(backlog)
     }
 
     /// Relays before `deadline` until nothing is pending.
     async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
-        // What cannot be repaired must not keep events from being published.
-        let repaired = self.repair_all(deadline).await;
+        while self.repair().await? == Progress::More && Instant::now() < deadline {}
         let patience = deadline.min(Instant::now() + PATIENCE);
         loop {
             while self.once().await? == Progress::More && Instant::now() < deadline {}
-            let pending = self.measure().await?;
-            if pending == 0 {
+            let Backlog { pending, repairs, .. } = self.measure().await?;
+            if pending == 0 && repairs == 0 {
                 break;
             }
             if Instant::now() >= patience {
-                return Err(RelayError::Pending { pending });
+                return Err(RelayError::Pending { pending, repairs });
             }
             tokio::time::sleep(EVERY).await;
         }
         if let Err(error) = self.forget().await {
             telemetry::failed("forget", &error);
         }
-        Ok(repaired?)
-    }
-
-    /// Does all requests for new versions that can be done before `deadline`.
-    async fn repair_all(&self, deadline: Instant) -> Result<(), RepairError> {
-        let mut result = Ok(());
-        while Instant::now() < deadline {
-            match self.repair().await {
-                Ok(Progress::More) => {}
-                Ok(Progress::Idle) => break,
-                Err(error) => {
-                    let is_transient = error.0.is_transient();
-                    telemetry::failed("repair", &error);
-                    result = Err(error);
-                    if is_transient {
-                        break;
-                    }
-                }
-            }
-        }
-        result
+        Ok(())
     }
 
     /// Does what reconciliation could not by itself: one request for a new version.

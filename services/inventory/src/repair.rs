@@ -6,13 +6,13 @@
 
 use chrono::TimeDelta;
 use shared::clock::Clock;
-use shared::contract::MAX_VERSION;
 use shared::database;
 use shared::failpoint;
 use shared::host::tick::Progress;
 use shared::id::Ids;
 use shared::request::RequestContext;
-use sqlx::{PgConnection, PgPool};
+use shared::telemetry;
+use sqlx::{Acquire as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::store::products::WriteError;
@@ -24,9 +24,10 @@ use crate::{product as product_rules, stock as stock_rules};
 const CHANGE: &str = "repaired";
 
 /// How long a request that could not be done lets others go first.
-const AFTER_FAILURE: TimeDelta = TimeDelta::minutes(1);
+const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(30);
 
-/// Does one request. One that cannot be done is put off, so that it keeps nobody waiting.
+/// Does one request. One that cannot be done for a reason of its own is put off, and keeps nobody
+/// waiting.
 pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Progress, WriteError> {
     let mut transaction = database::begin(pool).await?;
     let Some(request) = repairs::claim(&mut transaction, clock.now()).await? else {
@@ -34,17 +35,19 @@ pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Prog
     };
     failpoint::reach("repair.claimed").await;
     let cause = cause(clock, ids);
-    if let Err(error) = perform(&mut transaction, &request, &cause).await {
-        if !error.is_transient() {
-            transaction.rollback().await?;
-            repairs::put_off(pool, &request, clock.now() + AFTER_FAILURE).await?;
+    let mut attempt = transaction.begin().await?;
+    match perform(&mut attempt, &request, &cause).await {
+        Ok(()) => attempt.commit().await?,
+        Err(error) if error.is_transient() => return Err(error),
+        Err(error) => {
+            attempt.rollback().await?;
+            telemetry::failed("repair", &error);
+            let again = clock.now() + AFTER_FAILURE;
+            repairs::put_off(&mut transaction, &request, again).await?;
         }
-        return Err(error);
     }
     transaction.commit().await?;
     failpoint::reach("repair.committed").await;
-    let Request { product_id: id, part, seen } = request;
-    tracing::info!(product.id = %id, seen, ?part, "did what was requested for a product");
     Ok(Progress::More)
 }
 
@@ -57,11 +60,6 @@ async fn perform(
     let Request { product_id: id, part, seen } = *request;
     let now = cause.request.requested_at;
     match part {
-        // Nothing is above it. A listing that claims so much counts as damaged, and the next
-        // comparison has it rewritten under the version that is true.
-        _ if seen >= MAX_VERSION => {
-            tracing::error!(product.id = %id, seen, ?part, "no version can be above what was seen");
-        }
         Part::Product => {
             let row = products::lock(&mut *connection, id).await?;
             if row.is_none() {
@@ -87,6 +85,7 @@ async fn perform(
     failpoint::reach("repair.announced").await;
     repairs::delete(&mut *connection, request).await?;
     failpoint::reach("repair.deleted").await;
+    tracing::info!(product.id = %id, seen, ?part, "announced a product above what was seen");
     Ok(())
 }
 

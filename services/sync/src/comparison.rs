@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use chrono::{DateTime, Utc};
-use shared::contract::listing::{ListingItem, TOMBSTONE_KEPT};
+use shared::contract::listing::{ListingItem, TOMBSTONE_KEPT, is_damage};
 use shared::contract::product::ContentHash;
 use shared::contract::sync_feed::bucket_of;
 use uuid::Uuid;
@@ -146,7 +146,7 @@ pub(crate) fn compare(
             let extra = Gap {
                 kind: Kind::Extra,
                 truth,
-                seen: listed.version,
+                seen: credible(listed.version, truth),
                 since: row.and_then(|row| row.deleted_at),
             };
             ((!gone).then_some(extra), None)
@@ -166,9 +166,22 @@ pub(crate) fn compare(
     (product.is_some() || stock.is_some()).then_some(Difference { id, product, stock })
 }
 
+/// What is to be exceeded, of a version that is seen where `truth` is true: nothing of damage.
+fn credible(seen: i64, truth: i64) -> i64 {
+    if is_damage(seen, truth) { 0 } else { seen }
+}
+
+/// Whether an item lies in the bucket that its id has. No event reaches one that does not, and no buyer
+/// is shown it.
+pub(crate) fn is_in_place(id: Uuid, bucket: i32) -> bool {
+    i32::from(bucket_of(id)) == bucket
+}
+
 fn product_gap(row: &Row, listed: &Listed) -> Option<Gap> {
     let kind = if listed.version == 0 && listed.is_sound {
         Kind::Missing
+    } else if is_damage(listed.version, row.version) {
+        Kind::Altered
     } else if listed.version > row.version {
         Kind::Ahead
     } else if !listed.is_sound {
@@ -185,7 +198,7 @@ fn product_gap(row: &Row, listed: &Listed) -> Option<Gap> {
     Some(Gap {
         kind,
         truth: row.version,
-        seen: listed.version,
+        seen: credible(listed.version, row.version),
         since: (kind != Kind::Ahead).then_some(row.updated_at),
     })
 }
@@ -194,11 +207,12 @@ fn stock_gap(row: &Row, listed: &Listed) -> Option<Gap> {
     if row.deleted_at.is_some() || (row.stock == listed.stock && listed.is_sound) {
         return None;
     }
-    let kind = if listed.stock.version > row.stock.version { Kind::Ahead } else { Kind::Stock };
+    let seen = credible(listed.stock.version, row.stock.version);
+    let kind = if seen > row.stock.version { Kind::Ahead } else { Kind::Stock };
     Some(Gap {
         kind,
         truth: row.stock.version,
-        seen: listed.stock.version,
+        seen,
         since: (kind != Kind::Ahead).then_some(row.stock_updated_at),
     })
 }

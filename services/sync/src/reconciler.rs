@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use shared::bus::queue::Queue;
 use shared::clock::Clock;
 use shared::failpoint;
@@ -199,7 +199,7 @@ impl Reconciler {
         let last_deep = TimeDelta::from_std(self.settings.deep_every)
             .ok()
             .and_then(|every| now.checked_sub_signed(every))
-            .unwrap_or(DateTime::<Utc>::MIN_UTC);
+            .unwrap_or(DateTime::UNIX_EPOCH);
         runs::begin_background(&self.pool, self.ids.next(now), now, last_deep).await?;
         failpoint::reach("sync.begun").await;
         runs::current(&self.pool, now).await

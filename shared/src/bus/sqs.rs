@@ -251,14 +251,15 @@ impl SqsQueue {
                 .send()
                 .await
                 .map_err(while_("counting messages"))?;
-            for (name, count) in answer.attributes.unwrap_or_default() {
-                let count = count.parse().unwrap_or(0);
-                if name == VISIBLE {
-                    counts.visible += count;
-                } else if HIDDEN.contains(&name) {
-                    counts.hidden += count;
-                }
-            }
+            let attributes = answer.attributes.unwrap_or_default();
+            let count = |name: &QueueAttributeName| {
+                let count = attributes.get(name).and_then(|count| count.parse::<i64>().ok());
+                count.ok_or("SQS left out a number").map_err(while_("counting messages"))
+            };
+            *counts = Counts {
+                visible: count(&VISIBLE)?,
+                hidden: count(&HIDDEN[0])? + count(&HIDDEN[1])?,
+            };
         }
         Ok(counts)
     }

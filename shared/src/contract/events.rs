@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::is_version;
 use super::product::Product;
 use super::stock::Stock;
 
@@ -181,7 +180,7 @@ fn check(envelope: &Envelope) -> Result<(), Fault> {
         return Err(Fault::SchemaVersion(*schemaversion));
     }
     let versions = [event.product().map(|p| p.version), event.stock().map(|s| s.version)];
-    if let Some(version) = versions.into_iter().flatten().find(|version| !is_version(*version)) {
+    if let Some(version) = versions.into_iter().flatten().find(|version| *version < 1) {
         return Err(Fault::Version(version));
     }
     match event.product() {

@@ -42,11 +42,32 @@ pub const HOPS_KEPT: usize = 4;
 ///
 /// An event applies if its fence is greater: the version decides, the position (which grows with
 /// every publish) breaks the tie. So a repair heals a damaged listing of the same version, while a
-/// duplicate and a late original are refused.
+/// duplicate and a late original are refused: see [`Fence::passes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence {
     pub version: i64,
     pub position: i64,
+}
+
+/// Further ahead than this, nothing has come by changes: a version grows by one with each.
+const MAX_LEAD: i64 = 1 << 32;
+
+/// Whether a version that is seen in a listing is damage, where the true one is `truth`. Believed, the
+/// greatest number there is could never be exceeded.
+pub fn is_damage(seen: i64, truth: i64) -> bool {
+    seen > truth.saturating_add(MAX_LEAD)
+}
+
+impl Fence {
+    /// Whether an event with this fence says something new to a listing that has come to `seen`. Where
+    /// that is damage, the position alone tells what was published later.
+    pub fn passes(self, seen: Self) -> bool {
+        if is_damage(seen.version, self.version) {
+            self.position > seen.position || is_damage(seen.position, self.position)
+        } else {
+            self > seen
+        }
+    }
 }
 
 /// One item of the table `listings`.

@@ -9,14 +9,5 @@ pub mod product;
 pub mod stock;
 pub mod sync_feed;
 
-/// The greatest version that anybody has to believe in. Versions grow by one with every change, so
-/// what claims more was not made by a change; and nothing could ever be above the greatest number.
-pub const MAX_VERSION: i64 = 1 << 53;
-
-/// Whether a product or its stock can have this version. 0 stands for none.
-pub fn is_version(version: i64) -> bool {
-    (0..=MAX_VERSION).contains(&version)
-}
-
 /// The queue that the catalogue is fed from.
 pub const CATALOG_QUEUE: &str = "catalog";

@@ -44,11 +44,12 @@ const fn milliseconds(inside: &'static str, outside: &'static str) -> Name {
 /// Requests, whose number is written beside how long they took.
 const REQUESTS: &str = "vitrina_http_request_seconds";
 
-static NAMES: [Name; 11] = [
+static NAMES: [Name; 12] = [
     milliseconds(REQUESTS, "http_request_duration_ms"),
     milliseconds("vitrina_lag_seconds", "events_lag_ms"),
     seconds("vitrina_outbox_oldest_pending_seconds", "outbox_oldest_pending_seconds"),
     count("vitrina_outbox_pending", "outbox_pending"),
+    count("vitrina_listings_damaged_total", "listings_damaged"),
     count("vitrina_events_published_total", "events_published"),
     count("vitrina_events_refused_total", "events_refused"),
     count("vitrina_events_buried_total", "dead_letters"),

@@ -53,6 +53,7 @@ fn describe() {
     );
     describe_counter!("vitrina_events_refused_total", "Events that the bus has not taken");
     describe_counter!("vitrina_events_buried_total", "Messages that became dead letters");
+    describe_counter!("vitrina_listings_damaged_total", "Listings that lists have left out");
     describe_gauge!("vitrina_outbox_pending", "Events that are not published yet");
     describe_gauge!(
         "vitrina_outbox_oldest_pending_seconds",

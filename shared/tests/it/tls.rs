@@ -58,8 +58,8 @@ impl Ca {
 struct Line {
     address: SocketAddr,
     database: TestDatabase,
-    /// What came without TLS.
-    in_clear: Arc<Mutex<Vec<u8>>>,
+    /// What came of the client: without TLS, or after it.
+    heard: Arc<Mutex<Vec<u8>>>,
     authorities: tempfile::NamedTempFile,
 }
 
@@ -72,8 +72,8 @@ impl Line {
         let socket = socket.join(format!(".s.PGSQL.{}", options.get_port()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let in_clear = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&in_clear);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&heard);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (socket, seen) = (socket.clone(), Arc::clone(&seen));
@@ -83,7 +83,11 @@ impl Line {
         });
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), authorities).unwrap();
-        Self { address, database, in_clear, authorities: file }
+        Self { address, database, heard, authorities: file }
+    }
+
+    fn heard(&self) -> Vec<u8> {
+        self.heard.lock().unwrap().clone()
     }
 
     /// Asks the database, by the address of `host`, what it is called.
@@ -108,24 +112,27 @@ async fn serve(
     mut client: TcpStream,
     socket: PathBuf,
     acceptor: Option<TlsAcceptor>,
-    in_clear: Arc<Mutex<Vec<u8>>>,
+    heard: Arc<Mutex<Vec<u8>>>,
 ) -> std::io::Result<()> {
     let mut asked = [0; 8];
     client.read_exact(&mut asked).await?;
     if asked != WANTS_TLS {
-        in_clear.lock().unwrap().extend(asked);
+        heard.lock().unwrap().extend(asked);
         return Ok(());
     }
     let Some(acceptor) = acceptor else {
         client.write_all(b"N").await?;
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).await?;
-        in_clear.lock().unwrap().extend(rest);
+        heard.lock().unwrap().extend(rest);
         return Ok(());
     };
     client.write_all(b"S").await?;
     let mut client = acceptor.accept(client).await?;
+    let first = client.read_u8().await?;
+    heard.lock().unwrap().push(first);
     let mut server = UnixStream::connect(&socket).await?;
+    server.write_u8(first).await?;
     copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
 }
@@ -138,6 +145,7 @@ async fn a_server_that_the_authority_vouches_for_is_talked_to() {
     let line = Line::to(Some(ca.certify("localhost")), &bundle).await;
     let name = line.ask("localhost").await.unwrap();
     assert!(line.database.url.contains(&name));
+    assert!(!line.heard().is_empty());
 }
 
 #[tokio::test]
@@ -145,6 +153,7 @@ async fn a_server_that_another_authority_vouches_for_learns_nothing() {
     let line = Line::to(Some(Ca::new().certify("localhost")), &Ca::new().pem).await;
     let error = line.ask("localhost").await.unwrap_err();
     assert!(causes(&error).contains("invalid peer certificate"), "{error:?}");
+    assert_eq!(line.heard(), b"");
     // Its callers are told to come again, and not what is wrong.
     assert!(is_transient(&error));
 }
@@ -155,6 +164,7 @@ async fn a_server_that_has_the_certificate_of_another_learns_nothing() {
     let line = Line::to(Some(ca.certify("other.example")), &ca.pem).await;
     let error = line.ask("localhost").await.unwrap_err();
     assert!(causes(&error).contains("certificate not valid for name \"localhost\""), "{error:?}");
+    assert_eq!(line.heard(), b"");
 }
 
 #[tokio::test]
@@ -162,5 +172,5 @@ async fn a_server_without_tls_learns_neither_user_nor_password() {
     let line = Line::to(None, &Ca::new().pem).await;
     let error = line.ask("localhost").await.unwrap_err();
     assert!(matches!(error, sqlx::Error::Tls(_)), "{error:?}");
-    assert_eq!(line.in_clear.lock().unwrap().as_slice(), b"");
+    assert_eq!(line.heard(), b"");
 }

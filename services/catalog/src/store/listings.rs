@@ -6,7 +6,6 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
-use shared::contract::is_version;
 use shared::contract::listing::{ListingItem, key_of};
 use shared::dynamodb::{self, Consistency, Item};
 use shared::problem::Problem;
@@ -155,7 +154,7 @@ impl Stored {
     fn read(item: Item) -> Option<Self> {
         let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
         let fences = FENCES.map(|name| item.get(name).cloned());
-        let mut item: ListingItem = serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap_or_else(|error| {
+        let item = serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap_or_else(|error| {
             tracing::warn!(product.id = %id, error = telemetry::causes(&error), "a listing is damaged");
             // What it has come to must not be forgotten with the rest: a late event would win.
             let fence = |value: &Option<AttributeValue>| {
@@ -171,13 +170,6 @@ impl Stored {
                 ..ListingItem::empty(id)
             }
         });
-        // Believed, it would refuse every event there can be.
-        for version in [&mut item.product_version, &mut item.stock_version] {
-            if !is_version(*version) {
-                tracing::warn!(product.id = %id, version, "a listing claims what is no version");
-                *version = 0;
-            }
-        }
         Some(Self { item, fences })
     }
 }

@@ -1,9 +1,8 @@
 //! Lists of listings, from the indexes. An index may lag behind the listings by moments.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::{Availability, all_key, price_key, scoped_key};
+use shared::dynamodb::Item;
 use shared::money::Currency;
 use uuid::Uuid;
 
@@ -130,11 +129,28 @@ impl List {
         if low > high {
             return None;
         }
-        let text = |(amount, id): (i64, u128)| {
-            let id = Uuid::from_u128(id);
-            if self.order.by_price() { price_key(amount, id) } else { id.to_string() }
-        };
+        let text = |(amount, id)| self.sort_key(Place { amount, id: Uuid::from_u128(id) });
         Some((text(low), text(high)))
+    }
+
+    fn sort_key(&self, place: Place) -> String {
+        if self.order.by_price() { price_key(place.amount, place.id) } else { place.id.to_string() }
+    }
+
+    /// Reads an item that was found between `low` and `high`.
+    ///
+    /// # Errors
+    /// The name of an attribute that is damaged. A card that says of itself that it lies elsewhere is,
+    /// too: the next page would begin there, and the list might never end.
+    fn read(
+        &self,
+        item: Item,
+        availability: Availability,
+        (low, high): &(String, String),
+    ) -> Result<Card, &'static str> {
+        let card = Card::read(item, availability == Availability::InStock)?;
+        let key = self.sort_key(self.place(&card));
+        if *low <= key && key <= *high { Ok(card) } else { Err("price_key") }
     }
 
     /// The amounts that are wanted, where the index cannot tell them apart.
@@ -185,15 +201,16 @@ impl Listings {
         &self,
         list: &List,
         availability: Availability,
-        (low, high): &(String, String),
+        bounds: &(String, String),
         limit: usize,
     ) -> Result<Part, StoreError> {
         let doing = "querying listings";
+        let (low, high) = bounds;
         let filtered = list.filtered();
         let (partition, value) = list.partition(availability);
         let sort = if list.order.by_price() { "price_key" } else { "id" };
         let mut part = Part { cards: Vec::new(), frontier: None };
-        let mut start: Option<HashMap<String, AttributeValue>> = None;
+        let mut start: Option<Item> = None;
         for _ in 0..MAX_QUERIES {
             let mut query = self
                 .client
@@ -224,7 +241,7 @@ impl Listings {
             let answer = query.send().await.map_err(StoreError::call(doing))?;
             for item in answer.items.unwrap_or_default() {
                 let id = item.get("id").and_then(|id| id.as_s().ok()).cloned();
-                match Card::read(item, availability == Availability::InStock) {
+                match list.read(item, availability, bounds) {
                     Ok(card) => part.cards.push(card),
                     // One damaged listing must not hide all that are listed beside it.
                     Err(attribute) => {
@@ -242,7 +259,10 @@ impl Listings {
                 part.frontier = None;
                 return Ok(part);
             };
-            part.frontier = place_of(last, list.order);
+            // Where the last one found is damaged, the one before it will do.
+            let place = place_of(last, list.order);
+            part.frontier =
+                place.or(part.cards.last().map(|card| list.place(card))).or(part.frontier);
             if part.cards.len() > limit {
                 break;
             }
@@ -256,7 +276,7 @@ fn number(value: i64) -> AttributeValue {
 }
 
 /// The place that DynamoDB says it has come to.
-fn place_of(key: &HashMap<String, AttributeValue>, order: Order) -> Option<Place> {
+fn place_of(key: &Item, order: Order) -> Option<Place> {
     let id = key.get("id")?.as_s().ok()?.parse().ok()?;
     let amount = if order.by_price() {
         key.get("price_key")?.as_s().ok()?.split('#').next()?.parse().ok()?

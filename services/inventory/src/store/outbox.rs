@@ -62,6 +62,8 @@ impl Row {
 pub(crate) struct Backlog {
     pub pending: i64,
     pub oldest_committed_at: Option<DateTime<Utc>>,
+    /// Repairs that reconciliation has asked for and that are not done.
+    pub repairs: i64,
 }
 
 /// Claims the oldest pointers that are due and that nobody else has claimed, for as long as the
@@ -131,7 +133,8 @@ pub(crate) async fn put_off(
 pub(crate) async fn backlog(pool: &PgPool) -> Result<Backlog, sqlx::Error> {
     sqlx::query_as!(
         Backlog,
-        r#"select count(*) as "pending!", min(committed_at) as oldest_committed_at
+        r#"select count(*) as "pending!", min(committed_at) as oldest_committed_at,
+                  (select count(*) from inventory.repair_requests) as "repairs!"
            from inventory.outbox"#,
     )
     .fetch_one(pool)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use shared::contract::events::Event;
 use shared::contract::product::Product;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Cause, to_json};
@@ -44,7 +44,7 @@ pub(crate) async fn claim(
         r#"with claimed as (
                select product_id, part, seen_version from inventory.repair_requests
                where not_before is null or not_before <= $1
-               order by requested_at, product_id
+               order by coalesce(not_before, requested_at), product_id
                limit 1
                for update skip locked)
            select c.product_id, c.part, c.seen_version,
@@ -96,7 +96,7 @@ pub(crate) async fn announce_absence(
 
 /// Lets the others go first until `not_before`.
 pub(crate) async fn put_off(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     request: &Request,
     not_before: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
@@ -106,7 +106,7 @@ pub(crate) async fn put_off(
         request.part.as_str(),
         not_before,
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }

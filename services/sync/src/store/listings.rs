@@ -7,14 +7,12 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity};
-use shared::contract::is_version;
 use shared::contract::listing::{ListingItem, key_of};
 use shared::contract::product::ContentHash;
-use shared::contract::sync_feed::bucket_of;
 use shared::dynamodb::{self, Batch, Consistency, Item};
 use uuid::Uuid;
 
-use crate::comparison::{Listed, StockPart, is_sound};
+use crate::comparison::{Listed, StockPart, is_in_place, is_sound};
 
 /// The attributes that are compared unless the run is deep.
 const NARROW: &str =
@@ -91,7 +89,14 @@ impl Listings {
             listed: items
                 .into_iter()
                 .filter_map(|item| listed(item, deep))
-                .filter(|listed| is_in_place(listed, bucket))
+                .filter(|listed| {
+                    let in_place = is_in_place(listed.id, bucket);
+                    if !in_place {
+                        let id = listed.id;
+                        tracing::error!(product.id = %id, bucket, "an item lies where no listing does");
+                    }
+                    in_place
+                })
                 .collect(),
             next: answer.last_evaluated_key,
             half_units,
@@ -124,25 +129,13 @@ impl Listings {
     }
 }
 
-/// Whether an item lies in the bucket that its id has. No event reaches one that does not, and no
-/// buyer is shown it.
-fn is_in_place(listed: &Listed, bucket: i32) -> bool {
-    let right = bucket_of(listed.id);
-    let is_in_place = i32::from(right) == bucket;
-    if !is_in_place {
-        tracing::error!(product.id = %listed.id, bucket, right, "an item lies where no listing does");
-    }
-    is_in_place
-}
-
 /// Reads what is compared. `None` for what has no id: no product can be meant by it.
 fn listed(item: Item, deep: bool) -> Option<Listed> {
     let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
     let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
     let text = |name: &str| item.get(name)?.as_s().ok();
-    let version = |name: &str| number(name).filter(|version| is_version(*version));
     let numbers =
-        (version("product_version"), version("stock_version"), number("on_hand"), number("held"));
+        (number("product_version"), number("stock_version"), number("on_hand"), number("held"));
     let mut listed = Listed {
         id,
         version: numbers.0.unwrap_or(0),

@@ -144,7 +144,8 @@ impl From<Row> for Run {
     }
 }
 
-/// Asks for a run. The one in the background ends: this one does everything that it was about to.
+/// Asks for a run. The one in the background ends: this one does everything that it was about to, and is
+/// a deep one if that was.
 pub(crate) async fn request(
     pool: &PgPool,
     id: Uuid,
@@ -156,10 +157,11 @@ pub(crate) async fn request(
         "with background as (
              update sync.runs set finished_at = $4, superseded = true
              where requested_by is null and finished_at is null
-             returning id),
+             returning id, deep),
          met as (
              delete from sync.run_categories where run_id in (select id from background))
-         insert into sync.runs (id, requested_by, deep, requested_at) values ($1, $2, $3, $4)",
+         insert into sync.runs (id, requested_by, deep, requested_at)
+         select $1, $2, $3 or exists (select from background where deep), $4",
         id,
         by,
         deep,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sync::{BucketProgress, Settings, State};
 use uuid::Uuid;
 
-use crate::world::{World, settings};
+use crate::world::{World, s, settings};
 
 async fn background(world: &World) -> Uuid {
     sqlx::query_scalar("select id from sync.runs where requested_by is null")
@@ -30,17 +30,33 @@ async fn the_pass_in_the_background_does_eight_buckets_a_minute_however_often_it
 
 #[tokio::test]
 async fn once_a_day_the_pass_in_the_background_hashes_whole_listings_again() {
-    let mut world = World::new().await;
+    let (mut world, ids) = World::with_products(2).await;
     let all_at_once = Settings { slice: 1024, ..settings() };
     world.reconciler = world.reconciler.clone().with_settings(all_at_once);
-    let mut deep: Vec<bool> = Vec::new();
+    let mut altered: Vec<i64> = Vec::new();
     for _ in 0..5 {
+        // Under its own hash: only who hashes it again can know.
+        world.tamper(ids[0], "name", s("Stolen shoe")).await;
         world.round().await;
-        let last = sqlx::query_scalar("select deep from sync.runs order by id desc limit 1");
-        deep.push(last.fetch_one(&world.database.pool).await.unwrap());
+        world.arrive().await;
+        let last = sqlx::query_scalar("select altered from sync.runs order by id desc limit 1");
+        altered.push(last.fetch_one(&world.database.pool).await.unwrap());
         world.clock.advance(Duration::from_hours(8));
     }
-    assert_eq!(deep, [true, false, false, false, true]);
+    assert_eq!(altered, [1, 0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_run_that_supersedes_a_deep_one_is_deep_itself() {
+    let (world, ids) = World::with_products(2).await;
+    world.tamper(ids[0], "name", s("Stolen shoe")).await;
+    // The first in the background is.
+    world.round().await;
+    assert_eq!(world.reconcile(false).await.altered, 1);
+    world.arrive().await;
+    world.tamper(ids[0], "name", s("Stolen shoe")).await;
+    world.round().await;
+    assert_eq!(world.reconcile(false).await.altered, 0);
 }
 
 #[tokio::test]

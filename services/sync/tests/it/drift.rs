@@ -76,25 +76,48 @@ async fn a_deep_run_finds_what_was_altered_under_its_own_hash() {
 }
 
 #[tokio::test]
-async fn a_listing_that_claims_the_greatest_version_is_rewritten_under_the_true_one() {
-    let (world, ids) = World::with_products(3).await;
+async fn a_listing_that_claims_more_than_can_be_is_rewritten_under_the_true_version() {
+    let (world, ids) = World::with_products(5).await;
     let mut right = Vec::new();
     for id in &ids {
         right.push(world.content(*id).await);
     }
+    let far = 1 + (1 << 32);
     world.tamper(ids[0], "product_version", n(i64::MAX)).await;
     world.tamper(ids[1], "stock_version", n(i64::MAX)).await;
+    world.tamper(ids[2], "product_version", n(far + 1)).await;
+    // It could have come so far, so what is true comes further.
+    world.tamper(ids[3], "product_version", n(far)).await;
+    world.tamper(ids[4], "product_version", n(i64::MAX)).await;
+    world.tamper(ids[4], "product_position", n(i64::MAX)).await;
+    let extra = Uuid::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0123);
+    let mut copy = world.listing(ids[0]).await.unwrap();
+    copy.extend(World::key(extra));
+    world.put(copy).await;
+
     let run = world.reconcile(false).await;
-    assert_eq!((run.altered, run.repaired, run.moving), (2, 2, 0), "{run:?}");
+    let found = [run.altered, run.stock, run.ahead, run.extra, run.repaired, run.moving];
+    assert_eq!(found, [3, 1, 1, 1, 6, 0], "{run:?}");
     world.arrive().await;
     assert_eq!(world.reconcile(true).await.differences(), 0);
-    for (id, right) in ids.iter().zip(right) {
-        assert_eq!(world.content(*id).await, right);
+    assert!(world.listing(extra).await.unwrap().contains_key("deleted_at"));
+    for (nth, right) in right.into_iter().enumerate() {
+        let mut now = world.content(ids[nth]).await.unwrap();
+        if nth == 3 {
+            assert_eq!(now.insert("product_version".to_owned(), n(1)), Some(n(far + 1)));
+            // The hash is of the version, too; that it is right was just shown.
+            now.insert("content_hash".to_owned(), right.as_ref().unwrap()["content_hash"].clone());
+        }
+        assert_eq!(Some(now), right, "{nth}");
     }
-    // What is sold next is seen.
-    world.set_stock(ids[1], 9).await;
-    world.arrive().await;
-    assert_eq!(world.content(ids[1]).await.unwrap()["on_hand"], n(9));
+    // What is done next is seen.
+    for id in ids {
+        world.set_stock(id, 9).await;
+        world.change(id, json!({"name": "Other shoe"})).await;
+        world.arrive().await;
+        let now = world.content(id).await.unwrap();
+        assert_eq!((&now["on_hand"], &now["name"]), (&n(9), &s("Other shoe")));
+    }
 }
 
 #[tokio::test]
