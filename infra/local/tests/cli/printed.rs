@@ -123,6 +123,7 @@ async fn the_status_is_said_as_a_table_as_json_and_as_variables() {
     for (name, expected) in [
         ("outbox_pending", json!(0)),
         ("outbox_oldest_age", Value::Null),
+        ("repairs_pending", json!(0)),
         ("queue_visible", json!(0)),
         ("dead_letters", json!(0)),
         ("last_differences", json!(0)),
@@ -138,6 +139,7 @@ async fn the_status_is_said_as_a_table_as_json_and_as_variables() {
     let rows: Vec<&str> = table.lines().map(str::trim).collect();
     for (row, words) in rows.iter().zip([
         ["outbox", "0 pending"],
+        ["repairs", "0 pending"],
         ["queue", "visible"],
         ["dead letters", "0"],
         ["lag", "p99 <= "],
@@ -145,7 +147,7 @@ async fn the_status_is_said_as_a_table_as_json_and_as_variables() {
     ]) {
         assert!(row.starts_with(words[0]) && row.contains(words[1]), "{words:?} in {table}");
     }
-    assert_eq!(rows.len(), 5, "{table}");
+    assert_eq!(rows.len(), 6, "{table}");
 
     let lines = world.run(&["status", "-o", "env"]).await.expect(0).stdout;
     let variables = variables(&lines);
