@@ -121,6 +121,18 @@ async fn a_listing_that_claims_more_than_can_be_is_rewritten_under_the_true_vers
 }
 
 #[tokio::test]
+async fn a_number_that_lies_between_two_doubles_is_the_same_everywhere() {
+    let (world, ids) = World::with_products(1).await;
+    let numbers = r#"{"attributes": {
+        "a": 1.23456789012345e-90, "b": 9.87654321098765e-77, "c": 3.33333333333333e-50,
+        "d": 7.77777777777777e-33, "e": 6.62607015123456e-34, "f": 1.60217663412345e-91
+    }}"#;
+    world.change_as_written(ids[0], numbers).await;
+    world.arrive().await;
+    assert_eq!(world.reconcile(true).await.differences(), 0);
+}
+
+#[tokio::test]
 async fn a_copy_under_another_key_is_no_listing() {
     let (world, ids) = World::with_products(2).await;
     let mut copy = world.listing(ids[0]).await.unwrap();

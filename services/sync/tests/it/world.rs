@@ -118,6 +118,14 @@ impl World {
         answer.json["id"].as_str().unwrap().parse().unwrap()
     }
 
+    /// Changes a product by a document that is sent as it is written.
+    pub(crate) async fn change_as_written(&self, id: Uuid, patch: &'static str) {
+        let token = self.tokens.token(SELLER, Role::Seller);
+        let call = Call::patch(&format!("/v1/products/{id}")).bearer(&token);
+        let call = call.header("if-match", "*").header("content-type", "application/json");
+        call.bytes(patch).send(&self.seller_api).await.expect(200);
+    }
+
     pub(crate) async fn change(&self, id: Uuid, patch: Value) {
         let call = Call::patch(&format!("/v1/products/{id}"));
         self.ask(call, patch).await.expect(200);
