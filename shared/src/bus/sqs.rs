@@ -5,8 +5,9 @@
 //! attempts, so it is only for messages that their consumer dies of.
 
 mod batch;
+mod config;
+mod counts;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -14,9 +15,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::StalledStreamProtectionConfig;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::types::{
-    Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
-};
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -24,11 +23,11 @@ use serde_json::value::RawValue;
 use super::queue::{MAX_ATTEMPTS, Outcome, brief};
 use crate::aws;
 use crate::clock::Clock;
-use crate::config::Settings;
 use crate::telemetry;
 
 pub(super) use batch::Sending;
 use batch::seconds;
+pub use config::SqsConfig;
 
 /// The most messages that SQS takes or gives at once.
 pub(crate) const BATCH: usize = 10;
@@ -54,15 +53,6 @@ pub struct SqsMessage {
     pub sent_at: DateTime<Utc>,
     /// How often it was received, this time included.
     pub attempts: i32,
-}
-
-/// How many messages are in a queue, about.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    /// Those that can be received now.
-    pub(super) visible: i64,
-    /// Those that were received, or are not to be yet.
-    pub(super) hidden: i64,
 }
 
 /// SQS did not do what it was asked for.
@@ -103,52 +93,6 @@ impl Default for Patience {
             pause: Duration::from_secs(1),
             after_outage: Duration::from_secs(15),
         }
-    }
-}
-
-/// Where a queue and its dead letters are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SqsConfig {
-    pub queue: String,
-    pub dead_letters: String,
-}
-
-/// The settings that name a queue and its dead letters.
-const NAMES: [&str; 2] = ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL"];
-
-/// The address of a queue.
-#[derive(Default)]
-struct QueueUrl(String);
-
-impl FromStr for QueueUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = reqwest::Url::parse(text).map_err(|_| "must be the URL of a queue")?;
-        let is_http = matches!(url.scheme(), "http" | "https") && url.path().len() > 1;
-        if is_http { Ok(Self(text.to_owned())) } else { Err("must be the URL of a queue") }
-    }
-}
-
-impl SqsConfig {
-    /// `VITRINA_QUEUE_URL` and `VITRINA_DEAD_LETTER_QUEUE_URL`: both, or none.
-    pub fn read(settings: &mut Settings) -> Option<Self> {
-        let [one, other] = NAMES.map(|name| settings.text(name).is_some());
-        match (one, other) {
-            (true, true) => Some(Self::required(settings)),
-            (false, false) => None,
-            (one, _) => {
-                let [set, other] = if one { NAMES } else { [NAMES[1], NAMES[0]] };
-                settings.fault(format!("{other} is not set, and {set} is"));
-                None
-            }
-        }
-    }
-
-    /// Both, without which a function cannot do its work.
-    pub fn required(settings: &mut Settings) -> Self {
-        let [queue, dead_letters] = NAMES.map(|name| settings.required::<QueueUrl>(name).0);
-        Self { queue, dead_letters }
     }
 }
 
@@ -232,36 +176,6 @@ impl SqsQueue {
             .await
             .map_err(while_("receiving messages"))?;
         Ok(answer.messages.unwrap_or_default())
-    }
-
-    /// What is in the queue, and among its dead letters.
-    pub(super) async fn counts(&self) -> Result<[Counts; 2], SqsError> {
-        const VISIBLE: QueueAttributeName = QueueAttributeName::ApproximateNumberOfMessages;
-        const HIDDEN: [QueueAttributeName; 2] = [
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        ];
-        let mut counts = [Counts::default(); 2];
-        for (counts, url) in counts.iter_mut().zip([&self.url, &self.dead_letters]) {
-            let answer = self
-                .client
-                .get_queue_attributes()
-                .queue_url(url)
-                .set_attribute_names(Some([&[VISIBLE][..], &HIDDEN].concat()))
-                .send()
-                .await
-                .map_err(while_("counting messages"))?;
-            let attributes = answer.attributes.unwrap_or_default();
-            let count = |name: &QueueAttributeName| {
-                let count = attributes.get(name).and_then(|count| count.parse::<i64>().ok());
-                count.ok_or("SQS left out a number").map_err(while_("counting messages"))
-            };
-            *counts = Counts {
-                visible: count(&VISIBLE)?,
-                hidden: count(&HIDDEN[0])? + count(&HIDDEN[1])?,
-            };
-        }
-        Ok(counts)
     }
 
     /// Keeps messages out of sight for as long again, since they are still being handled.

@@ -29,35 +29,36 @@ impl Card {
     ///
     /// # Errors
     /// The name of an attribute that is missing, or is not what it should be.
-    pub(crate) fn read(mut item: Item, in_stock: bool) -> Result<Self, &'static str> {
-        let id = parsed(&mut item, "id")?;
+    pub(crate) fn read(item: &mut Item, in_stock: bool) -> Result<Self, &'static str> {
+        let id = parsed(item, "id")?;
         // A copy under another key is reached by no event, and would show what nobody sells.
-        if number(&item, "bucket")? != i64::from(bucket_of(id)) {
+        if number(item, "bucket")? != i64::from(bucket_of(id)) {
             return Err("bucket");
         }
         Ok(Self {
             id,
-            name: text(&mut item, "name")?,
-            seller_id: parsed(&mut item, "seller_id")?,
-            category: text(&mut item, "category")?,
-            amount: number(&item, "amount")?,
-            currency: parsed(&mut item, "currency")?,
-            product_version: number(&item, "product_version")?,
-            created_at: parsed(&mut item, "created_at")?,
+            name: taken(item, "name")?,
+            seller_id: parsed(item, "seller_id")?,
+            category: taken(item, "category")?,
+            amount: number(item, "amount")?,
+            currency: parsed(item, "currency")?,
+            product_version: number(item, "product_version")?,
+            created_at: parsed(item, "created_at")?,
             in_stock,
         })
     }
 }
 
-fn text(item: &mut Item, name: &'static str) -> Result<String, &'static str> {
+fn taken(item: &mut Item, name: &'static str) -> Result<String, &'static str> {
     match item.remove(name) {
         Some(AttributeValue::S(text)) => Ok(text),
         _ => Err(name),
     }
 }
 
-fn parsed<T: FromStr>(item: &mut Item, name: &'static str) -> Result<T, &'static str> {
-    text(item, name)?.parse().map_err(|_| name)
+fn parsed<T: FromStr>(item: &Item, name: &'static str) -> Result<T, &'static str> {
+    let text = item.get(name).and_then(|value| value.as_s().ok());
+    text.and_then(|text| text.parse().ok()).ok_or(name)
 }
 
 fn number(item: &Item, name: &'static str) -> Result<i64, &'static str> {
@@ -97,7 +98,7 @@ mod tests {
             created_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
             in_stock: true,
         };
-        assert_eq!(Card::read(item(), true), Ok(card));
+        assert_eq!(Card::read(&mut item(), true), Ok(card));
     }
 
     #[test]
@@ -105,10 +106,10 @@ mod tests {
         for name in ["bucket", "id", "name", "seller_id", "amount", "currency", "created_at"] {
             let mut missing = item();
             missing.remove(name);
-            assert_eq!(Card::read(missing, true), Err(name));
+            assert_eq!(Card::read(&mut missing, true), Err(name));
             let mut other = item();
             other.insert(name.to_owned(), AttributeValue::Bool(true));
-            assert_eq!(Card::read(other, true), Err(name));
+            assert_eq!(Card::read(&mut other, true), Err(name));
         }
     }
 }

@@ -43,6 +43,15 @@ pub(crate) struct Place {
     pub(crate) id: Uuid,
 }
 
+/// A place as it is compared.
+type Key = (i64, u128);
+
+impl Place {
+    fn key(self) -> Key {
+        (self.amount, self.id.as_u128())
+    }
+}
+
 /// A list that is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct List {
@@ -107,8 +116,8 @@ impl List {
         if self.order.ascending() { a < b } else { a > b }
     }
 
-    /// The first and the last sort key that the list can still have; `None` if it is at its end.
-    fn bounds(&self) -> Option<(String, String)> {
+    /// The least and the greatest key that the list can still have; `None` if it is at its end.
+    fn bounds(&self) -> Option<(Key, Key)> {
         if self.amounts.is_some_and(|(min, max)| min > max) {
             return None;
         }
@@ -119,22 +128,20 @@ impl List {
             ((0, 0), (0, u128::MAX))
         };
         if let Some(after) = self.after {
-            let at = (after.amount, after.id.as_u128());
+            let at = after.key();
             if self.order.ascending() {
                 low = low.max(successor(at));
             } else {
                 high = high.min(predecessor(at)?);
             }
         }
-        if low > high {
-            return None;
-        }
-        let text = |(amount, id)| self.sort_key(Place { amount, id: Uuid::from_u128(id) });
-        Some((text(low), text(high)))
+        (low <= high).then_some((low, high))
     }
 
-    fn sort_key(&self, place: Place) -> String {
-        if self.order.by_price() { price_key(place.amount, place.id) } else { place.id.to_string() }
+    /// A key as the index has it.
+    fn sort_key(&self, (amount, id): Key) -> String {
+        let id = Uuid::from_u128(id);
+        if self.order.by_price() { price_key(amount, id) } else { id.to_string() }
     }
 
     /// Reads an item that was found between `low` and `high`.
@@ -144,13 +151,13 @@ impl List {
     /// too: the next page would begin there, and the list might never end.
     fn read(
         &self,
-        item: Item,
+        item: &mut Item,
         availability: Availability,
-        (low, high): &(String, String),
+        (low, high): (Key, Key),
     ) -> Result<Card, &'static str> {
         let card = Card::read(item, availability == Availability::InStock)?;
-        let key = self.sort_key(self.place(&card));
-        if *low <= key && key <= *high { Ok(card) } else { Err("price_key") }
+        let key = self.place(&card).key();
+        if low <= key && key <= high { Ok(card) } else { Err("price_key") }
     }
 
     /// The amounts that are wanted, where the index cannot tell them apart.
@@ -159,11 +166,11 @@ impl List {
     }
 }
 
-fn successor((amount, id): (i64, u128)) -> (i64, u128) {
+fn successor((amount, id): Key) -> Key {
     id.checked_add(1).map_or((amount + 1, 0), |id| (amount, id))
 }
 
-fn predecessor((amount, id): (i64, u128)) -> Option<(i64, u128)> {
+fn predecessor((amount, id): Key) -> Option<Key> {
     match id.checked_sub(1) {
         Some(id) => Some((amount, id)),
         None => (amount > 0).then_some((amount - 1, u128::MAX)),
@@ -184,12 +191,12 @@ impl Listings {
             return Ok(Found::default());
         };
         let parts = if let Some(one) = list.availability {
-            vec![self.part(list, one, &bounds, limit).await?]
+            vec![self.part(list, one, bounds, limit).await?]
         } else {
             let [a, b] = Availability::BOTH;
             let (a, b) = tokio::try_join!(
-                self.part(list, a, &bounds, limit),
-                self.part(list, b, &bounds, limit),
+                self.part(list, a, bounds, limit),
+                self.part(list, b, bounds, limit),
             )?;
             vec![a, b]
         };
@@ -201,11 +208,11 @@ impl Listings {
         &self,
         list: &List,
         availability: Availability,
-        bounds: &(String, String),
+        bounds: (Key, Key),
         limit: usize,
     ) -> Result<Part, StoreError> {
         let doing = "querying listings";
-        let (low, high) = bounds;
+        let (low, high) = (list.sort_key(bounds.0), list.sort_key(bounds.1));
         let filtered = list.filtered();
         let (partition, value) = list.partition(availability);
         let sort = if list.order.by_price() { "price_key" } else { "id" };
@@ -239,17 +246,13 @@ impl Listings {
                 query.limit(i32::try_from(wanted).unwrap_or(i32::MAX))
             };
             let answer = query.send().await.map_err(StoreError::call(doing))?;
-            for item in answer.items.unwrap_or_default() {
-                let id = item.get("id").and_then(|id| id.as_s().ok()).cloned();
-                match list.read(item, availability, bounds) {
+            for mut item in answer.items.unwrap_or_default() {
+                match list.read(&mut item, availability, bounds) {
                     Ok(card) => part.cards.push(card),
                     // One damaged listing must not hide all that are listed beside it.
                     Err(attribute) => {
-                        tracing::warn!(
-                            product.id = id,
-                            attribute,
-                            "a listing is left out: damaged"
-                        );
+                        let id = item.get("id").and_then(|id| id.as_s().ok());
+                        tracing::warn!(product.id = id, attribute, "a damaged listing is left out");
                         metrics::counter!("vitrina_listings_damaged_total").increment(1);
                     }
                 }
