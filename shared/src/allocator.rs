@@ -2,7 +2,7 @@
 //!
 //! Memory here is mostly taken by one thread and given back by another, as requests move between
 //! them: the C library's allocator locks for that, and spent a quarter of the time of a page of
-//! listings (`infra/decisions/0011`).
+//! listings (`docs/decisions/0011`).
 
 use mimalloc::MiMalloc;
 

@@ -4,7 +4,7 @@
 //! Statements are planned once a connection, among however few products there are then, and what a
 //! plan gets wrong among few it keeps among many. So each condition that an index is not meant to
 //! serve is said in a way that no index knows (`is not distinct from`, `num_nulls`); see
-//! `infra/decisions/0019`.
+//! `docs/decisions/0019`.
 
 mod insert;
 
