@@ -18,11 +18,7 @@ pub mod host;
 pub mod id;
 pub mod money;
 pub mod page;
-#[cfg(feature = "local")]
-pub mod postgres;
 pub mod problem;
 pub mod request;
 pub mod telemetry;
-#[cfg(feature = "testkit")]
-pub mod testkit;
 pub mod text;

@@ -50,7 +50,7 @@ fn create(data: &[u8]) -> Option<Product> {
 
 #[cfg(test)]
 mod tests {
-    use shared::testkit::fuzz::replay;
+    use testkit::fuzz::replay;
 
     #[test]
     fn every_input_that_is_kept_is_read_or_refused() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::auth::{AuthConfig, Role, Verifier};
 use shared::clock::Clock;
 use shared::config::Settings;
-use shared::testkit::Tokens;
+use testkit::Tokens;
 
 /// Whether a token with these claims is taken, and the roles that it gives.
 async fn roles(claims: Value) -> Option<BTreeSet<Role>> {

@@ -17,7 +17,7 @@ use shared::host;
 use shared::host::intake::{Delivery, Handler as _};
 use shared::host::tick::Progress;
 use shared::id::Ids;
-use shared::testkit::{
+use testkit::{
     Call, Calls, Charged, TestDatabase, TestDynamo, Tokens, counted_dynamodb, database, dynamodb,
 };
 use uuid::Uuid;

@@ -17,11 +17,9 @@ use shared::database::{self, DatabaseConfig};
 use shared::failpoint;
 use shared::host;
 use shared::id::Ids;
-use shared::testkit::{
-    DynamoFault, Faults, FaultyPostgres, Tokens, faulty_dynamodb, faulty_postgres,
-};
 use sqlx::PgPool;
 use sync::{Reconciler, Settings};
+use testkit::{DynamoFault, Faults, FaultyPostgres, Tokens, faulty_dynamodb, faulty_postgres};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task;

@@ -12,9 +12,7 @@ use shared::bus::faulty::{FaultyBus, Rates};
 use shared::bus::{self, PgBus};
 use shared::clock::Clock;
 use shared::id::Ids;
-use shared::testkit::{
-    Faults, TestDatabase, TestDynamo, Tokens, database, dynamodb, faulty_dynamodb,
-};
+use testkit::{Faults, TestDatabase, TestDynamo, Tokens, database, dynamodb, faulty_dynamodb};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 

@@ -19,8 +19,8 @@ use shared::contract::stock::Stock;
 use shared::host::intake::{Delivery, Handler as _};
 use shared::id::Ids;
 use shared::money::Money;
-use shared::testkit::{Answer, Call, TestDynamo, dynamodb};
 use shared::{contract, host};
+use testkit::{Answer, Call, TestDynamo, dynamodb};
 use uuid::Uuid;
 
 const TABLE: &str = "listings";

@@ -19,7 +19,7 @@ use shared::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::clock::Clock;
 use shared::host::http::dress;
 use shared::id::Ids;
-use shared::testkit::{self, Answer, Call, TestDatabase};
+use testkit::{self, Answer, Call, TestDatabase};
 
 pub(crate) const ISSUER: &str = "http://localhost:8080";
 pub(crate) const ANA: &str = "ana@example.com";

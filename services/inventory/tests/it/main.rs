@@ -25,8 +25,8 @@ use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
 use shared::host;
 use shared::id::Ids;
-use shared::testkit::{Answer, Call, TestDatabase, Tokens, database};
 use sqlx::PgPool;
+use testkit::{Answer, Call, TestDatabase, Tokens, database};
 use uuid::Uuid;
 
 /// A service with a seller who may use it.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use shared::auth::Role;
-use shared::testkit::{Answer, Call};
+use testkit::{Answer, Call};
 use uuid::Uuid;
 
 use crate::{World, path_of, shoe};

@@ -6,7 +6,7 @@ use shared::auth::Role;
 use shared::host;
 use shared::host::rate_limit::{RateLimit, RateLimitConfig};
 use shared::id::Ids;
-use shared::testkit::{Answer, Call};
+use testkit::{Answer, Call};
 use uuid::Uuid;
 
 use crate::World;

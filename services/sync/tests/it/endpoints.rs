@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::Router;
 use serde_json::{Value, json};
 use shared::auth::Role;
-use shared::testkit::{Answer, Call};
 use sync::App;
+use testkit::{Answer, Call};
 
 use crate::world::{OPERATOR, World};
 

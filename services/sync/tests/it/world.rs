@@ -19,8 +19,8 @@ use shared::contract::sync_feed::bucket_of;
 use shared::host::intake;
 use shared::host::tick::Progress;
 use shared::id::Ids;
-use shared::testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
 use sync::{Reconciler, Run, Settings};
+use testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -5,7 +5,7 @@ use shared::clock::Clock;
 use shared::contract::stock::Stock;
 use shared::id::Ids;
 use shared::request::RequestContext;
-use shared::testkit::database;
+use testkit::database;
 
 use super::*;
 use crate::product::{self, CreateProduct};

@@ -10,9 +10,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::Mutex;
 
-use crate::config::{Secret, Settings};
-use crate::database::{DatabaseConfig, connect};
-use crate::postgres::{Ephemeral, Search};
+use local_postgres::{Ephemeral, Search};
+use shared::config::{Secret, Settings};
+use shared::database::{DatabaseConfig, connect};
 
 /// The cluster of this process: it vanishes with the process, however that ends.
 static CLUSTER: LazyLock<Ephemeral> = LazyLock::new(|| {
@@ -23,7 +23,7 @@ static CLUSTER: LazyLock<Ephemeral> = LazyLock::new(|| {
         ..Search::default()
     };
     Ephemeral::start(&search).unwrap_or_else(|error| {
-        panic!("tests need PostgreSQL: {}", crate::telemetry::causes(&error))
+        panic!("tests need PostgreSQL: {}", shared::telemetry::causes(&error))
     })
 });
 

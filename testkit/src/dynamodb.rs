@@ -5,7 +5,7 @@ use dynoxide::Database;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::dynamodb::connect_local;
+use shared::dynamodb::connect_local;
 
 /// A store of its own; it stops with this value.
 pub struct TestDynamo {

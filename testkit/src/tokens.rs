@@ -9,8 +9,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::auth::{AuthConfig, KeySource, Role, Verifier};
-use crate::clock::Clock;
+use shared::auth::{AuthConfig, KeySource, Role, Verifier};
+use shared::clock::Clock;
 
 const ISSUER: &str = "https://identity.test";
 const AUDIENCE: &str = "vitrina";

@@ -1,4 +1,4 @@
-use crate::config::Settings;
+use shared::config::Settings;
 
 /// How much a random test does, and from which seed: little in every run, as much as is asked for
 /// on demand.

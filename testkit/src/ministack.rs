@@ -14,7 +14,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 
 use super::aws_environment;
-use crate::config::Settings;
+use shared::config::Settings;
 
 /// How long it may take to start on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
