@@ -1,14 +1,16 @@
 //! Where PostgreSQL's programs are on this machine, and how to obtain them when they are not.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use super::{Error, account, obtain};
+use super::{
+    Error, account, location, obtain,
+    search::{Search, program},
+};
 
 /// Where installers put PostgreSQL, each below the root; `*` stands for a version.
 const PLACES: [&str; 13] = [
@@ -26,26 +28,6 @@ const PLACES: [&str; 13] = [
     "usr/local/bin",
     "usr/bin",
 ];
-
-/// Where to look for PostgreSQL's programs.
-#[derive(Debug, Clone)]
-pub struct Search {
-    /// The directory that holds `initdb` and `postgres`, when somebody has named it: then nothing
-    /// else counts.
-    pub explicit: Option<PathBuf>,
-    /// Directories as in the variable PATH, looked at before the usual places.
-    pub path: Option<OsString>,
-    /// What the usual places and the package managers are looked for beneath: `/`, or an empty
-    /// folder in a test that hides them.
-    pub root: PathBuf,
-}
-
-impl Default for Search {
-    /// The usual places of this machine and nothing else.
-    fn default() -> Self {
-        Self { explicit: None, path: None, root: PathBuf::from("/") }
-    }
-}
 
 /// The programs of one PostgreSQL installation, symlinks resolved (they find their `share` folder
 /// from where they are).
@@ -78,7 +60,7 @@ impl Binaries {
     ///
     /// As [`Binaries::find`].
     pub fn find_for(search: &Search, directory: &Path) -> Result<Self, Error> {
-        Self::find_made_by(search, super::home::made_by(directory).as_deref())
+        Self::find_made_by(search, location::made_by(directory).as_deref())
     }
 
     fn find_made_by(search: &Search, made: Option<&str>) -> Result<Self, Error> {
@@ -149,13 +131,6 @@ impl Binaries {
     }
 }
 
-/// A program in a directory, where it really is.
-pub(super) fn program(directory: &Path, name: &str) -> Option<PathBuf> {
-    let path = fs::canonicalize(directory.join(name)).ok()?;
-    let metadata = fs::metadata(&path).ok()?;
-    (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then_some(path)
-}
-
 /// `postgres (PostgreSQL) 15.14 (Debian ..)` is 15, `18beta2` is 18, `9.6.24` is 9.6.
 fn major_of(answer: &str) -> Option<String> {
     let version = answer.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
@@ -204,6 +179,8 @@ fn expand(root: &Path, place: &str) -> Vec<PathBuf> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     /// A script in a make-believe system.

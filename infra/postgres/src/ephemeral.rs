@@ -15,12 +15,11 @@ use std::{
 };
 
 use super::{
-    Binaries, Error, Search,
+    Binaries, Error, POLL_INTERVAL, Search,
     account::Account,
     log,
     postmaster::PidFile,
     probe::{self, Answer},
-    server::GLANCE,
     settings::{self, Purpose},
     socket, url,
 };
@@ -157,7 +156,7 @@ impl Ephemeral {
                 let log = log::tail(output, 0, Path::new("of the test cluster"));
                 return Err(Error::Silent { directory: data.to_owned(), waited: START, log });
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }
@@ -168,7 +167,7 @@ impl Drop for Watchdog {
         drop(self.pipe.take());
         let begun = Instant::now();
         while matches!(self.shell.try_wait(), Ok(None)) && begun.elapsed() < END {
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }

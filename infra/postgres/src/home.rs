@@ -12,9 +12,9 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     hash::{BuildHasher, Hasher, RandomState},
-    io::{self, Write},
+    io,
     os::unix::{
-        ffi::{OsStrExt, OsStringExt},
+        ffi::OsStrExt,
         fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -24,6 +24,7 @@ use super::{
     Error,
     account::{self, Account},
     binaries::Binaries,
+    location::{record, recorded},
 };
 
 /// A data folder that this process has to itself.
@@ -148,18 +149,6 @@ impl Home {
     }
 }
 
-/// The major version that made the data of `folder`, if it can be told.
-pub fn made_by(folder: &Path) -> Option<String> {
-    let version = fs::read_to_string(data_of(folder).ok()?.join("PG_VERSION")).ok()?;
-    Some(version.trim().to_owned())
-}
-
-/// Where the data of `folder` is, if there is any.
-pub(super) fn data_of(folder: &Path) -> Result<PathBuf, Error> {
-    let place = recorded(folder)?.unwrap_or_else(|| folder.to_owned());
-    Ok(place.join("data"))
-}
-
 /// A new folder for its owner alone.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
@@ -241,28 +230,6 @@ fn place(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
     Err(failed()(io::ErrorKind::AlreadyExists.into()))
 }
 
-fn recorded(folder: &Path) -> Result<Option<PathBuf>, Error> {
-    let path = folder.join("location");
-    match fs::read(&path) {
-        Ok(bytes) => Ok(Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::files("reading", path)(error)),
-    }
-}
-
-fn record(folder: &Path, place: &Path) -> Result<(), Error> {
-    let path = folder.join("location");
-    let new = folder.join("location.new");
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(place.as_os_str().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(Error::files("recording where the data is in", &path))
-}
-
 /// FNV-1a: the standard library's hash may change with the compiler, and names must not.
 pub(super) fn fnv(path: &Path) -> u64 {
     path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -336,7 +303,7 @@ mod tests {
         assert_eq!(Home::open(&folder, &elsewhere).unwrap().place, place);
         fs::create_dir(place.join("data")).unwrap();
         fs::write(place.join("data/PG_VERSION"), "15\n").unwrap();
-        assert_eq!(made_by(&folder).as_deref(), Some("15"));
+        assert_eq!(super::super::made_by(&folder).as_deref(), Some("15"));
 
         // A folder that was deleted begins empty, and one whose data was taken away says so.
         fs::remove_dir_all(&folder).unwrap();

@@ -3,11 +3,10 @@
 use std::{fs, path::Path, thread};
 
 use super::{
-    Error,
+    Error, POLL_INTERVAL,
     binaries::Binaries,
     home::Home,
     log::Log,
-    server::GLANCE,
     settings::{self, Purpose},
 };
 
@@ -57,7 +56,7 @@ fn run(
             child.kill().and_then(|()| child.wait()).map_err(refused)?;
             return Err(Error::CalledOff);
         }
-        thread::sleep(GLANCE);
+        thread::sleep(POLL_INTERVAL);
     };
     if status.success() {
         return Ok(());

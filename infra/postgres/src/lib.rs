@@ -27,10 +27,12 @@ mod ephemeral;
 mod error;
 mod home;
 mod initdb;
+mod location;
 mod log;
 mod obtain;
 mod postmaster;
 mod probe;
+mod search;
 mod server;
 mod settings;
 mod socket;
@@ -38,13 +40,14 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Write, os::unix::ffi::OsStrExt, path::Path};
+use std::{fmt::Write, os::unix::ffi::OsStrExt, path::Path, time::Duration};
 
-pub use binaries::{Binaries, Search};
+pub use binaries::Binaries;
 pub use cluster::Cluster;
 pub use ephemeral::Ephemeral;
 pub use error::Error;
-pub use home::made_by;
+pub use location::made_by;
+pub use search::Search;
 pub use server::Exit;
 pub use start::{Progress, StartOptions};
 
@@ -52,6 +55,8 @@ pub use start::{Progress, StartOptions};
 const SUPERUSER: &str = "vitrina";
 /// No port is opened; the number is part of the socket's name.
 const PORT: u16 = 5432;
+/// Pause between two looks at a process or a file.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The address of `database` on the server that runs on the data folder `directory` (what was
 /// [`StartOptions::directory`]), if one does and takes connections. Starts nothing and takes nothing
@@ -61,7 +66,7 @@ const PORT: u16 = 5432;
 ///
 /// [`Error::Files`] when this user cannot look into the folder.
 pub fn find_running(directory: &Path, database: &str) -> Result<Option<String>, Error> {
-    let data = home::data_of(directory)?;
+    let data = location::data_of(directory)?;
     let Some(file) = postmaster::PidFile::read(&data)? else {
         return Ok(None);
     };

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::binaries::{Search, program};
+use super::search::{Search, program};
 
 /// A package manager, where it is, and the command with which it obtains PostgreSQL.
 const MANAGERS: [(&str, &str, Rights); 5] = [

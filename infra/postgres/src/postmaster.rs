@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Error, account::Account, server::GLANCE};
+use super::{Error, POLL_INTERVAL, account::Account};
 
 /// What `postmaster.pid` says. The server writes it in steps, so all but the first line may be
 /// missing.
@@ -51,7 +51,7 @@ impl PidFile {
             if begun.elapsed() >= MOMENT {
                 fs::remove_file(&path).map_err(Error::files("removing the empty", &path))?;
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
         Self::read(data)
     }

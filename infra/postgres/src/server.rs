@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Error,
+    Error, POLL_INTERVAL,
     binaries::Binaries,
     home::Home,
     log::Log,
@@ -20,8 +20,6 @@ use super::{
     settings::{self, Purpose},
 };
 
-/// How often a server is looked at by whoever waits for it, and by its own watch.
-pub(super) const GLANCE: Duration = Duration::from_millis(10);
 const WATCH: Duration = Duration::from_millis(50);
 /// How often its log is kept from growing too long, in looks of the watch: every five seconds.
 const LOG_EVERY: u32 = 100;
@@ -177,7 +175,7 @@ impl Server {
             if begun.elapsed() >= patience {
                 return false;
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 

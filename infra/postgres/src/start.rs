@@ -12,13 +12,13 @@ use std::{
 };
 
 use super::{
-    Binaries, Cluster, Error, Exit,
+    Binaries, Cluster, Error, Exit, POLL_INTERVAL,
     home::Home,
     initdb,
     log::Log,
     postmaster::{self, PidFile},
     probe::{self, Answer},
-    server::{GLANCE, Patience, Server},
+    server::{Patience, Server},
     socket,
 };
 
@@ -162,7 +162,7 @@ impl Start {
             if self.called_off() {
                 return Err(Error::CalledOff);
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -225,7 +225,7 @@ impl Start {
                     None => false,
                 };
                 if (others_end || other_runs) && begun.elapsed() < limits.ready {
-                    thread::sleep(GLANCE * 10);
+                    thread::sleep(POLL_INTERVAL * 10);
                     return Ok(None);
                 }
                 Err(Error::Ended { directory, status: exit.status_text(), log: exit.log })
@@ -282,7 +282,7 @@ impl Start {
             if waited >= self.options.limits.ready {
                 return Ok(Outcome::Recovering(waited));
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
