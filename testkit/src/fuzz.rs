@@ -13,11 +13,11 @@ use chrono::DateTime;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
-use shared::auth::{AuthConfig, KeySource, Verifier};
 use shared::clock::Clock;
 use shared::contract::events::{self, Received};
-use shared::door::{Expected, IdempotencyKey, IfMatch, etag};
-use shared::page::{decode_cursor, encode_cursor};
+use shared::http::auth::{AuthConfig, KeySource, Verifier};
+use shared::http::page::{decode_cursor, encode_cursor};
+use shared::http::{Expected, IdempotencyKey, IfMatch, etag};
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_all().build().unwrap());

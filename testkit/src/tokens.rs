@@ -9,8 +9,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use uuid::Uuid;
 
-use shared::auth::{AuthConfig, KeySource, Role, Verifier};
 use shared::clock::Clock;
+use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
 
 const ISSUER: &str = "https://identity.test";
 const AUDIENCE: &str = "vitrina";

@@ -15,9 +15,9 @@ use identity::App;
 use identity::config::ProviderConfig;
 use identity::passwords::Passwords;
 use serde_json::{Value, json};
-use shared::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::clock::Clock;
-use shared::host::http::dress;
+use shared::host::server::dress;
+use shared::http::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::id::Ids;
 use testkit::{self, Answer, Call, TestDatabase};
 

@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use shared::auth::Role;
+use shared::http::auth::Role;
 use testkit::{Answer, Call};
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::auth::Role;
+use shared::http::auth::Role;
 use testkit::Call;
 use uuid::Uuid;
 

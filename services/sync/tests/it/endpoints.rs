@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use serde_json::{Value, json};
-use shared::auth::Role;
+use shared::http::auth::Role;
 use sync::App;
 use testkit::{Answer, Call};
 

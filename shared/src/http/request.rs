@@ -16,8 +16,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::http::problem::{self, Problem};
 use crate::id::Ids;
-use crate::problem::{self, Problem};
 use crate::telemetry;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest as _, Sha256};
 
-use crate::problem::{self, Problem};
+use crate::http::problem::{self, Problem};
 
 /// How many items a page has: 1 to 100, 20 unless said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

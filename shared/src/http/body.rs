@@ -1,12 +1,12 @@
-//! The door: whatever comes from outside is read here, once, or refused with a clear problem.
+//! Request bodies: JSON of a bounded size.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use axum::http::{HeaderMap, HeaderName, Uri, header, request::Parts};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
@@ -14,11 +14,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_path_to_error::Segment;
-use uuid::Uuid;
 
-use crate::host::http::MAX_BODY;
-use crate::id;
-use crate::problem::{self, FieldError, Problem};
+use crate::http::problem::{self, FieldError, Problem};
 
 /// A JSON body.
 ///
@@ -45,6 +42,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 /// A JSON body of up to 1 MiB, for batches. Refused is the same as with [`Json`].
 #[derive(Debug)]
 pub struct LargeJson<T>(pub T);
+
+/// The largest body of a request that is not a batch, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
 
 /// The largest body of a batch, in bytes.
 pub const MAX_BATCH_BODY: usize = 1024 * 1024;
@@ -230,168 +230,4 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 /// One reference token of a JSON Pointer.
 pub fn escape_pointer(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
-}
-
-/// Parameters of the address; unknown and repeated ones are refused.
-#[derive(Debug)]
-pub struct Query<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Self::read(&parts.uri)
-    }
-}
-
-impl<T: DeserializeOwned> Query<T> {
-    /// Reads the parameters of an address.
-    pub fn read(uri: &Uri) -> Result<Self, Problem> {
-        if let Some(query) = uri.query() {
-            check_query(query).map_err(|detail| problem::MALFORMED_REQUEST.because(detail))?;
-        }
-        axum::extract::Query::try_from_uri(uri)
-            .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|rejection| {
-                let sentence = rejection.body_text();
-                let detail = sentence
-                    .strip_prefix("Failed to deserialize query string: ")
-                    .unwrap_or(&sentence)
-                    .to_owned();
-                problem::MALFORMED_REQUEST.because(detail)
-            })
-    }
-}
-
-/// Refuses what would be read as something else than was sent, and control characters: PostgreSQL
-/// keeps no NUL, and no name has any of the others.
-fn check_query(query: &str) -> Result<(), &'static str> {
-    let mut parts = query.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let hex = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        let escaped = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        let escaped = escaped.ok_or("a % in the parameters must begin an escaped byte")?;
-        bytes.push(escaped);
-        bytes.extend_from_slice(&part.as_bytes()[2..]);
-    }
-    match std::str::from_utf8(&bytes) {
-        Err(_) => Err("the parameters are not valid UTF-8"),
-        Ok(text) if text.bytes().any(|byte| byte.is_ascii_control()) => {
-            Err("parameters must not contain control characters")
-        }
-        Ok(_) => Ok(()),
-    }
-}
-
-/// The `{id}` of an address. What is no id names nothing: 404.
-#[derive(Clone, Copy, Debug)]
-pub struct PathId(pub Uuid);
-
-impl<S: Send + Sync> FromRequestParts<S> for PathId {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let text = Path::<String>::from_request_parts(parts, state).await.ok();
-        let id = text.and_then(|Path(text)| id::read(&text));
-        id.map(Self).ok_or_else(Problem::not_found)
-    }
-}
-
-/// Reads a parameter that is an id; for `#[serde(deserialize_with)]`, together with `default`.
-pub fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    id::read(&text).map(Some).ok_or_else(|| serde::de::Error::custom("this is no id"))
-}
-
-/// The longest `Idempotency-Key`, in bytes.
-const MAX_KEY: usize = 255;
-
-/// The `Idempotency-Key` of a request, if it has one: 1 to 255 visible ASCII characters.
-#[derive(Clone, Debug)]
-pub struct IdempotencyKey(pub Option<String>);
-
-impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut values = parts.headers.get_all("idempotency-key").iter();
-        let Some(value) = values.next() else {
-            return Ok(Self(None));
-        };
-        let key = value.as_bytes();
-        let good = (1..=MAX_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
-        match std::str::from_utf8(key) {
-            Ok(key) if good && values.next().is_none() => Ok(Self(Some(key.to_owned()))),
-            _ => Err(problem::MALFORMED_REQUEST
-                .because("Idempotency-Key must be 1 to 255 visible ASCII characters, once")),
-        }
-    }
-}
-
-/// `If-Match` as versions: `"v7"`, a list of them, or `*`.
-///
-/// A missing header is 428; a header that names no version of ours cannot match: 412.
-#[derive(Clone, Debug)]
-pub struct IfMatch(pub Expected);
-
-/// Which versions a change may be applied to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expected {
-    Any,
-    OneOf(Vec<i64>),
-}
-
-impl Expected {
-    pub fn accepts(&self, version: i64) -> bool {
-        match self {
-            Self::Any => true,
-            Self::OneOf(versions) => versions.contains(&version),
-        }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        if !parts.headers.contains_key(header::IF_MATCH) {
-            return Err(problem::VERSION_REQUIRED.because("this request needs the header If-Match"));
-        }
-        let tags: Vec<&str> = tags(&parts.headers, header::IF_MATCH).collect();
-        if tags == ["*"] {
-            return Ok(Self(Expected::Any));
-        }
-        let any_among_others = tags.contains(&"*");
-        let versions: Vec<i64> = tags.into_iter().filter_map(version_of).collect();
-        if versions.is_empty() || any_among_others {
-            let detail = "If-Match names no version of this resource";
-            return Err(problem::STALE_VERSION.because(detail));
-        }
-        Ok(Self(Expected::OneOf(versions)))
-    }
-}
-
-/// The strong `ETag` of a version.
-pub fn etag(version: i64) -> String {
-    format!("\"v{version}\"")
-}
-
-/// The version in an `ETag` of [`etag`]. A weak one is not good enough for a change.
-fn version_of(tag: &str) -> Option<i64> {
-    let number = tag.strip_prefix("\"v")?.strip_suffix('"')?;
-    // What `etag` writes, and nothing else that reads as the same number.
-    number.parse().ok().filter(|version| etag(*version) == tag)
-}
-
-/// Whether `If-None-Match` says that the caller has `tag` already (compared weakly, RFC 9110).
-pub fn has_already(headers: &HeaderMap, tag: &str) -> bool {
-    tags(headers, header::IF_NONE_MATCH)
-        .any(|seen| seen == "*" || seen.strip_prefix("W/").unwrap_or(seen) == tag)
-}
-
-/// The tags of a header that lists some, which may stand in it more than once.
-fn tags(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let lists = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).map(str::trim)
 }

@@ -5,6 +5,8 @@
 //! spans are sent for as long as that takes, but not longer than a moment. A collector that is away
 //! costs its spans and nothing else.
 
+pub(super) mod emf;
+
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,11 +24,11 @@ use tower::ServiceExt as _;
 use crate::bus::sqs::SqsQueue;
 use crate::clock::Clock;
 use crate::database::IamLogin;
-use crate::host::emf::Emf;
 use crate::host::intake::Handler;
 use crate::host::sqs_intake::{self, Invocation};
 use crate::host::{BoxError, Work};
 use crate::telemetry::{self, Telemetry};
+use emf::Emf;
 
 /// How long an answer waits for its spans to be sent.
 const FLUSH: Duration = Duration::from_millis(50);

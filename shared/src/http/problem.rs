@@ -223,7 +223,7 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Leaves the problem itself with the response, for [`crate::request::track`] to log it and to
+    /// Leaves the problem itself with the response, for [`crate::http::request::track`] to log it and to
     /// write the request's id into it.
     fn into_response(self) -> Response {
         let mut response = self.to_response(None);

@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Transaction};
 use crate::aws;
 use crate::clock::Clock;
 use crate::config::{Secret, Settings};
-use crate::problem::{MALFORMED_REQUEST, Problem};
+use crate::http::problem::{MALFORMED_REQUEST, Problem};
 
 pub use iam::{IamError, IamLogin};
 pub use migration::{MigrationConfig, MigrationError, migrate, release};

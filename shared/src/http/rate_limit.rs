@@ -18,9 +18,9 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::auth::{self, Verifier};
 use crate::config::Settings;
-use crate::problem::RATE_LIMITED;
+use crate::http::auth::{self, Verifier};
+use crate::http::problem::RATE_LIMITED;
 
 /// How often callers that are not seen any more are forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);

@@ -61,7 +61,7 @@ static NAMES: [Name; 12] = [
 
 /// Collects metrics until they are written. Cheap to clone; clones collect together.
 #[derive(Clone, Debug)]
-pub struct Emf(Arc<Inner>);
+pub(crate) struct Emf(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -112,20 +112,20 @@ impl HistogramFn for HistogramCell {
 }
 
 impl Emf {
-    pub fn new(namespace: &str, service: &'static str, role: &'static str, clock: &Clock) -> Self {
+    pub(crate) fn new(namespace: &str, service: &'static str, role: &'static str, clock: &Clock) -> Self {
         let (namespace, clock) = (namespace.to_owned(), clock.clone());
         Self(Arc::new(Inner { namespace, service, role, clock, cells: Mutex::default() }))
     }
 
     /// Becomes the recorder of this process, unless there is one.
     #[must_use]
-    pub fn install(self) -> Self {
+    pub(crate) fn install(self) -> Self {
         let _ = metrics::set_global_recorder(self.clone());
         self
     }
 
     /// Writes what was collected since the last time. A failure costs these values.
-    pub fn write(&self, mut to: impl Write) {
+    pub(crate) fn write(&self, mut to: impl Write) {
         for line in self.lines() {
             let mut line = line.to_string();
             line.push('\n');

@@ -25,13 +25,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::clock::Clock;
-use crate::host::rate_limit::{self, RateLimit};
+use crate::http::rate_limit::{self, RateLimit};
+use crate::http::request;
 use crate::id::Ids;
-use crate::request;
 use crate::telemetry::causes;
-
-/// The largest body of a request that says nothing else, in bytes.
-pub const MAX_BODY: usize = 64 * 1024;
 
 /// How long a request may take to be answered. Its body has less time to arrive.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::problem::{self, Problem};
+use crate::http::problem::{self, Problem};
 use crate::telemetry;
 
 /// What somebody may do.
