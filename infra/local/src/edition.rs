@@ -275,10 +275,11 @@ async fn run(
             queue: Some(queue.clone()),
         },
     };
-    let limit = RateLimitConfig { dear: identity::DEAR, ..options.rate_limit };
+    let limit =
+        RateLimitConfig { expensive_paths: identity::EXPENSIVE_PATHS, ..options.rate_limit };
     let limit = RateLimit::new(limit, Some(verifier));
-    let router = host::server::limit(apps.router(&options.roles), &limit);
-    let router = host::server::dress(router, &clock, &ids);
+    let router = host::server::with_rate_limit(apps.router(&options.roles), &limit);
+    let router = host::server::with_standard_layers(router, &clock, &ids);
 
     let mut work = JoinSet::new();
     work.spawn(metrics_recorder::upkeep(stop.clone()));

@@ -91,7 +91,11 @@ impl World {
             auth: None,
             currency: Currency::default(),
             connections: 8,
-            rate_limit: RateLimitConfig { per_second: None, trusted_proxies: 0, dear: &[] },
+            rate_limit: RateLimitConfig {
+                per_second: None,
+                trusted_proxies: 0,
+                expensive_paths: &[],
+            },
         };
         let edition = Box::pin(Edition::start(options)).await.unwrap();
         Self { edition, data }

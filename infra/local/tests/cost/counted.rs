@@ -112,7 +112,7 @@ impl World {
         // Without the pages that it keeps: what is asked for is never what was asked for just now.
         let catalogue = catalog::App::new(client.clone(), TABLE, "BRL".parse().unwrap());
         let router = inventory::router(inventory).merge(catalog::router(catalogue));
-        let router = host::server::dress(router, &clock, &ids);
+        let router = host::server::with_standard_layers(router, &clock, &ids);
         let bus = PgBus::new(pool.clone(), clock.clone(), &[QUEUE], Arc::default());
         let relay = Relay::new(pool.clone(), Bus::Postgres(bus), clock.clone(), ids);
         let queue = Queue::new(pool, clock.clone(), QUEUE);

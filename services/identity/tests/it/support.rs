@@ -16,7 +16,7 @@ use identity::config::ProviderConfig;
 use identity::passwords::Passwords;
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use shared::host::server::dress;
+use shared::host::server::with_standard_layers;
 use shared::http::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::id::Ids;
 use testkit::{self, Answer, Call, TestDatabase};
@@ -84,7 +84,7 @@ impl Provider {
             ..App::new(&config, pool, clock.clone(), ids.clone()).unwrap()
         };
         Self {
-            router: dress(identity::router(app.clone()), &clock, &ids),
+            router: with_standard_layers(identity::router(app.clone()), &clock, &ids),
             app,
             clock,
             database,

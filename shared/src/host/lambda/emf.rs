@@ -1,8 +1,8 @@
-//! A function's metrics: lines on its standard output that `CloudWatch` makes metrics of (embedded
-//! metric format), written before each answer.
+//! Metrics of a function in the embedded metric format: JSON lines on standard output, written before
+//! each response, from which `CloudWatch` extracts metrics.
 //!
-//! Only what somebody looks at is written, since each name costs money each month, and always with
-//! the same two dimensions: what else is known of a value is a field of its line.
+//! Only metrics that an alarm or a dashboard uses are written, because each name costs money every
+//! month. Every metric has the same two dimensions; further labels are plain fields of the line.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,15 +17,15 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Clock;
 
-/// The most values of one metric that one line may have.
+/// Limit of `CloudWatch` for values of one metric in one line.
 const MAX_VALUES: usize = 100;
 
-/// What a metric of the code is called outside, and in which unit.
+/// Maps a metric to its `CloudWatch` name and unit.
 struct Name {
     inside: &'static str,
     outside: &'static str,
     unit: &'static str,
-    /// Into the unit.
+    /// Multiplier from the metric to the unit.
     factor: f64,
 }
 
@@ -41,7 +41,7 @@ const fn milliseconds(inside: &'static str, outside: &'static str) -> Name {
     Name { inside, outside, unit: "Milliseconds", factor: 1_000.0 }
 }
 
-/// Requests, whose number is written beside how long they took.
+/// The request histogram, whose count is written as a metric of its own.
 const REQUESTS: &str = "vitrina_http_request_seconds";
 
 static NAMES: [Name; 12] = [
@@ -59,7 +59,7 @@ static NAMES: [Name; 12] = [
     count("vitrina_background_failures_total", "background_failures"),
 ];
 
-/// Collects metrics until they are written. Cheap to clone; clones collect together.
+/// Collects metrics until they are written. Cheap to clone; clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Emf(Arc<Inner>);
 
@@ -112,29 +112,34 @@ impl HistogramFn for HistogramCell {
 }
 
 impl Emf {
-    pub(crate) fn new(namespace: &str, service: &'static str, role: &'static str, clock: &Clock) -> Self {
+    pub(crate) fn new(
+        namespace: &str,
+        service: &'static str,
+        role: &'static str,
+        clock: &Clock,
+    ) -> Self {
         let (namespace, clock) = (namespace.to_owned(), clock.clone());
         Self(Arc::new(Inner { namespace, service, role, clock, cells: Mutex::default() }))
     }
 
-    /// Becomes the recorder of this process, unless there is one.
+    /// Installs this as the recorder of the process, unless one is installed.
     #[must_use]
     pub(crate) fn install(self) -> Self {
         let _ = metrics::set_global_recorder(self.clone());
         self
     }
 
-    /// Writes what was collected since the last time. A failure costs these values.
+    /// Writes the values collected since the last call. If writing fails, they are lost.
     pub(crate) fn write(&self, mut to: impl Write) {
         for line in self.lines() {
             let mut line = line.to_string();
             line.push('\n');
-            // Whole lines: those of a log may come in between.
+            // One write per line, because log lines may be interleaved.
             let _ = to.write_all(line.as_bytes());
         }
     }
 
-    /// One line for each combination of fields, and more where there are many values.
+    /// One line per combination of fields, and more if there are many values.
     fn lines(&self) -> Vec<Value> {
         let mut by_fields: BTreeMap<Vec<(&'static str, String)>, Vec<Written>> = BTreeMap::new();
         for (key, cell) in &*self.cells() {
@@ -207,7 +212,7 @@ impl Emf {
     }
 }
 
-/// A metric with its values since the last time.
+/// A metric with its values since the last write.
 struct Written {
     name: &'static Name,
     values: Vec<f64>,
@@ -238,7 +243,7 @@ fn name_of(inside: &str) -> Option<&'static Name> {
     NAMES.iter().find(|name| name.inside == inside)
 }
 
-/// What is known of the values under `key` beside their dimensions.
+/// The labels of `key` that are not dimensions.
 fn fields_of(key: &Key) -> Vec<(&'static str, String)> {
     key.labels()
         .filter_map(|label| match label.key() {
@@ -306,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_what_cloudwatch_makes_metrics_of() {
+    fn line_has_the_embedded_metric_format() {
         let emf = emf();
         metrics::with_local_recorder(&emf, || {
             let route = "/v1/catalog/products/{id}";
@@ -335,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_that_was_set_is_written_even_if_it_is_the_same_and_nothing() {
+    fn unchanged_gauge_is_written_again() {
         let emf = emf();
         let set = || metrics::gauge!("vitrina_outbox_pending").set(0.0);
         for _ in 0..2 {
@@ -347,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn more_values_than_a_line_takes_go_on_in_the_next() {
+    fn values_beyond_the_limit_go_into_another_line() {
         let emf = emf();
         metrics::with_local_recorder(&emf, || {
             for _ in 0..250 {
