@@ -1,4 +1,4 @@
-//! The whole of it, against real servers.
+//! The whole crate, against real servers.
 
 mod ephemeral;
 mod recovery;
@@ -37,7 +37,7 @@ fn runs(pid: u32, data: &Path) -> bool {
     postmaster::is_server_of(pid, data).unwrap()
 }
 
-/// An installation in which `initdb` does what `script` says, and so nothing of use.
+/// An installation whose `initdb` is `script`.
 fn fake(directory: &Path, script: &str) -> Search {
     put(directory, "initdb", script);
     put(directory, "postgres", "echo 'postgres (PostgreSQL) 15.1'");
@@ -49,7 +49,7 @@ fn ask(cluster: &Cluster, sql: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_cluster_keeps_its_data_over_a_stop_and_a_start() {
+async fn cluster_keeps_its_data_over_a_restart() {
     let base = passable_folder();
     let folder = base.path().join("pg");
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -72,7 +72,7 @@ async fn a_cluster_keeps_its_data_over_a_stop_and_a_start() {
 }
 
 #[tokio::test]
-async fn a_server_is_set_up_as_promised_and_shut_to_other_users() {
+async fn server_is_durable_and_closed_to_other_users() {
     let base = passable_folder();
     let cluster = start(base.path()).await;
     let mut client = Client::connect(&cluster.url("postgres"));
@@ -99,7 +99,7 @@ async fn a_server_is_set_up_as_promised_and_shut_to_other_users() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_start_says_why_at_once() {
+async fn failed_start_reports_the_reason_at_once() {
     let base = passable_folder();
     let cluster = start(base.path()).await;
     let control = cluster.data_directory().join("global/pg_control");
@@ -133,7 +133,7 @@ async fn root_serves_a_folder_that_the_server_cannot_enter() {
 }
 
 #[tokio::test]
-async fn a_failed_initdb_says_why_and_leaves_nothing() {
+async fn failed_initdb_reports_the_reason_and_leaves_nothing() {
     let base = passable_folder();
     let folder = passable_folder();
     let script = "touch \"$2/half\"; echo 'could not write: No space left on device'; exit 1";
@@ -147,12 +147,12 @@ async fn a_failed_initdb_says_why_and_leaves_nothing() {
         .filter(|name| name.starts_with("data"))
         .collect();
     assert!(names.is_empty(), "{names:?}");
-    // And the next start, with one that works, begins anew.
+    // The next start, with a working `initdb`, succeeds.
     assert_eq!(ask(&start(folder.path()).await, "select 1"), ["1"]);
 }
 
 #[tokio::test]
-async fn data_of_another_major_version_is_refused_with_both_named() {
+async fn other_major_version_is_refused_with_both_named() {
     let base = passable_folder();
     fs::create_dir(base.path().join("data")).unwrap();
     fs::write(base.path().join("data/PG_VERSION"), "9.2\n").unwrap();
@@ -165,7 +165,7 @@ async fn data_of_another_major_version_is_refused_with_both_named() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_made_keeps_the_cause() {
+async fn error_for_an_impossible_folder_keeps_its_cause() {
     let base = passable_folder();
     let file = base.path().join("file");
     fs::write(&file, "").unwrap();
@@ -185,7 +185,7 @@ async fn dropping_a_cluster_stops_its_server() {
 }
 
 #[tokio::test]
-async fn a_start_that_is_called_off_leaves_no_server() {
+async fn cancelled_start_leaves_no_server() {
     let base = passable_folder();
     let (sender, mut progress) = tokio::sync::mpsc::unbounded_channel();
     let mut options = StartOptions::new(base.path(), binaries());
@@ -198,7 +198,7 @@ async fn a_start_that_is_called_off_leaves_no_server() {
         }
     }
     drop(starting);
-    // The sender goes with the start.
+    // The sender is dropped with the start.
     while progress.recv().await.is_some() {}
     let data = fs::canonicalize(base.path()).unwrap().join("data");
     eventually("nothing runs", || !servers().iter().any(|(_, of)| *of == data));
@@ -206,7 +206,7 @@ async fn a_start_that_is_called_off_leaves_no_server() {
 }
 
 #[tokio::test]
-async fn a_folder_with_a_long_and_odd_name_works() {
+async fn folder_with_a_long_and_odd_name_works() {
     let base = passable_folder();
     let folder = base.path().join(format!("it's a, \"{}\"", "long name ".repeat(10)));
     let cluster = start(&folder).await;
@@ -222,7 +222,7 @@ async fn a_folder_with_a_long_and_odd_name_works() {
 }
 
 #[test]
-fn an_address_is_encoded() {
+fn url_is_percent_encoded() {
     let address = url(Path::new("/a b/ü"), "or/ders?");
     assert_eq!(
         address,
@@ -230,11 +230,11 @@ fn an_address_is_encoded() {
     );
 }
 
-const OWNER: &str = concat!(module_path!(), "::the_owner_of_a_server_waits_to_be_killed");
+const OWNER: &str = concat!(module_path!(), "::owner_of_a_server_waits_to_be_killed");
 
 #[tokio::test]
 #[ignore = "is no test but the process that other tests kill"]
-async fn the_owner_of_a_server_waits_to_be_killed() {
+async fn owner_of_a_server_waits_to_be_killed() {
     let told = std::env::args().find_map(|word| word.strip_prefix(OWNER_MARK).map(str::to_owned));
     let Some((kind, folder)) = told.as_deref().and_then(|told| told.split_once(':')) else {
         return;
