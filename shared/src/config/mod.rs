@@ -1,5 +1,7 @@
 //! Settings are read once, in main, and all their faults are reported at once.
 
+pub mod catalogue;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -63,11 +65,13 @@ impl Settings {
         self
     }
 
+    /// The text of `name`, if it is set.
     pub fn text(&self, name: &str) -> Option<&str> {
+        debug_assert!(catalogue::contains(name), "{name} is missing in the settings catalogue");
         self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The value of `name`, if it is set.
+    /// The names of all settings that are set.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str())
     }
