@@ -145,7 +145,7 @@ test('each page says what it means, where to look, how to mend it, and how to ch
     const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading);
     assert.deepEqual(
       headings,
-      [file.replace('.md', ''), 'What it means', 'Look', 'Mend', 'Check'],
+      [file.replace('.md', ''), 'What it means', 'Diagnose', 'Fix', 'Verify'],
       file,
     );
     for (const part of page.split(/^## .*$/m).slice(1)) assert.ok(part.trim().length > 40, file);
