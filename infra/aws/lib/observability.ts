@@ -87,7 +87,7 @@ export class Observability extends Construct {
           comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
           evaluationPeriods: 1,
           treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
-          alarmDescription: `One half of a pair; it notifies nobody. ${objective.says}`,
+          alarmDescription: `One half of a pair; it sends no notification. ${objective.says}`,
         });
         return cloudwatch.AlarmRule.fromAlarm(bad, cloudwatch.AlarmState.ALARM);
       };
@@ -142,7 +142,7 @@ export class Observability extends Construct {
   }
 
   private description({ alarm, objective, severity }: Alarm): string {
-    return `${severity}, stage ${this.props.stage}. Not kept: ${objective.says} See ${runbook(alarm)}`;
+    return `${severity}, stage ${this.props.stage}. Objective missed: ${objective.says} See ${runbook(alarm)}`;
   }
 
   /** The share of bad ones, or nothing to complain about where there are too few to tell. */

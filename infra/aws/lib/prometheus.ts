@@ -15,8 +15,8 @@ interface Rule {
   annotations?: Record<string, string>;
 }
 
-const HEADER = `# Written by \`npm run slo\` in infra/aws from infra/slo.yaml: change that instead.
-# A job is one edition; its processes are added up.
+const HEADER = `# Generated from infra/slo.yaml by \`npm run slo\` in infra/aws; edit infra/slo.yaml instead.
+# A job is one edition; its processes are summed.
 `;
 
 export function prometheusRules(objectives: Objectives): string {
@@ -90,7 +90,7 @@ function alert(alarm: Alarm): Rule[] {
     expr,
     ...(lasting === undefined ? {} : { for: span(lasting) }),
     labels,
-    annotations: { summary: `Not kept: ${objective.says}`, runbook: runbook(alarm.alarm) },
+    annotations: { summary: `Objective missed: ${objective.says}`, runbook: runbook(alarm.alarm) },
   });
   const of = `{objective="${objective.name}"}`;
   if (alarm.kind === 'burn') {
