@@ -118,8 +118,8 @@ test('production comes after the checks of the sandbox, and from main alone', ()
   const { on, jobs } = named('deliver.yaml');
   assert.deepEqual(on, { push: { branches: ['main'] } });
   assert.deepEqual(jobs['sandbox']?.needs, ['checks', 'build']);
-  assert.equal(jobs['sandbox-holds']?.needs, 'sandbox');
-  assert.equal(jobs['production']?.needs, 'sandbox-holds');
+  assert.equal(jobs['check-sandbox']?.needs, 'sandbox');
+  assert.equal(jobs['production']?.needs, 'check-sandbox');
   assert.equal(jobs['production']?.with?.['environment'], 'production');
 });
 
