@@ -181,12 +181,12 @@ test(
         artifact('catalog', 'after');
         const dry = deploy('--dry-run', 'sandbox', folder, 'catalog');
         assert.equal(dry.status, 0, dry.err);
-        assert.match(dry.out, /catalog-api would get/);
+        assert.match(dry.out, /catalog-api: would be updated/);
         assert.deepEqual(['a-api', 'a-projector'].map(live), ['1', '1']);
 
         const done = deploy('sandbox', folder, 'catalog');
         assert.equal(done.status, 0, done.err);
-        assert.match(done.out, /catalog-api: live is version 2, and was 1/);
+        assert.match(done.out, /catalog-api: live moved from version 1 to 2/);
         assert.deepEqual(['a-api', 'a-projector'].map(live), ['2', '2']);
         assert.deepEqual(['a-inventory', 'b-api'].map(live), ['1', '1']);
 
