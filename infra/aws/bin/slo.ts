@@ -3,7 +3,7 @@
  * `--check` it only says whether what is there is what would be written.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { OBJECTIVES, RULES } from '../lib/places';
+import { OBJECTIVES, RULES } from '../lib/paths';
 import { Faults } from '../lib/reader';
 import { readObjectives } from '../lib/objectives';
 import { prometheusRules } from '../lib/prometheus';

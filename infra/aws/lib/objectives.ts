@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
-import { OBJECTIVES } from './places';
+import { OBJECTIVES } from './paths';
 import { Faults, Reader } from './reader';
 
 export const SEVERITIES = ['page', 'ticket'] as const;

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { alarmsOf, limit } from '../lib/alarms';
 import { parseObjectives } from '../lib/objectives';
-import { OBJECTIVES, RULES, RUNBOOKS } from '../lib/places';
+import { OBJECTIVES, RULES, RUNBOOKS } from '../lib/paths';
 import { missingMetrics, prometheusRules } from '../lib/prometheus';
 import { Faults } from '../lib/reader';
 

@@ -12,7 +12,7 @@ import { parse } from 'yaml';
 import { alarmsOf } from '../lib/alarms';
 import { readObjectives } from '../lib/objectives';
 import { Observability } from '../lib/observability';
-import { ROOT } from '../lib/places';
+import { ROOT } from '../lib/paths';
 
 const OBJECTIVES_READ = readObjectives();
 

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-import { ROOT } from '../lib/places';
+import { ROOT } from '../lib/paths';
 
 export const AWS = join(ROOT, 'infra/aws');
 

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { ROOT } from '../lib/places';
+import { ROOT } from '../lib/paths';
 
 interface Step {
   uses?: string;

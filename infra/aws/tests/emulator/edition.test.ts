@@ -37,19 +37,19 @@ import {
 
 import { commands, type Shell } from './guide';
 import { eventually } from './wait';
-import { World } from './world';
+import { TestBed } from './test_bed';
 
 const GUIDE = path.join(__dirname, '../../../README.md');
 const STAGE = 'sandbox';
 /** A tick comes every minute, and the emulator looks every ten seconds which are due. */
 const TICK = 90;
 
-let world: World;
+let bed: TestBed;
 let shell: Shell;
 let outputs: Record<string, string>;
 
 async function outputsOf(stage: string): Promise<Record<string, string>> {
-  const client = new CloudFormationClient(world.client);
+  const client = new CloudFormationClient(bed.client);
   const name = `Vitrina-${stage}`;
   const { Stacks } = await client.send(new DescribeStacksCommand({ StackName: name }));
   return Object.fromEntries(Stacks![0]!.Outputs!.map((o) => [o.OutputKey!, o.OutputValue!]));
@@ -57,7 +57,7 @@ async function outputsOf(stage: string): Promise<Record<string, string>> {
 
 /** A token of somebody with a role, of whom there may be several. */
 async function tokenOf(role: string, number = 2): Promise<string> {
-  const client = new CognitoIdentityProviderClient(world.client);
+  const client = new CognitoIdentityProviderClient(bed.client);
   const [ClientId, UserPoolId] = [outputs['UserPoolClientId']!, outputs['UserPoolId']!];
   const [Username, Password] = [`${role}-${number}@example.com`, 'Correct-horse-1'];
   await client.send(new SignUpCommand({ ClientId, Username, Password }));
@@ -128,14 +128,14 @@ function bucketOf(id: string): string {
 }
 
 before(async () => {
-  world = await World.start();
-  world.stages(STAGE);
-  shell = world.shell();
+  bed = await TestBed.start();
+  bed.stages(STAGE);
+  shell = bed.shell();
 });
 
 after(async () => {
   shell?.end();
-  await world?.stop();
+  await bed?.stop();
 });
 
 test('the guide brings up a stage, and its first product', async () => {
@@ -218,7 +218,7 @@ describe('a stage that is up', () => {
   });
 
   test('what cannot be read is a dead letter with its reason, and comes back when it is redriven', async () => {
-    const sqs = new SQSClient(world.client);
+    const sqs = new SQSClient(bed.client);
     await sqs.send(
       new SendMessageCommand({
         QueueUrl: outputs['QueueUrl']!,
@@ -269,9 +269,9 @@ describe('a stage that is up', () => {
     });
 
     test('an event that the bus throttled is published later', async () => {
-      const id = await world.bus.while(async () => {
+      const id = await bed.bus.while(async () => {
         const created = await create(seller);
-        await eventually('the bus refuses it', 20, () => assert.ok(world.bus.refused > 0));
+        await eventually('the bus refuses it', 20, () => assert.ok(bed.bus.refused > 0));
         return created;
       });
       await eventually('the relay has published it', TICK, () => listed(id));
@@ -280,7 +280,7 @@ describe('a stage that is up', () => {
     });
 
     test('reconciliation fires, and brings back a listing that was lost', async () => {
-      await new DynamoDBClient(world.client).send(
+      await new DynamoDBClient(bed.client).send(
         new DeleteItemCommand({
           TableName: outputs['ListingsTable']!,
           Key: { bucket: { N: bucketOf(lost) }, id: { S: lost } },
@@ -301,7 +301,7 @@ describe('a stage that is up', () => {
   });
 
   test('a deployment whose migration fails leaves the old version serving', async () => {
-    const broken = path.join(world.folder, 'broken');
+    const broken = path.join(bed.folder, 'broken');
     const artifacts = process.env['VITRINA_ARTIFACTS']!;
     fs.cpSync(artifacts, broken, { recursive: true });
     const inventory = path.join(broken, 'inventory');
@@ -310,7 +310,7 @@ describe('a stage that is up', () => {
     const script =
       '#!/bin/sh\n[ "$VITRINA_ROLE" = migrate ] && exit 1\nexec "$(dirname "$0")/program"\n';
     fs.writeFileSync(path.join(inventory, 'bootstrap'), script, { mode: 0o755 });
-    const lambda = new LambdaClient(world.client);
+    const lambda = new LambdaClient(bed.client);
     const { Functions: functions } = await lambda.send(new ListFunctionsCommand({}));
     const live = async (): Promise<(string | undefined)[]> =>
       Promise.all(
@@ -329,7 +329,7 @@ describe('a stage that is up', () => {
       `! npx cdk deploy --all -c stage=$STAGE -c artifacts=${broken} --require-approval never 2>&1`,
     );
     assert.match(said, /ROLLBACK/, said);
-    const { StackEvents: events } = await new CloudFormationClient(world.client).send(
+    const { StackEvents: events } = await new CloudFormationClient(bed.client).send(
       new DescribeStackEventsCommand({ StackName: `Vitrina-${STAGE}` }),
     );
     const failed = events!.filter(({ ResourceStatus }) => ResourceStatus!.endsWith('_FAILED'));
@@ -352,7 +352,7 @@ describe('a stage that is up', () => {
 
 test('the guide destroys a stage, whose data survives it', async () => {
   await shell.run(commands(GUIDE, 'destroy'));
-  const { Functions } = await new LambdaClient(world.client).send(new ListFunctionsCommand({}));
+  const { Functions } = await new LambdaClient(bed.client).send(new ListFunctionsCommand({}));
   assert.deepEqual(
     Functions!
       .map(({ FunctionName }) => FunctionName)
@@ -360,10 +360,10 @@ test('the guide destroys a stage, whose data survives it', async () => {
     [],
   );
   const table = new DescribeTableCommand({ TableName: outputs['ListingsTable']! });
-  const described = await new DynamoDBClient(world.client).send(table);
+  const described = await new DynamoDBClient(bed.client).send(table);
   assert.equal(described.Table!.TableStatus, 'ACTIVE');
   for (const name of ['QueueUrl', 'DeadLetterQueueUrl']) {
-    await new SQSClient(world.client).send(
+    await new SQSClient(bed.client).send(
       new GetQueueAttributesCommand({ QueueUrl: outputs[name]!, AttributeNames: ['QueueArn'] }),
     );
   }
@@ -374,13 +374,13 @@ describe('an ephemeral stage, whose database sleeps', () => {
 
   /** What somebody would find in the account. */
   async function everything(): Promise<string[]> {
-    const functions = await new LambdaClient(world.client).send(new ListFunctionsCommand({}));
-    const groups = await new CloudWatchLogsClient(world.client).send(
+    const functions = await new LambdaClient(bed.client).send(new ListFunctionsCommand({}));
+    const groups = await new CloudWatchLogsClient(bed.client).send(
       new DescribeLogGroupsCommand({}),
     );
-    const tables = await new DynamoDBClient(world.client).send(new ListTablesCommand({}));
-    const queues = await new SQSClient(world.client).send(new ListQueuesCommand({}));
-    const schedules = await new SchedulerClient(world.client).send(new ListSchedulesCommand({}));
+    const tables = await new DynamoDBClient(bed.client).send(new ListTablesCommand({}));
+    const queues = await new SQSClient(bed.client).send(new ListQueuesCommand({}));
+    const schedules = await new SchedulerClient(bed.client).send(new ListSchedulesCommand({}));
     return [
       ...(functions.Functions ?? []).map(({ FunctionName }) => `function ${FunctionName}`),
       ...(groups.logGroups ?? []).map(({ logGroupName }) => `log group ${logGroupName}`),
@@ -392,22 +392,20 @@ describe('an ephemeral stage, whose database sleeps', () => {
 
   test('the guide brings it up, and nothing ticks in it', async () => {
     before = await everything();
-    world.stages('branch-42', { databaseMinCapacity: 0 });
+    bed.stages('branch-42', { databaseMinCapacity: 0 });
     await shell.run(commands(GUIDE, 'branch'));
     outputs = await outputsOf('branch-42');
-    const { Schedules } = await new SchedulerClient(world.client).send(
-      new ListSchedulesCommand({}),
-    );
+    const { Schedules } = await new SchedulerClient(bed.client).send(new ListSchedulesCommand({}));
     assert.deepEqual(Schedules, []);
   });
 
   test('what the API did not get rid of is published by the relay that follows it', async () => {
     const seller = await tokenOf('seller');
-    const refused = world.bus.refused;
-    world.bus.refuseOnce();
+    const refused = bed.bus.refused;
+    bed.bus.refuseOnce();
     const id = await create(seller);
     await eventually('it is listed', 30, () => listed(id));
-    assert.equal(world.bus.refused, refused + 1);
+    assert.equal(bed.bus.refused, refused + 1);
   });
 
   test('it leaves nothing behind', async () => {

@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'node:test';
 
-import { draw } from '../lib/picture';
+import { draw } from '../lib/diagram';
 import { EPHEMERAL, PRODUCTION, ROOT, synthesise } from './fixture';
 
 const README = path.join(ROOT, 'infra/aws/README.md');

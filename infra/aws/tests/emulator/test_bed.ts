@@ -20,7 +20,7 @@ function setting(name: string): string {
   return value;
 }
 
-export class World {
+export class TestBed {
   private constructor(
     readonly folder: string,
     readonly postgres: Postgres,
@@ -28,7 +28,7 @@ export class World {
     private readonly emulator: Ministack,
   ) {}
 
-  static async start(): Promise<World> {
+  static async start(): Promise<TestBed> {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'vitrina-aws-'));
     fs.chmodSync(folder, 0o755);
     const database = path.join(folder, 'database');
@@ -41,14 +41,14 @@ export class World {
       }),
     ]);
     const bus = await RefusingBus.start(emulator.endpoint);
-    const world = new World(folder, postgres, bus, emulator);
-    await new SecretsManagerClient(world.client).send(
+    const bed = new TestBed(folder, postgres, bus, emulator);
+    await new SecretsManagerClient(bed.client).send(
       new CreateSecretCommand({
         Name: OWNER_SECRET,
         SecretString: JSON.stringify({ username: OWNER, password: OWNER_PASSWORD }),
       }),
     );
-    return world;
+    return bed;
   }
 
   get endpoint(): string {
