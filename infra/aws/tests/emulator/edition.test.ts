@@ -1,6 +1,6 @@
 /**
- * The AWS edition on an emulator: deployed as the guide says, driven over HTTP, broken where AWS
- * breaks, and destroyed. The tests tell one story, in order.
+ * The AWS edition on an emulator: deployed with the guide's commands, tested over HTTP, with injected
+ * faults, and destroyed. The tests build on each other and run in order.
  */
 import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
@@ -41,8 +41,8 @@ import { TestBed } from './test_bed';
 
 const GUIDE = path.join(__dirname, '../../../README.md');
 const STAGE = 'sandbox';
-/** A tick comes every minute, and the emulator looks every ten seconds which are due. */
-const TICK = 90;
+/** Seconds. Schedules fire every minute, and the emulator polls them every ten seconds. */
+const SCHEDULE_TIMEOUT = 90;
 
 let bed: TestBed;
 let shell: Shell;
@@ -55,7 +55,7 @@ async function outputsOf(stage: string): Promise<Record<string, string>> {
   return Object.fromEntries(Stacks![0]!.Outputs!.map((o) => [o.OutputKey!, o.OutputValue!]));
 }
 
-/** A token of somebody with a role, of whom there may be several. */
+/** Creates user `number` of a role and returns its token. */
 async function tokenOf(role: string, number = 2): Promise<string> {
   const client = new CognitoIdentityProviderClient(bed.client);
   const [ClientId, UserPoolId] = [outputs['UserPoolClientId']!, outputs['UserPoolId']!];
@@ -98,15 +98,15 @@ async function ask(
   return { status: response.status, body: json, headers: response.headers };
 }
 
-let made = 0;
+let created = 0;
 
 async function create(token: string): Promise<string> {
-  made += 1;
+  created += 1;
   const { status, body } = await ask('POST', '/v1/products', {
     token,
     body: {
-      sku: `SKU-${made}`,
-      name: `Product ${made}`,
+      sku: `SKU-${created}`,
+      name: `Product ${created}`,
       category: 'shoes',
       price: { amount: 12_990, currency: 'BRL' },
       stock: { on_hand: 5 },
@@ -129,7 +129,7 @@ function bucketOf(id: string): string {
 
 before(async () => {
   bed = await TestBed.start();
-  bed.stages(STAGE);
+  bed.writeStage(STAGE);
   shell = bed.shell();
 });
 
@@ -138,15 +138,15 @@ after(async () => {
   await bed?.stop();
 });
 
-test('the guide brings up a stage, and its first product', async () => {
+test('guide deploys a stage and creates a product', async () => {
   await shell.run(commands(GUIDE, 'bootstrap'));
   await shell.run(commands(GUIDE, 'deploy'));
-  const said = await shell.run(commands(GUIDE, 'first product'));
-  assert.match(said, /"sku": ?"SHOE-42"/);
+  const output = await shell.run(commands(GUIDE, 'first product'));
+  assert.match(output, /"sku": ?"SHOE-42"/);
   outputs = await outputsOf(STAGE);
 });
 
-describe('a stage that is up', () => {
+describe('a deployed stage', () => {
   let seller: string;
   let operator: string;
 
@@ -155,7 +155,7 @@ describe('a stage that is up', () => {
     operator = await tokenOf('operator');
   });
 
-  test('the catalogue follows a product from its creation to its end', async () => {
+  test('catalogue follows a product from create to delete', async () => {
     const id = await create(seller);
     await eventually('it is listed', 20, () => listed(id));
     const changed = await ask('PATCH', `/v1/products/${id}`, {
@@ -180,44 +180,44 @@ describe('a stage that is up', () => {
     });
   });
 
-  test('what the README shows of the local edition works here, word for word', async () => {
+  test('README walkthrough works on AWS', async () => {
     const readme = fs.readFileSync(path.join(GUIDE, '../../../README.md'), 'utf8');
     const shown = readme.match(/<!-- tested -->\n\n```sh\n(.*?)```/s)![1]!;
-    // The trace of an operator is the local edition's own.
+    // Only the local edition has the trace.
     const [commands] = shown.split('# An operator follows');
     assert.match(commands!, /PATCH/);
-    const said = await shell.run(
+    const output = await shell.run(
       commands!
         .replaceAll('http://127.0.0.1:8080', outputs['ApiUrl']!.replace('$', '\\$'))
         .replaceAll('target/release/vitrina token seller', `echo ${seller}`),
     );
-    assert.match(said, /"amount":9990/);
-    assert.doesNotMatch(said, /"status":[45]/, said);
+    assert.match(output, /"amount":9990/);
+    assert.doesNotMatch(output, /"status":[45]/, output);
   });
 
-  test('the check that delivery makes of a stage finds nothing', async () => {
-    // Not by the name of the stage: for SQS alone, the command line of AWS passes its endpoint over.
+  test('check-stage passes', async () => {
+    // By URL, because the AWS CLI ignores the endpoint setting for SQS.
     const url = outputs['ApiUrl']!;
     await shell.run(`VITRINA_URL='${url}' VITRINA_SELLER_TOKEN=${seller} ./check-stage`);
   });
 
-  test('the whole path holds what it holds on one machine, by the same checks', async () => {
+  test('end-to-end checks of the local edition pass', async () => {
     const own = await tokenOf('seller', 3);
-    const said = await shell.run(
+    const output = await shell.run(
       `VITRINA_TEST_URL='${outputs['ApiUrl']!}' VITRINA_TEST_SELLER=${own} \\
        VITRINA_TEST_OPERATOR=${operator} \\
        cargo test -q --locked -p vitrina --test it whole_path 2>&1 || true`,
     );
-    assert.match(said, /1 passed/, said);
+    assert.match(output, /1 passed/, output);
   });
 
-  test('whoever has no token, or the wrong one, changes nothing', async () => {
+  test('missing or invalid tokens are refused', async () => {
     assert.equal((await ask('POST', '/v1/products', { body: {} })).status, 401);
     assert.equal((await ask('POST', '/v1/products', { token: 'x.y.z', body: {} })).status, 401);
     assert.equal((await ask('GET', '/v1/admin/outbox', { token: seller })).status, 403);
   });
 
-  test('what cannot be read is a dead letter with its reason, and comes back when it is redriven', async () => {
+  test('unreadable message is dead-lettered again after redrive', async () => {
     const sqs = new SQSClient(bed.client);
     await sqs.send(
       new SendMessageCommand({
@@ -225,25 +225,25 @@ describe('a stage that is up', () => {
         MessageBody: '{"detail": nothing}',
       }),
     );
-    const letters = async (): Promise<any[]> => {
+    const deadLetters = async (): Promise<any[]> => {
       const answer = await ask('GET', '/v1/admin/dead-letters', { token: operator });
       assert.equal(answer.status, 200, JSON.stringify(answer.body));
       return answer.body.data as any[];
     };
-    const [letter] = await eventually('it is buried', 30, async () => {
-      const found = await letters();
+    const [deadLetter] = await eventually('it is dead-lettered', 30, async () => {
+      const found = await deadLetters();
       assert.equal(found.length, 1);
       return found;
     });
-    assert.ok(letter.reason.length > 0);
-    // By the very commands that show and mend the local edition.
+    assert.ok(deadLetter.reason.length > 0);
+    // With the same commands as for the local edition.
     const vitrina = (args: string): Promise<string> =>
       shell.run(
         `VITRINA_TOKEN=${operator} VITRINA_URL='${outputs['ApiUrl']!}' \\
          cargo run -q --locked -p vitrina -- ${args}`,
       );
-    await eventually('the letter is counted', 30, async () => {
-      // That somebody is needed is said by the code 3, too.
+    await eventually('the dead letter is counted', 30, async () => {
+      // Exit code 3 also means that an operator is needed.
       const status = JSON.parse(await vitrina('status -o json || test $? = 3')) as {
         dead_letters: number;
         outbox_pending: number;
@@ -253,14 +253,14 @@ describe('a stage that is up', () => {
     });
     const redriven = await vitrina('dlq redrive --all 2>&1');
     assert.match(redriven, /^1 redriven$/m, redriven);
-    // It is no better than it was, so it is buried again, as another message.
-    await eventually('it is buried again', 30, async () => {
-      const [again] = await letters();
-      assert.ok(again !== undefined && again.dead_at !== letter.dead_at);
+    // It is still unreadable, so it is dead-lettered again as a new message.
+    await eventually('it is dead-lettered again', 30, async () => {
+      const [again] = await deadLetters();
+      assert.ok(again !== undefined && again.dead_at !== deadLetter.dead_at);
     });
   });
 
-  describe('what only the schedule mends', { concurrency: true }, () => {
+  describe('recovery through the schedule', { concurrency: true }, () => {
     let lost: string;
 
     before(async () => {
@@ -268,18 +268,18 @@ describe('a stage that is up', () => {
       await eventually('it is listed', 20, () => listed(lost));
     });
 
-    test('an event that the bus throttled is published later', async () => {
+    test('throttled event is published later', async () => {
       const id = await bed.bus.while(async () => {
         const created = await create(seller);
         await eventually('the bus refuses it', 20, () => assert.ok(bed.bus.refused > 0));
         return created;
       });
-      await eventually('the relay has published it', TICK, () => listed(id));
+      await eventually('the relay has published it', SCHEDULE_TIMEOUT, () => listed(id));
       const { body } = await ask('GET', '/v1/admin/outbox', { token: operator });
       assert.equal(body.pending, 0, JSON.stringify(body));
     });
 
-    test('reconciliation fires, and brings back a listing that was lost', async () => {
+    test('reconciliation restores a lost listing', async () => {
       await new DynamoDBClient(bed.client).send(
         new DeleteItemCommand({
           TableName: outputs['ListingsTable']!,
@@ -289,8 +289,8 @@ describe('a stage that is up', () => {
       assert.equal((await ask('GET', `/v1/catalog/products/${lost}`)).status, 404);
       const asked = await ask('POST', '/v1/admin/reconciliations', { token: operator, body: {} });
       assert.equal(asked.status, 202, JSON.stringify(asked.body));
-      await eventually('it is listed again', 2 * TICK, () => listed(lost));
-      await eventually('the report says so', TICK, async () => {
+      await eventually('it is listed again', 2 * SCHEDULE_TIMEOUT, () => listed(lost));
+      await eventually('the report counts the repair', SCHEDULE_TIMEOUT, async () => {
         const { body } = await ask('GET', `/v1/admin/reconciliations/${asked.body.id}`, {
           token: operator,
         });
@@ -300,13 +300,13 @@ describe('a stage that is up', () => {
     });
   });
 
-  test('a deployment whose migration fails leaves the old version serving', async () => {
+  test('failed migration leaves the old version serving', async () => {
     const broken = path.join(bed.folder, 'broken');
     const artifacts = process.env['VITRINA_ARTIFACTS']!;
     fs.cpSync(artifacts, broken, { recursive: true });
     const inventory = path.join(broken, 'inventory');
     fs.renameSync(path.join(inventory, 'bootstrap'), path.join(inventory, 'program'));
-    // As a migration that meets what it did not expect; whatever else it runs would run.
+    // Only the migration fails; all other roles work.
     const script =
       '#!/bin/sh\n[ "$VITRINA_ROLE" = migrate ] && exit 1\nexec "$(dirname "$0")/program"\n';
     fs.writeFileSync(path.join(inventory, 'bootstrap'), script, { mode: 0o755 });
@@ -325,10 +325,10 @@ describe('a stage that is up', () => {
       );
     const versions = await live();
     assert.equal(versions.length, 2);
-    const said = await shell.run(
+    const output = await shell.run(
       `! npx cdk deploy --all -c stage=$STAGE -c artifacts=${broken} --require-approval never 2>&1`,
     );
-    assert.match(said, /ROLLBACK/, said);
+    assert.match(output, /ROLLBACK/, output);
     const { StackEvents: events } = await new CloudFormationClient(bed.client).send(
       new DescribeStackEventsCommand({ StackName: `Vitrina-${STAGE}` }),
     );
@@ -339,18 +339,18 @@ describe('a stage that is up', () => {
     );
     assert.deepEqual(await live(), versions);
     const id = await create(seller);
-    await eventually('what is created is listed', 20, () => listed(id));
+    await eventually('a new product is listed', 20, () => listed(id));
   });
 
-  test('the guide moves a stage on, and back', async () => {
+  test('guide deploys a new version and rolls it back', async () => {
     await shell.run(commands(GUIDE, 'next version'));
     await shell.run(commands(GUIDE, 'back'));
     const id = await create(seller);
-    await eventually('what is created is listed', 20, () => listed(id));
+    await eventually('a new product is listed', 20, () => listed(id));
   });
 });
 
-test('the guide destroys a stage, whose data survives it', async () => {
+test('guide destroys a stage and keeps its data', async () => {
   await shell.run(commands(GUIDE, 'destroy'));
   const { Functions } = await new LambdaClient(bed.client).send(new ListFunctionsCommand({}));
   assert.deepEqual(
@@ -369,11 +369,11 @@ test('the guide destroys a stage, whose data survives it', async () => {
   }
 });
 
-describe('an ephemeral stage, whose database sleeps', () => {
+describe('an ephemeral stage with a sleeping database', () => {
   let before: string[];
 
-  /** What somebody would find in the account. */
-  async function everything(): Promise<string[]> {
+  /** All resources of the account. */
+  async function allResources(): Promise<string[]> {
     const functions = await new LambdaClient(bed.client).send(new ListFunctionsCommand({}));
     const groups = await new CloudWatchLogsClient(bed.client).send(
       new DescribeLogGroupsCommand({}),
@@ -390,16 +390,16 @@ describe('an ephemeral stage, whose database sleeps', () => {
     ].sort();
   }
 
-  test('the guide brings it up, and nothing ticks in it', async () => {
-    before = await everything();
-    bed.stages('branch-42', { databaseMinCapacity: 0 });
+  test('guide deploys it without schedules', async () => {
+    before = await allResources();
+    bed.writeStage('branch-42', { databaseMinCapacity: 0 });
     await shell.run(commands(GUIDE, 'branch'));
     outputs = await outputsOf('branch-42');
     const { Schedules } = await new SchedulerClient(bed.client).send(new ListSchedulesCommand({}));
     assert.deepEqual(Schedules, []);
   });
 
-  test('what the API did not get rid of is published by the relay that follows it', async () => {
+  test('relay publishes events that the API left pending', async () => {
     const seller = await tokenOf('seller');
     const refused = bed.bus.refused;
     bed.bus.refuseOnce();
@@ -408,8 +408,8 @@ describe('an ephemeral stage, whose database sleeps', () => {
     assert.equal(bed.bus.refused, refused + 1);
   });
 
-  test('it leaves nothing behind', async () => {
+  test('removal leaves no resource behind', async () => {
     await shell.run(commands(GUIDE, 'branch goes'));
-    assert.deepEqual(await everything(), before);
+    assert.deepEqual(await allResources(), before);
   });
 });

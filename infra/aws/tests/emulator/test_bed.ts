@@ -1,4 +1,4 @@
-/** Everything that a stage stands on, on this machine: the emulator, PostgreSQL, and the settings. */
+/** The dependencies of a stage on this machine: the emulator, PostgreSQL, and the settings. */
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -16,7 +16,7 @@ const AWS = path.join(__dirname, '../../..');
 /** Set by `infra/aws/test`. */
 function setting(name: string): string {
   const value = process.env[name];
-  if (value === undefined) throw new Error(`${name} is not set: infra/aws/test does`);
+  if (value === undefined) throw new Error(`${name} is not set; infra/aws/test sets it`);
   return value;
 }
 
@@ -36,7 +36,7 @@ export class TestBed {
     const [postgres, emulator] = await Promise.all([
       Postgres.start(database),
       Ministack.start(setting('VITRINA_MINISTACK'), path.join(folder, 'emulator'), {
-        // The runtimes of AWS bring its SDK along, for what CDK has there.
+        // AWS's Node.js runtime includes the SDK, which CDK's functions use.
         NODE_PATH: path.join(AWS, 'node_modules'),
       }),
     ]);
@@ -55,7 +55,7 @@ export class TestBed {
     return this.emulator.endpoint;
   }
 
-  /** How a client of an SDK reaches the emulator. */
+  /** SDK client settings for the emulator. */
   get client(): object {
     return {
       endpoint: this.endpoint,
@@ -64,8 +64,8 @@ export class TestBed {
     };
   }
 
-  /** Writes the settings of a stage, and returns the folder of all. */
-  stages(name: string, more: object = {}): void {
+  /** Writes the settings file of a stage. */
+  writeStage(name: string, more: object = {}): void {
     const file = path.join(this.folder, `${name}.json`);
     const settings = {
       artifacts: setting('VITRINA_ARTIFACTS'),
@@ -74,14 +74,14 @@ export class TestBed {
       emulatorEventsEndpoint: this.bus.url,
       databaseUrl: `postgres://${APP_USER}@127.0.0.1:${this.postgres.port}/${DATABASE}`,
       databaseOwnerSecret: OWNER_SECRET,
-      // The least that the schedule can.
+      // The shortest supported interval.
       reconcileMinutes: 1,
       ...more,
     };
     fs.writeFileSync(file, JSON.stringify(settings));
   }
 
-  /** A shell as that of whoever deploys, whose AWS is the emulator. */
+  /** A shell for deployments, with the emulator as AWS. */
   shell(): Shell {
     return new Shell(AWS, {
       ...process.env,
