@@ -57,9 +57,9 @@ test('each alarm notifies and names its runbook', () => {
   const notifying = alarms(synthesised({ sleeps: false, budgets: true })).filter(
     ({ AlarmActions }) => AlarmActions !== undefined,
   );
-  const wanted = alarmsOf(OBJECTIVES_READ);
-  assert.equal(notifying.length, wanted.length);
-  for (const { alarm, severity, objective } of wanted) {
+  const expected = alarmsOf(OBJECTIVES_READ);
+  assert.equal(notifying.length, expected.length);
+  for (const { alarm, severity, objective } of expected) {
     const found = notifying.filter(
       ({ AlarmDescription }) =>
         AlarmDescription.startsWith(severity) &&

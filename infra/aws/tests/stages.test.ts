@@ -76,7 +76,7 @@ test('production data survives destruction', () => {
   assert.equal(only('AWS::Cognito::UserPool')['DeletionProtection'], 'ACTIVE');
 });
 
-test('an ephemeral stage leaves nothing behind', () => {
+test('ephemeral stage leaves no resource behind', () => {
   const { resources } = synthesise(EPHEMERAL);
   for (const [name, resource] of Object.entries(resources)) {
     // A version is deleted with its function.

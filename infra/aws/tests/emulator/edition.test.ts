@@ -73,17 +73,17 @@ async function tokenOf(role: string, number = 2): Promise<string> {
   return AuthenticationResult!.AccessToken!;
 }
 
-interface Answer {
+interface ApiResponse {
   status: number;
   body: any;
   headers: Headers;
 }
 
-async function ask(
+async function request(
   method: string,
   route: string,
   { token, body, headers = {} }: { token?: string; body?: object; headers?: object } = {},
-): Promise<Answer> {
+): Promise<ApiResponse> {
   const response = await fetch(`${outputs['ApiUrl']}${route}`, {
     method,
     headers: {
@@ -102,7 +102,7 @@ let created = 0;
 
 async function create(token: string): Promise<string> {
   created += 1;
-  const { status, body } = await ask('POST', '/v1/products', {
+  const { status, body } = await request('POST', '/v1/products', {
     token,
     body: {
       sku: `SKU-${created}`,
@@ -117,7 +117,7 @@ async function create(token: string): Promise<string> {
 }
 
 async function listed(id: string): Promise<any> {
-  const { status, body } = await ask('GET', `/v1/catalog/products/${id}`);
+  const { status, body } = await request('GET', `/v1/catalog/products/${id}`);
   assert.equal(status, 200, JSON.stringify(body));
   return body;
 }
@@ -158,7 +158,7 @@ describe('a deployed stage', () => {
   test('catalogue follows a product from create to delete', async () => {
     const id = await create(seller);
     await eventually('it is listed', 20, () => listed(id));
-    const changed = await ask('PATCH', `/v1/products/${id}`, {
+    const changed = await request('PATCH', `/v1/products/${id}`, {
       token: seller,
       body: { price: { amount: 9_990, currency: 'BRL' } },
       headers: { 'if-match': '"v1"' },
@@ -167,16 +167,19 @@ describe('a deployed stage', () => {
     await eventually('its new price is listed', 20, async () => {
       assert.equal((await listed(id)).price.amount, 9_990);
     });
-    const page = await ask('GET', '/v1/catalog/products?category=shoes&sort=price&in_stock=true');
+    const page = await request(
+      'GET',
+      '/v1/catalog/products?category=shoes&sort=price&in_stock=true',
+    );
     assert.equal(page.status, 200);
     assert.match(page.headers.get('cache-control') ?? '', /max-age/);
-    const gone = await ask('DELETE', `/v1/products/${id}`, {
+    const gone = await request('DELETE', `/v1/products/${id}`, {
       token: seller,
       headers: { 'if-match': '"v2"' },
     });
     assert.ok([200, 204].includes(gone.status), JSON.stringify(gone.body));
     await eventually('it is not listed any more', 20, async () => {
-      assert.equal((await ask('GET', `/v1/catalog/products/${id}`)).status, 404);
+      assert.equal((await request('GET', `/v1/catalog/products/${id}`)).status, 404);
     });
   });
 
@@ -212,9 +215,9 @@ describe('a deployed stage', () => {
   });
 
   test('missing or invalid tokens are refused', async () => {
-    assert.equal((await ask('POST', '/v1/products', { body: {} })).status, 401);
-    assert.equal((await ask('POST', '/v1/products', { token: 'x.y.z', body: {} })).status, 401);
-    assert.equal((await ask('GET', '/v1/admin/outbox', { token: seller })).status, 403);
+    assert.equal((await request('POST', '/v1/products', { body: {} })).status, 401);
+    assert.equal((await request('POST', '/v1/products', { token: 'x.y.z', body: {} })).status, 401);
+    assert.equal((await request('GET', '/v1/admin/outbox', { token: seller })).status, 403);
   });
 
   test('unreadable message is dead-lettered again after redrive', async () => {
@@ -226,7 +229,7 @@ describe('a deployed stage', () => {
       }),
     );
     const deadLetters = async (): Promise<any[]> => {
-      const answer = await ask('GET', '/v1/admin/dead-letters', { token: operator });
+      const answer = await request('GET', '/v1/admin/dead-letters', { token: operator });
       assert.equal(answer.status, 200, JSON.stringify(answer.body));
       return answer.body.data as any[];
     };
@@ -275,7 +278,7 @@ describe('a deployed stage', () => {
         return created;
       });
       await eventually('the relay has published it', SCHEDULE_TIMEOUT, () => listed(id));
-      const { body } = await ask('GET', '/v1/admin/outbox', { token: operator });
+      const { body } = await request('GET', '/v1/admin/outbox', { token: operator });
       assert.equal(body.pending, 0, JSON.stringify(body));
     });
 
@@ -286,12 +289,15 @@ describe('a deployed stage', () => {
           Key: { bucket: { N: bucketOf(lost) }, id: { S: lost } },
         }),
       );
-      assert.equal((await ask('GET', `/v1/catalog/products/${lost}`)).status, 404);
-      const asked = await ask('POST', '/v1/admin/reconciliations', { token: operator, body: {} });
-      assert.equal(asked.status, 202, JSON.stringify(asked.body));
+      assert.equal((await request('GET', `/v1/catalog/products/${lost}`)).status, 404);
+      const accepted = await request('POST', '/v1/admin/reconciliations', {
+        token: operator,
+        body: {},
+      });
+      assert.equal(accepted.status, 202, JSON.stringify(accepted.body));
       await eventually('it is listed again', 2 * SCHEDULE_TIMEOUT, () => listed(lost));
       await eventually('the report counts the repair', SCHEDULE_TIMEOUT, async () => {
-        const { body } = await ask('GET', `/v1/admin/reconciliations/${asked.body.id}`, {
+        const { body } = await request('GET', `/v1/admin/reconciliations/${accepted.body.id}`, {
           token: operator,
         });
         assert.equal(body.state, 'finished', JSON.stringify(body));
@@ -344,7 +350,7 @@ describe('a deployed stage', () => {
 
   test('guide deploys a new version and rolls it back', async () => {
     await shell.run(commands(GUIDE, 'next version'));
-    await shell.run(commands(GUIDE, 'back'));
+    await shell.run(commands(GUIDE, 'rollback'));
     const id = await create(seller);
     await eventually('a new product is listed', 20, () => listed(id));
   });
@@ -409,7 +415,7 @@ describe('an ephemeral stage with a sleeping database', () => {
   });
 
   test('removal leaves no resource behind', async () => {
-    await shell.run(commands(GUIDE, 'branch goes'));
+    await shell.run(commands(GUIDE, 'remove branch'));
     assert.deepEqual(await allResources(), before);
   });
 });
