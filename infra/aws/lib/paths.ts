@@ -1,8 +1,8 @@
-/** Where the files lie that this folder shares with the rest of the house. */
+/** Paths of files that this package shares with the rest of the repository. */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** The root of the checkout, from the sources as from what was compiled of them. */
+/** The root of the checkout, found from the sources and from the compiled files. */
 export const ROOT = rootAbove(__dirname);
 export const OBJECTIVES = join(ROOT, 'infra/slo.yaml');
 export const RULES = join(ROOT, 'infra/local/prometheus/rules.yaml');
@@ -11,6 +11,6 @@ export const RUNBOOKS = join(ROOT, 'infra/runbooks');
 function rootAbove(folder: string): string {
   if (existsSync(join(folder, 'infra/slo.yaml'))) return folder;
   const above = dirname(folder);
-  if (above === folder) throw new Error('infra/slo.yaml is in no folder above this one');
+  if (above === folder) throw new Error('no parent folder contains infra/slo.yaml');
   return rootAbove(above);
 }

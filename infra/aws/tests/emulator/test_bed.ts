@@ -1,4 +1,4 @@
-/** Everything that a stage stands on, on this machine: the emulator, PostgreSQL, and the settings. */
+/** The dependencies of a stage on this machine: the emulator, PostgreSQL, and the settings. */
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -16,11 +16,11 @@ const AWS = path.join(__dirname, '../../..');
 /** Set by `infra/aws/test`. */
 function setting(name: string): string {
   const value = process.env[name];
-  if (value === undefined) throw new Error(`${name} is not set: infra/aws/test does`);
+  if (value === undefined) throw new Error(`${name} is not set; infra/aws/test sets it`);
   return value;
 }
 
-export class World {
+export class TestBed {
   private constructor(
     readonly folder: string,
     readonly postgres: Postgres,
@@ -28,7 +28,7 @@ export class World {
     private readonly emulator: Ministack,
   ) {}
 
-  static async start(): Promise<World> {
+  static async start(): Promise<TestBed> {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'vitrina-aws-'));
     fs.chmodSync(folder, 0o755);
     const database = path.join(folder, 'database');
@@ -36,26 +36,26 @@ export class World {
     const [postgres, emulator] = await Promise.all([
       Postgres.start(database),
       Ministack.start(setting('VITRINA_MINISTACK'), path.join(folder, 'emulator'), {
-        // The runtimes of AWS bring its SDK along, for what CDK has there.
+        // AWS's Node.js runtime includes the SDK, which CDK's functions use.
         NODE_PATH: path.join(AWS, 'node_modules'),
       }),
     ]);
     const bus = await RefusingBus.start(emulator.endpoint);
-    const world = new World(folder, postgres, bus, emulator);
-    await new SecretsManagerClient(world.client).send(
+    const bed = new TestBed(folder, postgres, bus, emulator);
+    await new SecretsManagerClient(bed.client).send(
       new CreateSecretCommand({
         Name: OWNER_SECRET,
         SecretString: JSON.stringify({ username: OWNER, password: OWNER_PASSWORD }),
       }),
     );
-    return world;
+    return bed;
   }
 
   get endpoint(): string {
     return this.emulator.endpoint;
   }
 
-  /** How a client of an SDK reaches the emulator. */
+  /** SDK client settings for the emulator. */
   get client(): object {
     return {
       endpoint: this.endpoint,
@@ -64,8 +64,8 @@ export class World {
     };
   }
 
-  /** Writes the settings of a stage, and returns the folder of all. */
-  stages(name: string, more: object = {}): void {
+  /** Writes the settings file of a stage. */
+  writeStage(name: string, more: object = {}): void {
     const file = path.join(this.folder, `${name}.json`);
     const settings = {
       artifacts: setting('VITRINA_ARTIFACTS'),
@@ -74,14 +74,14 @@ export class World {
       emulatorEventsEndpoint: this.bus.url,
       databaseUrl: `postgres://${APP_USER}@127.0.0.1:${this.postgres.port}/${DATABASE}`,
       databaseOwnerSecret: OWNER_SECRET,
-      // The least that the schedule can.
+      // The shortest supported interval.
       reconcileMinutes: 1,
       ...more,
     };
     fs.writeFileSync(file, JSON.stringify(settings));
   }
 
-  /** A shell as that of whoever deploys, whose AWS is the emulator. */
+  /** A shell for deployments, with the emulator as AWS. */
   shell(): Shell {
     return new Shell(AWS, {
       ...process.env,

@@ -3,7 +3,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'node:test';
 
-import { draw } from '../lib/picture';
+import { draw } from '../lib/diagram';
 import { EPHEMERAL, PRODUCTION, ROOT, synthesise } from './fixture';
 
 const README = path.join(ROOT, 'infra/aws/README.md');
@@ -12,10 +12,10 @@ for (const [name, given] of [
   ['production', PRODUCTION],
   ['ephemeral', EPHEMERAL],
 ] as const) {
-  test(`the picture of ${name} is that of its template (UPDATE=1 draws it)`, () => {
-    const drawn = `<!-- picture: ${name} -->\n\n\`\`\`mermaid\n${draw(synthesise(given).resources)}\n\`\`\`\n`;
+  test(`diagram of ${name} is up to date (UPDATE=1 writes it)`, () => {
+    const drawn = `<!-- diagram: ${name} -->\n\n\`\`\`mermaid\n${draw(synthesise(given).resources)}\n\`\`\`\n`;
     const text = fs.readFileSync(README, 'utf8');
-    const pattern = new RegExp(`<!-- picture: ${name} -->\n\n\`\`\`mermaid\n.*?\n\`\`\`\n`, 's');
+    const pattern = new RegExp(`<!-- diagram: ${name} -->\n\n\`\`\`mermaid\n.*?\n\`\`\`\n`, 's');
     assert.match(text, pattern);
     if (process.env['UPDATE'] === '1') {
       fs.writeFileSync(
@@ -28,8 +28,8 @@ for (const [name, given] of [
   });
 }
 
-test('every function and every store is in the picture, and has a connection', () => {
-  const picture = draw(synthesise(PRODUCTION).resources);
+test('every function and store is connected in the diagram', () => {
+  const diagram = draw(synthesise(PRODUCTION).resources);
   for (const node of [
     'inventory-api',
     'inventory-relay',
@@ -48,7 +48,7 @@ test('every function and every store is in the picture, and has a connection', (
     'edge',
     'pool',
   ]) {
-    const edges = picture.split('\n').filter((line) => line.includes('-->'));
+    const edges = diagram.split('\n').filter((line) => line.includes('-->'));
     assert.ok(
       edges.some((line) => line.split(/[\s|]+/).includes(node)),
       `${node} is not connected`,

@@ -1,4 +1,4 @@
-/** The architecture as a picture, drawn from the template: what is not deployed is not in it. */
+/** Draws the architecture from the template, so that the diagram shows only deployed resources. */
 
 export interface Resource {
   Type: string;
@@ -6,18 +6,18 @@ export interface Resource {
 }
 export type Resources = Record<string, Resource>;
 
-/** The logical names that a value refers to. */
-function refersTo(value: unknown): string[] {
-  if (Array.isArray(value)) return value.flatMap(refersTo);
+/** The logical names that a value references. */
+function references(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(references);
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([key, inner]) => {
     if (key === 'Ref' && typeof inner === 'string') return [inner];
     if (key === 'Fn::GetAtt' && Array.isArray(inner)) return [String(inner[0])];
-    return refersTo(inner);
+    return references(inner);
   });
 }
 
-/** What is drawn of a store, a queue or a door: by its type, and where there are several, its name. */
+/** The nodes by resource type and, if a type has several, by logical name. */
 const NODES: [type: string, name: RegExp, id: string, shape: string][] = [
   ['AWS::CloudFront::Distribution', /./, 'edge', '["CloudFront and WAF"]'],
   ['AWS::ApiGatewayV2::Api', /./, 'api', '["HTTP API"]'],
@@ -27,7 +27,7 @@ const NODES: [type: string, name: RegExp, id: string, shape: string][] = [
   ['AWS::Events::EventBus', /./, 'bus', '{{"EventBridge bus"}}'],
   ['AWS::SQS::Queue', /MessagingQueue/, 'queue', '[/"SQS queue"/]'],
   ['AWS::SQS::Queue', /DeadLetters/, 'dead', '[/"SQS dead letters"/]'],
-  ['AWS::SQS::Queue', /Again/, 'again', '[/"SQS, a minute later"/]'],
+  ['AWS::SQS::Queue', /Again/, 'retry', '[/"SQS retry queue, 1 minute delay"/]'],
   ['AWS::Events::Archive', /./, 'archive', '[("archive")]'],
 ];
 
@@ -48,23 +48,23 @@ export function draw(resources: Resources): string {
       lines.push(`  ${node[2]}${node[3]}`);
     }
   }
-  // Whoever is called through an alias, a version or an integration is called.
+  // Aliases, versions and integrations are resolved to the function that they invoke.
   const STEPS: Record<string, string> = {
     'AWS::Lambda::Alias': 'FunctionName',
     'AWS::Lambda::Version': 'FunctionName',
     'AWS::ApiGatewayV2::Integration': 'IntegrationUri',
   };
-  const drawn = (value: unknown): string[] =>
-    refersTo(value).flatMap((name) => {
+  const nodesOf = (value: unknown): string[] =>
+    references(value).flatMap((name) => {
       const known = nodes.get(name);
       if (known !== undefined) return [known];
       const step = STEPS[resources[name]?.Type ?? ''];
-      return step === undefined ? [] : drawn(resources[name]!.Properties[step]);
+      return step === undefined ? [] : nodesOf(resources[name]!.Properties[step]);
     });
   const edges = new Set<string>();
   const connect = (from: unknown, to: unknown, label = ''): void => {
-    for (const source of typeof from === 'string' ? [from] : drawn(from)) {
-      for (const target of typeof to === 'string' ? [to] : drawn(to)) {
+    for (const source of typeof from === 'string' ? [from] : nodesOf(from)) {
+      for (const target of typeof to === 'string' ? [to] : nodesOf(to)) {
         if (source !== target) {
           edges.add(`  ${source} -->${label === '' ? '' : `|"${label}"|`} ${target}`);
         }
@@ -79,19 +79,19 @@ export function draw(resources: Resources): string {
         break;
       case 'AWS::ApiGatewayV2::Route':
         connect(
-          { Ref: refersTo(of['ApiId'])[0] },
+          { Ref: references(of['ApiId'])[0] },
           of['Target'],
-          of['AuthorizerId'] ? 'token' : 'open',
+          of['AuthorizerId'] ? 'token' : 'public',
         );
         break;
       case 'AWS::ApiGatewayV2::Authorizer':
-        connect('api', of['JwtConfiguration']['Issuer'], 'keys');
+        connect('api', of['JwtConfiguration']['Issuer'], 'key set');
         break;
       case 'AWS::Lambda::EventSourceMapping':
         connect(of['EventSourceArn'], of['FunctionName']);
         break;
       case 'AWS::Lambda::EventInvokeConfig':
-        connect(of['FunctionName'], of['DestinationConfig']?.['OnFailure'], 'failed');
+        connect(of['FunctionName'], of['DestinationConfig']?.['OnFailure'], 'on failure');
         break;
       case 'AWS::Events::Rule':
         connect(
@@ -103,7 +103,7 @@ export function draw(resources: Resources): string {
         connect(of['SourceArn'], { Ref: name });
         break;
       case 'AWS::SQS::Queue':
-        connect({ Ref: name }, of['RedrivePolicy'], 'too often');
+        connect({ Ref: name }, of['RedrivePolicy'], 'redrive policy');
         break;
       case 'AWS::Scheduler::Schedule':
         connect('scheduler', of['Target']['Arn'], of['ScheduleExpression']);
@@ -112,16 +112,17 @@ export function draw(resources: Resources): string {
         const first = Object.values(resources).find(
           (resource) =>
             resource.Type === 'AWS::Lambda::Function' &&
-            refersTo(resource.Properties['LoggingConfig'])[0] === refersTo(of['LogGroupName'])[0],
+            references(resource.Properties['LoggingConfig'])[0] ===
+              references(of['LogGroupName'])[0],
         );
         const tag = first?.Properties['Tags']?.find(
           (t: any) => t.Key === 'vitrina:function',
         )?.Value;
-        if (tag !== undefined) connect(tag, of['DestinationArn'], 'ended');
+        if (tag !== undefined) connect(tag, of['DestinationArn'], 'invocation ended');
         break;
       }
       case 'Custom::Trigger':
-        connect('deployment', of['HandlerArn'], 'first');
+        connect('deployment', of['HandlerArn'], 'migrates');
         break;
       case 'AWS::Lambda::Function': {
         const variables = of['Environment']?.['Variables'] ?? {};
@@ -136,7 +137,7 @@ export function draw(resources: Resources): string {
   const outside: [string, string][] = [
     ['buyers', '(("buyers, sellers"))'],
     ['scheduler', '["EventBridge Scheduler"]'],
-    ['deployment', '["a deployment"]'],
+    ['deployment', '["deployment"]'],
   ];
   for (const [id, shape] of outside) {
     if ([...edges].some((edge) => edge.startsWith(`  ${id} `))) lines.push(`  ${id}${shape}`);
@@ -144,7 +145,7 @@ export function draw(resources: Resources): string {
   return [...lines.sort(byKind), ...[...edges].sort()].join('\n');
 }
 
-/** The head first; the rest by name, so that an order of resources changes nothing. */
+/** The header first, the rest by name, so that the order of resources does not matter. */
 function byKind(one: string, other: string): number {
   if (one.startsWith('flowchart')) return -1;
   if (other.startsWith('flowchart')) return 1;
