@@ -12,7 +12,7 @@ use shared::id::Ids;
 use uuid::Uuid;
 use vitrina::edition::ISSUER;
 
-use crate::described::{OPERATIONS, send};
+use crate::openapi::{OPERATIONS, send};
 use crate::requests::Requests;
 
 /// Who asks.
@@ -130,7 +130,7 @@ fn pages() -> BTreeSet<String> {
 #[test]
 fn every_route_has_a_row_and_every_row_a_route() {
     let mut routes = pages();
-    routes.extend(OPERATIONS.iter().map(crate::described::Operation::name));
+    routes.extend(OPERATIONS.iter().map(crate::openapi::Operation::name));
     let rows: BTreeSet<String> = MATRIX.iter().map(|(route, _)| (*route).to_owned()).collect();
     let without_row: Vec<_> = routes.difference(&rows).collect();
     assert!(without_row.is_empty(), "say in the matrix who may: {without_row:?}");

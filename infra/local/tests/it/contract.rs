@@ -5,7 +5,7 @@ use shared::contract::events::{self, Received};
 use shared::contract::listing::ListingItem;
 use vitrina::asyncapi;
 
-use crate::described::{DOCUMENT, OPERATIONS};
+use crate::openapi::{DOCUMENT, OPERATIONS};
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))

@@ -2,19 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-mod answers;
+mod architecture;
 mod authorisation;
 mod contract;
-mod described;
 mod first_start;
 mod history;
-mod house;
 mod kills;
+mod openapi;
 mod poison;
 mod process;
 mod reconciliation;
 mod repeats;
 mod requests;
+mod response_coverage;
 mod resumed;
 mod trace;
 mod tracing;

@@ -14,7 +14,7 @@ use shared::contract::listing::ListingItem;
 use shared::dynamodb::connect_local;
 use uuid::Uuid;
 
-use crate::described::send;
+use crate::openapi::send;
 use crate::process::{Process, vitrina};
 
 const PRODUCTS: usize = 20_000;

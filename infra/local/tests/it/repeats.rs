@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use shared::testkit::Scale;
 use uuid::Uuid;
 
-use crate::described::{Answer, send};
+use crate::openapi::{Answer, send};
 use crate::process::Process;
 
 /// Unless more is asked for.

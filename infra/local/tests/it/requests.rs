@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::described::{Answer, Operation, send};
+use crate::openapi::{Answer, Operation, send};
 use crate::process::Process;
 
 /// Makes requests, and what they are about.

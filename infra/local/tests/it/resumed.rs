@@ -8,7 +8,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use shared::testkit::Scale;
 
-use crate::described::send;
+use crate::openapi::send;
 use crate::process::Process;
 use crate::reconciliation::{Listings, counts, json_of, quiet};
 

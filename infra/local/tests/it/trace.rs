@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::described::send;
+use crate::openapi::send;
 use crate::process::{Process, vitrina};
 use crate::requests::{product, text};
 

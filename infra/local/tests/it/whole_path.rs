@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::described::send;
-use crate::kills::chaos::{Address, Place};
-use crate::kills::contenders::{Arena, Contender};
+use crate::kills::concurrent_clients::{Arena, Contender};
+use crate::kills::supervised::{Address, Place};
 use crate::kills::writers::{Ledger, Writer};
 use crate::kills::{CONTENDERS, WRITERS, client};
+use crate::openapi::send;
 use crate::process::Process;
 use crate::reconciliation::counts;
 use crate::repeats::{Client, Outcome, Request};

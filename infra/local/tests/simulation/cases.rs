@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::operation::{Done, Operation};
 use crate::points::{Plan, Stop};
 use crate::process::TABLE;
-use crate::world::{Outcome, World};
+use crate::simulation::{Outcome, World};
 
 /// The process that things happen to; the other one prepares them.
 pub(crate) const PATIENT: usize = 0;

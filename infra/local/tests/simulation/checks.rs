@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::model::Acknowledged;
 use crate::operation::Done;
-use crate::world::World;
+use crate::simulation::World;
 
 /// The journal: what each version of each product and of each stock was.
 type Journal = HashMap<(String, Uuid, i64), Value>;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::operation::Operation;
 use crate::points::{Plan, Stop};
-use crate::world::{Log, Outcome, World};
+use crate::simulation::{Log, Outcome, World};
 
 /// Steps of one seed at least; it goes on until it has seen enough faults.
 const STEPS: usize = 70;

@@ -10,7 +10,7 @@ use shared::bus::faulty::Rates;
 
 use crate::cases::{Case, PATIENT};
 use crate::points::{Plan, Stop};
-use crate::world::{Log, Outcome, World};
+use crate::simulation::{Log, Outcome, World};
 
 /// The points that the code names.
 fn named() -> BTreeSet<String> {

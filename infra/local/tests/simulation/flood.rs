@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::operation::{Done, Operation};
 use crate::process::QUEUE;
-use crate::world::{Log, World};
+use crate::simulation::{Log, World};
 
 const RATES: Rates = Rates { refused: 1, doubled: 20, delayed: 10, unanswered: 0, reordered: 20 };
 

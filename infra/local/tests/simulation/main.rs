@@ -16,6 +16,6 @@ mod model;
 mod operation;
 mod points;
 mod process;
+mod simulation;
 mod store_errors;
 mod subsets;
-mod world;

@@ -6,7 +6,7 @@ use shared::testkit::{DynamoFault, PostgresFault, Scale};
 
 use crate::cases::{Case, PATIENT, Ready};
 use crate::operation::Done;
-use crate::world::{Log, Outcome, World};
+use crate::simulation::{Log, Outcome, World};
 
 /// How many calls to each store a step takes.
 async fn calls(case: Case, world: &mut World) -> (u64, u64) {

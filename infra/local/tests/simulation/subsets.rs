@@ -9,7 +9,7 @@ use shared::testkit::DynamoFault;
 use uuid::Uuid;
 
 use crate::operation::Operation;
-use crate::world::{Log, World};
+use crate::simulation::{Log, World};
 
 const BATCH: u32 = 10;
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::chaos::{Address, Place};
+use super::supervised::{Address, Place};
 use super::{BREATH, answered};
-use crate::described::{Answer, send};
+use crate::openapi::{Answer, send};
 
 /// How long what was acknowledged may take to be shown after a restart.
 const PATIENCE: Duration = Duration::from_secs(30);

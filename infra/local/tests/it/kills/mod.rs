@@ -2,9 +2,9 @@
 //! start and recover: every acknowledged write is in the listing afterwards, and every answer that was
 //! given meanwhile can be explained.
 
-pub(crate) mod chaos;
-pub(crate) mod contenders;
-mod notes;
+pub(crate) mod concurrent_clients;
+mod histories;
+pub(crate) mod supervised;
 pub(crate) mod writers;
 
 use std::sync::{Arc, Mutex};
@@ -15,11 +15,11 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use shared::testkit::Scale;
 
-use crate::described::{Answer, send, try_send};
+use crate::openapi::{Answer, send, try_send};
 use crate::process::{Process, postmaster};
 use crate::reconciliation::{counts, json_of};
-use chaos::{Kill, Supervised};
-use contenders::{Arena, Contender};
+use concurrent_clients::{Arena, Contender};
+use supervised::{Kill, Supervised};
 
 use writers::{Ledger, Writer};
 

@@ -7,7 +7,7 @@ use reqwest::RequestBuilder;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::described::{Answer, DOCUMENT, OPERATIONS, Operation, send};
+use crate::openapi::{Answer, DOCUMENT, OPERATIONS, Operation, send};
 use crate::process::PASSWORD;
 use crate::requests::{Requests, product, text};
 

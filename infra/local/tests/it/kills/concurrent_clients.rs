@@ -10,12 +10,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::chaos::{Address, Place};
-use super::notes::{CATEGORY, Notes, ON_HAND};
+use super::histories::{CATEGORY, Notes, ON_HAND};
+use super::supervised::{Address, Place};
 use super::{BREATH, answered, client};
-use crate::described::Answer;
-use crate::history::sightings::{Asked, Seen, Sighting};
+use crate::history::buyer_reads::{Asked, Seen, Sighting};
 use crate::history::{Operation, product, stock};
+use crate::openapi::Answer;
 
 /// How many products there are for everybody at a time.
 const PRODUCTS: usize = 4;

@@ -1,8 +1,8 @@
 //! What clients asked and what they were answered, and whether any order of events explains it.
 
+pub(crate) mod buyer_reads;
 pub(crate) mod linearizable;
 pub(crate) mod product;
-pub(crate) mod sightings;
 pub(crate) mod stock;
 
 use std::fmt;

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::chaos::Address;
-use super::contenders::{Arena, product_answer, seen, stock_answer, with_version};
-use crate::described::send;
+use super::concurrent_clients::{Arena, product_answer, seen, stock_answer, with_version};
+use super::supervised::Address;
 use crate::history::Operation;
+use crate::history::buyer_reads::{Asked, Seen, Sighting, never_go_back};
 use crate::history::linearizable::explain;
 use crate::history::product::{self, ProductModel};
-use crate::history::sightings::{Asked, Seen, Sighting, never_go_back};
 use crate::history::stock::{self, StockModel};
+use crate::openapi::send;
 
 /// What everybody's products are in, and nothing else is.
 pub(crate) const CATEGORY: &str = "contended";

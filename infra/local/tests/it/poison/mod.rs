@@ -17,7 +17,7 @@ use shared::testkit::Scale;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::described::{Answer, send};
+use crate::openapi::{Answer, send};
 use crate::process::Process;
 use crate::reconciliation::{counts, json_of};
 
