@@ -1,6 +1,6 @@
-//! The whole edition, from a seller's request to a buyer's listing.
+//! Tests of a whole edition, from a seller's request to a buyer's listing.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 
 mod architecture;
 mod authorisation;
