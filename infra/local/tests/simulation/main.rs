@@ -1,5 +1,5 @@
-//! Simulation of the core path under faults, with real stores and real handlers. A seed or a list decides
-//! which faults occur between them.
+//! Simulation of the core path under faults, with real stores and real handlers. A seed or a list
+//! decides which faults occur between them.
 //!
 //! Each simulated process runs on its own thread and can be held or killed at any failpoint between two
 //! effects. Only one operation moves at a time, except for those that wait for a held one, so that a

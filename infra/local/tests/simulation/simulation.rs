@@ -219,8 +219,8 @@ impl Simulation {
                 stopped = stopped.recv() => stopped.unwrap(),
                 () = tokio::time::sleep(POLL_INTERVAL) => {
                     if self.running.values().any(|running| running.is_held) {
-                        // A single lock wait may be for a killed process, until PostgreSQL has closed its
-                        // connections.
+                        // A single lock wait may be for a killed process, until PostgreSQL has closed
+                        // its connections.
                         lock_waits += u32::from(self.has_lock_waiter().await);
                         if begun.elapsed() > MAX_MOVE || lock_waits > 3 {
                             return Outcome::Waits;
@@ -339,7 +339,7 @@ impl Simulation {
         .unwrap()
     }
 
-    /// A seller's request: `If-Match: *` where that is taken, and a new idempotency key where one is taken.
+    /// A seller's request, with `If-Match: *` and a new idempotency key where the operation takes them.
     pub(crate) fn send(&mut self, method: Method, path: String, body: Option<Value>) -> Operation {
         let takes_tag = [Method::PATCH, Method::PUT, Method::DELETE].contains(&method);
         let takes_key = method == Method::POST && !path.ends_with("/restore");
