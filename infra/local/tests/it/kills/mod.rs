@@ -97,10 +97,10 @@ async fn acknowledged_writes_are_listed_after_any_kills() {
     assert!(explained.lost > 0 && explained.confirmed > 10, "{explained:?}: too little was tested");
     let differences = json_of(data.path(), &["sync", "--deep", "--json"]).await;
     assert_eq!(counts(&differences), [0; 6], "seed {seed}: {differences}");
-    let Supervised { kills, signals, given_up, .. } = &edition;
+    let Supervised { kills, signals, failed_starts, .. } = &edition;
     eprintln!(
-        "seed {seed}: {signals} processes killed in {count} rounds {kills:?}, {given_up} starts given \
-         up; {} writes acknowledged, {} answers lost, all acknowledged writes are listed; {explained:?}",
+        "seed {seed}: {signals} processes killed in {count} rounds {kills:?}, {failed_starts} starts \
+         failed; {} writes acknowledged, {} answers lost, all acknowledged writes are listed; {explained:?}",
         log.acknowledged, log.lost
     );
     edition.terminate().await;
