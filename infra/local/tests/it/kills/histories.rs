@@ -1,54 +1,54 @@
-//! What contenders have noted of each product, the last look at it, and what the checkers say.
+//! The recorded history of each shared product, its final read, and its check.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::chaos::Address;
-use super::contenders::{Arena, product_answer, seen, stock_answer, with_version};
-use crate::described::send;
+use super::concurrent_clients::{SharedProducts, product_answer, seen, stock_answer, with_version};
+use super::supervised::Address;
 use crate::history::Operation;
+use crate::history::buyer_reads::{Asked, BuyerRead, Seen, check_monotonic};
 use crate::history::linearizable::explain;
 use crate::history::product::{self, ProductModel};
-use crate::history::sightings::{Asked, Seen, Sighting, never_go_back};
 use crate::history::stock::{self, StockModel};
+use crate::openapi::send;
 
-/// What everybody's products are in, and nothing else is.
+/// Category of the shared products only.
 pub(crate) const CATEGORY: &str = "contended";
 
-/// What there is of each at first: more than anybody takes.
+/// Initial stock of each product: more than all clients together take.
 pub(crate) const ON_HAND: i64 = 10_000;
 
-/// Whoever looks when all others have gone.
-const LAST: u32 = 0;
+/// Client number of the final reads, after all clients have stopped.
+const FINAL_READER: u32 = 0;
 
-/// How long what was acknowledged may take to be shown.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time for an acknowledged write to be listed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What was noted, by product.
+/// History of each product.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(BTreeMap<Uuid, History>);
+pub(crate) struct Histories(BTreeMap<Uuid, History>);
 
-/// What was noted of one product.
+/// Calls about one product and about its stock, and buyers' reads.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(crate) product: Vec<Operation<product::Call, product::Answer>>,
     pub(crate) stock: Vec<Operation<stock::Call, stock::Answer>>,
-    sightings: Vec<Sighting>,
-    /// What is among the calls already of what buyers saw.
-    noted: HashSet<(i64, String)>,
+    buyer_reads: Vec<BuyerRead>,
+    /// States from buyers' reads that are already among the calls.
+    listed: HashSet<(i64, String)>,
     available: HashSet<i64>,
 }
 
 impl History {
-    /// Notes what a buyer saw. It was true at some time before the answer, so it is a call that may
-    /// have been done at any time until then, too.
-    pub(crate) fn see(&mut self, sighting: Sighting, available: Option<i64>) {
-        let Sighting { client, answered, .. } = sighting;
+    /// Records a buyer's read. A listing may lag, so the state it shows was current at some time before
+    /// the answer: it is also recorded as a read call that began at time zero.
+    pub(crate) fn record_read(&mut self, read: BuyerRead, available: Option<i64>) {
+        let BuyerRead { client, answered, .. } = read;
         let invoked = Duration::ZERO;
-        if let Seen::Listed { version, name } = &sighting.seen
-            && self.noted.insert((*version, name.clone()))
+        if let Seen::Listed { version, name } = &read.seen
+            && self.listed.insert((*version, name.clone()))
         {
             let answer = product::Answer::Shown { version: *version, name: name.clone() };
             let (call, answer) = (product::Call::Read, Some((answered, answer)));
@@ -61,21 +61,21 @@ impl History {
             let call = stock::Call::ReadAvailable;
             self.stock.push(Operation { client, call, invoked, answer });
         }
-        self.sightings.push(sighting);
+        self.buyer_reads.push(read);
     }
 
     fn confirmed(&self) -> usize {
-        self.sightings.iter().filter(|sighting| sighting.is_confirmed()).count()
+        self.buyer_reads.iter().filter(|read| read.is_confirmed()).count()
     }
 
-    /// Whether its creator was told that he created it.
-    fn is_whole(&self) -> bool {
-        self.product.iter().any(|made| matches!(made.call, product::Call::Create { .. }))
+    /// Whether the create was recorded. Without it the history cannot be explained.
+    fn has_create(&self) -> bool {
+        self.product.iter().any(|operation| matches!(operation.call, product::Call::Create { .. }))
     }
 
-    /// The greatest version that somebody was told.
+    /// The greatest version in any answer.
     fn version(&self) -> i64 {
-        let answers = self.product.iter().filter_map(|made| made.answer.as_ref());
+        let answers = self.product.iter().filter_map(|operation| operation.answer.as_ref());
         let versions = answers.map(|(_, answer)| match answer {
             product::Answer::Shown { version, .. } => *version,
             _ => 0,
@@ -83,10 +83,10 @@ impl History {
         versions.max().unwrap_or(0)
     }
 
-    /// Pairs of answered calls that were under way at once.
+    /// Pairs of answered calls that were in flight at the same time.
     fn overlaps(&self) -> usize {
-        let by_sellers = |made: &&Operation<_, product::Answer>| {
-            made.invoked > Duration::ZERO && made.answer.is_some()
+        let by_sellers = |operation: &&Operation<_, product::Answer>| {
+            operation.invoked > Duration::ZERO && operation.answer.is_some()
         };
         let calls: Vec<_> = self.product.iter().filter(by_sellers).collect();
         let after = |nth: usize| calls[nth + 1..].iter();
@@ -96,31 +96,31 @@ impl History {
         calls.iter().enumerate().map(of).sum()
     }
 
-    /// Changes whose answers were lost.
+    /// Changes with a lost answer.
     fn lost(&self) -> usize {
-        let product = self.product.iter().filter(|made| made.answer.is_none());
-        let stock = self.stock.iter().filter(|made| made.answer.is_none());
-        product.filter(|made| made.call != product::Call::Read).count()
-            + stock.filter(|made| made.call != stock::Call::Read).count()
+        let product = self.product.iter().filter(|operation| operation.answer.is_none());
+        let stock = self.stock.iter().filter(|operation| operation.answer.is_none());
+        product.filter(|operation| operation.call != product::Call::Read).count()
+            + stock.filter(|operation| operation.call != stock::Call::Read).count()
     }
 }
 
-/// How much there was to explain.
+/// Totals of what was explained.
 #[derive(Debug, Default)]
 pub(crate) struct Explained {
     products: usize,
     calls: usize,
-    /// Changes whose answers were lost.
+    /// Changes with a lost answer.
     pub(crate) lost: usize,
-    /// Pairs of answered calls to the same product that were under way at once.
+    /// Pairs of answered calls to the same product that were in flight at the same time.
     pub(crate) overlaps: usize,
-    sightings: usize,
-    /// Of those, the ones that asked for a version.
+    buyer_reads: usize,
+    /// Of `buyer_reads`, those that confirmed a requested version.
     pub(crate) confirmed: usize,
 }
 
-impl Notes {
-    /// How often a buyer asked for a version and was told that it has come.
+impl Histories {
+    /// Number of buyers' reads that confirmed a requested version.
     pub(crate) fn confirmed(&self) -> usize {
         self.0.values().map(History::confirmed).sum()
     }
@@ -129,32 +129,37 @@ impl Notes {
         self.0.entry(id).or_default()
     }
 
-    /// Looks at every product once more, as its seller and as a buyer, until both see the same.
-    pub(crate) async fn look_again(&mut self, http: &reqwest::Client, at: &Address, arena: &Arena) {
-        for (id, history) in self.0.iter_mut().filter(|(_, history)| history.is_whole()) {
+    /// Reads every product as its seller and as a buyer until both see the same.
+    pub(crate) async fn read_until_consistent(
+        &mut self,
+        http: &reqwest::Client,
+        at: &Address,
+        products: &SharedProducts,
+    ) {
+        for (id, history) in self.0.iter_mut().filter(|(_, history)| history.has_create()) {
             let path = format!("{}/v1/products/{id}", at.url);
             let own = async |path: &str| {
-                let invoked = arena.now();
+                let invoked = products.now();
                 let answer = send(http.get(path).bearer_auth(&at.token)).await;
-                (invoked, arena.now(), answer)
+                (invoked, products.now(), answer)
             };
             let (invoked, answered, product) = own(&path).await;
             let (call, answer) = (product::Call::Read, Some((answered, product_answer(&product))));
-            history.product.push(Operation { client: LAST, call, invoked, answer });
+            history.product.push(Operation { client: FINAL_READER, call, invoked, answer });
             let (invoked, answered, stock) = own(&format!("{path}/stock")).await;
             if stock.status != 404 {
                 let (call, answer) = (stock::Call::Read, Some((answered, stock_answer(&stock))));
-                history.stock.push(Operation { client: LAST, call, invoked, answer });
+                history.stock.push(Operation { client: FINAL_READER, call, invoked, answer });
             }
 
             let min_version = Some(history.version());
             let url = with_version(format!("{}/v1/catalog/products/{id}", at.url), min_version);
             let begun = Instant::now();
             loop {
-                let invoked = arena.now();
-                // Where it has not arrived yet, there is no answer.
-                let listing = super::answered(http.get(&url)).await.map(|it| (arena.now(), it));
-                let is_right = listing.as_ref().is_some_and(|(_, listing)| {
+                let invoked = products.now();
+                // `None` while the version has not arrived.
+                let listing = super::answered(http.get(&url)).await.map(|it| (products.now(), it));
+                let is_consistent = listing.as_ref().is_some_and(|(_, listing)| {
                     let [product, stock, listing] = [&product, &stock, listing].map(|it| &it.json);
                     listing["version"] == product["version"]
                         && listing["name"] == product["name"]
@@ -162,18 +167,17 @@ impl Notes {
                         && listing["available"] == stock["available"]
                 });
                 assert!(
-                    is_right || begun.elapsed() < PATIENCE,
-                    "{id} is {} with {} and shown as {listing:#?}",
+                    is_consistent || begun.elapsed() < TIMEOUT,
+                    "{id} is {} with stock {}, but listed as {listing:#?}",
                     product.text,
                     stock.text
                 );
                 if let Some((answered, listing)) = listing {
-                    let (client, asked) = (LAST, Asked::ById { min_version });
-                    let sighting =
-                        Sighting { client, invoked, answered, asked, seen: seen(&listing) };
-                    history.see(sighting, listing.json["available"].as_i64());
+                    let (client, asked) = (FINAL_READER, Asked::ById { min_version });
+                    let read = BuyerRead { client, invoked, answered, asked, seen: seen(&listing) };
+                    history.record_read(read, listing.json["available"].as_i64());
                 }
-                if is_right {
+                if is_consistent {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -181,10 +185,10 @@ impl Notes {
         }
     }
 
-    /// Explains every history; panics with the first one that cannot be explained.
+    /// Checks every history. Panics with the first one that cannot be explained.
     pub(crate) fn explain(&self, seed: u64) -> Explained {
         let mut explained = Explained::default();
-        for (id, history) in self.0.iter().filter(|(_, history)| history.is_whole()) {
+        for (id, history) in self.0.iter().filter(|(_, history)| history.has_create()) {
             if let Err(unexplained) = explain(&ProductModel::Absent, &history.product) {
                 panic!("seed {seed}, product {id}: {unexplained}");
             }
@@ -192,14 +196,14 @@ impl Notes {
             if let Err(unexplained) = explain(&first, &history.stock) {
                 panic!("seed {seed}, stock of {id}: {unexplained}");
             }
-            if let Err(went_back) = never_go_back(&history.sightings) {
-                panic!("seed {seed}, what buyers saw of {id}: {went_back}");
+            if let Err(error) = check_monotonic(&history.buyer_reads) {
+                panic!("seed {seed}, what buyers saw of {id}: {error}");
             }
             explained.products += 1;
             explained.calls += history.product.len() + history.stock.len();
             explained.lost += history.lost();
             explained.overlaps += history.overlaps();
-            explained.sightings += history.sightings.len();
+            explained.buyer_reads += history.buyer_reads.len();
             explained.confirmed += history.confirmed();
         }
         explained

@@ -1,4 +1,4 @@
-//! Clients who all want the same few products at once, and note what they asked and were answered.
+//! Clients that call about the same few products concurrently, and record calls and answers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,45 +10,45 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::chaos::{Address, Place};
-use super::notes::{CATEGORY, Notes, ON_HAND};
-use super::{BREATH, answered, client};
-use crate::described::Answer;
-use crate::history::sightings::{Asked, Seen, Sighting};
+use super::histories::{CATEGORY, Histories, ON_HAND};
+use super::supervised::{Address, AddressWatch};
+use super::{RETRY_DELAY, answered, client};
+use crate::history::buyer_reads::{Asked, BuyerRead, Seen};
 use crate::history::{Operation, product, stock};
+use crate::openapi::Answer;
 
-/// How many products there are for everybody at a time.
+/// Number of products that are shared at a time.
 const PRODUCTS: usize = 4;
 
-/// After so many calls a product is left alone, so that its history can be explained in no time.
-const LIFE: u32 = 60;
+/// After so many calls a product is replaced, so that its history stays short enough to check.
+const MAX_CALLS: u32 = 60;
 
-/// Where the contenders meet.
+/// The products that all clients share, and the histories of all products.
 #[derive(Debug)]
-pub(crate) struct Arena {
+pub(crate) struct SharedProducts {
     began: Instant,
-    places: Mutex<[Option<(Uuid, u32)>; PRODUCTS]>,
-    pub(crate) notes: Mutex<Notes>,
+    slots: Mutex<[Option<(Uuid, u32)>; PRODUCTS]>,
+    pub(crate) histories: Mutex<Histories>,
 }
 
-impl Default for Arena {
+impl Default for SharedProducts {
     fn default() -> Self {
-        let (places, notes) = (Mutex::default(), Mutex::default());
-        Self { began: Instant::now(), places, notes }
+        let (slots, histories) = (Mutex::default(), Mutex::default());
+        Self { began: Instant::now(), slots, histories }
     }
 }
 
-impl Arena {
+impl SharedProducts {
     /// The time since the history began.
     pub(crate) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// The product in a place, or that somebody is to put a new one there.
-    fn pick(&self, place: usize) -> Option<Uuid> {
-        let mut places = self.places.lock().unwrap();
-        match &mut places[place] {
-            Some((id, calls)) if *calls < LIFE => {
+    /// The product in a slot. `None` if the caller must create a new one for it.
+    fn pick(&self, slot: usize) -> Option<Uuid> {
+        let mut slots = self.slots.lock().unwrap();
+        match &mut slots[slot] {
+            Some((id, calls)) if *calls < MAX_CALLS => {
                 *calls += 1;
                 Some(*id)
             }
@@ -59,83 +59,88 @@ impl Arena {
         }
     }
 
-    fn put(&self, place: usize, id: Uuid) {
-        self.places.lock().unwrap()[place] = Some((id, 0));
+    fn put(&self, slot: usize, id: Uuid) {
+        self.slots.lock().unwrap()[slot] = Some((id, 0));
     }
 }
 
-/// One client, a seller and a buyer at once, who has one call under way at a time.
-pub(crate) struct Contender {
+/// A client that is both seller and buyer, with one call in flight at a time.
+pub(crate) struct ConcurrentClient {
     number: u32,
     calls: u32,
     rng: StdRng,
     http: reqwest::Client,
-    place: Place,
-    arena: Arc<Arena>,
-    /// The versions that he was last told, of products and of their stocks.
-    products: HashMap<Uuid, i64>,
-    stocks: HashMap<Uuid, i64>,
+    address: AddressWatch,
+    products: Arc<SharedProducts>,
+    /// The last version in an answer to this client, of each product and of each stock.
+    product_versions: HashMap<Uuid, i64>,
+    stock_versions: HashMap<Uuid, i64>,
 }
 
-impl Contender {
-    pub(crate) fn new(number: u32, seed: u64, place: Place, arena: &Arc<Arena>) -> Self {
+impl ConcurrentClient {
+    pub(crate) fn new(
+        number: u32,
+        seed: u64,
+        address: AddressWatch,
+        products: &Arc<SharedProducts>,
+    ) -> Self {
         Self {
             number,
             calls: 0,
             rng: StdRng::seed_from_u64(seed.wrapping_mul(1_000) + u64::from(number)),
             http: client(),
-            place,
-            arena: Arc::clone(arena),
-            products: HashMap::new(),
-            stocks: HashMap::new(),
+            address,
+            products: Arc::clone(products),
+            product_versions: HashMap::new(),
+            stock_versions: HashMap::new(),
         }
     }
 
-    /// Goes on until it is time to stop.
-    pub(crate) async fn contend(mut self) {
-        while let Some(address) = self.place.find().await {
+    /// Sends calls until clients must stop.
+    pub(crate) async fn run(mut self) {
+        while let Some(address) = self.address.wait().await {
             self.calls += 1;
-            let place = self.rng.random_range(0..PRODUCTS);
-            let Some(id) = self.arena.pick(place) else {
-                self.create(place).await;
+            let slot = self.rng.random_range(0..PRODUCTS);
+            let Some(id) = self.products.pick(slot) else {
+                self.create(slot).await;
                 continue;
             };
-            if self.turn(&address, id).await.is_none() {
-                self.find_out(id).await;
+            if self.call(&address, id).await.is_none() {
+                self.read_until_answered(id).await;
             }
         }
     }
 
-    /// Puts a new product into a place. Asks again until the answer is there: the key sees to it
-    /// that there is one product.
-    async fn create(&mut self, place: usize) {
+    /// Creates a product for a slot. Retries until an answer arrives: the idempotency key prevents
+    /// duplicates.
+    async fn create(&mut self, slot: usize) {
         let name = self.name();
         let body = json!({
             "sku": name, "name": name, "category": CATEGORY,
             "price": {"amount": 1_000, "currency": "BRL"}, "stock": {"on_hand": ON_HAND},
         });
-        let invoked = self.arena.now();
-        while let Some(address) = self.place.find().await {
+        let invoked = self.products.now();
+        while let Some(address) = self.address.wait().await {
             let request = self.to(&address, Method::POST, "").header("idempotency-key", &name);
             let Some(created) = answered(request.json(&body)).await else {
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(RETRY_DELAY).await;
                 continue;
             };
             assert_eq!(created.status, 201, "{}", created.text);
             let id = created.json["id"].as_str().unwrap().parse().unwrap();
-            let answer = Some((self.arena.now(), created));
-            self.note_product(id, product::Call::Create { name }, invoked, answer);
-            self.arena.put(place, id);
+            let answer = Some((self.products.now(), created));
+            self.record_product(id, product::Call::Create { name }, invoked, answer);
+            self.products.put(slot, id);
             return;
         }
     }
 
-    /// One call of any kind; `None` where the answer to a change was lost.
-    async fn turn(&mut self, address: &Address, id: Uuid) -> Option<()> {
+    /// One random call. `None` if the answer to a change was lost.
+    async fn call(&mut self, address: &Address, id: Uuid) -> Option<()> {
         let known = |versions: &HashMap<Uuid, i64>, rng: &mut StdRng| {
             versions.get(&id).copied().filter(|_| rng.random_bool(0.5))
         };
-        let if_match = known(&self.products, &mut self.rng);
+        let if_match = known(&self.product_versions, &mut self.rng);
         match self.rng.random_range(0..100) {
             0..40 => {
                 let name = self.name();
@@ -163,7 +168,7 @@ impl Contender {
                 self.stock(id, stock::Call::Adjust { delta }, request).await
             }
             72..78 => {
-                let if_match = known(&self.stocks, &mut self.rng);
+                let if_match = known(&self.stock_versions, &mut self.rng);
                 let on_hand = ON_HAND + self.rng.random_range(0..1_000);
                 let request = self.to(address, Method::PUT, &format!("/{id}/stock"));
                 let request = expecting(request, if_match).json(&json!({"on_hand": on_hand}));
@@ -174,20 +179,20 @@ impl Contender {
                 self.stock(id, stock::Call::Read, request).await
             }
             82..97 => {
-                self.look(address, id, if_match).await;
+                self.get_listing(address, id, if_match).await;
                 Some(())
             }
             _ => {
-                self.browse(address).await;
+                self.list(address).await;
                 Some(())
             }
         }
     }
 
-    /// Asks what has become of a product until it is told.
-    async fn find_out(&mut self, id: Uuid) {
-        while let Some(address) = self.place.find().await {
-            tokio::time::sleep(BREATH).await;
+    /// Reads a product until an answer arrives.
+    async fn read_until_answered(&mut self, id: Uuid) {
+        while let Some(address) = self.address.wait().await {
+            tokio::time::sleep(RETRY_DELAY).await;
             let request = self.to(&address, Method::GET, &format!("/{id}"));
             if self.product(id, product::Call::Read, request).await.is_some() {
                 return;
@@ -200,7 +205,7 @@ impl Contender {
         request.bearer_auth(&address.token)
     }
 
-    /// One that nobody else ever gives.
+    /// A name that is used only once.
     fn name(&self) -> String {
         format!("c{}-{}", self.number, self.calls)
     }
@@ -211,12 +216,12 @@ impl Contender {
         call: product::Call,
         request: reqwest::RequestBuilder,
     ) -> Option<()> {
-        let invoked = self.arena.now();
-        let answer = answered(request).await.map(|answer| (self.arena.now(), answer));
-        self.note_product(id, call, invoked, answer)
+        let invoked = self.products.now();
+        let answer = answered(request).await.map(|answer| (self.products.now(), answer));
+        self.record_product(id, call, invoked, answer)
     }
 
-    fn note_product(
+    fn record_product(
         &mut self,
         id: Uuid,
         call: product::Call,
@@ -225,12 +230,12 @@ impl Contender {
     ) -> Option<()> {
         let answer = answer.map(|(at, answer)| (at, product_answer(&answer)));
         if let Some((_, product::Answer::Shown { version, .. })) = &answer {
-            self.products.insert(id, *version);
+            self.product_versions.insert(id, *version);
         }
-        let told = answer.is_some();
+        let answered = answer.is_some();
         let operation = Operation { client: self.number, call, invoked, answer };
-        self.arena.notes.lock().unwrap().of(id).product.push(operation);
-        told.then_some(())
+        self.products.histories.lock().unwrap().of(id).product.push(operation);
+        answered.then_some(())
     }
 
     async fn stock(
@@ -239,49 +244,51 @@ impl Contender {
         call: stock::Call,
         request: reqwest::RequestBuilder,
     ) -> Option<()> {
-        let invoked = self.arena.now();
+        let invoked = self.products.now();
         let answer = answered(request).await;
-        // Of a deleted product, which says nothing about its stock.
+        // The product is deleted, and the answer says nothing about its stock.
         if answer.as_ref().is_some_and(|answer| answer.status == 404) {
             return Some(());
         }
-        let answer = answer.map(|answer| (self.arena.now(), stock_answer(&answer)));
+        let answer = answer.map(|answer| (self.products.now(), stock_answer(&answer)));
         if let Some((_, stock::Answer::Shown { version, .. })) = &answer {
-            self.stocks.insert(id, *version);
+            self.stock_versions.insert(id, *version);
         }
-        let told = answer.is_some();
+        let answered = answer.is_some();
         let operation = Operation { client: self.number, call, invoked, answer };
-        self.arena.notes.lock().unwrap().of(id).stock.push(operation);
-        told.then_some(())
+        self.products.histories.lock().unwrap().of(id).stock.push(operation);
+        answered.then_some(())
     }
 
-    /// A buyer's look at one product.
-    async fn look(&mut self, address: &Address, id: Uuid, min_version: Option<i64>) {
+    /// Reads one product as a buyer.
+    async fn get_listing(&mut self, address: &Address, id: Uuid, min_version: Option<i64>) {
         let url = format!("{}/v1/catalog/products/{id}", address.url);
         let request = self.http.get(with_version(url, min_version));
-        let invoked = self.arena.now();
-        // That it has not arrived yet is an answer, too, and says nothing.
+        let invoked = self.products.now();
+        // A 503 says that the version has not arrived yet. It carries no information to record.
         let Some(answer) = answered(request).await else { return };
-        let answered = self.arena.now();
+        let answered = self.products.now();
         let asked = Asked::ById { min_version };
         let seen = seen(&answer);
-        let sighting = Sighting { client: self.number, invoked, answered, asked, seen };
-        let mut notes = self.arena.notes.lock().unwrap();
-        notes.of(id).see(sighting, answer.json["available"].as_i64());
+        let read = BuyerRead { client: self.number, invoked, answered, asked, seen };
+        let mut histories = self.products.histories.lock().unwrap();
+        histories.of(id).record_read(read, answer.json["available"].as_i64());
     }
 
-    /// A buyer's look at a list.
-    async fn browse(&mut self, address: &Address) {
+    /// Reads a list as a buyer.
+    async fn list(&mut self, address: &Address) {
         let url = format!("{}/v1/catalog/products?category={CATEGORY}", address.url);
-        let invoked = self.arena.now();
+        let invoked = self.products.now();
         let Some(answer) = answered(self.http.get(url)).await else { return };
-        let answered = self.arena.now();
+        let answered = self.products.now();
         assert_eq!(answer.status, 200, "{}", answer.text);
-        let mut notes = self.arena.notes.lock().unwrap();
+        let mut histories = self.products.histories.lock().unwrap();
         for card in answer.json["data"].as_array().unwrap() {
             let (client, asked, seen) = (self.number, Asked::List, listed(card));
             let id = card["id"].as_str().unwrap().parse().unwrap();
-            notes.of(id).see(Sighting { client, invoked, answered, asked, seen }, None);
+            histories
+                .of(id)
+                .record_read(BuyerRead { client, invoked, answered, asked, seen }, None);
         }
     }
 }
@@ -308,7 +315,7 @@ pub(crate) fn product_answer(answer: &Answer) -> product::Answer {
         204 => product::Answer::Done,
         404 => product::Answer::NotFound,
         412 => product::Answer::Stale,
-        _ => panic!("no product is answered like this: {answer:#?}"),
+        _ => panic!("not an answer about a product: {answer:#?}"),
     }
 }
 
@@ -320,16 +327,16 @@ pub(crate) fn stock_answer(answer: &Answer) -> stock::Answer {
             on_hand: stock["on_hand"].as_i64().unwrap(),
         },
         412 => stock::Answer::Stale,
-        _ => panic!("no stock is answered like this: {answer:#?}"),
+        _ => panic!("not an answer about a stock: {answer:#?}"),
     }
 }
 
-/// What a buyer is shown who asks for one product.
+/// What a buyer's read of one product showed.
 pub(crate) fn seen(answer: &Answer) -> Seen {
     match answer.status {
         200 => listed(&answer.json),
-        404 => Seen::Nothing,
-        _ => panic!("no listing is answered like this: {answer:#?}"),
+        404 => Seen::Absent,
+        _ => panic!("not an answer about a listing: {answer:#?}"),
     }
 }
 

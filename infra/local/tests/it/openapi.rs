@@ -1,5 +1,5 @@
-//! Every answer is held against the description of the API: its status, its content type and its
-//! body. A test that sends through [`send`] tests the description as well as what it is about.
+//! Sends requests and validates every response against the API description: its status, its content
+//! type and its body. A test that uses [`send`] also tests the description.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,11 +11,11 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value, json};
 use vitrina::edition;
 
-/// The description that the edition serves.
+/// The API description that the edition serves.
 pub(crate) static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::to_value(edition::openapi()).unwrap());
 
-/// What is described of one method of one address.
+/// All described operations.
 pub(crate) static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     let mut operations = Vec::new();
     for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
@@ -40,22 +40,23 @@ static VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
     validators
 });
 
+/// One method of one path, as described.
 pub(crate) struct Operation {
     pub(crate) method: String,
-    /// With names in braces.
+    /// With parameter names in braces.
     pub(crate) path: String,
     pub(crate) described: &'static Value,
 }
 
-/// An answer, read whole, that is as it is described.
+/// A complete response that matches its description.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// What was asked for, if that is described.
+    /// The operation of the request, if it is described.
     pub(crate) operation: Option<&'static Operation>,
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
-    /// Null where the body is no JSON.
+    /// Null if the body is not JSON.
     pub(crate) json: Value,
 }
 
@@ -75,7 +76,7 @@ impl Operation {
         self.described["responses"].as_object().unwrap()
     }
 
-    /// The statuses that it may be answered with for what it is asked.
+    /// Statuses that are described for this operation only.
     pub(crate) fn statuses(&self) -> impl Iterator<Item = u16> {
         self.responses().keys().filter_map(|status| status.parse().ok())
     }
@@ -88,9 +89,9 @@ impl Operation {
         self.described.get("requestBody").is_some()
     }
 
-    /// Whether it has a parameter in this place.
-    pub(crate) fn takes(&self, place: &str) -> bool {
-        self.parameters().any(|parameter| parameter["in"] == place)
+    /// Whether it has a parameter in this location, such as `query`.
+    pub(crate) fn takes(&self, location: &str) -> bool {
+        self.parameters().any(|parameter| parameter["in"] == location)
     }
 
     pub(crate) fn takes_header(&self, name: &str) -> bool {
@@ -101,28 +102,28 @@ impl Operation {
         self.described.get("parameters").and_then(Value::as_array).into_iter().flatten()
     }
 
-    /// Whether an address is one of this operation's. Names in braces stand for anything.
+    /// Whether a path matches this operation's. Names in braces match any segment.
     fn has_path(&self, path: &str) -> bool {
-        let (own, asked) = (self.path.split('/'), path.split('/'));
-        own.clone().count() == asked.clone().count()
-            && own.zip(asked).all(|(own, asked)| own.starts_with('{') || own == asked)
+        let (own, requested) = (self.path.split('/'), path.split('/'));
+        own.clone().count() == requested.clone().count()
+            && own.zip(requested).all(|(own, requested)| own.starts_with('{') || own == requested)
     }
 }
 
 /// The operation that a request is for.
 fn find(method: &str, path: &str) -> Option<&'static Operation> {
-    // Where an address with a name and one without would do, the latter is meant.
-    let named = |operation: &&Operation| operation.path.matches('{').count();
-    let path = OPERATIONS.iter().filter(|o| o.has_path(path)).min_by_key(named)?.path.as_str();
+    // A literal segment takes precedence over a parameter.
+    let parameters = |operation: &&Operation| operation.path.matches('{').count();
+    let path = OPERATIONS.iter().filter(|o| o.has_path(path)).min_by_key(parameters)?.path.as_str();
     OPERATIONS.iter().find(|operation| operation.path == path && operation.method == method)
 }
 
-/// Sends a request to the edition. Panics where it is not answered, or not as it is described.
+/// Sends a request to the edition. Panics if there is no response, or one that is not as described.
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
     try_send(request).await.unwrap()
 }
 
-/// The same, for an edition that may be gone.
+/// As [`send`], for an edition that may be down.
 pub(crate) async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
     let (client, request) = request.build_split();
     let request = request?;
@@ -134,7 +135,7 @@ pub(crate) async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest:
     let operation = find(&method, &path);
     let answer = Answer { operation, status, headers, text, json };
     if let Err(fault) = check(&answer) {
-        panic!("{method} {path} is not answered as it is described: {fault}\n{answer:#?}");
+        panic!("{method} {path} does not match its description: {fault}\n{answer:#?}");
     }
     Ok(answer)
 }
@@ -144,13 +145,13 @@ fn check(answer: &Answer) -> Result<(), String> {
         "schema": {"$ref": "#/components/schemas/Problem"}
     }}});
     let Some(operation) = answer.operation else {
-        // Beyond the described addresses there are pages for people, and refusals.
+        // Undescribed paths serve pages for a browser, and problems.
         return if answer.status < 400 { Ok(()) } else { check_body(&refusal, answer) };
     };
     let responses = operation.responses();
     let response = match responses.get(&answer.status.to_string()) {
         Some(response) => response,
-        // What any request may be answered with is described once.
+        // Statuses that any request may get are described once, as `default`.
         None if matches!(answer.status, 408 | 429 | 500..) => &responses["default"],
         None => return Err(format!("{} is not described", answer.status)),
     };
@@ -162,7 +163,7 @@ fn check_body(response: &Value, answer: &Answer) -> Result<(), String> {
     let kind = kind.split(';').next().unwrap_or_default();
     let Some(contents) = response["content"].as_object() else {
         let empty = kind.is_empty() && answer.text.is_empty();
-        return if empty { Ok(()) } else { Err("no body is described".to_owned()) };
+        return if empty { Ok(()) } else { Err("the description has no body".to_owned()) };
     };
     let content = contents.get(kind).ok_or_else(|| format!("{kind:?} is not described"))?;
     let text = Value::String(answer.text.clone());
@@ -176,8 +177,8 @@ fn check_body(response: &Value, answer: &Answer) -> Result<(), String> {
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
-/// Validates bodies against a schema of the description. Formats count, and so does a field that
-/// is not described: clients may not know of it, and nobody may have meant to tell it.
+/// Validates bodies against a schema of the description. Checks formats and refuses undescribed fields:
+/// clients do not expect such a field, and it may expose data by mistake.
 fn validator(schema: &Value) -> Validator {
     let mut root = schema.clone();
     let mut components = DOCUMENT["components"].clone();
@@ -188,13 +189,13 @@ fn validator(schema: &Value) -> Validator {
     jsonschema::options().should_validate_formats(true).build(&root).unwrap()
 }
 
-/// Lets every object have no field but those that are described.
+/// Makes every object schema refuse undescribed fields.
 fn close(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(close),
         Value::Object(schema) => {
             for (keyword, inner) in schema.iter_mut() {
-                // A part of an object knows nothing of the other parts' fields.
+                // A part of `allOf` does not know the fields of the other parts.
                 if keyword == "allOf" { leave_open(inner) } else { close(inner) }
             }
             let is_object = schema.get("properties").is_some_and(Value::is_object);
@@ -225,7 +226,7 @@ fn leave_open(schema: &mut Value) {
 }
 
 #[test]
-fn an_answer_that_is_not_described_is_noticed() {
+fn check_refuses_a_response_that_is_not_described() {
     let answer = |status, kind: &'static str, json: Value| {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, kind.parse().unwrap());
@@ -243,7 +244,7 @@ fn an_answer_that_is_not_described_is_noticed() {
     let problem = json!({"type": "/x", "title": "No", "status": 503, "code": "unavailable"});
     check(&answer(503, "application/problem+json", problem.clone())).unwrap();
     check(&answer(404, "application/problem+json", problem.clone())).unwrap_err();
-    let nowhere = |answer| check(&Answer { operation: find("GET", "/v1/nowhere"), ..answer });
-    nowhere(answer(404, "application/problem+json", problem)).unwrap();
-    nowhere(answer(404, "text/plain", json!("no"))).unwrap_err();
+    let undescribed = |answer| check(&Answer { operation: find("GET", "/v1/nowhere"), ..answer });
+    undescribed(answer(404, "application/problem+json", problem)).unwrap();
+    undescribed(answer(404, "text/plain", json!("no"))).unwrap_err();
 }

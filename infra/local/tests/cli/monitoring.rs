@@ -1,4 +1,4 @@
-//! What the objectives and the runbooks say of this edition is true of it.
+//! The objectives, alert rules and runbooks match this edition.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory as _;
 use vitrina::cli::Cli;
 
-use crate::World;
+use crate::TestEdition;
 
 fn infra(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
@@ -16,7 +16,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The commands of `vitrina` in a page: lines of its shell blocks, continued ones in one.
+/// The `vitrina` commands in the shell blocks of a page, with continued lines joined.
 fn commands(page: &str) -> Vec<Vec<String>> {
     let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     let joined: String = blocks.collect::<String>().replace("\\\n", " ");
@@ -29,7 +29,7 @@ fn commands(page: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn each_runbook_has_commands_of_this_edition_and_all_of_them_parse() {
+fn every_runbook_command_parses() {
     for entry in std::fs::read_dir(infra("runbooks")).unwrap() {
         let path = entry.unwrap().path();
         if path.file_name().is_some_and(|name| name == "README.md") {
@@ -45,14 +45,14 @@ fn each_runbook_has_commands_of_this_edition_and_all_of_them_parse() {
 }
 
 #[test]
-fn a_command_that_there_is_not_does_not_parse() {
+fn an_unknown_flag_does_not_parse() {
     let page = "```sh\nvitrina dlq redrive \\\n  --typo x\n```\n";
     let found = commands(page);
     assert_eq!(found, [["vitrina", "dlq", "redrive", "--typo", "x"]]);
     Cli::command().try_get_matches_from(&found[0]).unwrap_err();
 }
 
-/// Names of metrics in a text, without what Prometheus puts behind those of histograms.
+/// Metric names in a text, without the suffixes that Prometheus adds for histograms.
 fn metrics(text: &str) -> BTreeSet<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let names = text.split(|c| !is_part(c)).filter(|word| word.starts_with("vitrina_"));
@@ -60,20 +60,20 @@ fn metrics(text: &str) -> BTreeSet<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_metric_that_is_alarmed_on_is_exported_and_what_is_said_to_be_missing_is_not() {
-    let world = World::start().await;
-    world.run(&["load", "--rate", "20", "--seconds", "1"]).await.expect(0);
-    world.run(&["sync"]).await.expect(0);
-    let url = format!("{}/metrics", world.edition.url);
+async fn alert_rule_metrics_are_exported_and_missing_ones_are_not() {
+    let edition = TestEdition::start().await;
+    edition.run(&["load", "--rate", "20", "--seconds", "1"]).await.expect(0);
+    edition.run(&["sync"]).await.expect(0);
+    let url = format!("{}/metrics", edition.running.url);
     let exported = reqwest::get(url).await.unwrap().text().await.unwrap();
 
     let rules = read(&infra("local/prometheus/rules.yaml"));
-    let (wanted, there) = (metrics(&rules), metrics(&exported));
+    let (wanted, available) = (metrics(&rules), metrics(&exported));
     assert!(wanted.len() >= 4, "{wanted:?}");
-    let missing: Vec<_> = wanted.difference(&there).collect();
-    assert!(missing.is_empty(), "{missing:?} is not among {there:?}");
+    let missing: Vec<_> = wanted.difference(&available).collect();
+    assert!(missing.is_empty(), "{missing:?} is not among {available:?}");
 
-    // Each bound that a promise lies at is one of the buckets, or its share could not be told.
+    // The share of requests under a bound can only be computed if a bucket ends at that bound.
     let bounds: BTreeSet<&str> =
         rules.split("le=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert_eq!(bounds, BTreeSet::from(["0.1", "0.3", "0.5", "1.5"]));
@@ -85,17 +85,18 @@ async fn every_metric_that_is_alarmed_on_is_exported_and_what_is_said_to_be_miss
         let has = exported.lines().any(|line| line.starts_with(&bucket) && line.contains(&bound));
         assert!(has, "no bucket {bound} of {metric}");
     }
-    // What the rules choose by.
+    // The labels that the rules select by.
     assert!(exported.contains("route=\"/v1/catalog/products\"") && exported.contains("status=\"2"));
 
     let objectives = read(&infra("slo.yaml"));
-    let said = objectives.lines().filter_map(|line| line.trim().strip_prefix("missing: vitrina_"));
-    for name in said {
+    let missing =
+        objectives.lines().filter_map(|line| line.trim().strip_prefix("missing: vitrina_"));
+    for name in missing {
         let name = format!("vitrina_{name}");
         assert!(
-            !there.contains(name.as_str()),
+            !available.contains(name.as_str()),
             "{name} is exported by now: give its objective an expression in infra/slo.yaml"
         );
     }
-    world.stop().await;
+    edition.stop().await;
 }

@@ -1,4 +1,4 @@
-//! A world: two processes over real stores, and the one who decides which of them moves.
+//! Two processes over real stores, and the scheduler that decides which operation moves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,31 +19,31 @@ use uuid::Uuid;
 use crate::model::Model;
 use crate::operation::{Done, Operation, Request};
 use crate::points::{Plan, Stop};
-use crate::process::{Process, QUEUE, Surroundings, TABLE};
+use crate::process::{Environment, Process, QUEUE, TABLE};
 
 const SELLER: Uuid = Uuid::from_u128(0x005e_11e5);
 
-/// How often it is looked whether an operation waits for another one.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often to check whether an operation waits for another one.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long an operation moves at most beside one that is held: what then has not ended waits for
-/// it.
-const MOVES: Duration = Duration::from_secs(1);
+/// While another operation is held, an operation that does not end within this time counts as waiting
+/// for it.
+const MAX_MOVE: Duration = Duration::from_secs(1);
 
-/// How long anything may take that waits for nobody.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time for an operation that waits for no other.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What happened, for whoever has to understand a failure.
+/// What happened, printed when a run fails.
 pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
-pub(crate) struct World {
-    pub(crate) around: Surroundings,
+pub(crate) struct Simulation {
+    pub(crate) env: Environment,
     pub(crate) processes: Vec<Process>,
     pub(crate) running: BTreeMap<u64, Running>,
     pub(crate) model: Model,
     pub(crate) database: TestDatabase,
     token: String,
-    /// Crashes, holds and lost store calls so far, without those of the bus.
+    /// Crashes, holds and failed store calls so far, without the faults of the bus.
     pub(crate) faults: u64,
     log: Log,
     next: u64,
@@ -51,17 +51,17 @@ pub(crate) struct World {
     _dynamo: TestDynamo,
 }
 
-/// An operation that has begun and not ended.
+/// An operation in flight.
 pub(crate) struct Running {
     pub(crate) process: usize,
     pub(crate) is_held: bool,
     operation: Operation,
-    /// The version that buyers had seen when it began, of the product that it reads.
+    /// The version of the product it reads that buyers had seen when it began.
     floor: i64,
     join: JoinHandle<Done>,
 }
 
-/// How far an operation has come.
+/// The progress of an operation.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Ended(Done),
@@ -69,9 +69,9 @@ pub(crate) enum Outcome {
     Held {
         point: &'static str,
     },
-    /// It waits for what another one holds.
+    /// It waits for a lock that a held operation has.
     Waits,
-    /// Its process ended at this point.
+    /// Its process was killed at this point.
     Crashed {
         point: &'static str,
     },
@@ -87,10 +87,10 @@ impl Outcome {
     }
 }
 
-impl World {
+impl Simulation {
     pub(crate) async fn new(seed: u64, rates: Rates, log: Log) -> Self {
         let database = database(&[&bus::MIGRATOR, &inventory::MIGRATOR, &sync::MIGRATOR]).await;
-        // Buckets that there is nothing in come last in the background pass.
+        // Empty buckets come last in the background pass.
         sqlx::query("update sync.buckets set checked_at = to_timestamp(0)")
             .execute(&database.pool)
             .await
@@ -104,7 +104,7 @@ impl World {
         let token = tokens.with_claims(json!({
             "sub": SELLER, "roles": [Role::Seller.as_str()], "exp": 4_000_000_000_i64
         }));
-        let around = Surroundings {
+        let env = Environment {
             database: database.url.clone(),
             dynamodb: dynamo.client.clone(),
             clock,
@@ -112,9 +112,9 @@ impl World {
             tokens,
             bus: FaultyBus::new(inner, seed, rates),
         };
-        let processes = vec![Process::start(&around).await, Process::start(&around).await];
+        let processes = vec![Process::start(&env).await, Process::start(&env).await];
         Self {
-            around,
+            env,
             processes,
             running: BTreeMap::new(),
             model: Model::default(),
@@ -128,17 +128,17 @@ impl World {
         }
     }
 
-    /// A number that was not given out before.
+    /// A number that was not returned before.
     pub(crate) fn serial(&mut self) -> i64 {
         self.serial += 1;
         self.serial
     }
 
-    pub(crate) fn note(&self, line: String) {
+    pub(crate) fn log(&self, line: String) {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
-    /// Begins an operation and lets it move until it ends, is stopped, or waits.
+    /// Begins an operation and runs it until it ends, is stopped, or waits.
     pub(crate) async fn begin(
         &mut self,
         process: usize,
@@ -147,62 +147,62 @@ impl World {
     ) -> Outcome {
         let id = self.next;
         self.next += 1;
-        self.note(format!("{id} begins in process {process}: {operation:?}, {plan:?}"));
+        self.log(format!("{id} begins in process {process}: {operation:?}, {plan:?}"));
         let host = &self.processes[process];
         host.points.activate(id, plan);
         let join = host.begin(id, operation.clone());
         let floor = self.floor(&operation);
         self.running.insert(id, Running { process, is_held: false, operation, floor, join });
         let outcome = self.watch(id).await;
-        self.note(format!("{id}: {outcome:?}"));
+        self.log(format!("{id}: {outcome:?}"));
         outcome
     }
 
-    /// Lets an operation go on that is held, and then those that waited for it.
+    /// Resumes a held operation, and then those that waited for it.
     pub(crate) async fn resume(&mut self, id: u64, plan: Option<Plan>) -> Outcome {
         let running = self.running.get_mut(&id).unwrap();
         running.is_held = false;
         self.processes[running.process].points.release(id, plan);
         let outcome = self.watch(id).await;
-        self.note(format!("{id} goes on: {outcome:?}"));
+        self.log(format!("{id} resumes: {outcome:?}"));
         let waiting = |(id, running): (&u64, &Running)| (!running.is_held).then_some(*id);
         for id in self.running.iter().filter_map(waiting).collect::<Vec<_>>() {
             // A crash may have ended them together.
             if self.running.contains_key(&id) {
                 let outcome = self.watch(id).await;
-                self.note(format!("{id} waited: {outcome:?}"));
+                self.log(format!("{id} waited: {outcome:?}"));
             }
         }
         outcome
     }
 
-    /// The version of what an operation reads of the catalogue that buyers have seen.
+    /// The version that buyers have seen of the product that an operation reads from the catalogue.
     fn floor(&self, operation: &Operation) -> i64 {
         let id = operation.reads();
         id.and_then(|id| self.model.seen.get(&id).copied()).unwrap_or_default()
     }
 
-    /// Takes note of how an operation ended.
-    async fn take_note(&mut self, operation: Operation, done: &Done, floor: i64) {
+    /// Records the end of an operation in the model.
+    async fn record_end(&mut self, operation: Operation, done: &Done, floor: i64) {
         let reads = operation.reads();
         let (Operation::Request(request), Done::Answered(answer)) = (operation, done) else {
             return;
         };
         self.model.answered(request, answer, floor);
-        // A buyer who was told that it is gone must not see a version from before.
+        // After a buyer has seen a deletion, no buyer may see an older version.
         if let (Some(id), 404) = (reads, answer.status.as_u16()) {
-            let client = self.around.dynamodb.clone();
+            let client = self.env.dynamodb.clone();
             let app = catalog::App::new(client, TABLE, "BRL".parse().unwrap());
             if let Some(listing) = app.find_listing(id).await.unwrap() {
-                self.model.saw(id, listing.product_version, floor);
+                self.model.record_seen(id, listing.product_version, floor);
             }
         }
     }
 
-    /// Watches an operation until it does not move any more.
+    /// Waits until an operation ends, is stopped, or waits for another one.
     async fn watch(&mut self, id: u64) -> Outcome {
         let begun = Instant::now();
-        let mut locked_out = 0;
+        let mut lock_waits = 0;
         loop {
             let running = self.running.get_mut(&id).unwrap();
             let process = running.process;
@@ -211,19 +211,20 @@ impl World {
                 done = &mut running.join => {
                     let done = done.expect("an operation panicked");
                     let Running { operation, floor, .. } = self.running.remove(&id).unwrap();
-                    self.take_note(operation, &done, floor).await;
+                    self.record_end(operation, &done, floor).await;
                     return Outcome::Ended(done);
                 }
                 stopped = stopped.recv() => stopped.unwrap(),
-                () = tokio::time::sleep(LOOK) => {
+                () = tokio::time::sleep(POLL_INTERVAL) => {
                     if self.running.values().any(|running| running.is_held) {
-                        // Once may be the lock of a process that is about to be gone.
-                        locked_out += u32::from(self.is_locked_out().await);
-                        if begun.elapsed() > MOVES || locked_out > 3 {
+                        // A single lock wait may be for a killed process, until PostgreSQL has closed
+                        // its connections.
+                        lock_waits += u32::from(self.has_lock_waiter().await);
+                        if begun.elapsed() > MAX_MOVE || lock_waits > 3 {
                             return Outcome::Waits;
                         }
                     } else {
-                        assert!(begun.elapsed() < PATIENCE, "{id} hangs");
+                        assert!(begun.elapsed() < TIMEOUT, "{id} hangs");
                     }
                     continue;
                 }
@@ -242,8 +243,8 @@ impl World {
         }
     }
 
-    /// Whether somebody waits for a lock in PostgreSQL.
-    async fn is_locked_out(&self) -> bool {
+    /// Whether a session waits for a lock in PostgreSQL.
+    async fn has_lock_waiter(&self) -> bool {
         sqlx::query_scalar(
             "select exists (select from pg_stat_activity
                             where datname = current_database() and wait_event_type = 'Lock')",
@@ -253,77 +254,77 @@ impl World {
         .unwrap()
     }
 
-    /// Ends a process with everything that it was about to do, and starts it anew.
+    /// Kills a process with all its operations, and starts a new one.
     pub(crate) async fn crash(&mut self, process: usize) {
-        let fresh = Process::start(&self.around).await;
+        let fresh = Process::start(&self.env).await;
         std::mem::replace(&mut self.processes[process], fresh).kill();
         let all = std::mem::take(&mut self.running).into_iter();
-        let (gone, left): (BTreeMap<_, _>, _) =
+        let (killed, remaining): (BTreeMap<_, _>, _) =
             all.partition(|(_, running)| running.process == process);
-        self.running = left;
-        for Running { operation, .. } in gone.into_values() {
+        self.running = remaining;
+        for Running { operation, .. } in killed.into_values() {
             if let Operation::Request(request) = operation {
                 self.model.lost(request);
             }
         }
     }
 
-    /// No more faults. What is held goes on, requests that were not answered are sent until they
-    /// are, and everything that was committed arrives.
-    pub(crate) async fn quiet(&mut self) {
-        self.note("quiet".to_owned());
+    /// Stops all faults. Resumes held operations, sends unanswered requests until they are answered, and
+    /// waits until everything that was committed is projected.
+    pub(crate) async fn settle_without_faults(&mut self) {
+        self.log("no more faults".to_owned());
         for process in &self.processes {
-            process.line.faults.clear();
+            process.postgres.faults.clear();
             process.dynamodb.clear();
         }
         while let Some(id) = self.running.keys().next().copied() {
             self.resume(id, None).await;
-            // What waited for another one may have gone on with it.
+            // An operation that waited for it may have ended with it.
             if let Some(Running { operation, floor, join, .. }) = self.running.remove(&id) {
-                let done = tokio::time::timeout(PATIENCE, join).await.expect("an operation hangs");
+                let done = tokio::time::timeout(TIMEOUT, join).await.expect("an operation hangs");
                 let done = done.expect("an operation panicked");
-                self.take_note(operation, &done, floor).await;
+                self.record_end(operation, &done, floor).await;
             }
         }
         while let Some(request) = self.model.unanswered.pop() {
             self.finish(Operation::Request(request)).await;
         }
-        self.around.bus.calm().await.unwrap();
+        self.env.bus.calm().await.unwrap();
         self.settle().await;
     }
 
-    /// Moves on what is pending until nothing is.
+    /// Processes pending work until nothing is pending.
     pub(crate) async fn settle(&mut self) {
         for _ in 0..100 {
             if self.pending().await == 0 {
                 return;
             }
-            self.around.clock.advance(Duration::from_mins(1));
+            self.env.clock.advance(Duration::from_mins(1));
             for operation in
                 [Operation::Repair, Operation::Relay, Operation::Intake, Operation::Redrive]
             {
                 self.finish(operation).await;
             }
         }
-        panic!("{} messages are stuck", self.pending().await);
+        panic!("{} items stay pending", self.pending().await);
     }
 
-    /// Does an operation to its end.
+    /// Runs an operation to its end.
     pub(crate) async fn finish(&mut self, operation: Operation) -> Done {
         let id = self.next;
         self.next += 1;
         self.processes[1].points.activate(id, None);
         let join = self.processes[1].begin(id, operation.clone());
-        let done = tokio::time::timeout(PATIENCE, join).await.expect("it hangs").unwrap();
+        let done = tokio::time::timeout(TIMEOUT, join).await.expect("an operation hangs").unwrap();
         if let Done::Failed(error) = &done {
             panic!("{operation:?} failed: {error}");
         }
         let floor = self.floor(&operation);
-        self.take_note(operation, &done, floor).await;
+        self.record_end(operation, &done, floor).await;
         done
     }
 
-    /// What is between the two stores.
+    /// Number of events, repairs and dead letters between the two stores.
     async fn pending(&self) -> i64 {
         sqlx::query_scalar(
             "select (select count(*) from inventory.outbox)
@@ -336,8 +337,7 @@ impl World {
         .unwrap()
     }
 
-    /// A request of a seller: whatever version there is, and under a key of its own where it can
-    /// have one.
+    /// A seller's request, with `If-Match: *` and a new idempotency key where the operation takes them.
     pub(crate) fn send(&mut self, method: Method, path: String, body: Option<Value>) -> Operation {
         let takes_tag = [Method::PATCH, Method::PUT, Method::DELETE].contains(&method);
         let takes_key = method == Method::POST && !path.ends_with("/restore");
@@ -351,12 +351,12 @@ impl World {
         })
     }
 
-    /// Faults of all kinds.
+    /// Number of faults of all kinds.
     pub(crate) fn all_faults(&self) -> u64 {
-        self.faults + u64::from(self.around.bus.faults())
+        self.faults + u64::from(self.env.bus.faults())
     }
 
-    /// Ends it and leaves nothing behind.
+    /// Kills all processes and removes the database.
     pub(crate) async fn end(self) {
         for process in self.processes {
             process.kill();

@@ -1,4 +1,4 @@
-//! The real way of a change and of a page, with everything counted that AWS would charge for.
+//! Runs real changes and page requests, and counts everything that AWS would charge for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,30 +25,30 @@ use uuid::Uuid;
 const TABLE: &str = "listings";
 const QUEUE: &str = "catalog";
 
-/// What EventBridge and SQS count as one, in bytes.
+/// EventBridge and SQS bill a payload in chunks of this many bytes.
 const CHUNK: i64 = 65_536;
 
-/// Categories among which products are spread.
+/// Number of categories that the products are spread over.
 const CATEGORIES: usize = 5;
 
-/// What was asked of AWS.
+/// What a series of operations used of AWS.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Asked {
-    /// Requests that came in, each an invocation of its own.
+pub(crate) struct Usage {
+    /// HTTP requests. Each is one invocation.
     pub(crate) requests: u64,
-    /// What EventBridge is given, in chunks of 64 KiB.
+    /// Events put on EventBridge, in chunks of 64 KiB.
     pub(crate) events: u64,
     pub(crate) event_bytes: u64,
-    /// Batches that the projector is invoked with.
+    /// Batches, each of which is one invocation of the projector.
     pub(crate) batches: u64,
-    /// By operation.
+    /// Capacity units and calls, by DynamoDB operation.
     pub(crate) dynamodb: BTreeMap<String, Charged>,
-    /// What was answered, in bytes.
+    /// Bytes of all response bodies.
     pub(crate) answer_bytes: u64,
 }
 
-impl Asked {
-    /// Of listings; a new category is noted in an item of its own, once.
+impl Usage {
+    /// Write units for listings. Adding a new category to its item is left out: it happens once.
     pub(crate) fn write_units(&self) -> f64 {
         self.units(|operation| is_write(operation) && operation != "UpdateItem")
     }
@@ -65,10 +65,10 @@ impl Asked {
         self.dynamodb.get("PutItem").map_or(0, |put| put.calls)
     }
 
-    fn units(&self, is_meant: impl Fn(&str) -> bool) -> f64 {
-        let meant = self.dynamodb.iter().filter(|(operation, _)| is_meant(operation));
-        // Not a sum: that of nothing is less than nothing, and is shown so.
-        meant.fold(0.0, |units, (_, charged)| units + charged.units)
+    fn units(&self, is_counted: impl Fn(&str) -> bool) -> f64 {
+        let counted = self.dynamodb.iter().filter(|(operation, _)| is_counted(operation));
+        // `sum()` of no floats is -0.0, which would be printed as `-0.00`.
+        counted.fold(0.0, |units, (_, charged)| units + charged.units)
     }
 }
 
@@ -76,13 +76,13 @@ fn is_write(operation: &str) -> bool {
     match operation {
         "PutItem" | "UpdateItem" | "DeleteItem" => true,
         "GetItem" | "BatchGetItem" | "Query" => false,
-        // Nobody has thought yet of what it costs.
-        other => panic!("{other} is neither known to read nor to write"),
+        // The cost model has no price for it yet.
+        other => panic!("add {other} to the reads or to the writes"),
     }
 }
 
-/// The roles of an edition over real stores, and between the catalogue and its store the count.
-pub(crate) struct World {
+/// An edition's services over real stores, with DynamoDB calls of the catalogue counted.
+pub(crate) struct CountedEdition {
     router: Router,
     relay: Relay,
     queue: Queue,
@@ -94,7 +94,7 @@ pub(crate) struct World {
     _dynamo: TestDynamo,
 }
 
-impl World {
+impl CountedEdition {
     pub(crate) async fn start() -> Self {
         let database = database(&[&bus::MIGRATOR, &inventory::MIGRATOR]).await;
         let pool = database.pool.clone();
@@ -102,14 +102,14 @@ impl World {
         catalog::table::ensure(&dynamo.client, TABLE).await.unwrap();
         let calls = Calls::default();
         let client = counted_dynamodb(&dynamo.client, &calls);
-        // Always the same ids and times, so that documents are always of the same length.
+        // Fixed ids and times keep the length of every document the same.
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 123_456_789).unwrap());
         let ids = Ids::seeded(1);
         let tokens = Tokens::new(clock.clone());
         let token = tokens.token(Uuid::from_u128(0x005e_11e5), Role::Seller);
         let inventory =
             inventory::App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
-        // Without the pages that it keeps: what is asked for is never what was asked for just now.
+        // No page cache: every page request must reach the store.
         let catalogue = catalog::App::new(client.clone(), TABLE, "BRL".parse().unwrap());
         let router = inventory::router(inventory).merge(catalog::router(catalogue));
         let router = host::server::with_standard_layers(router, &clock, &ids);
@@ -120,92 +120,92 @@ impl World {
         Self { router, relay, queue, projector, clock, calls, token, database, _dynamo: dynamo }
     }
 
-    /// Creates products one by one and brings each to its listing, in batches of `batch`.
-    pub(crate) async fn creates(&self, count: usize, batch: i64) -> Asked {
-        let mut asked = Asked::default();
+    /// Creates products one by one and projects them in batches of `batch`.
+    pub(crate) async fn creates(&self, count: usize, batch: i64) -> Usage {
+        let mut usage = Usage::default();
         for _ in 0..count {
-            let product = product(asked.requests);
-            let created = self.send(Call::post("/v1/products").json(&product), &mut asked).await;
+            let product = product(usage.requests);
+            let created = self.send(Call::post("/v1/products").json(&product), &mut usage).await;
             assert!(created["id"].is_string(), "{created}");
         }
-        self.propagate(batch, &mut asked).await;
-        assert_eq!(asked.events, u64::try_from(count).unwrap(), "events are larger than a chunk");
-        let noted = asked.dynamodb.get("UpdateItem").map_or(0, |update| update.calls);
-        assert!(noted <= CATEGORIES as u64, "a category is written more than once: {noted}");
-        asked
+        self.propagate(batch, &mut usage).await;
+        assert_eq!(usage.events, u64::try_from(count).unwrap(), "an event is larger than a chunk");
+        let updates = usage.dynamodb.get("UpdateItem").map_or(0, |update| update.calls);
+        assert!(updates <= CATEGORIES as u64, "a category is written more than once: {updates}");
+        usage
     }
 
-    /// Takes one piece each of as many products off the shelves, which changes their stock alone.
-    pub(crate) async fn sales(&self, count: usize, batch: i64) -> Asked {
-        let mut asked = Asked::default();
+    /// Sells one piece each of `count` products, which changes only their stock.
+    pub(crate) async fn sales(&self, count: usize, batch: i64) -> Usage {
+        let mut usage = Usage::default();
         for id in self.ids(count).await {
             let path = format!("/v1/products/{id}/stock/adjustments");
             let by = json!({"delta": -1, "reason": "sold"});
-            self.send(Call::post(&path).json(&by), &mut asked).await;
+            self.send(Call::post(&path).json(&by), &mut usage).await;
         }
-        self.propagate(batch, &mut asked).await;
-        asked
+        self.propagate(batch, &mut usage).await;
+        usage
     }
 
-    /// Changes the price of as many products.
-    pub(crate) async fn changes(&self, count: usize, batch: i64) -> Asked {
-        let mut asked = Asked::default();
+    /// Changes the price of `count` products.
+    pub(crate) async fn changes(&self, count: usize, batch: i64) -> Usage {
+        let mut usage = Usage::default();
         for id in self.ids(count).await {
             let change = Call::patch(&format!("/v1/products/{id}"))
                 .header("if-match", "*")
                 .header("content-type", "application/merge-patch+json")
                 .bytes(json!({"price": {"amount": 9_990}}).to_string());
-            self.send(change, &mut asked).await;
+            self.send(change, &mut usage).await;
         }
-        self.propagate(batch, &mut asked).await;
-        asked
+        self.propagate(batch, &mut usage).await;
+        usage
     }
 
-    /// Reads as many products by their ids.
-    pub(crate) async fn products(&self, count: usize) -> Asked {
+    /// Reads `count` products by id.
+    pub(crate) async fn products(&self, count: usize) -> Usage {
         let ids = self.ids(count).await;
-        let mut asked = Asked::default();
+        let mut usage = Usage::default();
         for id in ids {
-            self.send(Call::get(&format!("/v1/catalog/products/{id}")), &mut asked).await;
+            self.send(Call::get(&format!("/v1/catalog/products/{id}")), &mut usage).await;
         }
-        asked.dynamodb = self.calls.take();
-        asked
+        usage.dynamodb = self.calls.take();
+        usage
     }
 
     async fn ids(&self, count: usize) -> Vec<String> {
-        let mut unasked = Asked::default();
-        let products = self.send(Call::get("/v1/products?limit=100"), &mut unasked).await;
+        let mut ignored = Usage::default();
+        let products = self.send(Call::get("/v1/products?limit=100"), &mut ignored).await;
         self.calls.take();
         let products = products["data"].as_array().unwrap();
         assert!(products.len() >= count);
         products[..count].iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Asks for the same page over and over, as if no cache knew it.
-    pub(crate) async fn pages(&self, count: usize, path: &str) -> Asked {
-        let mut asked = Asked::default();
+    /// Requests the same page `count` times, each time past all caches.
+    pub(crate) async fn pages(&self, count: usize, path: &str) -> Usage {
+        let mut usage = Usage::default();
         for _ in 0..count {
-            let page = self.send(Call::get(path), &mut asked).await;
+            let page = self.send(Call::get(path), &mut usage).await;
             assert_eq!(page["data"].as_array().unwrap().len(), 20, "{page}");
         }
-        asked.dynamodb = self.calls.take();
-        asked
+        usage.dynamodb = self.calls.take();
+        usage
     }
 
     pub(crate) async fn end(self) {
         self.database.remove().await;
     }
 
-    async fn send(&self, call: Call, asked: &mut Asked) -> Value {
+    async fn send(&self, call: Call, usage: &mut Usage) -> Value {
         let answer = call.bearer(&self.token).send(&self.router).await;
         assert!(answer.status.is_success(), "{answer:?}");
-        asked.requests += 1;
-        asked.answer_bytes += answer.text.len() as u64;
+        usage.requests += 1;
+        usage.answer_bytes += answer.text.len() as u64;
         answer.json
     }
 
-    /// Relays what was committed, and projects it as the event source of a function would have it done.
-    async fn propagate(&self, batch: i64, asked: &mut Asked) {
+    /// Relays what was committed, and projects it in batches as a Lambda event source would.
+    async fn propagate(&self, batch: i64, usage: &mut Usage) {
         while self.relay.once().await.unwrap() == Progress::More {}
         let (chunks, bytes): (i64, i64) = sqlx::query_as(
             "select coalesce(sum((octet_length(body) + $1 - 1) / $1), 0)::bigint,
@@ -216,8 +216,8 @@ impl World {
         .fetch_one(&self.database.pool)
         .await
         .unwrap();
-        asked.events = chunks.try_into().unwrap();
-        asked.event_bytes = bytes.try_into().unwrap();
+        usage.events = chunks.try_into().unwrap();
+        usage.event_bytes = bytes.try_into().unwrap();
         self.calls.take();
         loop {
             let messages = self.queue.receive(batch).await.unwrap();
@@ -233,15 +233,15 @@ impl World {
             for result in self.projector.handle(&deliveries).await {
                 result.unwrap();
             }
-            asked.batches += 1;
+            usage.batches += 1;
             let done = messages.into_iter().map(|message| (message, Outcome::Done));
             self.queue.settle(done.collect()).await.unwrap();
         }
-        asked.dynamodb = self.calls.take();
+        usage.dynamodb = self.calls.take();
     }
 }
 
-/// What a shop sells: a description of some sentences, a few attributes, an image or two.
+/// A typical product: a description of a few sentences and four attributes.
 fn product(serial: u64) -> Value {
     let unique = Uuid::from_u128(u128::from(serial)).simple().to_string();
     json!({

@@ -1,4 +1,5 @@
-//! A walk through the whole API, at the end of which every answer that is described was given.
+//! Requests every operation in every way that it can succeed or be refused. In the end the edition
+//! must have given every response that the API description lists.
 
 use std::collections::BTreeSet;
 
@@ -7,20 +8,20 @@ use reqwest::RequestBuilder;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::described::{Answer, DOCUMENT, OPERATIONS, Operation, send};
+use crate::openapi::{Answer, DOCUMENT, OPERATIONS, Operation, send};
 use crate::process::PASSWORD;
 use crate::requests::{Requests, product, text};
 
-/// What no request can bring about: the stores would have to be down.
-const NOT_WALKED: [(&str, u16); 1] = [("GET /readyz", 503)];
+/// Responses that no request can cause: the stores would have to be down.
+const UNREACHABLE: [(&str, u16); 1] = [("GET /readyz", 503)];
 
-struct Walk {
+struct Coverage {
     requests: Requests,
     buyer: String,
     seen: BTreeSet<(String, u16)>,
 }
 
-impl Walk {
+impl Coverage {
     async fn call(&mut self, request: RequestBuilder) -> Answer {
         let answer = send(request).await;
         if let Some(operation) = answer.operation {
@@ -43,8 +44,8 @@ impl Walk {
         self.to(method, path).bearer_auth(&self.requests.seller)
     }
 
-    /// The token of somebody who may do this.
-    fn allowed(&self, operation: &Operation, request: RequestBuilder) -> RequestBuilder {
+    /// Adds the token of a user that may call the operation.
+    fn with_allowed_token(&self, operation: &Operation, request: RequestBuilder) -> RequestBuilder {
         match operation.path.as_str() {
             path if path.starts_with("/v1/admin/") => request.bearer_auth(&self.requests.operator),
             _ if operation.is_secured() => request.bearer_auth(&self.requests.seller),
@@ -52,24 +53,24 @@ impl Walk {
         }
     }
 
-    /// Every operation, once as it is meant and then in every way that it can be asked wrongly.
-    async fn ask(&mut self, operation: &'static Operation) {
+    /// Requests an operation once correctly, and then with each kind of invalid request.
+    async fn request_all_ways(&mut self, operation: &'static Operation) {
         self.requests.renew().await;
-        let good = self.requests.good(operation);
-        self.call(self.allowed(operation, good)).await;
+        let valid = self.requests.valid(operation);
+        self.call(self.with_allowed_token(operation, valid)).await;
         self.requests.renew().await;
         if operation.is_secured() {
-            self.expect(401, self.requests.good(operation)).await;
-            self.expect(403, self.requests.good(operation).bearer_auth(&self.buyer)).await;
+            self.expect(401, self.requests.valid(operation)).await;
+            self.expect(403, self.requests.valid(operation).bearer_auth(&self.buyer)).await;
         }
         if operation.path.contains('{') {
-            let stranger = self.requests.about(operation, &Uuid::from_u128(7).to_string());
-            let refused = if operation.path.starts_with("/v1/catalog/") { 503 } else { 404 };
-            self.expect(refused, self.allowed(operation, stranger)).await;
+            let unknown = self.requests.about(operation, &Uuid::from_u128(7).to_string());
+            let status = if operation.path.starts_with("/v1/catalog/") { 503 } else { 404 };
+            self.expect(status, self.with_allowed_token(operation, unknown)).await;
         }
         let method: Method = operation.method.parse().unwrap();
         let path = operation.path.replace("{id}", &self.requests.product);
-        let bare = self.allowed(operation, self.to(method, &path));
+        let bare = self.with_allowed_token(operation, self.to(method, &path));
         let bare = || bare.try_clone().unwrap();
         if operation.takes("query") {
             self.expect(400, bare().query(&[("no_such_parameter", "1")])).await;
@@ -94,9 +95,9 @@ impl Walk {
         }
     }
 
-    async fn be_a_seller(&mut self) {
-        let post = |walk: &Self, key: &str, sku: &str| {
-            let create = walk.as_seller(Method::POST, "/v1/products");
+    async fn request_as_seller(&mut self) {
+        let post = |coverage: &Self, key: &str, sku: &str| {
+            let create = coverage.as_seller(Method::POST, "/v1/products");
             create.header("idempotency-key", key).json(&product(sku))
         };
         self.expect(201, post(self, "one", "ONE")).await;
@@ -131,11 +132,11 @@ impl Walk {
         let as_of = self.expect(200, as_of).await;
         assert_eq!(as_of.json, entry["product"]);
         self.expect(200, self.as_seller(Method::GET, "/v1/products?limit=1")).await;
-        self.hold(&other).await;
+        self.set_stock_below_held(&other).await;
     }
 
-    /// Where buyers hold pieces, fewer than those cannot be.
-    async fn hold(&mut self, product: &str) {
+    /// Stock cannot be set below the quantity that buyers hold.
+    async fn set_stock_below_held(&mut self, product: &str) {
         let id: Uuid = product.rsplit('/').next().unwrap().parse().unwrap();
         sqlx::query("update inventory.stock set held = 3 where product_id = $1")
             .bind(id)
@@ -146,13 +147,13 @@ impl Walk {
         self.expect(409, put.header("if-match", "*").json(&json!({"on_hand": 2}))).await;
     }
 
-    async fn be_a_buyer(&mut self) {
+    async fn request_as_buyer(&mut self) {
         let product = format!("/v1/catalog/products/{}", self.requests.product);
         let shown = self.expect(200, self.to(Method::GET, &product)).await;
         let again = self.to(Method::GET, &product);
         self.expect(304, again.header("if-none-match", shown.headers["etag"].clone())).await;
-        let nowhere = format!("/v1/catalog/products/{}", Uuid::from_u128(7));
-        self.expect(404, self.to(Method::GET, &nowhere)).await;
+        let unknown = format!("/v1/catalog/products/{}", Uuid::from_u128(7));
+        self.expect(404, self.to(Method::GET, &unknown)).await;
         self.expect(422, self.to(Method::GET, &format!("{product}?min_version=0"))).await;
         for (status, query) in [
             (200, "limit=1&sort=price"),
@@ -164,10 +165,10 @@ impl Walk {
         }
     }
 
-    async fn be_new(&mut self) {
+    async fn request_as_new_user(&mut self) {
         let email = "ana@shop.example";
-        let post = |walk: &Self, path: &str, body| {
-            walk.to(Method::POST, &format!("/v1/auth/{path}")).json(&body)
+        let post = |coverage: &Self, path: &str, body| {
+            coverage.to(Method::POST, &format!("/v1/auth/{path}")).json(&body)
         };
         let ana = json!({"email": email, "password": PASSWORD, "name": "Ana", "role": "seller"});
         self.expect(202, post(self, "signup", ana)).await;
@@ -186,28 +187,28 @@ impl Walk {
 }
 
 #[tokio::test]
-async fn every_answer_that_is_described_is_given_and_no_other() {
+async fn every_described_response_occurs_and_no_other() {
     let data = tempfile::tempdir().unwrap();
     let requests = Requests::start(data.path()).await;
     let buyer = requests.process.token(&requests.http, "buyer").await;
     let served = requests.to(Method::GET, "/openapi.json").send().await.unwrap();
     let served: serde_json::Value = served.json().await.unwrap();
-    assert!(served == *DOCUMENT, "the edition serves another description than that of its code");
+    assert!(served == *DOCUMENT, "the served description differs from that of the code");
 
-    let mut walk = Walk { requests, buyer, seen: BTreeSet::new() };
+    let mut coverage = Coverage { requests, buyer, seen: BTreeSet::new() };
     for operation in OPERATIONS.iter() {
-        walk.ask(operation).await;
+        coverage.request_all_ways(operation).await;
     }
-    walk.be_a_seller().await;
-    walk.be_a_buyer().await;
-    walk.be_new().await;
+    coverage.request_as_seller().await;
+    coverage.request_as_buyer().await;
+    coverage.request_as_new_user().await;
     let described = OPERATIONS
         .iter()
         .flat_map(|operation| operation.statuses().map(|status| (operation.name(), status)));
     let missing: Vec<_> = described
-        .filter(|answer| !walk.seen.contains(answer))
-        .filter(|(operation, status)| !NOT_WALKED.contains(&(operation.as_str(), *status)))
+        .filter(|answer| !coverage.seen.contains(answer))
+        .filter(|(operation, status)| !UNREACHABLE.contains(&(operation.as_str(), *status)))
         .collect();
-    assert!(missing.is_empty(), "described, and never answered: {missing:#?}");
-    walk.requests.process.terminate().await;
+    assert!(missing.is_empty(), "described, but never given: {missing:#?}");
+    coverage.requests.process.terminate().await;
 }

@@ -1,6 +1,5 @@
-//! Messages that nobody can read, among thousands that are fine: each is a dead letter with its
-//! reason, none keeps the others waiting, none is lost, and once the cause is gone all of them are
-//! redriven and arrive.
+//! Unreadable messages among thousands of valid ones. Each becomes a dead letter with its reason, and
+//! none delays the others or is lost. Once the cause is fixed, all of them are redriven and projected.
 
 mod mangle;
 
@@ -17,21 +16,21 @@ use sqlx::PgConnection;
 use testkit::Scale;
 use uuid::Uuid;
 
-use crate::described::{Answer, send};
+use crate::openapi::{Answer, send};
 use crate::process::Process;
 use crate::reconciliation::{counts, json_of};
 
-/// Unless more is asked for.
+/// Defaults, unless the environment asks for more.
 const MESSAGES: u64 = 1_000;
 const SEED: u64 = 17;
 
-/// One message in so many is poison, and one of each kind at least.
+/// One message in so many is poisoned, but at least one of each kind.
 const ONE_IN: usize = 100;
 
-/// How long everything may take to be projected.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Longest time to project all messages.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// No reason is longer: it is for people.
+/// Longest reason of a dead letter in bytes: an operator reads it.
 const LONGEST_REASON: usize = 1_000;
 
 const NO_LIMIT: (&str, &str) = ("VITRINA_RATE_LIMIT", "0");
@@ -43,7 +42,7 @@ struct Poison {
     mangled: String,
 }
 
-struct World {
+struct TestEdition {
     http: reqwest::Client,
     process: Process,
     seller: String,
@@ -51,7 +50,7 @@ struct World {
     database: PgConnection,
 }
 
-impl World {
+impl TestEdition {
     async fn start(data: &Path, settings: &[(&str, &str)]) -> Self {
         let process = Process::start_with(data, settings).await;
         let http = reqwest::Client::new();
@@ -69,7 +68,7 @@ impl World {
         answer
     }
 
-    /// Writes that are announced by `count` events of every type.
+    /// Writes products so that `count` events are announced, of every type.
     async fn write(&self, count: usize) {
         let seller = &self.seller;
         let mut products = Vec::new();
@@ -91,7 +90,7 @@ impl World {
             for result in created["results"].as_array().unwrap() {
                 products.push(result["product"]["id"].as_str().unwrap().to_owned());
             }
-            // Of a hundred, sixty are changed in one of three ways.
+            // Of each hundred, sixty are changed in one of three ways.
             let changed = products.split_off(products.len() - (creates * 6 / 10).min(left));
             left -= changed.len();
             for (nth, id) in changed.iter().enumerate() {
@@ -110,24 +109,24 @@ impl World {
         sqlx::query_scalar(statement).fetch_one(&mut self.database).await.unwrap()
     }
 
-    /// Waits until a count is `wanted`.
-    async fn until(&mut self, statement: &'static str, wanted: i64) {
+    /// Waits until a statement counts `wanted`.
+    async fn wait_for_count(&mut self, statement: &'static str, wanted: i64) {
         let begun = Instant::now();
         loop {
             let count = self.count(statement).await;
             if count == wanted {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "{statement}: {count}, not {wanted}");
+            assert!(begun.elapsed() < TIMEOUT, "{statement}: {count}, not {wanted}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Makes some of the messages that wait unreadable, each kind in its turn.
+    /// Makes some queued messages unreadable, each kind in turn.
     async fn poison(&mut self, rng: &mut StdRng) -> BTreeMap<Uuid, Poison> {
-        let waiting = "select id, event_id, body from bus.messages order by id";
+        let queued = "select id, event_id, body from bus.messages order by id";
         let mut messages: Vec<(i64, Uuid, String)> =
-            sqlx::query_as(waiting).fetch_all(&mut self.database).await.unwrap();
+            sqlx::query_as(queued).fetch_all(&mut self.database).await.unwrap();
         let count = (messages.len() / ONE_IN).max(mangle::KINDS.len());
         messages.shuffle(rng);
         let mut planted = BTreeMap::new();
@@ -146,91 +145,95 @@ impl World {
         planted
     }
 
-    /// Every dead letter, page by page, as operators see them.
-    async fn letters(&self) -> Vec<Value> {
-        let mut letters = Vec::new();
+    /// All dead letters, as an operator reads them.
+    async fn dead_letters(&self) -> Vec<Value> {
+        let mut dead_letters = Vec::new();
         let mut cursor = String::new();
         loop {
-            let path = format!("/admin/dead-letters?limit=100{cursor}");
+            let path = format!("/admin/dead-dead_letters?limit=100{cursor}");
             let page = self.ask(&self.operator, Method::GET, &path, &Value::Null).await.json;
-            letters.extend(page["data"].as_array().unwrap().iter().cloned());
+            dead_letters.extend(page["data"].as_array().unwrap().iter().cloned());
             match page["page"]["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
-                None => return letters,
+                None => return dead_letters,
             }
         }
     }
 
-    /// Waits until nothing waits any more, and looks whether exactly what was planted is dead.
+    /// Waits until the queue is empty, and checks that exactly the planted messages are dead letters.
     async fn check(&mut self, planted: &BTreeMap<Uuid, Poison>) {
-        self.until("select count(*) from bus.messages", 0).await;
-        let letters = self.letters().await;
-        assert_eq!(letters.len(), planted.len(), "{letters:#?}");
+        self.wait_for_count("select count(*) from bus.messages", 0).await;
+        let dead_letters = self.dead_letters().await;
+        assert_eq!(dead_letters.len(), planted.len(), "{dead_letters:#?}");
         let mut seen = HashSet::new();
-        for letter in letters {
-            let event_id: Uuid = letter["event_id"].as_str().unwrap().parse().unwrap();
+        for dead_letter in dead_letters {
+            let event_id: Uuid = dead_letter["event_id"].as_str().unwrap().parse().unwrap();
             let Poison { kind, mangled, .. } = &planted[&event_id];
-            assert!(seen.insert(event_id), "{kind} is there twice");
-            assert_eq!(letter["attempts"], json!(1), "{kind}: once is enough to see: {letter}");
-            let reason = letter["reason"].as_str().unwrap();
+            assert!(seen.insert(event_id), "{kind} is a dead letter twice");
+            assert_eq!(
+                dead_letter["attempts"],
+                json!(1),
+                "{kind}: a permanent failure is not retried: {dead_letter}"
+            );
+            let reason = dead_letter["reason"].as_str().unwrap();
             assert!(reason.starts_with("unreadable: reading an event: "), "{kind}: {reason}");
             assert!(reason.len() <= LONGEST_REASON, "{kind}: {} bytes", reason.len());
-            let path = format!("/admin/dead-letters/{}", letter["id"]);
+            let path = format!("/admin/dead-dead_letters/{}", dead_letter["id"]);
             let whole = self.ask(&self.operator, Method::GET, &path, &Value::Null).await.json;
-            assert_eq!(whole["body"], json!(mangled), "{kind} is kept as it was");
+            assert_eq!(whole["body"], json!(mangled), "{kind} is kept unchanged");
         }
     }
 
-    async fn redrive(&self, which: &Value) -> Value {
-        let path = "/admin/dead-letters/redrive";
-        self.ask(&self.operator, Method::POST, path, which).await.json["settled"].clone()
+    async fn redrive(&self, selection: &Value) -> Value {
+        let path = "/admin/dead-dead_letters/redrive";
+        self.ask(&self.operator, Method::POST, path, selection).await.json["settled"].clone()
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn poison_is_buried_with_its_reason_and_blocks_nobody_and_arrives_once_its_cause_is_gone() {
+async fn unreadable_messages_become_dead_letters_and_redrive_works() {
     let Scale { count, seed } = Scale::asked(MESSAGES, SEED);
     eprintln!("{count} messages, poison from seed {seed}");
     let data = tempfile::tempdir().unwrap();
-    // No projector yet, so that messages wait.
+    // Without a projector the messages stay in the queue.
     let before = [NO_LIMIT, ("VITRINA_ROLES", "inventory,relay,identity")];
-    let mut world = World::start(data.path(), &before).await;
-    world.write(usize::try_from(count).unwrap()).await;
-    world.until("select count(*) from inventory.outbox", 0).await;
-    let messages = world.count("select count(*) from bus.messages").await;
+    let mut edition = TestEdition::start(data.path(), &before).await;
+    edition.write(usize::try_from(count).unwrap()).await;
+    edition.wait_for_count("select count(*) from inventory.outbox", 0).await;
+    let messages = edition.count("select count(*) from bus.messages").await;
     assert_eq!(messages, i64::try_from(count).unwrap());
-    let planted = world.poison(&mut StdRng::seed_from_u64(seed)).await;
-    world.process.terminate().await;
+    let planted = edition.poison(&mut StdRng::seed_from_u64(seed)).await;
+    edition.process.terminate().await;
 
-    let mut world = World::start(data.path(), &[NO_LIMIT]).await;
+    let mut edition = TestEdition::start(data.path(), &[NO_LIMIT]).await;
     let begun = Instant::now();
-    world.check(&planted).await;
+    edition.check(&planted).await;
     let took = begun.elapsed();
 
-    // While they are as they were, they die again.
+    // As long as they are unreadable, a redriven message becomes a dead letter again.
     let all = i64::try_from(planted.len()).unwrap();
-    assert_eq!(world.redrive(&json!({"all": true})).await, json!(all));
-    world.check(&planted).await;
+    assert_eq!(edition.redrive(&json!({"all": true})).await, json!(all));
+    edition.check(&planted).await;
 
-    // What had broken them on their way is mended.
+    // The operator restores the original bodies.
     for (event_id, poison) in &planted {
         sqlx::query("update bus.dead_letters set body = $2 where event_id = $1")
             .bind(event_id)
             .bind(&poison.original)
-            .execute(&mut world.database)
+            .execute(&mut edition.database)
             .await
             .unwrap();
     }
-    assert_eq!(world.redrive(&json!({"reason": "unreadable"})).await, json!(all));
-    world.check(&BTreeMap::new()).await;
+    assert_eq!(edition.redrive(&json!({"reason": "unreadable"})).await, json!(all));
+    edition.check(&BTreeMap::new()).await;
     let report = json_of(data.path(), &["sync", "--deep", "--json"]).await;
     assert_eq!(counts(&report), [0; 6], "seed {seed}: {report}");
-    let products = world.count("select count(*) from inventory.products").await;
+    let products = edition.count("select count(*) from inventory.products").await;
     assert_eq!(report["compared"], json!(products));
     eprintln!(
-        "seed {seed}: {all} of {messages} messages were poison, of {} kinds; all were buried within \
+        "seed {seed}: {all} of {messages} messages were poisoned, of {} kinds; all became dead letters within \
          {took:?}, redriven twice, and {products} listings equal their products",
         mangle::KINDS.len()
     );
-    world.process.terminate().await;
+    edition.process.terminate().await;
 }

@@ -1,10 +1,10 @@
-//! SIGKILL at random moments under load, to the process, to its PostgreSQL, and to both while they
-//! start and recover: every acknowledged write is in the listing afterwards, and every answer that was
-//! given meanwhile can be explained.
+//! Sends SIGKILL at random moments under load to the process, to its PostgreSQL, and to both while they
+//! start and recover. Afterwards every acknowledged write must be listed, and the recorded answers must
+//! be linearizable.
 
-pub(crate) mod chaos;
-pub(crate) mod contenders;
-mod notes;
+pub(crate) mod concurrent_clients;
+mod histories;
+pub(crate) mod supervised;
 pub(crate) mod writers;
 
 use std::sync::{Arc, Mutex};
@@ -15,34 +15,32 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use testkit::Scale;
 
-use crate::described::{Answer, send, try_send};
+use crate::openapi::{Answer, send, try_send};
 use crate::process::{Process, postmaster};
 use crate::reconciliation::{counts, json_of};
-use chaos::{Kill, Supervised};
-use contenders::{Arena, Contender};
+use concurrent_clients::{ConcurrentClient, SharedProducts};
+use supervised::{Kill, Supervised};
+use writers::{WriteLog, Writer};
 
-use writers::{Ledger, Writer};
-
-/// Unless more is asked for.
+/// Defaults, unless the environment asks for more.
 const KILLS: u64 = 10;
 const SEED: u64 = 7;
 
-/// Sellers who have products of their own, and clients who have the same few products.
+/// Number of sellers that write to their own products, and of clients that share a few products.
 pub(crate) const WRITERS: u32 = 2;
-pub(crate) const CONTENDERS: u32 = 6;
+pub(crate) const CONCURRENT_CLIENTS: u32 = 6;
 
-/// How long a client waits after an answer was lost.
-const BREATH: Duration = Duration::from_millis(20);
+/// How long a client waits after a lost answer.
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// Longer than any request may take: whoever has no answer by then is kept waiting for ever.
-const HANGS: Duration = Duration::from_mins(1);
+/// Longer than any request may take. A request without an answer by then hangs, which fails the test.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(HANGS).build().unwrap()
+    reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().unwrap()
 }
 
-/// A whole answer; `None` where it was lost, or where the edition does not know either what has
-/// become of the request.
+/// A complete answer. `None` if it was lost, or if a 503 leaves open whether the request took effect.
 async fn answered(request: reqwest::RequestBuilder) -> Option<Answer> {
     match try_send(request).await {
         Ok(answer) if answer.status == 503 => None,
@@ -58,59 +56,59 @@ async fn answered(request: reqwest::RequestBuilder) -> Option<Answer> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_acknowledged_write_is_in_the_listing_whatever_is_killed_however_often() {
+async fn acknowledged_writes_are_listed_after_any_kills() {
     let Scale { count, seed } = Scale::asked(KILLS, SEED);
     eprintln!("{count} rounds of kills from seed {seed}");
     let data = tempfile::tempdir().unwrap();
     let mut rng = StdRng::seed_from_u64(seed);
     let mut edition = Supervised::start(data.path()).await;
-    let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let arena = Arc::new(Arena::default());
+    let log = Arc::new(Mutex::new(WriteLog::default()));
+    let products = Arc::new(SharedProducts::default());
     let mut clients = Vec::new();
     for writer in 0..WRITERS {
         let writer = Writer {
             name: format!("w{writer}"),
             http: client(),
-            place: edition.place(),
-            ledger: Arc::clone(&ledger),
+            address: edition.watch_address(),
+            log: Arc::clone(&log),
         };
-        clients.push(tokio::spawn(writer.write()));
+        clients.push(tokio::spawn(writer.run()));
     }
-    for contender in 1..=CONTENDERS {
-        let contender = Contender::new(contender, seed, edition.place(), &arena);
-        clients.push(tokio::spawn(contender.contend()));
+    for number in 1..=CONCURRENT_CLIENTS {
+        let client = ConcurrentClient::new(number, seed, edition.watch_address(), &products);
+        clients.push(tokio::spawn(client.run()));
     }
-    let mut left = Vec::new();
+    let mut remaining = Vec::new();
     for _ in 0..count {
-        // A moment is what is under test, so it is waited for.
+        // The test is about when a kill hits, so it waits for a random time.
         tokio::time::sleep(Duration::from_millis(rng.random_range(100..1_000))).await;
-        edition.suffer(Kill::choose(&mut left, &mut rng), &mut rng).await;
+        edition.kill_and_recover(Kill::choose(&mut remaining, &mut rng), &mut rng).await;
     }
-    edition.dismiss();
+    edition.stop_clients();
     for client in clients {
-        client.await.unwrap_or_else(|_| panic!("a client has failed with seed {seed}"));
+        client.await.unwrap_or_else(|_| panic!("a client failed with seed {seed}"));
     }
-    let ledger = Arc::into_inner(ledger).unwrap().into_inner().unwrap();
-    ledger.check(&client(), &edition.process().url).await;
-    let mut notes = std::mem::take(&mut *arena.notes.lock().unwrap());
-    notes.look_again(&client(), &edition.address(), &arena).await;
-    let explained = notes.explain(seed);
-    assert!(explained.overlaps > 50, "{explained:?}: what was tested?");
-    assert!(explained.lost > 0 && explained.confirmed > 10, "{explained:?}: what was tested?");
+    let log = Arc::into_inner(log).unwrap().into_inner().unwrap();
+    log.check(&client(), &edition.process().url).await;
+    let mut histories = std::mem::take(&mut *products.histories.lock().unwrap());
+    histories.read_until_consistent(&client(), &edition.address(), &products).await;
+    let explained = histories.explain(seed);
+    assert!(explained.overlaps > 50, "{explained:?}: too little was tested");
+    assert!(explained.lost > 0 && explained.confirmed > 10, "{explained:?}: too little was tested");
     let differences = json_of(data.path(), &["sync", "--deep", "--json"]).await;
     assert_eq!(counts(&differences), [0; 6], "seed {seed}: {differences}");
-    let Supervised { kills, signals, given_up, .. } = &edition;
+    let Supervised { kills, signals, failed_starts, .. } = &edition;
     eprintln!(
-        "seed {seed}: {signals} processes killed in {count} rounds {kills:?}, {given_up} starts given \
-         up; {} writes acknowledged, {} answers lost, all acknowledged writes are listed; {explained:?}",
-        ledger.acknowledged, ledger.lost
+        "seed {seed}: {signals} processes killed in {count} rounds {kills:?}, {failed_starts} starts \
+         failed; {} writes acknowledged, {} answers lost, all acknowledged writes are listed; {explained:?}",
+        log.acknowledged, log.lost
     );
     edition.terminate().await;
     assert_eq!(postmaster(data.path()), None, "PostgreSQL still runs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_postgresql_is_killed_the_edition_answers_503_and_recovers_by_itself() {
+async fn the_edition_answers_503_and_recovers_from_a_postgres_kill() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let http = reqwest::Client::new();
@@ -123,7 +121,7 @@ async fn when_postgresql_is_killed_the_edition_answers_503_and_recovers_by_itsel
         let request = http.post(format!("{}/v1/products", process.url)).bearer_auth(&token);
         send(request.json(&body)).await
     };
-    // A statement may have been committed just before its answer was lost: then the sku is taken.
+    // A statement may have been committed just before its answer was lost: then the retry gets 409.
     let attempt = async |sku: &str| {
         let answer = create(sku).await;
         match answer.status {
@@ -142,11 +140,11 @@ async fn when_postgresql_is_killed_the_edition_answers_503_and_recovers_by_itsel
         let killed = std::process::Command::new("kill").args(kill).status().unwrap();
         assert!(killed.success());
         let begun = Instant::now();
-        // Its children live on for a moment and may still answer: not they are waited for, but the
-        // server that follows.
+        // Child processes of the killed server live on for a moment and may still answer, so wait for
+        // the next server.
         loop {
-            let is_another = postmaster().is_some_and(|now| now != before);
-            if attempt(&format!("AFTER-{round}")).await && is_another {
+            let is_restarted = postmaster().is_some_and(|now| now != before);
+            if attempt(&format!("AFTER-{round}")).await && is_restarted {
                 break;
             }
             assert!(begun.elapsed() < Duration::from_mins(1), "it does not recover");

@@ -1,25 +1,25 @@
-//! What clients asked and what they were answered, and whether any order of events explains it.
+//! Recorded calls with their answers, and checks of whether the answers are consistent.
 
+pub(crate) mod buyer_reads;
 pub(crate) mod linearizable;
 pub(crate) mod product;
-pub(crate) mod sightings;
 pub(crate) mod stock;
 
 use std::fmt;
 use std::time::Duration;
 
-/// A call and what is known of its answer. Times are since the history began.
+/// A call and its answer, if one arrived. Times are since the history began.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation<C, A> {
     pub(crate) client: u32,
     pub(crate) call: C,
     pub(crate) invoked: Duration,
-    /// Where there is none, the call may have been done at any time since, or never.
+    /// `None` if it was lost: the call may have taken effect at any time since, or never.
     pub(crate) answer: Option<(Duration, A)>,
 }
 
 impl<C, A> Operation<C, A> {
-    /// Whether nobody can say which of the two came first.
+    /// Whether the two calls were concurrent.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let before =
             |one: &Self, two: &Self| one.answer.as_ref().is_some_and(|(at, _)| *at < two.invoked);

@@ -1,5 +1,5 @@
-//! What is killed, in which order, and what must happen afterwards: an edition that is supervised
-//! as a service manager would do it.
+//! An edition that is restarted as a service manager would restart it, and the kills that it must
+//! recover from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,16 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::process::{Process, postmaster};
 
-/// How long it may take until everything works again.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Longest time until everything works again.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Between two looks.
-const GLANCE: Duration = Duration::from_millis(5);
+/// Interval between two checks.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Whoever writes as fast as he can is not what is tested here.
+/// The clients write as fast as they can, and the rate limit is not under test.
 const SETTINGS: [(&str, &str); 1] = [("VITRINA_RATE_LIMIT", "0")];
 
-/// What gets SIGKILL, and when.
+/// Which process gets SIGKILL, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kill {
     /// The process under load.
@@ -34,11 +34,11 @@ pub(crate) enum Kill {
     Both,
     /// The process under load, and the next one while it starts.
     StartingProcess,
-    /// PostgreSQL under load, and the process while that starts it again.
+    /// PostgreSQL under load, and then the process while it restarts PostgreSQL.
     RecoveringProcess,
-    /// PostgreSQL under load, and the next one as soon as it is there.
+    /// PostgreSQL under load, and its successor as soon as it runs.
     RecoveringPostgres,
-    /// The process under load, and PostgreSQL while the next process takes it over.
+    /// The process under load, and PostgreSQL while the next process adopts it.
     AdoptedPostgres,
 }
 
@@ -53,39 +53,39 @@ impl Kill {
         Self::AdoptedPostgres,
     ];
 
-    /// Every sort once in each seven, in an order of chance.
-    pub(crate) fn choose(left: &mut Vec<Self>, rng: &mut StdRng) -> Self {
-        if left.is_empty() {
-            left.extend(Self::ALL);
-            left.shuffle(rng);
+    /// Takes the next kind from `remaining`. Each kind comes once in seven, in random order.
+    pub(crate) fn choose(remaining: &mut Vec<Self>, rng: &mut StdRng) -> Self {
+        if remaining.is_empty() {
+            remaining.extend(Self::ALL);
+            remaining.shuffle(rng);
         }
-        left.pop().unwrap()
+        remaining.pop().unwrap()
     }
 }
 
-/// How the edition is reached at present.
+/// Address of the running edition, and a token for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
     pub(crate) url: String,
-    /// A seller's.
+    /// A seller's token.
     pub(crate) token: String,
 }
 
-/// What clients know of the edition: where it is, if it is up, and whether they shall go on.
+/// Follows the edition's address across restarts, and tells clients when to stop.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct AddressWatch {
     address: watch::Receiver<Option<Address>>,
     stop: CancellationToken,
 }
 
-impl Place {
-    /// Of an edition that stays where it is, until `stop`.
+impl AddressWatch {
+    /// Watches an edition that keeps its address, until `stop`.
     pub(crate) fn fixed(address: Address, stop: CancellationToken) -> Self {
         Self { address: watch::Sender::new(Some(address)).subscribe(), stop }
     }
 
-    /// Where the edition is, as soon as it is up; `None` when it is time to stop.
-    pub(crate) async fn find(&mut self) -> Option<Address> {
+    /// Waits until the edition is up and returns its address. `None` once clients must stop.
+    pub(crate) async fn wait(&mut self) -> Option<Address> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
@@ -94,19 +94,19 @@ impl Place {
     }
 }
 
-/// An edition that is started again whenever it is down.
+/// An edition that is restarted after each kill.
 pub(crate) struct Supervised<'a> {
     data: &'a Path,
     process: Option<Process>,
     address: watch::Sender<Option<Address>>,
     http: reqwest::Client,
     stop: CancellationToken,
-    /// Kills of each sort.
+    /// Number of kills of each kind.
     pub(crate) kills: BTreeMap<Kill, u32>,
-    /// How many processes got the signal.
+    /// Number of processes that got the signal.
     pub(crate) signals: u32,
-    /// Starts that ended by themselves because PostgreSQL was killed under them.
-    pub(crate) given_up: u32,
+    /// Starts that failed because PostgreSQL was killed meanwhile.
+    pub(crate) failed_starts: u32,
 }
 
 impl<'a> Supervised<'a> {
@@ -119,23 +119,23 @@ impl<'a> Supervised<'a> {
             stop: CancellationToken::new(),
             kills: BTreeMap::new(),
             signals: 0,
-            given_up: 0,
+            failed_starts: 0,
         };
         supervised.recover().await;
         supervised
     }
 
-    pub(crate) fn place(&self) -> Place {
-        Place { address: self.address.subscribe(), stop: self.stop.clone() }
+    pub(crate) fn watch_address(&self) -> AddressWatch {
+        AddressWatch { address: self.address.subscribe(), stop: self.stop.clone() }
     }
 
-    /// Where it is now.
+    /// The current address.
     pub(crate) fn address(&self) -> Address {
         self.address.borrow().clone().unwrap()
     }
 
-    /// Tells whoever has its place that it is time to stop.
-    pub(crate) fn dismiss(&self) {
+    /// Stops every client that watches the address.
+    pub(crate) fn stop_clients(&self) {
         self.stop.cancel();
     }
 
@@ -148,12 +148,12 @@ impl<'a> Supervised<'a> {
         self.process.unwrap().terminate().await;
     }
 
-    /// Kills, and brings everything up again.
-    pub(crate) async fn suffer(&mut self, kill: Kill, rng: &mut StdRng) {
+    /// Sends the signals, and brings everything up again.
+    pub(crate) async fn kill_and_recover(&mut self, kill: Kill, rng: &mut StdRng) {
         let before = postmaster(self.data);
         let process_first = rng.random_bool(0.5);
-        // Moments are what is under test, so they are waited for.
-        let mut moment = async |longest| {
+        // The test is about when a kill hits, so it waits for a random time.
+        let mut random_pause = async |longest| {
             tokio::time::sleep(Duration::from_millis(rng.random_range(0..longest))).await;
         };
         match kill {
@@ -170,29 +170,29 @@ impl<'a> Supervised<'a> {
             Kill::StartingProcess => {
                 self.kill_process().await;
                 let starting = self.begin();
-                moment(1_000).await;
+                random_pause(1_000).await;
                 starting.kill().await;
                 self.signals += 1;
             }
             Kill::RecoveringProcess => {
                 self.kill_postgres().await;
-                moment(600).await;
+                random_pause(600).await;
                 self.kill_process().await;
             }
             Kill::RecoveringPostgres => {
                 self.kill_postgres().await;
-                self.another_postmaster(before).await;
-                moment(100).await;
+                self.wait_for_new_postmaster(before).await;
+                random_pause(100).await;
                 self.kill_postgres().await;
             }
             Kill::AdoptedPostgres => {
                 self.kill_process().await;
                 let starting = self.begin();
-                moment(1_000).await;
+                random_pause(1_000).await;
                 self.kill_postgres().await;
                 match starting.ready().await {
                     Ok(process) => self.process = Some(process),
-                    Err(_) => self.given_up += 1,
+                    Err(_) => self.failed_starts += 1,
                 }
             }
         }
@@ -210,33 +210,33 @@ impl<'a> Supervised<'a> {
         self.signals += 1;
     }
 
-    /// What runs of it lives on for a moment, and may still answer.
+    /// Child processes of the server live on for a moment, and may still answer.
     async fn kill_postgres(&mut self) {
         let Some(pid) = postmaster(self.data) else { return };
         let sent = Command::new("kill").args(["-KILL", &pid.to_string()]).status().await.unwrap();
         self.signals += u32::from(sent.success());
         let begun = Instant::now();
         while postmaster(self.data) == Some(pid) {
-            assert!(begun.elapsed() < PATIENCE, "PostgreSQL outlives SIGKILL");
-            tokio::time::sleep(GLANCE).await;
+            assert!(begun.elapsed() < TIMEOUT, "PostgreSQL survives SIGKILL");
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    async fn another_postmaster(&self, before: Option<u32>) {
+    async fn wait_for_new_postmaster(&self, before: Option<u32>) {
         let begun = Instant::now();
         while postmaster(self.data).is_none_or(|pid| Some(pid) == before) {
-            assert!(begun.elapsed() < PATIENCE, "PostgreSQL is not started again");
-            tokio::time::sleep(GLANCE).await;
+            assert!(begun.elapsed() < TIMEOUT, "PostgreSQL is not restarted");
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Starts the process if it does not run, and waits until it can do everything again.
+    /// Starts the process if it does not run, and waits until log-ins work again.
     async fn recover(&mut self) {
         let begun = Instant::now();
-        let in_time = |doing: &str| assert!(begun.elapsed() < PATIENCE, "{doing}");
+        let in_time = |doing: &str| assert!(begun.elapsed() < TIMEOUT, "{doing}");
         if self.process.is_none() {
             let ready = self.begin().ready().await;
-            self.process = Some(ready.unwrap_or_else(|log| panic!("it ended: {log}")));
+            self.process = Some(ready.unwrap_or_else(|log| panic!("the start failed: {log}")));
         }
         let process = self.process.as_ref().unwrap();
         let address = loop {
@@ -245,8 +245,8 @@ impl<'a> Supervised<'a> {
             {
                 break Address { url: process.url.clone(), token };
             }
-            in_time("nobody can log in any more");
-            tokio::time::sleep(GLANCE * 10).await;
+            in_time("log-ins still fail");
+            tokio::time::sleep(POLL_INTERVAL * 10).await;
         };
         self.address.send_replace(Some(address));
     }

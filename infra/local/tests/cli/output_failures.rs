@@ -1,4 +1,4 @@
-//! What becomes of a command whose output nobody gets.
+//! Exit code and message of a command that cannot write its output.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,9 +8,9 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::{DEADLINE, Ended, World, vitrina};
+use crate::{DEADLINE, Ended, TestEdition, vitrina};
 
-/// Runs a command whose every write to stdout fails: the disk is full.
+/// Runs a command with stdout on `/dev/full`: every write fails as on a full disk.
 async fn run_on_full_disk(data: &Path, arguments: &[&str]) -> Ended {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let child = vitrina(data, arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
@@ -18,25 +18,25 @@ async fn run_on_full_disk(data: &Path, arguments: &[&str]) -> Ended {
 }
 
 #[track_caller]
-fn expect_one_message(ended: Ended) {
+fn assert_only_write_error(ended: Ended) {
     let ended = ended.expect(1);
-    // What takes more than some seconds, as comparing does on a slow machine, says how far it is.
+    // On a slow machine a comparison takes several seconds and prints its progress.
     let lines = ended.stderr.lines().filter(|line| !line.starts_with("comparing: "));
     let [message] = lines.collect::<Vec<_>>()[..] else { panic!("{ended:#?}") };
     assert!(message.starts_with("vitrina: writing to stdout: "), "{ended:#?}");
 }
 
 #[tokio::test]
-async fn output_that_cannot_be_written_is_a_failure_with_one_message() {
+async fn a_full_disk_fails_a_command_with_one_message() {
     for arguments in
         [&["openapi"][..], &["asyncapi"], &["completion", "bash"], &["--help"], &["--version"]]
     {
-        expect_one_message(run_on_full_disk(Path::new("/nowhere"), arguments).await);
+        assert_only_write_error(run_on_full_disk(Path::new("/nowhere"), arguments).await);
     }
 }
 
 #[tokio::test]
-async fn whoever_closes_the_pipe_has_read_enough() {
+async fn a_closed_pipe_is_not_an_error() {
     for arguments in [&["openapi"][..], &["completion", "zsh"], &["--help"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -48,17 +48,17 @@ async fn whoever_closes_the_pipe_has_read_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_edition_answered_and_nobody_could_read_is_a_failure() {
-    let world = World::start().await;
+async fn a_full_disk_fails_a_command_that_asks_an_edition() {
+    let edition = TestEdition::start().await;
     let commands = [&["status"][..], &["dlq", "list"], &["token", "buyer"], &["sync"]];
     for arguments in commands {
-        expect_one_message(run_on_full_disk(world.data.path(), arguments).await);
+        assert_only_write_error(run_on_full_disk(edition.data.path(), arguments).await);
     }
-    world.stop().await;
+    edition.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edition_serves_though_nobody_could_read_where_and_says_so_in_the_end() {
+async fn up_serves_with_stdout_full_and_exits_with_failure() {
     let data = tempfile::tempdir().unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut child = vitrina(data.path(), &["up", "--listen", "127.0.0.1:0"])
@@ -69,7 +69,10 @@ async fn an_edition_serves_though_nobody_could_read_where_and_says_so_in_the_end
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     loop {
         let line = timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
-        if line.expect("it says what failed").starts_with("vitrina: writing to stdout: ") {
+        if line
+            .expect("stderr ended before the message")
+            .starts_with("vitrina: writing to stdout: ")
+        {
             break;
         }
     }

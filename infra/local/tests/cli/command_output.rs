@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use crate::{DEADLINE, Ended, World, run};
+use crate::{DEADLINE, Ended, TestEdition, run};
 
 const COMMANDS: [&str; 13] = [
     "up",
@@ -26,14 +26,13 @@ const COMMANDS: [&str; 13] = [
     "help",
 ];
 
-/// What needs no edition, and not even a data folder.
-async fn printed(arguments: &[&str]) -> Ended {
-    let nothing = Path::new("/nowhere");
-    run(nothing, arguments).await.expect(0)
+/// Runs a command that needs neither an edition nor a data folder.
+async fn run_without_edition(arguments: &[&str]) -> Ended {
+    run(Path::new("/nowhere"), arguments).await.expect(0)
 }
 
-/// Gives a script to a program; `None` where the machine does not have it.
-async fn read_by(program: &[&str], script: &str) -> Option<Output> {
+/// Pipes a script to a program. `None` if the program is not installed.
+async fn pipe_to(program: &[&str], script: &str) -> Option<Output> {
     let spawned = Command::new(program[0])
         .args(&program[1..])
         .stdin(Stdio::piped())
@@ -45,16 +44,16 @@ async fn read_by(program: &[&str], script: &str) -> Option<Output> {
     Some(child.wait_with_output().await.unwrap())
 }
 
-/// Waits until nothing is under way any more.
-async fn quiet(world: &World) {
+/// Waits until no event is in flight.
+async fn wait_until_drained(edition: &TestEdition) {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        let status = world.run(&["status", "-o", "json"]).await.expect(0).json();
+        let status = edition.run(&["status", "-o", "json"]).await.expect(0).json();
         let waiting = ["outbox_pending", "queue_visible", "queue_in_flight"];
         if waiting.iter().all(|name| status[name] == json!(0)) {
             return;
         }
-        assert!(Instant::now() < deadline, "it does not come to rest: {status:#}");
+        assert!(Instant::now() < deadline, "events are still in flight: {status:#}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -65,60 +64,60 @@ fn variables(lines: &str) -> BTreeMap<&str, &str> {
 }
 
 #[tokio::test]
-async fn the_completion_of_each_shell_is_a_script_that_it_reads_and_knows_every_command() {
+async fn completion_scripts_parse_and_name_every_command() {
     for shell in ["bash", "zsh", "fish"] {
-        let script = printed(&["completion", shell]).await.stdout;
+        let script = run_without_edition(&["completion", shell]).await.stdout;
         for command in COMMANDS {
             assert!(script.contains(command), "{shell}: {command}");
         }
-        match read_by(&[shell, "-n"], &script).await {
-            Some(read) => assert!(read.status.success(), "{shell}: {read:?}"),
-            None => assert_ne!(shell, "bash", "bash is not there"),
+        match pipe_to(&[shell, "-n"], &script).await {
+            Some(output) => assert!(output.status.success(), "{shell}: {output:?}"),
+            None => assert_ne!(shell, "bash", "bash is not installed"),
         }
     }
-    // What somebody gets who presses the tabulator behind `vitrina dlq re`.
-    let script = printed(&["completion", "bash"]).await.stdout;
-    let press = "COMP_WORDS=(vitrina dlq re); COMP_CWORD=2; _vitrina vitrina re dlq; \
+    // Completes `vitrina dlq re` as if the user had pressed the tab key.
+    let script = run_without_edition(&["completion", "bash"]).await.stdout;
+    let tab = "COMP_WORDS=(vitrina dlq re); COMP_CWORD=2; _vitrina vitrina re dlq; \
                  echo \"${COMPREPLY[@]}\"";
-    let completed = read_by(&["bash"], &format!("{script}\n{press}\n")).await.unwrap();
+    let completed = pipe_to(&["bash"], &format!("{script}\n{tab}\n")).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "redrive", "{completed:?}");
 
     run(Path::new("/nowhere"), &["completion", "csh"]).await.expect(2);
 }
 
 #[tokio::test]
-async fn the_descriptions_of_the_api_and_of_the_events_are_printed() {
-    let openapi = printed(&["openapi"]).await.json();
+async fn openapi_and_asyncapi_print_their_documents() {
+    let openapi = run_without_edition(&["openapi"]).await.json();
     assert!(openapi["openapi"].as_str().unwrap().starts_with("3.1."), "{}", openapi["openapi"]);
     let get = &openapi["paths"]["/v1/catalog/products"]["get"];
     assert!(get["responses"]["200"].is_object(), "{get}");
 
-    let asyncapi = printed(&["asyncapi"]).await.json();
+    let asyncapi = run_without_edition(&["asyncapi"]).await.json();
     assert!(asyncapi["asyncapi"].as_str().unwrap().starts_with("3.0."), "{asyncapi:#}");
-    // Every message that is announced is described.
+    // Each announced message has a payload schema.
     let messages = asyncapi["operations"]["announce"]["messages"].as_array().unwrap();
     assert!(messages.len() >= 4, "{messages:?}");
     for message in messages {
-        let place = message["$ref"].as_str().unwrap().trim_start_matches('#');
-        let schema = &asyncapi.pointer(place).unwrap()["payload"]["schema"]["$ref"];
+        let pointer = message["$ref"].as_str().unwrap().trim_start_matches('#');
+        let schema = &asyncapi.pointer(pointer).unwrap()["payload"]["schema"]["$ref"];
         let schema = schema.as_str().unwrap().trim_start_matches('#');
-        assert!(asyncapi.pointer(schema).unwrap().is_object(), "{place}");
+        assert!(asyncapi.pointer(schema).unwrap().is_object(), "{pointer}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_is_said_as_a_table_as_json_and_as_variables() {
-    let world = World::start().await;
-    let new = world.run(&["status"]).await.expect(0).stdout;
+async fn status_prints_a_table_json_or_shell_variables() {
+    let edition = TestEdition::start().await;
+    let new = edition.run(&["status"]).await.expect(0).stdout;
     for wanted in ["0 pending", "none finished yet"] {
         assert!(new.contains(wanted), "{wanted} in {new}");
     }
-    world.run(&["seed", "--products", "20"]).await.expect(0);
-    world.catalogue(20).await;
-    quiet(&world).await;
-    world.run(&["sync"]).await.expect(0);
+    edition.run(&["seed", "--products", "20"]).await.expect(0);
+    edition.catalogue(20).await;
+    wait_until_drained(&edition).await;
+    edition.run(&["sync"]).await.expect(0);
 
-    let status = world.run(&["status", "-o", "json"]).await.expect(0).json();
+    let status = edition.run(&["status", "-o", "json"]).await.expect(0).json();
     let status = status.as_object().unwrap();
     for (name, expected) in [
         ("outbox_pending", json!(0)),
@@ -135,7 +134,7 @@ async fn the_status_is_said_as_a_table_as_json_and_as_variables() {
     let last = status["last_reconciliation"].as_str().unwrap();
     last.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
 
-    let table = world.run(&["status", "-o", "table"]).await.expect(0).stdout;
+    let table = edition.run(&["status", "-o", "table"]).await.expect(0).stdout;
     let rows: Vec<&str> = table.lines().map(str::trim).collect();
     for (row, words) in rows.iter().zip([
         ["outbox", "0 pending"],
@@ -149,22 +148,22 @@ async fn the_status_is_said_as_a_table_as_json_and_as_variables() {
     }
     assert_eq!(rows.len(), 6, "{table}");
 
-    let lines = world.run(&["status", "-o", "env"]).await.expect(0).stdout;
+    let lines = edition.run(&["status", "-o", "env"]).await.expect(0).stdout;
     let variables = variables(&lines);
     assert_eq!(variables.len(), status.len(), "{lines}");
     for (name, value) in status {
-        let said = variables[format!("VITRINA_{}", name.to_uppercase()).as_str()];
+        let printed = variables[format!("VITRINA_{}", name.to_uppercase()).as_str()];
         match value {
-            Value::Null => assert_eq!(said, "", "{name}"),
-            Value::String(text) => assert_eq!(said, text, "{name}"),
-            other => assert_eq!(said, other.to_string(), "{name}"),
+            Value::Null => assert_eq!(printed, "", "{name}"),
+            Value::String(text) => assert_eq!(printed, text, "{name}"),
+            other => assert_eq!(printed, other.to_string(), "{name}"),
         }
     }
-    // A shell reads them.
+    // A shell can evaluate the printed lines.
     let script =
         format!("set -eu\n{lines}\necho \"$VITRINA_OUTBOX_PENDING $VITRINA_LAST_RECONCILIATION\"");
-    let read = read_by(&["sh"], &script).await.unwrap();
-    assert_eq!(String::from_utf8_lossy(&read.stdout), format!("0 {last}\n"), "{read:?}");
-    world.run(&["status", "-o", "xml"]).await.expect(2);
-    world.stop().await;
+    let output = pipe_to(&["sh"], &script).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("0 {last}\n"), "{output:?}");
+    edition.run(&["status", "-o", "xml"]).await.expect(2);
+    edition.stop().await;
 }
