@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
 
 use super::project::{self, waiting};
 use super::{CONNECTIONS, Outcome, create, rounds};

@@ -4,27 +4,9 @@
 //! PostgreSQL, a queue in it, and a DynamoDB API on disk, all beneath this process.
 
 pub mod asyncapi;
-mod batch;
-pub mod cli;
 pub mod client;
-pub mod data;
-pub mod database;
-mod dlq;
+pub mod commands;
+pub mod console;
 mod docs;
-pub mod doctor;
 pub mod edition;
-pub mod import;
-pub mod listings;
-pub mod load;
 mod ops;
-pub mod output;
-pub mod port;
-pub mod progress;
-mod reconcile;
-mod remote;
-pub mod roles;
-pub mod seed;
-mod status;
-pub mod token;
-mod trace;
-mod up;

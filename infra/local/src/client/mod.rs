@@ -3,7 +3,10 @@
 //! Promise: a request that may be repeated survives a restart of the edition, and one that may not
 //! be is never sent again after it may have had its effect. Whoever is logged in stays so.
 
+pub(crate) mod batch;
+pub mod demo_user;
 mod error;
+pub(crate) mod remote;
 mod session;
 
 use std::sync::Arc;
@@ -20,8 +23,8 @@ use tokio::time::Instant;
 pub use error::{ClientError, Fault, Problem};
 use session::Bearer;
 
-use crate::cli::Global;
-use crate::data::{Account, DataFolder};
+use crate::console::global::Global;
+use crate::edition::data_folder::{Account, DataFolder};
 
 /// How long a request that finds nobody is repeated: a restart takes some seconds.
 const PATIENCE: Duration = Duration::from_mins(1);

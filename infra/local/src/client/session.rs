@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Client, ClientError};
-use crate::data::Account;
+use crate::edition::data_folder::Account;
 
 /// An access token is replaced so long before its end.
 const MARGIN: Duration = Duration::from_secs(90);

@@ -29,9 +29,9 @@ use shared::money::Currency;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::Instant;
-use vitrina::database::Source;
+use vitrina::edition::database::Source;
+use vitrina::edition::roles::Roles;
 use vitrina::edition::{Edition, Options};
-use vitrina::roles::Roles;
 
 /// How long the catalogue may take to show what was written.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -6,8 +6,9 @@ use shared::config::Settings;
 use sqlx::postgres::PgConnectOptions;
 
 use super::report::{Finding, Setting};
-use crate::cli::{Global, UpArgs};
-use crate::up::{DEFAULT_CONNECTIONS, DEFAULT_LOG, Environment};
+use crate::commands::up::UpArgs;
+use crate::commands::up::{DEFAULT_CONNECTIONS, DEFAULT_LOG, Environment};
+use crate::console::global::Global;
 
 const WHAT: &str = "settings";
 

@@ -9,10 +9,12 @@ use serde_json::json;
 use shared::config::Settings;
 use uuid::Uuid;
 
-use crate::cli::{FOUND, Global, OK, print};
-use crate::progress::{Progress, Style, Unit};
-use crate::remote::Remote;
-use crate::roles::Role;
+use crate::client::remote::Remote;
+use crate::console::exit::{FOUND, OK};
+use crate::console::global::Global;
+use crate::console::output::print;
+use crate::console::progress::{Progress, Style, Unit};
+use crate::edition::roles::Role;
 
 /// How often the run is asked about.
 const EVERY: Duration = Duration::from_millis(100);

@@ -13,8 +13,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::clock::Reading;
 use super::report::Finding;
 use super::settings::database_name;
-use crate::data::{DataFolder, Running};
-use crate::database::{NAME, Source};
+use crate::edition::data_folder::{DataFolder, Running};
+use crate::edition::database::{NAME, Source};
 
 const PROGRAMS: &str = "PostgreSQL programs";
 const SERVER: &str = "PostgreSQL server";

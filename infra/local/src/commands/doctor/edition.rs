@@ -10,8 +10,8 @@ use shared::clock::Clock;
 use super::clock::Reading;
 use super::report::Finding;
 use crate::client::Client;
-use crate::data::Running;
-use crate::port::{self, PortError};
+use crate::edition::data_folder::Running;
+use crate::edition::port::{self, PortError};
 
 const PORT: &str = "port";
 const EDITION: &str = "edition";
@@ -83,7 +83,7 @@ async fn ask(running: &Running) -> Result<(Ready, Option<Reading>), String> {
 mod tests {
     use super::super::report::State;
     use super::*;
-    use crate::roles::Roles;
+    use crate::edition::roles::Roles;
 
     #[tokio::test]
     async fn a_taken_port_is_told_with_its_holder() {

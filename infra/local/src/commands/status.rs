@@ -8,10 +8,12 @@ use comfy_table::{Table, presets};
 use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
 
-use crate::cli::{FOUND, Global, OK, print};
+use crate::client::remote::Remote;
 use crate::client::{Client, ClientError};
-use crate::reconcile::Report;
-use crate::remote::Remote;
+use crate::commands::sync::Report;
+use crate::console::exit::{FOUND, OK};
+use crate::console::global::Global;
+use crate::console::output::print;
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct StatusArgs {

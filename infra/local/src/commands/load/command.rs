@@ -18,12 +18,14 @@ use uuid::Uuid;
 
 use super::lag::Lookers;
 use super::{Latencies, Load, Seen, get, open_loop, post, rate};
-use crate::cli::{FAILED, Global, OK, print, say};
-use crate::data::DataFolder;
-use crate::output::{Output, OutputArgs};
-use crate::roles::Role;
-use crate::seed::products;
-use crate::token::{self, DemoUser};
+use crate::client::demo_user::{self, DemoUser};
+use crate::commands::seed::products;
+use crate::console::exit::{FAILED, OK};
+use crate::console::global::Global;
+use crate::console::output::{Output, OutputArgs};
+use crate::console::output::{print, say};
+use crate::edition::data_folder::DataFolder;
+use crate::edition::roles::Role;
 
 /// Products that reads by id are spread over, the first ones.
 const READ: usize = 10_000;
@@ -62,7 +64,7 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
     let running = folder.find_running()?;
     let api = running.url.strip_prefix("http://").and_then(|address| address.parse().ok());
     let api: SocketAddr = api.with_context(|| format!("{} is no address", running.url))?;
-    let seller = token::sign_for(&folder, &running, DemoUser::Seller)?;
+    let seller = demo_user::sign_for(&folder, &running, DemoUser::Seller)?;
     // It is good for a quarter of an hour, which is longer than any load.
     let token = seller.token().await?.context("nobody signed a token")?;
     let LoadArgs { rate, seconds, .. } = args;

@@ -1,20 +1,38 @@
 //! `vitrina up`: starts everything, says where it is, and stops it cleanly.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use identity::demo::DemoUser;
 use shared::auth::AuthConfig;
 use shared::config::{ConfigError, Secret, Settings};
 use shared::host::metrics_recorder;
 use shared::host::rate_limit::RateLimitConfig;
+use shared::money::Currency;
 use shared::telemetry::{self, TelemetryConfig};
 
-use crate::cli::{FAILED, Global, OK, UpArgs, print, say};
-use crate::database::Source;
+use crate::console::exit::{FAILED, OK};
+use crate::console::global::Global;
+use crate::console::output::{print, say};
+use crate::edition::database::Source;
+use crate::edition::roles::{Role, Roles};
 use crate::edition::{Edition, Options};
-use crate::roles::{Role, Roles};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct UpArgs {
+    /// Where to listen
+    #[arg(long, env = "VITRINA_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// What to run: all, or some of inventory, relay, catalog, projector, identity, sync, by commas
+    #[arg(long, env = "VITRINA_ROLES", default_value = "all")]
+    pub roles: Roles,
+    /// What prices are in unless a reader says otherwise
+    #[arg(long, env = "VITRINA_CURRENCY", default_value_t)]
+    pub currency: Currency,
+}
 
 pub(crate) const DEFAULT_CONNECTIONS: u32 = 16;
 

@@ -15,8 +15,8 @@ use shared::config::Secret;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::data::{DataFolder, Running};
-use crate::token::{self, DemoUser};
+use crate::client::demo_user::{self, DemoUser};
+use crate::edition::data_folder::{DataFolder, Running};
 
 /// Sellers that sign up at once: hashing a password takes a whole core.
 const AT_ONCE: usize = 4;
@@ -32,7 +32,7 @@ pub(super) async fn log_in(
     running: &Running,
     count: u32,
 ) -> anyhow::Result<Vec<Client>> {
-    let mut sellers = vec![token::sign_for(folder, running, DemoUser::Seller)?];
+    let mut sellers = vec![demo_user::sign_for(folder, running, DemoUser::Seller)?];
     if count == 1 {
         return Ok(sellers);
     }

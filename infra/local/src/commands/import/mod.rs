@@ -28,14 +28,16 @@ use shared::contract::product::Product;
 use shared::money::Currency;
 use tokio::sync::mpsc;
 
-use crate::batch::{self, AT_ONCE, Outcome};
-use crate::cli::{FAILED, Global, OK, print, say};
+use crate::client::batch::{self, AT_ONCE, Outcome};
+use crate::client::demo_user::{self, DemoUser};
 use crate::client::{Client, ClientError};
-use crate::data::{DataFolder, Running};
-use crate::output::{Output, OutputArgs};
-use crate::progress::{Progress, Style, Unit};
-use crate::roles::Role;
-use crate::token::{self, DemoUser};
+use crate::console::exit::{FAILED, OK};
+use crate::console::global::Global;
+use crate::console::output::{Output, OutputArgs};
+use crate::console::output::{print, say};
+use crate::console::progress::{Progress, Style, Unit};
+use crate::edition::data_folder::{DataFolder, Running};
+use crate::edition::roles::Role;
 use chunks::{Chunk, Chunks};
 use columns::{Columns, Mapping};
 use records::Records;
@@ -135,7 +137,7 @@ async fn seller(
         return Ok(client.with_token(token.clone()));
     }
     if args.seller_email.is_none() && args.password.is_none() {
-        return token::sign_for(folder, running, DemoUser::Seller);
+        return demo_user::sign_for(folder, running, DemoUser::Seller);
     }
     folder.find_running_with(Role::Identity)?;
     let email = args.seller_email.as_deref().unwrap_or_else(|| DemoUser::Seller.email());

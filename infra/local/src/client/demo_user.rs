@@ -1,14 +1,12 @@
-//! `vitrina token`: a demo user's bearer token, from the running local edition.
+//! Clients that act on behalf of the demo users of a local edition.
 
-use anyhow::Context as _;
 use identity::keys::{Issuer, SigningKey};
 use shared::id::Ids;
 
-use crate::cli::{Global, OK, print};
-use crate::client::Client;
-use crate::data::{DataError, DataFolder, Running};
+use super::Client;
+use crate::console::global::Global;
+use crate::edition::data_folder::{DataError, DataFolder, Running};
 use crate::edition::{AUDIENCE, ISSUER};
-use crate::roles::Role;
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum DemoUser {
@@ -47,14 +45,4 @@ pub fn sign_for(folder: &DataFolder, running: &Running, user: DemoUser) -> anyho
     let key = SigningKey::find(&file)?.ok_or(DataError::NoKey(file))?;
     let issuer = Issuer::new(key, ISSUER, AUDIENCE, Ids::System);
     Ok(Client::new(&running.url)?.with_issuer(issuer, account))
-}
-
-pub async fn run(global: &Global, user: DemoUser) -> anyhow::Result<u8> {
-    let folder = DataFolder::at(&global.data)?;
-    // What is handed out is what a log-in gives, where there are log-ins.
-    let running = folder.find_running_with(Role::Identity)?;
-    let client = sign_for(&folder, &running, user)?;
-    let token = client.token().await?.context("nobody signed a token")?;
-    print(token.expose())?;
-    Ok(OK)
 }

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use uuid::Uuid;
 
-use crate::cli::{FAILED, Global, OK, print, say};
+use crate::client::demo_user::{self, DemoUser};
+use crate::console::exit::{FAILED, OK};
+use crate::console::global::Global;
+use crate::console::output::{Output, OutputArgs};
+use crate::console::output::{print, say};
 use crate::ops::{Trace, TracedChange};
-use crate::output::{Output, OutputArgs};
-use crate::token::{self, DemoUser};
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct TraceArgs {
@@ -18,7 +20,7 @@ pub(crate) struct TraceArgs {
 }
 
 pub(crate) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<u8> {
-    let client = token::act_as(global, DemoUser::Operator)?;
+    let client = demo_user::act_as(global, DemoUser::Operator)?;
     let found = client.get::<Trace>(&format!("/v1/admin/trace/{}", args.id)).await;
     let trace = match found {
         Err(error) if error.is("not_found") => {

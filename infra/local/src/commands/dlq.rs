@@ -8,10 +8,12 @@ use comfy_table::{Table, presets};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cli::{FOUND, Global, OK, print};
 use crate::client::Client;
-use crate::output::{Output, OutputArgs};
-use crate::remote::Remote;
+use crate::client::remote::Remote;
+use crate::console::exit::{FOUND, OK};
+use crate::console::global::Global;
+use crate::console::output::print;
+use crate::console::output::{Output, OutputArgs};
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DlqArgs {

@@ -14,7 +14,7 @@ use shared::config::Secret;
 use shared::money::Currency;
 use uuid::Uuid;
 
-use crate::roles::{Role, Roles};
+use super::roles::{Role, Roles};
 
 /// Letters and digits that are not taken for each other.
 const PASSWORD_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";

@@ -9,7 +9,7 @@ use shared::telemetry::causes;
 use sqlx::migrate::MigrateDatabase as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::data::DataFolder;
+use super::data_folder::DataFolder;
 
 /// The name of the database in a private cluster.
 pub(crate) const NAME: &str = "vitrina";

@@ -1,5 +1,11 @@
 //! One process that is all of Vitrina: its stores, its roles and its listener, from start to stop.
 
+pub mod data_folder;
+pub mod database;
+pub mod dynamodb_server;
+pub mod port;
+pub mod roles;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,13 +42,13 @@ use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::data::{Account, Claim, DataError, DataFolder, Running};
-use crate::database::{Database, DatabaseError, Source};
 use crate::docs;
-use crate::listings::{ListingsError, ListingsStore};
 use crate::ops::{self, Ops};
-use crate::port::{self, PortError};
-use crate::roles::{Role, Roles};
+use data_folder::{Account, Claim, DataError, DataFolder, Running};
+use database::{Database, DatabaseError, Source};
+use dynamodb_server::{ListingsError, ListingsStore};
+use port::PortError;
+use roles::{Role, Roles};
 
 /// The table of listings.
 pub const TABLE: &str = "listings";

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Sender;
 use super::columns::Columns;
 use super::records::{FileFault, Record, Records};
 use super::row::{self, Row, RowFault};
-use crate::batch::MAX_ITEMS;
+use crate::client::batch::MAX_ITEMS;
 
 /// Most bytes of the items of a batch: the API takes 1 MiB with everything around them.
 const MAX_BYTES: usize = 900 * 1024;

@@ -1,31 +1,20 @@
 //! The command line: what there is, and what its exit codes mean.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
-use shared::money::Currency;
 
-use crate::roles::Roles;
-use crate::{
-    asyncapi, dlq, doctor, edition, import, load, reconcile, seed, status, token, trace, up,
-};
-
-/// It did what it was asked to.
-pub const OK: u8 = 0;
-/// It failed.
-pub const FAILED: u8 = 1;
-// 2, wrong usage, is clap's own.
-/// Differences or dead letters were found.
-pub const FOUND: u8 = 3;
-/// No edition runs on the data folder.
-pub const NOT_RUNNING: u8 = 4;
+use super::up::UpArgs;
+use super::{dlq, doctor, import, load, seed, status, sync, token, trace, up};
+use crate::client::demo_user::DemoUser;
+use crate::console::exit::{FAILED, NOT_RUNNING, OK};
+use crate::console::global::{Global, Sources};
+use crate::console::output::{print, say, unless_closed};
+use crate::edition::data_folder::DataError;
+use crate::{asyncapi, edition};
 
 /// A marketplace backend: sellers write products, buyers read a catalogue that is never wrong for
 /// long.
@@ -38,40 +27,6 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     up: UpArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct Global {
-    /// The data folder of the edition
-    #[arg(long, global = true, env = "VITRINA_DATA", default_value = ".vitrina")]
-    pub data: PathBuf,
-    #[arg(skip)]
-    pub sources: Sources,
-}
-
-/// Where the values of arguments come from.
-#[derive(Clone, Debug, Default)]
-pub struct Sources(BTreeMap<String, &'static str>);
-
-impl Sources {
-    fn of(matches: &ArgMatches) -> Self {
-        // Global arguments are in the matches of the command, too.
-        let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
-        let source = |id: &str| match matches.value_source(id) {
-            Some(ValueSource::CommandLine) => "flag",
-            Some(ValueSource::EnvVariable) => "environment",
-            _ => "default",
-        };
-        let ids = matches.ids().map(clap::Id::as_str);
-        // Of a group of arguments there is no one source.
-        let arguments = ids.filter(|id| matches.try_contains_id(id).unwrap_or(false));
-        Self(arguments.map(|id| (id.to_owned(), source(id))).collect())
-    }
-
-    /// `flag`, `environment` or `default`.
-    pub fn of_argument(&self, id: &str) -> &'static str {
-        self.0.get(id).copied().unwrap_or("default")
-    }
 }
 
 impl Cli {
@@ -109,19 +64,6 @@ fn misplaced(matches: &ArgMatches) -> Option<&'static str> {
         .find(|id| matches.value_source(id) == Some(ValueSource::CommandLine))
 }
 
-#[derive(Args, Clone, Debug)]
-pub struct UpArgs {
-    /// Where to listen
-    #[arg(long, env = "VITRINA_LISTEN", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
-    /// What to run: all, or some of inventory, relay, catalog, projector, identity, sync, by commas
-    #[arg(long, env = "VITRINA_ROLES", default_value = "all")]
-    pub roles: Roles,
-    /// What prices are in unless a reader says otherwise
-    #[arg(long, env = "VITRINA_CURRENCY", default_value_t)]
-    pub currency: Currency,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start everything in one process
@@ -143,11 +85,11 @@ enum Command {
     /// Print a bearer token of a demo user
     Token {
         /// Whose
-        role: token::DemoUser,
+        role: DemoUser,
     },
     /// Compare products and listings, and have mended what differs
     #[command(after_help = "Exits with 3 if anything differed.")]
-    Sync(reconcile::SyncArgs),
+    Sync(sync::SyncArgs),
     /// Show how far behind the catalogue is, and what waits for somebody
     #[command(after_help = "Exits with 3 if there are dead letters.")]
     Status(status::StatusArgs),
@@ -174,7 +116,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Some(Command::Import(args)) => import::run(&global, args).await,
         Some(Command::Doctor(args)) => doctor::run(&global, args).await,
         Some(Command::Token { role }) => token::run(&global, role).await,
-        Some(Command::Sync(args)) => reconcile::run(&global, args).await,
+        Some(Command::Sync(args)) => sync::run(&global, args).await,
         Some(Command::Status(args)) => status::run(&global, args).await,
         Some(Command::Trace(args)) => trace::run(&global, args).await,
         Some(Command::Dlq(args)) => dlq::run(&global, args).await,
@@ -191,8 +133,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Err(error) => {
             say(&format!("vitrina: {error:#}"));
             let not_running = error
-                .downcast_ref::<crate::data::DataError>()
-                .is_some_and(|error| matches!(error, crate::data::DataError::NotRunning(_)));
+                .downcast_ref::<DataError>()
+                .is_some_and(|error| matches!(error, DataError::NotRunning(_)));
             ExitCode::from(if not_running { NOT_RUNNING } else { FAILED })
         }
     }
@@ -201,28 +143,4 @@ pub async fn run(cli: Cli) -> ExitCode {
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<u8> {
     print(&serde_json::to_string_pretty(value)?)?;
     Ok(OK)
-}
-
-/// A line of data, to stdout. What is not there must not look as if it were, in a script least of
-/// all: whoever prints passes the error on.
-pub fn print(line: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    let mut stdout = std::io::stdout().lock();
-    unless_closed(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
-}
-
-/// Whoever closed the pipe has read enough: that is no failure.
-fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("writing to stdout")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A line about the work, to stderr.
-pub fn say(line: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

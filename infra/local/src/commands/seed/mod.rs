@@ -20,12 +20,14 @@ use shared::config::Settings;
 use shared::id::Ids;
 use shared::money::Currency;
 
-use crate::batch::{self, AT_ONCE, MAX_ITEMS};
-use crate::cli::{Global, OK, print, say};
 use crate::client::Client;
-use crate::data::DataFolder;
-use crate::progress::{Progress, Style, Unit};
-use crate::roles::Role;
+use crate::client::batch::{self, AT_ONCE, MAX_ITEMS};
+use crate::console::exit::OK;
+use crate::console::global::Global;
+use crate::console::output::{print, say};
+use crate::console::progress::{Progress, Style, Unit};
+use crate::edition::data_folder::DataFolder;
+use crate::edition::roles::Role;
 
 #[derive(Args, Clone, Debug)]
 pub struct SeedArgs {

@@ -8,7 +8,7 @@ use indicatif::DecimalBytes;
 use rustix::fs::{Access, access, statvfs};
 
 use super::report::Finding;
-use crate::data::{DataFolder, FolderState};
+use crate::edition::data_folder::{DataFolder, FolderState};
 
 const FOLDER: &str = "data folder";
 const KEY: &str = "signing key";

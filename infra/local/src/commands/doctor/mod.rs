@@ -13,10 +13,13 @@ mod settings;
 use clap::Args;
 use shared::config::Settings;
 
-use crate::cli::{FAILED, Global, OK, UpArgs, print};
-use crate::data::DataFolder;
-use crate::output::{Output, OutputArgs};
-use crate::up::Environment;
+use crate::commands::up::Environment;
+use crate::commands::up::UpArgs;
+use crate::console::exit::{FAILED, OK};
+use crate::console::global::Global;
+use crate::console::output::print;
+use crate::console::output::{Output, OutputArgs};
+use crate::edition::data_folder::DataFolder;
 use report::Report;
 
 #[derive(Args, Clone, Debug)]

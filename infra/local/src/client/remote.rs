@@ -4,11 +4,11 @@ use anyhow::Context as _;
 use reqwest::Url;
 use shared::config::{Secret, Settings};
 
-use crate::cli::Global;
 use crate::client::Client;
-use crate::data::DataFolder;
-use crate::roles::Role;
-use crate::token::{self, DemoUser};
+use crate::client::demo_user::{self, DemoUser};
+use crate::console::global::Global;
+use crate::edition::data_folder::DataFolder;
+use crate::edition::roles::Role;
 
 /// Not an argument: those are seen by whoever lists the processes of a machine.
 const TOKEN: &str = "VITRINA_TOKEN";
@@ -39,7 +39,7 @@ impl Remote {
             if let Some(role) = role {
                 DataFolder::at(&global.data)?.find_running_with(role)?;
             }
-            return token::act_as(global, DemoUser::Operator);
+            return demo_user::act_as(global, DemoUser::Operator);
         };
         let settings = Settings::from_env();
         let token = settings.text(TOKEN).with_context(|| {

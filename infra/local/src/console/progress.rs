@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shared::config::Settings;
 
-use crate::cli::say;
+use crate::console::output::say;
 
 /// The least time between two lines.
 const EVERY: Duration = Duration::from_secs(5);
