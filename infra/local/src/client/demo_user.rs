@@ -6,7 +6,7 @@ use shared::id::Ids;
 use super::Client;
 use crate::console::global::Global;
 use crate::edition::data_folder::{DataError, DataFolder, Running};
-use crate::edition::{AUDIENCE, ISSUER};
+use crate::edition::parts::identity::{AUDIENCE, ISSUER};
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum DemoUser {

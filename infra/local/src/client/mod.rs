@@ -23,8 +23,7 @@ use tokio::time::Instant;
 pub use error::{ClientError, Fault, Problem};
 use session::Bearer;
 
-use crate::console::global::Global;
-use crate::edition::data_folder::{Account, DataFolder};
+use crate::edition::data_folder::Account;
 
 /// How long a request that finds nobody is repeated: a restart takes some seconds.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -60,12 +59,6 @@ impl Client {
             .build()
             .map_err(ClientError::Build)?;
         Ok(Self { http, base: base.trim_end_matches('/').into(), bearer: None, patience: PATIENCE })
-    }
-
-    /// A client of the edition that runs on the data folder.
-    pub fn of_running(global: &Global) -> anyhow::Result<Self> {
-        let running = DataFolder::at(&global.data)?.find_running()?;
-        Ok(Self::new(&running.url)?)
     }
 
     /// Repeats a request for this long instead of a minute.

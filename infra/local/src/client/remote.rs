@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::client::demo_user::{self, DemoUser};
 use crate::console::global::Global;
 use crate::edition::data_folder::DataFolder;
-use crate::edition::roles::Role;
+use crate::edition::parts::Part;
 
 /// Not an argument: those are seen by whoever lists the processes of a machine.
 const TOKEN: &str = "VITRINA_TOKEN";
@@ -34,10 +34,10 @@ fn parse(text: &str) -> Result<Url, String> {
 impl Remote {
     /// A client on behalf of an operator, of an edition that must have `role` if it is on the data
     /// folder.
-    pub(crate) fn operator(&self, global: &Global, role: Option<Role>) -> anyhow::Result<Client> {
+    pub(crate) fn operator(&self, global: &Global, part: Option<Part>) -> anyhow::Result<Client> {
         let Some(url) = &self.url else {
-            if let Some(role) = role {
-                DataFolder::at(&global.data)?.find_running_with(role)?;
+            if let Some(part) = part {
+                DataFolder::at(&global.data)?.find_running_with(part)?;
             }
             return demo_user::act_as(global, DemoUser::Operator);
         };

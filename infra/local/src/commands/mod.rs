@@ -2,13 +2,13 @@
 
 mod arguments;
 mod dlq;
-pub mod doctor;
+mod doctor;
 pub mod import;
 pub mod load;
-pub mod seed;
+mod seed;
 mod status;
 mod sync;
-pub mod token;
+mod token;
 mod trace;
 mod up;
 

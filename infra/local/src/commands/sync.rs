@@ -14,7 +14,7 @@ use crate::console::exit::{FOUND, OK};
 use crate::console::global::Global;
 use crate::console::output::print;
 use crate::console::progress::{Progress, Style, Unit};
-use crate::edition::roles::Role;
+use crate::edition::parts::sync::SYNC;
 
 /// How often the run is asked about.
 const EVERY: Duration = Duration::from_millis(100);
@@ -66,7 +66,7 @@ impl Report {
 }
 
 pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
-    let client = args.remote.operator(global, Some(Role::Sync))?;
+    let client = args.remote.operator(global, Some(SYNC))?;
     let asked: Report =
         client.post("/v1/admin/reconciliations", &json!({ "deep": args.deep })).await?;
     let path = format!("/v1/admin/reconciliations/{}", asked.id);

@@ -18,7 +18,8 @@ use crate::console::exit::{FAILED, OK};
 use crate::console::global::Global;
 use crate::console::output::{print, say};
 use crate::edition::database::Source;
-use crate::edition::roles::{Role, Roles};
+use crate::edition::parts::Parts;
+use crate::edition::parts::identity::IDENTITY;
 use crate::edition::{Edition, Options};
 
 #[derive(Args, Clone, Debug)]
@@ -26,15 +27,18 @@ pub(crate) struct UpArgs {
     /// Where to listen
     #[arg(long, env = "VITRINA_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// What to run: all, or some of inventory, relay, catalog, projector, identity, sync, by commas
-    #[arg(long, env = "VITRINA_ROLES", default_value = "all")]
-    pub roles: Roles,
+    #[arg(long, env = "VITRINA_ROLES", default_value = "all", help = roles_help())]
+    pub roles: Parts,
     /// What prices are in unless a reader says otherwise
     #[arg(long, env = "VITRINA_CURRENCY", default_value_t)]
     pub currency: Currency,
 }
 
 pub(crate) const DEFAULT_CONNECTIONS: u32 = 16;
+
+fn roles_help() -> String {
+    format!("What to run: `all`, or a comma-separated list of {}", Parts::all().list())
+}
 
 /// The local store warns of every answer that is not 200, a refused condition among them: whoever asked
 /// says what that means.
@@ -82,11 +86,11 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
     metrics_recorder::recorder();
     let stop = shared::host::stop_on_signal().context("listening for signals")?;
 
-    let roles = args.roles.clone();
+    let parts = args.roles.clone();
     let options = Options {
         listen: args.listen,
         data: global.data.clone(),
-        roles: args.roles,
+        parts: args.roles,
         database,
         auth,
         currency: args.currency,
@@ -99,7 +103,7 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
         // with.
         () = stop.cancelled() => return Ok(OK),
     };
-    let said = say_ready(&edition, &roles);
+    let said = say_ready(&edition, &parts);
     if let Err(error) = &said {
         // No reason not to serve: it is the end that tells that something was amiss.
         say(&format!("vitrina: {error:#}"));
@@ -114,13 +118,13 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
     Ok(if said.is_ok() { code } else { FAILED })
 }
 
-fn say_ready(edition: &Edition, roles: &Roles) -> anyhow::Result<()> {
+fn say_ready(edition: &Edition, parts: &Parts) -> anyhow::Result<()> {
     print(&format!("ready {}", edition.url))?;
-    print(&table(edition, roles)?.to_string())
+    print(&table(edition, parts)?.to_string())
 }
 
 /// What somebody wants to know first.
-fn table(edition: &Edition, roles: &Roles) -> anyhow::Result<Table> {
+fn table(edition: &Edition, parts: &Parts) -> anyhow::Result<Table> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     let url = &edition.url;
@@ -128,8 +132,8 @@ fn table(edition: &Edition, roles: &Roles) -> anyhow::Result<Table> {
     table.add_row(["Docs", &format!("{url}/docs")]);
     table.add_row(["Data", &edition.folder.path().display().to_string()]);
     table.add_row(["", &edition.database]);
-    if !roles.has(Role::Identity) {
-        table.add_row(["Roles", &roles.to_string()]);
+    if !parts.has(IDENTITY) {
+        table.add_row(["Roles", &parts.to_string()]);
         return Ok(table);
     }
     let password = edition.folder.demo_password()?;

@@ -1,5 +1,4 @@
-//! The data folder: where everything of a local edition lies, and how a command finds the edition
-//! that runs on it.
+//! The data folder: all files of a local edition. Commands find the running edition through it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -14,9 +13,9 @@ use shared::config::Secret;
 use shared::money::Currency;
 use uuid::Uuid;
 
-use super::roles::{Role, Roles};
+use super::parts::{Part, Parts};
 
-/// Letters and digits that are not taken for each other.
+/// Letters and digits without those that look alike.
 const PASSWORD_LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 const PASSWORD_LENGTH: usize = 16;
@@ -25,26 +24,26 @@ const PASSWORD_LENGTH: usize = 16;
 #[derive(Clone, Debug)]
 pub struct DataFolder(PathBuf);
 
-/// What a running edition says of itself.
+/// What a running edition publishes about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     pub pid: u32,
-    /// Where its API is.
+    /// The URL of its API.
     pub url: String,
-    /// Where its DynamoDB API is.
+    /// The endpoint of its DynamoDB API.
     pub dynamodb: String,
-    /// What prices are in there unless a reader says otherwise.
+    /// The currency of prices for readers that choose none.
     #[serde(default)]
     pub currency: Currency,
-    /// What it does.
-    #[serde(default)]
-    pub roles: Roles,
-    /// On whose behalf commands sign tokens.
+    /// The parts that it runs.
+    #[serde(default, rename = "roles")]
+    pub parts: Parts,
+    /// The users for which commands sign tokens.
     #[serde(default)]
     pub demo_users: Vec<Account>,
 }
 
-/// What a token says of a user.
+/// The user of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub email: String,
@@ -52,14 +51,14 @@ pub struct Account {
     pub roles: BTreeSet<auth::Role>,
 }
 
-/// Who uses a data folder.
+/// Whether an edition uses a data folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FolderState {
-    /// Nobody.
+    /// No edition uses it.
     Free,
-    /// Nobody; this one was killed.
+    /// No edition uses it; this one was killed.
     LeftBehind(Running),
-    /// Somebody who does not say where it is: it starts or stops.
+    /// An edition is starting or stopping on it.
     Taken,
     Running(Running),
 }
@@ -73,27 +72,27 @@ impl FolderState {
     }
 }
 
-/// Something about the data folder is wrong.
+/// A problem with the data folder.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     #[error("using the data folder {}", .path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("another vitrina (process {pid}) runs on {}; stop it, or take another --data", .path.display())]
+    #[error("another vitrina (process {pid}) runs on {}; stop it, or choose another folder with --data", .path.display())]
     InUse { path: PathBuf, pid: String },
-    #[error("the vitrina that runs on {} has not the role `{role}`; start it with `--roles all`", .path.display())]
-    WithoutRole { path: PathBuf, role: Role },
+    #[error("the vitrina that runs on {} does not run `{part}`; start it with `--roles all`", .path.display())]
+    WithoutPart { path: PathBuf, part: Part },
     #[error(
-        "the demo password in {} {fault}: delete the file and have a new one made, or write one into it",
+        "the demo password in {} {fault}: delete the file to generate a new one, or write one into it",
         .path.display()
     )]
     Password { path: PathBuf, fault: &'static str },
     #[error(
-        "the vitrina that runs on {} does not say who {email} is; stop it and start it again",
+        "the vitrina that runs on {} does not list the demo user {email}; restart it",
         .path.display()
     )]
     UnknownUser { path: PathBuf, email: &'static str },
     #[error(
-        "there is no signing key {} any more; stop the vitrina that had it and start it again",
+        "there is no signing key {}; restart the vitrina that runs on this folder",
         .0.display()
     )]
     NoKey(PathBuf),
@@ -101,7 +100,7 @@ pub enum DataError {
     NotRunning(PathBuf),
 }
 
-/// Keeps other processes off the data folder for as long as it lives.
+/// Exclusive use of the data folder, until dropped.
 #[derive(Debug)]
 pub struct Claim {
     folder: DataFolder,
@@ -109,7 +108,7 @@ pub struct Claim {
 }
 
 impl DataFolder {
-    /// The folder at `path`, which need not be there yet.
+    /// The folder at `path`, which need not exist yet.
     pub fn at(path: &Path) -> Result<Self, DataError> {
         let path = std::path::absolute(path)
             .map_err(|source| DataError::Io { path: path.to_owned(), source })?;
@@ -140,10 +139,9 @@ impl DataFolder {
         self.0.join("demo-password")
     }
 
-    /// The password of the demo users of this folder: made at random when it is first asked for,
-    /// and readable for its owner alone, since one of them is an operator. One that nobody could
-    /// sign up with is refused: a file that was emptied must not make an operator without a
-    /// password.
+    /// The password of the demo users of this folder. The first call generates it, in a file that
+    /// only its owner can read, since one of the users is an operator. A password that sign-up
+    /// would refuse is an error: an emptied file must not leave the operator without a password.
     pub fn demo_password(&self) -> Result<Secret<String>, DataError> {
         let file = self.demo_password_file();
         match fs::read_to_string(&file) {
@@ -170,7 +168,7 @@ impl DataFolder {
         move |source| DataError::Io { path, source }
     }
 
-    /// Makes the folder and takes it for this process.
+    /// Creates the folder and locks it for this process.
     pub fn claim(&self) -> Result<Claim, DataError> {
         fs::create_dir_all(&self.0).map_err(self.io())?;
         let lock = File::options()
@@ -201,21 +199,21 @@ impl DataFolder {
         }
     }
 
-    /// The edition that runs on this folder, which must have `role`.
-    pub fn find_running_with(&self, role: Role) -> Result<Running, DataError> {
+    /// The edition that runs on this folder, if it runs `part`.
+    pub fn find_running_with(&self, part: Part) -> Result<Running, DataError> {
         let running = self.find_running()?;
-        if running.roles.has(role) {
+        if running.parts.has(part) {
             Ok(running)
         } else {
-            Err(DataError::WithoutRole { path: self.0.clone(), role })
+            Err(DataError::WithoutPart { path: self.0.clone(), part })
         }
     }
 
-    /// Who uses this folder.
+    /// Whether an edition uses this folder.
     pub fn find_state(&self) -> FolderState {
         let announced = self.read();
         let lock = File::open(self.0.join("lock"));
-        // Whoever was killed left its file behind, but not its lock.
+        // A killed process leaves its file behind, but not its lock.
         let taken =
             lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)));
         match (taken, announced) {
@@ -227,14 +225,14 @@ impl DataFolder {
     }
 }
 
-/// Puts a file into its place whole, for its owner alone, so that it outlasts a power cut.
+/// Writes a whole file that only its owner can read, so that it survives a power cut.
 fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("tmp");
-    // A left-over may have other permissions.
+    // A leftover may have other permissions.
     let _ = fs::remove_file(&unfinished);
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(content)?;
-    // Its name may reach the disk before its content.
+    // Otherwise the name may reach the disk before the content.
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -246,7 +244,7 @@ impl Claim {
         &self.folder
     }
 
-    /// Says to other commands where this edition is.
+    /// Publishes where this edition is, for other commands.
     pub fn announce(&self, running: &Running) -> Result<(), DataError> {
         let file = self.folder.running_file();
         let whole = serde_json::to_vec_pretty(running)
@@ -275,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_demo_password_is_for_its_owner_alone_and_is_found_again() {
+    fn new_demo_password_is_private_and_is_kept() {
         let (directory, folder) = folder();
         let password = folder.demo_password().unwrap();
         assert_eq!(password.expose().len(), PASSWORD_LENGTH);
@@ -283,11 +281,11 @@ mod tests {
         let mode = fs::metadata(folder.demo_password_file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         let files = fs::read_dir(directory.path()).unwrap().count();
-        assert_eq!(files, 1, "nothing is left beside the password");
+        assert_eq!(files, 1, "no temporary file is left");
     }
 
     #[test]
-    fn a_demo_password_that_nobody_could_sign_up_with_is_refused_with_the_remedy_and_left_alone() {
+    fn unacceptable_demo_password_is_refused_and_kept() {
         let (_directory, folder) = folder();
         let file = folder.demo_password_file();
         for content in ["", " \n\t\n", "seven77\n"] {

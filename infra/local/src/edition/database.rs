@@ -1,4 +1,4 @@
-//! The truth of the local edition: the database that `DATABASE_URL` names, or a private cluster.
+//! The database of the local edition: the one that `DATABASE_URL` names, or a private cluster.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::data_folder::DataFolder;
 /// The name of the database in a private cluster.
 pub(crate) const NAME: &str = "vitrina";
 
-/// Where the database comes from.
+/// The source of the database.
 #[derive(Clone, Debug)]
 pub enum Source {
     Url(Secret<String>),
-    /// Programs are looked for here.
+    /// A private cluster, with PostgreSQL programs from these places.
     Private(Search),
 }
 
@@ -29,11 +29,11 @@ impl Source {
     }
 }
 
-/// A database that is there, for as long as this value is.
+/// A database that is available for as long as this value lives.
 #[derive(Debug)]
 pub struct Database {
     pub url: Secret<String>,
-    /// What it is, for a person.
+    /// A description for people.
     pub description: String,
     private: Option<Private>,
 }
@@ -41,11 +41,11 @@ pub struct Database {
 #[derive(Debug)]
 struct Private {
     stop: CancellationToken,
-    /// Gives back the cluster that runs when it is told to stop, if one does.
+    /// Returns the cluster on `stop`, if it is running then.
     watch: tokio::task::JoinHandle<Option<Cluster>>,
 }
 
-/// Why there is no database.
+/// Why no database is available.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     #[error(transparent)]
@@ -84,18 +84,18 @@ impl Database {
         Ok(Self { url: Secret::new(url), description, private })
     }
 
-    /// Whether nobody but this process uses it.
+    /// Whether only this process uses it.
     pub fn is_private(&self) -> bool {
         self.private.is_some()
     }
 
-    /// Stops a private cluster; everything that uses it must have ended.
+    /// Stops a private cluster. Its users must have ended before.
     pub async fn stop(self) -> Result<(), DatabaseError> {
         let Some(private) = self.private else {
             return Ok(());
         };
         private.stop.cancel();
-        // It ends at once, or after the restart that it is about.
+        // The watch ends at once, or after the restart in progress.
         match private.watch.await {
             Ok(Some(cluster)) => Ok(cluster.stop().await?),
             _ => Ok(()),
@@ -112,7 +112,7 @@ async fn start_cluster(search: &Search, directory: PathBuf) -> Result<Cluster, E
 
 fn report(progress: Progress) {
     match progress {
-        Progress::Making => tracing::info!("making a PostgreSQL cluster"),
+        Progress::Making => tracing::info!("creating a PostgreSQL cluster"),
         Progress::TakingOver { pid } => tracing::info!(pid, "taking over a running PostgreSQL"),
         Progress::Waiting { waited, reason } => {
             tracing::info!(seconds = waited.as_secs(), reason, "waiting for PostgreSQL");
@@ -121,8 +121,8 @@ fn report(progress: Progress) {
     }
 }
 
-/// Starts the cluster again whenever it dies without having been told to: the services answer 503
-/// meanwhile and go on by themselves.
+/// Restarts the cluster whenever it dies by itself. The services answer 503 meanwhile and recover
+/// without a restart.
 async fn watch(
     mut cluster: Cluster,
     search: Search,
@@ -134,8 +134,8 @@ async fn watch(
             () = stop.cancelled() => return Some(cluster),
             exit = cluster.wait() => exit,
         };
-        tracing::error!(log = exit.log, "PostgreSQL ended by itself and is started again");
-        // It keeps everybody off its folder, the one that follows it, too.
+        tracing::error!(log = exit.log, "PostgreSQL ended unexpectedly, restarting it");
+        // It locks its folder, also against its successor.
         drop(cluster);
         cluster = loop {
             match start_cluster(&search, directory.clone()).await {

@@ -1,5 +1,5 @@
-//! The DynamoDB API of the local edition: in this process, on disk, reached through the official
-//! SDK like the real one.
+//! The DynamoDB API of the local edition: in this process, on disk. The services reach it through
+//! the official SDK, as they reach DynamoDB.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,36 +10,36 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How often expired tombstones are dropped.
+/// How often to drop expired tombstones.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
 
 const FIRST_SWEEP: Duration = Duration::from_mins(1);
 
-/// A store that is served, for as long as this value is.
+/// A store that is served for as long as this value lives.
 #[derive(Debug)]
-pub struct ListingsStore {
+pub struct DynamoDbServer {
     pub endpoint: String,
     stop: CancellationToken,
     serving: JoinHandle<Result<(), String>>,
     sweeping: JoinHandle<()>,
 }
 
-/// Why the store is not served.
+/// Why the store cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum ListingsError {
+pub enum DynamoDbServerError {
     #[error("opening the listings in {path}: {cause}")]
     Open { path: String, cause: String },
     #[error("serving the listings")]
     Listen(#[source] std::io::Error),
 }
 
-impl ListingsStore {
-    /// Opens the store in the file `path`, makes it if it is not there, and serves it on a free
-    /// port of the loopback interface.
-    pub async fn start(path: &Path) -> Result<Self, ListingsError> {
+impl DynamoDbServer {
+    /// Opens the store in the file `path`, which is created if needed, and serves it on a free port
+    /// of the loopback interface.
+    pub async fn start(path: &Path) -> Result<Self, DynamoDbServerError> {
         let name = path.display().to_string();
-        let open = |cause: String| ListingsError::Open { path: name.clone(), cause };
-        // Drafts lie in it, too: nobody else's business.
+        let open = |cause: String| DynamoDbServerError::Open { path: name.clone(), cause };
+        // It holds drafts, which other users of the machine must not read.
         std::fs::File::options()
             .create(true)
             .append(true)
@@ -48,8 +48,8 @@ impl ListingsStore {
             .map_err(|error| open(error.to_string()))?;
         let database = dynoxide::Database::new(&name).map_err(|error| open(error.to_string()))?;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = TcpListener::bind(loopback).await.map_err(ListingsError::Listen)?;
-        let address = listener.local_addr().map_err(ListingsError::Listen)?;
+        let listener = TcpListener::bind(loopback).await.map_err(DynamoDbServerError::Listen)?;
+        let address = listener.local_addr().map_err(DynamoDbServerError::Listen)?;
         let stop = CancellationToken::new();
         let sweeping = tokio::spawn(sweep(database.clone(), stop.clone()));
         let serving = tokio::spawn(dynoxide::server::serve_with_shutdown(
@@ -60,20 +60,20 @@ impl ListingsStore {
         Ok(Self { endpoint: format!("http://{address}"), stop, serving, sweeping })
     }
 
-    /// Stops; requests that are under way get to end.
+    /// Stops after draining the requests in flight.
     pub async fn stop(self) {
         self.stop.cancel();
         if tokio::time::timeout(Duration::from_secs(5), self.serving).await.is_err() {
             tracing::warn!("the listings store did not stop in time");
         }
-        // It ends between two sweeps; one that is under way is left to end by itself.
+        // Between two sweeps this stops it at once; a sweep in progress ends by itself.
         self.sweeping.abort();
     }
 }
 
 /// Drops expired tombstones, as DynamoDB does, until `stop`.
 async fn sweep(database: dynoxide::Database, stop: CancellationToken) {
-    // A start has better things to do at first than to read the whole table.
+    // A sweep reads the whole table, so it waits until the start is over.
     let mut pause = FIRST_SWEEP;
     loop {
         tokio::select! {

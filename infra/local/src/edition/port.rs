@@ -1,14 +1,14 @@
-//! Taking a port, and saying who has it where it is taken.
+//! Listening on a port, and naming the process that holds it if it is taken.
 
 use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-/// The port cannot be had.
+/// Why the edition cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
-    #[error("{address} is taken by {holder}; stop it, or take another with --listen")]
+    #[error("{address} is taken by {holder}; stop it, or choose another address with --listen")]
     Taken { address: SocketAddr, holder: String },
     #[error("listening on {address}")]
     Listen { address: SocketAddr, source: io::Error },
@@ -24,7 +24,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, PortError> {
     }
 }
 
-/// Who listens on `port`, in words.
+/// A description of the process that listens on `port`.
 pub fn holder(port: u16) -> String {
     let held = listeners::get_all().ok().and_then(|all| {
         all.into_iter().find(|listener| listener.socket.port() == port).map(|one| one.process)

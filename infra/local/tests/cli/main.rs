@@ -30,7 +30,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::Instant;
 use vitrina::edition::database::Source;
-use vitrina::edition::roles::Roles;
+use vitrina::edition::parts::Parts;
 use vitrina::edition::{Edition, Options};
 
 /// How long the catalogue may take to show what was written.
@@ -75,10 +75,10 @@ impl Ended {
 
 impl World {
     async fn start() -> Self {
-        Self::start_with(Roles::all()).await
+        Self::start_with(Parts::all()).await
     }
 
-    async fn start_with(roles: Roles) -> Self {
+    async fn start_with(parts: Parts) -> Self {
         // Root lends PostgreSQL to a user who has to pass through.
         let data =
             tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir().unwrap();
@@ -86,7 +86,7 @@ impl World {
         let options = Options {
             listen: "127.0.0.1:0".parse().unwrap(),
             data: data.path().to_owned(),
-            roles,
+            parts,
             database: Source::private(settings.text("VITRINA_POSTGRES_BIN"), settings.text("PATH")),
             auth: None,
             currency: Currency::default(),

@@ -46,7 +46,7 @@ async fn where_nobody_can_log_in_commands_act_all_the_same_and_more_sellers_are_
     world.run(&["seed", "--products", "20"]).await.expect(0);
     world.catalogue(20).await;
     let ended = world.run(&["seed", "--products", "20", "--sellers", "2"]).await.expect(1);
-    assert!(ended.stderr.contains("has not the role `identity`"), "{ended:#?}");
+    assert!(ended.stderr.contains("does not run `identity`"), "{ended:#?}");
     world.stop().await;
 }
 

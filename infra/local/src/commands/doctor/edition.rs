@@ -83,7 +83,7 @@ async fn ask(running: &Running) -> Result<(Ready, Option<Reading>), String> {
 mod tests {
     use super::super::report::State;
     use super::*;
-    use crate::edition::roles::Roles;
+    use crate::edition::parts::Parts;
 
     #[tokio::test]
     async fn a_taken_port_is_told_with_its_holder() {
@@ -97,7 +97,7 @@ mod tests {
             url: format!("http://{address}"),
             dynamodb: String::new(),
             currency: shared::money::Currency::default(),
-            roles: Roles::all(),
+            parts: Parts::all(),
             demo_users: Vec::new(),
         };
         assert_eq!(check_port(address, Some(&running)).await.state, State::Ok);
@@ -112,7 +112,7 @@ mod tests {
             url: "http://127.0.0.1:1".to_owned(),
             dynamodb: String::new(),
             currency: shared::money::Currency::default(),
-            roles: Roles::all(),
+            parts: Parts::all(),
             demo_users: Vec::new(),
         };
         let (finding, time) = check(&running).await;

@@ -23,7 +23,7 @@ use crate::edition::data_folder::DataFolder;
 use report::Report;
 
 #[derive(Args, Clone, Debug)]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     #[command(flatten)]
     up: UpArgs,
     #[command(flatten)]

@@ -37,7 +37,7 @@ use crate::console::output::{Output, OutputArgs};
 use crate::console::output::{print, say};
 use crate::console::progress::{Progress, Style, Unit};
 use crate::edition::data_folder::{DataFolder, Running};
-use crate::edition::roles::Role;
+use crate::edition::parts::identity::IDENTITY;
 use chunks::{Chunk, Chunks};
 use columns::{Columns, Mapping};
 use records::Records;
@@ -139,7 +139,7 @@ async fn seller(
     if args.seller_email.is_none() && args.password.is_none() {
         return demo_user::sign_for(folder, running, DemoUser::Seller);
     }
-    folder.find_running_with(Role::Identity)?;
+    folder.find_running_with(IDENTITY)?;
     let email = args.seller_email.as_deref().unwrap_or_else(|| DemoUser::Seller.email());
     let password = match &args.password {
         Some(password) => password.clone(),

@@ -25,7 +25,10 @@ use crate::console::global::Global;
 use crate::console::output::{Output, OutputArgs};
 use crate::console::output::{print, say};
 use crate::edition::data_folder::DataFolder;
-use crate::edition::roles::Role;
+use crate::edition::parts::catalog::CATALOG;
+use crate::edition::parts::catalog::PROJECTOR;
+use crate::edition::parts::inventory::INVENTORY;
+use crate::edition::parts::inventory::RELAY;
 
 /// Products that reads by id are spread over, the first ones.
 const READ: usize = 10_000;
@@ -58,8 +61,8 @@ pub struct LoadArgs {
 pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
     let folder = DataFolder::at(&global.data)?;
     // Without a relay and a projector nothing becomes visible.
-    for role in [Role::Inventory, Role::Relay, Role::Projector, Role::Catalog] {
-        folder.find_running_with(role)?;
+    for part in [INVENTORY, RELAY, PROJECTOR, CATALOG] {
+        folder.find_running_with(part)?;
     }
     let running = folder.find_running()?;
     let api = running.url.strip_prefix("http://").and_then(|address| address.parse().ok());

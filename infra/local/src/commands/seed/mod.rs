@@ -27,10 +27,10 @@ use crate::console::global::Global;
 use crate::console::output::{print, say};
 use crate::console::progress::{Progress, Style, Unit};
 use crate::edition::data_folder::DataFolder;
-use crate::edition::roles::Role;
+use crate::edition::parts::identity::IDENTITY;
 
 #[derive(Args, Clone, Debug)]
-pub struct SeedArgs {
+pub(crate) struct SeedArgs {
     /// How many products
     #[arg(long, value_name = "N", default_value_t = 1000,
         value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
@@ -50,7 +50,7 @@ pub(crate) async fn run(global: &Global, args: SeedArgs) -> anyhow::Result<u8> {
     let mut running = folder.find_running()?;
     if args.sellers > 1 {
         // All but the first sign up and log in.
-        running = folder.find_running_with(Role::Identity)?;
+        running = folder.find_running_with(IDENTITY)?;
         say(&format!("logging {} sellers in", HumanCount(args.sellers.into())));
     }
     let sellers = sellers::log_in(&folder, &running, args.sellers).await?;
