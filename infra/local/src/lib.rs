@@ -1,7 +1,7 @@
-//! The local edition: everything of Vitrina in one process, and the command that looks after it.
+//! The local edition: all of Vitrina in one process, and its command line.
 //!
-//! It runs the same services as the AWS edition. What differs is what they stand on: a private
-//! PostgreSQL, a queue in it, and a DynamoDB API on disk, all beneath this process.
+//! It runs the same services as the AWS edition, over other stores: a private PostgreSQL, a queue in
+//! it, and a DynamoDB API on disk. This process starts and stops them.
 
 pub mod asyncapi;
 pub mod client;

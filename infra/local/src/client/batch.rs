@@ -1,4 +1,4 @@
-//! Creating products in batches, each once however often a batch has to be sent.
+//! Creates products in batches. Retrying a batch with the same key creates each product once.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use tokio::time::Instant;
 
 use crate::client::{Client, ClientError, Problem};
 
-/// Most products of one batch.
+/// The most products in one batch.
 pub(crate) const MAX_ITEMS: usize = 100;
 
-/// Batches that are under way at once.
-pub(crate) const AT_ONCE: usize = 4;
+/// Batches in flight at a time.
+pub(crate) const CONCURRENCY: usize = 4;
 
-/// How long single items are sent again whose store did not answer.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long to retry a batch in which the store did not answer for some items.
+const TIMEOUT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What became of one product.
+/// The outcome for one product.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) status: u16,
     pub(crate) problem: Option<Problem>,
-    /// Whether an earlier batch with this key had created it.
+    /// Whether an earlier batch with this key created it.
     #[serde(default)]
     pub(crate) replayed: bool,
 }
@@ -39,8 +39,8 @@ struct Results {
     results: Vec<Outcome>,
 }
 
-/// Creates `items`, 1 to [`MAX_ITEMS`] products as JSON, as the request that `key` names: an
-/// outcome for each, in order.
+/// Creates 1 to [`MAX_ITEMS`] products from JSON, with `key` as the idempotency key. Returns an
+/// outcome for each item, in order.
 pub(crate) async fn create(
     client: &Client,
     key: &str,
@@ -55,7 +55,7 @@ pub(crate) async fn create(
             .send()
             .await?;
         let unanswered = results.iter().any(|one| one.status == 503);
-        if !unanswered || begun.elapsed() > PATIENCE {
+        if !unanswered || begun.elapsed() > TIMEOUT {
             return Ok(results);
         }
         tokio::time::sleep(PAUSE).await;

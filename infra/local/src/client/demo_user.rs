@@ -1,4 +1,7 @@
 //! Clients that act on behalf of the demo users of a local edition.
+//!
+//! They sign their tokens with the key in the data folder. Access to the key is proof enough, and an
+//! attacker cannot lock operators out by guessing at a password.
 
 use identity::keys::{Issuer, SigningKey};
 use shared::id::Ids;
@@ -32,10 +35,7 @@ pub fn act_as(global: &Global, user: DemoUser) -> anyhow::Result<Client> {
     sign_for(&folder, &running, user)
 }
 
-/// The same, of an edition that was found before.
-///
-/// Whoever has the key of the folder is the operator: he needs no log-in, which anybody could keep
-/// him from by guessing at his password.
+/// A client of `running`, the edition on `folder`, on behalf of a demo user.
 pub fn sign_for(folder: &DataFolder, running: &Running, user: DemoUser) -> anyhow::Result<Client> {
     let email = user.email();
     let account = running.demo_users.iter().find(|account| account.email == email).cloned();

@@ -1,7 +1,7 @@
 //! The API of an edition, as the commands use it.
 //!
-//! Promise: a request that may be repeated survives a restart of the edition, and one that may not
-//! be is never sent again after it may have had its effect. Whoever is logged in stays so.
+//! Promise: a repeatable request survives a restart of the edition. Any other request is never sent
+//! again once it may have had its effect. A login lasts as long as its client.
 
 pub(crate) mod batch;
 pub mod demo_user;
@@ -25,26 +25,26 @@ use session::Bearer;
 
 use crate::edition::data_folder::Account;
 
-/// How long a request that finds nobody is repeated: a restart takes some seconds.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long to retry a request: a restart takes some seconds.
+const RETRY_FOR: Duration = Duration::from_mins(1);
 
-/// The pauses between tries, where the answer names none.
+/// The pauses between attempts, unless the answer names one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Somewhat longer than the edition gives itself for an answer.
+/// Somewhat longer than the edition's own limit for an answer.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A client of one edition, on behalf of one user or of nobody. Cheap to clone; clones share the
+/// A client of one edition, on behalf of one user or anonymous. Cheap to clone; clones share the
 /// session.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
     base: Arc<str>,
     bearer: Option<Arc<Bearer>>,
-    patience: Duration,
+    retry_for: Duration,
 }
 
 impl Client {
@@ -53,37 +53,40 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
-            // A proxy of the environment is for the world outside, and tokens are none of its
-            // business.
+            // A proxy in the environment is meant for other hosts, and must not see tokens.
             .no_proxy()
             .build()
             .map_err(ClientError::Build)?;
-        Ok(Self { http, base: base.trim_end_matches('/').into(), bearer: None, patience: PATIENCE })
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').into(),
+            bearer: None,
+            retry_for: RETRY_FOR,
+        })
     }
 
-    /// Repeats a request for this long instead of a minute.
+    /// Retries a request for this long instead of a minute.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn with_retries_for(mut self, retry_for: Duration) -> Self {
+        self.retry_for = retry_for;
         self
     }
 
-    /// The same client on behalf of whoever `token` was given to. When it has expired, requests
-    /// are refused.
+    /// The same client on behalf of the user of `token`. Requests fail once it has expired.
     #[must_use]
     pub fn with_token(mut self, token: Secret<String>) -> Self {
         self.bearer = Some(Arc::new(Bearer::Given(token)));
         self
     }
 
-    /// The same client on behalf of a user whose tokens this process signs itself.
+    /// The same client on behalf of a user, with tokens that this process signs.
     #[must_use]
     pub fn with_issuer(mut self, issuer: Issuer, account: Account) -> Self {
         self.bearer = Some(Arc::new(Bearer::Signed { issuer, account }));
         self
     }
 
-    /// The same client on behalf of a user, for as long as it is used.
+    /// The same client on behalf of a user, with a session that is renewed as needed.
     pub async fn log_in(
         &self,
         email: &str,
@@ -95,7 +98,7 @@ impl Client {
         Ok(client)
     }
 
-    /// The token that a request would carry now.
+    /// The token that a request would carry now, unless it is anonymous.
     pub async fn token(&self) -> Result<Option<Secret<String>>, ClientError> {
         match &self.bearer {
             Some(bearer) => bearer.token(self).await.map(Some),
@@ -120,7 +123,7 @@ impl Client {
         self.call(Method::GET, path).send().await
     }
 
-    /// Posts what must not be done twice. For the rest there is [`Call::key`] and
+    /// Posts a request that must not be repeated. For others, see [`Call::key`] and
     /// [`Call::repeatable`].
     pub async fn post<T: DeserializeOwned>(
         &self,
@@ -131,7 +134,7 @@ impl Client {
     }
 }
 
-/// A request that is being put together.
+/// A request under construction.
 #[derive(Debug)]
 #[must_use = "a call does nothing until it is sent"]
 pub struct Call<'a> {
@@ -145,7 +148,7 @@ pub struct Call<'a> {
     repeatable: bool,
 }
 
-/// An answer that is no refusal, read whole.
+/// A successful answer with its whole body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -154,7 +157,7 @@ pub struct Answer {
 }
 
 impl Call<'_> {
-    /// Adds a parameter to the address.
+    /// Adds a query parameter.
     pub fn query(mut self, name: &'static str, value: &str) -> Self {
         self.query.push((name, value.to_owned()));
         self
@@ -165,26 +168,26 @@ impl Call<'_> {
         self
     }
 
-    /// Names the request, so that it has its effect once however often it is sent.
+    /// Sets the idempotency key, which makes the request repeatable.
     pub fn key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
         self.repeatable = true;
         self
     }
 
-    /// Says which version a change is meant for; `*` for any.
+    /// Sets the version that a change applies to; `*` for any.
     pub fn if_match(mut self, tag: &str) -> Self {
         self.if_match = Some(tag.to_owned());
         self
     }
 
-    /// Says that doing it twice does no harm.
+    /// Declares that repeating the request does no harm.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
         self
     }
 
-    /// Sends it and reads the answer; an empty one is read as `null`.
+    /// Sends it and parses the answer. An empty body is read as `null`.
     pub async fn send<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let name = self.name();
         let answer = self.answer().await?;
@@ -193,7 +196,7 @@ impl Call<'_> {
             .map_err(|source| ClientError::Unreadable { call: name, source })
     }
 
-    /// Sends it, again and again where that is safe and helps.
+    /// Sends it, and retries while that is safe and may help.
     pub async fn answer(self) -> Result<Answer, ClientError> {
         let Some(bearer) = &self.client.bearer else {
             return self.deliver(None).await;
@@ -203,7 +206,7 @@ impl Call<'_> {
             Err(error) if error.status() == Some(401) => error,
             answered => return answered,
         };
-        // It may have expired on its way, or while the machine slept.
+        // The token may have expired on the way, or while the machine slept.
         match bearer.replace(self.client, &token).await? {
             Some(token) => self.deliver(Some(&token)).await,
             None => Err(refused),
@@ -222,7 +225,7 @@ impl Call<'_> {
                 return Err(error);
             }
             let wait = error.retry_after().unwrap_or(pause).max(FIRST_PAUSE);
-            if begun.elapsed() + wait > self.client.patience {
+            if begun.elapsed() + wait > self.client.retry_for {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;
@@ -275,7 +278,7 @@ impl Call<'_> {
         })
     }
 
-    /// What an error calls the request; the query may hold what is nobody's business.
+    /// The name of the request in errors. The query may hold personal data, so it is left out.
     fn name(&self) -> String {
         let path = self.path.split('?').next().unwrap_or_default();
         format!("{} {path}", self.method)

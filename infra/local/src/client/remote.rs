@@ -1,4 +1,4 @@
-//! Whom an operator's command is for: the edition on the data folder, or one that is elsewhere.
+//! The edition that an operator's command addresses: the one on the data folder, or a remote one.
 
 use anyhow::Context as _;
 use reqwest::Url;
@@ -10,13 +10,12 @@ use crate::console::global::Global;
 use crate::edition::data_folder::DataFolder;
 use crate::edition::parts::Part;
 
-/// Not an argument: those are seen by whoever lists the processes of a machine.
+/// A variable rather than an argument, which every user of the machine could see in `ps`.
 const TOKEN: &str = "VITRINA_TOKEN";
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Remote {
-    /// The API of an edition elsewhere, such as a stage of AWS; an operator's token for it is in
-    /// `VITRINA_TOKEN`
+    /// API of a remote edition, such as an AWS stage. Set `VITRINA_TOKEN` to an operator's token
     #[arg(long, global = true, env = "VITRINA_URL", value_parser = parse)]
     url: Option<Url>,
 }
@@ -32,8 +31,7 @@ fn parse(text: &str) -> Result<Url, String> {
 }
 
 impl Remote {
-    /// A client on behalf of an operator, of an edition that must have `role` if it is on the data
-    /// folder.
+    /// A client on behalf of an operator. An edition on the data folder must run `part`.
     pub(crate) fn operator(&self, global: &Global, part: Option<Part>) -> anyhow::Result<Client> {
         let Some(url) = &self.url else {
             if let Some(part) = part {
@@ -43,7 +41,7 @@ impl Remote {
         };
         let settings = Settings::from_env();
         let token = settings.text(TOKEN).with_context(|| {
-            format!("{TOKEN} is not set: an edition elsewhere wants an operator's token")
+            format!("{TOKEN} is not set: a remote edition requires an operator's token")
         })?;
         Ok(Client::new(url.as_str())?.with_token(Secret::new(token.to_owned())))
     }
@@ -54,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_that_of_an_api() {
+    fn address_must_be_an_http_url_with_a_host() {
         parse("https://api.example.com/").unwrap();
         parse("http://127.0.0.1:8080").unwrap();
         for wrong in ["api.example.com", "ftp://api.example.com", "localhost:8080", "https://", ""]

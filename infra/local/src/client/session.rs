@@ -1,5 +1,5 @@
-//! Whose requests they are. A session outlives its access token: it is refreshed ahead of time; and
-//! whoever signs tokens has a new one for every request.
+//! The bearer token of a request. A session refreshes its token ahead of time, and a client that
+//! signs tokens signs one for each request.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use tokio::time::Instant;
 use super::{Client, ClientError};
 use crate::edition::data_folder::Account;
 
-/// An access token is replaced so long before its end.
+/// How long before its expiry an access token is replaced.
 const MARGIN: Duration = Duration::from_secs(90);
 
 #[derive(Debug)]
 pub(super) enum Bearer {
-    /// A token that somebody gave us.
+    /// A fixed token.
     Given(Secret<String>),
     Signed {
         issuer: Issuer,
@@ -72,7 +72,7 @@ impl Bearer {
         })
     }
 
-    /// A token that is good for a while yet.
+    /// A token that remains valid for a while.
     pub(super) async fn token(&self, client: &Client) -> Result<Secret<String>, ClientError> {
         match self {
             Self::Given(token) => Ok(token.clone()),
@@ -87,7 +87,7 @@ impl Bearer {
         }
     }
 
-    /// Another token than the one that was refused, if there can be one.
+    /// A token in place of the one that was refused, unless the token is fixed.
     pub(super) async fn replace(
         &self,
         client: &Client,
@@ -98,7 +98,7 @@ impl Bearer {
             Self::Signed { issuer, account } => sign(issuer, account).map(Some),
             Self::Session { tokens, .. } => {
                 let mut tokens = tokens.lock().await;
-                // Of many requests that were refused at once, the first replaces it.
+                // Of several requests refused at the same time, the first replaces the token.
                 if tokens.access == *refused {
                     *tokens = self.renew(client, &tokens).await?;
                 }
@@ -111,7 +111,7 @@ impl Bearer {
         let body = json!({"refresh_token": old.refresh.expose()});
         let refreshed = post(client, "/v1/auth/refresh", &body, false).await;
         match (refreshed, self) {
-            // The session has ended, or the answer was lost and with it the next refresh token.
+            // The session has ended, or the answer with the next refresh token was lost.
             (Err(_), Self::Session { email, password, .. }) => {
                 log_in(client, email, password).await
             }
@@ -133,7 +133,7 @@ async fn log_in(
     password: &Secret<String>,
 ) -> Result<Tokens, ClientError> {
     let body = json!({"email": email, "password": password.expose()});
-    // A second session that nobody knows of expires by itself.
+    // Repeatable: if an answer is lost, its session expires by itself.
     post(client, "/v1/auth/login", &body, true).await
 }
 
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_signs_tokens_has_another_one_for_each_request_and_for_one_that_is_refused() {
+    async fn each_request_gets_a_fresh_token() {
         let directory = tempfile::tempdir().unwrap();
         let key = SigningKey::load_or_create(&directory.path().join("key")).unwrap();
         let issuer = Issuer::new(key, "us", "them", Ids::System);

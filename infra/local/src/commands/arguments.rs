@@ -1,4 +1,4 @@
-//! The command line: what there is, and what its exit codes mean.
+//! The command line: its commands and arguments, and how a result becomes an exit code.
 
 use std::process::ExitCode;
 
@@ -16,10 +16,9 @@ use crate::console::output::{print, say, unless_closed};
 use crate::edition::data_folder::DataError;
 use crate::{asyncapi, edition};
 
-/// A marketplace backend: sellers write products, buyers read a catalogue that is never wrong for
-/// long.
+/// A marketplace backend: sellers manage products, buyers browse a catalogue that is soon up to date
 #[derive(Debug, Parser)]
-#[command(name = "vitrina", version, about, after_help = "Without a command, `up` is run.")]
+#[command(name = "vitrina", version, about, after_help = "Without a command, `vitrina` runs `up`.")]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -30,11 +29,11 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the arguments of this process; ends it where they are wrong.
+    /// Reads the arguments of this process, and ends it if they are invalid.
     pub fn read() -> Self {
         let matches = Self::command().try_get_matches().unwrap_or_else(|error| end(&error));
         if let Some(flag) = misplaced(&matches) {
-            let message = format!("--{flag} belongs behind `up`");
+            let message = format!("--{flag} is an option of `up` and must follow it");
             Self::command().error(ErrorKind::ArgumentConflict, message).exit();
         }
         let read = Self::from_arg_matches(&matches);
@@ -44,19 +43,19 @@ impl Cli {
     }
 }
 
-/// Ends the process with what clap has to say: of a mistake, or the help that was asked for.
-fn end(said: &clap::Error) -> ! {
-    let code = match unless_closed(said.print()) {
-        Err(error) if !said.use_stderr() => {
+/// Ends the process with the message of clap: a usage error, or the requested help.
+fn end(message: &clap::Error) -> ! {
+    let code = match unless_closed(message.print()) {
+        Err(error) if !message.use_stderr() => {
             say(&format!("vitrina: {error:#}"));
             FAILED.into()
         }
-        _ => said.exit_code(),
+        _ => message.exit_code(),
     };
     std::process::exit(code)
 }
 
-/// A flag of `up` in front of another command, which would be read and forgotten.
+/// A flag of `up` before another command, which would otherwise be ignored without an error.
 fn misplaced(matches: &ArgMatches) -> Option<&'static str> {
     matches.subcommand()?;
     ["listen", "roles", "currency"]
@@ -66,46 +65,47 @@ fn misplaced(matches: &ArgMatches) -> Option<&'static str> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start everything in one process
+    /// Start the edition: all services and their stores in one process
     Up(UpArgs),
-    /// Fill the running edition with demo products, through its API
-    #[command(after_help = "Run it again to add as many again.")]
+    /// Create demo products through the API of the running edition
+    #[command(after_help = "Each run adds new products.")]
     Seed(seed::SeedArgs),
-    /// Ask the running edition at a fixed rate, and say how it held
-    #[command(after_help = "Exits with 1 if anything was refused.")]
+    /// Send requests to the running edition at a fixed rate and report latencies
+    #[command(after_help = "Exits with 1 if a request was refused.")]
     Load(load::LoadArgs),
-    /// Create products out of a CSV file, through the API of the running edition
+    /// Create products from a CSV file through the API of the running edition
     #[command(after_help = import::HELP)]
     Import(import::ImportArgs),
-    /// Look for what keeps an edition from running well here, and say what to do about it
-    #[command(
-        after_help = "Exits with 0 if nothing failed, with or without warnings, and else with 1."
-    )]
+    /// Check this machine and the data folder for problems, and suggest fixes
+    #[command(after_help = "Exits with 1 if a check failed. Warnings do not count.")]
     Doctor(doctor::DoctorArgs),
-    /// Print a bearer token of a demo user
+    /// Print a bearer token for a demo user
     Token {
-        /// Whose
+        /// The demo user
         role: DemoUser,
     },
-    /// Compare products and listings, and have mended what differs
-    #[command(after_help = "Exits with 3 if anything differed.")]
+    /// Compare products with listings and repair differences
+    #[command(after_help = "Exits with 3 if differences were found.")]
     Sync(sync::SyncArgs),
-    /// Show how far behind the catalogue is, and what waits for somebody
+    /// Show the delay of the catalogue, pending work and dead letters
     #[command(after_help = "Exits with 3 if there are dead letters.")]
     Status(status::StatusArgs),
-    /// Show the way of a change, hop by hop
+    /// Show the path of a change from the request to the catalogue
     Trace(trace::TraceArgs),
-    /// Look at dead letters, send them again, or give them up
+    /// List, show, redrive or discard dead letters
     Dlq(dlq::DlqArgs),
-    /// Print the description of the API (OpenAPI 3.1)
+    /// Print the OpenAPI 3.1 description of the API
     Openapi,
-    /// Print the description of the events (AsyncAPI 3.0)
+    /// Print the AsyncAPI 3.0 description of the events
     Asyncapi,
     /// Print a completion script for a shell
-    Completion { shell: Shell },
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
 }
 
-/// Runs the command that `cli` names.
+/// Runs the command and returns its exit code.
 pub async fn run(cli: Cli) -> ExitCode {
     let Cli { global, command, up } = cli;
     let result = match command {

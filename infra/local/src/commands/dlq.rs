@@ -1,4 +1,4 @@
-//! `vitrina dlq`: dead letters are looked at, sent again or given up.
+//! `vitrina dlq`: lists, shows, redrives and discards dead letters.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ enum DlqCommand {
     /// List dead letters, oldest first
     List {
         #[command(flatten)]
-        which: Which,
+        filter: Filter,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -37,47 +37,47 @@ enum DlqCommand {
     /// Put dead letters back into their queue
     Redrive {
         #[command(flatten)]
-        chosen: Chosen,
-        /// At most so many a second, so that whoever could not handle them is not flooded
+        selection: Selection,
+        /// Maximum number per second, so as not to flood the projector
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
         rate: Option<u16>,
     },
-    /// Give dead letters up for good
-    Discard(Chosen),
+    /// Delete dead letters for good
+    Discard(Selection),
 }
 
-/// Dead letters that fit everything that is said.
+/// Dead letters that match every given filter.
 #[derive(clap::Args, Clone, Debug)]
-pub(crate) struct Which {
-    /// The type of the event, such as `ProductUpdated`
+pub(crate) struct Filter {
+    /// Event type, such as `ProductUpdated`
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     r#type: Option<String>,
-    /// Part of the reason
+    /// Text that the reason contains
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     reason: Option<String>,
-    /// Dead for longer than this, such as 90s, 15m, 2h or 7d
+    /// Minimum age, such as 90s, 15m, 2h or 7d
     #[arg(long, value_parser = parse_age)]
     older_than: Option<Duration>,
 }
 
 #[derive(clap::Args, Clone, Debug)]
-#[command(group = clap::ArgGroup::new("chosen").required(true).multiple(true)
+#[command(group = clap::ArgGroup::new("selection").required(true).multiple(true)
     .args(["ids", "type", "reason", "older_than", "all"]))]
-pub(crate) struct Chosen {
-    /// Their numbers, as `dlq list` shows them
+pub(crate) struct Selection {
+    /// Ids, as shown by `dlq list`
     ids: Vec<i64>,
     #[command(flatten)]
-    which: Which,
-    /// Every dead letter there is
+    filter: Filter,
+    /// All dead letters
     #[arg(long)]
     all: bool,
-    /// Only say how many
+    /// Only count the matching dead letters
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Letter {
+struct DeadLetter {
     id: i64,
     queue: String,
     event_type: String,
@@ -88,8 +88,8 @@ struct Letter {
 }
 
 #[derive(Debug, Deserialize)]
-struct Letters {
-    data: Vec<Letter>,
+struct Page {
+    data: Vec<DeadLetter>,
     page: PageInfo,
 }
 
@@ -104,7 +104,7 @@ struct Outcome {
     settled: i64,
 }
 
-/// A number of seconds, minutes, hours or days.
+/// Reads a number of seconds, minutes, hours or days.
 fn parse_age(text: &str) -> Result<Duration, String> {
     let unit = text.chars().last().filter(char::is_ascii_alphabetic);
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -124,38 +124,40 @@ fn parse_age(text: &str) -> Result<Duration, String> {
 pub(crate) async fn run(global: &Global, args: DlqArgs) -> anyhow::Result<u8> {
     let client = args.remote.operator(global, None)?;
     match args.command {
-        DlqCommand::List { which, output } => list(&client, &which, output.output).await,
+        DlqCommand::List { filter, output } => list(&client, &filter, output.output).await,
         DlqCommand::Show { id } => {
             let letter: Value = client.get(&format!("/v1/admin/dead-letters/{id}")).await?;
             print(&serde_json::to_string_pretty(&letter)?)?;
             Ok(OK)
         }
-        DlqCommand::Redrive { chosen, rate } => {
-            settle(&client, "redrive", "redriven", &chosen, rate).await
+        DlqCommand::Redrive { selection, rate } => {
+            settle(&client, "redrive", "redriven", &selection, rate).await
         }
-        DlqCommand::Discard(chosen) => settle(&client, "discard", "discarded", &chosen, None).await,
+        DlqCommand::Discard(selection) => {
+            settle(&client, "discard", "discarded", &selection, None).await
+        }
     }
 }
 
-/// Exits with [`FOUND`] if there are any.
-async fn list(client: &Client, which: &Which, output: Output) -> anyhow::Result<u8> {
+/// Lists dead letters. The exit code is [`FOUND`] if there are any.
+async fn list(client: &Client, filter: &Filter, output: Output) -> anyhow::Result<u8> {
     let mut letters = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
         let mut call = client.call(Method::GET, "/v1/admin/dead-letters").query("limit", "100");
-        if let Some(event_type) = &which.r#type {
+        if let Some(event_type) = &filter.r#type {
             call = call.query("type", event_type);
         }
-        if let Some(reason) = &which.reason {
+        if let Some(reason) = &filter.reason {
             call = call.query("reason", reason);
         }
-        if let Some(age) = which.older_than {
+        if let Some(age) = filter.older_than {
             call = call.query("older_than", &age.as_secs().to_string());
         }
         if let Some(cursor) = &cursor {
             call = call.query("cursor", cursor);
         }
-        let page: Letters = call.send().await?;
+        let page: Page = call.send().await?;
         letters.extend(page.data);
         cursor = page.page.next_cursor;
         if cursor.is_none() {
@@ -170,7 +172,7 @@ async fn list(client: &Client, which: &Which, output: Output) -> anyhow::Result<
     Ok(if letters.is_empty() { OK } else { FOUND })
 }
 
-fn table(letters: &[Letter]) -> Table {
+fn table(letters: &[DeadLetter]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["id", "dead since", "type", "product", "attempts", "reason"]);
@@ -191,30 +193,30 @@ async fn settle(
     client: &Client,
     action: &str,
     done: &str,
-    chosen: &Chosen,
+    selection: &Selection,
     rate: Option<u16>,
 ) -> anyhow::Result<u8> {
-    let mut body = json!({ "all": chosen.all, "dry_run": chosen.dry_run });
-    if !chosen.ids.is_empty() {
-        body["ids"] = json!(chosen.ids);
+    let mut body = json!({ "all": selection.all, "dry_run": selection.dry_run });
+    if !selection.ids.is_empty() {
+        body["ids"] = json!(selection.ids);
     }
-    if let Some(event_type) = &chosen.which.r#type {
+    if let Some(event_type) = &selection.filter.r#type {
         body["type"] = json!(event_type);
     }
-    if let Some(reason) = &chosen.which.reason {
+    if let Some(reason) = &selection.filter.reason {
         body["reason"] = json!(reason);
     }
-    if let Some(age) = chosen.which.older_than {
+    if let Some(age) = selection.filter.older_than {
         body["older_than"] = json!(age.as_secs());
     }
     let path = format!("/v1/admin/dead-letters/{action}");
-    if let Some(rate) = rate.filter(|_| !chosen.dry_run) {
+    if let Some(rate) = rate.filter(|_| !selection.dry_run) {
         let settled = settle_slowly(client, &path, body, rate).await?;
         print(&format!("{settled} {done}"))?;
         return Ok(OK);
     }
     let outcome: Outcome = client.post(&path, &body).await?;
-    if chosen.dry_run {
+    if selection.dry_run {
         print(&format!("{} would be {done}", outcome.matched))?;
     } else {
         print(&format!("{} {done}", outcome.settled))?;
@@ -222,8 +224,8 @@ async fn settle(
     Ok(OK)
 }
 
-/// Settles `rate` dead letters a second, and as many as there were at the beginning: some may come
-/// back meanwhile.
+/// Settles `rate` dead letters a second, and no more than matched at first: some may fail again and
+/// return meanwhile.
 async fn settle_slowly(
     client: &Client,
     path: &str,
@@ -252,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_a_number_with_a_unit() {
+    fn age_is_a_number_with_a_unit() {
         assert_eq!(parse_age("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_age("15m"), Ok(Duration::from_mins(15)));
         assert_eq!(parse_age("7d"), Ok(Duration::from_hours(7 * 24)));

@@ -1,4 +1,4 @@
-//! `vitrina status`: how far behind the catalogue is, and what waits for somebody.
+//! `vitrina status`: the delay of the catalogue, pending work and dead letters.
 
 use std::fmt::Write as _;
 
@@ -19,17 +19,17 @@ use crate::console::output::print;
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     remote: Remote,
-    /// How to write it
+    /// Format of the result
     #[arg(short, long, value_enum, default_value_t)]
-    output: Form,
+    output: Format,
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Form {
+enum Format {
     #[default]
     Table,
     Json,
-    /// Lines of `NAME=value`, for a shell
+    /// `NAME=value` lines for a shell
     Env,
 }
 
@@ -57,19 +57,19 @@ struct Reports {
     data: Vec<Report>,
 }
 
-/// What an operator wants to know.
+/// The state of an edition.
 #[derive(Debug, PartialEq, Serialize)]
 struct Status {
     outbox_pending: i64,
-    /// Seconds; none if nothing is pending.
+    /// In seconds; `None` if nothing is pending.
     outbox_oldest_age: Option<i64>,
-    /// Asked for by reconciliation, and not done.
+    /// Repairs that a reconciliation requested and the relay has not published.
     repairs_pending: i64,
     queue_visible: i64,
     queue_in_flight: i64,
     dead_letters: i64,
-    /// Milliseconds from commit to visible, since the edition started; none before the first, and
-    /// where the edition has its metrics elsewhere.
+    /// Milliseconds from commit to visible since the edition started. `None` before the first
+    /// sample, and for an edition with its metrics elsewhere.
     lag_p50: Option<f64>,
     lag_p99: Option<f64>,
     last_reconciliation: Option<DateTime<Utc>>,
@@ -97,14 +97,14 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
         last_differences: last.map(Report::differences),
     };
     match args.output {
-        Form::Table => print(&table(&status).to_string())?,
-        Form::Json => print(&serde_json::to_string_pretty(&status)?)?,
-        Form::Env => print(env(&status)?.trim_end())?,
+        Format::Table => print(&table(&status).to_string())?,
+        Format::Json => print(&serde_json::to_string_pretty(&status)?)?,
+        Format::Env => print(env(&status)?.trim_end())?,
     }
     Ok(if status.dead_letters > 0 { FOUND } else { OK })
 }
 
-/// What the edition says of itself as one process; nothing where it is many functions.
+/// The metrics of an edition that is one process. The AWS edition has no such page: empty.
 async fn metrics(client: &Client) -> Result<String, ClientError> {
     match client.call(Method::GET, "/metrics").answer().await {
         Ok(answer) => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
@@ -124,7 +124,7 @@ fn table(status: &Status) -> Table {
     table.add_row(["dead letters", &status.dead_letters.to_string()]);
     let lag = match (status.lag_p50, status.lag_p99) {
         (Some(p50), Some(p99)) => format!("p50 <= {p50} ms, p99 <= {p99} ms"),
-        _ => "none measured here yet".to_owned(),
+        _ => "not measured here yet".to_owned(),
     };
     table.add_row(["lag", &lag]);
     let last = match (status.last_reconciliation, status.last_differences) {
@@ -132,7 +132,7 @@ fn table(status: &Status) -> Table {
             let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             format!("{at}, {differences} differences")
         }
-        _ => "none finished yet".to_owned(),
+        _ => "never finished".to_owned(),
     };
     table.add_row(["reconciliation", &last]);
     table
@@ -153,7 +153,7 @@ fn env(status: &Status) -> anyhow::Result<String> {
     Ok(lines)
 }
 
-/// A histogram as Prometheus writes it: how many samples were at most each bound.
+/// A Prometheus histogram: upper bounds, with the number of samples at or below each.
 #[derive(Debug, Default, PartialEq)]
 struct Histogram(Vec<(f64, u64)>);
 
@@ -168,12 +168,12 @@ impl Histogram {
         Self(buckets.collect())
     }
 
-    /// The bound, in milliseconds, that this many of a hundred samples did not exceed.
-    #[expect(clippy::float_arithmetic, reason = "seconds to milliseconds, for a person")]
+    /// The smallest bound, in milliseconds, that `percent` of the samples do not exceed.
+    #[expect(clippy::float_arithmetic, reason = "seconds to milliseconds, for display")]
     fn quantile(&self, percent: u64) -> Option<f64> {
         let total = self.0.last().map(|(_, count)| *count).filter(|count| *count > 0)?;
-        let wanted = (total * percent).div_ceil(100);
-        let (bound, _) = self.0.iter().find(|(_, count)| *count >= wanted)?;
+        let rank = (total * percent).div_ceil(100);
+        let (bound, _) = self.0.iter().find(|(_, count)| *count >= rank)?;
         Some((bound * 1000.0).round())
     }
 }
@@ -192,7 +192,7 @@ mod tests {
         other_seconds_bucket{le=\"0.005\"} 7\n";
 
     #[test]
-    fn a_quantile_is_the_bound_that_so_many_samples_kept() {
+    fn quantile_is_the_smallest_bound_that_holds_enough_samples() {
         let lag = Histogram::read(METRICS, "vitrina_lag_seconds");
         assert_eq!(lag.quantile(50), Some(5.0));
         assert_eq!(lag.quantile(95), Some(100.0));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn without_samples_there_is_no_quantile() {
+    fn quantile_is_none_without_samples() {
         assert_eq!(Histogram::read("", "vitrina_lag_seconds").quantile(50), None);
     }
 }

@@ -1,4 +1,4 @@
-//! `vitrina sync`: asks for a reconciliation, follows it to its end, and says what it found.
+//! `vitrina sync`: requests a reconciliation, follows it to the end and reports differences.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::console::output::print;
 use crate::console::progress::{Progress, Style, Unit};
 use crate::edition::parts::sync::SYNC;
 
-/// How often the run is asked about.
-const EVERY: Duration = Duration::from_millis(100);
+/// The pause between two polls of the run.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct SyncArgs {
     #[command(flatten)]
     remote: Remote,
-    /// Hash the stored documents themselves again
+    /// Recompute the hashes of the stored documents
     #[arg(long)]
     deep: bool,
-    /// Write the report as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }
@@ -67,12 +67,12 @@ impl Report {
 
 pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
     let client = args.remote.operator(global, Some(SYNC))?;
-    let asked: Report =
+    let requested: Report =
         client.post("/v1/admin/reconciliations", &json!({ "deep": args.deep })).await?;
-    let path = format!("/v1/admin/reconciliations/{}", asked.id);
+    let path = format!("/v1/admin/reconciliations/{}", requested.id);
     let style = Style::read(&Settings::from_env());
-    let total = asked.progress.buckets;
-    let progress = Progress::begin(style, "comparing", total, Unit::Things("buckets"));
+    let total = requested.progress.buckets;
+    let progress = Progress::begin(style, "comparing", total, Unit::Items("buckets"));
     let mut done = 0;
     let report = loop {
         let report: Report = client.get(&path).await?;
@@ -81,7 +81,7 @@ pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
         if report.finished_at.is_some() {
             break report;
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     };
     drop(progress);
     if args.json {
@@ -95,24 +95,24 @@ pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
 fn table(report: &Report) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let mut row = |name: &str, value: String, what: &str| {
-        table.add_row([name, &value, what]);
+    let mut row = |name: &str, value: String, meaning: &str| {
+        table.add_row([name, &value, meaning]);
     };
-    row("compared", report.compared.to_string(), "products on either side");
+    row("compared", report.compared.to_string(), "products in either store");
     row("missing", report.missing.to_string(), "products without a listing");
     row("stale", report.stale.to_string(), "listings older than their products");
     row("ahead", report.ahead.to_string(), "listings newer than their products");
     row("extra", report.extra.to_string(), "listings without a product");
     row("altered", report.altered.to_string(), "listings with other content");
     row("stock", report.stock.to_string(), "listings with other stock");
-    row("repaired", report.repaired.to_string(), "products announced again");
-    row("moving", report.moving.to_string(), "left for the next pass");
+    row("repaired", report.repaired.to_string(), "products published again");
+    row("moving", report.moving.to_string(), "still changing, left for the next pass");
     let oldest = report.oldest_divergence.map_or_else(
         || "none".to_owned(),
         |at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
     );
-    row("oldest", oldest, "since when the oldest difference can have been there");
-    row("read units", format!("{:.1}", report.read_units), "what DynamoDB charged for reading");
+    row("oldest", oldest, "earliest time at which a difference can have arisen");
+    row("read units", format!("{:.1}", report.read_units), "read capacity that DynamoDB charged");
     if let Some(finished) = report.finished_at {
         let seconds = (finished - report.requested_at).num_milliseconds();
         row("took", format!("{}.{:03} s", seconds / 1000, seconds % 1000), "");

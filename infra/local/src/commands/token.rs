@@ -1,4 +1,4 @@
-//! `vitrina token`: a demo user's bearer token, from the running local edition.
+//! `vitrina token`: a bearer token for a demo user of the running local edition.
 
 use anyhow::Context as _;
 
@@ -11,10 +11,10 @@ use crate::edition::parts::identity::IDENTITY;
 
 pub(crate) async fn run(global: &Global, user: DemoUser) -> anyhow::Result<u8> {
     let folder = DataFolder::at(&global.data)?;
-    // What is handed out is what a log-in gives, where there are log-ins.
+    // It is the token of a login, so the edition must serve logins.
     let running = folder.find_running_with(IDENTITY)?;
     let client = demo_user::sign_for(&folder, &running, user)?;
-    let token = client.token().await?.context("nobody signed a token")?;
+    let token = client.token().await?.context("no token was signed")?;
     print(token.expose())?;
     Ok(OK)
 }

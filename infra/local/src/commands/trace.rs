@@ -1,4 +1,4 @@
-//! `vitrina trace`: the way of a change, hop by hop.
+//! `vitrina trace`: the path of a change, hop by hop.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::ops::{Trace, TracedChange};
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct TraceArgs {
-    /// The id of a product, a request (`X-Request-Id`) or an event
+    /// Id of a product, a request (`X-Request-Id`) or an event
     id: Uuid,
     #[command(flatten)]
     output: OutputArgs,
@@ -42,7 +42,7 @@ fn describe(trace: &Trace) -> String {
     if trace.cut {
         let _ = writeln!(
             text,
-            "\nonly the latest {} changes; ask for an older one by its request or event",
+            "\nonly the latest {} changes; find an older one by the id of its request or event",
             trace.changes.len()
         );
     }
@@ -62,7 +62,7 @@ fn describe_change(change: &TracedChange) -> String {
     );
     for (index, hop) in change.hops.iter().enumerate() {
         let at = hop.at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-        // The gap in front of a hop is what led to it.
+        // The gap before a hop is the time since the previous hop.
         let gap = index.checked_sub(1).and_then(|before| change.gaps.get(before));
         let gap = gap
             .map_or_else(String::new, |gap| format!("  +{:.3} ms {}", gap.milliseconds, gap.name));

@@ -1,4 +1,4 @@
-//! `vitrina up`: starts everything, says where it is, and stops it cleanly.
+//! `vitrina up`: starts the edition, prints where it listens, and stops it cleanly.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -24,12 +24,12 @@ use crate::edition::{Edition, Options};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct UpArgs {
-    /// Where to listen
+    /// Address and port to listen on
     #[arg(long, env = "VITRINA_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     #[arg(long, env = "VITRINA_ROLES", default_value = "all", help = roles_help())]
     pub roles: Parts,
-    /// What prices are in unless a reader says otherwise
+    /// Currency of prices for readers that choose none
     #[arg(long, env = "VITRINA_CURRENCY", default_value_t)]
     pub currency: Currency,
 }
@@ -40,11 +40,11 @@ fn roles_help() -> String {
     format!("What to run: `all`, or a comma-separated list of {}", Parts::all().list())
 }
 
-/// The local store warns of every answer that is not 200, a refused condition among them: whoever asked
-/// says what that means.
+/// The local store warns of every answer that is not 200, even of a refused condition. Its callers
+/// log what matters.
 pub(crate) const DEFAULT_LOG: &str = "warn,dynoxide::server=error,vitrina=info,identity=info";
 
-/// What the environment says to `up`.
+/// The settings of `up` in the environment.
 #[derive(Debug)]
 pub(crate) struct Environment {
     logs: TelemetryConfig,
@@ -55,9 +55,9 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// `DATABASE_URL`, `VITRINA_POSTGRES_BIN`, `PATH`, `VITRINA_DATABASE_CONNECTIONS`, those of
-    /// [`RateLimitConfig::read`] and [`TelemetryConfig::read`], and those of [`AuthConfig::read`]
-    /// where there is an issuer.
+    /// Reads `DATABASE_URL`, `VITRINA_POSTGRES_BIN`, `PATH`, `VITRINA_DATABASE_CONNECTIONS`, the
+    /// settings of [`RateLimitConfig::read`] and [`TelemetryConfig::read`], and those of
+    /// [`AuthConfig::read`] if an issuer is set.
     pub(crate) fn read(mut settings: Settings) -> Result<Self, ConfigError> {
         let logs =
             TelemetryConfig::read(&mut settings, std::io::stderr().is_terminal(), DEFAULT_LOG);
@@ -70,7 +70,7 @@ impl Environment {
         settings.finish(environment)
     }
 
-    /// Where the database comes from.
+    /// The source of the database.
     pub(crate) fn database(settings: &Settings) -> Source {
         match settings.text("DATABASE_URL") {
             Some(url) => Source::Url(Secret::new(url.to_owned())),
@@ -99,13 +99,12 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
     };
     let mut edition = tokio::select! {
         edition = Edition::start(options) => edition?,
-        // Half-started stores end with their values; what they had begun, the next start goes on
-        // with.
+        // Dropping half-started stores ends them. The next start resumes what they had begun.
         () = stop.cancelled() => return Ok(OK),
     };
-    let said = say_ready(&edition, &parts);
-    if let Err(error) = &said {
-        // No reason not to serve: it is the end that tells that something was amiss.
+    let announced = print_ready(&edition, &parts);
+    if let Err(error) = &announced {
+        // It serves all the same. The exit code reports the failure.
         say(&format!("vitrina: {error:#}"));
     }
     let code = tokio::select! {
@@ -115,15 +114,15 @@ pub(crate) async fn run(global: &Global, args: UpArgs) -> anyhow::Result<u8> {
     say("stopping");
     edition.stop().await;
     telemetry.flush();
-    Ok(if said.is_ok() { code } else { FAILED })
+    Ok(if announced.is_ok() { code } else { FAILED })
 }
 
-fn say_ready(edition: &Edition, parts: &Parts) -> anyhow::Result<()> {
+fn print_ready(edition: &Edition, parts: &Parts) -> anyhow::Result<()> {
     print(&format!("ready {}", edition.url))?;
     print(&table(edition, parts)?.to_string())
 }
 
-/// What somebody wants to know first.
+/// Addresses, folders and logins of the edition.
 fn table(edition: &Edition, parts: &Parts) -> anyhow::Result<Table> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -142,15 +141,15 @@ fn table(edition: &Edition, parts: &Parts) -> anyhow::Result<Table> {
         let login = if *has_given_password {
             format!("{email}, password {}", password.expose())
         } else {
-            format!("{email}, whose password is another than that of this folder")
+            format!("{email}, with a password that is not in this folder")
         };
         table.add_row([&format!("Demo {role}"), &login]);
     }
     if edition.demo_users.iter().any(|user| !user.has_given_password) {
         let file = edition.folder.demo_password_file();
         let remedy = format!(
-            "Copy the file of that name in the folder that made them to {}, or set their password \
-             anew with POST /v1/auth/password/forgot: the code comes to {}",
+            "Copy the demo-password file of the folder that created them to {}, or reset their \
+             passwords with POST /v1/auth/password/forgot: the code is mailed to {}",
             file.display(),
             edition.folder.mail().display(),
         );

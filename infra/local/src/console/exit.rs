@@ -1,8 +1,8 @@
-//! Exit codes. 2, wrong usage, is clap's own.
+//! Exit codes. clap itself exits with 2 on wrong usage.
 
-/// It did what it was asked to.
+/// The command succeeded.
 pub const OK: u8 = 0;
-/// It failed.
+/// The command failed.
 pub const FAILED: u8 = 1;
 /// Differences or dead letters were found.
 pub const FOUND: u8 = 3;

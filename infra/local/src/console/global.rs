@@ -1,4 +1,4 @@
-//! The arguments that every command takes.
+//! The arguments that all commands share.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,20 +8,20 @@ use clap::{ArgMatches, Args};
 
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// The data folder of the edition
+    /// Data folder of the edition
     #[arg(long, global = true, env = "VITRINA_DATA", default_value = ".vitrina")]
     pub data: PathBuf,
     #[arg(skip)]
     pub sources: Sources,
 }
 
-/// Where the values of arguments come from.
+/// The source of each argument's value.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(BTreeMap<String, &'static str>);
 
 impl Sources {
     pub(crate) fn of(matches: &ArgMatches) -> Self {
-        // Global arguments are in the matches of the command, too.
+        // The matches of a subcommand include the global arguments.
         let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
         let source = |id: &str| match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "flag",
@@ -29,7 +29,7 @@ impl Sources {
             _ => "default",
         };
         let ids = matches.ids().map(clap::Id::as_str);
-        // Of a group of arguments there is no one source.
+        // A group of arguments has no single source.
         let arguments = ids.filter(|id| matches.try_contains_id(id).unwrap_or(false));
         Self(arguments.map(|id| (id.to_owned(), source(id))).collect())
     }

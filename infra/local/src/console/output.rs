@@ -1,33 +1,34 @@
-//! How a command says its result.
+//! What a command prints: data to stdout, messages to stderr.
 
 use anyhow::Context as _;
 
-/// For whom a result is written.
+/// The format of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// People.
+    /// For people
     #[default]
     Text,
-    /// Machines.
+    /// For programs
     Json,
 }
 
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct OutputArgs {
-    /// How to write the result
+    /// Format of the result
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
 
-/// A line of data, to stdout. What is not there must not look as if it were, in a script least of
-/// all: whoever prints passes the error on.
+/// Prints a line of data to stdout.
+///
+/// Callers pass the error on: a script must not take incomplete output for a result.
 pub fn print(line: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     let mut stdout = std::io::stdout().lock();
     unless_closed(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
 }
 
-/// Whoever closed the pipe has read enough: that is no failure.
+/// Ignores a closed pipe: its reader, such as `head`, has read enough.
 pub(crate) fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> {
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -37,7 +38,7 @@ pub(crate) fn unless_closed(written: std::io::Result<()>) -> anyhow::Result<()> 
     }
 }
 
-/// A line about the work, to stderr.
+/// Prints a message about the work to stderr.
 pub fn say(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{line}");

@@ -1,5 +1,4 @@
-//! How far a command has come, on stderr: a bar for a person at a terminal, and now and then a line
-//! where nobody watches.
+//! The progress of a command, on stderr: a bar on a terminal, otherwise a line every few seconds.
 
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
@@ -10,28 +9,28 @@ use shared::config::Settings;
 
 use crate::console::output::say;
 
-/// The least time between two lines.
+/// The minimum time between two lines.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// What is counted.
+/// The unit of progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Things, by their name in the plural.
-    Things(&'static str),
+    /// Items, with their name in the plural.
+    Items(&'static str),
     Bytes,
 }
 
-/// Progress towards a known end. It leaves the terminal as it was when it goes.
+/// Progress towards a known total. Dropping it removes the bar from the terminal.
 #[derive(Debug)]
-pub struct Progress(Shown);
+pub struct Progress(Display);
 
 #[derive(Debug)]
-enum Shown {
+enum Display {
     Bar(ProgressBar),
     Lines(Mutex<Lines>),
 }
 
-/// How progress is shown.
+/// How to show progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     Bar,
@@ -39,12 +38,12 @@ pub enum Style {
 }
 
 impl Style {
-    /// What suits the stderr of this process.
+    /// The style that suits the stderr of this process.
     pub fn read(settings: &Settings) -> Self {
         Self::of(std::io::stderr().is_terminal(), settings)
     }
 
-    /// No bar in a pipe, nor where `CI`, `NO_COLOR` or a dumb terminal speak against it.
+    /// A bar only on a terminal that is not dumb, and only if neither `CI` nor `NO_COLOR` is set.
     fn of(is_terminal: bool, settings: &Settings) -> Self {
         let bar = is_terminal
             && settings.text("CI").is_none()
@@ -55,11 +54,11 @@ impl Style {
 }
 
 impl Progress {
-    /// Begins; `what` is what is being done, such as `seeding`.
+    /// Starts with nothing done. `what` names the work, such as `seeding`.
     pub fn begin(style: Style, what: &'static str, total: u64, unit: Unit) -> Self {
         Self(match style {
-            Style::Bar => Shown::Bar(bar(what, total, unit)),
-            Style::Lines => Shown::Lines(Mutex::new(Lines {
+            Style::Bar => Display::Bar(bar(what, total, unit)),
+            Style::Lines => Display::Lines(Mutex::new(Lines {
                 what,
                 total,
                 unit,
@@ -69,11 +68,11 @@ impl Progress {
         })
     }
 
-    /// Goes on by `more`.
+    /// Advances by `more`.
     pub fn add(&self, more: u64) {
         match &self.0 {
-            Shown::Bar(bar) => bar.inc(more),
-            Shown::Lines(lines) => {
+            Display::Bar(bar) => bar.inc(more),
+            Display::Lines(lines) => {
                 let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(line) = lines.add(more, Instant::now()) {
                     say(&line);
@@ -85,7 +84,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Shown::Bar(bar) = &self.0 {
+        if let Display::Bar(bar) = &self.0 {
             bar.finish_and_clear();
         }
     }
@@ -93,7 +92,7 @@ impl Drop for Progress {
 
 fn bar(what: &'static str, total: u64, unit: Unit) -> ProgressBar {
     let counted = match unit {
-        Unit::Things(name) => format!("{{human_pos}}/{{human_len}} {name} {{per_sec:0}}"),
+        Unit::Items(name) => format!("{{human_pos}}/{{human_len}} {name} {{per_sec:0}}"),
         Unit::Bytes => "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}".to_owned(),
     };
     let template = format!("{{msg}} [{{wide_bar}}] {counted} {{eta}} left");
@@ -114,7 +113,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The line that is due, if one is.
+    /// Advances by `more`, and returns a line if one is due.
     fn add(&mut self, more: u64, now: Instant) -> Option<String> {
         self.done += more;
         if now < self.next {
@@ -124,7 +123,7 @@ impl Lines {
         let percent = self.done.saturating_mul(100) / self.total.max(1);
         let (what, done, total) = (self.what, self.done, self.total);
         Some(match self.unit {
-            Unit::Things(name) => format!(
+            Unit::Items(name) => format!(
                 "{what}: {} of {} {name} ({percent} %)",
                 HumanCount(done),
                 HumanCount(total)
@@ -141,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_drawn_only_where_somebody_watches() {
+    fn bar_is_drawn_only_on_an_interactive_terminal() {
         let none = Settings::from_pairs::<&str, &str>([]);
         assert_eq!(Style::of(true, &none), Style::Bar);
         assert_eq!(Style::of(false, &none), Style::Lines);
@@ -154,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_at_most_every_few_seconds() {
+    fn lines_are_limited_to_one_every_few_seconds() {
         let begun = Instant::now();
         let mut lines = Lines {
             what: "seeding",
             total: 200_000,
-            unit: Unit::Things("products"),
+            unit: Unit::Items("products"),
             done: 0,
             next: begun + EVERY,
         };

@@ -38,5 +38,5 @@ async fn the_doctor_finds_a_running_edition_and_its_database_and_what_was_left_b
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
     let ended = run(data.path(), &["doctor", "--listen", &taken]).await.expect(1);
-    assert!(ended.stdout.contains("take another with --listen"), "{ended:#?}");
+    assert!(ended.stdout.contains("choose another address with --listen"), "{ended:#?}");
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL: whether there is one, and whether it answers.
+//! PostgreSQL: whether it is installed, and whether it answers.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(super) async fn check(
             let (finding, reading) = ask(
                 url.expose(),
                 &format!(" at {}", database_name(url.expose())),
-                "start it, mend DATABASE_URL, or unset it to have a private PostgreSQL",
+                "start it, correct DATABASE_URL, or unset it to use a private PostgreSQL",
             )
             .await;
             (vec![finding], reading)
@@ -51,19 +51,19 @@ fn check_programs(search: &Search, folder: &DataFolder) -> Finding {
             match postgres::made_by(&folder.postgres()) {
                 Some(made) if made != found.major() => Finding::failed(
                     PROGRAMS,
-                    format!("{detail}, but version {made} has made the data"),
-                    format!("install PostgreSQL {made}, or point VITRINA_POSTGRES_BIN at it"),
+                    format!("{detail}, but the data was created by version {made}"),
+                    format!("install PostgreSQL {made}, or set VITRINA_POSTGRES_BIN to its folder"),
                 ),
                 _ => Finding::ok(PROGRAMS, detail),
             }
         }
         Err(postgres::Error::NotFound { advice }) => {
-            Finding::failed(PROGRAMS, "PostgreSQL is not on this machine", advice)
+            Finding::failed(PROGRAMS, "PostgreSQL is not installed on this machine", advice)
         }
         Err(error) => Finding::failed(
             PROGRAMS,
             causes(&error),
-            "point VITRINA_POSTGRES_BIN at the folder with initdb and postgres",
+            "set VITRINA_POSTGRES_BIN to the folder with initdb and postgres",
         ),
     }
 }
@@ -77,30 +77,30 @@ async fn check_private(
         (Ok(Some(url)), _) => {
             let left = match running {
                 Some(_) => "",
-                None => ", left by an edition that was killed; the next takes it over",
+                None => ", left by an edition that was killed; the next edition takes it over",
             };
-            ask(&url, left, &format!("look into {}", log.display())).await
+            ask(&url, left, &format!("see {}", log.display())).await
         }
         (Ok(None), None) => {
-            let detail = "none runs; `vitrina up` starts one";
+            let detail = "not running; `vitrina up` starts it";
             (Finding::ok(SERVER, detail), None)
         }
         (Ok(None), Some(_)) => {
             let finding = Finding::failed(
                 SERVER,
-                "none runs, though an edition does",
-                format!("the edition starts it again; if not, look into {}", log.display()),
+                "not running, although an edition is",
+                format!("the edition restarts it; if it does not, see {}", log.display()),
             );
             (finding, None)
         }
         (Err(error), _) => {
-            let fix = "run this as the user who runs the edition";
+            let fix = "run this command as the user of the edition";
             (Finding::failed(SERVER, causes(&error), fix), None)
         }
     }
 }
 
-/// Asks for version and time; `more` is what else there is to say of the server.
+/// Asks for the version and the time. `more` is appended to what is said of the server.
 async fn ask(url: &str, more: &str, fix: &str) -> (Finding, Option<Reading>) {
     let answer = tokio::time::timeout(TIMEOUT, version_and_time(url)).await;
     match answer {
@@ -128,7 +128,7 @@ async fn version_and_time(url: &str) -> Result<(String, Reading), sqlx::Error> {
             .fetch_one(&mut connection)
             .await?;
     let here = Clock::System.now();
-    // What is known is known, however the connection ends.
+    // The answer is complete, so a failure to close does not matter.
     let _ = connection.close().await;
     let reading = Reading { of: "PostgreSQL", here, there };
     Ok((version, reading))
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_machine_without_postgresql_is_told_how_to_get_it() {
+    async fn missing_postgresql_is_reported_with_advice() {
         let empty = tempfile::tempdir().unwrap();
         let folder = DataFolder::at(&empty.path().join("data")).unwrap();
         let search = Search { root: empty.path().to_owned(), ..Search::default() };
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_database_that_does_not_answer_has_failed_and_its_password_stays_secret() {
+    async fn unreachable_database_fails_without_showing_its_password() {
         let folder = DataFolder::at(std::path::Path::new("/nonexistent")).unwrap();
         let url = "postgres://me:hunter2@127.0.0.1:1/shop".to_owned();
         let source = Source::Url(shared::config::Secret::new(url));

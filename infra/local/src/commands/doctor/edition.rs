@@ -16,7 +16,7 @@ use crate::edition::port::{self, PortError};
 const PORT: &str = "port";
 const EDITION: &str = "edition";
 
-/// Whether the address that was asked for can be had.
+/// Whether the edition can listen on `address`.
 pub(super) async fn check_port(address: SocketAddr, running: Option<&Running>) -> Finding {
     let ours = running.and_then(|running| running.url.rsplit(':').next()?.parse().ok());
     match port::listen(address).await {
@@ -28,20 +28,20 @@ pub(super) async fn check_port(address: SocketAddr, running: Option<&Running>) -
         Err(PortError::Taken { address, holder }) => Finding::failed(
             PORT,
             format!("{address} is taken by {holder}"),
-            "stop it, or take another with --listen",
+            "stop it, or choose another address with --listen",
         ),
         Err(PortError::Listen { address, source }) => Finding::failed(
             PORT,
-            format!("nobody can listen on {address}: {source}"),
-            "take an address of this machine with --listen",
+            format!("cannot listen on {address}: {source}"),
+            "choose an address of this machine with --listen",
         ),
     }
 }
 
-/// Whether the edition can work, and what time it has.
+/// Whether the edition is ready, and the time of its clock.
 pub(super) async fn check(running: &Running) -> (Finding, Option<Reading>) {
     let asked = ask(running).await;
-    let fix = format!("look at the log of process {}, or stop it and start it again", running.pid);
+    let fix = format!("see the log of process {}, or restart it", running.pid);
     match asked {
         Ok((ready, time)) => {
             let finding = match ready {
@@ -57,10 +57,12 @@ pub(super) async fn check(running: &Running) -> (Finding, Option<Reading>) {
 type Ready = Result<(), String>;
 
 async fn ask(running: &Running) -> Result<(Ready, Option<Reading>), String> {
-    let say = |error: &crate::client::ClientError| shared::telemetry::causes(error);
-    let client =
-        Client::new(&running.url).map_err(|error| say(&error))?.with_patience(Duration::ZERO);
-    let alive = client.call(Method::GET, "/healthz").answer().await.map_err(|error| say(&error))?;
+    let describe = |error: &crate::client::ClientError| shared::telemetry::causes(error);
+    let client = Client::new(&running.url)
+        .map_err(|error| describe(&error))?
+        .with_retries_for(Duration::ZERO);
+    let alive =
+        client.call(Method::GET, "/healthz").answer().await.map_err(|error| describe(&error))?;
     let here = Clock::System.now();
     let time = alive
         .headers
@@ -74,7 +76,7 @@ async fn ask(running: &Running) -> Result<(Ready, Option<Reading>), String> {
             "{} answers, but one of its stores does not ({}/readyz says which)",
             running.url, running.url
         )),
-        Err(error) => Err(say(&error)),
+        Err(error) => Err(describe(&error)),
     };
     Ok((ready, time))
 }
@@ -86,7 +88,7 @@ mod tests {
     use crate::edition::parts::Parts;
 
     #[tokio::test]
-    async fn a_taken_port_is_told_with_its_holder() {
+    async fn taken_port_is_reported_with_its_holder() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let finding = check_port(address, None).await;
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_edition_that_does_not_answer_has_failed() {
+    async fn edition_that_does_not_answer_fails() {
         let running = Running {
             pid: 1,
             url: "http://127.0.0.1:1".to_owned(),

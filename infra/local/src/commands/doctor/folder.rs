@@ -1,4 +1,4 @@
-//! The data folder: who uses it, who can look into it, and how much room it has.
+//! The data folder: whether it is in use, its permissions, and free space.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ const KEY: &str = "signing key";
 const MAIL: &str = "mails";
 const DISK: &str = "disk";
 
-/// PostgreSQL stops when its log of changes finds no room.
+/// PostgreSQL stops when its write-ahead log has no room.
 const TOO_LITTLE: u64 = 200_000_000;
 const LITTLE: u64 = 1_000_000_000;
 
@@ -25,7 +25,7 @@ pub(super) fn check(folder: &DataFolder, state: &FolderState) -> Vec<Finding> {
         KEY,
         &folder.signing_key(),
         "600",
-        "whoever reads it can sign tokens",
+        "its readers can sign tokens",
     ));
     findings.extend(check_private(MAIL, &folder.mail(), "700", "the codes in them open accounts"));
     findings.push(check_disk(folder.path()));
@@ -41,8 +41,8 @@ fn check_use(folder: &DataFolder, state: &FolderState) -> Finding {
         }
         FolderState::Taken => Finding::warning(
             WHAT,
-            "a vitrina has taken the data folder and does not say where it is",
-            "it is about to start or to stop: look again in a moment",
+            "a vitrina has locked the data folder and has not published its address",
+            "it is starting or stopping: check again in a moment",
         ),
         FolderState::LeftBehind(running) => Finding::warning(
             WHAT,
@@ -51,7 +51,7 @@ fn check_use(folder: &DataFolder, state: &FolderState) -> Finding {
                 running.pid,
                 folder.running_file().display()
             ),
-            "nothing is lost: the next `vitrina up` goes on where it ended",
+            "nothing is lost: the next `vitrina up` resumes from there",
         ),
     }
 }
@@ -63,39 +63,41 @@ fn check_folder(path: &Path) -> Finding {
         return Finding::failed(
             FOLDER,
             format!("this user cannot write to {}", existing.display()),
-            "become its owner, or take another folder with --data",
+            "become its owner, or choose another folder with --data",
         );
     }
     if existing != path {
-        return Finding::ok(FOLDER, format!("{shown} is made at the first start"));
+        return Finding::ok(FOLDER, format!("{shown} will be created at the first start"));
     }
     match fs::metadata(path) {
-        Ok(found) if !found.is_dir() => {
-            Finding::failed(FOLDER, format!("{shown} is no folder"), "take another with --data")
-        }
+        Ok(found) if !found.is_dir() => Finding::failed(
+            FOLDER,
+            format!("{shown} is not a folder"),
+            "choose another with --data",
+        ),
         Ok(found) if found.permissions().mode() & 0o022 != 0 => Finding::warning(
             FOLDER,
-            format!("others can write to {shown}"),
+            format!("other users can write to {shown}"),
             format!("chmod go-w '{shown}'"),
         ),
-        Ok(_) => Finding::ok(FOLDER, format!("{shown} can be written to")),
+        Ok(_) => Finding::ok(FOLDER, format!("{shown} is writable")),
         Err(error) => {
-            Finding::failed(FOLDER, format!("{shown}: {error}"), "take another with --data")
+            Finding::failed(FOLDER, format!("{shown}: {error}"), "choose another with --data")
         }
     }
 }
 
-/// Whether `path`, if it is there, is for its owner alone.
+/// Whether only the owner has access to `path`, if it exists.
 fn check_private(what: &'static str, path: &Path, mode: &str, why: &str) -> Option<Finding> {
     let shown = path.display();
     let found = fs::metadata(path).ok()?;
     let others = found.permissions().mode() & 0o077;
     Some(if others == 0 {
-        Finding::ok(what, format!("{shown} is for its owner alone"))
+        Finding::ok(what, format!("only its owner has access to {shown}"))
     } else {
         Finding::failed(
             what,
-            format!("others can get at {shown}, and {why}"),
+            format!("other users have access to {shown}, and {why}"),
             format!("chmod {mode} '{shown}'"),
         )
     })
@@ -106,15 +108,15 @@ fn check_disk(path: &Path) -> Finding {
         Ok(found) => judge_disk(found.f_bavail.saturating_mul(found.f_frsize), path),
         Err(error) => Finding::warning(
             DISK,
-            format!("nobody can say how much room there is: {error}"),
-            "look at it with df",
+            format!("free space cannot be measured: {error}"),
+            "check it with df",
         ),
     }
 }
 
 fn judge_disk(free: u64, path: &Path) -> Finding {
-    let detail = format!("{} are free for {}", DecimalBytes(free), path.display());
-    let fix = "make room, or take another folder with --data";
+    let detail = format!("{} free for {}", DecimalBytes(free), path.display());
+    let fix = "free some space, or choose another folder with --data";
     if free < TOO_LITTLE {
         Finding::failed(DISK, detail, fix)
     } else if free < LITTLE {
@@ -124,7 +126,7 @@ fn judge_disk(free: u64, path: &Path) -> Finding {
     }
 }
 
-/// `path`, or what is there of the way to it.
+/// `path`, or its nearest ancestor that exists.
 fn nearest(path: &Path) -> &Path {
     path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
 }
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_yet_is_fine() {
+    fn missing_folder_is_ok() {
         let parent = tempfile::tempdir().unwrap();
         let folder = DataFolder::at(&parent.path().join("a/b")).unwrap();
         let findings = check(&folder, &folder.find_state());
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_read_or_write_is_found_with_its_cure() {
+    fn open_permissions_are_reported_with_a_fix() {
         let parent = tempfile::tempdir().unwrap();
         let folder = DataFolder::at(parent.path()).unwrap();
         fs::write(folder.signing_key(), "key").unwrap();
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn little_room_is_a_warning_and_hardly_any_a_failure() {
+    fn low_disk_space_warns_and_very_low_fails() {
         let state = |free| judge_disk(free, Path::new("/data")).state;
         assert_eq!(state(5_000_000_000), State::Ok);
         assert_eq!(state(500_000_000), State::Warning);

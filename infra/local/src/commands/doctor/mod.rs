@@ -1,7 +1,6 @@
-//! `vitrina doctor`: what keeps an edition from running well here, and what to do about it.
+//! `vitrina doctor`: checks this machine and the data folder for problems, and suggests fixes.
 //!
-//! Promise: it looks and changes nothing, and one thing that fails keeps it from looking at none of
-//! the others.
+//! Promise: it changes nothing, and runs every check even if others fail.
 
 mod clock;
 mod database;
@@ -39,7 +38,7 @@ pub(crate) async fn run(global: &Global, args: DoctorArgs) -> anyhow::Result<u8>
     let running = state.running();
     checks.extend(folder::check(&folder, &state));
     checks.push(edition::check_port(args.up.listen, running).await);
-    // What it says of the settings was said above.
+    // The settings check above reports invalid settings.
     let source = Environment::database(&environment);
     let (found, time) = database::check(&source, &folder, running).await;
     checks.extend(found);

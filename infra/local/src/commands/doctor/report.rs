@@ -1,4 +1,4 @@
-//! What the doctor says, to people and to machines.
+//! The report of the doctor, as text and as JSON.
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -21,13 +21,13 @@ impl State {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     pub(super) what: &'static str,
     pub(super) state: State,
     pub(super) detail: String,
-    /// What to do about it.
+    /// A suggested fix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<String>,
 }
@@ -54,7 +54,7 @@ impl Finding {
     }
 }
 
-/// A setting and where its value comes from.
+/// A setting and the source of its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Setting {
     pub(super) name: &'static str,
@@ -95,9 +95,9 @@ impl Report {
         }
         let (failed, warnings) = (self.count(State::Failed), self.count(State::Warning));
         let verdict = match (failed, warnings) {
-            (0, 0) => "Nothing is wrong.".to_owned(),
-            (0, 1) => "Nothing failed; there is 1 warning.".to_owned(),
-            (0, warnings) => format!("Nothing failed; there are {warnings} warnings."),
+            (0, 0) => "No problems found.".to_owned(),
+            (0, 1) => "No check failed; there is 1 warning.".to_owned(),
+            (0, warnings) => format!("No check failed; there are {warnings} warnings."),
             (failed, 0) => format!("{failed} failed."),
             (failed, 1) => format!("{failed} failed, and there is 1 warning."),
             (failed, warnings) => format!("{failed} failed, and there are {warnings} warnings."),
@@ -112,7 +112,7 @@ fn table() -> Table {
     table
 }
 
-/// Without the blanks that pad every line.
+/// Without the padding at the end of each line.
 fn trimmed(table: &Table) -> String {
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_finding_is_a_line_and_its_fix_another() {
+    fn finding_and_its_fix_are_separate_lines() {
         let report = Report {
             settings: vec![Setting {
                 name: "VITRINA_LISTEN",
@@ -131,12 +131,12 @@ mod tests {
                 source: "default",
             }],
             checks: vec![
-                Finding::ok("disk", "5 GB are free"),
-                Finding::failed("port", "it is taken", "stop who has it"),
+                Finding::ok("disk", "5 GB free"),
+                Finding::failed("port", "it is taken", "stop its holder"),
             ],
         };
         let text = report.text();
-        for part in ["ok", "5 GB are free", "failed", "-> stop who has it", "1 failed."] {
+        for part in ["ok", "5 GB free", "failed", "-> stop its holder", "1 failed."] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(report.has_failed());

@@ -12,7 +12,7 @@ use crate::console::global::Global;
 
 const WHAT: &str = "settings";
 
-/// Settings of our own that are read elsewhere than in `list`.
+/// Settings of Vitrina that `list` does not show.
 const OTHERS: [&str; 2] = ["VITRINA_PASSWORD", "VITRINA_SQLX_DATABASE_URL"];
 
 pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<Setting> {
@@ -27,7 +27,7 @@ pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<
         flag("VITRINA_ROLES", "roles", up.roles.to_string()),
         flag("VITRINA_CURRENCY", "currency", up.currency.to_string()),
         variable("DATABASE_URL", "(a private PostgreSQL)"),
-        variable("VITRINA_POSTGRES_BIN", "(looked for)"),
+        variable("VITRINA_POSTGRES_BIN", "(searched for)"),
         variable("VITRINA_DATABASE_CONNECTIONS", &DEFAULT_CONNECTIONS.to_string()),
         variable("VITRINA_RATE_LIMIT", "1000"),
         variable("VITRINA_TRUSTED_PROXIES", "0"),
@@ -35,7 +35,7 @@ pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<
     ];
     if environment.text("VITRINA_AUTH_ISSUER").is_some() {
         all.push(variable("VITRINA_AUTH_AUDIENCE", "vitrina"));
-        all.push(variable("VITRINA_AUTH_JWKS_URL", "(of the issuer)"));
+        all.push(variable("VITRINA_AUTH_JWKS_URL", "(from the issuer)"));
         all.push(variable("VITRINA_AUTH_ROLES_CLAIM", "roles"));
     }
     all.extend([
@@ -48,12 +48,12 @@ pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<
     all
 }
 
-/// A value without what is secret in it.
+/// A value with secrets redacted.
 fn shown(name: &str, value: &str) -> String {
     if name == "DATABASE_URL" {
         return database_name(value);
     }
-    // An address may hold a password.
+    // A URL may hold a password.
     match value.split_once("://") {
         Some((scheme, rest)) if rest.contains('@') => {
             let host = rest.rsplit('@').next().unwrap_or_default();
@@ -63,7 +63,7 @@ fn shown(name: &str, value: &str) -> String {
     }
 }
 
-/// What a database's address says but for its password, which may stand anywhere in it.
+/// The URL of a database without its password, which may appear anywhere in it.
 pub(super) fn database_name(url: &str) -> String {
     match PgConnectOptions::from_str(url) {
         Ok(options) => format!(
@@ -77,19 +77,21 @@ pub(super) fn database_name(url: &str) -> String {
     }
 }
 
-/// Whether `vitrina up` would take them.
+/// Whether `vitrina up` would accept the settings.
 pub(super) fn check(environment: &Settings) -> Finding {
     let unknown: Vec<&str> = environment
         .names()
         .filter(|name| name.starts_with("VITRINA_") && !is_known(name))
         .collect();
     match Environment::read(environment.clone()) {
-        Err(error) => Finding::failed(WHAT, error.to_string(), "set or unset what is named"),
-        Ok(_) if unknown.is_empty() => Finding::ok(WHAT, "all can be read"),
+        Err(error) => {
+            Finding::failed(WHAT, error.to_string(), "correct or unset the settings named")
+        }
+        Ok(_) if unknown.is_empty() => Finding::ok(WHAT, "all are valid"),
         Ok(_) => Finding::warning(
             WHAT,
             format!("the local edition does not read {}", unknown.join(", ")),
-            "unset it, or look for a slip of the pen",
+            "unset it, or check its spelling",
         ),
     }
 }
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_secret_of_an_address_is_shown() {
+    fn secrets_in_urls_are_not_shown() {
         for url in [
             "postgres://me:hunter2@db.example:5433/shop",
             "postgres://db.example/shop?password=hunter2&user=me",
@@ -133,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_nobody_reads_is_a_warning_and_one_that_cannot_be_read_a_failure() {
+    fn unknown_setting_warns_and_invalid_setting_fails() {
         let good = Settings::from_pairs([("VITRINA_DATABASE_CONNECTIONS", "4"), ("HOME", "/")]);
         assert_eq!(check(&good).state, State::Ok);
-        let slip = check(&Settings::from_pairs([("VITRINA_LITSEN", "x")]));
-        assert_eq!(slip.state, State::Warning);
-        assert!(slip.detail.contains("VITRINA_LITSEN"));
+        let misspelt = check(&Settings::from_pairs([("VITRINA_LITSEN", "x")]));
+        assert_eq!(misspelt.state, State::Warning);
+        assert!(misspelt.detail.contains("VITRINA_LITSEN"));
         let wrong = check(&Settings::from_pairs([("VITRINA_DATABASE_CONNECTIONS", "many")]));
         assert_eq!(wrong.state, State::Failed);
         assert!(wrong.detail.contains("VITRINA_DATABASE_CONNECTIONS"));

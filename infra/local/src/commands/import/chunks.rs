@@ -1,5 +1,5 @@
-//! A file, cut into what goes into one batch. It is read as fast as batches are taken away, so that
-//! the memory it takes does not depend on its size.
+//! Cuts a file into batches. It reads only as fast as batches are sent, so that its memory does not
+//! depend on the size of the file.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -16,31 +16,31 @@ use super::records::{FileFault, Record, Records};
 use super::row::{self, Row, RowFault};
 use crate::client::batch::MAX_ITEMS;
 
-/// Most bytes of the items of a batch: the API takes 1 MiB with everything around them.
+/// The most bytes of the items in a batch. The API accepts 1 MiB including the rest of the request.
 const MAX_BYTES: usize = 900 * 1024;
 
-/// Most SKUs that a dry run remembers, so that its memory is bounded, too.
+/// The most SKUs that a dry run remembers, which bounds its memory.
 const MAX_SKUS: usize = 5_000_000;
 
-/// Some rows that follow each other.
+/// Consecutive rows.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     /// The number of the first row, from 0.
     first: u64,
-    /// Rows that can be sent.
+    /// The valid rows.
     pub(super) rows: Vec<Row>,
-    /// Rows, good or bad.
+    /// The number of rows, valid or not.
     pub(super) count: u64,
-    /// Rows with faults.
+    /// The number of rows with faults.
     pub(super) bad: u64,
     pub(super) faults: Vec<RowFault>,
-    /// Bytes of the file.
+    /// The bytes of the file that it covers.
     pub(super) bytes: u64,
 }
 
 impl Chunk {
-    /// Names the batch by what is in it and where that stands, so that the same file makes the same
-    /// batches, and a row that is mended leaves the others' names alone.
+    /// The idempotency key: a hash of the content and its position. The same file yields the same
+    /// keys, and a corrected row changes only the key of its own batch.
     pub(super) fn key(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.first.to_be_bytes());
@@ -51,7 +51,7 @@ impl Chunk {
         }
         let mut key = "import-".to_owned();
         for byte in hash.finalize() {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(key, "{byte:02x}");
         }
         key
@@ -63,10 +63,10 @@ pub(super) struct Chunks<R> {
     records: Records<R>,
     columns: Arc<Columns>,
     currency: Currency,
-    /// Where a dry run looks for what is there twice.
+    /// Hashes of the SKUs so far, in which a dry run finds duplicates.
     skus: Option<HashSet<u64>>,
-    /// A row that was too much for the chunk before, and where it ends.
-    left: Option<(u64, Result<Row, Vec<RowFault>>)>,
+    /// A row that did not fit into the previous chunk, and its end in the file.
+    carried: Option<(u64, Result<Row, Vec<RowFault>>)>,
     position: u64,
     next: u64,
 }
@@ -83,18 +83,18 @@ impl<R: Read> Chunks<R> {
             columns,
             currency,
             skus: dry_run.then(HashSet::new),
-            left: None,
+            carried: None,
             position: 0,
             next: 0,
         }
     }
 
-    /// Sends every chunk, until the file or the receiver ends. Blocks.
+    /// Sends every chunk until the file ends or the receiver is dropped. Blocks.
     pub(super) fn send(mut self, chunks: &Sender<Result<Chunk, FileFault>>) {
         loop {
             let mut chunk = Chunk { first: self.next, ..Chunk::default() };
             let read = self.fill(&mut chunk);
-            // What was read before the file broke is good.
+            // Rows before a fault in the file are valid.
             if chunk.count > 0 && chunks.blocking_send(Ok(chunk)).is_err() {
                 return;
             }
@@ -109,12 +109,12 @@ impl<R: Read> Chunks<R> {
         }
     }
 
-    /// Whether there may be more.
+    /// Fills a chunk. Returns whether there may be more rows.
     fn fill(&mut self, chunk: &mut Chunk) -> Result<bool, FileFault> {
         let mut size = 0;
         while chunk.count < MAX_ITEMS as u64 {
-            let (end, row) = match self.left.take() {
-                Some(left) => left,
+            let (end, row) = match self.carried.take() {
+                Some(carried) => carried,
                 None => match self.records.next()? {
                     Some(record) => (record.end, self.read(&record)),
                     None => return Ok(false),
@@ -122,7 +122,7 @@ impl<R: Read> Chunks<R> {
             };
             let length = row.as_ref().map_or(0, |row| row.item.get().len() + 1);
             if chunk.count > 0 && size + length > MAX_BYTES {
-                self.left = Some((end, row));
+                self.carried = Some((end, row));
                 return Ok(true);
             }
             size += length;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_hold_every_row_once_and_know_how_far_they_came() {
+    fn chunks_cover_every_row_and_byte_once() {
         let file = file(250);
         let chunks: Vec<Chunk> = chunks(&file, true).into_iter().map(Result::unwrap).collect();
         let counts: Vec<_> = chunks.iter().map(|chunk| (chunk.first, chunk.count)).collect();
@@ -204,17 +204,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_file_names_the_same_batches_and_a_mended_row_only_its_own() {
+    fn corrected_row_changes_only_the_key_of_its_batch() {
         let before = file(250);
         assert_eq!(keys(&before), keys(&before));
-        let mended = before.replace("S-120,Shoe 120,shoes,120", "S-120,Boot,shoes,120");
-        let (before, mended) = (keys(&before), keys(&mended));
-        assert_eq!((&before[0], &before[2]), (&mended[0], &mended[2]));
-        assert_ne!(before[1], mended[1]);
+        let corrected = before.replace("S-120,Shoe 120,shoes,120", "S-120,Boot,shoes,120");
+        let (before, corrected) = (keys(&before), keys(&corrected));
+        assert_eq!((&before[0], &before[2]), (&corrected[0], &corrected[2]));
+        assert_ne!(before[1], corrected[1]);
     }
 
     #[test]
-    fn a_batch_of_large_rows_is_not_larger_than_the_api_takes() {
+    fn batch_of_large_rows_stays_below_the_size_limit() {
         let mut file = "sku,name,category,price,description\n".to_owned();
         for row in 0..150 {
             writeln!(file, "S-{row},Shoe,shoes,1,{}", "é".repeat(9_000)).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_the_file_broke_is_kept() {
+    fn rows_before_a_fault_in_the_file_are_kept() {
         let broken = format!("{}\"S", file(2));
         let mut chunks = chunks(&broken, false).into_iter();
         assert_eq!(chunks.next().unwrap().unwrap().rows.len(), 2);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dry_run_finds_a_sku_that_the_file_has_twice() {
+    fn dry_run_finds_duplicate_skus() {
         let twice = format!("{}S-1,Other,shoes,5\n", file(2));
         let found = chunks(&twice, true).remove(0).unwrap();
         assert_eq!((found.bad, found.faults[0].code.as_str()), (1, "duplicate_sku"));

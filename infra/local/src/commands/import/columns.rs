@@ -1,11 +1,11 @@
-//! What the columns of a file mean: by their names, and by what the caller says of the others.
+//! The meaning of the columns of a file, from their names and from `--map`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use shared::door::escape_pointer;
 
-/// What a column has of a product.
+/// The field of a product that a column holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Sku,
@@ -36,11 +36,11 @@ const NAMES: [(&str, Field); 10] = [
     ("ignore", Field::Ignored),
 ];
 
-/// Not the name of a field.
+/// A name that is not a field.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no field; there are sku, name, description, category, price, price_amount, currency, \
-     on_hand, status, attr:NAME and ignore"
+    "{0:?} is not a field; the fields are sku, name, description, category, price, price_amount, \
+     currency, on_hand, status, attr:NAME and ignore"
 )]
 pub(super) struct UnknownField(String);
 
@@ -73,7 +73,7 @@ impl fmt::Display for Field {
 }
 
 impl Field {
-    /// Where it stands in a product as JSON.
+    /// Its JSON Pointer in a product.
     fn pointer(&self) -> Option<String> {
         Some(match self {
             Self::Price | Self::PriceAmount => "/price/amount".to_owned(),
@@ -110,9 +110,9 @@ impl FromStr for Mapping {
 #[derive(Debug)]
 pub(super) struct Columns(Vec<(String, Field)>);
 
-/// Everything that is wrong with a header.
+/// All faults of a header.
 #[derive(Debug, thiserror::Error)]
-#[error("the header does not fit: {}", .0.join("; "))]
+#[error("invalid header: {}", .0.join("; "))]
 pub(super) struct HeaderFault(Vec<String>);
 
 impl Columns {
@@ -134,8 +134,8 @@ impl Columns {
         if let Some(first) = unknown.first() {
             let list: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
             faults.push(format!(
-                "nobody knows what {} means (say --map '{first}=attr:{first}' to make an attribute \
-                 of it, or --map '{first}=ignore')",
+                "unknown column {} (use --map '{first}=attr:{first}' to import it as an attribute, \
+                 or --map '{first}=ignore')",
                 list.join(", "),
             ));
         }
@@ -174,7 +174,7 @@ impl Columns {
         self.0.iter().map(|(_, field)| field)
     }
 
-    /// The column that a fault at `pointer` is about, if it is about one.
+    /// The column of the field at `pointer`, if it has one.
     pub(super) fn at(&self, pointer: &str) -> Option<&str> {
         self.0
             .iter()
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_known_by_their_names_in_any_order_and_case() {
+    fn columns_are_known_by_name_in_any_order_and_case() {
         let header = ["Price", " SKU ", "category", "name", "attr:Colour/Shade", "On_Hand"];
         let columns = read(&header, &[]).unwrap();
         let fields: Vec<String> = columns.fields().map(ToString::to_string).collect();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn other_columns_are_mapped_by_the_caller() {
+    fn other_columns_are_mapped_by_argument() {
         let header = ["Artikel", "Titel", "category", "price_amount", "Farbe", "Notiz"];
         let maps = ["Artikel=sku", "Titel=name", "Farbe=attr:colour", "Notiz=ignore"];
         let columns = read(&header, &maps).unwrap();
@@ -214,11 +214,11 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_with_a_header_is_said_at_once() {
+    fn all_faults_of_a_header_are_reported_at_once() {
         let fault =
             read(&["sku", "sku", "price", "price_amount", "size"], &["x=name"]).unwrap_err();
         for part in [
-            "nobody knows what \"size\" means (say --map 'size=attr:size'",
+            "unknown column \"size\" (use --map 'size=attr:size'",
             "no column \"x\" to map",
             "no column name",
             "no column category",
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_to_no_field_is_refused() {
+    fn mapping_to_an_unknown_field_is_refused() {
         for map in ["colour", "colour=", "colour=attr:", "colour=prize"] {
             assert!(map.parse::<Mapping>().is_err(), "{map}");
         }

@@ -1,4 +1,4 @@
-//! A file to import, made to be anything: for the fuzzer, and for the inputs that it once found.
+//! The fuzz target of the CSV import, and a replay of its stored inputs.
 
 use shared::money::Currency;
 
@@ -6,8 +6,8 @@ use super::columns::Columns;
 use super::records::Records;
 use super::row;
 
-/// A file: it is read to its end or to its fault, and every row that is accepted is a product that
-/// the API takes.
+/// Reads `data` as a file, up to its end or its first fault. The API must accept each row that the
+/// reader accepts.
 pub fn csv(data: &[u8]) {
     let Ok(mut records) = Records::new(data) else { return };
     let Ok(Some(header)) = records.next() else { return };
@@ -27,7 +27,7 @@ mod tests {
     use shared::testkit::fuzz::replay;
 
     #[test]
-    fn every_input_that_is_kept_is_read_or_refused() {
+    fn stored_inputs_are_read_or_refused() {
         replay("csv", super::csv);
     }
 }

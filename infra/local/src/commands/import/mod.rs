@@ -1,7 +1,7 @@
-//! `vitrina import`: products out of a CSV file, through the API like everybody's.
+//! `vitrina import`: creates products from a CSV file, through the same API as any client.
 //!
-//! Promise: every row is created once, or is in the report with what is wrong with it. An import
-//! that broke off is finished by running it again.
+//! Promise: every row is created once, or is in the report with its faults. Running an interrupted
+//! import again finishes it.
 
 mod chunks;
 mod columns;
@@ -28,7 +28,7 @@ use shared::contract::product::Product;
 use shared::money::Currency;
 use tokio::sync::mpsc;
 
-use crate::client::batch::{self, AT_ONCE, Outcome};
+use crate::client::batch::{self, CONCURRENCY, Outcome};
 use crate::client::demo_user::{self, DemoUser};
 use crate::client::{Client, ClientError};
 use crate::console::exit::{FAILED, OK};
@@ -45,36 +45,38 @@ use report::Report;
 use row::{Row, RowFault};
 
 pub(crate) const HELP: &str = "\
-The first line names the columns: sku, name, category, and price or price_amount; also description,
-currency, on_hand, status, and attr:NAME for an attribute. Cells are separated by , or ; and the
-file is in UTF-8.
+The first line names the columns. sku, name, category and price (or price_amount) are
+required; description, currency, on_hand, status and attr:NAME are optional. The file
+must be UTF-8, with cells separated by commas or semicolons.
 
-A price is written as 129,90 or 129.90, with no more decimals than its currency has and without a
-separator of thousands; price_amount is in minor units (12990). Attributes are imported as text.
+Write a price as 129,90 or 129.90, with at most as many decimals as its currency has and
+no thousands separator. price_amount is in minor units (12990). Attributes are imported
+as text.
 
-A row that is wrong harms no other. Running the same import again creates only what is missing: a
-product that is there just as the file has it is not a fault, one that differs is (sku_taken).";
+An invalid row does not affect the others. Run the same import again to create what is
+missing: existing products that match the file are skipped, and a product that differs
+is reported (sku_taken).";
 
 #[derive(Args, Clone, Debug)]
 pub struct ImportArgs {
-    /// The CSV file
+    /// CSV file to import
     file: PathBuf,
-    /// Only say what is wrong with the file; no edition needs to run
+    /// Only check the file; needs no running edition
     #[arg(long)]
     dry_run: bool,
-    /// What a column is: sku, .., attr:NAME, or ignore
+    /// Field of a column: sku, .., attr:NAME, or ignore; can be repeated
     #[arg(long, value_name = "COLUMN=FIELD")]
     map: Vec<Mapping>,
-    /// What prices are in where the file does not say [default: the marketplace's]
+    /// Currency of rows without one [default: that of the edition]
     #[arg(long, env = "VITRINA_CURRENCY", value_name = "CODE")]
     currency: Option<Currency>,
-    /// Whose products they are [default: the demo seller's]
+    /// Email address of the seller [default: the demo seller]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "token")]
     seller_email: Option<String>,
-    /// The seller's password [default: that of the demo users]
+    /// Password of the seller [default: that of the demo users]
     #[arg(long, env = "VITRINA_PASSWORD", hide_env_values = true, value_parser = StringValueParser::new().map(Secret::new))]
     password: Option<Secret<String>>,
-    /// A token of the seller, instead of address and password; it must outlast the import
+    /// Token of the seller, in place of address and password; must outlast the import
     #[arg(long, value_parser = StringValueParser::new().map(Secret::new))]
     token: Option<Secret<String>>,
     #[command(flatten)]
@@ -86,7 +88,7 @@ pub(crate) async fn run(global: &Global, args: ImportArgs) -> anyhow::Result<u8>
     let begun = Instant::now();
     let name = args.file.display().to_string();
     let (seller, currency) = if args.dry_run {
-        (None, args.currency.or_else(|| marketplace(&global.data)))
+        (None, args.currency.or_else(|| currency_of_edition(&global.data)))
     } else {
         let folder = DataFolder::at(&global.data)?;
         let running = folder.find_running()?;
@@ -121,8 +123,8 @@ pub(crate) async fn run(global: &Global, args: ImportArgs) -> anyhow::Result<u8>
     Ok(if report.is_good() { OK } else { FAILED })
 }
 
-/// The currency of the edition that runs there, if one does.
-fn marketplace(data: &Path) -> Option<Currency> {
+/// The currency of the edition that runs on `data`, if one does.
+fn currency_of_edition(data: &Path) -> Option<Currency> {
     let running = DataFolder::at(data).ok()?.find_running().ok()?;
     Some(running.currency)
 }
@@ -148,7 +150,7 @@ async fn seller(
     Ok(client.log_in(email, &password).await?)
 }
 
-/// Reads on one thread, sends some batches at a time, and reports in the order of the file.
+/// Reads on one thread, sends several batches at a time, and reports in the order of the file.
 async fn work(
     chunks: Chunks<File>,
     seller: Option<&Client>,
@@ -156,7 +158,7 @@ async fn work(
     mut report: Report,
     progress: &Progress,
 ) -> Report {
-    let (sender, receiver) = mpsc::channel(AT_ONCE);
+    let (sender, receiver) = mpsc::channel(CONCURRENCY);
     let reading = tokio::task::spawn_blocking(move || chunks.send(&sender));
     let mut done = Box::pin(
         received(receiver)
@@ -166,7 +168,7 @@ async fn work(
                     .await
                     .map_err(|error| shared::telemetry::causes(&error))
             })
-            .buffered(AT_ONCE),
+            .buffered(CONCURRENCY),
     );
     while let Some(chunk) = done.next().await {
         match chunk {
@@ -184,7 +186,7 @@ async fn work(
             }
         }
     }
-    // The reader ends when nobody takes its chunks any more.
+    // Dropping the receiver ends the reader.
     drop(done);
     if reading.await.is_err() && report.stopped.is_none() {
         report.stopped = Some("reading the file failed".to_owned());
@@ -196,7 +198,7 @@ fn received<T>(mut receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> {
     stream::poll_fn(move |context| receiver.poll_recv(context))
 }
 
-/// A chunk, and what became of its rows.
+/// A chunk, with the outcomes of its rows.
 struct Done {
     chunk: Chunk,
     created: u64,
@@ -232,14 +234,14 @@ async fn send(
     Ok(Done { chunk, created, already_there })
 }
 
-/// Whether the seller has a product that is just what `row` would make.
+/// Whether the seller has the product that `row` describes.
 async fn is_there(seller: &Client, row: &Row) -> Result<bool, ClientError> {
     #[derive(Deserialize)]
     struct Page {
         data: Vec<Product>,
     }
     let page: Page = seller.call(Method::GET, "/v1/products").query("sku", &row.sku).send().await?;
-    Ok(page.data.iter().any(|product| row.is(product)))
+    Ok(page.data.iter().any(|product| row.matches(product)))
 }
 
 fn refused(row: &Row, columns: &Columns, outcome: Outcome) -> Vec<RowFault> {

@@ -1,31 +1,32 @@
-//! Prices as people write them into a table, in minor units.
+//! Prices as people write them in a spreadsheet, in minor units.
 //!
-//! There is no float on the way, and nothing is guessed: one `,` or `.` stands before the decimals,
-//! and there are no more of them than the currency has. So a separator of thousands is refused
-//! rather than taken for something else: `1.299` of a currency with hundredths may be meant as
-//! either.
+//! Parsing uses no floats and guesses nothing: one `,` or `.` precedes the decimals, and there are at
+//! most as many decimals as the currency has. A thousands separator is therefore refused rather than
+//! misread: `1.299` in a currency with hundredths is ambiguous.
 
 use shared::money::Currency;
 
-/// Not a price in the currency.
+/// Why a text is not a price in the currency.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PriceFault {
-    #[error("must be a number such as 129,90 or 129.90, without a currency or thousands")]
+    #[error(
+        "must be a number such as 129,90 or 129.90, without a currency or a thousands separator"
+    )]
     NotANumber,
-    #[error("has {found} decimals, and {currency} has {most}; write thousands without a separator")]
+    #[error("has {found} decimals, but {currency} has {most}; do not use a thousands separator")]
     TooPrecise { found: usize, most: usize, currency: Currency },
     #[error("is too large")]
     TooLarge,
 }
 
-/// `129,9` of a currency with hundredths is 12990.
+/// Reads a price: `129,9` in a currency with hundredths is 12990.
 pub(super) fn minor_units(text: &str, currency: Currency) -> Result<i64, PriceFault> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", text),
     };
     let (whole, decimals) = match digits.split_once([',', '.']) {
-        // `12.` is unfinished.
+        // `12.` is incomplete.
         Some((_, "")) => return Err(PriceFault::NotANumber),
         Some(parts) => parts,
         None => (digits, ""),
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_becomes_exactly_as_many_minor_units_as_the_currency_has() {
+    fn price_becomes_minor_units_exactly() {
         for (text, currency, amount) in [
             ("129,90", "BRL", 12_990),
             ("129.90", "BRL", 12_990),
@@ -61,7 +62,7 @@ mod tests {
             ("4980", "JPY", 4_980),
             ("1.299", "KWD", 1_299),
             ("1,2", "KWD", 1_200),
-            // As a float, it would be one less.
+            // A float would yield one less.
             ("1.15", "USD", 115),
             ("9007199254740.93", "USD", 900_719_925_474_093),
             ("-1", "BRL", -100),
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_mean_two_things_is_refused() {
+    fn ambiguous_or_malformed_price_is_refused() {
         for (text, currency) in [("1.299", "BRL"), ("1,299", "USD"), ("12.5", "JPY")] {
             let fault = price(text, currency);
             assert!(matches!(fault, Err(PriceFault::TooPrecise { .. })), "{text}");

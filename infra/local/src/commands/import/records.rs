@@ -1,19 +1,18 @@
-//! The rows of a CSV file (RFC 4180), one after the other, each with the line it begins in.
+//! Reads the rows of a CSV file (RFC 4180), each with the line in which it begins.
 //!
-//! Promise: a broken file ends in an error with its line, and never in rows that were guessed. A
-//! quote that nobody closes would make one row of the rest of the file: it is found, and no more
-//! than [`MAX_ROW`] of it is read.
+//! Promise: a malformed file ends in an error with its line, and never in guessed rows. An unclosed
+//! quote would turn the rest of the file into one row: reading stops after [`MAX_ROW`].
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
-/// The most bytes that a row may have; a product has at most 64 KiB.
+/// The most bytes of a row. A product has at most 64 KiB.
 const MAX_ROW: usize = 1024 * 1024;
 
 const BUFFER: usize = 64 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The file cannot be read as CSV.
+/// Why the file cannot be read as CSV.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileFault {
     #[error("line {line} cannot be read")]
@@ -24,23 +23,23 @@ pub(super) enum FileFault {
     Encoding { line: u64, cell: usize },
     #[error("line {line}: a quote is opened and never closed")]
     Unclosed { line: u64 },
-    #[error("line {line}: something stands between a closing quote and the end of its cell")]
+    #[error("line {line}: unexpected text between a closing quote and the end of its cell")]
     AfterQuote { line: u64 },
     #[error("line {line} begins a row of more than 1 MiB, or a quote that is never closed")]
     TooLong { line: u64 },
 }
 
-/// A row as it stands in the file.
+/// A row of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Where it begins; the first line is 1.
+    /// The line in which it begins, from 1.
     pub(super) line: u64,
     pub(super) cells: Vec<String>,
-    /// Where it ends, in bytes from the beginning of the file.
+    /// Its end, in bytes from the start of the file.
     pub(super) end: u64,
 }
 
-/// Reads row by row; lines without anything in them are passed over.
+/// Reads row by row, and skips empty lines.
 pub(super) struct Records<R> {
     reader: Chain<Cursor<Vec<u8>>, BufReader<R>>,
     separator: u8,
@@ -57,12 +56,12 @@ enum At {
 }
 
 impl<R: Read> Records<R> {
-    /// Looks at the first line to see whether `,` or `;` separates cells.
+    /// Detects from the first line whether `,` or `;` separates cells.
     pub(super) fn new(file: R) -> Result<Self, FileFault> {
         let mut reader = BufReader::with_capacity(BUFFER, file);
         let mut head = Vec::new();
         let read = |source| FileFault::Read { line: 1, source };
-        // A header over several lines is judged by its first.
+        // Of a header over several lines, only the first counts.
         reader.by_ref().take(BUFFER as u64).read_until(b'\n', &mut head).map_err(read)?;
         if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
             return Err(FileFault::Utf16);
@@ -106,7 +105,7 @@ impl<R: Read> Records<R> {
                 if let At::Quoted { since } = at {
                     return Err(FileFault::Unclosed { line: since });
                 }
-                // The last line may lack its end.
+                // The last line may lack its line ending.
                 if self.position == begin {
                     return Ok(None);
                 }
@@ -138,7 +137,7 @@ impl<R: Read> Records<R> {
                     cells.push(std::mem::take(&mut cell));
                     At::CellStart
                 }
-                // The end of the line follows, or else it is refused at the next byte.
+                // Part of the line ending; otherwise the next arm reports it.
                 (At::QuoteInQuoted, b'\r') if self.peek()? == Some(b'\n') => at,
                 (At::QuoteInQuoted, _) => return Err(FileFault::AfterQuote { line: self.line }),
                 (At::CellStart | At::Bare, byte) => {
@@ -173,7 +172,7 @@ impl<R: Read> Records<R> {
     }
 }
 
-/// What there is more of outside of quotes; a list with one column has neither.
+/// The separator that occurs more often outside quotes. A file with one column has neither.
 fn separator(head: &[u8]) -> u8 {
     let (mut commas, mut semicolons, mut quoted) = (0, 0, false);
     for byte in head {
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_whatever_ends_them_and_whatever_is_quoted() {
+    fn lines_are_counted_with_any_ending_and_inside_quotes() {
         for end in ["\n", "\r\n"] {
             let file = ["a,b", "1,\"x", "y\"", "", "2,z", "3,last"].join(end);
             let inner = format!("x{end}y");
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_keep_separators_and_quotes() {
+    fn quoted_cells_may_hold_separators_and_quotes() {
         let file = "a;b;c\n\"1;2\";\"say \"\"hi\"\"\";5\" nail\n\"\";;\"\"\r\n";
         assert_eq!(
             rows(file).unwrap(),
@@ -234,30 +233,30 @@ mod tests {
     }
 
     #[test]
-    fn the_separator_is_seen_in_the_header_and_quotes_do_not_deceive() {
+    fn separator_is_detected_outside_quotes() {
         assert_eq!(rows("a;b,c;d\n").unwrap(), [row(1, &["a", "b,c", "d"])]);
         assert_eq!(rows("\"a;;;b\",c\n").unwrap(), [row(1, &["a;;;b", "c"])]);
         assert_eq!(rows("sku\n").unwrap(), [row(1, &["sku"])]);
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_column() {
+    fn byte_order_mark_is_not_part_of_the_first_column() {
         assert_eq!(rows("\u{feff}sku,name\n").unwrap(), [row(1, &["sku", "name"])]);
         assert!(matches!(rows(b"\xff\xfes\0"), Err(FileFault::Utf16)));
         assert_eq!(rows("").unwrap(), []);
     }
 
     #[test]
-    fn what_is_broken_is_named_with_its_line() {
-        let said = |file: &[u8]| rows(file).unwrap_err().to_string();
-        assert!(said(b"a,b\n1,2\n3,\"x\n4,5\n").starts_with("line 3: a quote is opened"));
-        assert!(said(b"a,b\n\"1\"x,2\n").starts_with("line 2: something"));
-        assert!(said(b"a,b\n\"1\"\r,2\n").starts_with("line 2: something"));
-        assert!(said(b"a,b\n1,caf\xe9\n").starts_with("line 2, cell 2 is not in UTF-8"));
+    fn faults_name_their_line() {
+        let fault = |file: &[u8]| rows(file).unwrap_err().to_string();
+        assert!(fault(b"a,b\n1,2\n3,\"x\n4,5\n").starts_with("line 3: a quote is opened"));
+        assert!(fault(b"a,b\n\"1\"x,2\n").starts_with("line 2: unexpected text"));
+        assert!(fault(b"a,b\n\"1\"\r,2\n").starts_with("line 2: unexpected text"));
+        assert!(fault(b"a,b\n1,caf\xe9\n").starts_with("line 2, cell 2 is not in UTF-8"));
     }
 
     #[test]
-    fn a_quote_that_is_never_closed_does_not_read_the_file_into_memory() {
+    fn unclosed_quote_does_not_read_the_file_into_memory() {
         struct Endless;
         impl Read for Endless {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_where_it_ends() {
+    fn row_knows_where_it_ends() {
         let file = "\u{feff}a,b\n1,2\n";
         let mut records = Records::new(Cursor::new(file)).unwrap();
         assert_eq!(records.next().unwrap().unwrap().end, 7);

@@ -1,4 +1,4 @@
-//! What became of an import.
+//! The report of an import.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,24 +8,24 @@ use serde::Serialize;
 
 use super::row::RowFault;
 
-/// Most faults that are kept; the others are counted.
+/// The most faults to list; the others are only counted.
 const MAX_FAULTS: usize = 100;
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     pub(super) dry_run: bool,
-    /// Rows that were read, without the header.
+    /// Rows read, without the header.
     pub(super) rows: u64,
     pub(super) created: u64,
-    /// Products that were there already, just as the file has them.
+    /// Rows with a product that already exists and matches.
     pub(super) already_there: u64,
     /// Rows with faults.
     pub(super) failed: u64,
-    /// Faults of all rows.
+    /// The number of faults in all rows.
     fault_count: u64,
-    /// The first of them, in the order of the file.
+    /// The first faults, in the order of the file.
     faults: Vec<RowFault>,
-    /// Why the import ended before the file did.
+    /// Why the import stopped before the end of the file.
     pub(super) stopped: Option<String>,
     #[serde(rename = "milliseconds", serialize_with = "milliseconds")]
     pub(super) took: Duration,
@@ -50,13 +50,13 @@ impl Report {
         self.failed == 0 && self.stopped.is_none()
     }
 
-    /// For a person.
+    /// The report as text for people.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for fault in &self.faults {
             let column =
                 fault.column.as_ref().map_or_else(String::new, |column| format!(", {column}"));
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ =
                 writeln!(text, "line {}{column}: {} ({})", fault.line, fault.detail, fault.code);
         }
@@ -70,7 +70,10 @@ impl Report {
         let seconds = format!("{}.{} s", millis / 1000, millis % 1000 / 100);
         let _ = if self.dry_run {
             let good = HumanCount(self.rows - self.failed);
-            write!(text, "{rows} rows: {good} good, {failed} not; nothing was written ({seconds})")
+            write!(
+                text,
+                "{rows} rows: {good} valid, {failed} invalid; nothing was written ({seconds})"
+            )
         } else {
             write!(
                 text,
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_faults_are_counted_and_a_hundred_are_shown() {
+    fn all_faults_are_counted_and_the_first_hundred_listed() {
         let mut report = Report {
             rows: 1_500,
             failed: 1_000,

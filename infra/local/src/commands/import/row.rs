@@ -1,4 +1,4 @@
-//! One row of a file as a product to create, or everything that is wrong with it.
+//! Turns a row of a file into a product to create, or reports all of its faults.
 
 use std::collections::BTreeMap;
 
@@ -11,52 +11,52 @@ use super::columns::{Columns, Field};
 use super::price;
 use super::records::Record;
 
-/// Something that is wrong with a row.
+/// A fault of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct RowFault {
     pub(super) line: u64,
-    /// The column as the header names it; none where it is about the whole row.
+    /// The column as the header names it; `None` if the fault is of the whole row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) column: Option<String>,
     pub(super) code: String,
     pub(super) detail: String,
 }
 
-/// A row that can be sent.
+/// A valid row.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) line: u64,
     pub(super) sku: String,
-    /// The product as the API takes it.
+    /// The product as the API accepts it.
     pub(super) item: Box<RawValue>,
 }
 
 #[derive(Serialize)]
-struct Sent<'a> {
+struct NewProduct<'a> {
     sku: &'a str,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
     category: &'a str,
     attributes: BTreeMap<&'a str, &'a str>,
-    price: SentPrice<'a>,
-    stock: SentStock,
+    price: NewPrice<'a>,
+    stock: NewStock,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct SentPrice<'a> {
+struct NewPrice<'a> {
     amount: i64,
     currency: &'a str,
 }
 
 #[derive(Serialize)]
-struct SentStock {
+struct NewStock {
     on_hand: i64,
 }
 
-/// Collects what is wrong with one row.
+/// Collects the faults of one row.
 struct Faults<'a> {
     line: u64,
     columns: &'a Columns,
@@ -68,7 +68,7 @@ impl Faults<'_> {
         self.found.push(fault(self.line, self.columns, pointer, code, detail));
     }
 
-    /// A whole number, or a fault and 0.
+    /// Reads a whole number; on failure adds a fault and returns 0.
     fn whole(&mut self, pointer: &str, text: &str) -> i64 {
         text.parse().unwrap_or_else(|_| {
             self.add(pointer, "wrong_type", "must be a whole number");
@@ -77,7 +77,7 @@ impl Faults<'_> {
     }
 }
 
-/// A fault at `pointer` of the product that a row makes.
+/// A fault at `pointer` in the product of a row.
 pub(super) fn fault(
     line: u64,
     columns: &Columns,
@@ -93,8 +93,7 @@ pub(super) fn fault(
     RowFault { line, column, code: code.to_owned(), detail }
 }
 
-/// Makes a product of a row. Cells are taken without the blanks around them, and an empty cell is
-/// as good as none.
+/// Turns a row into a product. Cells are trimmed, and an empty cell counts as absent.
 pub(super) fn read(
     record: &Record,
     columns: &Columns,
@@ -103,18 +102,18 @@ pub(super) fn read(
     let mut faults = Faults { line: record.line, columns, found: Vec::new() };
     if record.cells.len() != columns.count() {
         let detail =
-            format!("has {} cells, and the header has {}", record.cells.len(), columns.count());
+            format!("has {} cells, but the header has {}", record.cells.len(), columns.count());
         faults.add("", "wrong_length", &detail);
         return Err(faults.found);
     }
-    let mut sent = Sent {
+    let mut sent = NewProduct {
         sku: "",
         name: "",
         description: None,
         category: "",
         attributes: BTreeMap::new(),
-        price: SentPrice { amount: 0, currency: default_currency.code() },
-        stock: SentStock { on_hand: 0 },
+        price: NewPrice { amount: 0, currency: default_currency.code() },
+        stock: NewStock { on_hand: 0 },
         status: None,
     };
     let (mut decimal, mut amount) = (None, None);
@@ -142,12 +141,12 @@ pub(super) fn read(
             Ok(minor) => sent.price.amount = minor,
             Err(error) => faults.add("/price/amount", "invalid", &error.to_string()),
         },
-        // Without its currency nobody knows how much it is; the currency is refused below.
+        // Without a currency the price has no amount. The check below reports the currency.
         (Some(_), _, Err(_)) => {}
         (None, Some(text), _) => sent.price.amount = faults.whole("/price/amount", text),
         (None, None, _) => faults.add("/price/amount", "missing_field", "must not be empty"),
     }
-    // Serialising this to memory has no way to fail: its keys are strings.
+    // Serialising to memory cannot fail: all keys are strings.
     let item = serde_json::value::to_raw_value(&sent).unwrap_or_default();
     if let Err(errors) = inventory::check(item.get().as_bytes()) {
         for error in errors {
@@ -162,8 +161,8 @@ pub(super) fn read(
 }
 
 impl Row {
-    /// Whether `product` is what this row would have made. Its stock may have been sold since.
-    pub(super) fn is(&self, product: &Product) -> bool {
+    /// Whether `product` is the product of this row. Its stock may have changed since.
+    pub(super) fn matches(&self, product: &Product) -> bool {
         #[derive(Deserialize)]
         struct Wanted {
             name: String,
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_becomes_the_product_that_the_api_takes() {
+    fn row_becomes_a_product_as_the_api_accepts_it() {
         let cells =
             [" S-1 ", "Tênis", "two\nlines", "shoes", "129,90", "EUR", "5", "draft", "blue"];
         assert_eq!(
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_cell_is_as_good_as_none() {
+    fn empty_cell_counts_as_absent() {
         let cells = ["S-1", "Shoe", "", "shoes", "1", "", "", "", " "];
         assert_eq!(
             row(cells).unwrap(),
@@ -252,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_with_a_row_is_said_with_its_column() {
+    fn all_faults_of_a_row_are_reported_with_their_columns() {
         let found = faults(["", " ", "", "No Slug", "1.299", "", "many", "gone", "x"]);
         let found: Vec<(&str, &str)> =
             found.iter().map(|(column, code)| (column.as_str(), code.as_str())).collect();
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_in_no_currency_is_only_told_about_the_currency() {
+    fn price_in_an_unknown_currency_reports_only_the_currency() {
         let cells = ["S-1", "Shoe", "", "shoes", "1,5", "REAIS", "", "", ""];
         assert_eq!(faults(cells), [("currency".to_owned(), "invalid".to_owned())]);
         let cells = ["S-1", "Shoe", "", "shoes", "", "", "", "", ""];

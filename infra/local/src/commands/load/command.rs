@@ -1,7 +1,7 @@
-//! `vitrina load`: a first load test in one command, against the edition that runs.
+//! `vitrina load`: a load test in one command, against the running edition.
 //!
-//! Promise: a latency counts from the moment when its request was to begin at the rate that was asked
-//! for, however long answers take: nothing is hidden by waiting.
+//! Promise: a latency counts from the scheduled time of its request, however late the request could
+//! be sent. Slow answers cannot hide it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,10 @@ use shared::id::Ids;
 use shared::money::Currency;
 use uuid::Uuid;
 
-use super::lag::Lookers;
-use super::{Latencies, Load, Seen, get, open_loop, post, rate};
+use super::generator::{Load, Seen, WriteRequest, open_loop};
+use super::lag::LagPollers;
+use super::number::{Latencies, rate};
+use super::wire::{get, post};
 use crate::client::demo_user::{self, DemoUser};
 use crate::commands::seed::products;
 use crate::console::exit::{FAILED, OK};
@@ -30,28 +32,28 @@ use crate::edition::parts::catalog::PROJECTOR;
 use crate::edition::parts::inventory::INVENTORY;
 use crate::edition::parts::inventory::RELAY;
 
-/// Products that reads by id are spread over, the first ones.
-const READ: usize = 10_000;
+/// How many visible products the reads by id are spread over.
+const MAX_READ: usize = 10_000;
 
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
-    /// Requests a second
+    /// Requests per second
     #[arg(long, value_name = "N", default_value_t = 200,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// For how long
+    /// Duration in seconds
     #[arg(long, value_name = "N", default_value_t = 20,
         value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// How many of a hundred requests create a product; the others read
+    /// Percentage of requests that create a product; the others read
     #[arg(long, value_name = "PERCENT", default_value_t = 20,
         value_parser = clap::value_parser!(u32).range(1..=99))]
     creates: u32,
-    /// Connections of each kind
+    /// Connections for creates, and as many for reads
     #[arg(long, value_name = "N", default_value_t = 16,
         value_parser = clap::value_parser!(u16).range(1..=1_000))]
     connections: u16,
-    /// Another number makes other products
+    /// Seed of the random products
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     #[command(flatten)]
@@ -66,17 +68,17 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
     }
     let running = folder.find_running()?;
     let api = running.url.strip_prefix("http://").and_then(|address| address.parse().ok());
-    let api: SocketAddr = api.with_context(|| format!("{} is no address", running.url))?;
+    let api: SocketAddr = api.with_context(|| format!("{} is not an address", running.url))?;
     let seller = demo_user::sign_for(&folder, &running, DemoUser::Seller)?;
-    // It is good for a quarter of an hour, which is longer than any load.
-    let token = seller.token().await?.context("nobody signed a token")?;
+    // It is valid for a quarter of an hour, which is longer than any load.
+    let token = seller.token().await?.context("no token was signed")?;
     let LoadArgs { rate, seconds, .. } = args;
-    say(&format!("{rate} requests a second for {seconds} s"));
+    say(&format!("sending {rate} requests per second for {seconds} s"));
 
     let creates_rate = f64::from(rate) * f64::from(args.creates) / 100.0;
     let visible = Arc::new(Mutex::new(Vec::new()));
     let found = Arc::clone(&visible);
-    let (lookers, observe) = Lookers::begin(api, creates_rate, move |id| remember(&found, id));
+    let (pollers, observe) = LagPollers::begin(api, creates_rate, move |id| remember(&found, id));
     let load = |status, request, observe| Load {
         address: api,
         connections: args.connections.into(),
@@ -93,7 +95,7 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
     )?;
     drop(creates);
     let mut lags = Latencies::new();
-    for (_, lag) in lookers.end().await? {
+    for (_, lag) in pollers.end().await? {
         lags.record(lag);
     }
     let report = Report {
@@ -111,8 +113,14 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
     };
     for Answers { refused_with, .. } in [&report.creates, &report.reads] {
         match refused_with {
-            Some(429) => say("callers are limited: VITRINA_RATE_LIMIT, when the edition starts"),
-            Some(status) => say(&format!("a request was answered {status}: see the edition's log")),
+            Some(429) => {
+                say(
+                    "requests were rate limited: set VITRINA_RATE_LIMIT when you start the edition",
+                );
+            }
+            Some(status) => {
+                say(&format!("a request was answered with {status}: see the log of the edition"));
+            }
             None => {}
         }
     }
@@ -122,28 +130,28 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
 
 fn remember(visible: &Mutex<Vec<Uuid>>, id: Uuid) {
     let mut visible = visible.lock().unwrap_or_else(PoisonError::into_inner);
-    if visible.len() < READ {
+    if visible.len() < MAX_READ {
         visible.push(id);
     }
 }
 
-/// Creates the products that `vitrina seed` makes, every one with an idempotency key of its own.
-fn creates(token: &str, seed: u64, currency: Currency) -> Arc<super::WriteRequest> {
+/// Requests that create the products of `vitrina seed`, each with its own idempotency key.
+fn creates(token: &str, seed: u64, currency: Currency) -> Arc<WriteRequest> {
     let id = Ids::System.next(Clock::System.now()).simple().to_string();
-    // The end of the id is random, its beginning the time.
+    // The start of the id is the time, its end is random.
     let tag = id[id.len() - 8..].to_owned();
     let headers = format!("authorization: Bearer {token}\r\ncontent-type: application/json\r\n");
     Arc::new(move |number, buffer| {
         let product = products::product(seed, number, currency, &tag);
-        // Serialising this to memory has no way to fail: its keys are strings.
+        // Serialising to memory cannot fail: all keys are strings.
         let body = serde_json::to_string(&product).unwrap_or_default();
         let headers = format!("{headers}idempotency-key: load-{id}-{number}\r\n");
         post("/v1/products", &headers, &body, buffer);
     })
 }
 
-/// Reads in turn a product that is known to be visible, and the first page of a category.
-fn reads(visible: Arc<Mutex<Vec<Uuid>>>) -> Arc<super::WriteRequest> {
+/// Requests that read, in turn, a visible product and the first page of a category.
+fn reads(visible: Arc<Mutex<Vec<Uuid>>>) -> Arc<WriteRequest> {
     Arc::new(move |number, buffer| {
         let nth = usize::try_from(number / 2).unwrap_or_default();
         let one = {
@@ -162,7 +170,7 @@ fn reads(visible: Arc<Mutex<Vec<Uuid>>>) -> Arc<super::WriteRequest> {
     })
 }
 
-/// What was seen.
+/// The results.
 #[derive(Debug, Serialize)]
 struct Report {
     creates: Answers,
@@ -177,7 +185,7 @@ struct Answers {
     p50_ms: f64,
     p99_ms: f64,
     refused: u64,
-    /// The status of one of those.
+    /// The status of one of the refused requests.
     refused_with: Option<u16>,
 }
 
@@ -231,14 +239,14 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn written(request: &super::super::WriteRequest, number: u64) -> String {
+    fn written(request: &WriteRequest, number: u64) -> String {
         let mut buffer = Vec::new();
         request(number, &mut buffer);
         String::from_utf8(buffer).unwrap()
     }
 
     #[test]
-    fn what_is_created_is_what_the_marketplace_takes() {
+    fn created_products_are_valid() {
         let creates = creates("secret", 1, Currency::default());
         for number in 0..100 {
             let request = written(&*creates, number);
@@ -248,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn products_are_read_once_one_is_visible_and_pages_always() {
+    fn products_are_read_only_once_one_is_visible() {
         let visible = Arc::new(Mutex::new(Vec::new()));
         let reads = reads(Arc::clone(&visible));
         let line = |number| written(&*reads, number).lines().next().unwrap().to_owned();

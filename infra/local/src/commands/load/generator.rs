@@ -1,7 +1,8 @@
-//! The two loops.
+//! The closed loop and the open loop.
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,25 +11,56 @@ use anyhow::Context as _;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::{Connection, Latencies, Load, Seen, figure};
+use super::number::{Latencies, figure};
+use super::wire::Connection;
 
-/// Asks again as soon as it is answered.
+/// Writes the request with the given number into an empty buffer.
+pub type WriteRequest = dyn Fn(u64, &mut Vec<u8>) + Send + Sync;
+
+/// Receives the number and the body of every expected answer, in the thread of the load.
+pub type Observe = dyn Fn(u64, &[u8]) + Send + Sync;
+
+/// A load of requests of one kind.
+#[derive(Clone)]
+pub struct Load {
+    pub address: SocketAddr,
+    pub connections: usize,
+    pub duration: Duration,
+    /// The expected status. Other answers are counted separately.
+    pub status: u16,
+    pub request: Arc<WriteRequest>,
+    pub observe: Option<Arc<Observe>>,
+}
+
+/// The measurements of a load.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Answers with the expected status.
+    pub answered: u64,
+    /// Other answers.
+    pub refused: u64,
+    pub refusal: Option<u16>,
+    pub took: Duration,
+    pub latencies: Latencies,
+}
+
+/// Sends the next request on each connection as soon as it has an answer.
 pub async fn closed_loop(load: &Load) -> anyhow::Result<Seen> {
     generate(load.clone(), None).await
 }
 
-/// Asks `rate` times a second, however late answers come.
+/// Sends `rate` requests a second, however late answers arrive.
 pub async fn open_loop(load: &Load, rate: f64) -> anyhow::Result<Seen> {
     generate(load.clone(), Some(rate)).await
 }
 
-/// Runs in a thread of its own: what else this process does must not delay a request.
+/// Runs in a thread of its own: other work of this process must not delay a request.
 async fn generate(load: Load, rate: Option<f64>) -> anyhow::Result<Seen> {
     let work = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, run(load, rate))
     };
-    tokio::task::spawn_blocking(work).await?.context("a load could not go on")
+    tokio::task::spawn_blocking(work).await?.context("a load failed")
 }
 
 async fn run(load: Load, rate: Option<f64>) -> io::Result<Seen> {
@@ -61,12 +93,12 @@ async fn run(load: Load, rate: Option<f64>) -> io::Result<Seen> {
     Ok(total)
 }
 
-/// One connection.
+/// The sender on one connection.
 struct Worker {
     load: Rc<Load>,
     connection: Connection,
     begun: Instant,
-    /// The number of the next request of all connections.
+    /// The number of the next request, shared by all connections.
     next: Rc<Cell<u64>>,
 }
 
@@ -83,29 +115,29 @@ impl Worker {
         loop {
             let number = self.next.get();
             self.next.set(number + 1);
-            let meant = match rate {
+            let scheduled = match rate {
                 None => Instant::now(),
                 Some(rate) => {
-                    let meant = self.begun + Duration::from_secs_f64(figure(number) / rate);
-                    tokio::time::sleep_until(meant.min(end)).await;
-                    meant
+                    let scheduled = self.begun + Duration::from_secs_f64(figure(number) / rate);
+                    tokio::time::sleep_until(scheduled.min(end)).await;
+                    scheduled
                 }
             };
-            if meant >= end {
+            if scheduled >= end {
                 return Ok(seen);
             }
             self.connection.request.clear();
             (self.load.request)(number, &mut self.connection.request);
             let status = self.connection.call().await?;
             let now = Instant::now();
-            // Who asks as fast as he can counts what fits into the time; who asks at a fixed rate
-            // counts every answer, the latest most of all.
+            // A closed loop counts the answers that arrive in time. An open loop counts every
+            // answer: leaving out the late ones would hide the worst latencies.
             if rate.is_none() && now >= end {
                 return Ok(seen);
             }
             if status == self.load.status {
                 seen.answered += 1;
-                seen.latencies.record(now - meant);
+                seen.latencies.record(now - scheduled);
                 if let Some(observe) = &self.load.observe {
                     Arc::clone(observe)(number, self.connection.body());
                 }

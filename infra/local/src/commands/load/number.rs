@@ -1,24 +1,24 @@
-//! Figures: from counts and times to rates and latencies.
+//! Rates and latencies from counts and times.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// A count as a figure. Counts here are far below 2^53, where a float is exact.
-#[expect(clippy::cast_precision_loss, reason = "counts of things that were measured are small")]
+/// A count as a float. Counts here are far below 2^53, up to which a float is exact.
+#[expect(clippy::cast_precision_loss, reason = "measured counts are far below 2^53")]
 pub fn figure(count: u64) -> f64 {
     count as f64
 }
 
-/// How many a second.
+/// A count per second.
 pub fn rate(count: u64, took: Duration) -> f64 {
     figure(count) / took.as_secs_f64().max(f64::EPSILON)
 }
 
-/// The longest latency that is kept as it was, in microseconds.
+/// The longest latency in microseconds; longer ones are recorded as this.
 const LONGEST: u64 = 600_000_000;
 
-/// Latencies, kept in microseconds with three digits.
+/// A histogram of latencies in microseconds, with three significant digits.
 #[derive(Clone, Debug)]
 pub struct Latencies(Histogram<u64>);
 
@@ -30,8 +30,8 @@ impl Default for Latencies {
 
 impl Latencies {
     pub fn new() -> Self {
-        #[expect(clippy::expect_used, reason = "these bounds and three digits are always possible")]
-        Self(Histogram::new_with_bounds(1, LONGEST, 3).expect("these bounds are possible"))
+        #[expect(clippy::expect_used, reason = "the bounds are constants and valid")]
+        Self(Histogram::new_with_bounds(1, LONGEST, 3).expect("valid bounds"))
     }
 
     pub fn record(&mut self, took: Duration) {
@@ -43,16 +43,16 @@ impl Latencies {
     }
 
     pub fn add(&mut self, other: &Self) {
-        // Both have the same bounds, so there is nothing that does not fit.
+        // Cannot fail: both have the same bounds.
         let _ = self.0.add(&other.0);
     }
 
-    /// How many were kept.
+    /// The number of recorded latencies.
     pub fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The latency in milliseconds that `part` (0 to 1) of all were below.
+    /// The latency in milliseconds that a fraction `part` (0 to 1) of all did not exceed.
     pub fn quantile(&self, part: f64) -> f64 {
         figure(self.0.value_at_quantile(part)) / 1000.0
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_a_count_a_second() {
+    fn rate_is_a_count_per_second() {
         assert!((rate(500, Duration::from_millis(250)) - 2000.0).abs() < 1e-9);
     }
 

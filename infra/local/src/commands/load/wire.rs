@@ -1,4 +1,5 @@
-//! Requests as bytes, and a connection that sends them.
+//! Requests as bytes, and a connection that sends them. A general HTTP client would use the CPU that
+//! the measured server needs.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -6,17 +7,17 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Header fields of an answer that are looked at; more is an error.
+/// The most header fields of an answer; more is an error.
 const MAX_HEADERS: usize = 48;
 
 /// Writes a request without a body.
 pub fn get(path: &str, buffer: &mut Vec<u8>) {
     use std::io::Write as _;
-    // Writing to memory does not fail, here and below.
+    // Writing to memory cannot fail, here and below.
     let _ = write!(buffer, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
 }
 
-/// Writes a request with a body; `headers` are whole lines, each with its end.
+/// Writes a request with a body. Each line of `headers` includes its line ending.
 pub fn post(path: &str, headers: &str, body: &str, buffer: &mut Vec<u8>) {
     use std::io::Write as _;
     let length = body.len();
@@ -26,7 +27,7 @@ pub fn post(path: &str, headers: &str, body: &str, buffer: &mut Vec<u8>) {
     );
 }
 
-/// A kept connection: one request at a time.
+/// A persistent connection that sends one request at a time.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
@@ -70,7 +71,7 @@ impl Connection {
     }
 }
 
-/// The status, and the lengths of the head and of the body; `None` while the head is not whole.
+/// The status and the lengths of head and body; `None` while the head is incomplete.
 fn read_head(answer: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
     let invalid = |message: &str| io::Error::new(ErrorKind::InvalidData, message);
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -88,7 +89,7 @@ fn read_head(answer: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
     match length {
         Some(Ok(length)) => Ok(Some((status, head, length))),
         None if status == 204 || status == 304 => Ok(Some((status, head, 0))),
-        _ => Err(invalid("an answer that does not say how long it is")),
+        _ => Err(invalid("an answer without its length")),
     }
 }
 
@@ -97,21 +98,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_only_when_its_head_is_whole() {
+    fn answer_is_read_once_its_head_is_complete() {
         let answer = b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhello";
         assert_eq!(read_head(&answer[..30]).unwrap(), None);
         assert_eq!(read_head(answer).unwrap(), Some((201, 43, 5)));
     }
 
     #[test]
-    fn an_answer_of_unknown_length_is_refused_and_not_guessed() {
+    fn answer_of_unknown_length_is_an_error() {
         assert!(read_head(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
         let empty = read_head(b"HTTP/1.1 304 Not Modified\r\n\r\n").unwrap();
         assert_eq!(empty, Some((304, 29, 0)));
     }
 
     #[test]
-    fn requests_are_written_whole() {
+    fn request_has_headers_length_and_body() {
         let mut buffer = Vec::new();
         post("/x", "a: b\r\n", "{}", &mut buffer);
         let text = String::from_utf8(buffer).unwrap();

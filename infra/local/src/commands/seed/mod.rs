@@ -1,7 +1,7 @@
-//! `vitrina seed`: demo data, through the API like everybody's.
+//! `vitrina seed`: creates demo products, through the same API as any client.
 //!
-//! Promise: what a run says it has created is there once, whatever broke on the way; and a second
-//! run adds to the first.
+//! Promise: every product that a run reports exists once, whatever failed on the way. A second run
+//! adds to the first.
 
 pub(crate) mod products;
 mod sellers;
@@ -21,7 +21,7 @@ use shared::id::Ids;
 use shared::money::Currency;
 
 use crate::client::Client;
-use crate::client::batch::{self, AT_ONCE, MAX_ITEMS};
+use crate::client::batch::{self, CONCURRENCY, MAX_ITEMS};
 use crate::console::exit::OK;
 use crate::console::global::Global;
 use crate::console::output::{print, say};
@@ -31,15 +31,15 @@ use crate::edition::parts::identity::IDENTITY;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SeedArgs {
-    /// How many products
+    /// Number of products
     #[arg(long, value_name = "N", default_value_t = 1000,
         value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     products: u64,
-    /// How many sellers share them; the first is the demo seller
+    /// Number of sellers that share them; the first is the demo seller
     #[arg(long, value_name = "M", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     sellers: u32,
-    /// Another number makes other products; the same makes the same again, under new SKUs
+    /// Seed of the random products; the same seed repeats them under new SKUs
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
@@ -49,22 +49,22 @@ pub(crate) async fn run(global: &Global, args: SeedArgs) -> anyhow::Result<u8> {
     let folder = DataFolder::at(&global.data)?;
     let mut running = folder.find_running()?;
     if args.sellers > 1 {
-        // All but the first sign up and log in.
+        // All sellers but the first sign up and log in.
         running = folder.find_running_with(IDENTITY)?;
-        say(&format!("logging {} sellers in", HumanCount(args.sellers.into())));
+        say(&format!("logging in {} sellers", HumanCount(args.sellers.into())));
     }
     let sellers = sellers::log_in(&folder, &running, args.sellers).await?;
 
     let run = Run::new(args.seed, running.currency);
     let begun = Instant::now();
-    let progress = Progress::begin(style, "seeding", args.products, Unit::Things("products"));
+    let progress = Progress::begin(style, "seeding", args.products, Unit::Items("products"));
     let created = AtomicU64::new(0);
-    let made: anyhow::Result<()> = stream::iter(shares(args.products, sellers.len()))
+    let result: anyhow::Result<()> = stream::iter(shares(args.products, sellers.len()))
         .map(|share| {
             let (seller, run) = (&sellers[share.seller], &run);
             async move { run.create(seller, &share).await }
         })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENCY)
         .try_for_each(|more| {
             created.fetch_add(more, Ordering::Relaxed);
             progress.add(more);
@@ -73,25 +73,25 @@ pub(crate) async fn run(global: &Global, args: SeedArgs) -> anyhow::Result<u8> {
         .await;
     drop(progress);
     let created = created.into_inner();
-    made.with_context(|| format!("seeding stopped after {} products", HumanCount(created)))?;
+    result.with_context(|| format!("seeding stopped after {} products", HumanCount(created)))?;
     print(&summary(created, sellers.len(), begun.elapsed()))?;
     Ok(OK)
 }
 
-/// What all batches of a run have in common.
+/// What all batches of a run share.
 struct Run {
     seed: u64,
     currency: Currency,
-    /// Names the run in idempotency keys.
+    /// Identifies the run in idempotency keys.
     id: String,
-    /// Keeps its SKUs apart from those of other runs.
+    /// Distinguishes its SKUs from those of other runs.
     tag: String,
 }
 
 impl Run {
     fn new(seed: u64, currency: Currency) -> Self {
         let id = Ids::System.next(Clock::System.now()).simple().to_string();
-        // The end of the id is random, its beginning the time.
+        // The start of the id is the time, its end is random.
         let tag = id[id.len() - 8..].to_owned();
         Self { seed, currency, id, tag }
     }
@@ -115,7 +115,7 @@ impl Run {
     }
 }
 
-/// Products that one seller gets with one batch.
+/// The products of one batch, for one seller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
     seller: usize,
@@ -123,7 +123,7 @@ struct Share {
     count: u64,
 }
 
-/// Deals `products` out among `sellers` in turns, as evenly as batches allow.
+/// Distributes `products` among `sellers` in turns, as evenly as batches allow.
 fn shares(products: u64, sellers: usize) -> impl Iterator<Item = Share> {
     let each = products.div_ceil(u64::try_from(sellers).unwrap_or(1).max(1));
     let size = each.clamp(1, MAX_ITEMS as u64);
@@ -156,11 +156,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_product_is_dealt_out_once_and_no_batch_is_too_large() {
+    fn every_product_is_in_one_batch_of_allowed_size() {
         for (products, sellers) in [(1, 1), (1, 5), (99, 2), (100, 1), (250, 5), (1_001, 3)] {
-            let dealt: Vec<Share> = shares(products, sellers).collect();
+            let distributed: Vec<Share> = shares(products, sellers).collect();
             let mut next = 0;
-            for share in &dealt {
+            for share in &distributed {
                 assert_eq!(share.first, next, "{products} among {sellers}");
                 assert!((1..=100).contains(&share.count) && share.seller < sellers);
                 next += share.count;
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn every_seller_gets_some_where_there_are_enough() {
+    fn every_seller_gets_products_if_there_are_enough() {
         let sellers: std::collections::BTreeSet<_> =
             shares(250, 5).map(|share| share.seller).collect();
         assert_eq!(sellers.len(), 5);
     }
 
     #[test]
-    fn the_summary_says_how_many_and_how_fast() {
+    fn summary_has_counts_duration_and_rate() {
         assert_eq!(
             summary(2_000, 3, Duration::from_millis(1_250)),
             "2,000 products of 3 sellers in 1.2 s (1,600 per second)"

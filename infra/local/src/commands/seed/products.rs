@@ -1,5 +1,5 @@
-//! Products that look like a marketplace's. The same seed and number make the same product, in
-//! whatever order they are made.
+//! Random products that resemble those of a marketplace. The same seed and index yield the same
+//! product, in any order.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use shared::money::{Currency, Money};
 
 use super::words::{BRANDS, CATEGORIES, COLOURS, Category, PRAISE};
 
-/// One product in so many is sold out.
+/// One in this many products is sold out.
 const SOLD_OUT_ONE_IN: u32 = 12;
 
-/// A product as the API takes it.
+/// A product as the API accepts it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Product {
     pub(super) sku: String,
@@ -32,9 +32,9 @@ struct Stock {
     on_hand: u32,
 }
 
-/// The product `index` of `seed`; `tag` makes its SKU one of a run.
+/// The product `index` of `seed`. `tag` makes its SKU unique to a run.
 pub(crate) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> Product {
-    // An odd multiplier keeps the pairs of neighbouring seeds and numbers apart.
+    // An odd multiplier separates the streams of neighbouring seeds and indices.
     let stream = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index;
     let mut random = Xoshiro256PlusPlus::seed_from_u64(stream);
     let category = &CATEGORIES[random.random_range(0..CATEGORIES.len())];
@@ -45,7 +45,7 @@ pub(crate) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> P
     let on_hand = if random.random_ratio(1, SOLD_OUT_ONE_IN) {
         0
     } else {
-        // Few of most things, many of some.
+        // Most products have few items in stock, some have many.
         let most = *[5, 20, 60, 250].choose(&mut random).unwrap_or(&5);
         random.random_range(1..=most)
     };
@@ -77,18 +77,18 @@ pub(crate) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> P
     }
 }
 
-/// The slug of one of the categories; they come in turns.
+/// The slug of a category, in turns.
 pub(crate) fn category(nth: usize) -> &'static str {
     CATEGORIES[nth % CATEGORIES.len()].slug
 }
 
-/// A price in minor units that a shop would put on a label.
+/// A plausible retail price in minor units.
 ///
-/// It is the same number in every currency: 12990 is a plausible price as 129.90 of one with
-/// hundredths, and as 12,990 of one without.
+/// It is the same number in every currency: 12990 is plausible as 129.90 in a currency with
+/// hundredths, and as 12,990 in one without.
 fn price(random: &mut Xoshiro256PlusPlus, category: &Category) -> i64 {
     let (low, high) = category.price;
-    // Twice, the smaller counts: cheap things are more.
+    // The smaller of two draws: cheap products are more common.
     let whole = random.random_range(low..=high).min(random.random_range(low..=high));
     let cents = *[90, 99, 0, 50].choose(random).unwrap_or(&90);
     whole * 100 + cents
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_makes_the_same_products() {
+    fn same_seed_makes_the_same_products() {
         for index in [0, 1, 99, 1_000_000] {
             assert_eq!(json(7, index), json(7, index));
         }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_has_no_sku_twice_and_two_runs_share_none() {
+    fn skus_are_unique_within_and_across_runs() {
         let skus = |tag: &'static str| {
             (0..1_000).map(move |index| product(1, index, Currency::default(), tag).sku)
         };
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn every_product_is_one_that_the_marketplace_takes() {
+    fn every_product_is_valid() {
         for index in 0..2_000 {
             let json = json(1, index);
             assert_eq!(inventory::check(json.as_bytes()), Ok(()), "{json}");

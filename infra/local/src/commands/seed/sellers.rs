@@ -1,5 +1,4 @@
-//! The sellers that demo products belong to: they sign up like anybody else, and stay for the next
-//! run.
+//! The sellers of the demo products. They sign up as any user does, and later runs reuse them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,15 +17,15 @@ use crate::client::Client;
 use crate::client::demo_user::{self, DemoUser};
 use crate::edition::data_folder::{DataFolder, Running};
 
-/// Sellers that sign up at once: hashing a password takes a whole core.
-const AT_ONCE: usize = 4;
+/// Sellers that log in at a time: hashing a password takes a whole core.
+const CONCURRENCY: usize = 4;
 
-/// How long a mail may take.
+/// How long to wait for a mail.
 const MAIL_TIMEOUT: Duration = Duration::from_secs(15);
 const MAIL_PAUSE: Duration = Duration::from_millis(20);
 
-/// `count` sellers: the demo seller first, for whom the folder signs, and others who log in; who is
-/// not there yet signs up.
+/// Clients for `count` sellers. The first is the demo seller, with tokens signed by the key of the
+/// folder. The others log in, and sign up first if they do not exist.
 pub(super) async fn log_in(
     folder: &DataFolder,
     running: &Running,
@@ -37,7 +36,7 @@ pub(super) async fn log_in(
         return Ok(sellers);
     }
     let client = &Client::new(&running.url)?;
-    // Whoever signs up here has the password of the demo users, and is one of them in effect.
+    // The other sellers have the password of the demo users, too.
     let password = &folder.demo_password()?;
     let mails = &folder.mail();
     let others: Vec<Client> = stream::iter(2..=count)
@@ -50,9 +49,9 @@ pub(super) async fn log_in(
                 }
                 logged_in => logged_in,
             };
-            seller.with_context(|| format!("logging {email} in"))
+            seller.with_context(|| format!("logging in {email}"))
         })
-        .buffered(AT_ONCE)
+        .buffered(CONCURRENCY)
         .try_collect()
         .await?;
     sellers.extend(others);
@@ -70,7 +69,7 @@ async fn sign_up(
     password: &Secret<String>,
 ) -> anyhow::Result<()> {
     let email = address(number);
-    let doing = || format!("signing {email} up");
+    let doing = || format!("signing up {email}");
     let before = names(mails).with_context(doing)?;
     let body = json!({
         "email": email,
@@ -78,7 +77,7 @@ async fn sign_up(
         "name": format!("Demo Seller {number}"),
         "role": "seller",
     });
-    // A second mail would bring a second code, and only one of them is good: not repeatable.
+    // Not repeatable: a second mail would bring a second code, and only one of them is valid.
     let _: serde_json::Value = client.post("/v1/auth/signup", &body).await.with_context(doing)?;
     let code = code(mails, &before, &email).await.with_context(doing)?;
     client
@@ -93,12 +92,12 @@ fn names(mails: &Path) -> std::io::Result<BTreeSet<OsString>> {
     fs::read_dir(mails)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
 }
 
-/// The code in a mail to `email` that was not there before.
+/// The code in a new mail to `email`.
 async fn code(mails: &Path, before: &BTreeSet<OsString>, email: &str) -> anyhow::Result<String> {
     let deadline = Instant::now() + MAIL_TIMEOUT;
     loop {
         for name in names(mails)?.difference(before) {
-            // A mail is read again until it is whole.
+            // A mail that is still being written is read again later.
             let mail = fs::read_to_string(mails.join(name)).unwrap_or_default();
             if let Some(code) = activation_code(&mail, email) {
                 return Ok(code.to_owned());
@@ -106,7 +105,7 @@ async fn code(mails: &Path, before: &BTreeSet<OsString>, email: &str) -> anyhow:
         }
         if Instant::now() > deadline {
             anyhow::bail!(
-                "no mail with an activation code came to {} within {} s",
+                "no mail with an activation code arrived in {} within {} s",
                 mails.display(),
                 MAIL_TIMEOUT.as_secs()
             );
@@ -115,7 +114,7 @@ async fn code(mails: &Path, before: &BTreeSet<OsString>, email: &str) -> anyhow:
     }
 }
 
-/// The code in `mail`, if it is to `email` and is there as a whole line.
+/// The code in `mail`, if it is addressed to `email` and the line of the code is complete.
 fn activation_code<'a>(mail: &'a str, email: &str) -> Option<&'a str> {
     let to = mail.lines().find_map(|line| line.strip_prefix("To: "))?;
     if to.trim_matches(['<', '>']) != email {
@@ -133,16 +132,16 @@ mod tests {
     use super::*;
 
     const MAIL: &str = "From: Vitrina <no-reply@vitrina.example>\r\nTo: a@b.example\r\n\r\n\
-                        Somebody signed up.\r\n\r\nActivation code: 012345\r\n\r\nIt is good.\r\n";
+                        You signed up.\r\n\r\nActivation code: 012345\r\n\r\nIt is good.\r\n";
 
     #[test]
-    fn the_code_is_read_from_the_mail_to_the_very_address() {
+    fn code_is_read_only_from_a_mail_to_the_address() {
         assert_eq!(activation_code(MAIL, "a@b.example"), Some("012345"));
         assert_eq!(activation_code(MAIL, "x@b.example"), None);
     }
 
     #[test]
-    fn a_mail_that_is_still_being_written_has_no_code_yet() {
+    fn incomplete_mail_has_no_code() {
         let end = MAIL.find("012345").unwrap();
         for written in [0, 40, end, end + 3, end + 6] {
             assert_eq!(activation_code(&MAIL[..written], "a@b.example"), None);

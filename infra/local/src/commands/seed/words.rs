@@ -1,13 +1,13 @@
-//! What demo products are made of.
+//! The vocabulary of the demo products.
 
-/// A category, and what is sold in it.
+/// A category and its products.
 pub(super) struct Category {
     pub(super) slug: &'static str,
-    /// What its SKUs begin with.
+    /// The prefix of its SKUs.
     pub(super) code: &'static str,
     pub(super) things: &'static [&'static str],
     pub(super) materials: &'static [&'static str],
-    /// The cheapest and the dearest, in hundreds of minor units.
+    /// The lowest and the highest price, in hundreds of minor units.
     pub(super) price: (i64, i64),
     pub(super) sizes: Option<&'static [&'static str]>,
     pub(super) sentence: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Category {
 const CLOTHES: &[&str] = &["XS", "S", "M", "L", "XL", "XXL"];
 const SHOES: &[&str] = &["35", "36", "37", "38", "39", "40", "41", "42", "43", "44"];
 
-/// Names that no company has, as far as anybody knows.
+/// Invented names, of no known company.
 pub(super) const BRANDS: &[&str] = &[
     "Aroeira",
     "Brisamar",
@@ -56,14 +56,14 @@ pub(super) const COLOURS: &[&str] = &[
 ];
 
 pub(super) const PRAISE: &[&str] = &[
-    "Made in small numbers, by people who sign their work.",
+    "Made in small numbers, by artisans with pride in their work.",
     "A classic that has been in the workshop's window for thirty years.",
     "Simple, solid, and no more than it has to be.",
     "The one that customers come back for.",
     "New this season, and already a favourite.",
     "Designed to be repaired rather than replaced.",
     "A present that is hard to get wrong.",
-    "From materials whose origin is known.",
+    "From materials of known origin.",
 ];
 
 pub(super) const CATEGORIES: &[Category] = &[
@@ -191,7 +191,7 @@ pub(super) const CATEGORIES: &[Category] = &[
         materials: &["beech", "cardboard", "felt", "cotton"],
         price: (19, 399),
         sizes: None,
-        sentence: "For children from three years, and for those who play with them.",
+        sentence: "For children from three years, and for all that play with them.",
     },
     Category {
         slug: "books",
@@ -236,7 +236,7 @@ pub(super) const CATEGORIES: &[Category] = &[
         materials: &["natural rubber", "leather", "cork", "steel"],
         price: (25, 899),
         sizes: None,
-        sentence: "Taken seriously by those who train every day.",
+        sentence: "For serious training, every day.",
     },
     Category {
         slug: "beauty",
@@ -263,6 +263,6 @@ pub(super) const CATEGORIES: &[Category] = &[
         materials: &["felt", "sisal", "ceramic", "leather"],
         price: (19, 599),
         sizes: None,
-        sentence: "Approved by animals who were asked.",
+        sentence: "Approved by animals that were asked.",
     },
 ];

@@ -1,7 +1,6 @@
 //! Identity: sign-up, login and the key set.
 //!
-//! Every edition has its users, since commands act on behalf of the demo users. This part is what
-//! serves them to clients.
+//! Every edition has the demo users, since commands act on their behalf. This part serves clients.
 
 use tokio::task::JoinSet;
 use utoipa_axum::router::OpenApiRouter;
