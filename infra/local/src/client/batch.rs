@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::client::{Client, ClientError, Problem};
+use super::error::Problem;
+use super::{Client, ClientError};
 
 /// The most products in one batch.
 pub(crate) const MAX_ITEMS: usize = 100;
