@@ -15,7 +15,7 @@ const TOKEN: &str = "VITRINA_TOKEN";
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Remote {
-    /// API of a remote edition, such as an AWS stage. Set `VITRINA_TOKEN` to an operator's token
+    /// API of a remote edition, with an operator's token in VITRINA_TOKEN
     #[arg(long, global = true, env = "VITRINA_URL", value_parser = parse)]
     url: Option<Url>,
 }

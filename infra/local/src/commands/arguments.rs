@@ -16,7 +16,7 @@ use crate::console::output::{print, say, unless_closed};
 use crate::edition::data_folder::DataError;
 use crate::{asyncapi, edition};
 
-/// A marketplace backend: sellers manage products, buyers browse a catalogue that is soon up to date
+/// A marketplace backend: sellers manage products, buyers browse a catalogue
 #[derive(Debug, Parser)]
 #[command(name = "vitrina", version, about, after_help = "Without a command, `vitrina` runs `up`.")]
 pub struct Cli {
@@ -65,18 +65,18 @@ fn misplaced(matches: &ArgMatches) -> Option<&'static str> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start the edition: all services and their stores in one process
+    /// Start the edition: services and stores in one process
     Up(UpArgs),
-    /// Create demo products through the API of the running edition
+    /// Create demo products through the API
     #[command(after_help = "Each run adds new products.")]
     Seed(seed::SeedArgs),
-    /// Send requests to the running edition at a fixed rate and report latencies
+    /// Send requests at a fixed rate and report latencies
     #[command(after_help = "Exits with 1 if a request was refused.")]
     Load(load::LoadArgs),
-    /// Create products from a CSV file through the API of the running edition
+    /// Create products from a CSV file through the API
     #[command(after_help = import::HELP)]
     Import(import::ImportArgs),
-    /// Check this machine and the data folder for problems, and suggest fixes
+    /// Check this machine and the data folder, and suggest fixes
     #[command(after_help = "Exits with 1 if a check failed. Warnings do not count.")]
     Doctor(doctor::DoctorArgs),
     /// Print a bearer token for a demo user

@@ -33,12 +33,15 @@ enum DlqCommand {
         output: OutputArgs,
     },
     /// Show one dead letter with its message
-    Show { id: i64 },
+    Show {
+        /// Id, as shown by `dlq list`
+        id: i64,
+    },
     /// Put dead letters back into their queue
     Redrive {
         #[command(flatten)]
         selection: Selection,
-        /// Maximum number per second, so as not to flood the projector
+        /// Maximum per second, so as not to flood the projector
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
         rate: Option<u16>,
     },

@@ -19,7 +19,7 @@ use crate::console::output::print;
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     remote: Remote,
-    /// Format of the result
+    /// Format of the result; `env` prints NAME=value lines for a shell
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
@@ -29,7 +29,6 @@ enum Format {
     #[default]
     Table,
     Json,
-    /// `NAME=value` lines for a shell
     Env,
 }
 
@@ -132,7 +131,7 @@ fn table(status: &Status) -> Table {
             let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             format!("{at}, {differences} differences")
         }
-        _ => "never finished".to_owned(),
+        _ => "none finished yet".to_owned(),
     };
     table.add_row(["reconciliation", &last]);
     table

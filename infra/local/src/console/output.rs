@@ -2,13 +2,11 @@
 
 use anyhow::Context as _;
 
-/// The format of a result.
+/// The format of a result: text for people, JSON for programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// For people
     #[default]
     Text,
-    /// For programs
     Json,
 }
 

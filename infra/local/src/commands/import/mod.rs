@@ -45,17 +45,17 @@ use report::Report;
 use row::{Row, RowFault};
 
 pub(crate) const HELP: &str = "\
-The first line names the columns. sku, name, category and price (or price_amount) are
-required; description, currency, on_hand, status and attr:NAME are optional. The file
-must be UTF-8, with cells separated by commas or semicolons.
+The first line names the columns. Required are sku, name, category, and price or
+price_amount. Optional are description, currency, on_hand, status and attr:NAME.
+The file must be UTF-8, with cells separated by commas or semicolons.
 
-Write a price as 129,90 or 129.90, with at most as many decimals as its currency has and
-no thousands separator. price_amount is in minor units (12990). Attributes are imported
-as text.
+Write a price as 129,90 or 129.90, with at most as many decimals as its currency
+has and no thousands separator. price_amount is in minor units (12990).
+Attributes are imported as text.
 
-An invalid row does not affect the others. Run the same import again to create what is
-missing: existing products that match the file are skipped, and a product that differs
-is reported (sku_taken).";
+An invalid row does not affect the others. Run the same import again to create
+what is missing: existing products that match the file are skipped, and products
+that differ are reported (sku_taken).";
 
 #[derive(Args, Clone, Debug)]
 pub struct ImportArgs {
@@ -64,7 +64,7 @@ pub struct ImportArgs {
     /// Only check the file; needs no running edition
     #[arg(long)]
     dry_run: bool,
-    /// Field of a column: sku, .., attr:NAME, or ignore; can be repeated
+    /// Field of a column, such as attr:NAME or ignore; can be repeated
     #[arg(long, value_name = "COLUMN=FIELD")]
     map: Vec<Mapping>,
     /// Currency of rows without one [default: that of the edition]
@@ -76,7 +76,7 @@ pub struct ImportArgs {
     /// Password of the seller [default: that of the demo users]
     #[arg(long, env = "VITRINA_PASSWORD", hide_env_values = true, value_parser = StringValueParser::new().map(Secret::new))]
     password: Option<Secret<String>>,
-    /// Token of the seller, in place of address and password; must outlast the import
+    /// Token of the seller, in place of a login; must outlast the import
     #[arg(long, value_parser = StringValueParser::new().map(Secret::new))]
     token: Option<Secret<String>>,
     #[command(flatten)]

@@ -39,7 +39,7 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "M", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     sellers: u32,
-    /// Seed of the random products; the same seed repeats them under new SKUs
+    /// Random seed; the same seed repeats the products under new SKUs
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
