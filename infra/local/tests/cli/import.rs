@@ -82,7 +82,7 @@ async fn import_dry_run_needs_no_edition_and_writes_nothing() {
     let path = file.to_str().unwrap();
     let dry = ["import", path, "--map", "Artigo=sku", "--dry-run"];
     let ended = run(data.path(), &dry).await.expect(1);
-    assert!(ended.stdout.contains("6 rows: 3 good, 3 not; nothing was written"), "{ended:#?}");
+    assert!(ended.stdout.contains("6 rows: 3 valid, 3 invalid; nothing was written"), "{ended:#?}");
     assert!(ended.stdout.contains("line 4, price: "), "{ended:#?}");
     let import = ["import", path, "--map", "Artigo=sku"];
     run(data.path(), &import).await.expect(4);

@@ -26,9 +26,9 @@ use shared::money::Currency;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::Instant;
-use vitrina::database::Source;
+use vitrina::edition::database::Source;
+use vitrina::edition::parts::Parts;
 use vitrina::edition::{Edition, Options};
-use vitrina::roles::Roles;
 
 /// Longest time for a write to appear in the catalogue.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -72,10 +72,10 @@ impl Ended {
 
 impl TestEdition {
     async fn start() -> Self {
-        Self::start_with(Roles::all()).await
+        Self::start_with(Parts::all()).await
     }
 
-    async fn start_with(roles: Roles) -> Self {
+    async fn start_with(parts: Parts) -> Self {
         // As root, PostgreSQL runs as another user, and that user must be able to enter the folder.
         let data =
             tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir().unwrap();
@@ -83,7 +83,7 @@ impl TestEdition {
         let options = Options {
             listen: "127.0.0.1:0".parse().unwrap(),
             data: data.path().to_owned(),
-            roles,
+            parts,
             database: Source::private(settings.text("VITRINA_POSTGRES_BIN"), settings.text("PATH")),
             auth: None,
             currency: Currency::default(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
-use vitrina::cli::Cli;
+use vitrina::commands::Cli;
 
 use crate::TestEdition;
 

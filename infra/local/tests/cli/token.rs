@@ -47,7 +47,7 @@ async fn commands_work_without_identity_but_new_sellers_fail() {
     edition.run(&["seed", "--products", "20"]).await.expect(0);
     edition.catalogue(20).await;
     let ended = edition.run(&["seed", "--products", "20", "--sellers", "2"]).await.expect(1);
-    assert!(ended.stderr.contains("has not the role `identity`"), "{ended:#?}");
+    assert!(ended.stderr.contains("does not run `identity`"), "{ended:#?}");
     edition.stop().await;
 }
 
