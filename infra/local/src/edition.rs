@@ -284,7 +284,7 @@ async fn run(
     work.spawn(metrics_recorder::upkeep(stop.clone()));
     work.spawn(limit.upkeep(stop.clone()));
     if options.roles.has(Role::Identity) {
-        work.spawn(identity::tidy::run(identity, stop.clone()));
+        work.spawn(identity::expire_sessions::run(identity, stop.clone()));
     }
     if options.roles.has(Role::Relay) {
         let pg_bus =

@@ -8,13 +8,13 @@ mod attempts;
 mod codes;
 pub mod config;
 pub mod demo;
+pub mod expire_sessions;
 mod http;
 pub mod keys;
 pub mod mail;
 pub mod passwords;
 mod sessions;
 mod store;
-pub mod tidy;
 
 use axum::Router;
 use shared::clock::Clock;

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use identity::{demo, tidy};
+use identity::{demo, expire_sessions};
 use shared::config::Secret;
 use shared::host::tick::Progress;
 
@@ -95,24 +95,24 @@ async fn what_has_had_its_time_is_forgotten_and_nothing_else() {
     provider.log_in(ANA, "another sentence").await.expect(401);
     // Ana and the claim; its code; a session with its token; two counters of mails, one of log-ins
     assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
-    let tidied = tidy::once(&provider.app).await.unwrap();
-    assert_eq!(tidied, Progress::Idle);
+    let progress = expire_sessions::once(&provider.app).await.unwrap();
+    assert_eq!(progress, Progress::Idle);
     assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
 
     provider.wait_minutes(16);
-    tidy::once(&provider.app).await.unwrap();
+    expire_sessions::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [2, 0, 1, 1, 0]);
 
     provider.wait_days(29);
     let next = provider.refresh(&tokens.member("refresh_token")).await;
     let next = next.expect(200);
     provider.wait_days(2);
-    tidy::once(&provider.app).await.unwrap();
+    expire_sessions::once(&provider.app).await.unwrap();
     // the claim is gone, and so is the first token; its session goes on
     assert_eq!(rows(&provider).await, [1, 0, 1, 1, 0]);
     provider.refresh(&next.member("refresh_token")).await.expect(200);
 
     provider.wait_days(31);
-    tidy::once(&provider.app).await.unwrap();
+    expire_sessions::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [1, 0, 0, 0, 0]);
 }

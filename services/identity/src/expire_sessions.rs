@@ -9,7 +9,7 @@ use shared::host::tick::{self, Progress};
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
-use crate::store::tidy;
+use crate::store::expire_sessions;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_mins(10);
@@ -18,13 +18,13 @@ const EVERY: Duration = Duration::from_mins(10);
 pub async fn once(app: &App) -> Result<Progress, sqlx::Error> {
     let now = app.clock.now();
     let deleted = [
-        tidy::attempts(&app.pool, now).await?,
-        tidy::codes(&app.pool, now).await?,
-        tidy::refresh_tokens(&app.pool, now).await?,
-        tidy::sessions(&app.pool, now).await?,
-        tidy::claims(&app.pool, now).await?,
+        expire_sessions::attempts(&app.pool, now).await?,
+        expire_sessions::codes(&app.pool, now).await?,
+        expire_sessions::refresh_tokens(&app.pool, now).await?,
+        expire_sessions::sessions(&app.pool, now).await?,
+        expire_sessions::claims(&app.pool, now).await?,
     ];
-    Ok(if deleted.iter().any(|rows| *rows >= tidy::BATCH) {
+    Ok(if deleted.iter().any(|rows| *rows >= expire_sessions::BATCH) {
         Progress::More
     } else {
         Progress::Idle
