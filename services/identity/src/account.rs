@@ -2,14 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use lettre::Address;
-use serde::Deserialize;
 use shared::auth::Role;
 use shared::config::Secret;
-use shared::problem::FieldError;
-use shared::text::{self, Lines};
+use shared::text::{self, Lines, TextFault};
 
 /// Longest address, in bytes: what a path of RFC 5321 leaves for it.
 const MAX_EMAIL: usize = 254;
@@ -61,51 +58,6 @@ impl fmt::Debug for Email {
     }
 }
 
-/// Who somebody signs up as. Operators are not made over HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
-#[schema(rename_all = "snake_case")]
-enum SignupRole {
-    Seller,
-    Buyer,
-}
-
-impl FromStr for SignupRole {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "seller" => Ok(Self::Seller),
-            "buyer" => Ok(Self::Buyer),
-            _ => Err("must be seller or buyer"),
-        }
-    }
-}
-
-impl From<SignupRole> for Role {
-    fn from(role: SignupRole) -> Self {
-        match role {
-            SignupRole::Seller => Self::Seller,
-            SignupRole::Buyer => Self::Buyer,
-        }
-    }
-}
-
-/// A sign-up as it is sent.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = SignUp)]
-pub(crate) struct SentSignup {
-    #[schema(format = "email", max_length = 254, example = "ana@example.com")]
-    email: String,
-    /// Any characters, as long as there are enough of them.
-    #[schema(format = "password", min_length = 8, max_length = 128, example = "a long sentence")]
-    password: String,
-    #[schema(min_length = 1, max_length = 200, example = "Ana Souza")]
-    name: String,
-    #[schema(value_type = SignupRole)]
-    role: String,
-}
-
 /// A sign-up that may be done.
 #[derive(Clone, Debug)]
 pub(crate) struct Signup {
@@ -115,38 +67,9 @@ pub(crate) struct Signup {
     pub role: Role,
 }
 
-impl Signup {
-    pub(crate) fn parse(sent: SentSignup) -> Result<Self, Vec<FieldError>> {
-        let mut faults = Faults::default();
-        let email = faults.keep("/email", Email::parse(&sent.email));
-        let password = faults.keep("/password", check_password(sent.password));
-        faults.keep("/name", text::check(&sent.name, MAX_NAME, Lines::One));
-        let role = faults.keep("/role", sent.role.parse::<SignupRole>());
-        match (email, password, role) {
-            (Some(email), Some(password), Some(role)) if faults.0.is_empty() => {
-                Ok(Self { email, password, name: sent.name, role: role.into() })
-            }
-            _ => Err(faults.0),
-        }
-    }
-}
-
-/// The faults of a request, each where it was found.
-#[derive(Debug, Default)]
-pub(crate) struct Faults(pub(crate) Vec<FieldError>);
-
-impl Faults {
-    pub(crate) fn keep<T, E: ToString>(
-        &mut self,
-        pointer: &'static str,
-        checked: Result<T, E>,
-    ) -> Option<T> {
-        checked
-            .map_err(|fault| {
-                self.0.push(FieldError::new(pointer, "invalid", fault.to_string()));
-            })
-            .ok()
-    }
+/// One line that a person can read.
+pub(crate) fn check_name(name: &str) -> Result<(), TextFault> {
+    text::check(name, MAX_NAME, Lines::One)
 }
 
 /// Length is what makes a password good; rules of composition only make it forgettable (NIST SP
@@ -230,18 +153,5 @@ mod tests {
         for bad in ["1234567", "x".repeat(129).as_str(), "1234567\0"] {
             assert!(check_password(bad.to_owned()).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn every_fault_of_a_signup_is_named_at_once() {
-        let faults = Signup::parse(SentSignup {
-            email: "ana".to_owned(),
-            password: "short".to_owned(),
-            name: " ".to_owned(),
-            role: "operator".to_owned(),
-        })
-        .unwrap_err();
-        let pointers: Vec<&str> = faults.iter().map(|f| f.pointer.as_str()).collect();
-        assert_eq!(pointers, ["/email", "/password", "/name", "/role"]);
     }
 }

@@ -1,6 +1,7 @@
 //! The provider's API: one file an endpoint.
 
 mod activate;
+mod faults;
 mod forgot_password;
 mod jwks;
 mod login;

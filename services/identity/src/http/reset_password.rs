@@ -9,9 +9,10 @@ use shared::door::Json;
 use shared::problem::{FieldError, Problem, ProblemDocument};
 
 use crate::App;
-use crate::account::{Email, Faults, check_password};
+use crate::account::{Email, check_password};
 use crate::attempts::Action;
 use crate::codes::{self as rules, Purpose};
+use crate::http::faults::Faults;
 use crate::http::{INVALID_CODE, check_attempts, count_attempt};
 use crate::store::{attempts, codes, sessions, users};
 

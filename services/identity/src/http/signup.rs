@@ -1,19 +1,85 @@
 //! `POST /v1/auth/signup`
 
+use std::str::FromStr;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use shared::auth::Role;
 use shared::database;
 use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::problem::{FieldError, Problem, ProblemDocument};
 
 use crate::App;
-use crate::account::{SentSignup, Signup};
+use crate::account::{Email, Signup, check_name, check_password};
 use crate::attempts::Action;
 use crate::codes::{self, Purpose};
+use crate::http::faults::Faults;
 use crate::http::{MAIL_SENT, MailSent, check_attempts, count_attempt, random};
 use crate::mail::Letter;
 use crate::store::users::{self, NewUser, SignedUp};
+
+/// Who somebody signs up as. Operators are not made over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum SignupRole {
+    Seller,
+    Buyer,
+}
+
+impl FromStr for SignupRole {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "seller" => Ok(Self::Seller),
+            "buyer" => Ok(Self::Buyer),
+            _ => Err("must be seller or buyer"),
+        }
+    }
+}
+
+impl From<SignupRole> for Role {
+    fn from(role: SignupRole) -> Self {
+        match role {
+            SignupRole::Seller => Self::Seller,
+            SignupRole::Buyer => Self::Buyer,
+        }
+    }
+}
+
+/// A sign-up as it is sent.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SignUp)]
+pub(crate) struct SentSignup {
+    #[schema(format = "email", max_length = 254, example = "ana@example.com")]
+    email: String,
+    /// Any characters, as long as there are enough of them.
+    #[schema(format = "password", min_length = 8, max_length = 128, example = "a long sentence")]
+    password: String,
+    #[schema(min_length = 1, max_length = 200, example = "Ana Souza")]
+    name: String,
+    #[schema(value_type = SignupRole)]
+    role: String,
+}
+
+impl Signup {
+    fn parse(sent: SentSignup) -> Result<Self, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let email = faults.keep("/email", Email::parse(&sent.email));
+        let password = faults.keep("/password", check_password(sent.password));
+        faults.keep("/name", check_name(&sent.name));
+        let role = faults.keep("/role", sent.role.parse::<SignupRole>());
+        match (email, password, role) {
+            (Some(email), Some(password), Some(role)) if faults.0.is_empty() => {
+                Ok(Self { email, password, name: sent.name, role: role.into() })
+            }
+            _ => Err(faults.0),
+        }
+    }
+}
 
 /// Signs up. A mail brings the code that activates the account; ask again, and another comes.
 ///
@@ -51,4 +117,22 @@ pub(crate) async fn signup(
     };
     app.mailer.send(signup.email, letter, now);
     Ok((StatusCode::ACCEPTED, axum::Json(&MAIL_SENT)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_of_a_signup_is_named_at_once() {
+        let faults = Signup::parse(SentSignup {
+            email: "ana".to_owned(),
+            password: "short".to_owned(),
+            name: " ".to_owned(),
+            role: "operator".to_owned(),
+        })
+        .unwrap_err();
+        let pointers: Vec<&str> = faults.iter().map(|f| f.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/email", "/password", "/name", "/role"]);
+    }
 }

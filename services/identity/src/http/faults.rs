@@ -1,0 +1,21 @@
+//! Collects every fault of a request, so that one answer names them all.
+
+use shared::problem::FieldError;
+
+/// The faults of a request, each where it was found.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(pub(crate) Vec<FieldError>);
+
+impl Faults {
+    pub(crate) fn keep<T, E: ToString>(
+        &mut self,
+        pointer: &'static str,
+        checked: Result<T, E>,
+    ) -> Option<T> {
+        checked
+            .map_err(|fault| {
+                self.0.push(FieldError::new(pointer, "invalid", fault.to_string()));
+            })
+            .ok()
+    }
+}
