@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use lettre::Address;
+use email_address::EmailAddress;
 use shared::auth::Role;
 use shared::config::Secret;
 use shared::text::{self, Lines, TextFault};
@@ -20,7 +20,7 @@ const MAX_NAME: usize = 200;
 /// Mail goes to this form too, and not to what was typed: where a host takes `Ana` and `ana` for
 /// two mailboxes, the code for one must not arrive at the other.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Email(Address);
+pub(crate) struct Email(String);
 
 impl Email {
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
@@ -33,20 +33,19 @@ impl Email {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('"') {
             return Err(SHAPE);
         }
-        let address: Address = text.to_ascii_lowercase().parse().map_err(|_| SHAPE)?;
-        let domain = address.domain();
-        let is_host = domain.contains('.') && domain.parse::<IpAddr>().is_err();
-        if !is_host || domain.starts_with('[') {
+        let address = text.to_ascii_lowercase();
+        let (local, domain) = address.rsplit_once('@').ok_or(SHAPE)?;
+        let is_host = domain.contains('.')
+            && !domain.starts_with('[')
+            && domain.parse::<IpAddr>().is_err()
+            && EmailAddress::is_valid_domain(domain);
+        if !is_host || !EmailAddress::is_valid_local_part(local) {
             return Err(SHAPE);
         }
         Ok(Self(address))
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        self.0.as_ref()
-    }
-
-    pub(crate) fn address(&self) -> &Address {
         &self.0
     }
 }

@@ -82,6 +82,8 @@ impl Letter {
 /// Why a mail was not sent.
 #[derive(Debug, thiserror::Error)]
 enum MailError {
+    #[error("reading the address of the recipient")]
+    Recipient(#[source] lettre::address::AddressError),
     #[error("composing a mail")]
     Compose(#[source] lettre::error::Error),
     #[error("composing a mail: its text is not plain")]
@@ -143,11 +145,12 @@ impl Mailer {
         letter: &Letter,
         now: DateTime<Utc>,
     ) -> Result<PathBuf, MailError> {
+        let address = to.as_str().parse().map_err(MailError::Recipient)?;
         let body = Body::new_with_encoding(letter.text(), ContentTransferEncoding::SevenBit)
             .map_err(|_| MailError::Encode)?;
         let message = Message::builder()
             .from(Mailbox::new(Some("Vitrina".to_owned()), self.from.clone()))
-            .to(Mailbox::new(None, to.address().clone()))
+            .to(Mailbox::new(None, address))
             .date(now.into())
             .subject(letter.subject())
             .header(ContentType::TEXT_PLAIN)
