@@ -8,6 +8,7 @@ use shared::config::Secret;
 use crate::App;
 use crate::account::Email;
 use crate::passwords::PasswordError;
+use crate::store::error::StoreError;
 use crate::store::users::{self, NewUser, User};
 
 /// Address, name and role of each.
@@ -32,7 +33,7 @@ pub enum DemoError {
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error("storing the demo users")]
-    Store(#[from] sqlx::Error),
+    Store(#[from] StoreError),
 }
 
 /// Makes those of [`USERS`] that are missing, active and with this password. Who is there keeps

@@ -9,13 +9,14 @@ use shared::host::tick::{self, Progress};
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
+use crate::store::error::StoreError;
 use crate::store::expire_sessions;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_mins(10);
 
 /// Forgets one batch of each kind.
-pub async fn once(app: &App) -> Result<Progress, sqlx::Error> {
+pub async fn once(app: &App) -> Result<Progress, StoreError> {
     let now = app.clock.now();
     let deleted = [
         expire_sessions::attempts(&app.pool, now).await?,

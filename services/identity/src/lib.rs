@@ -31,6 +31,7 @@ use crate::store::users;
 
 pub use account::check_password;
 pub use http::{DEAR, PROBLEMS};
+pub use store::error::StoreError;
 pub use store::users::User;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -75,7 +76,7 @@ impl App {
     }
 
     /// The active user with this address.
-    pub async fn find_user(&self, email: &str) -> Result<Option<User>, sqlx::Error> {
+    pub async fn find_user(&self, email: &str) -> Result<Option<User>, StoreError> {
         let Ok(email) = Email::parse(email) else {
             return Ok(None);
         };

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
+use super::error::{StoreError, doing};
 use crate::account::Email;
 use crate::attempts::{Action, WINDOW, Window};
 
@@ -10,7 +11,7 @@ pub(crate) async fn find(
     executor: impl PgExecutor<'_>,
     action: Action,
     email: &Email,
-) -> Result<Option<Window>, sqlx::Error> {
+) -> Result<Option<Window>, StoreError> {
     sqlx::query_as!(
         Window,
         "select made, since from identity.attempts where action = $1 and email = $2",
@@ -19,6 +20,7 @@ pub(crate) async fn find(
     )
     .fetch_optional(executor)
     .await
+    .map_err(doing("reading from identity.attempts"))
 }
 
 /// Counts one more try, in a new window if the last one is over. Returns the window with it.
@@ -27,7 +29,7 @@ pub(crate) async fn count(
     action: Action,
     email: &Email,
     now: DateTime<Utc>,
-) -> Result<Window, sqlx::Error> {
+) -> Result<Window, StoreError> {
     // Cut off at a thousand, so that nobody can make it overflow.
     sqlx::query_as!(
         Window,
@@ -43,6 +45,7 @@ pub(crate) async fn count(
     )
     .fetch_one(executor)
     .await
+    .map_err(doing("counting an attempt in identity.attempts"))
 }
 
 /// Forgets the tries: one of them was right.
@@ -50,13 +53,14 @@ pub(crate) async fn clear(
     executor: impl PgExecutor<'_>,
     action: Action,
     email: &Email,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "delete from identity.attempts where action = $1 and email = $2",
         action.as_str(),
         email.as_str(),
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("clearing identity.attempts"))?;
     Ok(())
 }

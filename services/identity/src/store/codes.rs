@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
+use super::error::{StoreError, doing};
 use crate::account::Email;
 use crate::codes::{Purpose, StoredCode};
 
@@ -14,7 +15,7 @@ pub(crate) async fn put_reset(
     email: &Email,
     hash: &[u8; 32],
     expires_at: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
+) -> Result<bool, StoreError> {
     // The user is locked before the code, here and everywhere: no two requests wait for each other.
     let put = sqlx::query!(
         "with holder as (
@@ -30,7 +31,8 @@ pub(crate) async fn put_reset(
         expires_at,
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("putting a reset code into identity.codes"))?;
     Ok(put.rows_affected() == 1)
 }
 
@@ -40,7 +42,7 @@ pub(crate) async fn count_try(
     executor: impl PgExecutor<'_>,
     purpose: Purpose,
     email: &Email,
-) -> Result<Option<StoredCode>, sqlx::Error> {
+) -> Result<Option<StoredCode>, StoreError> {
     sqlx::query_as!(
         StoredCode,
         "with holder as (
@@ -54,6 +56,7 @@ pub(crate) async fn count_try(
     )
     .fetch_optional(executor)
     .await
+    .map_err(doing("counting a try in identity.codes"))
 }
 
 /// Takes away a code that was used.
@@ -61,13 +64,14 @@ pub(crate) async fn delete(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
     purpose: Purpose,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "delete from identity.codes where user_id = $1 and purpose = $2",
         user_id,
         purpose.as_str(),
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("deleting from identity.codes"))?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use shared::auth::Role;
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
+use super::error::{DecodeError, StoreError, doing};
 use crate::account::{Email, Signup};
 
 /// Who may log in, and as what.
@@ -69,7 +70,7 @@ pub(crate) async fn claim(
     user: &NewUser<'_>,
     code_hash: &[u8; 32],
     code_expires_at: DateTime<Utc>,
-) -> Result<SignedUp, sqlx::Error> {
+) -> Result<SignedUp, StoreError> {
     let claimed = sqlx::query_scalar!(
         "with claimed as (
              insert into identity.users (id, email, name, password_hash, roles, created_at)
@@ -94,7 +95,8 @@ pub(crate) async fn claim(
         code_expires_at,
     )
     .fetch_optional(executor)
-    .await?;
+    .await
+    .map_err(doing("claiming an address in identity.users"))?;
     Ok(match claimed {
         Some(id) => SignedUp::Pending { again: id != user.id },
         None => SignedUp::AlreadyActive,
@@ -102,7 +104,7 @@ pub(crate) async fn claim(
 }
 
 /// Makes a user who is active at once, unless there is one. Replaces what was only claimed.
-pub(crate) async fn put_active(pool: &PgPool, user: &NewUser<'_>) -> Result<(), sqlx::Error> {
+pub(crate) async fn put_active(pool: &PgPool, user: &NewUser<'_>) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into identity.users
              (id, email, name, password_hash, roles, activated_at, created_at)
@@ -119,43 +121,45 @@ pub(crate) async fn put_active(pool: &PgPool, user: &NewUser<'_>) -> Result<(), 
         user.now,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(doing("inserting into identity.users"))?;
     Ok(())
 }
 
 pub(crate) async fn find_credentials(
     pool: &PgPool,
     email: &Email,
-) -> Result<Option<Credentials>, sqlx::Error> {
+) -> Result<Option<Credentials>, StoreError> {
+    let failed = doing("reading credentials from identity.users");
     let row = sqlx::query!(
         r#"select id, password_hash, roles, activated_at is not null as "is_active!"
            from identity.users where email = $1"#,
         email.as_str(),
     )
     .fetch_optional(pool)
-    .await?;
-    row.map(|row| {
-        Ok(Credentials {
-            user: User { id: row.id, roles: roles(&row.roles)? },
-            password_hash: row.password_hash,
-            is_active: row.is_active,
-        })
-    })
-    .transpose()
+    .await
+    .map_err(&failed)?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Credentials {
+        user: user(row.id, &row.roles).map_err(failed)?,
+        password_hash: row.password_hash,
+        is_active: row.is_active,
+    }))
 }
 
 pub(crate) async fn activate(
     executor: impl PgExecutor<'_>,
     id: Uuid,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update identity.users set activated_at = $2 where id = $1 and activated_at is null",
         id,
         now,
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("activating a row of identity.users"))?;
     Ok(())
 }
 
@@ -163,17 +167,21 @@ pub(crate) async fn set_password(
     executor: impl PgExecutor<'_>,
     id: Uuid,
     password_hash: &str,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!("update identity.users set password_hash = $2 where id = $1", id, password_hash,)
         .execute(executor)
-        .await?;
+        .await
+        .map_err(doing("setting a password in identity.users"))?;
     Ok(())
 }
 
-pub(super) fn roles(names: &[String]) -> Result<BTreeSet<Role>, sqlx::Error> {
-    names
-        .iter()
-        .map(|name| name.parse::<Role>())
-        .collect::<Result<_, _>>()
-        .map_err(|error| sqlx::Error::Decode(error.into()))
+pub(super) fn user(id: Uuid, roles: &[String]) -> Result<User, sqlx::Error> {
+    let roles = roles.iter().map(|name| name.parse::<Role>()).collect::<Result<_, _>>();
+    let roles = roles.map_err(|error| DecodeError {
+        table: "identity.users",
+        column: "roles",
+        row: id,
+        source: error.into(),
+    })?;
+    Ok(User { id, roles })
 }
