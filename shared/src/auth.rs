@@ -15,13 +15,12 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::key_set::KeySet;
 use crate::problem::{self, Problem};
-use crate::telemetry;
 
 /// What somebody may do.
 #[derive(
@@ -87,7 +86,7 @@ pub struct AuthConfig {
 #[derive(Clone, Debug)]
 pub enum KeySource {
     Fixed(JwkSet),
-    /// Fetched when a token names a key that is not known yet, at most every ten seconds.
+    /// Fetched from this address, again after ten minutes, and when a token names an unknown key.
     Url(String),
 }
 
@@ -128,19 +127,12 @@ pub struct Verifier(Arc<Inner>);
 struct Inner {
     config: AuthConfig,
     clock: Clock,
-    verified: Cache<[u8; 32], Identity>,
-    keys: Mutex<FetchedKeys>,
-    http: reqwest::Client,
+    /// By the generation of the keys and the SHA-256 of the token: a new key set forgets them all, so
+    /// that a token of a withdrawn key is refused at once.
+    verified: Cache<(u64, [u8; 32]), Identity>,
+    keys: KeySet,
 }
 
-#[derive(Debug, Default)]
-struct FetchedKeys {
-    set: Option<JwkSet>,
-    fetched_at: i64,
-}
-
-/// Keys are asked for at most this often, however many tokens name unknown ones.
-const REFETCH_SECONDS: i64 = 10;
 const REMEMBER: Duration = Duration::from_mins(1);
 const REMEMBERED: u64 = 10_000;
 
@@ -187,31 +179,33 @@ impl Claims {
 impl Verifier {
     pub fn new(config: AuthConfig, clock: Clock) -> Self {
         let verified = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build();
-        Self(Arc::new(Inner {
-            config,
-            clock,
-            verified,
-            keys: Mutex::default(),
-            http: reqwest::Client::builder()
-                .timeout(Duration::from_secs(2))
-                .build()
-                .unwrap_or_default(),
-        }))
+        let keys = match &config.keys {
+            KeySource::Fixed(set) => KeySet::fixed(set.clone()),
+            KeySource::Url(url) => KeySet::at(url.clone(), clock.clone()),
+        };
+        Self(Arc::new(Inner { config, clock, verified, keys }))
     }
 
     /// Who the token says is asking.
     pub async fn verify(&self, token: &str) -> Result<Identity, Problem> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let now = self.0.clock.now().timestamp();
-        if let Some(identity) = self.0.verified.get(&digest)
+        let keys = self.0.keys.current().await;
+        if let Some(keys) = &keys
+            && let Some(identity) = self.0.verified.get(&(keys.generation, digest))
             && identity.expires_at > now
         {
             return Ok(identity);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| refuse())?;
-        let key = self.key(header.kid.as_deref()).await?;
+        let kid = header.kid.as_deref();
+        let keys = match keys {
+            Some(keys) if keys.find(kid).is_some() => keys,
+            known => self.0.keys.newer_than(known).await?,
+        };
+        let key = keys.find(kid).ok_or_else(refuse)?;
         // The algorithm is the key's, never the token's own choice.
-        let algorithm = algorithm_of(&key).filter(|a| *a == header.alg).ok_or_else(refuse)?;
+        let algorithm = algorithm_of(key).filter(|a| *a == header.alg).ok_or_else(refuse)?;
         let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[&self.0.config.issuer]);
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
@@ -220,7 +214,7 @@ impl Verifier {
         // Expiry is judged by our clock below.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let decoding = DecodingKey::from_jwk(&key).map_err(|_| refuse())?;
+        let decoding = DecodingKey::from_jwk(key).map_err(|_| refuse())?;
         let claims = jsonwebtoken::decode::<Claims>(token, &decoding, &validation)
             .map_err(|_| refuse())?
             .claims;
@@ -235,7 +229,7 @@ impl Verifier {
             roles: self.roles(&claims),
             expires_at: claims.exp,
         };
-        self.0.verified.insert(digest, identity.clone());
+        self.0.verified.insert((keys.generation, digest), identity.clone());
         Ok(identity)
     }
 
@@ -248,45 +242,6 @@ impl Verifier {
             .flatten()
             .filter_map(|role| role.as_str()?.parse().ok())
             .collect()
-    }
-
-    async fn key(&self, kid: Option<&str>) -> Result<Jwk, Problem> {
-        let find = |set: &JwkSet| match kid {
-            Some(kid) => set.find(kid).cloned(),
-            None => set.keys.first().cloned(),
-        };
-        let url = match &self.0.config.keys {
-            KeySource::Fixed(set) => return find(set).ok_or_else(refuse),
-            KeySource::Url(url) => url,
-        };
-        let mut keys = self.0.keys.lock().await;
-        if let Some(key) = keys.set.as_ref().and_then(find) {
-            return Ok(key);
-        }
-        let now = self.0.clock.now().timestamp();
-        if now - keys.fetched_at < REFETCH_SECONDS {
-            // Whoever asked just before had no luck; nobody waits in line for the same.
-            return Err(match keys.set {
-                Some(_) => refuse(),
-                None => Problem::unavailable("the keys of the identity provider are not known"),
-            });
-        }
-        keys.fetched_at = now;
-        let fetched = async { self.0.http.get(url).send().await?.error_for_status()?.json().await };
-        let set: JwkSet = match fetched.await {
-            Ok(set) => set,
-            // Keys are known, and this one is not among them.
-            Err(error) if keys.set.is_some() => {
-                let error: reqwest::Error = error;
-                let error = telemetry::causes(&error);
-                tracing::warn!(error, "the keys of the identity provider could not be renewed");
-                return Err(refuse());
-            }
-            Err(error) => return Err(Problem::unavailable(error)),
-        };
-        let key = find(&set);
-        keys.set = Some(set);
-        key.ok_or_else(refuse)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod dynamodb;
 pub mod failpoint;
 pub mod host;
 pub mod id;
+mod key_set;
 pub mod money;
 pub mod page;
 #[cfg(feature = "local")]
