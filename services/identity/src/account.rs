@@ -8,28 +8,28 @@ use shared::auth::Role;
 use shared::config::Secret;
 use shared::text::{self, Lines, TextFault};
 
-/// Longest address, in bytes: what a path of RFC 5321 leaves for it.
+/// Longest address in bytes: the limit that a path of RFC 5321 leaves for it.
 const MAX_EMAIL: usize = 254;
 
 const MIN_PASSWORD: usize = 8;
 const MAX_PASSWORD: usize = 128;
 const MAX_NAME: usize = 200;
 
-/// A mail address in lower case: what is stored, compared and written to.
+/// An email address in lower case. This form is stored, compared and used as the recipient.
 ///
-/// Mail goes to this form too, and not to what was typed: where a host takes `Ana` and `ana` for
-/// two mailboxes, the code for one must not arrive at the other.
+/// Mail goes to this form and not to the text that the client sent: a host may treat `Ana` and `ana`
+/// as two mailboxes, and the code for one must not arrive at the other.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Email(String);
 
 impl Email {
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        const SHAPE: &str = "must be a mail address such as ana@example.com";
+        const SHAPE: &str = "must be an email address such as ana@example.com";
         if text.len() > MAX_EMAIL {
             return Err("must be at most 254 bytes");
         }
-        // Quoted local parts may hold blanks and commas, and letters beyond ASCII have twins that
-        // look the same. Hardly anybody has such an address; forgers of headers want them.
+        // Quoted local parts may hold blanks and commas, and letters beyond ASCII have lookalikes.
+        // Such addresses are rare, and useful for header injection.
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('"') {
             return Err(SHAPE);
         }
@@ -51,13 +51,13 @@ impl Email {
 }
 
 impl fmt::Debug for Email {
-    /// Addresses are personal: they have no place in a log.
+    /// Addresses are personal data and must not reach a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
 }
 
-/// A sign-up that may be done.
+/// A sign-up with valid fields only.
 #[derive(Clone, Debug)]
 pub(crate) struct Signup {
     pub email: Email,
@@ -66,13 +66,13 @@ pub(crate) struct Signup {
     pub role: Role,
 }
 
-/// One line that a person can read.
+/// Checks a display name: one line of visible text.
 pub(crate) fn check_name(name: &str) -> Result<(), TextFault> {
     text::check(name, MAX_NAME, Lines::One)
 }
 
-/// Length is what makes a password good; rules of composition only make it forgettable (NIST SP
-/// 800-63B).
+/// Checks a password by its length alone: composition rules make passwords harder to remember, not
+/// harder to guess (NIST SP 800-63B).
 pub fn check_password(password: String) -> Result<Secret<String>, &'static str> {
     let length = password.chars().take(MAX_PASSWORD + 1).count();
     if length < MIN_PASSWORD {
@@ -91,14 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_mailbox_is_one_address_however_it_is_written() {
+    fn addresses_that_differ_in_case_are_equal() {
         let email = Email::parse("Ana.Souza+Shop@Example.COM").unwrap();
         assert_eq!(email.as_str(), "ana.souza+shop@example.com");
         assert_eq!(Email::parse("ana.souza+shop@example.com"), Ok(email));
     }
 
     #[test]
-    fn what_is_no_address_or_could_forge_a_header_is_refused() {
+    fn invalid_address_or_header_injection_is_refused() {
         for text in [
             "",
             "ana",
@@ -126,26 +126,26 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_at_most_254_bytes() {
+    fn address_longer_than_254_bytes_is_refused() {
         let of = |length: usize| {
             let labels = format!("{}.", "d".repeat(60)).repeat(3);
             let local = "l".repeat(60);
             let rest = length - local.len() - 1 - labels.len();
             format!("{local}@{labels}{}", "c".repeat(rest))
         };
-        // 10 bytes of last label make 254; a label itself may have 63
+        // The last label has 10 bytes in an address of 254; a label may have 63.
         assert!(Email::parse(&of(254)).is_ok());
         assert_eq!(Email::parse(&of(255)), Err("must be at most 254 bytes"));
     }
 
     #[test]
-    fn an_address_is_not_printed() {
+    fn debug_output_hides_the_address() {
         let email = Email::parse("ana@example.com").unwrap();
         assert_eq!(format!("{email:?}"), "[redacted]");
     }
 
     #[test]
-    fn a_password_is_judged_by_its_length_in_characters_alone() {
+    fn password_is_checked_by_its_length_in_characters() {
         for good in ["12345678", "ç".repeat(8).as_str(), "x".repeat(128).as_str()] {
             assert!(check_password(good.to_owned()).is_ok(), "{good}");
         }

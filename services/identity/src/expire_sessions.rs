@@ -1,6 +1,7 @@
-//! Forgets what has had its time: codes, tokens, counters, and addresses that nobody activated.
+//! Deletes expired codes, refresh tokens, sessions, attempt counters, and claims that were never
+//! activated.
 //!
-//! It takes no input: it looks at what is there. Several may run at once.
+//! Takes no input: it looks for expired rows. Several processes may run it at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +13,10 @@ use crate::App;
 use crate::store::error::StoreError;
 use crate::store::expire_sessions;
 
-/// How often it looks.
+/// How often expired rows are deleted.
 const EVERY: Duration = Duration::from_mins(10);
 
-/// Forgets one batch of each kind.
+/// Deletes one batch of each kind.
 pub async fn once(app: &App) -> Result<Progress, StoreError> {
     let now = app.clock.now();
     let deleted = [
@@ -32,7 +33,7 @@ pub async fn once(app: &App) -> Result<Progress, StoreError> {
     })
 }
 
-/// Tidies until `stop`.
+/// Runs until `stop`. The label of its failures in the metrics is `tidy`.
 pub async fn run(app: App, stop: CancellationToken) {
     tick::run("tidy", EVERY, Arc::default(), stop, || once(&app)).await;
 }

@@ -1,7 +1,7 @@
-//! The embedded identity provider: who somebody is, proved by a password and a mailbox.
+//! The embedded identity provider: accounts proved by a password and a mailbox.
 //!
-//! Promise: no answer tells whether an address has an account, neither by what it says nor by how
-//! long it takes.
+//! Promise: no response reveals whether an address has an account, neither by its content nor by its
+//! timing.
 
 mod account;
 mod attempts;
@@ -30,13 +30,13 @@ use crate::passwords::Passwords;
 use crate::store::users;
 
 pub use account::check_password;
-pub use http::{DEAR, PROBLEMS};
+pub use http::{EXPENSIVE_PATHS, PROBLEMS};
 pub use store::error::StoreError;
 pub use store::users::User;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// What the service needs. Cheap to clone.
+/// The state of the service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     pub pool: PgPool,
@@ -57,7 +57,7 @@ pub enum StartError {
 }
 
 impl App {
-    /// Reads the key, or makes one, and makes the directory for mails.
+    /// Reads or creates the signing key, and creates the directory for mail.
     pub fn new(
         config: &ProviderConfig,
         pool: PgPool,
@@ -75,7 +75,7 @@ impl App {
         })
     }
 
-    /// The active user with this address.
+    /// Finds the active user with this address.
     pub async fn find_user(&self, email: &str) -> Result<Option<User>, StoreError> {
         let Ok(email) = Email::parse(email) else {
             return Ok(None);
@@ -85,7 +85,7 @@ impl App {
     }
 }
 
-/// The routes with their description.
+/// The routes with their OpenAPI description.
 pub fn routes() -> OpenApiRouter<App> {
     http::routes()
 }

@@ -1,4 +1,4 @@
-//! One binary, many roles: `VITRINA_ROLE` picks what this does, as a process or as a function.
+//! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
 use identity::config::{Config, Role};
 use identity::{App, MIGRATOR, expire_sessions, router};
@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
             let database = database::open(&config.database, &clock).await?;
             let app = App::new(&provider, database.pool.clone(), clock, ids)?;
             let expiring = tokio::spawn(expire_sessions::run(app.clone(), host.stop.clone()));
-            // Most callers have no token yet.
+            // Most clients have no token yet, so they are limited by their address.
             host.on_database(&database).serve(router(app), None).await?;
             expiring.await?;
         }

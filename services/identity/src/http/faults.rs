@@ -1,12 +1,13 @@
-//! Collects every fault of a request, so that one answer names them all.
+//! Collects every fault of a request, so that one response names them all.
 
 use shared::problem::FieldError;
 
-/// The faults of a request, each where it was found.
+/// The faults of a request, each with the pointer to its field.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(pub(crate) Vec<FieldError>);
 
 impl Faults {
+    /// Returns the value, or adds the fault at `pointer`.
     pub(crate) fn keep<T, E: ToString>(
         &mut self,
         pointer: &'static str,

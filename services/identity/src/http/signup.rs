@@ -17,10 +17,10 @@ use crate::attempts::Action;
 use crate::codes::{self, Purpose};
 use crate::http::faults::Faults;
 use crate::http::{MAIL_SENT, MailSent, check_attempts, count_attempt, random};
-use crate::mail::Letter;
+use crate::mail::Mail;
 use crate::store::users::{self, NewUser, SignedUp};
 
-/// Who somebody signs up as. Operators are not made over HTTP.
+/// Role of a new account. Operators cannot sign up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
 #[schema(rename_all = "snake_case")]
 enum SignupRole {
@@ -49,14 +49,14 @@ impl From<SignupRole> for Role {
     }
 }
 
-/// A sign-up as it is sent.
+/// A sign-up as the client sends it.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = SignUp)]
 pub(crate) struct SentSignup {
     #[schema(format = "email", max_length = 254, example = "ana@example.com")]
     email: String,
-    /// Any characters, as long as there are enough of them.
+    /// Any characters; only the length is checked.
     #[schema(format = "password", min_length = 8, max_length = 128, example = "a long sentence")]
     password: String,
     #[schema(min_length = 1, max_length = 200, example = "Ana Souza")]
@@ -81,14 +81,14 @@ impl Signup {
     }
 }
 
-/// Signs up. A mail brings the code that activates the account; ask again, and another comes.
+/// Signs up. The code that activates the account is mailed; signing up again sends a new one.
 ///
-/// The answer is the same whether or not the address has an account.
+/// The response is the same whether or not the address has an account.
 #[utoipa::path(
     post, path = "/v1/auth/signup", tag = "identity",
     request_body = SentSignup,
     responses(
-        (status = 202, description = "A mail is on its way", body = MailSent),
+        (status = 202, description = "The mail is on its way", body = MailSent),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
@@ -111,11 +111,11 @@ pub(crate) async fn signup(
     let signed_up = users::claim(&mut *transaction, &user, &code_hash, expires_at).await?;
     transaction.commit().await?;
 
-    let letter = match signed_up {
-        SignedUp::Pending { again } => Letter::Activation { code, again },
-        SignedUp::AlreadyActive => Letter::AlreadyActive,
+    let mail = match signed_up {
+        SignedUp::Pending { again } => Mail::Activation { code, again },
+        SignedUp::AlreadyActive => Mail::AlreadyActive,
     };
-    app.mailer.send(signup.email, letter, now);
+    app.mailer.send(signup.email, mail, now);
     Ok((StatusCode::ACCEPTED, axum::Json(&MAIL_SENT)).into_response())
 }
 
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_of_a_signup_is_named_at_once() {
+    fn invalid_signup_names_every_fault() {
         let faults = Signup::parse(SentSignup {
             email: "ana".to_owned(),
             password: "short".to_owned(),

@@ -1,4 +1,4 @@
-//! How often something was tried with an address.
+//! Attempts per email address.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -23,14 +23,14 @@ pub(crate) async fn find(
     .map_err(doing("reading from identity.attempts"))
 }
 
-/// Counts one more try, in a new window if the last one is over. Returns the window with it.
+/// Counts an attempt, in a new window if the last one is over, and returns the window.
 pub(crate) async fn count(
     executor: impl PgExecutor<'_>,
     action: Action,
     email: &Email,
     now: DateTime<Utc>,
 ) -> Result<Window, StoreError> {
-    // Cut off at a thousand, so that nobody can make it overflow.
+    // Capped at a thousand, so that it cannot overflow.
     sqlx::query_as!(
         Window,
         "insert into identity.attempts as a (action, email, made, since) values ($1, $2, 1, $3)
@@ -48,7 +48,7 @@ pub(crate) async fn count(
     .map_err(doing("counting an attempt in identity.attempts"))
 }
 
-/// Forgets the tries: one of them was right.
+/// Deletes the window, after an attempt succeeded.
 pub(crate) async fn clear(
     executor: impl PgExecutor<'_>,
     action: Action,

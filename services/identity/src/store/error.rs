@@ -27,7 +27,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// A column whose value this build cannot read.
+/// A column value that this build cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("decoding {table}.{column} of {row}")]
 pub(super) struct DecodeError {

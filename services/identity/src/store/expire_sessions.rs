@@ -1,4 +1,4 @@
-//! Deletes what has had its time, some at a time. What is deleted was refused before already.
+//! Deletes expired rows in batches. Expired rows are refused anyway, so that a delay does no harm.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
@@ -7,10 +7,10 @@ use super::error::{StoreError, doing};
 use crate::attempts::WINDOW;
 use crate::sessions::LIFETIME;
 
-/// How many rows of a table go at a time.
+/// Rows of a table that one statement deletes.
 pub(crate) const BATCH: u64 = 1000;
 
-/// How long an address stays claimed by somebody who does not activate it.
+/// How long a claim on an address is kept without activation.
 const CLAIM_KEPT: TimeDelta = TimeDelta::days(7);
 
 pub(crate) async fn attempts(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
@@ -52,7 +52,7 @@ pub(crate) async fn refresh_tokens(pool: &PgPool, now: DateTime<Utc>) -> Result<
     Ok(deleted.rows_affected())
 }
 
-/// Sessions whose last token is gone: nothing can carry them on.
+/// Deletes sessions without a refresh token: nothing can continue them.
 pub(crate) async fn sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.sessions where ctid = any(array(
@@ -69,7 +69,7 @@ pub(crate) async fn sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, S
     Ok(deleted.rows_affected())
 }
 
-/// Addresses that were claimed, and whose code is gone.
+/// Deletes claimed addresses without a code: nothing can activate them.
 pub(crate) async fn claims(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.users where ctid = any(array(

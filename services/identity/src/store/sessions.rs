@@ -8,11 +8,11 @@ use super::error::{StoreError, doing};
 use super::users::{self, User};
 use crate::sessions::{NewToken, StoredToken};
 
-/// Begins a session with its first refresh token, if the password is still the one that was
-/// verified. Returns whether it is.
+/// Starts a session with its first refresh token, unless the password has changed since it was
+/// verified. Returns whether the session was started.
 ///
-/// The user is locked against a change of the password at the same moment, which ends every session
-/// that it finds: it either finds this one, or this one does not begin.
+/// The lock on the user serialises this with a change of the password, which ends all sessions. Either
+/// the change sees this session and ends it, or this session does not start.
 pub(crate) async fn begin(
     executor: impl PgExecutor<'_>,
     id: Uuid,
@@ -42,8 +42,8 @@ pub(crate) async fn begin(
     Ok(begun.rows_affected() == 1)
 }
 
-/// Exchanges a refresh token for the next one, if it is good and nobody has done so: of two who try
-/// at once, one finds it exchanged.
+/// Exchanges a valid refresh token for the next one. Of two concurrent requests with one token, only
+/// one succeeds.
 pub(crate) async fn rotate(
     pool: &PgPool,
     hash: &[u8; 32],
@@ -88,7 +88,7 @@ pub(crate) async fn find_token(
     .map_err(doing("reading from identity.refresh_tokens"))
 }
 
-/// Ends a session: no refresh token of it is good any more.
+/// Ends a session: its refresh tokens are no longer valid.
 pub(crate) async fn revoke(
     executor: impl PgExecutor<'_>,
     id: Uuid,

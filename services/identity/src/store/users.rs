@@ -10,14 +10,14 @@ use uuid::Uuid;
 use super::error::{DecodeError, StoreError, doing};
 use crate::account::{Email, Signup};
 
-/// Who may log in, and as what.
+/// A user and the roles that its tokens carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: Uuid,
     pub roles: BTreeSet<Role>,
 }
 
-/// What a log-in is measured against.
+/// What a log-in is checked against.
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     pub user: User,
@@ -25,16 +25,16 @@ pub(crate) struct Credentials {
     pub is_active: bool,
 }
 
-/// What became of a sign-up.
+/// Result of a sign-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignedUp {
-    /// The account waits for the code; `again` if it did before.
+    /// The account waits for its code; `again` if the address had been claimed before.
     Pending { again: bool },
-    /// The address has an active account, which stays as it is.
+    /// The address has an active account, which is left unchanged.
     AlreadyActive,
 }
 
-/// A new user as the store takes it.
+/// A user to insert.
 #[derive(Clone, Debug)]
 pub(crate) struct NewUser<'a> {
     pub id: Uuid,
@@ -58,13 +58,13 @@ impl<'a> NewUser<'a> {
 
 /// Claims an address, with the code that activates it.
 ///
-/// Until somebody proves to read its mail, an address belongs to nobody, and anybody may claim it:
-/// otherwise a stranger could keep its owner out. The latest claim replaces name, password and role
-/// together with the code, in one statement: so a code activates the very password that was sent
-/// along with it, and the codes of earlier claims are dead. Were the first password kept, the
-/// owner's code would activate a stranger's password; were the codes kept, the stranger's later
-/// claim would ride on the code that the owner is just typing in. What remains is an owner who
-/// types in the code of a mail that a stranger caused: that mail says so.
+/// Until a code proves that the mailbox was read, an address has no owner and any client may claim it:
+/// otherwise a stranger could lock the owner out. The latest claim replaces name, password, role and
+/// code in one statement. A code therefore activates exactly the password it was requested with, and
+/// codes of earlier claims are invalid. If the first password were kept, the owner's code would activate
+/// a stranger's password. If earlier codes stayed valid, the owner's code would activate a stranger's
+/// later claim. One case remains: an owner enters the code of a mail that a stranger caused. That mail
+/// warns of it.
 pub(crate) async fn claim(
     executor: impl PgExecutor<'_>,
     user: &NewUser<'_>,
@@ -103,7 +103,7 @@ pub(crate) async fn claim(
     })
 }
 
-/// Makes a user who is active at once, unless there is one. Replaces what was only claimed.
+/// Inserts an active user, or replaces a claim that was never activated. Keeps an active user.
 pub(crate) async fn put_active(pool: &PgPool, user: &NewUser<'_>) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into identity.users
