@@ -261,18 +261,29 @@ impl ListingItem {
         self.stock_updated_at = Some(stock.updated_at);
     }
 
-    /// Computes the index keys from what the listing now says.
+    /// Sets the index keys that follow from the other attributes.
     pub fn set_index_keys(&mut self) {
-        (self.all_key, self.category_key, self.seller_key, self.price_key) =
-            (None, None, None, None);
-        let Some(product) = self.product().filter(Product::is_listed) else {
-            return;
-        };
-        let availability = self.availability();
-        let currency = product.price.currency;
-        self.all_key = Some(all_key(currency, availability));
-        self.category_key = Some(scoped_key(&product.category, currency, availability));
-        self.seller_key = Some(scoped_key(&product.seller_id.to_string(), currency, availability));
-        self.price_key = Some(price_key(product.price.amount, self.id));
+        let keys = self.index_keys().map_or([const { None }; 4], |keys| keys.map(Some));
+        [self.all_key, self.category_key, self.seller_key, self.price_key] = keys;
+    }
+
+    /// The index keys, if [`Self::product`] is there and listed.
+    fn index_keys(&self) -> Option<[String; 4]> {
+        let is_whole = self.sku.is_some()
+            && self.name.is_some()
+            && self.content_hash.is_some()
+            && self.created_at.is_some()
+            && self.updated_at.is_some();
+        if !is_whole || self.deleted_at.is_some() || self.status != Some(Status::Active) {
+            return None;
+        }
+        let (currency, availability) = (self.currency?, self.availability());
+        let seller = self.seller_id?.to_string();
+        Some([
+            all_key(currency, availability),
+            scoped_key(self.category.as_deref()?, currency, availability),
+            scoped_key(&seller, currency, availability),
+            price_key(self.amount?, self.id),
+        ])
     }
 }
