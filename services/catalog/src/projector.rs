@@ -25,7 +25,7 @@ use shared::telemetry;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::projection::project;
+use crate::projection::{Arrival, project};
 use crate::store::categories;
 use crate::store::listings::{Listings, StoreError, Stored};
 
@@ -64,12 +64,12 @@ impl Projector {
         &self,
         id: Uuid,
         mut stored: Option<Stored>,
-        deliveries: &[&Delivery],
+        arrivals: &[Arrival<'_>],
     ) -> Result<(), Failure> {
         for _ in 0..MAX_RACES {
             let now = self.clock.now();
             let before = stored.as_ref().map(|stored| &stored.item);
-            let Some(listing) = project(before, id, deliveries, now) else {
+            let Some(listing) = project(before, id, arrivals, now) else {
                 return Ok(());
             };
             self.note_category(&listing).await.map_err(|error| failure(&error))?;
@@ -77,7 +77,7 @@ impl Projector {
             let put = self.listings.put_if_unchanged(&listing, stored.as_ref()).await;
             failpoint::reach("projector.put").await;
             if put.map_err(|error| failure(&error))? {
-                measure_lag(&listing, deliveries, self.clock.now());
+                measure_lag(&listing, arrivals, self.clock.now());
                 return Ok(());
             }
             metrics::counter!("vitrina_projection_races_total").increment(1);
@@ -130,9 +130,10 @@ impl Projector {
 
 impl Handler for Projector {
     async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
-        let mut by_product: BTreeMap<Uuid, Vec<&Delivery>> = BTreeMap::new();
-        for delivery in deliveries {
-            by_product.entry(delivery.envelope.subject).or_default().push(delivery);
+        let mut by_product: BTreeMap<Uuid, Vec<Arrival<'_>>> = BTreeMap::new();
+        for Delivery { envelope, received_at } in deliveries {
+            let arrival = Arrival { envelope, received_at: *received_at };
+            by_product.entry(envelope.subject).or_default().push(arrival);
         }
         let ids: Vec<Uuid> = by_product.keys().copied().collect();
         let stored = self.listings.read(&ids, Consistency::Eventual).await;
@@ -145,9 +146,9 @@ impl Handler for Projector {
             }
         };
         let mut work = Vec::with_capacity(by_product.len());
-        for (id, deliveries) in by_product {
+        for (id, arrivals) in by_product {
             let stored = stored.remove(&id);
-            work.push(async move { (id, self.project(id, stored, &deliveries).await) });
+            work.push(async move { (id, self.project(id, stored, &arrivals).await) });
         }
         let results: HashMap<Uuid, Result<(), Failure>> =
             futures::stream::iter(work).buffer_unordered(CONCURRENT_PUTS).collect().await;
@@ -164,13 +165,13 @@ fn failure(error: &StoreError) -> Failure {
 }
 
 /// Measures how long it took what `listing` now shows to become visible.
-fn measure_lag(listing: &ListingItem, deliveries: &[&Delivery], visible_at: DateTime<Utc>) {
-    let position = |delivery: &Delivery| delivery.envelope.position;
-    let has_come = |position| listing.hops.iter().any(|hop| hop.position == position);
+fn measure_lag(listing: &ListingItem, arrivals: &[Arrival<'_>], visible_at: DateTime<Utc>) {
+    let is_listed = |position| listing.hops.iter().any(|hop| hop.position == position);
     // A repair announces an old change: its age says nothing about the way.
-    let fresh = deliveries.iter().filter(|delivery| !delivery.envelope.republished);
-    for delivery in fresh.filter(|delivery| has_come(position(delivery))) {
-        let lag = (visible_at - delivery.envelope.time).to_std().unwrap_or_default();
+    let envelopes = arrivals.iter().map(|arrival| arrival.envelope);
+    let fresh = envelopes.filter(|envelope| !envelope.republished);
+    for envelope in fresh.filter(|envelope| is_listed(envelope.position)) {
+        let lag = (visible_at - envelope.time).to_std().unwrap_or_default();
         metrics::histogram!("vitrina_lag_seconds").record(lag);
     }
 }

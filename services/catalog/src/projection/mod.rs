@@ -4,24 +4,31 @@
 //! any shuffled and doubled history of a product leads to the same listing.
 
 use chrono::{DateTime, Utc};
+use shared::contract::events::Envelope;
 use shared::contract::listing::{Fence, HOPS_KEPT, Hop, ListingItem, TOMBSTONE_KEPT};
-use shared::host::intake::Delivery;
 use uuid::Uuid;
 
-/// Folds `deliveries`, all of the product `id`, into its listing. `None` if none of them says
+/// An event, and when it was received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) envelope: &'a Envelope,
+    pub(crate) received_at: DateTime<Utc>,
+}
+
+/// Folds `arrivals`, all of the product `id`, into its listing. `None` if none of them says
 /// anything new.
 pub(crate) fn project(
     stored: Option<&ListingItem>,
     id: Uuid,
-    deliveries: &[&Delivery],
+    arrivals: &[Arrival<'_>],
     now: DateTime<Utc>,
 ) -> Option<ListingItem> {
     let mut listing = stored.cloned().unwrap_or_else(|| ListingItem::empty(id));
     let mut changed = false;
-    for delivery in deliveries {
-        if apply(&mut listing, delivery) {
+    for arrival in arrivals {
+        if apply(&mut listing, arrival.envelope) {
             changed = true;
-            remember(&mut listing, delivery, now);
+            remember(&mut listing, *arrival, now);
         }
     }
     if !changed {
@@ -33,9 +40,9 @@ pub(crate) fn project(
 }
 
 /// Applies the parts of an event that are newer than what the listing has seen.
-fn apply(listing: &mut ListingItem, delivery: &Delivery) -> bool {
-    let position = delivery.envelope.position;
-    let event = &delivery.envelope.event;
+fn apply(listing: &mut ListingItem, envelope: &Envelope) -> bool {
+    let Envelope { position, event, .. } = envelope;
+    let position = *position;
     let mut applied = false;
     if let Some(product) = event.product()
         && (Fence { version: product.version, position }).passes(listing.product_fence())
@@ -53,12 +60,13 @@ fn apply(listing: &mut ListingItem, delivery: &Delivery) -> bool {
 }
 
 /// Notes how the change came here, so that its way can be shown afterwards.
-fn remember(listing: &mut ListingItem, delivery: &Delivery, now: DateTime<Utc>) {
+fn remember(listing: &mut ListingItem, arrival: Arrival<'_>, now: DateTime<Utc>) {
+    let Arrival { envelope, received_at } = arrival;
     listing.hops.push(Hop {
-        event_id: delivery.envelope.id,
-        position: delivery.envelope.position,
-        published: delivery.envelope.publishedtime.timestamp_micros(),
-        received: delivery.received_at.timestamp_micros(),
+        event_id: envelope.id,
+        position: envelope.position,
+        published: envelope.publishedtime.timestamp_micros(),
+        received: received_at.timestamp_micros(),
         projected: now.timestamp_micros(),
     });
     let surplus = listing.hops.len().saturating_sub(HOPS_KEPT);
