@@ -3,18 +3,17 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use shared::contract::listing::Availability;
 use shared::door::{Query, optional_id};
-use shared::money::{Currency, Money};
+use shared::money::Currency;
 use shared::page::{self, Limit, Page, PageInfo};
 use shared::problem::{FieldError, INVALID_CURSOR, Problem, ProblemDocument};
 use uuid::Uuid;
 
 use crate::App;
 use crate::pages::ReadyPage;
-use crate::store::card::Card;
+use crate::store::card::ProductCard;
 use crate::store::queries::{GREATEST_AMOUNT, List, Order, Place, Scope};
 
 /// The longest slug of a category, in bytes.
@@ -59,34 +58,6 @@ enum Sort {
     Newest,
 }
 
-/// A product in a list.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct ProductCard {
-    id: Uuid,
-    seller_id: Uuid,
-    name: String,
-    category: String,
-    price: Money,
-    in_stock: bool,
-    version: i64,
-    created_at: DateTime<Utc>,
-}
-
-impl From<Card> for ProductCard {
-    fn from(card: Card) -> Self {
-        Self {
-            id: card.id,
-            seller_id: card.seller_id,
-            name: card.name,
-            category: card.category,
-            price: Money { amount: card.amount, currency: card.currency },
-            in_stock: card.in_stock,
-            version: card.product_version,
-            created_at: card.created_at,
-        }
-    }
-}
-
 /// Lists products, newest first unless said.
 ///
 /// A page may be older than the products by two seconds (one that it is kept here, and one that
@@ -117,8 +88,8 @@ pub(crate) async fn list_products(State(app): State<App>, uri: Uri) -> Result<Re
         .map(|place| page::encode_cursor(&scope, &format!("{}#{}", place.amount, place.id)));
     let info = PageInfo::new(next);
     let link = info.link(uri.path(), uri.query());
-    let data: Vec<ProductCard> = found.cards.into_iter().map(ProductCard::from).collect();
-    let json = serde_json::to_vec(&Page { data, page: info }).map_err(Problem::internal)?;
+    let json =
+        serde_json::to_vec(&Page { data: found.cards, page: info }).map_err(Problem::internal)?;
     let page = ReadyPage::new(link, json);
     app.pages.keep(asked, &page);
     Ok(page.into_response())

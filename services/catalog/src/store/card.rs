@@ -4,26 +4,26 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use shared::contract::sync_feed::bucket_of;
 use shared::dynamodb::Item;
-use shared::money::Currency;
+use shared::money::Money;
 use uuid::Uuid;
 
-/// A listing as an index has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Card {
+/// A product in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub(crate) struct ProductCard {
     pub(crate) id: Uuid,
-    pub(crate) name: String,
     pub(crate) seller_id: Uuid,
+    pub(crate) name: String,
     pub(crate) category: String,
-    pub(crate) amount: i64,
-    pub(crate) currency: Currency,
-    pub(crate) product_version: i64,
-    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) price: Money,
     pub(crate) in_stock: bool,
+    pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
 }
 
-impl Card {
+impl ProductCard {
     /// Reads an item of an index partition whose listings are `in_stock`, or are not. Attribute by
     /// attribute, since every page has hundreds of them.
     ///
@@ -37,14 +37,13 @@ impl Card {
         }
         Ok(Self {
             id,
-            name: taken(item, "name")?,
             seller_id: parsed(item, "seller_id")?,
+            name: taken(item, "name")?,
             category: taken(item, "category")?,
-            amount: number(item, "amount")?,
-            currency: parsed(item, "currency")?,
-            product_version: number(item, "product_version")?,
-            created_at: parsed(item, "created_at")?,
+            price: Money { amount: number(item, "amount")?, currency: parsed(item, "currency")? },
             in_stock,
+            version: number(item, "product_version")?,
+            created_at: parsed(item, "created_at")?,
         })
     }
 }
@@ -70,6 +69,7 @@ fn number(item: &Item, name: &'static str) -> Result<i64, &'static str> {
 mod tests {
     use super::*;
     use shared::contract::listing::ListingItem;
+    use shared::money::Currency;
 
     fn item() -> Item {
         let listing = ListingItem {
@@ -87,18 +87,17 @@ mod tests {
 
     #[test]
     fn a_card_is_what_the_projector_wrote() {
-        let card = Card {
+        let card = ProductCard {
             id: Uuid::from_u128(1),
-            name: "Shoe".to_owned(),
             seller_id: Uuid::from_u128(2),
+            name: "Shoe".to_owned(),
             category: "shoes".to_owned(),
-            amount: 1990,
-            currency: Currency::default(),
-            product_version: 3,
-            created_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
+            price: Money { amount: 1990, currency: Currency::default() },
             in_stock: true,
+            version: 3,
+            created_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
         };
-        assert_eq!(Card::read(&mut item(), true), Ok(card));
+        assert_eq!(ProductCard::read(&mut item(), true), Ok(card));
     }
 
     #[test]
@@ -106,10 +105,10 @@ mod tests {
         for name in ["bucket", "id", "name", "seller_id", "amount", "currency", "created_at"] {
             let mut missing = item();
             missing.remove(name);
-            assert_eq!(Card::read(&mut missing, true), Err(name));
+            assert_eq!(ProductCard::read(&mut missing, true), Err(name));
             let mut other = item();
             other.insert(name.to_owned(), AttributeValue::Bool(true));
-            assert_eq!(Card::read(&mut other, true), Err(name));
+            assert_eq!(ProductCard::read(&mut other, true), Err(name));
         }
     }
 }

@@ -6,7 +6,7 @@ use shared::dynamodb::Item;
 use shared::money::Currency;
 use uuid::Uuid;
 
-use super::card::Card;
+use super::card::ProductCard;
 use super::listings::{Listings, StoreError};
 
 /// How many queries one page may take where a filter drops most of what they find. Beyond it, the
@@ -68,7 +68,7 @@ pub(crate) struct List {
 /// A page of cards, and where the next one begins.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) cards: Vec<Card>,
+    pub(crate) cards: Vec<ProductCard>,
     pub(crate) next: Option<Place>,
 }
 
@@ -106,8 +106,8 @@ impl List {
         }
     }
 
-    fn place(&self, card: &Card) -> Place {
-        Place { amount: if self.order.by_price() { card.amount } else { 0 }, id: card.id }
+    fn place(&self, card: &ProductCard) -> Place {
+        Place { amount: if self.order.by_price() { card.price.amount } else { 0 }, id: card.id }
     }
 
     /// Whether `a` comes before `b` in this list.
@@ -154,8 +154,8 @@ impl List {
         item: &mut Item,
         availability: Availability,
         (low, high): (Key, Key),
-    ) -> Result<Card, &'static str> {
-        let card = Card::read(item, availability == Availability::InStock)?;
+    ) -> Result<ProductCard, &'static str> {
+        let card = ProductCard::read(item, availability == Availability::InStock)?;
         let key = self.place(&card).key();
         if low <= key && key <= high { Ok(card) } else { Err("price_key") }
     }
@@ -179,7 +179,7 @@ fn predecessor((amount, id): Key) -> Option<Key> {
 
 /// What one partition of an index gave.
 struct Part {
-    cards: Vec<Card>,
+    cards: Vec<ProductCard>,
     /// How far it was looked through, where there may be more behind.
     frontier: Option<Place>,
 }
@@ -296,7 +296,7 @@ fn merge(list: &List, parts: Vec<Part>, limit: usize) -> Found {
         .iter()
         .filter_map(|part| part.frontier)
         .reduce(|a, b| if list.precedes(a, b) { a } else { b });
-    let mut cards: Vec<Card> = parts.into_iter().flat_map(|part| part.cards).collect();
+    let mut cards: Vec<ProductCard> = parts.into_iter().flat_map(|part| part.cards).collect();
     cards.sort_by(|a, b| {
         let (a, b) = (list.place(a), list.place(b));
         if list.precedes(a, b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater }
