@@ -2,7 +2,6 @@
 //! it needs.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -18,7 +17,6 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::aws;
-use crate::config::Settings;
 
 /// The most items that one `BatchGetItem` takes.
 const BATCH: usize = 100;
@@ -34,32 +32,6 @@ const ATTEMPTS: u32 = 3;
 
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// `VITRINA_LISTINGS_TABLE`, which a function must be told, and which is `listings` elsewhere.
-pub fn listings_table(settings: &mut Settings) -> String {
-    const NAME: &str = "VITRINA_LISTINGS_TABLE";
-    if settings.is_function() {
-        return settings.required::<TableName>(NAME).0;
-    }
-    settings.or(NAME, TableName("listings".to_owned())).0
-}
-
-/// The name of a table.
-#[derive(Default)]
-struct TableName(String);
-
-impl FromStr for TableName {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        if (3..=255).contains(&text.len()) && text.chars().all(fits) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("must be 3 to 255 letters, digits, _, - or .")
-        }
-    }
-}
 
 /// A client as the environment says: `AWS_*`, with `AWS_ENDPOINT_URL[_DYNAMODB]`.
 pub async fn connect() -> Client {

@@ -271,11 +271,15 @@ async fn run(
         identity: identity.clone(),
         health: Health {
             postgres: Some(Arc::new(requests)),
-            dynamodb: Some(Arc::new(Table { client: client.clone(), name: TABLE.to_owned() })),
+            dynamodb: Some(Arc::new(Table {
+                client: client.clone(),
+                name: TABLE.to_owned(),
+                probe: catalog::probe_key(),
+            })),
             queue: Some(queue.clone()),
         },
     };
-    let limit = RateLimitConfig { dear: identity::DEAR, ..options.rate_limit };
+    let limit = RateLimitConfig { dear: identity::EXPENSIVE_PATHS, ..options.rate_limit };
     let limit = RateLimit::new(limit, Some(verifier));
     let router = host::http::limit(apps.router(&options.roles), &limit);
     let router = host::http::dress(router, &clock, &ids);

@@ -2,8 +2,8 @@
 
 use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
+use shared::contract::listing;
 use shared::database::DatabaseConfig;
-use shared::dynamodb::listings_table;
 use shared::host::HostConfig;
 use shared::money::Currency;
 
@@ -45,7 +45,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, those of [`listings_table`] and [`HostConfig::read`], and those of the
+    /// `VITRINA_ROLE`, those of [`listing::table_name`] and [`HostConfig::read`], and those of the
     /// role: `VITRINA_CURRENCY`, or where its events come from ([`SqsConfig::read`], else
     /// [`DatabaseConfig::read`]).
     pub fn read(settings: &mut Settings) -> Self {
@@ -59,7 +59,7 @@ impl Config {
         Self {
             role,
             host: HostConfig::read(settings, "catalog", name),
-            table: listings_table(settings),
+            table: listing::table_name(settings),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use catalog::config::{Config, Feed, Role};
 use catalog::pages::KEPT_FOR;
-use catalog::{App, Projector, router};
+use catalog::{App, Projector, probe_key, router};
 use shared::bus::queue::Queue;
 use shared::bus::sqs::SqsQueue;
 use shared::config::Settings;
@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
     let client = dynamodb::connect().await;
-    let host = host.on_table(&client, &config.table);
+    let host = host.on_table(&client, &config.table, probe_key());
     match config.role {
         Role::Api { currency } => {
             let app = App::new(client, &config.table, currency).with_kept_pages(KEPT_FOR);

@@ -6,6 +6,7 @@ use shared::auth::Verifier;
 use shared::bus::queue::Queue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
+use shared::contract::listing::categories_key;
 use shared::host::{Host, dead_letters};
 use shared::{clock::Clock, database, dynamodb, id::Ids};
 use sync::config::{Config, Role};
@@ -33,7 +34,10 @@ async fn main() -> anyhow::Result<()> {
             let (pool, client) = (database.pool.clone(), dynamodb::connect().await);
             let queue =
                 looks_into_queue.then(|| Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE));
-            let host = host.on_database(&database).on_table(&client, &table).beside(queue.as_ref());
+            let host = host
+                .on_database(&database)
+                .on_table(&client, &table, categories_key())
+                .beside(queue.as_ref());
             let reconciler = Reconciler::new(pool, client, &table, clock, ids)
                 .with_settings(settings)
                 .with_queue(queue);

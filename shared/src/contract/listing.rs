@@ -1,6 +1,8 @@
 //! A listing as it lies in DynamoDB: the projector writes it, the catalogue reads it and
 //! reconciliation compares it.
 
+use std::str::FromStr;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,7 @@ use uuid::Uuid;
 use super::product::{Attributes, ContentHash, Product, Status};
 use super::stock::Stock;
 use super::sync_feed::{BUCKETS, bucket_of};
+use crate::config::Settings;
 use crate::dynamodb::Item;
 use crate::money::{Currency, Money};
 
@@ -16,6 +19,32 @@ use crate::money::{Currency, Money};
 /// the latest ([`DEAD_LETTER_KEPT`](crate::bus::queue::DEAD_LETTER_KEPT)), or a late event would
 /// raise the dead.
 pub const TOMBSTONE_KEPT: TimeDelta = TimeDelta::days(35);
+
+/// Reads `VITRINA_LISTINGS_TABLE`. A function requires it; elsewhere it defaults to `listings`.
+pub fn table_name(settings: &mut Settings) -> String {
+    const NAME: &str = "VITRINA_LISTINGS_TABLE";
+    if settings.is_function() {
+        return settings.required::<TableName>(NAME).0;
+    }
+    settings.or(NAME, TableName("listings".to_owned())).0
+}
+
+/// The name of a table.
+#[derive(Default)]
+struct TableName(String);
+
+impl FromStr for TableName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if (3..=255).contains(&text.len()) && text.chars().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("must be 3 to 255 letters, digits, _, - or .")
+        }
+    }
+}
 
 /// The key of the item that holds the categories in use, in its set `categories`. It lies in the
 /// partition behind the last bucket.

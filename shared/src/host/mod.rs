@@ -31,6 +31,7 @@ use crate::bus::sqs::SqsQueue;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::{self, Database, DatabaseConfig, IamLogin, MigrationConfig, MigrationError};
+use crate::dynamodb::Item;
 use crate::id::Ids;
 use crate::telemetry::{self, Telemetry, TelemetryConfig, TelemetryError};
 use emf::Emf;
@@ -154,10 +155,10 @@ impl Host {
         self
     }
 
-    /// Cannot work without this table.
+    /// Cannot work without this table, which answers to a read of `probe`.
     #[must_use]
-    pub fn on_table(mut self, client: &aws_sdk_dynamodb::Client, name: &str) -> Self {
-        let table = Table { client: client.clone(), name: name.to_owned() };
+    pub fn on_table(mut self, client: &aws_sdk_dynamodb::Client, name: &str, probe: Item) -> Self {
+        let table = Table { client: client.clone(), name: name.to_owned(), probe };
         self.health.dynamodb = Some(Arc::new(table));
         self
     }
