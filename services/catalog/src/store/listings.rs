@@ -35,8 +35,8 @@ const FENCES: [&str; 4] =
 pub enum StoreError {
     #[error("{doing}")]
     Call { doing: &'static str, transient: bool, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{doing}: the item does not have the form of one")]
-    Form { doing: &'static str, source: serde_dynamo::Error },
+    #[error("{doing}: converting the item {id}")]
+    Form { doing: &'static str, id: Uuid, source: serde_dynamo::Error },
 }
 
 impl StoreError {
@@ -88,7 +88,7 @@ impl Listings {
             .item
             .map(serde_dynamo::aws_sdk_dynamodb_1::from_item)
             .transpose()
-            .map_err(|source| StoreError::Form { doing, source })
+            .map_err(|source| StoreError::Form { doing, id, source })
     }
 
     /// The listings of `ids`, as far as there are any.
@@ -119,7 +119,7 @@ impl Listings {
     ) -> Result<bool, StoreError> {
         let doing = "putting a listing";
         let attributes = serde_dynamo::aws_sdk_dynamodb_1::to_item(item)
-            .map_err(|source| StoreError::Form { doing, source })?;
+            .map_err(|source| StoreError::Form { doing, id: item.id, source })?;
         let mut put = self.client.put_item().table_name(&self.table).set_item(Some(attributes));
         put = match before {
             None => put.condition_expression("attribute_not_exists(id)"),
