@@ -1,18 +1,18 @@
 //! The public keys of the token issuer.
 //!
-//! Promise: a request whose token names a known key does not wait for the issuer, and a key that the
-//! issuer withdraws stops working.
+//! Promise: a key that the issuer withdraws stops working, and a request with a known key waits for the
+//! issuer at most once after an idle hour.
 //!
-//! - A set older than [`REFRESH_AFTER`] is fetched again by a task of its own, begun by the next
-//!   request. That request and all others use the old set until the new one is there. So under load
-//!   a withdrawn key works for at most ten minutes and one fetch.
+//! - A set older than [`REFRESH_AFTER`] is fetched again in the background, begun by the next request.
+//!   All requests use the old set until the new one is there. Under load, a withdrawn key therefore
+//!   works for ten minutes and one fetch at most.
 //! - Nothing runs in a process without requests, or in a function between invocations. A set older
-//!   than [`REFRESH_FIRST_AFTER`] is therefore fetched before it is used: the request that begins the
-//!   fetch waits for it. That is the limit for a withdrawn key.
-//! - A key that is not in the set is looked for in a new one, fetched at most once in
-//!   [`REFETCH_AFTER`]. Only requests whose tokens name unknown keys wait for it.
-//! - While the issuer does not answer, the old keys stay in use: an outage of the issuer
-//!   must not stop the services. The failure is logged once.
+//!   than [`REFRESH_FIRST_AFTER`] is therefore fetched before use, and the request that begins the fetch
+//!   waits for it. This is the upper bound for a withdrawn key.
+//! - An unknown key is looked up in a new set, fetched at most once in [`REFETCH_AFTER`]. Only requests
+//!   with an unknown key wait for it.
+//! - While the issuer does not answer, the old keys stay in use: its outage must not stop the services.
+//!   The failure is logged once.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -232,5 +232,57 @@ impl Fetcher {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::Subscriber;
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+    use super::*;
+
+    /// Counts log lines.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<AtomicUsize>);
+
+    impl<S: Subscriber> Layer<S> for Lines {
+        fn on_event(&self, _: &tracing::Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn outage_of_the_issuer_is_logged_once() {
+        let KeySet::Fetched(fetcher) = KeySet::at(String::new(), Clock::System) else { return };
+        let lines = Lines::default();
+        let count = || lines.0.load(Ordering::SeqCst);
+        let subscriber = tracing_subscriber::registry().with(lines.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..3 {
+                fetcher.settle(Err("no answer".to_owned()), 0);
+            }
+            assert_eq!(count(), 1);
+            fetcher.settle(Ok(JwkSet::default()), 0);
+            fetcher.settle(Ok(JwkSet::default()), 0);
+            assert_eq!(count(), 2, "its end is logged once as well");
+            fetcher.settle(Err("no answer".to_owned()), 0);
+            assert_eq!(count(), 3);
+        });
+    }
+
+    #[test]
+    fn same_keys_keep_their_generation() {
+        let KeySet::Fetched(fetcher) = KeySet::at(String::new(), Clock::System) else { return };
+        let generation = || fetcher.read().keys.as_ref().map(|keys| keys.generation);
+        fetcher.settle(Ok(JwkSet::default()), 1);
+        fetcher.settle(Ok(JwkSet::default()), 2);
+        assert_eq!(generation(), Some(0));
+        let key = serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA", "kid": "new"});
+        let set = JwkSet { keys: vec![serde_json::from_value(key).unwrap()] };
+        fetcher.settle(Ok(set), 3);
+        assert_eq!(generation(), Some(1), "what was verified with the old set must not be reused");
     }
 }

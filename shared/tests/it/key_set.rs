@@ -110,7 +110,8 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 /// The code of a refusal that must come without waiting for the issuer, or `ok`.
 async fn at_once(verifier: &Verifier, token: &str) -> &'static str {
     let verified = tokio::time::timeout(AT_ONCE, verifier.verify(token)).await;
-    verified.expect("it waited for the issuer").map_or_else(|problem| problem.kind.code, |_| "ok")
+    let Ok(verified) = verified else { panic!("the request waited for the issuer") };
+    verified.map_or_else(|problem| problem.kind.code, |_| "ok")
 }
 
 #[tokio::test]
@@ -125,7 +126,7 @@ async fn withdrawn_key_is_refused_after_the_refresh() {
     verifier.verify(&token).await.unwrap();
 
     issuer.now_answers(only(&new));
-    clock.advance(TEN_MINUTES - Duration::from_secs(1));
+    clock.advance(Duration::from_secs(599));
     assert_eq!(at_once(&verifier, &token).await, "ok", "the set is young enough");
     assert_eq!(issuer.fetches(), 1);
 
@@ -171,7 +172,8 @@ async fn silent_issuer_does_not_delay_tokens_of_known_keys() {
     }
     assert!(!waiting.is_finished(), "the unknown key does not wait for the issuer");
     let refused = tokio::time::timeout(Duration::from_secs(10), waiting).await;
-    let refused = refused.expect("its wait has no end").unwrap().unwrap_err();
+    let Ok(refused) = refused else { panic!("the wait for an unknown key has no end") };
+    let refused = refused.unwrap().unwrap_err();
     assert_eq!(refused.kind.code, "unauthenticated");
 }
 
