@@ -23,28 +23,28 @@ const MAX_SLUG: usize = 64;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
-    /// A slug; not together with `seller`.
+    /// Slug of a category. Cannot be combined with `seller`.
     category: Option<String>,
-    /// Not together with `category`.
+    /// Id of a seller. Cannot be combined with `category`.
     #[serde(default, deserialize_with = "optional_id")]
     seller: Option<Uuid>,
-    /// ISO 4217; the marketplace's own unless said.
+    /// ISO 4217 code. Defaults to the currency of the marketplace.
     currency: Option<Currency>,
-    /// Minor units, included.
+    /// Lowest price in minor units, inclusive.
     #[param(minimum = 0)]
     price_min: Option<i64>,
-    /// Minor units, included.
+    /// Highest price in minor units, inclusive.
     #[param(minimum = 0)]
     price_max: Option<i64>,
-    /// `true`: only what can be bought now; `false`: only what is sold out.
+    /// `true` for products that can be bought now, `false` for products that are sold out.
     in_stock: Option<bool>,
     #[param(inline)]
     sort: Option<Sort>,
-    /// 1 to 100, 20 unless said.
+    /// Products per page, 1 to 100. Defaults to 20.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 100)]
     limit: Limit,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -58,26 +58,26 @@ enum Sort {
     Newest,
 }
 
-/// Lists products, newest first unless said.
+/// Lists products, newest first by default.
 ///
-/// A page may be older than the products by two seconds (one that it is kept here, and one that
-/// `Cache-Control` lets others keep it) and the moments that an index lags. With `price_min` or
-/// `price_max` in the order of creation, a page may be short and still have a next one.
+/// A page may lag behind the products by two seconds, plus the short delay of an index: the service
+/// caches a page for one second, and `Cache-Control` allows others to cache it for another. With
+/// `price_min` or `price_max` in order of creation, a page may be short and still have a next page.
 #[utoipa::path(
     get, path = "/v1/catalog/products", tag = "catalogue",
     params(Filter),
     responses(
         (status = 200, description = "A page of products", body = Page<ProductCard>,
             headers(("Link"), ("Cache-Control"))),
-        (status = 422, description = "The filters do not go together", body = ProblemDocument,
+        (status = 422, description = "The filters are invalid or cannot be combined", body = ProblemDocument,
             content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn list_products(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {
-    let asked = uri.query().unwrap_or_default();
-    if let Some(page) = app.pages.find(asked) {
+    let query = uri.query().unwrap_or_default();
+    if let Some(page) = app.pages.find(query) {
         return Ok(page.into_response());
     }
     let Query(filter) = Query::<Filter>::read(&uri)?;
@@ -91,15 +91,15 @@ pub(crate) async fn list_products(State(app): State<App>, uri: Uri) -> Result<Re
     let json =
         serde_json::to_vec(&Page { data: found.cards, page: info }).map_err(Problem::internal)?;
     let page = ReadyPage::new(link, json);
-    app.pages.keep(asked, &page);
+    app.pages.keep(query, &page);
     Ok(page.into_response())
 }
 
-/// The list that is asked for, and what its cursors belong to.
+/// The requested list, and the scope that its cursors are bound to.
 fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), Problem> {
     let mut faults = Vec::new();
     if filter.category.is_some() && filter.seller.is_some() {
-        let detail = "cannot be together with seller";
+        let detail = "cannot be combined with seller";
         faults.push(FieldError::new("category", "invalid", detail));
     }
     let amounts = (filter.price_min.is_some() || filter.price_max.is_some()).then(|| {
@@ -111,7 +111,7 @@ fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), P
         }
     }
     if filter.category.as_ref().is_some_and(|category| category.len() > MAX_SLUG) {
-        faults.push(FieldError::new("category", "invalid", "is no slug of a category"));
+        faults.push(FieldError::new("category", "invalid", "is not a valid category slug"));
     }
     if !faults.is_empty() {
         return Err(Problem::invalid(faults));
@@ -135,6 +135,7 @@ fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), P
         amounts,
         after: None,
     };
+    // Part of every cursor: renaming a variant or a field of `List` invalidates cursors in use.
     let scope = format!("catalogue#{list:?}");
     if let Some(cursor) = &filter.cursor {
         let key = page::decode_cursor(&scope, cursor)?;

@@ -1,7 +1,7 @@
 //! THE RULES of the projection: (the listing as stored, events) -> the listing.
 //!
-//! Whatever arrives may arrive twice, late or out of order: the fences decide, not the arrival. So
-//! any shuffled and doubled history of a product leads to the same listing.
+//! Events may arrive twice, late or out of order: the fences decide, not the order of arrival. Any
+//! shuffled and duplicated history of a product therefore leads to the same listing.
 
 use chrono::{DateTime, Utc};
 use shared::contract::events::Envelope;
@@ -15,8 +15,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) received_at: DateTime<Utc>,
 }
 
-/// Folds `arrivals`, all of the product `id`, into its listing. `None` if none of them says
-/// anything new.
+/// Folds `arrivals`, all of the product `id`, into its listing. Returns `None` if no event is news to
+/// the listing.
 pub(crate) fn project(
     stored: Option<&ListingItem>,
     id: Uuid,
@@ -39,7 +39,7 @@ pub(crate) fn project(
     Some(listing)
 }
 
-/// Applies the parts of an event that are newer than what the listing has seen.
+/// Applies the parts of an event that are newer than the listing. Returns whether there were any.
 fn apply(listing: &mut ListingItem, envelope: &Envelope) -> bool {
     let Envelope { position, event, .. } = envelope;
     let position = *position;
@@ -59,7 +59,7 @@ fn apply(listing: &mut ListingItem, envelope: &Envelope) -> bool {
     applied
 }
 
-/// Notes how the change came here, so that its way can be shown afterwards.
+/// Records when the change passed each stage, for the trace of the product.
 fn remember(listing: &mut ListingItem, arrival: Arrival<'_>, now: DateTime<Utc>) {
     let Arrival { envelope, received_at } = arrival;
     listing.hops.push(Hop {

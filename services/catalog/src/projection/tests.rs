@@ -1,4 +1,4 @@
-//! The law of the projection, tried on random histories.
+//! The law of the projection, checked on random histories.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(seconds)
 }
 
-/// What happens to a product, in order.
+/// One change to a product.
 #[derive(Clone, Debug)]
 enum Change {
     Rename(u8),
@@ -40,7 +40,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// The events that a history leads to, and what they leave in the end.
+/// The events of a history, and the state of the product and its stock at the end.
 fn history(changes: &[Change]) -> (Vec<Event>, Product, Stock) {
     let mut product = Product {
         id: ID,
@@ -110,7 +110,7 @@ fn arrival(envelope: &Envelope) -> Arrival<'_> {
     Arrival { envelope, received_at: at(envelope.position) }
 }
 
-/// Projects events in batches of these sizes, over and over.
+/// Projects events in batches, cycling through these sizes.
 fn run(events: &[Envelope], sizes: &[usize]) -> Option<ListingItem> {
     let mut listing: Option<ListingItem> = None;
     let (mut rest, mut sizes) = (events, sizes.iter().cycle());
@@ -121,8 +121,11 @@ fn run(events: &[Envelope], sizes: &[usize]) -> Option<ListingItem> {
         let batch: Vec<Arrival<'_>> = batch.iter().map(arrival).collect();
         if let Some(next) = project(listing.as_ref(), ID, &batch, at(0)) {
             if let Some(before) = &listing {
-                assert!(before.product_fence() <= next.product_fence(), "it went backwards");
-                assert!(before.stock_fence() <= next.stock_fence(), "its stock went backwards");
+                assert!(
+                    before.product_fence() <= next.product_fence(),
+                    "the product went backwards"
+                );
+                assert!(before.stock_fence() <= next.stock_fence(), "the stock went backwards");
             }
             listing = Some(next);
         }
@@ -130,21 +133,21 @@ fn run(events: &[Envelope], sizes: &[usize]) -> Option<ListingItem> {
     listing
 }
 
-/// How a change came is not part of what the listing says.
-fn apart_from_its_way(listing: ListingItem) -> ListingItem {
+/// The hops of a listing record how changes arrived, so they depend on the order of arrival.
+fn without_hops(listing: ListingItem) -> ListingItem {
     ListingItem { hops: Vec::new(), ..listing }
 }
 
 proptest! {
     #[test]
-    fn any_shuffled_and_doubled_history_leads_to_the_same_listing(
+    fn shuffled_and_duplicated_history_leads_to_one_listing(
         changes in prop::collection::vec(change(), 0..12),
         picks in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
         order in any::<u64>(),
         sizes in prop::collection::vec(1_usize..6, 1..6),
     ) {
         let (events, product, stock) = history(&changes);
-        // Everything once, in order, and some of it published again under later positions.
+        // Everything once, in order, and some of it republished under later positions.
         let mut arriving: Vec<Envelope> =
             (1..).zip(&events).map(|(position, event)| envelope(event, position)).collect();
         let straight = run(&arriving, &[1]).unwrap();
@@ -158,9 +161,9 @@ proptest! {
         let in_order = run(&arriving, &[usize::MAX]).unwrap();
         shuffle(&mut arriving, order);
         let shuffled = run(&arriving, &sizes).unwrap();
-        prop_assert_eq!(apart_from_its_way(shuffled.clone()), apart_from_its_way(in_order));
+        prop_assert_eq!(without_hops(shuffled.clone()), without_hops(in_order));
 
-        // It is the product's last state, whatever was announced again meanwhile.
+        // It is the last state of the product, whatever was republished in between.
         prop_assert_eq!(shuffled.product(), straight.product());
         prop_assert_eq!(shuffled.product_version, product.version);
         prop_assert_eq!(shuffled.available(), stock.available());
@@ -170,7 +173,7 @@ proptest! {
     }
 }
 
-/// Fisher and Yates, with the generator of Knuth: the same order for the same number.
+/// Fisher-Yates with Knuth's generator: the same order for the same seed.
 fn shuffle(events: &mut [Envelope], mut state: u64) {
     for last in (1..events.len()).rev() {
         state =
@@ -181,7 +184,7 @@ fn shuffle(events: &mut [Envelope], mut state: u64) {
 }
 
 #[test]
-fn a_repair_heals_a_damaged_listing_of_the_same_version() {
+fn repair_heals_a_damaged_listing_of_the_same_version() {
     let (events, product, _) = history(&[]);
     let healthy = run(&[envelope(&events[0], 1)], &[1]).unwrap();
     let damaged = ListingItem { name: Some("Damaged".to_owned()), ..healthy };
@@ -191,7 +194,7 @@ fn a_repair_heals_a_damaged_listing_of_the_same_version() {
 }
 
 #[test]
-fn an_event_that_says_nothing_new_leads_to_no_write() {
+fn old_event_causes_no_write() {
     let (events, ..) = history(&[Change::Rename(1), Change::Stock(2)]);
     let all: Vec<Envelope> = (1..).zip(&events).map(|(n, event)| envelope(event, n)).collect();
     let listing = run(&all, &[3]).unwrap();
@@ -201,7 +204,7 @@ fn an_event_that_says_nothing_new_leads_to_no_write() {
 }
 
 #[test]
-fn stock_that_arrives_first_makes_a_listing_that_nobody_sees() {
+fn stock_that_arrives_first_makes_an_invisible_listing() {
     let (events, ..) = history(&[Change::Stock(2)]);
     let early = envelope(&events[1], 2);
     let listing = project(None, ID, &[arrival(&early)], at(0)).unwrap();
@@ -213,7 +216,7 @@ fn stock_that_arrives_first_makes_a_listing_that_nobody_sees() {
 }
 
 #[test]
-fn a_late_event_does_not_raise_the_dead() {
+fn late_event_does_not_revive_a_tombstone() {
     let (events, ..) = history(&[Change::Rename(1), Change::Delete]);
     let listing = run(&[envelope(&events[2], 3)], &[1]).unwrap();
     assert!(listing.deleted_at.is_some());

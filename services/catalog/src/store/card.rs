@@ -1,4 +1,4 @@
-//! Cards: listings as the indexes have them.
+//! Cards: listings as the indexes hold them and as lists show them.
 
 use std::str::FromStr;
 
@@ -24,14 +24,14 @@ pub(crate) struct ProductCard {
 }
 
 impl ProductCard {
-    /// Reads an item of an index partition whose listings are `in_stock`, or are not. Attribute by
-    /// attribute, since every page has hundreds of them.
+    /// Reads an item of an index partition. The partition decides `in_stock`. Attributes are moved out
+    /// one by one, because a page has hundreds of items.
     ///
     /// # Errors
-    /// The name of an attribute that is missing, or is not what it should be.
+    /// The name of an attribute that is missing or invalid.
     pub(crate) fn read(item: &mut Item, in_stock: bool) -> Result<Self, &'static str> {
         let id = parsed(item, "id")?;
-        // A copy under another key is reached by no event, and would show what nobody sells.
+        // No event reaches a copy under another key, so it would show a stale product for ever.
         if number(item, "bucket")? != i64::from(bucket_of(id)) {
             return Err("bucket");
         }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_what_the_projector_wrote() {
+    fn card_is_what_the_projector_wrote() {
         let card = ProductCard {
             id: Uuid::from_u128(1),
             seller_id: Uuid::from_u128(2),
@@ -101,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_card_says_which_attribute_is_wrong() {
+    fn invalid_item_names_its_wrong_attribute() {
         for name in ["bucket", "id", "name", "seller_id", "amount", "currency", "created_at"] {
             let mut missing = item();
             missing.remove(name);
             assert_eq!(ProductCard::read(&mut missing, true), Err(name));
-            let mut other = item();
-            other.insert(name.to_owned(), AttributeValue::Bool(true));
-            assert_eq!(ProductCard::read(&mut other, true), Err(name));
+            let mut invalid = item();
+            invalid.insert(name.to_owned(), AttributeValue::Bool(true));
+            assert_eq!(ProductCard::read(&mut invalid, true), Err(name));
         }
     }
 }

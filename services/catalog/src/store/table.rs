@@ -1,4 +1,4 @@
-//! The table `listings` and its indexes. On AWS the deployment makes it; locally the process does.
+//! The table `listings` and its indexes. The deployment creates it on AWS, the process does locally.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 };
 use shared::contract::listing::categories_key;
 
-/// The indexes: each has the partition key of its scope and the sort key of its order.
+/// The indexes: name, partition key (the scope) and sort key (the order).
 pub const INDEXES: [(&str, &str, &str); 6] = [
     ("all_by_price", "all_key", "price_key"),
     ("all_by_newest", "all_key", "id"),
@@ -21,8 +21,8 @@ pub const INDEXES: [(&str, &str, &str); 6] = [
     ("seller_by_newest", "seller_key", "id"),
 ];
 
-/// What an index carries beside the keys: a card of the listing. Nothing that changes with every
-/// sale is among it, so that selling one of many pieces writes to no index.
+/// Attributes that an index holds beside its keys: those of a card. None of them changes with a sale,
+/// so that selling one of many pieces writes to no index.
 pub const CARD: [&str; 7] =
     ["name", "seller_id", "category", "amount", "currency", "product_version", "created_at"];
 
@@ -39,12 +39,12 @@ pub enum TableError {
     Expiry { name: String, source: Box<dyn Error + Send + Sync> },
 }
 
-/// Makes the table unless it is there.
+/// Creates the table unless it exists.
 pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
-    // Not by describing it: the local store counts every listing for that, which takes longer with
-    // each of them, and at some hundred thousand longer than a call may take.
-    let look = client.get_item().table_name(name).set_key(Some(categories_key()));
-    match look.send().await {
+    // A read instead of DescribeTable: for that, the local store counts every listing, and with some
+    // hundred thousand this exceeds the timeout of a call.
+    let read = client.get_item().table_name(name).set_key(Some(categories_key()));
+    match read.send().await {
         Ok(_) => return Ok(()),
         Err(error) if error.code() == Some("ResourceNotFoundException") => {}
         Err(error) => {
@@ -85,7 +85,7 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
     }
 }
 
-/// Has tombstones dropped when they have expired, also of a table that was made before they did.
+/// Turns on the expiry of tombstones, also in a table that was created without it.
 pub async fn ensure_expiry(client: &Client, name: &str) -> Result<(), TableError> {
     let failed =
         |source: Box<dyn Error + Send + Sync>| TableError::Expiry { name: name.to_owned(), source };
