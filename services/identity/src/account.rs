@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use email_address::EmailAddress;
-use shared::auth::Role;
 use shared::config::Secret;
+use shared::http::auth::Role;
 use shared::text::{self, Lines, TextFault};
 
 /// Longest address in bytes: the limit that a path of RFC 5321 leaves for it.

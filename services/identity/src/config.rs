@@ -47,7 +47,8 @@ impl Config {
         };
         Self {
             role,
-            host: HostConfig::read(settings, "identity", name).with_dear(EXPENSIVE_PATHS),
+            host: HostConfig::read(settings, "identity", name)
+                .with_expensive_paths(EXPENSIVE_PATHS),
             database: DatabaseConfig::read(settings, "vitrina identity", 16),
         }
     }

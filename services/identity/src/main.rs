@@ -19,7 +19,7 @@ async fn main() -> anyhow::Result<()> {
             let app = App::new(&provider, database.pool.clone(), clock, ids)?;
             let expiring = tokio::spawn(expire_sessions::run(app.clone(), host.stop.clone()));
             // Most clients have no token yet, so they are limited by their address.
-            host.on_database(&database).serve(router(app), None).await?;
+            host.with_database(&database).serve(router(app), None).await?;
             expiring.await?;
         }
         Role::Migrate(migration) => {

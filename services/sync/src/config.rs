@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use shared::auth::AuthConfig;
 use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
 use shared::contract::listing::table_name;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
+use shared::http::auth::AuthConfig;
 
 use crate::reconciler;
 

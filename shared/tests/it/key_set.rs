@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use jsonwebtoken::jwk::JwkSet;
 use serde_json::json;
-use shared::auth::{AuthConfig, KeySource, Role, Verifier};
 use shared::clock::Clock;
-use shared::testkit::Tokens;
+use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
+use testkit::Tokens;
 use uuid::Uuid;
 
 const TEN_MINUTES: Duration = Duration::from_mins(10);

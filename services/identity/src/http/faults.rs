@@ -1,6 +1,6 @@
 //! Collects every fault of a request, so that one response names them all.
 
-use shared::problem::FieldError;
+use shared::http::problem::FieldError;
 
 /// The faults of a request, each with the pointer to its field.
 #[derive(Debug, Default)]

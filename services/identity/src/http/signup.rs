@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use shared::auth::Role;
 use shared::database;
-use shared::door::Json;
-use shared::problem::{FieldError, Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::auth::Role;
+use shared::http::problem::{FieldError, Problem, ProblemDocument};
 
 use crate::App;
 use crate::account::{Email, Signup, check_name, check_password};

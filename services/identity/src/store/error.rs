@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use shared::problem::Problem;
+use shared::http::problem::Problem;
 use uuid::Uuid;
 
 /// A statement failed, or returned a row that this build cannot read.
