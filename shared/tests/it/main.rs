@@ -7,6 +7,7 @@ mod conformance;
 mod corpora;
 mod decoders;
 mod event_bridge;
+mod key_set;
 mod queue;
 mod silence;
 mod sqs;

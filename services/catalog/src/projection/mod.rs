@@ -1,27 +1,34 @@
 //! THE RULES of the projection: (the listing as stored, events) -> the listing.
 //!
-//! Whatever arrives may arrive twice, late or out of order: the fences decide, not the arrival. So
-//! any shuffled and doubled history of a product leads to the same listing.
+//! Events may arrive twice, late or out of order: the fences decide, not the order of arrival. Any
+//! shuffled and duplicated history of a product therefore leads to the same listing.
 
 use chrono::{DateTime, Utc};
+use shared::contract::events::Envelope;
 use shared::contract::listing::{Fence, HOPS_KEPT, Hop, ListingItem, TOMBSTONE_KEPT};
-use shared::host::intake::Delivery;
 use uuid::Uuid;
 
-/// Folds `deliveries`, all of the product `id`, into its listing. `None` if none of them says
-/// anything new.
+/// An event, and when it was received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) envelope: &'a Envelope,
+    pub(crate) received_at: DateTime<Utc>,
+}
+
+/// Folds `arrivals`, all of the product `id`, into its listing. Returns `None` if no event is news to
+/// the listing.
 pub(crate) fn project(
     stored: Option<&ListingItem>,
     id: Uuid,
-    deliveries: &[&Delivery],
+    arrivals: &[Arrival<'_>],
     now: DateTime<Utc>,
 ) -> Option<ListingItem> {
     let mut listing = stored.cloned().unwrap_or_else(|| ListingItem::empty(id));
     let mut changed = false;
-    for delivery in deliveries {
-        if apply(&mut listing, delivery) {
+    for arrival in arrivals {
+        if apply(&mut listing, arrival.envelope) {
             changed = true;
-            remember(&mut listing, delivery, now);
+            remember(&mut listing, *arrival, now);
         }
     }
     if !changed {
@@ -32,10 +39,10 @@ pub(crate) fn project(
     Some(listing)
 }
 
-/// Applies the parts of an event that are newer than what the listing has seen.
-fn apply(listing: &mut ListingItem, delivery: &Delivery) -> bool {
-    let position = delivery.envelope.position;
-    let event = &delivery.envelope.event;
+/// Applies the parts of an event that are newer than the listing. Returns whether there were any.
+fn apply(listing: &mut ListingItem, envelope: &Envelope) -> bool {
+    let Envelope { position, event, .. } = envelope;
+    let position = *position;
     let mut applied = false;
     if let Some(product) = event.product()
         && (Fence { version: product.version, position }).passes(listing.product_fence())
@@ -52,13 +59,14 @@ fn apply(listing: &mut ListingItem, delivery: &Delivery) -> bool {
     applied
 }
 
-/// Notes how the change came here, so that its way can be shown afterwards.
-fn remember(listing: &mut ListingItem, delivery: &Delivery, now: DateTime<Utc>) {
+/// Records when the change passed each stage, for the trace of the product.
+fn remember(listing: &mut ListingItem, arrival: Arrival<'_>, now: DateTime<Utc>) {
+    let Arrival { envelope, received_at } = arrival;
     listing.hops.push(Hop {
-        event_id: delivery.envelope.id,
-        position: delivery.envelope.position,
-        published: delivery.envelope.publishedtime.timestamp_micros(),
-        received: delivery.received_at.timestamp_micros(),
+        event_id: envelope.id,
+        position: envelope.position,
+        published: envelope.publishedtime.timestamp_micros(),
+        received: received_at.timestamp_micros(),
         projected: now.timestamp_micros(),
     });
     let surplus = listing.hops.len().saturating_sub(HOPS_KEPT);

@@ -1,18 +1,19 @@
-//! Deletes what has had its time, some at a time. What is deleted was refused before already.
+//! Deletes expired rows in batches. Expired rows are refused anyway, so that a delay does no harm.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
+use super::error::{StoreError, doing};
 use crate::attempts::WINDOW;
 use crate::sessions::LIFETIME;
 
-/// How many rows of a table go at a time.
+/// Rows of a table that one statement deletes.
 pub(crate) const BATCH: u64 = 1000;
 
-/// How long an address stays claimed by somebody who does not activate it.
+/// How long a claim on an address is kept without activation.
 const CLAIM_KEPT: TimeDelta = TimeDelta::days(7);
 
-pub(crate) async fn attempts(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+pub(crate) async fn attempts(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.attempts where ctid = any(array(
              select ctid from identity.attempts where since < $1 limit 1000
@@ -20,11 +21,12 @@ pub(crate) async fn attempts(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, s
         now - WINDOW,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(doing("expiring rows of identity.attempts"))?;
     Ok(deleted.rows_affected())
 }
 
-pub(crate) async fn codes(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+pub(crate) async fn codes(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.codes where ctid = any(array(
              select ctid from identity.codes where expires_at < $1 limit 1000
@@ -32,11 +34,12 @@ pub(crate) async fn codes(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx
         now,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(doing("expiring rows of identity.codes"))?;
     Ok(deleted.rows_affected())
 }
 
-pub(crate) async fn refresh_tokens(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+pub(crate) async fn refresh_tokens(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.refresh_tokens where ctid = any(array(
              select ctid from identity.refresh_tokens where expires_at < $1 limit 1000
@@ -44,12 +47,13 @@ pub(crate) async fn refresh_tokens(pool: &PgPool, now: DateTime<Utc>) -> Result<
         now,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(doing("expiring rows of identity.refresh_tokens"))?;
     Ok(deleted.rows_affected())
 }
 
-/// Sessions whose last token is gone: nothing can carry them on.
-pub(crate) async fn sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+/// Deletes sessions without a refresh token: nothing can continue them.
+pub(crate) async fn sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.sessions where ctid = any(array(
              select ctid from identity.sessions s
@@ -60,12 +64,13 @@ pub(crate) async fn sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, s
         now - LIFETIME,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(doing("expiring rows of identity.sessions"))?;
     Ok(deleted.rows_affected())
 }
 
-/// Addresses that were claimed, and whose code is gone.
-pub(crate) async fn claims(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+/// Deletes claimed addresses without a code: nothing can activate them.
+pub(crate) async fn claims(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.users where ctid = any(array(
              select ctid from identity.users u
@@ -76,6 +81,7 @@ pub(crate) async fn claims(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sql
         now - CLAIM_KEPT,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(doing("expiring claims in identity.users"))?;
     Ok(deleted.rows_affected())
 }
