@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use shared::bus::queue::Queue;
+use shared::bus::postgres::Queue;
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::contract::CATALOG_QUEUE;

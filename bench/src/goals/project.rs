@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use serde_json::json;
 use shared::clock::Clock;
 use shared::contract::CATALOG_QUEUE;
-use shared::contract::events::{Envelope, Event, SOURCE};
+use shared::contract::envelope::Envelope;
+use shared::contract::inventory::{Event, SOURCE};
 use sqlx::postgres::PgPoolCopyExt as _;
 
 use super::{Outcome, rounds, split};

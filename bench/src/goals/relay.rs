@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use inventory::relay::Relay;
-use shared::bus::{Bus, PgBus};
+use shared::bus::Bus;
+use shared::bus::postgres::PgBus;
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::database::{self, DatabaseConfig};

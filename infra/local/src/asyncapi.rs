@@ -1,7 +1,8 @@
 //! The description of the events, generated from their types.
 
 use serde_json::{Value, json};
-use shared::contract::events::{Envelope, Event};
+use shared::contract::envelope::Envelope;
+use shared::contract::inventory::Event;
 
 /// An AsyncAPI 3.0 document.
 pub fn document() -> Value {

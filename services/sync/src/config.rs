@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shared::auth::AuthConfig;
-use shared::bus::sqs::SqsConfig;
+use shared::bus::aws::SqsConfig;
 use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::dynamodb::listings_table;

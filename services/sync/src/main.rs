@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared::auth::Verifier;
-use shared::bus::queue::Queue;
+use shared::bus::postgres::Queue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
 use shared::host::{Host, dead_letters};

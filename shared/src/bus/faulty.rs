@@ -6,7 +6,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::{BusError, Outbound, PgBus, Refused};
+use super::postgres::PgBus;
+use super::{BusError, Outbound, Refused};
 
 /// Drops, doubles, delays, reorders and stops what is published through it.
 #[derive(Clone, Debug)]

@@ -4,28 +4,27 @@
 //! visibility timeout, attempts, dead letters. On AWS it is EventBridge, and behind it SQS itself.
 //! Order is nobody's promise: the fences of the listings make it harmless.
 
+pub mod aws;
+pub mod dead_letter;
 pub mod dead_letters;
-mod event_bridge;
 #[cfg(feature = "testkit")]
 pub mod faulty;
-pub mod queue;
-pub mod sqs;
-pub mod sqs_dead_letters;
+pub mod message;
+pub mod postgres;
 
 use std::sync::Arc;
 
 use aws_sdk_eventbridge::error::SdkError;
 use aws_sdk_eventbridge::operation::put_events::PutEventsError;
 use sqlx::PgPool;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::aws;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::contract::CATALOG_QUEUE;
 
-pub use event_bridge::EventBridge;
+use aws::EventBridge;
+use postgres::PgBus;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -81,7 +80,7 @@ impl Bus {
     /// The bus that the settings name.
     pub async fn connect(config: &BusConfig, pool: &PgPool, clock: &Clock) -> Self {
         if let Some(bus) = &config.event_bridge {
-            return Self::EventBridge(EventBridge::new(aws::environment().await, bus));
+            return Self::EventBridge(EventBridge::new(crate::aws::environment().await, bus));
         }
         let queues = [CATALOG_QUEUE];
         Self::Postgres(PgBus::new(pool.clone(), clock.clone(), &queues, Arc::default()))
@@ -113,53 +112,4 @@ pub enum BusError {
     #[cfg(feature = "testkit")]
     #[error("the bus was told to fail")]
     Planted,
-}
-
-/// The local edition's bus.
-#[derive(Clone, Debug)]
-pub struct PgBus {
-    pool: PgPool,
-    clock: Clock,
-    queues: Arc<[String]>,
-    /// Wakes the consumers of this process; those of others look by themselves.
-    nudge: Arc<Notify>,
-}
-
-impl PgBus {
-    /// A bus that carries every event to each of `queues`.
-    pub fn new(pool: PgPool, clock: Clock, queues: &[&str], nudge: Arc<Notify>) -> Self {
-        let queues = queues.iter().map(|&queue| queue.to_owned()).collect();
-        Self { pool, clock, queues, nudge }
-    }
-
-    /// All or nothing: it is one statement.
-    async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
-        // Nobody wants them, as when a relay is measured alone.
-        if self.queues.is_empty() {
-            return Ok(vec![Ok(()); events.len()]);
-        }
-        let ids: Vec<Uuid> = events.iter().map(|event| event.event_id).collect();
-        let types: Vec<String> = events.iter().map(|event| event.event_type.to_owned()).collect();
-        let subjects: Vec<Uuid> = events.iter().map(|event| event.subject).collect();
-        let bodies: Vec<String> = events.iter().map(|event| event.body.clone()).collect();
-        sqlx::query!(
-            "insert into bus.messages
-                 (queue, event_id, event_type, subject, body, sent_at, visible_at)
-             select queue, event_id, event_type, subject, body, $6, $6
-             from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[])
-                  with ordinality as event (event_id, event_type, subject, body, nth)
-             cross join unnest($5::text[]) as queue
-             order by nth",
-            &ids,
-            &types,
-            &subjects,
-            &bodies,
-            &self.queues as &[String],
-            self.clock.now(),
-        )
-        .execute(&self.pool)
-        .await?;
-        self.nudge.notify_one();
-        Ok(vec![Ok(()); events.len()])
-    }
 }

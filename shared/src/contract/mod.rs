@@ -3,7 +3,8 @@
 //! A shipped event never changes meaning: a field may be added, a type may be added, and the golden
 //! files in `golden/` must parse for ever.
 
-pub mod events;
+pub mod envelope;
+pub mod inventory;
 pub mod listing;
 pub mod product;
 pub mod stock;

@@ -11,9 +11,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::bus::queue::{self, Message, Outcome, Queue};
+use crate::bus::message;
+
+use crate::bus::message::Outcome;
+
+use crate::bus::postgres::{Message, Queue};
 use crate::clock::Clock;
-use crate::contract::events::{self, Envelope, Received};
+use crate::contract::envelope::{self, Envelope, Received};
 use crate::failpoint;
 use crate::host::tick::{self, Progress};
 use crate::telemetry;
@@ -103,7 +107,7 @@ pub(crate) async fn work<M: Incoming>(
     let mut unavailable = 0;
     let (mut deliveries, mut readable): (Vec<Delivery>, Vec<M>) = (Vec::new(), Vec::new());
     for message in messages {
-        match events::read(message.event()) {
+        match envelope::read(message.event()) {
             Ok(Received::Known(envelope)) => {
                 deliveries.push(Delivery { envelope: *envelope, received_at });
                 readable.push(message);
@@ -114,7 +118,7 @@ pub(crate) async fn work<M: Incoming>(
                 outcomes.push((message, Outcome::Done));
             }
             Err(error) => {
-                let reason = queue::brief(&format!("unreadable: {}", telemetry::causes(&error)));
+                let reason = message::brief(&format!("unreadable: {}", telemetry::causes(&error)));
                 tracing::warn!(queue.message_id = message.id(), reason, "buried a dead letter");
                 outcomes.push((message, Outcome::Dead { reason }));
             }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use shared::bus::{Bus, BusError, EventBridge, Outbound, Refused};
+use shared::bus::aws::EventBridge;
+use shared::bus::{Bus, BusError, Outbound, Refused};
 use shared::testkit::{AwsWire, WireAnswer};
 use uuid::Uuid;
 

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use shared::bus::dead_letters::{self, Action, Selection};
-use shared::bus::queue::{Message, Outcome, Queue};
-use shared::bus::{self, Bus, Outbound, PgBus};
+use shared::bus::dead_letter::{Action, Selection};
+use shared::bus::message::Outcome;
+use shared::bus::postgres::PgBus;
+use shared::bus::postgres::dead_letters;
+use shared::bus::postgres::{Message, Queue};
+use shared::bus::{self, Bus, Outbound};
 use shared::clock::Clock;
 use shared::host::intake::{self, Failure};
 use shared::testkit::{TestDatabase, database};

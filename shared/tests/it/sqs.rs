@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::bus::sqs::{Patience, SqsQueue};
+use shared::bus::aws::{Patience, SqsQueue};
 use shared::clock::Clock;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::host::sqs_intake::{self, Invocation};

@@ -4,7 +4,7 @@ mod trace;
 
 use axum::extract::FromRef;
 use shared::auth::Verifier;
-use shared::bus::queue::Queue;
+use shared::bus::postgres::Queue;
 use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

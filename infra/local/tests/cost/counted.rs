@@ -9,10 +9,12 @@ use chrono::DateTime;
 use inventory::relay::Relay;
 use serde_json::{Value, json};
 use shared::auth::Role;
-use shared::bus::queue::{Outcome, Queue};
-use shared::bus::{self, Bus, PgBus};
+use shared::bus::message::Outcome;
+use shared::bus::postgres::PgBus;
+use shared::bus::postgres::Queue;
+use shared::bus::{self, Bus};
 use shared::clock::Clock;
-use shared::contract::events::{self, Received};
+use shared::contract::envelope::{self, Received};
 use shared::host;
 use shared::host::intake::{Delivery, Handler as _};
 use shared::host::tick::Progress;
@@ -225,7 +227,7 @@ impl World {
                 break;
             }
             let received_at = self.clock.now();
-            let read = |body: &str| match events::read(body).unwrap() {
+            let read = |body: &str| match envelope::read(body).unwrap() {
                 Received::Known(envelope) => Delivery { envelope: *envelope, received_at },
                 Received::Unknown { type_name } => panic!("{type_name} is not known"),
             };

@@ -8,8 +8,9 @@ use axum::http::Method;
 use chrono::DateTime;
 use serde_json::{Value, json};
 use shared::auth::Role;
+use shared::bus;
 use shared::bus::faulty::{FaultyBus, Rates};
-use shared::bus::{self, PgBus};
+use shared::bus::postgres::PgBus;
 use shared::clock::Clock;
 use shared::id::Ids;
 use shared::testkit::{

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use shared::contract::events::{Envelope, Event, SOURCE};
+use shared::contract::envelope::Envelope;
+use shared::contract::inventory::{Event, SOURCE};
 use shared::contract::listing::ListingItem;
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;

@@ -2,10 +2,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use inventory::relay::{Relay, RelayError};
+use shared::bus::Bus;
 use shared::bus::faulty::{FaultyBus, Rates};
-use shared::bus::queue::Queue;
-use shared::bus::{Bus, PgBus};
-use shared::contract::events::{self, Event, Received};
+use shared::bus::postgres::PgBus;
+use shared::bus::postgres::Queue;
+use shared::contract::envelope::{self, Received};
+use shared::contract::inventory::Event;
 use shared::host::Work as _;
 use shared::host::tick::Progress;
 use shared::id::Ids;
@@ -32,7 +34,7 @@ async fn what_is_committed_is_published_once_and_leaves_the_outbox() {
     let queue = Queue::new(world.pool.clone(), world.clock.clone(), "catalog");
     let messages = queue.receive(10).await.unwrap();
     assert_eq!(messages.len(), 1);
-    let Received::Known(envelope) = events::read(&messages[0].body).unwrap() else {
+    let Received::Known(envelope) = envelope::read(&messages[0].body).unwrap() else {
         panic!("an unknown event")
     };
     assert_eq!(envelope.requestid.to_string(), created.header("x-request-id"));
@@ -200,7 +202,7 @@ async fn what_waits_for_too_long_is_a_dead_letter_and_then_given_up_before_a_tom
         .await
         .unwrap();
     assert_eq!(audit, ("retention".to_owned(), "expire".to_owned()));
-    assert!(shared::bus::queue::DEAD_LETTER_KEPT < shared::contract::listing::TOMBSTONE_KEPT);
+    assert!(shared::bus::message::DEAD_LETTER_KEPT < shared::contract::listing::TOMBSTONE_KEPT);
 }
 
 #[tokio::test]

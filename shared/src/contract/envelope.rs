@@ -9,18 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::product::Product;
-use super::stock::Stock;
-
-/// Where every event of the write side comes from.
-pub const SOURCE: &str = "vitrina/inventory";
+use super::inventory::{Event, SCHEMA_VERSION, SOURCE};
 
 /// The version of `CloudEvents` that the envelope has.
 const SPEC_VERSION: &str = "1.0";
-
-/// The major version of the schema of `data` that this build writes and reads. A field more is no new
-/// one; another meaning is.
-pub const SCHEMA_VERSION: i32 = 1;
 
 /// The largest document that an event may have to carry, so that every event can be published:
 /// EventBridge takes 256 KB in one entry.
@@ -68,51 +60,6 @@ pub struct WrittenEvent<'a> {
     pub type_name: &'a str,
     #[serde(borrow)]
     pub data: &'a RawValue,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(tag = "type", content = "data")]
-pub enum Event {
-    /// A product exists, with its first stock.
-    ProductCreated { product: Product, stock: Stock },
-    /// A product changed, or is back after a deletion.
-    ProductUpdated { product: Product },
-    /// A product is gone; `deleted_at` is set in it.
-    ProductDeleted { product: Product },
-    /// The stock of a product changed.
-    StockChanged { stock: Stock },
-}
-
-impl Event {
-    /// The `type` attribute of every event there is.
-    pub const TYPES: [&str; 4] =
-        ["ProductCreated", "ProductUpdated", "ProductDeleted", "StockChanged"];
-
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Self::ProductCreated { .. } => "ProductCreated",
-            Self::ProductUpdated { .. } => "ProductUpdated",
-            Self::ProductDeleted { .. } => "ProductDeleted",
-            Self::StockChanged { .. } => "StockChanged",
-        }
-    }
-
-    pub fn product(&self) -> Option<&Product> {
-        match self {
-            Self::ProductCreated { product, .. }
-            | Self::ProductUpdated { product }
-            | Self::ProductDeleted { product } => Some(product),
-            Self::StockChanged { .. } => None,
-        }
-    }
-
-    pub fn stock(&self) -> Option<&Stock> {
-        match self {
-            Self::ProductCreated { stock, .. } | Self::StockChanged { stock } => Some(stock),
-            Self::ProductUpdated { .. } | Self::ProductDeleted { .. } => None,
-        }
-    }
 }
 
 /// What a message from the bus turned out to be.

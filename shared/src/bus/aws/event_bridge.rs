@@ -16,7 +16,7 @@ use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use futures::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::{BusError, Outbound, Refused};
+use crate::bus::{BusError, Outbound, Refused};
 
 /// `source` of every event: what rules match by.
 const SOURCE: &str = "vitrina.inventory";
@@ -71,7 +71,7 @@ impl EventBridge {
     }
 
     /// One result for each event. An error only where no call was answered at all.
-    pub(super) async fn publish(
+    pub(in crate::bus) async fn publish(
         &self,
         events: &[Outbound],
     ) -> Result<Vec<Result<(), Refused>>, BusError> {
