@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use shared::bus::postgres::Queue;
 use shared::clock::Clock;
 use shared::config::Secret;
-use shared::contract::CATALOG_QUEUE;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::database::{self, DatabaseConfig};
 use shared::host::Work as _;
 use shared::id::Ids;

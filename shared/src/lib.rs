@@ -17,6 +17,7 @@ pub mod failpoint;
 pub mod host;
 pub mod id;
 pub mod money;
+pub mod outbox;
 pub mod page;
 #[cfg(feature = "local")]
 pub mod postgres;

@@ -1,28 +1,91 @@
-//! The description of the events, generated from their types.
+//! The description of the events: producers, their events and the queues that get them, generated
+//! from the types and from the table of routes.
 
-use serde_json::{Value, json};
-use shared::contract::envelope::Envelope;
-use shared::contract::inventory::Event;
+use serde_json::{Map, Value, json};
+use shared::contract::envelope::{Envelope, Event};
+use shared::contract::inventory;
+use shared::contract::routes::{self, ROUTES, event_bridge_source};
 
-/// An AsyncAPI 3.0 document.
-pub fn document() -> Value {
-    let schema = schemars::schema_for!(Envelope);
-    let messages: serde_json::Map<String, Value> = Event::TYPES
-        .iter()
-        .map(|name| {
+/// A producer as the document describes it.
+struct Producer {
+    channel: &'static str,
+    operation: &'static str,
+    /// The name of the schema of its envelopes.
+    envelope: &'static str,
+    schema: Value,
+    source: &'static str,
+    types: &'static [&'static str],
+}
+
+impl Producer {
+    fn of<E: Event + schemars::JsonSchema>(
+        channel: &'static str,
+        operation: &'static str,
+        envelope: &'static str,
+    ) -> Self {
+        let schema = schemars::schema_for!(Envelope<E>).to_value();
+        Self { channel, operation, envelope, schema, source: E::SOURCE, types: E::TYPES }
+    }
+
+    fn messages(&self) -> Value {
+        let message = |name: &&'static str| {
             let message = json!({
                 "name": name,
                 "contentType": "application/cloudevents+json",
-                "payload": {"schemaFormat": "application/schema+json;version=draft-2020-12",
-                            "schema": {"$ref": "#/components/schemas/Envelope"}},
+                "payload": {
+                    "schemaFormat": "application/schema+json;version=draft-2020-12",
+                    "schema": {"$ref": format!("#/components/schemas/{}", self.envelope)},
+                },
             });
             ((*name).to_owned(), message)
-        })
-        .collect();
-    let references: Vec<Value> = Event::TYPES
-        .iter()
-        .map(|name| json!({"$ref": format!("#/channels/products/messages/{name}")}))
-        .collect();
+        };
+        self.types.iter().map(message).collect()
+    }
+}
+
+fn producers() -> [Producer; 1] {
+    [Producer::of::<inventory::Event>("products", "announce", "Envelope")]
+}
+
+/// An AsyncAPI 3.0 document.
+pub fn document() -> Value {
+    let (mut channels, mut operations) = (Map::new(), Map::new());
+    let mut schemas = Map::new();
+    let producers = producers();
+    for producer in &producers {
+        let Producer { channel, operation, source, types, .. } = producer;
+        let event_bridge = event_bridge_source(source);
+        let description = format!(
+            "Every event whose source is `{source}`. Rules of EventBridge match it by the source \
+             `{event_bridge}` and by its type."
+        );
+        channels.insert(
+            (*channel).to_owned(),
+            json!({
+                "address": "vitrina", "description": description, "messages": producer.messages(),
+            }),
+        );
+        operations.insert((*operation).to_owned(), describe("send", channel, types));
+        schemas.insert(producer.envelope.to_owned(), producer.schema.clone());
+    }
+    for queue in routes::queues(ROUTES) {
+        let (mut messages, mut types) = (Map::new(), Vec::new());
+        for Producer { channel, source, types: all, .. } in &producers {
+            for name in *all {
+                if routes::queues_of(ROUTES, source, name).contains(&queue) {
+                    let place = format!("#/channels/{channel}/messages/{name}");
+                    messages.insert((*name).to_owned(), json!({"$ref": place}));
+                    types.push(*name);
+                }
+            }
+        }
+        let description = "A queue with one consumer. Each message is one event.";
+        channels.insert(
+            queue.to_owned(),
+            json!({"address": queue, "description": description, "messages": messages}),
+        );
+        operations.insert(format!("consume-{queue}"), describe("receive", queue, &types));
+    }
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -32,10 +95,18 @@ pub fn document() -> Value {
                             An event carries the whole state of its aggregate: apply it if its \
                             (version, position) is greater than what you have.",
         },
-        "channels": {"products": {"address": "vitrina", "messages": messages}},
-        "operations": {"announce": {
-            "action": "send", "channel": {"$ref": "#/channels/products"}, "messages": references,
-        }},
-        "components": {"schemas": {"Envelope": schema}},
+        "channels": channels,
+        "operations": operations,
+        "components": {"schemas": schemas},
+    })
+}
+
+/// An operation with every message of a channel.
+fn describe(action: &str, channel: &str, types: &[&str]) -> Value {
+    let message = |name: &&str| json!({"$ref": format!("#/channels/{channel}/messages/{name}")});
+    json!({
+        "action": action,
+        "channel": {"$ref": format!("#/channels/{channel}")},
+        "messages": types.iter().map(message).collect::<Vec<_>>(),
     })
 }

@@ -12,12 +12,11 @@ use identity::demo::{self, DemoUser};
 use inventory::relay::Relay;
 use shared::auth::{AuthConfig, KeySource, Verifier};
 use shared::bus::dead_letters::DeadLetters;
-use shared::bus::postgres::PgBus;
-use shared::bus::postgres::Queue;
+use shared::bus::postgres::{PgBus, Queue};
 use shared::bus::{self, Bus};
 use shared::clock::Clock;
 use shared::config::Secret;
-use shared::contract::CATALOG_QUEUE;
+use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::database::{self as connections, DatabaseConfig};
 use shared::host::Work as _;
 use shared::host::dead_letters::{self, Desk};
@@ -288,8 +287,8 @@ async fn run(
         work.spawn(identity::tidy::run(identity, stop.clone()));
     }
     if options.roles.has(Role::Relay) {
-        let pg_bus =
-            PgBus::new(background.clone(), clock.clone(), &[CATALOG_QUEUE], Arc::clone(&published));
+        let pg_bus = PgBus::new(background.clone(), clock.clone(), ROUTES)
+            .with_nudge(CATALOG_QUEUE, Arc::clone(&published));
         let relay =
             Relay::new(background.clone(), Bus::Postgres(pg_bus), clock.clone(), ids.clone());
         work.spawn(relay.run(committed, stop.clone()));

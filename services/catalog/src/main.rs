@@ -6,7 +6,7 @@ use catalog::{App, Projector, router};
 use shared::bus::aws::SqsQueue;
 use shared::bus::postgres::Queue;
 use shared::config::Settings;
-use shared::contract::CATALOG_QUEUE;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::{Host, Source};
 use shared::{clock::Clock, database, dynamodb, id::Ids};
 

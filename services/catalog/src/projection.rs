@@ -4,6 +4,7 @@
 //! any shuffled and doubled history of a product leads to the same listing.
 
 use chrono::{DateTime, Utc};
+use shared::contract::inventory::Event;
 use shared::contract::listing::{Fence, HOPS_KEPT, Hop, ListingItem, TOMBSTONE_KEPT};
 use shared::host::intake::Delivery;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 pub(crate) fn project(
     stored: Option<&ListingItem>,
     id: Uuid,
-    deliveries: &[&Delivery],
+    deliveries: &[&Delivery<Event>],
     now: DateTime<Utc>,
 ) -> Option<ListingItem> {
     let mut listing = stored.cloned().unwrap_or_else(|| ListingItem::empty(id));
@@ -33,7 +34,7 @@ pub(crate) fn project(
 }
 
 /// Applies the parts of an event that are newer than what the listing has seen.
-fn apply(listing: &mut ListingItem, delivery: &Delivery) -> bool {
+fn apply(listing: &mut ListingItem, delivery: &Delivery<Event>) -> bool {
     let position = delivery.envelope.position;
     let event = &delivery.envelope.event;
     let mut applied = false;
@@ -53,7 +54,7 @@ fn apply(listing: &mut ListingItem, delivery: &Delivery) -> bool {
 }
 
 /// Notes how the change came here, so that its way can be shown afterwards.
-fn remember(listing: &mut ListingItem, delivery: &Delivery, now: DateTime<Utc>) {
+fn remember(listing: &mut ListingItem, delivery: &Delivery<Event>, now: DateTime<Utc>) {
     listing.hops.push(Hop {
         event_id: delivery.envelope.id,
         position: delivery.envelope.position,

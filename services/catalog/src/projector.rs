@@ -17,6 +17,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use moka::sync::Cache;
 use shared::clock::Clock;
+use shared::contract::inventory::Event;
 use shared::contract::listing::ListingItem;
 use shared::dynamodb::Consistency;
 use shared::failpoint;
@@ -64,7 +65,7 @@ impl Projector {
         &self,
         id: Uuid,
         mut stored: Option<Stored>,
-        deliveries: &[&Delivery],
+        deliveries: &[&Delivery<Event>],
     ) -> Result<(), Failure> {
         for _ in 0..MAX_RACES {
             let now = self.clock.now();
@@ -129,8 +130,12 @@ impl Projector {
 }
 
 impl Handler for Projector {
-    async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
-        let mut by_product: BTreeMap<Uuid, Vec<&Delivery>> = BTreeMap::new();
+    type Event = Event;
+
+    const SPAN: &'static str = "project";
+
+    async fn handle(&self, deliveries: &[Delivery<Event>]) -> Vec<Result<(), Failure>> {
+        let mut by_product: BTreeMap<Uuid, Vec<&Delivery<Event>>> = BTreeMap::new();
         for delivery in deliveries {
             by_product.entry(delivery.envelope.subject).or_default().push(delivery);
         }
@@ -164,8 +169,8 @@ fn failure(error: &StoreError) -> Failure {
 }
 
 /// Measures how long it took what `listing` now shows to become visible.
-fn measure_lag(listing: &ListingItem, deliveries: &[&Delivery], visible_at: DateTime<Utc>) {
-    let position = |delivery: &Delivery| delivery.envelope.position;
+fn measure_lag(listing: &ListingItem, deliveries: &[&Delivery<Event>], visible_at: DateTime<Utc>) {
+    let position = |delivery: &Delivery<Event>| delivery.envelope.position;
     let has_come = |position| listing.hops.iter().any(|hop| hop.position == position);
     // A repair announces an old change: its age says nothing about the way.
     let fresh = deliveries.iter().filter(|delivery| !delivery.envelope.republished);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shared::auth::Verifier;
 use shared::bus::postgres::Queue;
 use shared::config::Settings;
-use shared::contract::CATALOG_QUEUE;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::{Host, dead_letters};
 use shared::{clock::Clock, database, dynamodb, id::Ids};
 use sync::config::{Config, Role};

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::postgres::PgBus;
-use super::{BusError, Outbound, Refused};
+use super::{BusError, Outbound, Publish, Refused};
 
 /// Drops, doubles, delays, reorders and stops what is published through it.
 #[derive(Clone, Debug)]
@@ -115,17 +115,6 @@ impl FaultyBus {
         Ok(())
     }
 
-    pub(super) async fn publish(
-        &self,
-        events: &[Outbound],
-    ) -> Result<Vec<Result<(), Refused>>, BusError> {
-        let Plan { send, results, is_answered } = self.plan(events);
-        if !send.is_empty() {
-            self.inner.publish(&send).await?;
-        }
-        if is_answered { Ok(results) } else { Err(BusError::Planted) }
-    }
-
     fn plan(&self, events: &[Outbound]) -> Plan {
         let mut state = self.state();
         let mut plan = Plan { send: Vec::new(), results: Vec::new(), is_answered: true };
@@ -157,6 +146,16 @@ impl FaultyBus {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Publish for FaultyBus {
+    async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+        let Plan { send, results, is_answered } = self.plan(events);
+        if !send.is_empty() {
+            self.inner.publish(&send).await?;
+        }
+        if is_answered { Ok(results) } else { Err(BusError::NoAnswer) }
     }
 }
 

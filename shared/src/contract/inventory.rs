@@ -1,18 +1,13 @@
 //! The events of inventory.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::envelope;
 use super::product::Product;
 use super::stock::Stock;
 
-/// Where every event of the write side comes from.
-pub const SOURCE: &str = "vitrina/inventory";
-
-/// The major version of the schema of `data` that this build writes and reads. A field more is no new
-/// one; another meaning is.
-pub const SCHEMA_VERSION: i32 = 1;
-
-/// What happened.
+/// What happened to a product or its stock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", content = "data")]
 pub enum Event {
@@ -26,12 +21,13 @@ pub enum Event {
     StockChanged { stock: Stock },
 }
 
-impl Event {
-    /// The `type` attribute of every event there is.
-    pub const TYPES: [&str; 4] =
-        ["ProductCreated", "ProductUpdated", "ProductDeleted", "StockChanged"];
+impl envelope::Event for Event {
+    const SOURCE: &'static str = "vitrina/inventory";
+    const SCHEMA_VERSION: i32 = 1;
+    const TYPES: &'static [&'static str] =
+        &["ProductCreated", "ProductUpdated", "ProductDeleted", "StockChanged"];
 
-    pub fn type_name(&self) -> &'static str {
+    fn type_name(&self) -> &'static str {
         match self {
             Self::ProductCreated { .. } => "ProductCreated",
             Self::ProductUpdated { .. } => "ProductUpdated",
@@ -40,6 +36,17 @@ impl Event {
         }
     }
 
+    fn aggregate_id(&self) -> Option<Uuid> {
+        self.product().map(|product| product.id)
+    }
+
+    fn versions(&self) -> impl Iterator<Item = i64> {
+        let product = self.product().map(|product| product.version);
+        product.into_iter().chain(self.stock().map(|stock| stock.version))
+    }
+}
+
+impl Event {
     pub fn product(&self) -> Option<&Product> {
         match self {
             Self::ProductCreated { product, .. }

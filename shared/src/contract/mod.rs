@@ -7,8 +7,7 @@ pub mod envelope;
 pub mod inventory;
 pub mod listing;
 pub mod product;
+pub mod routes;
 pub mod stock;
 pub mod sync_feed;
-
-/// The queue that the catalogue is fed from.
-pub const CATALOG_QUEUE: &str = "catalog";
+mod tagged;

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::auth::{AuthConfig, KeySource, Verifier};
 use crate::clock::Clock;
 use crate::contract::envelope::{self, Received};
+use crate::contract::inventory::Event;
 use crate::door::{Expected, IdempotencyKey, IfMatch, etag};
 use crate::page::{decode_cursor, encode_cursor};
 
@@ -41,9 +42,9 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
 /// A message of the bus: what is read is the same when it is written and read again.
 pub fn event(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Ok(Received::Known(envelope)) = envelope::read(text) {
+    if let Ok(Received::Known(envelope)) = envelope::read::<Event>(text) {
         let written = serde_json::to_string(&envelope).unwrap();
-        let Ok(Received::Known(again)) = envelope::read(&written) else {
+        let Ok(Received::Known(again)) = envelope::read::<Event>(&written) else {
             panic!("{written} cannot be read again")
         };
         assert_eq!(serde_json::to_string(&again).unwrap(), written);

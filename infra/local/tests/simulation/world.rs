@@ -12,6 +12,7 @@ use shared::bus;
 use shared::bus::faulty::{FaultyBus, Rates};
 use shared::bus::postgres::PgBus;
 use shared::clock::Clock;
+use shared::contract::routes::ROUTES;
 use shared::id::Ids;
 use shared::testkit::{
     Faults, TestDatabase, TestDynamo, Tokens, database, dynamodb, faulty_dynamodb,
@@ -22,7 +23,7 @@ use uuid::Uuid;
 use crate::model::Model;
 use crate::operation::{Done, Operation, Request};
 use crate::points::{Plan, Stop};
-use crate::process::{Process, QUEUE, Surroundings, TABLE};
+use crate::process::{Process, Surroundings, TABLE};
 
 const SELLER: Uuid = Uuid::from_u128(0x005e_11e5);
 
@@ -103,7 +104,7 @@ impl World {
         catalog::table::ensure(&client, TABLE).await.unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let tokens = Tokens::new(clock.clone());
-        let inner = PgBus::new(database.pool.clone(), clock.clone(), &[QUEUE], Arc::default());
+        let inner = PgBus::new(database.pool.clone(), clock.clone(), ROUTES);
         let token = tokens.with_claims(json!({
             "sub": SELLER, "roles": [Role::Seller.as_str()], "exp": 4_000_000_000_i64
         }));

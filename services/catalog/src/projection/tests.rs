@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use shared::contract::envelope::Envelope;
-use shared::contract::inventory::{Event, SOURCE};
+use shared::contract::envelope::{Envelope, Event as _};
+use shared::contract::inventory::Event;
 use shared::contract::listing::ListingItem;
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
@@ -90,11 +90,11 @@ fn history(changes: &[Change]) -> (Vec<Event>, Product, Stock) {
     (events, product, stock)
 }
 
-fn delivery(event: &Event, position: i64) -> Delivery {
+fn delivery(event: &Event, position: i64) -> Delivery<Event> {
     let envelope = Envelope {
         specversion: "1.0".to_owned(),
         id: Uuid::from_u128(u128::from(position.unsigned_abs())),
-        source: SOURCE.to_owned(),
+        source: Event::SOURCE.to_owned(),
         subject: ID,
         time: at(position),
         schemaversion: 1,
@@ -110,14 +110,14 @@ fn delivery(event: &Event, position: i64) -> Delivery {
 }
 
 /// Projects deliveries in batches of these sizes, over and over.
-fn run(deliveries: &[Delivery], sizes: &[usize]) -> Option<ListingItem> {
+fn run(deliveries: &[Delivery<Event>], sizes: &[usize]) -> Option<ListingItem> {
     let mut listing: Option<ListingItem> = None;
     let (mut rest, mut sizes) = (deliveries, sizes.iter().cycle());
     while !rest.is_empty() {
         let size = (*sizes.next().unwrap()).min(rest.len());
         let (batch, later) = rest.split_at(size);
         rest = later;
-        let batch: Vec<&Delivery> = batch.iter().collect();
+        let batch: Vec<&Delivery<Event>> = batch.iter().collect();
         if let Some(next) = project(listing.as_ref(), ID, &batch, at(0)) {
             if let Some(before) = &listing {
                 assert!(before.product_fence() <= next.product_fence(), "it went backwards");
@@ -144,7 +144,7 @@ proptest! {
     ) {
         let (events, product, stock) = history(&changes);
         // Everything once, in order, and some of it published again under later positions.
-        let mut deliveries: Vec<Delivery> =
+        let mut deliveries: Vec<Delivery<Event>> =
             (1..).zip(&events).map(|(position, event)| delivery(event, position)).collect();
         let straight = run(&deliveries, &[1]).unwrap();
         for pick in &picks {
@@ -170,7 +170,7 @@ proptest! {
 }
 
 /// Fisher and Yates, with the generator of Knuth: the same order for the same number.
-fn shuffle(deliveries: &mut [Delivery], mut state: u64) {
+fn shuffle(deliveries: &mut [Delivery<Event>], mut state: u64) {
     for last in (1..deliveries.len()).rev() {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -192,7 +192,8 @@ fn a_repair_heals_a_damaged_listing_of_the_same_version() {
 #[test]
 fn an_event_that_says_nothing_new_leads_to_no_write() {
     let (events, ..) = history(&[Change::Rename(1), Change::Stock(2)]);
-    let all: Vec<Delivery> = (1..).zip(&events).map(|(n, event)| delivery(event, n)).collect();
+    let all: Vec<Delivery<Event>> =
+        (1..).zip(&events).map(|(n, event)| delivery(event, n)).collect();
     let listing = run(&all, &[3]).unwrap();
     for delivery in &all {
         assert_eq!(project(Some(&listing), ID, &[delivery], at(0)), None);

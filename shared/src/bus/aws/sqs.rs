@@ -110,12 +110,12 @@ pub struct Settled {
 impl SqsQueue {
     /// The queue that the settings name.
     pub async fn connect(config: &SqsConfig, clock: &Clock) -> Self {
-        let SqsConfig { queue, dead_letters } = config;
-        Self::new(aws::environment().await, clock.clone(), queue, dead_letters)
+        Self::new(aws::environment().await, clock.clone(), config)
     }
 
-    /// The queue at `url`, whose dead letters go to the one at `dead_letters`.
-    pub fn new(environment: &SdkConfig, clock: Clock, url: &str, dead_letters: &str) -> Self {
+    /// The queue that `config` names.
+    pub fn new(environment: &SdkConfig, clock: Clock, config: &SqsConfig) -> Self {
+        let SqsConfig { queue, dead_letters } = config.clone();
         let config = aws_sdk_sqs::config::Builder::from(environment)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build())
@@ -124,8 +124,8 @@ impl SqsQueue {
         Self {
             client: Client::from_conf(config),
             clock,
-            url: url.to_owned(),
-            dead_letters: dead_letters.to_owned(),
+            url: queue,
+            dead_letters,
             patience: Patience::default(),
         }
     }
