@@ -16,7 +16,7 @@ use crate::dynamodb::Item;
 use crate::money::{Currency, Money};
 
 /// How long a tombstone is kept: longer than any event may come back, 28 days after it was sent at
-/// the latest ([`DEAD_LETTER_KEPT`](crate::bus::queue::DEAD_LETTER_KEPT)), or a late event would
+/// the latest ([`DEAD_LETTER_KEPT`](crate::bus::message::DEAD_LETTER_KEPT)), or a late event would
 /// raise the dead.
 pub const TOMBSTONE_KEPT: TimeDelta = TimeDelta::days(35);
 

@@ -11,9 +11,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::bus::queue::{self, Message, Outcome, Queue};
+use crate::bus::message;
+
+use crate::bus::message::Outcome;
+
+use crate::bus::postgres::{Message, Queue};
 use crate::clock::Clock;
-use crate::contract::events::{self, Envelope, Received};
+use crate::contract::envelope::{self, Envelope, Event, Received};
 use crate::failpoint;
 use crate::host::tick::{self, Progress};
 use crate::telemetry;
@@ -29,8 +33,8 @@ const EXPIRE_EVERY: Duration = Duration::from_hours(1);
 
 /// An event that was received.
 #[derive(Clone, Debug)]
-pub struct Delivery {
-    pub envelope: Envelope,
+pub struct Delivery<E> {
+    pub envelope: Envelope<E>,
     pub received_at: DateTime<Utc>,
 }
 
@@ -46,9 +50,16 @@ pub enum Failure {
 
 /// Handles a batch: one result for each delivery, in order.
 pub trait Handler: Send + Sync {
+    /// The events that it handles. A message of another type is ignored and counted.
+    type Event: Event;
+
+    /// What traces call the work on one event.
+    const SPAN: &'static str;
+
+    /// Handles `deliveries`.
     fn handle(
         &self,
-        deliveries: &[Delivery],
+        deliveries: &[Delivery<Self::Event>],
     ) -> impl Future<Output = Vec<Result<(), Failure>>> + Send;
 }
 
@@ -93,17 +104,18 @@ pub async fn once(
 }
 
 /// Has messages handled, and says what became of each.
-pub(crate) async fn work<M: Incoming>(
+pub(crate) async fn work<M: Incoming, H: Handler>(
     messages: Vec<M>,
     clock: &Clock,
-    handler: &impl Handler,
+    handler: &H,
 ) -> Vec<(M, Outcome)> {
     let received_at = clock.now();
     let mut outcomes = Vec::with_capacity(messages.len());
     let mut unavailable = 0;
-    let (mut deliveries, mut readable): (Vec<Delivery>, Vec<M>) = (Vec::new(), Vec::new());
+    let (mut deliveries, mut readable): (Vec<Delivery<H::Event>>, Vec<M>) =
+        (Vec::new(), Vec::new());
     for message in messages {
-        match events::read(message.event()) {
+        match envelope::read(message.event()) {
             Ok(Received::Known(envelope)) => {
                 deliveries.push(Delivery { envelope: *envelope, received_at });
                 readable.push(message);
@@ -114,7 +126,7 @@ pub(crate) async fn work<M: Incoming>(
                 outcomes.push((message, Outcome::Done));
             }
             Err(error) => {
-                let reason = queue::brief(&format!("unreadable: {}", telemetry::causes(&error)));
+                let reason = message::brief(&format!("unreadable: {}", telemetry::causes(&error)));
                 tracing::warn!(queue.message_id = message.id(), reason, "buried a dead letter");
                 outcomes.push((message, Outcome::Dead { reason }));
             }
@@ -122,7 +134,8 @@ pub(crate) async fn work<M: Incoming>(
     }
     if !deliveries.is_empty() {
         // One for each event, since each belongs to a trace of its own; they end together.
-        let spans: Vec<Span> = deliveries.iter().map(span_of).collect();
+        let spans: Vec<Span> =
+            deliveries.iter().map(|delivery| span_of(H::SPAN, delivery)).collect();
         let results = handler.handle(&deliveries).await;
         drop(spans);
         for (message, result) in readable.into_iter().zip(results) {
@@ -151,9 +164,10 @@ pub(crate) fn is_unavailable<M>(outcomes: &[(M, Outcome)]) -> bool {
     outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Later { .. }))
 }
 
-fn span_of(delivery: &Delivery) -> Span {
+fn span_of<E>(name: &str, delivery: &Delivery<E>) -> Span {
     let Envelope { id, traceparent, .. } = &delivery.envelope;
-    let span = tracing::info_span!("project", otel.kind = "consumer", event.id = %id);
+    let span =
+        tracing::info_span!("handle", otel.name = name, otel.kind = "consumer", event.id = %id);
     if let Some(traceparent) = traceparent {
         telemetry::continue_trace(&span, traceparent);
     }

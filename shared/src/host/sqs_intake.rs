@@ -7,7 +7,7 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::sqs::{Settled, SqsError, SqsMessage, SqsQueue};
+use crate::bus::aws::{Settled, SqsError, SqsMessage, SqsQueue};
 use crate::clock::Clock;
 use crate::host::intake::{self, Handler, Incoming};
 use crate::host::tick::{self, Pace, Progress};

@@ -6,19 +6,23 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use serde_json::Value;
-use shared::bus::dead_letters::{Action, DeadLetter, DeadLetters, Selection};
-use shared::bus::queue::{Queue, QueueDepth};
-use shared::bus::sqs::{Patience, SqsQueue};
-use shared::bus::sqs_dead_letters::SqsDeadLetters;
-use shared::bus::{self, Bus, EventBridge, Outbound, PgBus};
+use shared::bus::aws::{EventBridge, Patience, SqsDeadLetters, SqsQueue};
+use shared::bus::dead_letter::{Action, DeadLetter, Selection};
+use shared::bus::dead_letters::DeadLetters;
+use shared::bus::message::QueueDepth;
+use shared::bus::postgres::{PgBus, Queue};
+use shared::bus::{self, Bus, Outbound, Publish as _};
 use shared::clock::Clock;
+use shared::contract::envelope::Event as _;
+use shared::contract::inventory::Event;
+use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::host::intake::{self, Failure, Handler};
 use shared::host::sqs_intake;
 use testkit::{Messaging, Ministack, TestDatabase, database};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::told::{Told, event};
+use crate::handlers::{ByPosition, inventory_event};
 
 /// How long something may take on a machine that is busy with other tests.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -52,7 +56,7 @@ impl World {
         let database = database(&[&bus::MIGRATOR]).await;
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let pool = database.pool.clone();
-        let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], std::sync::Arc::default());
+        let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
         Self {
             bus: Bus::Postgres(bus),
             letters: DeadLetters::Postgres(Queue::new(pool.clone(), clock.clone(), "catalog")),
@@ -64,13 +68,12 @@ impl World {
 
     /// None where the emulator is not installed, which it says itself.
     async fn of_eventbridge_and_sqs() -> Option<Self> {
-        let messaging = Ministack::of_this_process()?.messaging().await;
+        let messaging = Ministack::of_this_process()?.messaging(ROUTES).await;
         let database = database(&[&bus::MIGRATOR]).await;
-        let Messaging { environment, bus, queue, dead_letters } = &messaging;
-        let clock = Clock::System;
-        let bus = Bus::EventBridge(EventBridge::new(environment, bus));
-        let queue =
-            SqsQueue::new(environment, clock.clone(), queue, dead_letters).with_patience(PATIENCE);
+        let (environment, clock) = (&messaging.environment, Clock::System);
+        let bus = Bus::EventBridge(EventBridge::new(environment, &messaging.bus));
+        let config = messaging.queue(CATALOG_QUEUE);
+        let queue = SqsQueue::new(environment, clock.clone(), config).with_patience(PATIENCE);
         let letters = SqsDeadLetters::new(queue.clone(), database.pool.clone());
         Some(Self {
             bus,
@@ -87,9 +90,10 @@ impl World {
             .into_iter()
             .map(|position| Outbound {
                 event_id: Uuid::from_u128(u128::try_from(position).unwrap()),
+                source: Event::SOURCE,
                 event_type: "ProductUpdated",
                 subject: Uuid::from_u128(1),
-                body: event(position).to_string(),
+                body: inventory_event(position).to_string(),
             })
             .collect();
         for taken in self.bus.publish(&events).await.unwrap() {
@@ -103,12 +107,18 @@ impl World {
             Messages::Table(_) => {
                 let event_id = Uuid::from_u128(1);
                 let (event_type, body) = ("ProductUpdated", body.to_owned());
-                let event = Outbound { event_id, event_type, subject: event_id, body };
+                let event = Outbound {
+                    event_id,
+                    source: Event::SOURCE,
+                    event_type,
+                    subject: event_id,
+                    body,
+                };
                 self.bus.publish(&[event]).await.unwrap();
             }
             Messages::Sqs(_, messaging) => {
                 let client = aws_sdk_sqs::Client::new(&messaging.environment);
-                let send = client.send_message().queue_url(&messaging.queue);
+                let send = client.send_message().queue_url(&messaging.queue(CATALOG_QUEUE).queue);
                 send.message_body(body).send().await.unwrap();
             }
         }
@@ -178,7 +188,7 @@ impl World {
     async fn bury(&self, bodies: &[&str]) {
         for (nth, body) in bodies.iter().enumerate() {
             self.plant(body).await;
-            let nobody = Told::to(|_| Ok(()));
+            let nobody = ByPosition::new(|_| Ok(()));
             let begun = Instant::now();
             while self.letters().await.len() <= nth {
                 assert!(begun.elapsed() < DEADLINE, "it is not buried");
@@ -232,7 +242,7 @@ conformance! {
 
 async fn every_published_event_is_handled_as_it_was_sent_and_then_gone(world: World) {
     world.publish(1..=25).await;
-    let content = Told::to(|_| Ok(()));
+    let content = ByPosition::new(|_| Ok(()));
     world.rounds(&content, || content.seen().len() >= 25).await;
     // At least once: SQS may double.
     let seen: BTreeSet<i64> = content.seen().into_iter().collect();
@@ -249,21 +259,21 @@ async fn a_message_whose_consumer_died_comes_again(world: World) {
         assert!(begun.elapsed() < DEADLINE, "it does not arrive");
         received = world.receive().await;
     }
-    assert_eq!(received, [event(1)]);
+    assert_eq!(received, [inventory_event(1)]);
     assert_eq!(world.receive().await, Vec::<Value>::new(), "it is out of sight");
     world.forget().await;
-    assert_eq!(world.receive().await, [event(1)]);
+    assert_eq!(world.receive().await, [inventory_event(1)]);
 }
 
 async fn of_a_batch_only_what_failed_comes_again(world: World) {
     world.publish(1..=6).await;
-    let fussy = Told::to(|position| match position % 3 {
+    let fussy = ByPosition::new(|position| match position % 3 {
         0 => Err(Failure::Failed("a multiple of three".to_owned())),
         _ => Ok(()),
     });
     // Failures come at once where nothing keeps them: handled until all were seen.
     world.rounds(&fussy, || (1..=6).all(|position| fussy.seen().contains(&position))).await;
-    let content = Told::to(|_| Ok(()));
+    let content = ByPosition::new(|_| Ok(()));
     world.rounds(&content, || content.seen().len() >= 2).await;
     let mut seen = content.seen();
     // Order is nobody's promise.
@@ -275,7 +285,7 @@ async fn of_a_batch_only_what_failed_comes_again(world: World) {
 async fn what_cannot_be_read_is_a_dead_letter_and_blocks_nobody(world: World) {
     world.plant("no event").await;
     world.publish([2]).await;
-    let content = Told::to(|_| Ok(()));
+    let content = ByPosition::new(|_| Ok(()));
     world.rounds(&content, || !content.seen().is_empty()).await;
     world.round(&content).await;
     assert_eq!(content.seen(), [2]);
@@ -288,9 +298,9 @@ async fn what_cannot_be_read_is_a_dead_letter_and_blocks_nobody(world: World) {
 }
 
 async fn an_event_of_an_unknown_type_is_ignored(world: World) {
-    world.plant(&event(1).to_string().replace("ProductUpdated", "FromTheFuture")).await;
+    world.plant(&inventory_event(1).to_string().replace("ProductUpdated", "FromTheFuture")).await;
     world.publish([2]).await;
-    let content = Told::to(|_| Ok(()));
+    let content = ByPosition::new(|_| Ok(()));
     world.rounds(&content, || !content.seen().is_empty()).await;
     assert!(world.is_empty().await);
     assert_eq!((content.seen(), world.letters().await), (vec![2], vec![]));
@@ -324,17 +334,18 @@ async fn an_operator_sees_what_waits_what_is_in_flight_and_what_is_dead(world: W
 
 async fn a_store_that_is_away_for_long_makes_no_dead_letter(world: World) {
     world.publish([1]).await;
-    let away = Told::to(|_| Err(Failure::Unavailable("nobody answers".to_owned())));
+    let away = ByPosition::new(|_| Err(Failure::Unavailable("nobody answers".to_owned())));
     world.rounds(&away, || away.seen().len() >= 20).await;
     assert_eq!(world.letters().await, []);
-    let content = Told::to(|_| Ok(()));
+    let content = ByPosition::new(|_| Ok(()));
     world.rounds(&content, || !content.seen().is_empty()).await;
     assert!(world.is_empty().await);
 }
 
 async fn a_message_that_fails_each_time_is_a_dead_letter_with_its_reason(world: World) {
     world.publish([1]).await;
-    let failing = Told::to(|_| Err(Failure::Failed("it cannot be \u{0}\u{ffff}".to_owned())));
+    let failing =
+        ByPosition::new(|_| Err(Failure::Failed("it cannot be \u{0}\u{ffff}".to_owned())));
     world.rounds(&failing, || failing.seen().len() >= 5).await;
     assert!(world.is_empty().await);
     assert_eq!(failing.seen().len(), 5);
@@ -349,7 +360,7 @@ async fn a_message_that_fails_each_time_is_a_dead_letter_with_its_reason(world: 
 
 async fn a_letter_that_is_redriven_is_handled_as_if_for_the_first_time(world: World) {
     world.publish([1]).await;
-    let failing = Told::to(|_| Err(Failure::Failed("not yet".to_owned())));
+    let failing = ByPosition::new(|_| Err(Failure::Failed("not yet".to_owned())));
     world.rounds(&failing, || failing.seen().len() >= 5).await;
     let letter = world.letters().await.remove(0);
     let all = Selection::default();
@@ -358,12 +369,12 @@ async fn a_letter_that_is_redriven_is_handled_as_if_for_the_first_time(world: Wo
     assert_eq!((settled, world.letters().await), (1, vec![]));
     assert_eq!(world.audit().await, [(OPERATOR.to_string(), "redrive".to_owned(), letter.id)]);
     // It may fail as often as before.
-    let failing = Told::to(|_| Err(Failure::Failed("not yet".to_owned())));
+    let failing = ByPosition::new(|_| Err(Failure::Failed("not yet".to_owned())));
     world.rounds(&failing, || failing.seen().len() >= 5).await;
     let again = world.letters().await.remove(0);
     assert_eq!((again.attempts, again.event_id), (5, letter.event_id));
     world.letters.settle(&all, None, Action::Redrive, OPERATOR, now).await.unwrap();
-    let content = Told::to(|_| Ok(()));
+    let content = ByPosition::new(|_| Ok(()));
     world.rounds(&content, || !content.seen().is_empty()).await;
     assert!(world.is_empty().await);
 }

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use shared::contract::events::{self, Received};
+use shared::contract::envelope::{self, Received};
+use shared::contract::inventory::Event;
 use shared::http;
 use shared::http::auth::{AuthConfig, KeySource, Verifier};
 use shared::http::page::{decode_cursor, encode_cursor};
@@ -57,9 +58,9 @@ proptest! {
     fn an_event_that_is_read_is_the_same_when_it_is_written_and_read_again(
         text in prop_oneof![4 => damaged(golden()), 1 => any::<String>()],
     ) {
-        if let Ok(Received::Known(envelope)) = events::read(&text) {
+        if let Ok(Received::Known(envelope)) = envelope::read::<Event>(&text) {
             let written = serde_json::to_string(&envelope).unwrap();
-            let Ok(Received::Known(again)) = events::read(&written) else {
+            let Ok(Received::Known(again)) = envelope::read::<Event>(&written) else {
                 return Err(TestCaseError::fail(written));
             };
             prop_assert_eq!(serde_json::to_string(&again).unwrap(), written);
@@ -115,7 +116,7 @@ proptest! {
 #[test]
 fn an_event_that_may_mean_something_else_is_not_taken_for_one_of_ours() {
     for text in golden() {
-        assert!(matches!(events::read(&text).unwrap(), Received::Known(_)), "{text}");
+        assert!(matches!(envelope::read::<Event>(&text).unwrap(), Received::Known(_)), "{text}");
         let other = "01890000-0000-7000-8000-000000000123";
         for (field, value) in [
             ("specversion", json!("0.3")),
@@ -130,7 +131,7 @@ fn an_event_that_may_mean_something_else_is_not_taken_for_one_of_ours() {
                 continue;
             }
             envelope[field] = value;
-            let fault = causes(&events::read(&envelope.to_string()).unwrap_err());
+            let fault = causes(&envelope::read::<Event>(&envelope.to_string()).unwrap_err());
             let wanted = if field == "subject" { other } else { field };
             assert!(fault.starts_with("reading an event: ") && fault.contains(wanted), "{fault}");
         }
@@ -138,7 +139,7 @@ fn an_event_that_may_mean_something_else_is_not_taken_for_one_of_ours() {
         let mut unknown: Value = serde_json::from_str(&text).unwrap();
         unknown["type"] = json!("ProductPraised");
         unknown["schemaversion"] = json!(2);
-        let unknown = events::read(&unknown.to_string()).unwrap();
+        let unknown = envelope::read::<Event>(&unknown.to_string()).unwrap();
         assert!(matches!(unknown, Received::Unknown { .. }));
     }
 }

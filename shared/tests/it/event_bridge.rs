@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use shared::bus::{Bus, BusError, EventBridge, Outbound, Refused};
+use shared::bus::aws::EventBridge;
+use shared::bus::{BusError, Outbound, Publish as _, Refused};
+use shared::contract::envelope::Event as _;
+use shared::contract::inventory::Event;
 use testkit::{AwsWire, WireAnswer};
 use uuid::Uuid;
 
@@ -12,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 fn event(nth: usize, body: String) -> Outbound {
     let subject = Uuid::from_u128(nth as u128);
-    Outbound { event_id: subject, event_type: "ProductUpdated", subject, body }
+    let source = Event::SOURCE;
+    Outbound { event_id: subject, source, event_type: "ProductUpdated", subject, body }
 }
 
 fn events(count: usize) -> Vec<Outbound> {
@@ -43,7 +47,7 @@ async fn publish(
     wire: &AwsWire,
     events: &[Outbound],
 ) -> Result<Vec<Result<(), Refused>>, BusError> {
-    Bus::EventBridge(EventBridge::new(&wire.environment(), "shop")).publish(events).await
+    EventBridge::new(&wire.environment(), "shop").publish(events).await
 }
 
 /// The places of the events that were refused, and why.
@@ -133,7 +137,7 @@ async fn where_no_call_is_answered_the_bus_could_not_be_asked() {
         assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     }
     let nowhere = testkit::aws_environment("http://127.0.0.1:1");
-    let bus = Bus::EventBridge(EventBridge::new(&nowhere, "shop"));
+    let bus = EventBridge::new(&nowhere, "shop");
     assert!(bus.publish(&events(1)).await.is_err());
 }
 

@@ -28,7 +28,7 @@ pub(super) static SERVICE: Service = Service {
     parts: &[CATALOG, PROJECTOR],
     migrator: None,
     expensive_paths: &[],
-    channel: None,
+    producer: None,
     openapi: || catalog::routes().into_openapi(),
     start: |context, work| Box::pin(start(context, work)),
 };

@@ -2,27 +2,27 @@
 
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::{SqsError, SqsQueue, while_};
+use super::sqs::{SqsError, SqsQueue, while_};
 
 /// How many messages are in a queue, about.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::bus) struct Counts {
+pub(super) struct Counts {
     /// Those that can be received now.
-    pub(in crate::bus) visible: i64,
+    pub(super) visible: i64,
     /// Those that were received, or are not to be yet.
-    pub(in crate::bus) hidden: i64,
+    pub(super) hidden: i64,
 }
 
 impl SqsQueue {
     /// What is in the queue, and among its dead letters.
-    pub(in crate::bus) async fn counts(&self) -> Result<[Counts; 2], SqsError> {
+    pub(super) async fn counts(&self) -> Result<[Counts; 2], SqsError> {
         const VISIBLE: QueueAttributeName = QueueAttributeName::ApproximateNumberOfMessages;
         const HIDDEN: [QueueAttributeName; 2] = [
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
             QueueAttributeName::ApproximateNumberOfMessagesDelayed,
         ];
         let mut counts = [Counts::default(); 2];
-        for (counts, url) in counts.iter_mut().zip([&self.url, &self.dead_letters]) {
+        for (counts, url) in counts.iter_mut().zip([self.url(), self.dead_letters()]) {
             let answer = self
                 .client
                 .get_queue_attributes()

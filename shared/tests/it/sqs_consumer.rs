@@ -4,20 +4,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::bus::sqs::{Patience, SqsQueue};
+use shared::bus::aws::{Patience, SqsConfig, SqsQueue};
 use shared::clock::Clock;
+use shared::contract::inventory::Event;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::host::sqs_intake::{self, Invocation};
 use testkit::{AwsWire, WireAnswer};
 use tokio_util::sync::CancellationToken;
 
-use crate::told::GOLDEN;
+use crate::handlers::GOLDEN;
 
 const QUEUE: &str = "http://127.0.0.1/1/catalog";
 const DEAD: &str = "http://127.0.0.1/1/catalog-dead";
 
 fn queue(wire: &AwsWire) -> SqsQueue {
-    SqsQueue::new(&wire.environment(), Clock::System, QUEUE, DEAD)
+    let config = SqsConfig { queue: QUEUE.to_owned(), dead_letters: DEAD.to_owned() };
+    SqsQueue::new(&wire.environment(), Clock::System, &config)
 }
 
 /// Every entry of a batch worked, but for those that `refuse` names.
@@ -52,7 +54,11 @@ fn invocation(bodies: &[&str], attempts: u32) -> Invocation {
 struct Says(fn() -> Result<(), Failure>);
 
 impl Handler for Says {
-    async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
+    type Event = Event;
+
+    const SPAN: &'static str = "says";
+
+    async fn handle(&self, deliveries: &[Delivery<Event>]) -> Vec<Result<(), Failure>> {
         deliveries.iter().map(|_| self.0()).collect()
     }
 }
@@ -176,7 +182,11 @@ async fn one_message(refuse_deletion: bool) -> AwsWire {
 struct Slow;
 
 impl Handler for Slow {
-    async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
+    type Event = Event;
+
+    const SPAN: &'static str = "slow";
+
+    async fn handle(&self, deliveries: &[Delivery<Event>]) -> Vec<Result<(), Failure>> {
         tokio::time::sleep(Duration::from_millis(1_400)).await;
         deliveries.iter().map(|_| Ok(())).collect()
     }

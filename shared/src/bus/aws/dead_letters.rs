@@ -14,12 +14,12 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::dead_letters::{Action, DeadLetter, DeadLettersError, Selection};
-use super::queue::QueueDepth;
+use super::batch::Sending;
 use super::sqs::{
-    ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, Sending, SqsError, SqsQueue, count_of, event_in,
-    sent_at,
+    ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, SqsError, SqsQueue, count_of, event_in, sent_at,
 };
+use crate::bus::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
+use crate::bus::message::QueueDepth;
 use crate::telemetry;
 
 /// How long letters are out of sight for others while they are looked at.
@@ -58,7 +58,7 @@ impl SqsDeadLetters {
         Self { queue, name, pool }
     }
 
-    pub(super) async fn list(
+    pub(in crate::bus) async fn list(
         &self,
         selection: &Selection,
         after: i64,
@@ -70,7 +70,7 @@ impl SqsDeadLetters {
         Ok(found.filter(|letter| letter.id > after && selection.fits(letter)).take(limit).collect())
     }
 
-    pub(super) async fn find(
+    pub(in crate::bus) async fn find(
         &self,
         id: i64,
     ) -> Result<Option<(DeadLetter, String)>, DeadLettersError> {
@@ -78,7 +78,10 @@ impl SqsDeadLetters {
         Ok(letters.find(|held| held.letter.id == id).map(|held| (held.letter, held.body)))
     }
 
-    pub(super) async fn count(&self, selection: &Selection) -> Result<i64, DeadLettersError> {
+    pub(in crate::bus) async fn count(
+        &self,
+        selection: &Selection,
+    ) -> Result<i64, DeadLettersError> {
         let letters = self.look().await?;
         let fitting = letters.iter().filter(|held| selection.fits(&held.letter)).count();
         Ok(i64::try_from(fitting).unwrap_or(i64::MAX))
@@ -86,7 +89,7 @@ impl SqsDeadLetters {
 
     /// As SQS counts, which is about right and a moment behind. Letters that somebody looks at are
     /// counted, too.
-    pub(super) async fn depth(&self) -> Result<QueueDepth, SqsError> {
+    pub(in crate::bus) async fn depth(&self) -> Result<QueueDepth, SqsError> {
         let [waiting, dead] = self.queue.counts().await?;
         Ok(QueueDepth {
             queue: self.name.clone(),
@@ -97,7 +100,7 @@ impl SqsDeadLetters {
         })
     }
 
-    pub(super) async fn settle(
+    pub(in crate::bus) async fn settle(
         &self,
         selection: &Selection,
         limit: Option<i64>,

@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry,
 };
 
-use super::{BATCH, SqsError, SqsQueue, while_};
+use super::sqs::{BATCH, SqsError, SqsQueue, while_};
 use crate::telemetry;
 
 /// The most bytes that are sent at once. SQS takes more by now, where nobody has set a lower limit.
@@ -17,15 +17,15 @@ const BATCH_BYTES: usize = 256 * 1024;
 
 /// What is to be sent.
 #[derive(Clone, Debug, Default)]
-pub(in crate::bus) struct Sending {
-    pub(in crate::bus) body: String,
-    pub(in crate::bus) attributes: HashMap<String, MessageAttributeValue>,
-    pub(in crate::bus) delay: Duration,
+pub(super) struct Sending {
+    pub(super) body: String,
+    pub(super) attributes: HashMap<String, MessageAttributeValue>,
+    pub(super) delay: Duration,
 }
 
 impl SqsQueue {
     /// Sends messages, and says of each whether SQS has it.
-    pub(in crate::bus) async fn send(
+    pub(super) async fn send(
         &self,
         url: &str,
         sendings: Vec<Sending>,
@@ -57,7 +57,7 @@ impl SqsQueue {
     }
 
     /// Deletes messages by their receipts, and says of each whether SQS did.
-    pub(in crate::bus) async fn delete_from(
+    pub(super) async fn delete_from(
         &self,
         url: &str,
         receipts: Vec<String>,
@@ -85,11 +85,7 @@ impl SqsQueue {
     }
 
     /// Says when messages are seen again. Where that fails, they are at the end of their time.
-    pub(in crate::bus) async fn change_visibility(
-        &self,
-        url: &str,
-        receipts: Vec<(String, Duration)>,
-    ) {
+    pub(super) async fn change_visibility(&self, url: &str, receipts: Vec<(String, Duration)>) {
         for some in receipts.chunks(BATCH) {
             let entries = some.iter().enumerate().filter_map(|(nth, (receipt, visibility))| {
                 ChangeMessageVisibilityBatchRequestEntry::builder()

@@ -16,10 +16,8 @@ use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use futures::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use super::{BusError, Outbound, Refused};
-
-/// `source` of every event: what rules match by.
-const SOURCE: &str = "vitrina.inventory";
+use crate::bus::{BusError, Outbound, Publish, Refused};
+use crate::contract::routes::event_bridge_source;
 
 /// The most entries of one call.
 const MAX_ENTRIES: usize = 10;
@@ -70,11 +68,27 @@ impl EventBridge {
         Self { client: Client::from_conf(config), bus: bus.to_owned() }
     }
 
-    /// One result for each event. An error only where no call was answered at all.
-    pub(super) async fn publish(
+    async fn put(
         &self,
         events: &[Outbound],
-    ) -> Result<Vec<Result<(), Refused>>, BusError> {
+        call: &[usize],
+    ) -> Result<PutEventsOutput, SdkError<PutEventsError>> {
+        let entry = |&nth: &usize| {
+            let Outbound { source, event_type, body, .. } = &events[nth];
+            PutEventsRequestEntry::builder()
+                .event_bus_name(&self.bus)
+                .source(event_bridge_source(source))
+                .detail_type(*event_type)
+                .detail(body)
+                .build()
+        };
+        self.client.put_events().set_entries(Some(call.iter().map(entry).collect())).send().await
+    }
+}
+
+impl Publish for EventBridge {
+    /// One result for each event. An error only if no call was answered at all.
+    async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
         let Packed { calls, too_large } = pack(events);
         let deadline = Instant::now() + BUDGET;
         // Until its entry says otherwise, nobody has taken it.
@@ -115,23 +129,6 @@ impl EventBridge {
             _ => Ok(results),
         }
     }
-
-    async fn put(
-        &self,
-        events: &[Outbound],
-        call: &[usize],
-    ) -> Result<PutEventsOutput, SdkError<PutEventsError>> {
-        let entry = |&nth: &usize| {
-            let Outbound { event_type, body, .. } = &events[nth];
-            PutEventsRequestEntry::builder()
-                .event_bus_name(&self.bus)
-                .source(SOURCE)
-                .detail_type(*event_type)
-                .detail(body)
-                .build()
-        };
-        self.client.put_events().set_entries(Some(call.iter().map(entry).collect())).send().await
-    }
 }
 
 /// Which events go together, by their places, and which go nowhere, with their sizes.
@@ -169,7 +166,7 @@ fn pack(events: &[Outbound]) -> Packed {
 /// time and those of resources, which are not sent). See "Calculating `PutEvents` event entry size" in
 /// its user guide.
 fn size_of(event: &Outbound) -> usize {
-    SOURCE.len() + event.event_type.len() + event.body.len()
+    event_bridge_source(event.source).len() + event.event_type.len() + event.body.len()
 }
 
 /// A taken entry has an id; another has a code.
@@ -196,9 +193,9 @@ mod tests {
     use super::*;
 
     fn event(bytes: usize) -> Outbound {
-        let event_type = "ProductUpdated";
-        let body = "x".repeat(bytes - SOURCE.len() - event_type.len());
-        Outbound { event_id: Uuid::nil(), event_type, subject: Uuid::nil(), body }
+        let (source, event_type) = ("vitrina/inventory", "ProductUpdated");
+        let body = "x".repeat(bytes - source.len() - event_type.len());
+        Outbound { event_id: Uuid::nil(), source, event_type, subject: Uuid::nil(), body }
     }
 
     fn calls(sizes: &[usize]) -> Vec<Vec<usize>> {

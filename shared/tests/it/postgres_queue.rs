@@ -3,20 +3,24 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use shared::bus::dead_letters::{self, Action, Selection};
-use shared::bus::queue::{Message, Outcome, Queue};
-use shared::bus::{self, Bus, Outbound, PgBus};
+use shared::bus::dead_letter::{Action, Selection};
+use shared::bus::message::Outcome;
+use shared::bus::postgres::{Message, PgBus, Queue, dead_letters};
+use shared::bus::{self, Outbound, Publish as _};
 use shared::clock::Clock;
+use shared::contract::envelope::Event as _;
+use shared::contract::inventory::Event;
+use shared::contract::routes::ROUTES;
 use shared::host::intake::{self, Failure};
 use testkit::{TestDatabase, database};
 use uuid::Uuid;
 
-use crate::told::{self, Told};
+use crate::handlers::{self, ByPosition};
 
 struct World {
     database: TestDatabase,
     clock: Clock,
-    bus: Bus,
+    bus: PgBus,
     queue: Queue,
 }
 
@@ -25,9 +29,9 @@ impl World {
         let database = database(&[&bus::MIGRATOR]).await;
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let pool = database.pool.clone();
-        let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], std::sync::Arc::default());
+        let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
         let queue = Queue::new(pool, clock.clone(), "catalog");
-        Self { database, clock, bus: Bus::Postgres(bus), queue }
+        Self { database, clock, bus, queue }
     }
 
     /// Sends messages with these bodies.
@@ -36,6 +40,7 @@ impl World {
             .zip(bodies)
             .map(|(nth, body)| Outbound {
                 event_id: Uuid::from_u128(nth),
+                source: Event::SOURCE,
                 event_type: "ProductUpdated",
                 subject: Uuid::from_u128(nth),
                 body: body.clone(),
@@ -59,7 +64,7 @@ impl World {
 
 /// The event with this position, as it is sent.
 fn event(position: i64) -> String {
-    told::event(position).to_string()
+    handlers::inventory_event(position).to_string()
 }
 
 #[tokio::test]
@@ -121,13 +126,13 @@ async fn of_a_batch_only_what_failed_comes_again() {
     let world = World::new().await;
     let bodies: Vec<String> = (1..=6).map(event).collect();
     world.send(&bodies).await;
-    let fussy = Told::to(|position| match position % 3 {
+    let fussy = ByPosition::new(|position| match position % 3 {
         0 => Err(Failure::Failed("a multiple of three".to_owned())),
         _ => Ok(()),
     });
     intake::once(&world.queue, &world.clock, &fussy).await.unwrap();
     world.clock.advance(Duration::from_mins(1));
-    let content = Told::to(|_| Ok(()));
+    let content = ByPosition::new(|_| Ok(()));
     intake::once(&world.queue, &world.clock, &content).await.unwrap();
     assert_eq!(content.seen(), [3, 6]);
     assert_eq!(world.depth().await, (0, 0, 0));
@@ -138,7 +143,7 @@ async fn what_cannot_be_read_is_buried_at_once_and_blocks_nobody() {
     let world = World::new().await;
     let unknown = event(3).replace("ProductUpdated", "FromTheFuture");
     world.send(&["no event".to_owned(), event(2), unknown]).await;
-    let content = Told::to(|_| Ok(()));
+    let content = ByPosition::new(|_| Ok(()));
     intake::once(&world.queue, &world.clock, &content).await.unwrap();
     assert_eq!(content.seen(), [2]);
     assert_eq!(world.depth().await, (0, 0, 1));
@@ -148,7 +153,7 @@ async fn what_cannot_be_read_is_buried_at_once_and_blocks_nobody() {
 async fn a_store_that_is_away_for_long_makes_no_dead_letter() {
     let world = World::new().await;
     world.send(&[event(1)]).await;
-    let away = Told::to(|_| Err(Failure::Unavailable("nobody answers".to_owned())));
+    let away = ByPosition::new(|_| Err(Failure::Unavailable("nobody answers".to_owned())));
     for _ in 0..20 {
         intake::once(&world.queue, &world.clock, &away).await.unwrap();
         world.clock.advance(Duration::from_secs(5));

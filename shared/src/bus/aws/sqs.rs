@@ -4,10 +4,6 @@
 //! or this one, has it again. SQS's own redrive policy knows no reasons and counts outages as
 //! attempts, so it is only for messages that their consumer dies of.
 
-mod batch;
-mod config;
-mod counts;
-
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -20,17 +16,15 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::queue::{MAX_ATTEMPTS, Outcome, brief};
+use super::batch::{Sending, seconds};
+use super::config::SqsConfig;
 use crate::aws;
+use crate::bus::message::{MAX_ATTEMPTS, Outcome, brief};
 use crate::clock::Clock;
 use crate::telemetry;
 
-pub(super) use batch::Sending;
-use batch::seconds;
-pub use config::SqsConfig;
-
 /// The most messages that SQS takes or gives at once.
-pub(crate) const BATCH: usize = 10;
+pub(super) const BATCH: usize = 10;
 
 /// How long one attempt of a call may take, beyond what it was asked to wait.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -99,7 +93,7 @@ impl Default for Patience {
 /// Where a consumer's messages are. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SqsQueue {
-    client: Client,
+    pub(super) client: Client,
     clock: Clock,
     url: String,
     dead_letters: String,
@@ -116,12 +110,12 @@ pub struct Settled {
 impl SqsQueue {
     /// The queue that the settings name.
     pub async fn connect(config: &SqsConfig, clock: &Clock) -> Self {
-        let SqsConfig { queue, dead_letters } = config;
-        Self::new(aws::environment().await, clock.clone(), queue, dead_letters)
+        Self::new(aws::environment().await, clock.clone(), config)
     }
 
-    /// The queue at `url`, whose dead letters go to the one at `dead_letters`.
-    pub fn new(environment: &SdkConfig, clock: Clock, url: &str, dead_letters: &str) -> Self {
+    /// The queue that `config` names.
+    pub fn new(environment: &SdkConfig, clock: Clock, config: &SqsConfig) -> Self {
+        let SqsConfig { queue, dead_letters } = config.clone();
         let config = aws_sdk_sqs::config::Builder::from(environment)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build())
@@ -130,8 +124,8 @@ impl SqsQueue {
         Self {
             client: Client::from_conf(config),
             clock,
-            url: url.to_owned(),
-            dead_letters: dead_letters.to_owned(),
+            url: queue,
+            dead_letters,
             patience: Patience::default(),
         }
     }
