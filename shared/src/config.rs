@@ -1,10 +1,10 @@
-//! Settings are read once, in main, and everything that is wrong with them is said at once.
+//! Settings are read once, in main, and all their faults are reported at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// A value that never appears in a log or a debug print.
+/// A value that never appears in logs or debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T>(T);
 
@@ -13,7 +13,7 @@ impl<T> Secret<T> {
         Self(value)
     }
 
-    /// The value itself; whoever calls this answers for where it goes.
+    /// Returns the value. The caller is responsible for keeping it secret.
     pub fn expose(&self) -> &T {
         &self.0
     }
@@ -25,17 +25,17 @@ impl<T> fmt::Debug for Secret<T> {
     }
 }
 
-/// Everything that is wrong with the settings.
+/// All faults of the settings.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .faults.join("; "))]
 pub struct ConfigError {
-    /// One sentence a fault, each naming its setting.
+    /// One sentence per fault, which names the setting.
     pub faults: Vec<String>,
 }
 
-/// Reads settings out of a set of variables and collects what is wrong with them.
+/// Reads settings from a set of variables and collects faults.
 ///
-/// An empty value counts as absent, as a shell's `NAME= command` means it.
+/// An empty value counts as absent, as in the shell's `NAME= command`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     values: BTreeMap<String, String>,
@@ -43,7 +43,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The process's environment.
+    /// The environment of the process.
     pub fn from_env() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
         Self::from_pairs(std::env::vars())
@@ -56,7 +56,7 @@ impl Settings {
         Self { values, faults: Vec::new() }
     }
 
-    /// Sets `name`, over what the environment says: how a flag goes before a variable.
+    /// Sets `name`, overriding the environment. Flags take precedence over variables this way.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.values.insert(name.to_owned(), value.into());
@@ -67,12 +67,12 @@ impl Settings {
         self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// What is set, by name.
+    /// The value of `name`, if it is set.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str())
     }
 
-    /// The setting, or `default` where it is absent; a value that does not parse is a fault.
+    /// The setting, or `default` if absent. A value that does not parse is a fault.
     pub fn or<T: FromStr>(&mut self, name: &str, default: T) -> T
     where
         T::Err: fmt::Display,
@@ -94,7 +94,8 @@ impl Settings {
         }
     }
 
-    /// The setting, or a fault and `T::default()`, which [`Settings::finish`] keeps from being used.
+    /// The setting. If absent, notes a fault and returns `T::default()`, which [`Settings::finish`]
+    /// keeps from being used.
     pub fn required<T: FromStr + Default>(&mut self, name: &str) -> T
     where
         T::Err: fmt::Display,
@@ -105,7 +106,7 @@ impl Settings {
         self.optional(name).unwrap_or_default()
     }
 
-    /// One of `choices`: what is set, or the first.
+    /// One of `choices`; the first if the setting is absent.
     pub fn one_of<const N: usize>(
         &mut self,
         name: &str,
@@ -119,17 +120,17 @@ impl Settings {
         chosen.unwrap_or(choices[0])
     }
 
-    /// Notes something that is wrong: a sentence that names its setting.
+    /// Notes a fault: a sentence that names the setting.
     pub fn fault(&mut self, fault: impl Into<String>) {
         self.faults.push(fault.into());
     }
 
-    /// Whether the process is a function of AWS Lambda, which is so where Lambda says it is.
+    /// Whether the process runs as an AWS Lambda function, by the variable that Lambda sets.
     pub fn is_function(&self) -> bool {
         self.text("AWS_LAMBDA_RUNTIME_API").is_some()
     }
 
-    /// `value`, if nothing that was read was wrong; otherwise every fault.
+    /// Returns `value`, or all faults noted so far.
     pub fn finish<T>(self, value: T) -> Result<T, ConfigError> {
         if self.faults.is_empty() { Ok(value) } else { Err(ConfigError { faults: self.faults }) }
     }
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_is_said_at_once() {
+    fn all_faults_are_reported_at_once() {
         let mut settings = Settings::from_pairs([("PORT", "many"), ("VITRINA_ROLE", "")]);
         let _: u16 = settings.or("PORT", 8080);
         let _: String = settings.required("VITRINA_ROLE");
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_not_printed() {
+    fn secret_is_redacted_in_debug_output() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "[redacted]");
     }
 }

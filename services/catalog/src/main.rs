@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
     let client = dynamodb::connect().await;
-    let host = host.on_table(&client, &config.table);
+    let host = host.with_table(&client, &config.table);
     match config.role {
         Role::Api { currency } => {
             let app = App::new(client, &config.table, currency).with_kept_pages(KEPT_FOR);
@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
             let database = database::open(&table, &clock).await?;
             let queue = Queue::new(database.pool.clone(), clock.clone(), CATALOG_QUEUE);
             let projector = Projector::new(client, &config.table, clock);
-            let host = host.on_database(&database).beside(Some(&queue));
+            let host = host.with_database(&database).with_queue(Some(&queue));
             host.consume(Source::Table(queue), &projector).await?;
         }
         Role::Projector(Feed::Sqs(queue)) => {

@@ -6,7 +6,7 @@ use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
 
-use crate::http::DEAR;
+use crate::http::EXPENSIVE_PATHS;
 
 /// What one process of the service does, and what only that needs.
 #[derive(Clone, Debug)]
@@ -47,7 +47,8 @@ impl Config {
         };
         Self {
             role,
-            host: HostConfig::read(settings, "identity", name).with_dear(DEAR),
+            host: HostConfig::read(settings, "identity", name)
+                .with_expensive_paths(EXPENSIVE_PATHS),
             database: DatabaseConfig::read(settings, "vitrina identity", 16),
         }
     }

@@ -30,7 +30,7 @@ use crate::passwords::Passwords;
 use crate::store::users;
 
 pub use account::check_password;
-pub use http::{DEAR, PROBLEMS};
+pub use http::{EXPENSIVE_PATHS, PROBLEMS};
 pub use store::users::User;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();

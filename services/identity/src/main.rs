@@ -19,7 +19,7 @@ async fn main() -> anyhow::Result<()> {
             let app = App::new(&provider, database.pool.clone(), clock, ids)?;
             let tidying = tokio::spawn(tidy::run(app.clone(), host.stop.clone()));
             // Most callers have no token yet.
-            host.on_database(&database).serve(router(app), None).await?;
+            host.with_database(&database).serve(router(app), None).await?;
             tidying.await?;
         }
         Role::Migrate(migration) => {

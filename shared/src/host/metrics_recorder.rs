@@ -1,4 +1,4 @@
-//! The process's metrics, as Prometheus reads them.
+//! The metrics of a process, for Prometheus to scrape.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
-/// Upper bounds of the buckets, in seconds: fine where a lag or an answer is expected to be, and
-/// exactly what `infra/slo.yaml` promises.
+/// Upper bounds of histogram buckets, in seconds: fine around expected latencies and lags, and equal
+/// to the thresholds in `infra/slo.yaml`.
 const SECONDS: [f64; 20] = [
     0.001, 0.002, 0.005, 0.010, 0.015, 0.025, 0.040, 0.060, 0.100, 0.150, 0.250, 0.300, 0.500, 1.0,
     1.5, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
-/// How often samples are folded into their buckets.
+/// Interval at which samples are folded into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The recorder of this process; made by the first call.
+/// Returns the recorder of this process. The first call installs it.
 pub fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE
@@ -25,12 +25,12 @@ pub fn recorder() -> PrometheusHandle {
             let builder = PrometheusBuilder::new();
             let recorder = match builder.set_buckets_for_metric(suffix, &SECONDS) {
                 Ok(builder) => builder,
-                // Only an empty list of buckets is refused.
+                // Only an empty bucket list is refused.
                 Err(_) => PrometheusBuilder::new(),
             }
             .build_recorder();
             let handle = recorder.handle();
-            // Somebody else's recorder stays; then ours has nothing to show.
+            // If another recorder is installed already, this one stays empty.
             let _ = metrics::set_global_recorder(recorder);
             describe();
             handle
@@ -73,7 +73,7 @@ fn describe() {
     describe_counter!("vitrina_background_failures_total", "Rounds of background work that failed");
 }
 
-/// Keeps the recorder's memory bounded until `stop`.
+/// Bounds the memory of the recorder until `stop`.
 pub async fn upkeep(stop: CancellationToken) {
     let handle = recorder();
     while !stop.is_cancelled() {

@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use identity::demo::DemoUser;
-use shared::auth::AuthConfig;
 use shared::config::{ConfigError, Secret, Settings};
 use shared::host::metrics_recorder;
-use shared::host::rate_limit::RateLimitConfig;
+use shared::http::auth::AuthConfig;
+use shared::http::rate_limit::RateLimitConfig;
 use shared::money::Currency;
 use shared::telemetry::{self, TelemetryConfig};
 

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use axum::Router;
 use identity::config::ProviderConfig;
 use identity::demo::{self, DemoUser};
-use shared::auth::{AuthConfig, KeySource, Verifier};
 use shared::bus;
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::queue::Queue;
@@ -25,7 +24,8 @@ use shared::database::{self as connections, DatabaseConfig};
 use shared::host::dead_letters::{self, Desk};
 use shared::host::health::{self, Health, Table};
 use shared::host::metrics_recorder;
-use shared::host::rate_limit::{RateLimit, RateLimitConfig};
+use shared::http::auth::{AuthConfig, KeySource, Verifier};
+use shared::http::rate_limit::{RateLimit, RateLimitConfig};
 use shared::id::Ids;
 use shared::money::Currency;
 use shared::{dynamodb, host};
@@ -241,14 +241,14 @@ async fn run(
     }
     let (router, document) = api.split_for_parts();
     let router = router.merge(docs::router(docs::describe(document)));
-    let limit = RateLimitConfig { dear: &EXPENSIVE_PATHS, ..options.rate_limit };
+    let limit = RateLimitConfig { expensive_paths: &EXPENSIVE_PATHS, ..options.rate_limit };
     let limit = RateLimit::new(limit, Some(context.verifier.clone()));
-    let router: Router = host::http::limit(router, &limit);
-    let router = host::http::dress(router, &context.clock, &context.ids);
+    let router: Router = host::server::with_rate_limit(router, &limit);
+    let router = host::server::with_standard_layers(router, &context.clock, &context.ids);
 
     work.spawn(metrics_recorder::upkeep(stop.clone()));
     work.spawn(limit.upkeep(stop.clone()));
-    work.spawn(host::http::serve(listener, router, stop.clone()));
+    work.spawn(host::server::serve(listener, router, stop.clone()));
     Ok((work, demo_users))
 }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use shared::config::Settings;
-use shared::host::rate_limit::RateLimitConfig;
+use shared::http::rate_limit::RateLimitConfig;
 use shared::money::Currency;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -91,7 +91,11 @@ impl World {
             auth: None,
             currency: Currency::default(),
             connections: 8,
-            rate_limit: RateLimitConfig { per_second: None, trusted_proxies: 0, dear: &[] },
+            rate_limit: RateLimitConfig {
+                per_second: None,
+                trusted_proxies: 0,
+                expensive_paths: &[],
+            },
         };
         let edition = Box::pin(Edition::start(options)).await.unwrap();
         Self { edition, data }

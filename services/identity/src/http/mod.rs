@@ -14,7 +14,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::problem::{self, FieldError, Kind, Problem};
+use shared::http::problem::{self, FieldError, Kind, Problem};
 use sqlx::PgExecutor;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -41,7 +41,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Where a password or a code is hashed. Whoever asks there takes most of what this service has.
-pub const DEAR: &[&str] = &[
+pub const EXPENSIVE_PATHS: &[&str] = &[
     "/v1/auth/signup",
     "/v1/auth/activate",
     "/v1/auth/login",
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn what_counts_for_many_is_served() {
         let served = routes().into_openapi().paths.paths;
-        for path in DEAR {
+        for path in EXPENSIVE_PATHS {
             assert!(served.contains_key(*path), "{path}");
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use shared::door::escape_pointer;
+use shared::http::escape_pointer;
 
 /// The field of a product that a column holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::service::{Context, Part, Service, Starting};
 pub const IDENTITY: Part = Part::new("identity");
 
 /// The issuer of the tokens of a local edition.
-pub const ISSUER: &str = shared::auth::EMBEDDED_ISSUER;
+pub const ISSUER: &str = shared::http::auth::EMBEDDED_ISSUER;
 
 /// The audience of these tokens.
 pub(crate) const AUDIENCE: &str = "vitrina";
@@ -19,7 +19,7 @@ pub(crate) const AUDIENCE: &str = "vitrina";
 pub(super) static SERVICE: Service = Service {
     parts: &[IDENTITY],
     migrator: Some(&identity::MIGRATOR),
-    expensive_paths: identity::DEAR,
+    expensive_paths: identity::EXPENSIVE_PATHS,
     channel: None,
     openapi: || identity::routes().into_openapi(),
     start,
