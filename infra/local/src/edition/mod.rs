@@ -257,7 +257,11 @@ fn operators_api(context: &Context) -> OpenApiRouter {
     let Context { requests, clock, verifier, queue, dynamodb, .. } = context;
     let health = Health {
         postgres: Some(Arc::new(requests.clone())),
-        dynamodb: Some(Arc::new(Table { client: dynamodb.clone(), name: TABLE.to_owned() })),
+        dynamodb: Some(Arc::new(Table {
+            client: dynamodb.clone(),
+            name: TABLE.to_owned(),
+            probe: catalog::probe_key(),
+        })),
         queue: Some(queue.clone()),
     };
     let ops = Ops {
