@@ -35,7 +35,7 @@ pub struct QueueDepth {
     /// Messages that are being handled, or wait for another attempt.
     pub in_flight: i64,
     pub dead_letters: i64,
-    /// Absent if the queue is empty, or if it does not tell.
+    /// Null if the queue is empty, or if it does not report it.
     pub oldest_sent_at: Option<DateTime<Utc>>,
 }
 

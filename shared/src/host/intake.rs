@@ -11,10 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::bus::message;
-
-use crate::bus::message::Outcome;
-
+use crate::bus::message::{self, Outcome};
 use crate::bus::postgres::{Message, Queue};
 use crate::clock::Clock;
 use crate::contract::envelope::{self, Envelope, Event, Received};
