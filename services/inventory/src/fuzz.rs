@@ -8,8 +8,8 @@ use shared::contract::product::Product;
 use shared::door::{self, Expected};
 use uuid::Uuid;
 
+use crate::http::input::{SentPatch, SentProduct};
 use crate::product::{self, CreateProduct};
-use crate::sent::{SentPatch, SentProduct};
 
 const SHOE: &[u8] = br#"{
     "sku": "SHOE-42", "name": "Running shoe", "category": "shoes", "description": "Runs",

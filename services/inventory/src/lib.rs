@@ -2,15 +2,16 @@
 //!
 //! Promise: once a write is answered, the product and its event are in one committed transaction.
 
-mod attributes;
 pub mod config;
+mod create;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod group_commit;
 mod http;
 mod product;
 pub mod relay;
 mod repair;
-mod sent;
+mod revise;
 mod stock;
 mod store;
 pub mod trace;
@@ -23,11 +24,14 @@ use shared::auth::Verifier;
 use shared::clock::Clock;
 use shared::id::Ids;
 use shared::problem::FieldError;
+use shared::request::RequestContext;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
+use uuid::Uuid;
 
-use store::group_commit::GroupCommit;
+use group_commit::GroupCommit;
+use store::Cause;
 
 pub use http::PROBLEMS;
 
@@ -55,6 +59,11 @@ impl App {
     ) -> Self {
         let creates = GroupCommit::new(pool.clone());
         Self { pool, clock: clock.clone(), ids: ids.clone(), verifier, committed, creates }
+    }
+
+    fn cause(&self, actor: Uuid, request: RequestContext) -> Cause {
+        let event_id = self.ids.next(request.requested_at);
+        Cause { actor, event_id, request, reason: None }
     }
 }
 

@@ -1,21 +1,11 @@
 //! THE RULES of stock.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use shared::contract::stock::Stock;
 use shared::door::Expected;
 
 /// Most pieces of one product.
 pub(crate) const MAX_ON_HAND: i64 = 1_000_000_000;
-
-/// Stock as a seller sends it.
-#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewStock)]
-pub(crate) struct SentStock {
-    #[schema(minimum = 0, maximum = 1_000_000_000, example = 5)]
-    pub on_hand: i64,
-}
 
 /// Why a command cannot be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,27 +1,12 @@
 //! What the write side knows of the way of a change.
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::store::journal;
+pub use crate::store::journal::Change;
 
-/// A change as the journal has it.
-#[derive(Clone, Debug)]
-pub struct Change {
-    pub event_id: Uuid,
-    pub product_id: Uuid,
-    /// `product` or `stock`.
-    pub aggregate: String,
-    pub version: i64,
-    pub change: String,
-    pub request_id: Uuid,
-    pub traceparent: String,
-    pub requested_at: DateTime<Utc>,
-    pub committed_at: DateTime<Utc>,
-    /// Whether it still waits in the outbox.
-    pub pending: bool,
-}
+use crate::store::journal;
 
 /// The latest changes of the product, the request or the event `id`, oldest first.
 pub async fn find(pool: &PgPool, id: Uuid, limit: i64) -> Result<Vec<Change>, sqlx::Error> {

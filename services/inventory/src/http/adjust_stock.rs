@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 
 use crate::App;
 use crate::http::create_product::REPLAYED;
-use crate::http::{StockView, cause, stock_response};
+use crate::http::{StockView, stock_response};
 use crate::stock as rules;
 use crate::store::idempotency::{self, KeyedRequest};
 use crate::store::{Cause, journal, stock};
@@ -63,7 +63,7 @@ pub(crate) async fn adjust_stock(
     let key = key.map(|key| {
         KeyedRequest::new(ROUTE, key, &[id.as_bytes().as_slice(), &body.bytes].concat())
     });
-    let cause = Cause { reason: Some(reason), ..cause(&app, seller_id, request) };
+    let cause = Cause { reason: Some(reason), ..app.cause(seller_id, request) };
     let mut transaction = database::begin(&app.pool).await?;
     if let Some(response) = replay(&mut transaction, seller_id, key.as_ref()).await? {
         return Ok(response);

@@ -9,9 +9,10 @@ use shared::problem::{Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
-use crate::http::{Revision, product_response};
+use crate::http::input::SentPatch;
+use crate::http::product_response;
 use crate::product;
-use crate::sent::SentPatch;
+use crate::revise::Revision;
 
 /// Changes one of your products by a JSON merge patch (RFC 7396).
 ///

@@ -13,9 +13,9 @@ use shared::request::RequestContext;
 use uuid::Uuid;
 
 use crate::App;
-use crate::http::create_product::{self, Created};
+use crate::create::{self, Created};
+use crate::http::input::SentProduct;
 use crate::product::{self, CreateProduct};
-use crate::sent::SentProduct;
 use crate::store::idempotency::KeyedRequest;
 
 /// The route that an idempotency key of this endpoint belongs to.
@@ -83,9 +83,8 @@ pub(crate) async fn create_products(
         let key = key
             .as_ref()
             .map(|key| KeyedRequest::new(ROUTE, format!("{key}#{place}"), item.get().as_bytes()));
-        let row = read(item.get().as_bytes()).and_then(|command| {
-            create_product::decide(&app, command, seller_id, request.clone(), key)
-        });
+        let row = read(item.get().as_bytes())
+            .and_then(|command| create::decide(&app, command, seller_id, request.clone(), key));
         match row {
             Ok(row) => {
                 rows.push(row);
@@ -96,7 +95,7 @@ pub(crate) async fn create_products(
         }
     }
     if !rows.is_empty() {
-        let made = create_product::insert(&app.pool, rows).await?;
+        let made = create::insert(&app.pool, rows).await?;
         app.committed.notify_one();
         for (place, made) in places.into_iter().zip(made) {
             results[place] = Some(made);

@@ -8,8 +8,8 @@ use shared::problem::{Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
-use crate::http::Revision;
 use crate::product;
+use crate::revise::Revision;
 
 /// Deletes one of your products. It can be restored; its SKU is free meanwhile.
 #[utoipa::path(

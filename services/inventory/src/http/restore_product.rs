@@ -9,8 +9,9 @@ use shared::problem::{Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
-use crate::http::{Revision, product_response};
+use crate::http::product_response;
 use crate::product;
+use crate::revise::Revision;
 
 /// Restores one of your products that was deleted. One that is not deleted stays as it is.
 #[utoipa::path(

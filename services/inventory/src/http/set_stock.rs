@@ -10,8 +10,9 @@ use shared::problem::{FieldError, Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
-use crate::http::{STOCK_BELOW_HELD, STOCK_OUT_OF_RANGE, StockView, cause, stale, stock_response};
-use crate::stock::{self as rules, Refusal, SentStock};
+use crate::http::input::SentStock;
+use crate::http::{StockView, stock_response};
+use crate::stock as rules;
 use crate::store::stock;
 
 /// Sets what there is of one of your products, as after counting.
@@ -41,7 +42,7 @@ pub(crate) async fn set_stock(
 ) -> Result<Response, Problem> {
     let on_hand = rules::check_on_hand(body.value.on_hand)
         .map_err(|fault| Problem::invalid(vec![FieldError::new("/on_hand", "invalid", fault)]))?;
-    let cause = cause(&app, seller_id, request);
+    let cause = app.cause(seller_id, request);
     let mut transaction = database::begin(&app.pool).await?;
     let current =
         stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
@@ -57,18 +58,4 @@ pub(crate) async fn set_stock(
     failpoint::reach("set_stock.committed").await;
     app.committed.notify_one();
     Ok(stock_response(&counted))
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Stale { current } => stale(current),
-            Refusal::BelowHeld { held } => {
-                STOCK_BELOW_HELD.because(format!("buyers hold {held} at present"))
-            }
-            Refusal::OutOfRange { would_be } => {
-                STOCK_OUT_OF_RANGE.because(format!("on_hand would be {would_be}"))
-            }
-        }
-    }
 }

@@ -7,7 +7,6 @@ use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::from_json;
-use crate::trace::Change;
 
 /// One version of a product.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
@@ -21,6 +20,23 @@ pub(crate) struct Entry {
     pub change: String,
     /// The product as it was from then on.
     pub product: Product,
+}
+
+/// A change as the journal has it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub event_id: Uuid,
+    pub product_id: Uuid,
+    /// `product` or `stock`.
+    pub aggregate: String,
+    pub version: i64,
+    pub change: String,
+    pub request_id: Uuid,
+    pub traceparent: String,
+    pub requested_at: DateTime<Utc>,
+    pub committed_at: DateTime<Utc>,
+    /// Whether it still waits in the outbox.
+    pub pending: bool,
 }
 
 /// The product as it was at a version.

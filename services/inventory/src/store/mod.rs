@@ -1,6 +1,5 @@
 //! Every SQL statement of the service.
 
-pub(crate) mod group_commit;
 pub(crate) mod idempotency;
 pub(crate) mod journal;
 pub(crate) mod outbox;

@@ -8,8 +8,7 @@ use shared::money::{Currency, Money};
 use shared::problem::FieldError;
 use shared::text::{self, Lines};
 
-use crate::attributes::{MAX_ATTRIBUTES, SentAttributes, describe_attribute_changes};
-use crate::stock::SentStock;
+use super::attributes::{MAX_ATTRIBUTES, SentAttributes, describe_attribute_changes};
 
 /// The largest amount of a price, in minor units.
 pub(crate) const MAX_AMOUNT: i64 = 1_000_000_000_000;
@@ -52,6 +51,15 @@ pub(crate) struct SentPrice {
     /// ISO 4217.
     #[schema(example = "BRL")]
     pub(crate) currency: String,
+}
+
+/// Stock as a seller sends it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewStock)]
+pub(crate) struct SentStock {
+    #[schema(minimum = 0, maximum = 1_000_000_000, example = 5)]
+    pub on_hand: i64,
 }
 
 /// A change as a seller sends it: an RFC 7396 merge patch. What is absent stays; `null` removes.

@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::products::{self, NewRow, WriteError};
+use crate::store::products::{self, NewRow, WriteError};
 
 /// The most rows that go into one statement.
 const MAX_ROWS: usize = 64;

@@ -12,8 +12,8 @@ use shared::money::{Currency, Money};
 use shared::problem::FieldError;
 use uuid::Uuid;
 
-use crate::attributes::SentAttributes;
-use crate::sent::{Faults, SentPatch, SentProduct};
+use crate::http::attributes::SentAttributes;
+use crate::http::input::{Faults, SentPatch, SentProduct};
 use crate::stock;
 
 /// What of a product its seller decides, checked.

@@ -1,0 +1,73 @@
+//! How the service refuses: its kinds of problems, and which of them a refusal becomes.
+
+use shared::door::etag;
+use shared::problem::{Kind, Problem, STALE_VERSION};
+
+use crate::store::products::WriteError;
+use crate::{product, stock};
+
+/// The kinds of problems that only this service answers with.
+pub static PROBLEMS: &[&Kind] = &[&SKU_TAKEN, &STOCK_BELOW_HELD, &STOCK_OUT_OF_RANGE];
+
+pub(crate) static SKU_TAKEN: Kind = Kind {
+    code: "sku_taken",
+    status: 409,
+    title: "The SKU is taken",
+    explanation: "Another of your products that is not deleted has this `sku`. Take another one, or \
+                  change or delete the product that has it: `GET /v1/products?sku=` finds it.",
+};
+
+static STOCK_BELOW_HELD: Kind = Kind {
+    code: "stock_below_held",
+    status: 409,
+    title: "Buyers hold more than that",
+    explanation: "`on_hand` cannot be set below what buyers hold at present. If pieces were lost, \
+                  say so with an adjustment: it may go below, and flags the orders that it breaks.",
+};
+
+static STOCK_OUT_OF_RANGE: Kind = Kind {
+    code: "stock_out_of_range",
+    status: 409,
+    title: "There would be less than nothing, or too much",
+    explanation: "After the adjustment `on_hand` would be below 0 or above 10^9.",
+};
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::SkuTaken => SKU_TAKEN.because("another of your products has this sku"),
+            WriteError::Database(error) => error.into(),
+            again @ (WriteError::KeyUsed | WriteError::Busy | WriteError::Silent) => {
+                Self::unavailable(again)
+            }
+            lost @ WriteError::Lost => Self::internal(lost),
+        }
+    }
+}
+
+impl From<product::Refusal> for Problem {
+    fn from(refusal: product::Refusal) -> Self {
+        match refusal {
+            product::Refusal::Stale { current } => stale(current),
+            product::Refusal::Invalid(errors) => Self::invalid(errors),
+        }
+    }
+}
+
+fn stale(current: i64) -> Problem {
+    STALE_VERSION.because(format!("the current version is {}", etag(current)))
+}
+
+impl From<stock::Refusal> for Problem {
+    fn from(refusal: stock::Refusal) -> Self {
+        match refusal {
+            stock::Refusal::Stale { current } => stale(current),
+            stock::Refusal::BelowHeld { held } => {
+                STOCK_BELOW_HELD.because(format!("buyers hold {held} at present"))
+            }
+            stock::Refusal::OutOfRange { would_be } => {
+                STOCK_OUT_OF_RANGE.because(format!("on_hand would be {would_be}"))
+            }
+        }
+    }
+}
