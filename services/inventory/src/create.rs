@@ -1,67 +1,107 @@
-//! Products that are created, one by one or together.
+//! Creates products, one at a time or in batches: decide, write with the event, and explain what
+//! was not written.
 
 use std::collections::HashSet;
 
-use shared::contract::product::Product;
 use shared::failpoint;
-use shared::problem::{self, Problem};
 use shared::request::RequestContext;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::App;
-use crate::http::SKU_TAKEN;
-use crate::product::{self, CreateProduct};
+use crate::event::EventRef;
+use crate::product::{self, CreateProduct, Product, Refusal};
 use crate::store::idempotency::{self, KeyedRequest};
-use crate::store::journal;
-use crate::store::products::{self, NewRow, WriteError};
+use crate::store::products::{self, NewRow};
+use crate::store::{StoreError, WriteError, journal, to_json};
 
-/// What became of a product that was to be created.
+/// A created product.
 pub(crate) struct Created {
     pub(crate) product: Product,
-    /// Whether an earlier request with the same key had created it.
+    /// Whether an earlier request with the same key created it.
     pub(crate) replayed: bool,
 }
 
+/// Why a product was not created.
+#[derive(Debug)]
+pub(crate) enum CreateError {
+    Refused(Refusal),
+    SkuTaken {
+        sku: String,
+    },
+    /// The idempotency key was used with another body.
+    KeyReused,
+    Write(WriteError),
+    /// The journal has no entry for the product that a key was used for.
+    NoEntry,
+}
+
+impl From<Refusal> for CreateError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<WriteError> for CreateError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl From<StoreError> for CreateError {
+    fn from(error: StoreError) -> Self {
+        Self::Write(error.into())
+    }
+}
+
+/// Creates a product, together with others that are created at the same time.
+pub(crate) async fn create(app: &App, row: NewRow) -> Result<Created, CreateError> {
+    let (row, inserted) = app.creates.insert(row).await?;
+    app.committed.notify_one();
+    outcome(&app.pool, row, inserted).await
+}
+
+/// Decides what a command creates, and writes the event that announces it.
 pub(crate) fn decide(
     app: &App,
     command: CreateProduct,
     seller_id: Uuid,
     request: RequestContext,
     key: Option<KeyedRequest>,
-) -> Result<NewRow, Problem> {
+) -> Result<NewRow, CreateError> {
     let now = app.clock.now();
     let (product, stock) = product::create(command, seller_id, app.ids.next(now), now)?;
-    Ok(NewRow { product, stock, cause: app.cause(seller_id, request), key })
+    let event = to_json(&EventRef::created(&product, &stock))?;
+    Ok(NewRow { product, stock, event, cause: app.cause(seller_id, request), key })
 }
 
-/// Inserts rows together, each with its own result. Where a sku comes again among them, what becomes
-/// of the first decides.
-pub(crate) async fn insert(
+/// Creates the products of a batch, each with its own result, in order. If several rows have one
+/// SKU, the others are written after the first, and fail only if it was written.
+pub(crate) async fn create_batch(
     pool: &PgPool,
     rows: Vec<NewRow>,
-) -> Result<Vec<Result<Created, Problem>>, Problem> {
+) -> Result<Vec<Result<Created, CreateError>>, WriteError> {
     let mut skus = HashSet::with_capacity(rows.len());
     let is_first: Vec<bool> = rows.iter().map(|row| skus.insert(&*row.product.sku)).collect();
     let (first, again): (Vec<_>, Vec<_>) =
         rows.into_iter().enumerate().partition(|(nth, _)| is_first[*nth]);
     let (places, rows): (Vec<usize>, Vec<NewRow>) = first.into_iter().unzip();
     let inserted = insert_distinct(pool, &rows).await?;
-    let mut made = Vec::with_capacity(is_first.len());
+    let mut results = Vec::with_capacity(is_first.len());
     for ((nth, row), inserted) in places.into_iter().zip(rows).zip(inserted) {
-        made.push((nth, outcome(pool, row, inserted).await));
+        results.push((nth, outcome(pool, row, inserted).await));
     }
     for (nth, row) in again {
         let inserted = insert_distinct(pool, std::slice::from_ref(&row)).await? == [true];
-        made.push((nth, outcome(pool, row, inserted).await));
+        results.push((nth, outcome(pool, row, inserted).await));
     }
-    made.sort_unstable_by_key(|(nth, _)| *nth);
-    Ok(made.into_iter().map(|(_, made)| made).collect())
+    results.sort_unstable_by_key(|(nth, _)| *nth);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// Inserts rows that have neither a sku nor a key in common, and says of each whether it was.
+/// Inserts rows that have neither a SKU nor a key in common, and returns whether each was inserted.
 async fn insert_distinct(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, WriteError> {
-    // Where somebody took a sku or used a key at the same moment, the next statement sees it.
+    // If a concurrent request took a SKU or used a key, the next statement sees it.
     for _ in 0..2 {
         let inserted = products::insert(pool, rows).await;
         failpoint::reach("batch.committed").await;
@@ -80,11 +120,7 @@ async fn insert_distinct(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, Wr
     Ok(inserted)
 }
 
-pub(crate) async fn outcome(
-    pool: &PgPool,
-    row: NewRow,
-    inserted: bool,
-) -> Result<Created, Problem> {
+async fn outcome(pool: &PgPool, row: NewRow, inserted: bool) -> Result<Created, CreateError> {
     if inserted {
         Ok(Created { product: row.product, replayed: false })
     } else {
@@ -92,11 +128,10 @@ pub(crate) async fn outcome(
     }
 }
 
-/// Why a row was not inserted: its key was used before, and then the first answer is given again;
-/// or its sku is taken.
-async fn explain(pool: &PgPool, row: NewRow) -> Result<Created, Problem> {
-    let taken =
-        || SKU_TAKEN.because(format!("another of your products has the sku {:?}", row.product.sku));
+/// Explains why a row was not inserted: its key was used before, so the first answer is replayed,
+/// or its SKU is taken.
+async fn explain(pool: &PgPool, row: NewRow) -> Result<Created, CreateError> {
+    let taken = || CreateError::SkuTaken { sku: row.product.sku.clone() };
     let Some(key) = &row.key else {
         return Err(taken());
     };
@@ -104,10 +139,8 @@ async fn explain(pool: &PgPool, row: NewRow) -> Result<Created, Problem> {
         return Err(taken());
     };
     if used.request_hash != key.hash {
-        return Err(problem::IDEMPOTENCY_KEY_REUSED.because(""));
+        return Err(CreateError::KeyReused);
     }
     let product = journal::find_product(pool, used.aggregate_id, used.version).await?;
-    let product =
-        product.ok_or_else(|| Problem::internal("the journal lost what a key points at"))?;
-    Ok(Created { product, replayed: true })
+    Ok(Created { product: product.ok_or(CreateError::NoEntry)?, replayed: true })
 }

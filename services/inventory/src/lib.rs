@@ -4,10 +4,14 @@
 
 pub mod config;
 mod create;
+mod event;
+mod expected;
+mod faults;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod group_commit;
 mod http;
+mod patch;
 mod product;
 pub mod relay;
 mod repair;

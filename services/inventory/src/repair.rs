@@ -15,9 +15,9 @@ use shared::telemetry;
 use sqlx::{Acquire as _, PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::store::products::WriteError;
+use crate::event::EventRef;
 use crate::store::repairs::{self, Part, Request};
-use crate::store::{Cause, products, stock};
+use crate::store::{Cause, WriteError, doing, products, stock};
 use crate::{product as product_rules, stock as stock_rules};
 
 /// What the journal says of a version that nobody asked for.
@@ -29,24 +29,25 @@ const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(30);
 /// Does one request. One that cannot be done for a reason of its own is put off, and keeps nobody
 /// waiting.
 pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Progress, WriteError> {
-    let mut transaction = database::begin(pool).await?;
+    let begun = database::begin(pool).await;
+    let mut transaction = begun.map_err(doing("beginning a repair"))?;
     let Some(request) = repairs::claim(&mut transaction, clock.now()).await? else {
         return Ok(Progress::Idle);
     };
     failpoint::reach("repair.claimed").await;
     let cause = cause(clock, ids);
-    let mut attempt = transaction.begin().await?;
+    let mut attempt = transaction.begin().await.map_err(doing("beginning a repair"))?;
     match perform(&mut attempt, &request, &cause).await {
-        Ok(()) => attempt.commit().await?,
+        Ok(()) => attempt.commit().await.map_err(doing("committing a repair"))?,
         Err(error) if error.is_transient() => return Err(error),
         Err(error) => {
-            attempt.rollback().await?;
+            attempt.rollback().await.map_err(doing("rolling a repair back"))?;
             telemetry::failed("repair", &error);
             let again = clock.now() + AFTER_FAILURE;
             repairs::put_off(&mut transaction, &request, again).await?;
         }
     }
-    transaction.commit().await?;
+    transaction.commit().await.map_err(doing("committing a repair"))?;
     failpoint::reach("repair.committed").await;
     Ok(Progress::More)
 }
@@ -63,14 +64,16 @@ async fn perform(
         Part::Product => {
             let row = products::lock(&mut *connection, id).await?;
             if row.is_none() {
-                let gone = product_rules::never_was(id, seen, now);
-                repairs::announce_absence(&mut *connection, &gone, cause).await?;
+                let gone = product_rules::tombstone_for_orphan(id, seen, now);
+                let event = EventRef::changed(&gone);
+                repairs::announce_absence(&mut *connection, &gone, &event, cause).await?;
             }
             if let Some(row) = row
                 && let Some(raised) = product_rules::raise(&row, seen, now)
             {
-                let before = row.version;
-                products::replace(&mut *connection, before, &raised, CHANGE, cause, false).await?;
+                let (before, event) = (row.version, EventRef::changed(&raised));
+                products::replace(&mut *connection, before, &raised, &event, CHANGE, cause, false)
+                    .await?;
             }
         }
         Part::Stock => {

@@ -1,73 +1,112 @@
-//! Changes of a product that is there.
+//! Revises a product: load, decide, write with its event, and decide again after a lost race.
 
-use shared::contract::product::Product;
 use shared::database;
 use shared::failpoint;
-use shared::problem::Problem;
 use shared::request::RequestContext;
 use uuid::Uuid;
 
 use crate::App;
-use crate::product::Refusal;
-use crate::store::products;
+use crate::event::EventRef;
+use crate::product::{Product, Refusal};
+use crate::store::{StoreError, WriteError, doing, products};
 
-/// How often somebody else may be faster before the product is locked.
+/// How many races are lost before the product is locked.
 const MAX_RACES: usize = 3;
 
-/// A change of a product that is there.
+/// A change of an existing product.
 pub(crate) struct Revision {
     pub(crate) seller_id: Uuid,
     pub(crate) id: Uuid,
-    /// Whether a deleted product counts as there.
-    pub(crate) even_deleted: bool,
-    /// The journal's word for it.
+    /// Whether the product may be a deleted one.
+    pub(crate) including_deleted: bool,
+    /// The journal's word for the change.
     pub(crate) change: &'static str,
     pub(crate) request: RequestContext,
 }
 
+/// Why a product was not revised.
+#[derive(Debug)]
+pub(crate) enum ReviseError {
+    NotFound,
+    Refused(Refusal),
+    Write(WriteError),
+    /// A locked product had another version when it was written.
+    LockIgnored,
+}
+
+impl From<Refusal> for ReviseError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<WriteError> for ReviseError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl From<StoreError> for ReviseError {
+    fn from(error: StoreError) -> Self {
+        Self::Write(error.into())
+    }
+}
+
 impl Revision {
-    /// Makes of a product what `decide` says, unless that is nothing new. Where somebody else was
-    /// faster it is decided anew, in the end behind a lock: so a named version is refused then, and
-    /// any version is not.
+    /// Replaces a product by what `decide` returns, and returns it; `None` leaves it as it is.
+    ///
+    /// After a lost race the decision is made again, the last time behind a lock. So a request that
+    /// names a version is refused then, and one that accepts any version always succeeds.
     pub(crate) async fn make(
         self,
         app: &App,
         decide: impl Fn(&Product) -> Result<Option<Product>, Refusal>,
-    ) -> Result<Product, Problem> {
-        let cause = app.cause(self.seller_id, self.request);
+    ) -> Result<Product, ReviseError> {
+        let Self { seller_id, id, including_deleted, change, request } = self;
+        let cause = app.cause(seller_id, request);
         for _ in 0..MAX_RACES {
-            let found = if self.even_deleted {
-                products::find_even_deleted(&app.pool, self.seller_id, self.id).await?
+            let found = if including_deleted {
+                products::find_including_deleted(&app.pool, seller_id, id).await?
             } else {
-                products::find(&app.pool, self.seller_id, self.id).await?
+                products::find(&app.pool, seller_id, id).await?
             };
-            let product = found.ok_or_else(Problem::not_found)?;
+            let product = found.ok_or(ReviseError::NotFound)?;
             let Some(revised) = decide(&product)? else { return Ok(product) };
+            let event = EventRef::changed(&revised);
             failpoint::reach("change.read").await;
-            if products::update(&app.pool, &revised, self.change, &cause, self.even_deleted).await?
+            if products::update(&app.pool, &revised, &event, change, &cause, including_deleted)
+                .await?
             {
                 failpoint::reach("change.committed").await;
                 app.committed.notify_one();
                 return Ok(revised);
             }
         }
-        let mut transaction = database::begin(&app.pool).await?;
-        let locked = products::lock(&mut transaction, self.id).await?;
+        let begun = database::begin(&app.pool).await;
+        let mut transaction = begun.map_err(doing("beginning a change of inventory.products"))?;
+        let locked = products::lock(&mut transaction, id).await?;
         failpoint::reach("change.locked").await;
         let own = locked.filter(|product| {
-            product.seller_id == self.seller_id
-                && (self.even_deleted || product.deleted_at.is_none())
+            product.seller_id == seller_id && (including_deleted || product.deleted_at.is_none())
         });
-        let product = own.ok_or_else(Problem::not_found)?;
+        let product = own.ok_or(ReviseError::NotFound)?;
         let Some(revised) = decide(&product)? else { return Ok(product) };
-        let (before, with_stock) = (product.version, self.even_deleted);
-        if !products::replace(&mut *transaction, before, &revised, self.change, &cause, with_stock)
-            .await?
-        {
-            return Err(Problem::internal("a locked product was changed by somebody else"));
+        let (before, event) = (product.version, EventRef::changed(&revised));
+        let stored = products::replace(
+            &mut *transaction,
+            before,
+            &revised,
+            &event,
+            change,
+            &cause,
+            including_deleted,
+        );
+        if !stored.await? {
+            return Err(ReviseError::LockIgnored);
         }
         failpoint::reach("change.written_behind_lock").await;
-        transaction.commit().await?;
+        let committed = transaction.commit().await;
+        committed.map_err(doing("committing a change of inventory.products"))?;
         failpoint::reach("change.committed_behind_lock").await;
         app.committed.notify_one();
         Ok(revised)

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use shared::contract::stock::Stock;
-use shared::door::Expected;
+
+use crate::expected::Expected;
 
 /// Most pieces of one product.
 pub(crate) const MAX_ON_HAND: i64 = 1_000_000_000;

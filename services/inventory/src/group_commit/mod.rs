@@ -13,7 +13,8 @@ use sqlx::PgPool;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::store::products::{self, NewRow, WriteError};
+use crate::store::products::{self, NewRow};
+use crate::store::{StoreError, WriteError};
 
 /// The most rows that go into one statement.
 const MAX_ROWS: usize = 64;
@@ -48,8 +49,10 @@ struct Queue {
 #[derive(Debug)]
 struct Waiting {
     row: NewRow,
-    answer: oneshot::Sender<Result<bool, WriteError>>,
+    answer: Answer,
 }
+
+type Answer = oneshot::Sender<Result<(NewRow, bool), WriteError>>;
 
 /// What at most one statement at a time may be about. Two of them would wait for each other in
 /// PostgreSQL, and everybody in the loser's group with it.
@@ -77,7 +80,7 @@ impl GroupCommit {
     ///
     /// # Errors
     /// [`WriteError::Busy`] at once where too much waits already.
-    pub(crate) async fn insert(&self, row: NewRow) -> Result<bool, WriteError> {
+    pub(crate) async fn insert(&self, row: NewRow) -> Result<(NewRow, bool), WriteError> {
         let (answer, answered) = oneshot::channel();
         if let Some(writer) = self.enqueue(Waiting { row, answer })? {
             tokio::spawn(writer.run());
@@ -195,11 +198,7 @@ impl Queue {
 ///
 /// # Errors
 /// Where PostgreSQL cannot be asked at all.
-async fn write(
-    pool: &PgPool,
-    patience: Duration,
-    group: Vec<Waiting>,
-) -> Result<(), Arc<sqlx::Error>> {
+async fn write(pool: &PgPool, patience: Duration, group: Vec<Waiting>) -> Result<(), StoreError> {
     let (rows, answers): (Vec<_>, Vec<_>) =
         group.into_iter().map(|waiting| (waiting.row, waiting.answer)).unzip();
     failpoint::reach("create.taken").await;
@@ -207,9 +206,9 @@ async fn write(
     failpoint::reach("create.committed").await;
     match inserted {
         Ok(inserted) => {
-            for (answer, inserted) in answers.into_iter().zip(inserted) {
-                // Whoever has stopped waiting needs none.
-                let _ = answer.send(Ok(inserted));
+            for ((row, answer), inserted) in rows.into_iter().zip(answers).zip(inserted) {
+                // A caller that has gone away needs no answer.
+                let _ = answer.send(Ok((row, inserted)));
             }
         }
         Err(WriteError::Silent) => {
@@ -217,15 +216,18 @@ async fn write(
                 let _ = answer.send(Err(WriteError::Silent));
             }
         }
-        Err(WriteError::Database(error)) if shared::database::is_unreachable(&error) => {
+        Err(WriteError::Store(error)) if error.is_unreachable() => {
             answer_all(answers, &error);
             return Err(error);
         }
         // One of them is the reason, and no other must suffer for it.
         Err(_) => {
             for (row, answer) in rows.into_iter().zip(answers) {
-                let inserted = insert(pool, patience, &[row]).await;
-                let _ = answer.send(inserted.map(|inserted| inserted == [true]));
+                let inserted = match insert(pool, patience, std::slice::from_ref(&row)).await {
+                    Err(WriteError::SkuTaken | WriteError::KeyUsed) => Ok((row, false)),
+                    inserted => inserted.map(|inserted| (row, inserted == [true])),
+                };
+                let _ = answer.send(inserted);
             }
         }
     }
@@ -243,12 +245,9 @@ async fn insert(
     written.await.unwrap_or(Err(WriteError::Silent))
 }
 
-fn answer_all(
-    answers: impl IntoIterator<Item = oneshot::Sender<Result<bool, WriteError>>>,
-    error: &Arc<sqlx::Error>,
-) {
+fn answer_all(answers: impl IntoIterator<Item = Answer>, error: &StoreError) {
     for answer in answers {
-        let _ = answer.send(Err(WriteError::Database(Arc::clone(error))));
+        let _ = answer.send(Err(WriteError::Store(error.clone())));
     }
 }
 

@@ -8,23 +8,28 @@ use shared::request::RequestContext;
 use shared::testkit::database;
 
 use super::*;
+use crate::event::EventRef;
+use crate::http::input::SentProduct;
 use crate::product::{self, CreateProduct};
-use crate::store::Cause;
 use crate::store::idempotency::KeyedRequest;
+use crate::store::{Cause, to_json};
 
 fn row(nth: u128, sku: &str, key: Option<&str>) -> NewRow {
     let sent = json!({
         "sku": sku, "name": "Shoe", "category": "shoes",
         "price": {"amount": 1, "currency": "BRL"},
     });
-    let command = CreateProduct::parse(serde_json::from_value(sent).unwrap()).unwrap();
+    let sent: SentProduct = serde_json::from_value(sent).unwrap();
+    let command = CreateProduct::check(sent.into()).unwrap();
     let seller = Uuid::from_u128(7);
     let (product, stock) =
         product::create(command, seller, Uuid::from_u128(nth), DateTime::UNIX_EPOCH).unwrap();
     let request = RequestContext::background(&Clock::fixed(DateTime::UNIX_EPOCH), &Ids::seeded(1));
     let event_id = Uuid::from_u128(nth << 64);
     let key = key.map(|key| KeyedRequest::new("create_product", key.to_owned(), b"body"));
-    NewRow { product, stock, cause: Cause { actor: seller, event_id, request, reason: None }, key }
+    let event = to_json(&EventRef::created(&product, &stock)).unwrap();
+    let cause = Cause { actor: seller, event_id, request, reason: None };
+    NewRow { product, stock, event, cause, key }
 }
 
 fn waiting(rows: Vec<NewRow>) -> Vec<Waiting> {
@@ -32,7 +37,7 @@ fn waiting(rows: Vec<NewRow>) -> Vec<Waiting> {
 }
 
 /// The way to somebody who waits for as long as the process lives.
-fn listened_to() -> oneshot::Sender<Result<bool, WriteError>> {
+fn listened_to() -> Answer {
     let (answer, answered) = oneshot::channel();
     std::mem::forget(answered);
     answer
@@ -49,7 +54,7 @@ async fn write_group(pool: &PgPool, rows: [NewRow; 3]) -> [Result<bool, WriteErr
     write(pool, PATIENCE, group).await.unwrap();
     let mut answered = Vec::new();
     for answer in answers {
-        answered.push(answer.await.unwrap());
+        answered.push(answer.await.unwrap().map(|(_, inserted)| inserted));
     }
     answered.try_into().unwrap()
 }
@@ -110,7 +115,7 @@ async fn when_postgresql_is_away_everybody_who_waits_is_told_at_once() {
         async move { creates.insert(row).await }
     });
     for answer in futures::future::join_all(inserts).await {
-        assert!(matches!(answer, Err(WriteError::Database(_))), "{answer:?}");
+        assert!(matches!(answer, Err(WriteError::Store(_))), "{answer:?}");
     }
     assert!((Clock::System.now() - begun).num_seconds() < 5, "they waited one after the other");
 }
@@ -132,7 +137,7 @@ async fn statements_that_never_end_keep_nobody_else_waiting() {
         assert!(matches!(answer, Err(WriteError::Silent)), "{answer:?}");
     }
     holder.rollback().await.unwrap();
-    assert!(creates.insert(row(99, "AFTER", None)).await.unwrap());
+    assert!(creates.insert(row(99, "AFTER", None)).await.unwrap().1);
 }
 
 #[tokio::test]
@@ -162,7 +167,7 @@ async fn a_row_that_cannot_be_stored_takes_nobody_down_with_it() {
 async fn each_row_of_a_group_is_answered_for_itself() {
     let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
     let creates = GroupCommit::new(database.pool.clone());
-    assert!(creates.insert(row(1, "TAKEN", None)).await.unwrap());
+    assert!(creates.insert(row(1, "TAKEN", None)).await.unwrap().1);
     let group = [row(2, "TAKEN", None), row(3, "A", None), row(4, "B", None)];
     let stored = write_group(&database.pool, group).await;
     assert_eq!(stored.map(Result::unwrap), [false, true, true]);
@@ -176,7 +181,7 @@ async fn rows_that_come_at_once_are_all_written_and_the_writers_end() {
         let creates = creates.clone();
         // Each sku twice: one of the two is refused.
         let row = row(nth + 1, &format!("SKU-{}", nth % 150), None);
-        async move { creates.insert(row).await.unwrap() }
+        async move { creates.insert(row).await.unwrap().1 }
     });
     let inserted = futures::future::join_all(inserts).await;
     assert_eq!(inserted.iter().filter(|inserted| **inserted).count(), 150);

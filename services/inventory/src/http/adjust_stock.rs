@@ -14,11 +14,13 @@ use shared::text::{self, Lines};
 use sqlx::PgConnection;
 
 use crate::App;
+use crate::faults::Faults;
+use crate::http::answers::{StockView, stock_response};
 use crate::http::create_product::REPLAYED;
-use crate::http::{StockView, stock_response};
+use crate::http::refusals::no_entry;
 use crate::stock as rules;
 use crate::store::idempotency::{self, KeyedRequest};
-use crate::store::{Cause, journal, stock};
+use crate::store::{Cause, doing, journal, stock};
 
 /// The route that an idempotency key of this endpoint belongs to.
 const ROUTE: &str = "adjust_stock";
@@ -64,7 +66,8 @@ pub(crate) async fn adjust_stock(
         KeyedRequest::new(ROUTE, key, &[id.as_bytes().as_slice(), &body.bytes].concat())
     });
     let cause = Cause { reason: Some(reason), ..app.cause(seller_id, request) };
-    let mut transaction = database::begin(&app.pool).await?;
+    let begun = database::begin(&app.pool).await;
+    let mut transaction = begun.map_err(doing("beginning a change of inventory.stock"))?;
     if let Some(response) = replay(&mut transaction, seller_id, key.as_ref()).await? {
         return Ok(response);
     }
@@ -80,29 +83,29 @@ pub(crate) async fn adjust_stock(
     let stored =
         stock::update(&mut transaction, id, &adjusted, change, &cause, key.as_ref()).await?;
     failpoint::reach("adjust_stock.written").await;
-    transaction.commit().await?;
+    let committed = transaction.commit().await;
+    committed.map_err(doing("committing a change of inventory.stock"))?;
     failpoint::reach("adjust_stock.committed").await;
     if stored {
         app.committed.notify_one();
         return Ok(stock_response(&adjusted));
     }
     // The row was locked, so only the key can have been in the way: the same request was faster.
-    let mut connection = app.pool.acquire().await?;
+    let connection = app.pool.acquire().await;
+    let mut connection = connection.map_err(doing("connecting to read inventory.idempotency"))?;
     match replay(&mut connection, seller_id, key.as_ref()).await? {
         Some(response) => Ok(response),
-        None => Err(Problem::internal("a locked stock was changed by somebody else")),
+        None => Err(Problem::internal("a locked stock was changed concurrently")),
     }
 }
 
 fn check(delta: i64, reason: &str) -> Result<(), Vec<FieldError>> {
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     if delta == 0 {
-        faults.push(FieldError::new("/delta", "invalid", "must not be 0"));
+        faults.add("/delta", "must not be 0");
     }
-    if let Err(fault) = text::check(reason, 200, Lines::One) {
-        faults.push(FieldError::new("/reason", "invalid", fault.to_string()));
-    }
-    if faults.is_empty() { Ok(()) } else { Err(faults) }
+    faults.check("/reason", text::check(reason, 200, Lines::One));
+    faults.or(())
 }
 
 /// The first answer again, if the key was used before. It is read over the caller's connection: one
@@ -120,7 +123,7 @@ async fn replay(
         return Err(problem::IDEMPOTENCY_KEY_REUSED.because(""));
     }
     let stock = journal::find_stock(&mut *connection, used.aggregate_id, used.version).await?;
-    let stock = stock.ok_or_else(|| Problem::internal("the journal lost what a key points at"))?;
+    let stock = stock.ok_or_else(no_entry)?;
     let mut response = stock_response(&stock);
     response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
     Ok(Some(response))

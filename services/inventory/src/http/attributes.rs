@@ -9,9 +9,6 @@ use serde_json::value::RawValue;
 use shared::contract::product::{Attribute, describe_attribute};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
-/// Most attributes that a product can have.
-pub(crate) const MAX_ATTRIBUTES: usize = 50;
-
 /// Digits that an IEEE 754 double and a DynamoDB number both keep exactly.
 const MAX_DIGITS: usize = 15;
 

@@ -3,15 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use shared::auth::Seller;
-use shared::contract::product::Product;
 use shared::door::{IfMatch, Json, PathId};
 use shared::problem::{Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
+use crate::http::answers::{ProductView, product_response};
 use crate::http::input::SentPatch;
-use crate::http::product_response;
-use crate::product;
+use crate::product::{self, ChangeProduct, Product};
 use crate::revise::Revision;
 
 /// Changes one of your products by a JSON merge patch (RFC 7396).
@@ -26,7 +25,7 @@ use crate::revise::Revision;
     request_body(content(
         (SentPatch = "application/merge-patch+json"), (SentPatch = "application/json"))),
     responses(
-        (status = 200, description = "The product as it is now", body = Product,
+        (status = 200, description = "The product as it is now", body = ProductView,
             headers(("ETag"))),
         (status = 409, description = "The SKU is taken", body = ProblemDocument,
             content_type = "application/problem+json"),
@@ -42,10 +41,8 @@ pub(crate) async fn change_product(
     request: RequestContext,
     body: Json<SentPatch>,
 ) -> Result<Response, Problem> {
-    let (clock, patch) = (&app.clock, body.value);
-    let change = "updated";
-    let revision = Revision { seller_id, id, even_deleted: false, change, request };
-    let decide =
-        |product: &Product| product::change(product, patch.clone(), &expected, clock.now());
-    Ok(product_response(&revision.make(&app, decide).await?))
+    let (patch, expected) = (ChangeProduct::from(body.value), expected.into());
+    let revision = Revision { seller_id, id, including_deleted: false, change: "updated", request };
+    let decide = |product: &Product| product::change(product, &patch, &expected, app.clock.now());
+    Ok(product_response(revision.make(&app, decide).await?))
 }

@@ -2,20 +2,18 @@
 
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use shared::auth::Seller;
-use shared::contract::product::Product;
 use shared::door::{IdempotencyKey, Json};
 use shared::problem::{Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
-use crate::create::{Created, decide, outcome};
+use crate::create::{self, Created};
+use crate::http::answers::{ProductView, product_response};
 use crate::http::input::SentProduct;
-use crate::http::product_response;
 use crate::product::CreateProduct;
 use crate::store::idempotency::KeyedRequest;
-use crate::store::products::WriteError;
 
 /// The route that an idempotency key of this endpoint belongs to.
 const ROUTE: &str = "create_product";
@@ -29,7 +27,7 @@ pub(crate) static REPLAYED: HeaderName = HeaderName::from_static("idempotent-rep
         same key and body, and it still has its effect once; kept for 24 hours")),
     request_body = SentProduct,
     responses(
-        (status = 201, description = "Created, durably", body = Product, headers(
+        (status = 201, description = "Created, durably", body = ProductView, headers(
             ("Location"), ("ETag"), ("Idempotent-Replayed"))),
         (status = 409, description = "The SKU is taken", body = ProblemDocument,
             content_type = "application/problem+json"),
@@ -44,27 +42,22 @@ pub(crate) async fn create_product(
     request: RequestContext,
     body: Json<SentProduct>,
 ) -> Result<Response, Problem> {
-    let command = CreateProduct::parse(body.value).map_err(Problem::invalid)?;
+    let command = CreateProduct::check(body.value.into()).map_err(Problem::invalid)?;
     let key = key.map(|key| KeyedRequest::new(ROUTE, key, &body.bytes));
-    let row = decide(&app, command, seller_id, request, key)?;
-    let inserted = match app.creates.insert(row.clone()).await {
-        Ok(inserted) => inserted,
-        Err(WriteError::SkuTaken | WriteError::KeyUsed) => false,
-        Err(error) => return Err(error.into()),
-    };
-    app.committed.notify_one();
-    Ok(created(&outcome(&app.pool, row, inserted).await?))
+    let row = create::decide(&app, command, seller_id, request, key)?;
+    Ok(created(create::create(&app, row).await?))
 }
 
-fn created(made: &Created) -> Response {
-    let mut response = product_response(&made.product);
+fn created(created: Created) -> Response {
+    let location = HeaderValue::from_str(&format!("/v1/products/{}", created.product.id));
+    let mut response = product_response(created.product);
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/products/{}", made.product.id)) {
+    if let Ok(location) = location {
         headers.insert(header::LOCATION, location);
     }
-    if made.replayed {
+    if created.replayed {
         headers.insert(REPLAYED.clone(), HeaderValue::from_static("true"));
     }
-    response.into_response()
+    response
 }

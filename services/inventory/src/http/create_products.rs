@@ -5,7 +5,6 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::auth::Seller;
-use shared::contract::product::Product;
 use shared::door::{self, IdempotencyKey, LargeJson};
 use shared::host::http::MAX_BODY;
 use shared::problem::{self, FieldError, Problem, ProblemDocument};
@@ -14,6 +13,7 @@ use uuid::Uuid;
 
 use crate::App;
 use crate::create::{self, Created};
+use crate::http::answers::ProductView;
 use crate::http::input::SentProduct;
 use crate::product::{self, CreateProduct};
 use crate::store::idempotency::KeyedRequest;
@@ -43,7 +43,7 @@ struct ItemResult {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    product: Option<Product>,
+    product: Option<ProductView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     problem: Option<ProblemDocument>,
@@ -83,8 +83,9 @@ pub(crate) async fn create_products(
         let key = key
             .as_ref()
             .map(|key| KeyedRequest::new(ROUTE, format!("{key}#{place}"), item.get().as_bytes()));
-        let row = read(item.get().as_bytes())
-            .and_then(|command| create::decide(&app, command, seller_id, request.clone(), key));
+        let row = read(item.get().as_bytes()).and_then(|command| {
+            create::decide(&app, command, seller_id, request.clone(), key).map_err(Problem::from)
+        });
         match row {
             Ok(row) => {
                 rows.push(row);
@@ -95,10 +96,10 @@ pub(crate) async fn create_products(
         }
     }
     if !rows.is_empty() {
-        let made = create::insert(&app.pool, rows).await?;
+        let made = create::create_batch(&app.pool, rows).await?;
         app.committed.notify_one();
         for (place, made) in places.into_iter().zip(made) {
-            results[place] = Some(made);
+            results[place] = Some(made.map_err(Problem::from));
         }
     }
     let results = results
@@ -116,7 +117,7 @@ fn read(item: &[u8]) -> Result<CreateProduct, Problem> {
         return Err(problem::PAYLOAD_TOO_LARGE.because("an item may have 64 KiB"));
     }
     let sent: SentProduct = door::parse(item)?;
-    CreateProduct::parse(sent).map_err(Problem::invalid)
+    CreateProduct::check(sent.into()).map_err(Problem::invalid)
 }
 
 /// Does everything with an item that needs no store.
@@ -129,7 +130,7 @@ pub(crate) fn check(item: &[u8]) -> Result<(), Problem> {
 fn item_result(result: Result<Created, Problem>, request: &RequestContext) -> ItemResult {
     match result {
         Ok(Created { product, replayed }) => {
-            ItemResult { status: 201, product: Some(product), problem: None, replayed }
+            ItemResult { status: 201, product: Some(product.into()), problem: None, replayed }
         }
         Err(problem) => {
             problem.log();

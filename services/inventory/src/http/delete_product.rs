@@ -8,7 +8,7 @@ use shared::problem::{Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
-use crate::product;
+use crate::product::{self, Product};
 use crate::revise::Revision;
 
 /// Deletes one of your products. It can be restored; its SKU is free meanwhile.
@@ -31,9 +31,9 @@ pub(crate) async fn delete_product(
     IfMatch(expected): IfMatch,
     request: RequestContext,
 ) -> Result<StatusCode, Problem> {
-    let change = "deleted";
-    let revision = Revision { seller_id, id, even_deleted: false, change, request };
-    let now = || app.clock.now();
-    revision.make(&app, |product| product::delete(product, &expected, now()).map(Some)).await?;
+    let expected = expected.into();
+    let revision = Revision { seller_id, id, including_deleted: false, change: "deleted", request };
+    let decide = |product: &Product| product::delete(product, &expected, app.clock.now()).map(Some);
+    revision.make(&app, decide).await?;
     Ok(StatusCode::NO_CONTENT)
 }

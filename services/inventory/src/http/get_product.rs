@@ -4,12 +4,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shared::auth::Seller;
-use shared::contract::product::Product;
 use shared::door::{PathId, etag, has_already};
 use shared::problem::{Problem, ProblemDocument};
 
 use crate::App;
-use crate::http::product_response;
+use crate::http::answers::{ProductView, product_response};
 use crate::store::products;
 
 /// Reads one of your products.
@@ -17,7 +16,7 @@ use crate::store::products;
     get, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path), ("If-None-Match" = Option<String>, Header)),
     responses(
-        (status = 200, description = "The product", body = Product, headers(("ETag"))),
+        (status = 200, description = "The product", body = ProductView, headers(("ETag"))),
         (status = 304, description = "You have it already"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
@@ -34,5 +33,5 @@ pub(crate) async fn get_product(
     if has_already(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    Ok(product_response(&product))
+    Ok(product_response(product))
 }

@@ -4,15 +4,16 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shared::auth::Seller;
-use shared::contract::product::Product;
 use shared::door::{PathId, Query};
 use shared::page::{Asked, Limit, Page};
 use shared::problem::{Problem, ProblemDocument};
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::App;
-use crate::http::product_response;
+use crate::http::answers::{ProductView, product_response};
 use crate::store::journal::{self, Entry};
 use crate::store::products;
 
@@ -30,20 +31,42 @@ pub(crate) struct Filter {
     cursor: Option<String>,
 }
 
+/// One version of a product.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Entry)]
+struct EntryView {
+    version: i64,
+    at: DateTime<Utc>,
+    /// Who made the change: the subject of the token.
+    actor: Uuid,
+    /// `created`, `updated`, `deleted`, `restored` or `repaired`.
+    #[schema(example = "updated")]
+    change: String,
+    /// The product as it was from then on.
+    product: ProductView,
+}
+
+impl From<Entry> for EntryView {
+    fn from(entry: Entry) -> Self {
+        let Entry { version, at, actor, change, product } = entry;
+        Self { version, at, actor, change, product: product.into() }
+    }
+}
+
 /// A list, or what there was at a time.
-#[derive(utoipa::ToSchema)]
+#[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the two answers of one address")]
 #[serde(untagged)]
 enum History {
-    Versions(Page<Entry>),
-    AsOf(Product),
+    Versions(Page<EntryView>),
+    AsOf(ProductView),
 }
 
 /// Lists who changed what and when: every version of one of your products, oldest first, also of
 /// one that is deleted.
 #[utoipa::path(
     get, path = "/v1/products/{id}/history", tag = "products", security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path), Filter),
+    params(("id" = Uuid, Path), Filter),
     responses(
         (status = 200, description = "A page of versions; with `as_of`, the product itself",
             body = History, headers(("Link"))),
@@ -58,14 +81,17 @@ pub(crate) async fn product_history(
     uri: Uri,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    products::find_even_deleted(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
+    products::find_including_deleted(&app.pool, seller_id, id)
+        .await?
+        .ok_or_else(Problem::not_found)?;
     if let Some(at) = filter.as_of {
         let entry = journal::find_as_of(&app.pool, id, at).await?.ok_or_else(Problem::not_found)?;
-        return Ok(product_response(&entry.product));
+        return Ok(product_response(entry.product));
     }
     let scope = format!("history#{id}");
     let asked = Asked::new(&scope, filter.limit);
     let after = asked.after(filter.cursor.as_deref())?.unwrap_or(0);
     let found = journal::list(&app.pool, id, after, asked.to_read()).await?;
-    Ok(asked.answer(&uri, found, |entry| entry.version))
+    let entries = found.into_iter().map(EntryView::from).collect();
+    Ok(asked.answer(&uri, entries, |entry: &EntryView| entry.version))
 }

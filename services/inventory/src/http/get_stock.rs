@@ -7,7 +7,7 @@ use shared::door::PathId;
 use shared::problem::{Problem, ProblemDocument};
 
 use crate::App;
-use crate::http::{StockView, stock_response};
+use crate::http::answers::{StockView, stock_response};
 use crate::store::stock;
 
 /// Reads the stock of one of your products.

@@ -5,12 +5,14 @@ use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
 use shared::auth::Seller;
-use shared::contract::product::{Product, Status};
+use shared::contract::product::Status;
 use shared::door::Query;
 use shared::page::{Asked, Limit, Page};
 use shared::problem::{Problem, ProblemDocument};
 
 use crate::App;
+use crate::http::answers::ProductView;
+use crate::product::Product;
 use crate::store::products;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -32,7 +34,7 @@ pub(crate) struct Filter {
     get, path = "/v1/products", tag = "products", security(("bearer" = [])),
     params(Filter),
     responses(
-        (status = 200, description = "A page of your products", body = Page<Product>,
+        (status = 200, description = "A page of your products", body = Page<ProductView>,
             headers(("Link"))),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
@@ -57,8 +59,9 @@ pub(crate) async fn list_products(
                 filter.status.is_none_or(|status| product.status == status)
                     && before.is_none_or(|before| product.id < before)
             };
-            found.into_iter().filter(fits).collect()
+            found.into_iter().filter(fits).collect::<Vec<_>>()
         }
     };
-    Ok(asked.answer(&uri, found, |product| product.id))
+    let found = found.into_iter().map(ProductView::from).collect();
+    Ok(asked.answer(&uri, found, |product: &ProductView| product.id))
 }

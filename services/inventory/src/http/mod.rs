@@ -1,7 +1,8 @@
 //! The seller's API: one file an endpoint.
 
 mod adjust_stock;
-pub(crate) mod attributes;
+mod answers;
+mod attributes;
 mod change_product;
 mod create_product;
 mod create_products;
@@ -16,11 +17,6 @@ mod refusals;
 mod restore_product;
 mod set_stock;
 
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use shared::contract::product::Product;
-use shared::contract::stock::Stock;
-use shared::door::etag;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -44,33 +40,3 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 pub(crate) use create_products::check as check_product;
 pub use refusals::PROBLEMS;
-pub(crate) use refusals::SKU_TAKEN;
-
-/// A product with the `ETag` of its version.
-fn product_response(product: &Product) -> Response {
-    ([(header::ETAG, etag(product.version))], axum::Json(product)).into_response()
-}
-
-/// What the API says about stock.
-#[derive(serde::Serialize, utoipa::ToSchema)]
-#[schema(as = Stock)]
-struct StockView {
-    /// Pieces that you have.
-    on_hand: i64,
-    /// Pieces of those that buyers hold.
-    held: i64,
-    /// Pieces that can still be bought.
-    available: i64,
-    /// Has nothing to do with the product's version.
-    version: i64,
-}
-
-fn stock_response(stock: &Stock) -> Response {
-    let view = StockView {
-        on_hand: stock.on_hand,
-        held: stock.held,
-        available: stock.available(),
-        version: stock.version,
-    };
-    ([(header::ETAG, etag(stock.version))], axum::Json(view)).into_response()
-}

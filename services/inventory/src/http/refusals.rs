@@ -1,15 +1,19 @@
 //! How the service refuses: its kinds of problems, and which of them a refusal becomes.
 
-use shared::door::etag;
-use shared::problem::{Kind, Problem, STALE_VERSION};
+use std::sync::Arc;
 
-use crate::store::products::WriteError;
+use shared::door::etag;
+use shared::problem::{IDEMPOTENCY_KEY_REUSED, Kind, Problem, STALE_VERSION};
+
+use crate::create::CreateError;
+use crate::revise::ReviseError;
+use crate::store::{StoreError, WriteError};
 use crate::{product, stock};
 
 /// The kinds of problems that only this service answers with.
 pub static PROBLEMS: &[&Kind] = &[&SKU_TAKEN, &STOCK_BELOW_HELD, &STOCK_OUT_OF_RANGE];
 
-pub(crate) static SKU_TAKEN: Kind = Kind {
+static SKU_TAKEN: Kind = Kind {
     code: "sku_taken",
     status: 409,
     title: "The SKU is taken",
@@ -32,15 +36,52 @@ static STOCK_OUT_OF_RANGE: Kind = Kind {
     explanation: "After the adjustment `on_hand` would be below 0 or above 10^9.",
 };
 
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let kind_of = Self::from(Arc::clone(&error.source));
+        Self { source: Some(Box::new(error)), ..kind_of }
+    }
+}
+
 impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::SkuTaken => SKU_TAKEN.because("another of your products has this sku"),
-            WriteError::Database(error) => error.into(),
+            WriteError::Store(error) => error.into(),
             again @ (WriteError::KeyUsed | WriteError::Busy | WriteError::Silent) => {
                 Self::unavailable(again)
             }
             lost @ WriteError::Lost => Self::internal(lost),
+        }
+    }
+}
+
+impl From<CreateError> for Problem {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Refused(refusal) => refusal.into(),
+            CreateError::SkuTaken { sku } => {
+                SKU_TAKEN.because(format!("another of your products has the sku {sku:?}"))
+            }
+            CreateError::KeyReused => IDEMPOTENCY_KEY_REUSED.because(""),
+            CreateError::Write(error) => error.into(),
+            CreateError::NoEntry => no_entry(),
+        }
+    }
+}
+
+/// The journal has no entry for what an idempotency key was used for.
+pub(super) fn no_entry() -> Problem {
+    Problem::internal("the journal has no entry for what an idempotency key was used for")
+}
+
+impl From<ReviseError> for Problem {
+    fn from(error: ReviseError) -> Self {
+        match error {
+            ReviseError::NotFound => Self::not_found(),
+            ReviseError::Refused(refusal) => refusal.into(),
+            ReviseError::Write(error) => error.into(),
+            ReviseError::LockIgnored => Self::internal("a locked product was changed concurrently"),
         }
     }
 }

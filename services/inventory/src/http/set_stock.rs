@@ -10,10 +10,10 @@ use shared::problem::{FieldError, Problem, ProblemDocument};
 use shared::request::RequestContext;
 
 use crate::App;
+use crate::http::answers::{StockView, stock_response};
 use crate::http::input::SentStock;
-use crate::http::{StockView, stock_response};
 use crate::stock as rules;
-use crate::store::stock;
+use crate::store::{doing, stock};
 
 /// Sets what there is of one of your products, as after counting.
 #[utoipa::path(
@@ -43,18 +43,20 @@ pub(crate) async fn set_stock(
     let on_hand = rules::check_on_hand(body.value.on_hand)
         .map_err(|fault| Problem::invalid(vec![FieldError::new("/on_hand", "invalid", fault)]))?;
     let cause = app.cause(seller_id, request);
-    let mut transaction = database::begin(&app.pool).await?;
+    let begun = database::begin(&app.pool).await;
+    let mut transaction = begun.map_err(doing("beginning a change of inventory.stock"))?;
     let current =
         stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     failpoint::reach("set_stock.locked").await;
-    let Some(counted) = rules::set(&current, on_hand, &expected, app.clock.now())? else {
+    let Some(counted) = rules::set(&current, on_hand, &expected.into(), app.clock.now())? else {
         return Ok(stock_response(&current));
     };
     if !stock::update(&mut transaction, id, &counted, "set", &cause, None).await? {
-        return Err(Problem::internal("a locked stock was changed by somebody else"));
+        return Err(Problem::internal("a locked stock was changed concurrently"));
     }
     failpoint::reach("set_stock.written").await;
-    transaction.commit().await?;
+    let committed = transaction.commit().await;
+    committed.map_err(doing("committing a change of inventory.stock"))?;
     failpoint::reach("set_stock.committed").await;
     app.committed.notify_one();
     Ok(stock_response(&counted))

@@ -5,6 +5,8 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
+use super::{StoreError, doing};
+
 /// How long a key is remembered.
 pub(crate) const KEPT: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 
@@ -35,7 +37,7 @@ pub(crate) async fn find(
     executor: impl PgExecutor<'_>,
     subject: Uuid,
     request: &KeyedRequest,
-) -> Result<Option<Used>, sqlx::Error> {
+) -> Result<Option<Used>, StoreError> {
     sqlx::query_as!(
         Used,
         "select request_hash, aggregate_id, version from inventory.idempotency
@@ -46,6 +48,7 @@ pub(crate) async fn find(
     )
     .fetch_optional(executor)
     .await
+    .map_err(doing("reading inventory.idempotency"))
 }
 
 /// Forgets keys that are old enough, some at a time.

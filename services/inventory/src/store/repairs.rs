@@ -1,12 +1,12 @@
 //! What reconciliation asks to be announced under a new version.
 
 use chrono::{DateTime, Utc};
-use shared::contract::events::Event;
-use shared::contract::product::Product;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Cause, to_json};
+use super::{Cause, StoreError, doing, to_json};
+use crate::event::EventRef;
+use crate::product::Product;
 
 /// Which aggregate of a product is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) struct Request {
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
-) -> Result<Option<Request>, sqlx::Error> {
+) -> Result<Option<Request>, StoreError> {
     let row = sqlx::query!(
         r#"with claimed as (
                select product_id, part, seen_version from inventory.repair_requests
@@ -56,7 +56,8 @@ pub(crate) async fn claim(
         now,
     )
     .fetch_optional(connection)
-    .await?;
+    .await
+    .map_err(doing("claiming a request of inventory.repair_requests"))?;
     Ok(row.map(|row| Request {
         product_id: row.product_id,
         part: if row.part == "stock" { Part::Stock } else { Part::Product },
@@ -68,9 +69,10 @@ pub(crate) async fn claim(
 pub(crate) async fn announce_absence(
     connection: &mut PgConnection,
     product: &Product,
+    event: &EventRef<'_>,
     cause: &Cause,
-) -> Result<(), sqlx::Error> {
-    let event = to_json(&Event::ProductDeleted { product: product.clone() })?;
+) -> Result<(), StoreError> {
+    let event = to_json(event)?;
     sqlx::query!(
         "with journal as (
              insert into inventory.journal
@@ -90,7 +92,8 @@ pub(crate) async fn announce_absence(
         product.updated_at,
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(doing("writing a tombstone to inventory.journal"))?;
     Ok(())
 }
 
@@ -99,7 +102,7 @@ pub(crate) async fn put_off(
     connection: &mut PgConnection,
     request: &Request,
     not_before: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update inventory.repair_requests set not_before = $3 where product_id = $1 and part = $2",
         request.product_id,
@@ -107,7 +110,8 @@ pub(crate) async fn put_off(
         not_before,
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(doing("postponing a request of inventory.repair_requests"))?;
     Ok(())
 }
 
@@ -115,13 +119,14 @@ pub(crate) async fn put_off(
 pub(crate) async fn delete(
     connection: &mut PgConnection,
     request: &Request,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "delete from inventory.repair_requests where product_id = $1 and part = $2",
         request.product_id,
         request.part.as_str(),
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(doing("deleting a request of inventory.repair_requests"))?;
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Stock. The id alone is to find it: see the plans in [`super::products`].
 
-use shared::contract::events::Event;
 use shared::contract::stock::Stock;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Cause, to_json};
+use super::{Cause, StoreError, doing, to_json};
+use crate::event::EventRef;
 use crate::store::idempotency::KeyedRequest;
 
 /// The stock of a seller's own product that is not deleted.
@@ -13,7 +13,7 @@ pub(crate) async fn find(
     pool: &PgPool,
     seller_id: Uuid,
     product_id: Uuid,
-) -> Result<Option<Stock>, sqlx::Error> {
+) -> Result<Option<Stock>, StoreError> {
     sqlx::query_as!(
         Stock,
         "select s.on_hand, s.held, s.version, s.updated_at
@@ -25,6 +25,7 @@ pub(crate) async fn find(
     )
     .fetch_optional(pool)
     .await
+    .map_err(doing("reading a stock of inventory.stock"))
 }
 
 /// The same, locked until the transaction ends: for changes that must not be refused because
@@ -33,7 +34,7 @@ pub(crate) async fn lock(
     connection: &mut PgConnection,
     seller_id: Uuid,
     product_id: Uuid,
-) -> Result<Option<Stock>, sqlx::Error> {
+) -> Result<Option<Stock>, StoreError> {
     sqlx::query_as!(
         Stock,
         "select s.on_hand, s.held, s.version, s.updated_at
@@ -46,6 +47,7 @@ pub(crate) async fn lock(
     )
     .fetch_optional(connection)
     .await
+    .map_err(doing("locking a stock of inventory.stock"))
 }
 
 /// The stock of a product, whoever's and deleted or not, locked until the transaction ends: for
@@ -53,7 +55,7 @@ pub(crate) async fn lock(
 pub(crate) async fn lock_any(
     connection: &mut PgConnection,
     product_id: Uuid,
-) -> Result<Option<Stock>, sqlx::Error> {
+) -> Result<Option<Stock>, StoreError> {
     sqlx::query_as!(
         Stock,
         "select on_hand, held, version, updated_at from inventory.stock
@@ -63,6 +65,7 @@ pub(crate) async fn lock_any(
     )
     .fetch_optional(connection)
     .await
+    .map_err(doing("locking a stock of inventory.stock"))
 }
 
 /// Stores what the stock has become, with its journal entry, its outbox pointer and the request's
@@ -76,7 +79,7 @@ pub(crate) async fn update(
     change: &str,
     cause: &Cause,
     key: Option<&KeyedRequest>,
-) -> Result<bool, sqlx::Error> {
+) -> Result<bool, StoreError> {
     let before = stock.version - 1;
     replace(connection, product_id, before, stock, change, cause, key).await
 }
@@ -90,8 +93,8 @@ pub(crate) async fn replace(
     change: &str,
     cause: &Cause,
     key: Option<&KeyedRequest>,
-) -> Result<bool, sqlx::Error> {
-    let event = to_json(&Event::StockChanged { stock: stock.clone() })?;
+) -> Result<bool, StoreError> {
+    let event = to_json(&EventRef::StockChanged { stock })?;
     let stored = sqlx::query!(
         "with keyed as (
              insert into inventory.idempotency
@@ -133,6 +136,7 @@ pub(crate) async fn replace(
         before,
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(doing("writing a version of a stock to inventory.stock"))?;
     Ok(stored.rows_affected() == 1)
 }

@@ -1,21 +1,21 @@
 //! Products that are created: any number of them in one statement over arrays.
 
 use chrono::{DateTime, Utc};
-use shared::contract::events::Event;
-use shared::contract::product::Product;
 use shared::contract::stock::Stock;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::WriteError;
+use crate::product::Product;
 use crate::store::idempotency::KeyedRequest;
-use crate::store::{Cause, to_json};
+use crate::store::{Cause, WriteError, doing};
 
 /// A product that is to be created.
 #[derive(Clone, Debug)]
 pub(crate) struct NewRow {
     pub product: Product,
     pub stock: Stock,
+    /// The event that announces both, as the journal keeps it.
+    pub event: String,
     pub cause: Cause,
     pub key: Option<KeyedRequest>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct NewRow {
 pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, WriteError> {
     let mut columns = Columns::default();
     for row in rows {
-        columns.push(row)?;
+        columns.push(row).map_err(doing("encoding a product for inventory.products"))?;
     }
     let created: Vec<Uuid> = sqlx::query_scalar!(
         r#"with accepted as (
@@ -96,7 +96,7 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
         &columns.times,
         &columns.on_hand,
         &columns.event_ids,
-        &columns.events,
+        &columns.events as &[&str],
         &columns.request_ids,
         &columns.traceparents as &[&str],
         &columns.requested,
@@ -105,7 +105,8 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
         &columns.request_hashes as &[Option<&[u8]>],
     )
     .fetch_all(pool)
-    .await?;
+    .await
+    .map_err(doing("inserting into inventory.products"))?;
     Ok(rows.iter().map(|row| created.contains(&row.product.id)).collect())
 }
 
@@ -126,7 +127,7 @@ struct Columns<'a> {
     times: Vec<DateTime<Utc>>,
     on_hand: Vec<i64>,
     event_ids: Vec<Uuid>,
-    events: Vec<String>,
+    events: Vec<&'a str>,
     request_ids: Vec<Uuid>,
     traceparents: Vec<&'a str>,
     requested: Vec<DateTime<Utc>>,
@@ -137,8 +138,7 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn push(&mut self, row: &'a NewRow) -> Result<(), sqlx::Error> {
-        let NewRow { product, stock, cause, key } = row;
-        let event = Event::ProductCreated { product: product.clone(), stock: stock.clone() };
+        let NewRow { product, stock, event, cause, key } = row;
         let attributes = serde_json::to_string(&product.attributes)
             .map_err(|error| sqlx::Error::Encode(error.into()))?;
         self.ids.push(product.id);
@@ -155,7 +155,7 @@ impl<'a> Columns<'a> {
         self.times.push(product.created_at);
         self.on_hand.push(stock.on_hand);
         self.event_ids.push(cause.event_id);
-        self.events.push(to_json(&event)?);
+        self.events.push(event);
         self.request_ids.push(cause.request.id);
         self.traceparents.push(&cause.request.traceparent);
         self.requested.push(cause.request.requested_at);
