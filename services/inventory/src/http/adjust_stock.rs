@@ -47,8 +47,6 @@ pub(crate) struct Adjustment {
             headers(("ETag"), ("Idempotent-Replayed"))),
         (status = 409, description = "There would be less than nothing, or too much", body = ProblemDocument,
             content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn adjust_stock(

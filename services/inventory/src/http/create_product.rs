@@ -31,8 +31,6 @@ pub(crate) static REPLAYED: HeaderName = HeaderName::from_static("idempotent-rep
             ("Location"), ("ETag"), ("Idempotent-Replayed"))),
         (status = 409, description = "The SKU is taken", body = ProblemDocument,
             content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn create_product(

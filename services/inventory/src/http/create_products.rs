@@ -61,8 +61,6 @@ struct ItemResult {
     request_body = Batch,
     responses(
         (status = 200, description = "A result for each item, in order", body = BatchResults),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn create_products(

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use shared::auth::Seller;
 use shared::door::{IfMatch, PathId};
-use shared::problem::{Problem, ProblemDocument};
+use shared::problem::Problem;
 use shared::request::RequestContext;
 
 use crate::App;
@@ -20,8 +20,6 @@ use crate::revise::Revision;
     ),
     responses(
         (status = 204, description = "Deleted"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn delete_product(

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use shared::auth::Operator;
-use shared::problem::{Problem, ProblemDocument};
+use shared::problem::Problem;
 
 use crate::App;
 use crate::store::outbox::{self, Backlog};
@@ -12,8 +12,6 @@ use crate::store::outbox::{self, Backlog};
     get, path = "/v1/admin/outbox", tag = "operators", security(("bearer" = [])),
     responses(
         (status = 200, description = "The backlog", body = Backlog),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn get_outbox(

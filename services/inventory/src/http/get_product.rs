@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shared::auth::Seller;
 use shared::door::{PathId, etag, has_already};
-use shared::problem::{Problem, ProblemDocument};
+use shared::problem::Problem;
 
 use crate::App;
 use crate::http::answers::{ProductView, product_response};
@@ -18,8 +18,6 @@ use crate::store::products;
     responses(
         (status = 200, description = "The product", body = ProductView, headers(("ETag"))),
         (status = 304, description = "You have it already"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn get_product(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::auth::Seller;
 use shared::door::{PathId, Query};
 use shared::page::{Asked, Limit, Page};
-use shared::problem::{Problem, ProblemDocument};
+use shared::problem::Problem;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -70,8 +70,6 @@ enum History {
     responses(
         (status = 200, description = "A page of versions; with `as_of`, the product itself",
             body = History, headers(("Link"))),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn product_history(

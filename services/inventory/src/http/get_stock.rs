@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use shared::auth::Seller;
 use shared::door::PathId;
-use shared::problem::{Problem, ProblemDocument};
+use shared::problem::Problem;
 
 use crate::App;
 use crate::http::answers::{StockView, stock_response};
@@ -16,8 +16,6 @@ use crate::store::stock;
     params(("id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "The stock", body = StockView, headers(("ETag"))),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn get_stock(

@@ -8,7 +8,7 @@ use shared::auth::Seller;
 use shared::contract::product::Status;
 use shared::door::Query;
 use shared::page::{Asked, Limit, Page};
-use shared::problem::{Problem, ProblemDocument};
+use shared::problem::Problem;
 
 use crate::App;
 use crate::http::answers::ProductView;
@@ -36,8 +36,6 @@ pub(crate) struct Filter {
     responses(
         (status = 200, description = "A page of your products", body = Page<ProductView>,
             headers(("Link"))),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn list_products(

@@ -20,8 +20,6 @@ use crate::revise::Revision;
         (status = 200, description = "The product", body = ProductView, headers(("ETag"))),
         (status = 409, description = "The SKU is taken", body = ProblemDocument,
             content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn restore_product(

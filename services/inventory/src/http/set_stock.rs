@@ -28,8 +28,6 @@ use crate::store::{doing, stock};
             headers(("ETag"))),
         (status = 409, description = "Buyers hold more than that", body = ProblemDocument,
             content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn set_stock(
