@@ -1,14 +1,14 @@
 //! Points between two effects, at which a test may stop a process for good or for a while.
 //!
-//! Outside tests they are nothing: without the feature `testkit` a point does not exist in the
+//! Outside tests they are nothing: without the feature `failpoints` a point does not exist in the
 //! program that is built.
 
-#[cfg(feature = "testkit")]
-pub use testkit::{Control, install};
+#[cfg(feature = "failpoints")]
+pub use control::{Control, install};
 
 /// Reaches the point `name`. Names are unique, and are those of what has just happened:
 /// `relay.published`.
-#[cfg(not(feature = "testkit"))]
+#[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn reach(_name: &'static str) -> std::future::Ready<()> {
     std::future::ready(())
@@ -16,15 +16,15 @@ pub fn reach(_name: &'static str) -> std::future::Ready<()> {
 
 /// Reaches the point `name`: whoever controls this thread's points decides when, and whether, it
 /// is passed.
-#[cfg(feature = "testkit")]
+#[cfg(feature = "failpoints")]
 pub async fn reach(name: &'static str) {
-    if let Some(control) = testkit::installed() {
+    if let Some(control) = control::installed() {
         control.reached(name).await;
     }
 }
 
-#[cfg(feature = "testkit")]
-mod testkit {
+#[cfg(feature = "failpoints")]
+mod control {
     use std::cell::RefCell;
     use std::sync::Arc;
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rand::seq::IndexedRandom as _;
 use serde::{Deserialize, Serialize};
-use shared::auth;
 use shared::config::Secret;
+use shared::http::auth;
 use shared::money::Currency;
 use uuid::Uuid;
 

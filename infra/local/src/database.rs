@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use local_postgres::{Binaries, Cluster, Error, Progress, Search, StartOptions};
 use shared::config::Secret;
-use shared::postgres::{Binaries, Cluster, Error, Progress, Search, StartOptions};
 use shared::telemetry::causes;
 use sqlx::migrate::MigrateDatabase as _;
 use tokio_util::sync::CancellationToken;

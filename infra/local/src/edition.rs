@@ -10,7 +10,6 @@ use catalog::Projector;
 use identity::config::ProviderConfig;
 use identity::demo::{self, DemoUser};
 use inventory::relay::Relay;
-use shared::auth::{AuthConfig, KeySource, Verifier};
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::queue::Queue;
 use shared::bus::{self, Bus, PgBus};
@@ -22,8 +21,9 @@ use shared::host::Work as _;
 use shared::host::dead_letters::{self, Desk};
 use shared::host::health::{self, Health, Table};
 use shared::host::metrics_recorder;
-use shared::host::rate_limit::{RateLimit, RateLimitConfig};
 use shared::host::tick::{self, Progress};
+use shared::http::auth::{AuthConfig, KeySource, Verifier};
+use shared::http::rate_limit::{RateLimit, RateLimitConfig};
 use shared::id::Ids;
 use shared::money::Currency;
 use shared::{dynamodb, host};
@@ -48,7 +48,7 @@ use crate::roles::{Role, Roles};
 pub const TABLE: &str = "listings";
 
 /// Who issues the tokens of a local edition.
-pub const ISSUER: &str = shared::auth::EMBEDDED_ISSUER;
+pub const ISSUER: &str = shared::http::auth::EMBEDDED_ISSUER;
 
 /// Whom they are for.
 pub(crate) const AUDIENCE: &str = "vitrina";
@@ -277,8 +277,8 @@ async fn run(
     };
     let limit = RateLimitConfig { dear: identity::DEAR, ..options.rate_limit };
     let limit = RateLimit::new(limit, Some(verifier));
-    let router = host::http::limit(apps.router(&options.roles), &limit);
-    let router = host::http::dress(router, &clock, &ids);
+    let router = host::server::limit(apps.router(&options.roles), &limit);
+    let router = host::server::dress(router, &clock, &ids);
 
     let mut work = JoinSet::new();
     work.spawn(metrics_recorder::upkeep(stop.clone()));
@@ -316,7 +316,7 @@ async fn run(
             host::intake::consume(queue, clock, &projector, published, stop).await;
         });
     }
-    work.spawn(host::http::serve(listener, router, stop.clone()));
+    work.spawn(host::server::serve(listener, router, stop.clone()));
     Ok((work, demo_users))
 }
 

@@ -5,10 +5,10 @@ use std::io::IsTerminal as _;
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use identity::demo::DemoUser;
-use shared::auth::AuthConfig;
 use shared::config::{ConfigError, Secret, Settings};
 use shared::host::metrics_recorder;
-use shared::host::rate_limit::RateLimitConfig;
+use shared::http::auth::AuthConfig;
+use shared::http::rate_limit::RateLimitConfig;
 use shared::telemetry::{self, TelemetryConfig};
 
 use crate::cli::{FAILED, Global, OK, UpArgs, print, say};

@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use lettre::Address;
 use serde::Deserialize;
-use shared::auth::Role;
 use shared::config::Secret;
-use shared::problem::FieldError;
+use shared::http::auth::Role;
+use shared::http::problem::FieldError;
 use shared::text::{self, Lines};
 
 /// Longest address, in bytes: what a path of RFC 5321 leaves for it.

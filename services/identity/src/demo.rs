@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use shared::auth::Role;
 use shared::config::Secret;
+use shared::http::auth::Role;
 
 use crate::App;
 use crate::account::Email;

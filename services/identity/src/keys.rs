@@ -21,7 +21,7 @@ use jsonwebtoken::jwk::{
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
-use shared::auth::Role;
+use shared::http::auth::Role;
 use shared::id::Ids;
 use uuid::Uuid;
 
@@ -209,8 +209,8 @@ impl Issuer {
 mod tests {
     use std::fs;
 
-    use shared::auth::{AuthConfig, KeySource, Verifier};
     use shared::clock::Clock;
+    use shared::http::auth::{AuthConfig, KeySource, Verifier};
 
     use super::*;
 

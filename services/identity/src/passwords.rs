@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use shared::config::Secret;
-use shared::problem::{self, Problem};
+use shared::http::problem::{self, Problem};
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 

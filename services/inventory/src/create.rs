@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use shared::failpoint;
-use shared::request::RequestContext;
+use shared::http::request::RequestContext;
 use sqlx::PgPool;
 use uuid::Uuid;
 

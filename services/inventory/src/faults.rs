@@ -1,7 +1,7 @@
 //! Collects every fault of an input, so that one answer names them all.
 
-use shared::door::escape_pointer;
-use shared::problem::FieldError;
+use shared::http::escape_pointer;
+use shared::http::problem::FieldError;
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<FieldError>);

@@ -5,7 +5,7 @@
 
 use chrono::DateTime;
 use shared::contract;
-use shared::door;
+use shared::http;
 use uuid::Uuid;
 
 use crate::expected::Expected;
@@ -28,7 +28,7 @@ pub fn new_product(data: &[u8]) {
 /// A merge patch: applied twice, an accepted patch changes a product once.
 pub fn merge_patch(data: &[u8]) {
     let before = create(SHOE).unwrap();
-    let Ok(patch) = door::parse::<SentPatch>(data) else { return };
+    let Ok(patch) = http::parse::<SentPatch>(data) else { return };
     let patch = ChangeProduct::from(patch);
     let change =
         |product: &Product| product::change(product, &patch, &Expected::Any, DateTime::UNIX_EPOCH);
@@ -47,7 +47,7 @@ fn stored(product: &Product) -> Product {
 }
 
 fn create(data: &[u8]) -> Option<Product> {
-    let sent: SentProduct = door::parse(data).ok()?;
+    let sent: SentProduct = http::parse(data).ok()?;
     let command = CreateProduct::check(sent.into()).ok()?;
     let now = DateTime::UNIX_EPOCH;
     Some(product::create(command, Uuid::from_u128(1), Uuid::from_u128(2), now).ok()?.0)
@@ -55,7 +55,7 @@ fn create(data: &[u8]) -> Option<Product> {
 
 #[cfg(test)]
 mod tests {
-    use shared::testkit::fuzz::replay;
+    use testkit::fuzz::replay;
 
     #[test]
     fn every_input_that_is_kept_is_read_or_refused() {

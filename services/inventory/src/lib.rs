@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use shared::auth::Verifier;
 use shared::clock::Clock;
+use shared::http::auth::Verifier;
+use shared::http::problem::FieldError;
+use shared::http::request::RequestContext;
 use shared::id::Ids;
-use shared::problem::FieldError;
-use shared::request::RequestContext;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use inventory::config::{Config, Role};
 use inventory::relay::{self, Relay};
 use inventory::{App, MIGRATOR, router};
-use shared::auth::Verifier;
 use shared::bus::{self, Bus};
 use shared::config::Settings;
 use shared::host::Host;
+use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, id::Ids};
 
 #[tokio::main]

@@ -2,7 +2,7 @@
 
 use shared::database;
 use shared::failpoint;
-use shared::request::RequestContext;
+use shared::http::request::RequestContext;
 use uuid::Uuid;
 
 use crate::App;

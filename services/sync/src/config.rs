@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use shared::auth::AuthConfig;
 use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::dynamodb::listings_table;
 use shared::host::HostConfig;
+use shared::http::auth::AuthConfig;
 
 use crate::reconciler;
 

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use shared::auth::Verifier;
 use shared::clock::Clock;
+use shared::http::auth::Verifier;
 use shared::id::Ids;
 use sqlx::PgPool;
 use tokio::sync::Notify;

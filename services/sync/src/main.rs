@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use shared::auth::Verifier;
 use shared::bus::queue::Queue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
 use shared::host::{Host, dead_letters};
+use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
 use sync::config::{Config, Role};
 use sync::{App, MIGRATOR, Reconciler, router};

@@ -11,15 +11,15 @@ use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::{Operator, Verifier};
 use crate::bus::dead_letters::{Action, DeadLetter, DeadLetters, Selection};
 use crate::bus::queue::QueueDepth;
 use crate::bus::sqs::{SqsConfig, SqsQueue};
 use crate::bus::sqs_dead_letters::SqsDeadLetters;
 use crate::clock::Clock;
-use crate::door::{Json, Query};
-use crate::page::{Asked, Limit, Page};
-use crate::problem::{FieldError, Problem, ProblemDocument};
+use crate::http::auth::{Operator, Verifier};
+use crate::http::page::{Asked, Limit, Page};
+use crate::http::problem::{FieldError, Problem, ProblemDocument};
+use crate::http::{Json, Query};
 
 /// What the routes need. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -5,14 +5,12 @@
 //! Lambda's runtime picks it.
 
 pub mod dead_letters;
-pub mod emf;
 pub mod health;
-pub mod http;
 pub mod intake;
 mod lambda;
 pub mod metrics_recorder;
 pub mod process;
-pub mod rate_limit;
+pub mod server;
 pub mod sqs_intake;
 pub mod tick;
 
@@ -25,18 +23,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Verifier;
 use crate::bus::queue::Queue;
 use crate::bus::sqs::SqsQueue;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::{self, Database, DatabaseConfig, IamLogin, MigrationConfig, MigrationError};
+use crate::http::auth::Verifier;
 use crate::id::Ids;
 use crate::telemetry::{self, Telemetry, TelemetryConfig, TelemetryError};
-use emf::Emf;
 use health::{Health, Table};
 use intake::Handler;
-use lambda::Lambda;
+use lambda::{Lambda, emf::Emf};
 use process::{Process, ProcessConfig};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -173,7 +170,7 @@ impl Host {
     /// accepts, else by their peer; what stands in front of a function does that.
     pub async fn serve(self, api: Router, verifier: Option<Verifier>) -> Result<(), HostError> {
         if self.is_function() {
-            let api = http::dress(api, &self.clock, &self.ids);
+            let api = server::dress(api, &self.clock, &self.ids);
             return Box::pin(self.lambda().serve(api)).await.map_err(HostError::Lambda);
         }
         let (process, rest) = self.process();

@@ -7,12 +7,12 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::host::health::{self, Health};
-use crate::host::rate_limit::{RateLimit, RateLimitConfig};
-use crate::host::{http, metrics_recorder};
+use crate::host::{metrics_recorder, server};
+use crate::http::auth::Verifier;
+use crate::http::rate_limit::{RateLimit, RateLimitConfig};
 use crate::id::Ids;
 
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ impl Process {
         let listener = TcpListener::bind(self.config.listen).await?;
         let limit = RateLimit::new(self.config.rate_limit, verifier);
         let forgetting = tokio::spawn(limit.clone().upkeep(self.stop.clone()));
-        self.listen(listener, http::limit(api, &limit)).await;
+        self.listen(listener, server::limit(api, &limit)).await;
         forgetting.abort();
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Process {
         // Not behind the limit: who looks after the process must never be told to come later.
         let router = router.merge(Router::from(health::routes()).with_state(self.health));
         let folding = tokio::spawn(metrics_recorder::upkeep(self.stop.clone()));
-        http::serve(listener, http::dress(router, &self.clock, &self.ids), self.stop).await;
+        server::serve(listener, server::dress(router, &self.clock, &self.ids), self.stop).await;
         folding.abort();
     }
 }

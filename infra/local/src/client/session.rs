@@ -159,7 +159,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use identity::keys::SigningKey;
-    use shared::auth::{AuthConfig, KeySource, Role, Verifier};
+    use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
     use shared::id::Ids;
     use uuid::Uuid;
 

@@ -4,8 +4,8 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use local_postgres::{self as postgres, Binaries, Search};
 use shared::clock::Clock;
-use shared::postgres::{self, Binaries, Search};
 use shared::telemetry::causes;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use shared::door::escape_pointer;
+use shared::http::escape_pointer;
 
 /// What a column has of a product.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub fn csv(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use shared::testkit::fuzz::replay;
+    use testkit::fuzz::replay;
 
     #[test]
     fn every_input_that_is_kept_is_read_or_refused() {

@@ -3,8 +3,8 @@
 mod trace;
 
 use axum::extract::FromRef;
-use shared::auth::Verifier;
 use shared::bus::queue::Queue;
+use shared::http::auth::Verifier;
 use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

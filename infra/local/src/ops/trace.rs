@@ -9,12 +9,12 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use inventory::trace::Change;
 use serde::{Deserialize, Serialize};
-use shared::auth::Operator;
 use shared::bus::dead_letters::{self, DeadLetter, Selection};
 use shared::bus::queue::Waiting;
 use shared::contract::listing::{HOPS_KEPT, ListingItem};
-use shared::door::PathId;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::PathId;
+use shared::http::auth::Operator;
+use shared::http::problem::{Problem, ProblemDocument};
 use uuid::Uuid;
 
 use super::Ops;

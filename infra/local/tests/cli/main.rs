@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use shared::config::Settings;
-use shared::host::rate_limit::RateLimitConfig;
+use shared::http::rate_limit::RateLimitConfig;
 use shared::money::Currency;
 use tempfile::TempDir;
 use tokio::process::Command;

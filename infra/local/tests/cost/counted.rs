@@ -8,7 +8,6 @@ use catalog::Projector;
 use chrono::DateTime;
 use inventory::relay::Relay;
 use serde_json::{Value, json};
-use shared::auth::Role;
 use shared::bus::queue::{Outcome, Queue};
 use shared::bus::{self, Bus, PgBus};
 use shared::clock::Clock;
@@ -16,8 +15,9 @@ use shared::contract::events::{self, Received};
 use shared::host;
 use shared::host::intake::{Delivery, Handler as _};
 use shared::host::tick::Progress;
+use shared::http::auth::Role;
 use shared::id::Ids;
-use shared::testkit::{
+use testkit::{
     Call, Calls, Charged, TestDatabase, TestDynamo, Tokens, counted_dynamodb, database, dynamodb,
 };
 use uuid::Uuid;
@@ -112,7 +112,7 @@ impl World {
         // Without the pages that it keeps: what is asked for is never what was asked for just now.
         let catalogue = catalog::App::new(client.clone(), TABLE, "BRL".parse().unwrap());
         let router = inventory::router(inventory).merge(catalog::router(catalogue));
-        let router = host::http::dress(router, &clock, &ids);
+        let router = host::server::dress(router, &clock, &ids);
         let bus = PgBus::new(pool.clone(), clock.clone(), &[QUEUE], Arc::default());
         let relay = Relay::new(pool.clone(), Bus::Postgres(bus), clock.clone(), ids);
         let queue = Queue::new(pool, clock.clone(), QUEUE);

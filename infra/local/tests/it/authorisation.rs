@@ -6,8 +6,8 @@ use std::path::Path;
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::keys::{Issuer, SigningKey};
 use reqwest::{Method, RequestBuilder};
-use shared::auth::Role;
 use shared::clock::Clock;
+use shared::http::auth::Role;
 use shared::id::Ids;
 use uuid::Uuid;
 use vitrina::edition::ISSUER;
@@ -95,8 +95,7 @@ fn pages() -> BTreeSet<String> {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                // The testkit is in no program either.
-                if !path.ends_with("tests") && !path.ends_with("testkit") {
+                if !path.ends_with("tests") {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {

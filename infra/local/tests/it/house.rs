@@ -6,8 +6,8 @@ const SERVICES: [&str; 4] = ["inventory", "catalog", "sync", "identity"];
 #[test]
 fn services_depend_on_what_is_shared_and_never_on_each_other() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
-    // The services, what they share, what runs them, what measures them, and what looks after all.
-    assert_eq!(metadata.workspace_packages().len(), SERVICES.len() + 4, "is a crate missing here?");
+    // Besides the services: shared, testkit, vitrina, local-postgres, bench and xtask.
+    assert_eq!(metadata.workspace_packages().len(), SERVICES.len() + 6, "is a crate missing here?");
     for package in metadata.workspace_packages() {
         let name = package.name.as_str();
         let inside = package.dependencies.iter().filter(|dependency| {
@@ -16,7 +16,8 @@ fn services_depend_on_what_is_shared_and_never_on_each_other() {
         for dependency in inside {
             let allowed = match name {
                 "vitrina" | "bench" => true,
-                "shared" => false,
+                "shared" | "local-postgres" => false,
+                "testkit" => ["shared", "local-postgres"].contains(&dependency.name.as_str()),
                 _ => dependency.name == "shared",
             };
             assert!(allowed, "{name} depends on {}", dependency.name);
@@ -28,10 +29,14 @@ fn services_depend_on_what_is_shared_and_never_on_each_other() {
 fn what_is_for_tests_is_in_no_program() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
     for package in metadata.workspace_packages() {
+        if package.name == "testkit" {
+            continue;
+        }
         let built = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
         for dependency in built {
-            let has_points = dependency.features.iter().any(|feature| feature == "testkit");
-            assert!(!has_points, "{} is built with the testkit", package.name);
+            let has_points = dependency.features.iter().any(|feature| feature == "failpoints");
+            assert!(!has_points, "{} is built with points to stop at", package.name);
+            assert_ne!(dependency.name, "testkit", "{} is built with the testkit", package.name);
         }
     }
 }

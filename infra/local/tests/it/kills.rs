@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use shared::testkit::Scale;
+use testkit::Scale;
 
 use crate::described::{Answer, send, try_send};
 use crate::process::{Process, postmaster};

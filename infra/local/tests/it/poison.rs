@@ -13,8 +13,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::testkit::Scale;
 use sqlx::PgConnection;
+use testkit::Scale;
 use uuid::Uuid;
 
 use crate::described::{Answer, send};

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use shared::testkit::Scale;
+use testkit::Scale;
 use uuid::Uuid;
 
 use crate::described::{Answer, send};

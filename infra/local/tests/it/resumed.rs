@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use shared::testkit::Scale;
+use testkit::Scale;
 
 use crate::described::send;
 use crate::process::Process;

@@ -8,7 +8,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use shared::contract::listing::{categories_key, key_of};
 use shared::contract::sync_feed::bucket_of;
-use shared::testkit::DynamoFault;
+use testkit::DynamoFault;
 use uuid::Uuid;
 
 use crate::operation::{Done, Operation};

@@ -15,7 +15,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use shared::bus::faulty::Rates;
 use shared::contract::sync_feed::bucket_of;
-use shared::testkit::{DynamoFault, PostgresFault, Scale};
+use testkit::{DynamoFault, PostgresFault, Scale};
 use uuid::Uuid;
 
 use crate::operation::Operation;

@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use shared::bus::faulty::Rates;
 use shared::bus::queue::{Outcome, Queue};
-use shared::testkit::Scale;
+use testkit::Scale;
 use uuid::Uuid;
 
 use crate::operation::{Done, Operation};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::http::Method;
 use serde_json::Value;
-use shared::testkit::Answer;
+use testkit::Answer;
 use uuid::Uuid;
 
 use crate::operation::Request;

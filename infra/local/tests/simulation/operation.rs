@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::bus::dead_letters::{self, Action, Selection};
 use shared::host::intake;
 use shared::telemetry;
-use shared::testkit::{Answer, Call};
+use testkit::{Answer, Call};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -17,11 +17,9 @@ use shared::database::{self, DatabaseConfig};
 use shared::failpoint;
 use shared::host;
 use shared::id::Ids;
-use shared::testkit::{
-    DynamoFault, Faults, FaultyPostgres, Tokens, faulty_dynamodb, faulty_postgres,
-};
 use sqlx::PgPool;
 use sync::{Reconciler, Settings};
+use testkit::{DynamoFault, Faults, FaultyPostgres, Tokens, faulty_dynamodb, faulty_postgres};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task;
@@ -118,7 +116,7 @@ impl Parts {
             inventory::App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
         let catalogue = catalog::App::new(client.clone(), TABLE, "BRL".parse().unwrap());
         let router = inventory::router(inventory).merge(catalog::router(catalogue));
-        let router = host::http::dress(router, &clock, &ids);
+        let router = host::server::dress(router, &clock, &ids);
         let pg_bus = PgBus::new(pool.clone(), clock.clone(), &[QUEUE], Arc::default());
         let bus = Bus::Faulty(bus.through(pg_bus));
         let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());

@@ -2,7 +2,7 @@
 //! or all come to each call where that is asked for.
 
 use shared::bus::faulty::Rates;
-use shared::testkit::{DynamoFault, PostgresFault, Scale};
+use testkit::{DynamoFault, PostgresFault, Scale};
 
 use crate::cases::{Case, PATIENT, Ready};
 use crate::operation::Done;

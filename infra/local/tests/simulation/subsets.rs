@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::bus::faulty::Rates;
-use shared::testkit::DynamoFault;
+use testkit::DynamoFault;
 use uuid::Uuid;
 
 use crate::operation::Operation;

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use axum::http::Method;
 use chrono::DateTime;
 use serde_json::{Value, json};
-use shared::auth::Role;
 use shared::bus::faulty::{FaultyBus, Rates};
 use shared::bus::{self, PgBus};
 use shared::clock::Clock;
+use shared::http::auth::Role;
 use shared::id::Ids;
-use shared::testkit::{
-    Faults, TestDatabase, TestDynamo, Tokens, database, dynamodb, faulty_dynamodb,
-};
+use testkit::{Faults, TestDatabase, TestDynamo, Tokens, database, dynamodb, faulty_dynamodb};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 

@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::contract::listing::ListingItem;
 use shared::contract::product::{Attributes, ContentHash, Product, describe_attributes};
-use shared::door::{PathId, Query, has_already};
+use shared::http::problem::{FieldError, Kind, Problem, ProblemDocument};
+use shared::http::{PathId, Query, has_already};
 use shared::money::Money;
-use shared::problem::{FieldError, Kind, Problem, ProblemDocument};
 use tokio::time::Instant;
 use uuid::Uuid;
 

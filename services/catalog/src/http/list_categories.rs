@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::store::categories;

@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::contract::listing::Availability;
-use shared::door::{Query, optional_id};
+use shared::http::page::{self, Limit, Page, PageInfo};
+use shared::http::problem::{FieldError, INVALID_CURSOR, Problem, ProblemDocument};
+use shared::http::{Query, optional_id};
 use shared::money::{Currency, Money};
-use shared::page::{self, Limit, Page, PageInfo};
-use shared::problem::{FieldError, INVALID_CURSOR, Problem, ProblemDocument};
 use uuid::Uuid;
 
 use crate::App;

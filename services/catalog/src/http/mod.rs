@@ -4,7 +4,7 @@ mod get_product;
 mod list_categories;
 mod list_products;
 
-use shared::problem::Kind;
+use shared::http::problem::Kind;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::{ListingItem, key_of};
 use shared::dynamodb::{self, Consistency, Item};
-use shared::problem::Problem;
+use shared::http::problem::Problem;
 use shared::telemetry;
 use uuid::Uuid;
 

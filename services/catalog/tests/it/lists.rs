@@ -11,7 +11,7 @@ use shared::contract::events::Event;
 use shared::contract::listing::key_of;
 use shared::contract::product::{Product, Status};
 use shared::money::Money;
-use shared::testkit::{Answer, Call};
+use testkit::{Answer, Call};
 use uuid::Uuid;
 
 use crate::{TABLE, World, product, stock};

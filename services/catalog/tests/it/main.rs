@@ -19,8 +19,8 @@ use shared::contract::stock::Stock;
 use shared::host::intake::{Delivery, Handler as _};
 use shared::id::Ids;
 use shared::money::Money;
-use shared::testkit::{Answer, Call, TestDynamo, dynamodb};
 use shared::{contract, host};
+use testkit::{Answer, Call, TestDynamo, dynamodb};
 use uuid::Uuid;
 
 const TABLE: &str = "listings";
@@ -41,7 +41,7 @@ impl World {
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let ids = Ids::seeded(1);
         let app = App::new(dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
-        let router = host::http::dress(catalog::router(app), &clock, &ids);
+        let router = host::server::dress(catalog::router(app), &clock, &ids);
         let projector = Projector::new(dynamo.client.clone(), TABLE, clock.clone());
         Self { router, projector, clock, ids, dynamo }
     }
@@ -50,7 +50,7 @@ impl World {
     pub(crate) fn keeping_pages(&self, kept_for: Duration) -> Router {
         let app = App::new(self.dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
         let router = catalog::router(app.with_kept_pages(kept_for));
-        host::http::dress(router, &self.clock, &self.ids)
+        host::server::dress(router, &self.clock, &self.ids)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

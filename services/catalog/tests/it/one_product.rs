@@ -6,7 +6,7 @@ use shared::clock::Clock;
 use shared::contract::events::Event;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
-use shared::testkit::{Call, Calls, counted_dynamodb, stale_dynamodb};
+use testkit::{Call, Calls, counted_dynamodb, stale_dynamodb};
 use uuid::Uuid;
 
 use crate::{TABLE, World, delivery, product, stock};

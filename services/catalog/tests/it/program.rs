@@ -1,6 +1,6 @@
 use serde_json::Value;
 use shared::bus;
-use shared::testkit::{Program, database, dynamodb};
+use testkit::{Program, database, dynamodb};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
 

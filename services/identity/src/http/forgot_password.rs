@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::account::Email;

@@ -5,8 +5,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use shared::config::Secret;
 use shared::database;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::attempts::Action;

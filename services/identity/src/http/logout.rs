@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::http::refresh::SentToken;

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::http::{INVALID_REFRESH_TOKEN, Tokens, grant, random};

@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use shared::config::Secret;
 use shared::database;
-use shared::door::Json;
-use shared::problem::{FieldError, Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{FieldError, Problem, ProblemDocument};
 
 use crate::App;
 use crate::account::{Email, Faults, check_password};

@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use shared::database;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::account::{SentSignup, Signup};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use shared::auth::Role;
+use shared::http::auth::Role;
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 

@@ -1,6 +1,6 @@
 use futures::future::join_all;
 use serde_json::json;
-use shared::auth::Role;
+use shared::http::auth::Role;
 
 use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, other_than, signup};
 

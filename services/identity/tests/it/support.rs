@@ -15,11 +15,11 @@ use identity::App;
 use identity::config::ProviderConfig;
 use identity::passwords::Passwords;
 use serde_json::{Value, json};
-use shared::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::clock::Clock;
-use shared::host::http::dress;
+use shared::host::server::dress;
+use shared::http::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::id::Ids;
-use shared::testkit::{self, Answer, Call, TestDatabase};
+use testkit::{self, Answer, Call, TestDatabase};
 
 pub(crate) const ISSUER: &str = "http://localhost:8080";
 pub(crate) const ANA: &str = "ana@example.com";

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::contract::product::{Attributes, ContentHash, Status, describe_attributes};
 use shared::contract::stock::Stock;
-use shared::door::etag;
+use shared::http::etag;
 use shared::money::Money;
 use utoipa::ToSchema;
 use uuid::Uuid;

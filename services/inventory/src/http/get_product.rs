@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use shared::auth::Seller;
-use shared::door::{PathId, etag, has_already};
-use shared::problem::Problem;
+use shared::http::auth::Seller;
+use shared::http::problem::Problem;
+use shared::http::{PathId, etag, has_already};
 
 use crate::App;
 use crate::http::answers::{ProductView, product_response};

@@ -5,10 +5,10 @@ use axum::http::Uri;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::auth::Seller;
-use shared::door::{PathId, Query};
-use shared::page::{Asked, Limit, Page};
-use shared::problem::Problem;
+use shared::http::auth::Seller;
+use shared::http::page::{Asked, Limit, Page};
+use shared::http::problem::Problem;
+use shared::http::{PathId, Query};
 use utoipa::ToSchema;
 use uuid::Uuid;
 

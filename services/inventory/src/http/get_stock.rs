@@ -2,9 +2,9 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use shared::auth::Seller;
-use shared::door::PathId;
-use shared::problem::Problem;
+use shared::http::PathId;
+use shared::http::auth::Seller;
+use shared::http::problem::Problem;
 
 use crate::App;
 use crate::http::answers::{StockView, stock_response};

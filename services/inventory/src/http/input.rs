@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 use shared::contract::product::describe_attributes;
-use shared::door::{self, object};
+use shared::http::{self, object};
 
 use super::attributes::{SentAttributes, describe_attribute_changes};
 use crate::expected::Expected;
@@ -136,11 +136,11 @@ impl From<SentPatch> for ChangeProduct {
     }
 }
 
-impl From<door::Expected> for Expected {
-    fn from(expected: door::Expected) -> Self {
+impl From<http::Expected> for Expected {
+    fn from(expected: http::Expected) -> Self {
         match expected {
-            door::Expected::Any => Self::Any,
-            door::Expected::OneOf(versions) => Self::OneOf(versions),
+            http::Expected::Any => Self::Any,
+            http::Expected::OneOf(versions) => Self::OneOf(versions),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use shared::door::etag;
-use shared::problem::{IDEMPOTENCY_KEY_REUSED, Kind, Problem, STALE_VERSION};
+use shared::http::etag;
+use shared::http::problem::{IDEMPOTENCY_KEY_REUSED, Kind, Problem, STALE_VERSION};
 
 use crate::create::CreateError;
 use crate::revise::ReviseError;

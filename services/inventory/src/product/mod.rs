@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use shared::contract::events::MAX_DOCUMENT_BYTES;
 use shared::contract::product::{Attribute, Attributes, ContentHash, Status};
 use shared::contract::stock::Stock;
+use shared::http::problem::FieldError;
 use shared::money::{Currency, Money};
-use shared::problem::FieldError;
 use uuid::Uuid;
 
 use crate::expected::Expected;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use shared::contract;
-use shared::door;
+use shared::http;
 
 use super::*;
 use crate::http::input::{SentPatch, SentProduct};
@@ -11,7 +11,7 @@ fn shoe() -> Product {
         "sku": "SHOE-42", "name": "Running shoe", "category": "shoes", "description": "Runs",
         "attributes": {"size": 42, "color": "red"}, "price": {"amount": 12990, "currency": "BRL"},
     });
-    let sent: SentProduct = door::parse(sent.to_string().as_bytes()).unwrap();
+    let sent: SentProduct = http::parse(sent.to_string().as_bytes()).unwrap();
     let command = CreateProduct::check(sent.into()).unwrap();
     create(command, Uuid::from_u128(1), Uuid::from_u128(2), DateTime::UNIX_EPOCH).unwrap().0
 }
@@ -67,7 +67,7 @@ proptest! {
     #[test]
     fn a_patch_that_is_accepted_changes_a_product_once(sent in patches()) {
         let (before, now) = (shoe(), DateTime::UNIX_EPOCH);
-        let Ok(patch) = door::parse::<SentPatch>(sent.to_string().as_bytes()) else {
+        let Ok(patch) = http::parse::<SentPatch>(sent.to_string().as_bytes()) else {
             return Ok(());
         };
         let patch = ChangeProduct::from(patch);

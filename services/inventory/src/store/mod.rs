@@ -8,7 +8,7 @@ pub(crate) mod products;
 pub(crate) mod repairs;
 pub(crate) mod stock;
 
-use shared::request::RequestContext;
+use shared::http::request::RequestContext;
 use uuid::Uuid;
 
 pub(crate) use error::{DecodeError, StoreError, WriteError, doing};

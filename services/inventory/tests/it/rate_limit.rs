@@ -2,11 +2,11 @@ use std::num::NonZeroU32;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use shared::auth::Role;
 use shared::host;
-use shared::host::rate_limit::{RateLimit, RateLimitConfig};
+use shared::http::auth::Role;
+use shared::http::rate_limit::{RateLimit, RateLimitConfig};
 use shared::id::Ids;
-use shared::testkit::{Answer, Call};
+use testkit::{Answer, Call};
 use uuid::Uuid;
 
 use crate::World;
@@ -23,10 +23,10 @@ fn limited_to(per_second: u32, world: &World, peer: [u8; 4]) -> Router {
         dear: &["/dear"],
     };
     let limit = RateLimit::new(config, Some(world.tokens.verifier()));
-    let router = host::http::limit(world.router.clone(), &limit);
+    let router = host::server::limit(world.router.clone(), &limit);
     let peer = std::net::SocketAddr::from((peer, 1));
     let router = router.layer(axum::Extension(ConnectInfo(peer)));
-    host::http::dress(router, &world.clock, &Ids::seeded(3))
+    host::server::dress(router, &world.clock, &Ids::seeded(3))
 }
 
 async fn ask(router: &Router, token: Option<&str>) -> Answer {

@@ -4,7 +4,7 @@ mod get_reconciliation;
 mod list_reconciliations;
 mod request_reconciliation;
 
-use shared::problem::Kind;
+use shared::http::problem::Kind;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

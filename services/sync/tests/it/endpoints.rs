@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use serde_json::{Value, json};
-use shared::auth::Role;
-use shared::testkit::{Answer, Call};
+use shared::http::auth::Role;
 use sync::App;
+use testkit::{Answer, Call};
 
 use crate::world::{OPERATOR, World};
 

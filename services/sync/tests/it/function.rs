@@ -1,7 +1,7 @@
 //! The service's program as functions of Lambda.
 
 use serde_json::{Value, json};
-use shared::testkit::{AwsWire, Function, WireAnswer};
+use testkit::{AwsWire, Function, WireAnswer};
 
 use crate::world::{OPERATOR, TABLE, World};
 
