@@ -6,7 +6,6 @@ pub mod config;
 mod create;
 mod event;
 mod expected;
-mod faults;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod group_commit;

@@ -9,12 +9,11 @@ use shared::failpoint;
 use shared::http::auth::Seller;
 use shared::http::problem::{self, FieldError, Problem, ProblemDocument};
 use shared::http::request::RequestContext;
-use shared::http::{IdempotencyKey, Json, PathId};
+use shared::http::{Faults, IdempotencyKey, Json, PathId};
 use shared::text::{self, Lines};
 use sqlx::PgConnection;
 
 use crate::App;
-use crate::faults::Faults;
 use crate::http::answers::{StockView, stock_response};
 use crate::http::create_product::REPLAYED;
 use crate::http::refusals::no_entry;

@@ -2,10 +2,10 @@
 
 use shared::contract::events::MAX_DOCUMENT_BYTES;
 use shared::contract::product::{Attribute, Attributes};
+use shared::http::{Faults, pointer_to};
 use shared::money::Currency;
 use shared::text::{self, Lines};
 
-use crate::faults::{Faults, pointer_to};
 use crate::patch::Patch;
 
 /// The largest amount of a price, in minor units.

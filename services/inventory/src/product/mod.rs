@@ -14,11 +14,11 @@ use shared::contract::events::MAX_DOCUMENT_BYTES;
 use shared::contract::product::{Attribute, Attributes, ContentHash, Status};
 use shared::contract::stock::Stock;
 use shared::http::problem::FieldError;
+use shared::http::{Faults, pointer_to};
 use shared::money::{Currency, Money};
 use uuid::Uuid;
 
 use crate::expected::Expected;
-use crate::faults::{Faults, pointer_to};
 use crate::patch::Patch;
 use crate::stock;
 use fields::required;
