@@ -55,13 +55,13 @@ impl From<StoreError> for CreateError {
 }
 
 /// Creates a product, together with others that are created at the same time.
-pub(crate) async fn create(app: &App, row: NewRow) -> Result<Created, CreateError> {
+pub(crate) async fn create_one(app: &App, row: NewRow) -> Result<Created, CreateError> {
     let (row, inserted) = app.creates.insert(row).await?;
     app.committed.notify_one();
     outcome(&app.pool, row, inserted).await
 }
 
-/// Decides what a command creates, and writes the event that announces it.
+/// Decides what a command creates, and encodes the event that announces it.
 pub(crate) fn decide(
     app: &App,
     command: CreateProduct,

@@ -62,7 +62,7 @@ mod tests {
         }
     }
 
-    /// The members of an envelope that are the event, as text.
+    /// The text of a golden event.
     fn golden_event(name: &str) -> String {
         let path = format!(
             "{}/../../shared/src/contract/golden/events/{name}.v1.json",
@@ -153,7 +153,7 @@ mod tests {
         }
 
         #[test]
-        fn a_hash_is_that_of_the_contract(product in products()) {
+        fn hash_is_that_of_the_contract(product in products()) {
             let announced = contract::product::Product::from(ProductRef::from(&product));
             prop_assert_eq!(product.compute_hash(), announced.compute_hash());
         }

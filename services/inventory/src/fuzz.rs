@@ -1,7 +1,7 @@
-//! What sellers send, made to be anything: for the fuzzer, and for the inputs that it once found.
-//! Each of these returns, or has found a fault.
+//! Entry points of the fuzzer, over the bodies that sellers send. A panic is a fault; the inputs
+//! that once caused one are replayed as tests.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be here is what the fuzzer looks for")]
+#![expect(clippy::unwrap_used, reason = "a panic is what the fuzzer looks for")]
 
 use chrono::DateTime;
 use shared::contract;
@@ -17,7 +17,7 @@ const SHOE: &[u8] = br#"{
     "attributes": {"size": 42, "color": "red"}, "price": {"amount": 12990, "currency": "BRL"}
 }"#;
 
-/// A new product: what is accepted is the same after it was stored and read again.
+/// A new product: an accepted product is the same after it was stored and read again.
 pub fn new_product(data: &[u8]) {
     if let Some(product) = create(data) {
         assert_eq!(stored(&product), product);
@@ -58,7 +58,7 @@ mod tests {
     use testkit::fuzz::replay;
 
     #[test]
-    fn every_input_that_is_kept_is_read_or_refused() {
+    fn kept_inputs_are_accepted_or_refused_without_a_panic() {
         replay("new_product", super::new_product);
         replay("merge_patch", super::merge_patch);
     }

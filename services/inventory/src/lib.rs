@@ -1,4 +1,4 @@
-//! The write side: owns PostgreSQL, and with it the truth about products and their stock.
+//! The write side: products and their stock, in PostgreSQL.
 //!
 //! Promise: once a write is answered, the product and its event are in one committed transaction.
 
@@ -40,14 +40,14 @@ pub use http::PROBLEMS;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// What the service needs. Cheap to clone.
+/// The dependencies of the service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     pub pool: PgPool,
     pub clock: Clock,
     pub ids: Ids,
     pub verifier: Verifier,
-    /// Wakes the relay of this process after a commit; without one, the relay's tick finds it.
+    /// Wakes a relay in this process after a commit; any other relay finds the event at its next tick.
     pub committed: Arc<Notify>,
     creates: GroupCommit,
 }
@@ -76,8 +76,8 @@ impl FromRef<App> for Verifier {
     }
 }
 
-/// Whether `sent`, a product as JSON, could be created but for what is there already: everything
-/// that is wrong with it.
+/// Checks a product as JSON and returns every fault of it. Only what depends on stored products,
+/// such as a taken SKU, is not checked.
 pub fn check(sent: &[u8]) -> Result<(), Vec<FieldError>> {
     http::check_product(sent).map_err(|problem| match problem.errors {
         errors if errors.is_empty() => {
@@ -92,7 +92,7 @@ pub fn routes() -> OpenApiRouter<App> {
     http::routes()
 }
 
-/// The routes, ready to be served.
+/// The routes with their state.
 pub fn router(app: App) -> Router {
     Router::from(routes()).with_state(app)
 }

@@ -36,3 +36,25 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
         Option::deserialize(deserializer).map(Self::from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(default)]
+        name: Patch<String>,
+    }
+
+    #[test]
+    fn absent_null_and_value_are_three_cases() {
+        for (json, expected) in [
+            ("{}", Patch::Keep),
+            (r#"{"name": null}"#, Patch::Clear),
+            (r#"{"name": "Shoe"}"#, Patch::Set("Shoe".to_owned())),
+        ] {
+            assert_eq!(serde_json::from_str::<Body>(json).unwrap().name, expected, "{json}");
+        }
+    }
+}

@@ -1,8 +1,8 @@
-//! Repairs: announces under a new version what reconciliation found to be behind its listing.
+//! Repairs: announces at a new version what reconciliation found to differ from its listing.
 //!
-//! It takes no input: it looks at what is requested. Row, journal entry and outbox pointer are
-//! written in the transaction that takes the request away, so each is done once, by the same rules
-//! and statements as any other change.
+//! It takes no input: it reads the pending requests. Row, journal entry and outbox pointer are
+//! written in the transaction that deletes the request, by the same rules and statements as any
+//! other change. So each request is done once.
 
 use chrono::TimeDelta;
 use shared::clock::Clock;
@@ -20,14 +20,14 @@ use crate::store::repairs::{self, Part, Request};
 use crate::store::{Cause, WriteError, doing, products, stock};
 use crate::{product as product_rules, stock as stock_rules};
 
-/// What the journal says of a version that nobody asked for.
+/// The journal's word for a version that a repair made.
 const CHANGE: &str = "repaired";
 
-/// How long a request that could not be done lets others go first.
+/// How long a failed request is postponed, so that it does not block the others.
 const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(30);
 
-/// Does one request. One that cannot be done for a reason of its own is put off, and keeps nobody
-/// waiting.
+/// Does one request. A request that fails for a reason of its own is postponed; it does not block
+/// the requests behind it.
 pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Progress, WriteError> {
     let begun = database::begin(pool).await;
     let mut transaction = begun.map_err(doing("beginning a repair"))?;
@@ -44,7 +44,7 @@ pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Prog
             attempt.rollback().await.map_err(doing("rolling a repair back"))?;
             telemetry::failed("repair", &error);
             let again = clock.now() + AFTER_FAILURE;
-            repairs::put_off(&mut transaction, &request, again).await?;
+            repairs::postpone(&mut transaction, &request, again).await?;
         }
     }
     transaction.commit().await.map_err(doing("committing a repair"))?;
@@ -52,7 +52,7 @@ pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Prog
     Ok(Progress::More)
 }
 
-/// Announces what is requested, and takes the request away.
+/// Announces the requested part, and deletes the request.
 async fn perform(
     connection: &mut PgConnection,
     request: &Request,
@@ -88,11 +88,11 @@ async fn perform(
     failpoint::reach("repair.announced").await;
     repairs::delete(&mut *connection, request).await?;
     failpoint::reach("repair.deleted").await;
-    tracing::info!(product.id = %id, seen, ?part, "announced a product above what was seen");
+    tracing::info!(product.id = %id, seen, ?part, "announced a product above the version in its listing");
     Ok(())
 }
 
-/// Nobody asked for it: the actor is nobody.
+/// No user asked for a repair, so the actor is the nil UUID.
 fn cause(clock: &Clock, ids: &Ids) -> Cause {
     let request = RequestContext::background(clock, ids);
     Cause { actor: Uuid::nil(), event_id: ids.next(request.requested_at), request, reason: None }

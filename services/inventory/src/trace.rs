@@ -1,4 +1,4 @@
-//! What the write side knows of the way of a change.
+//! The part of a trace that the write side knows: changes as the journal has them.
 
 use chrono::DateTime;
 use sqlx::PgPool;
@@ -8,7 +8,7 @@ pub use crate::store::journal::Change;
 
 use crate::store::journal;
 
-/// The latest changes of the product, the request or the event `id`, oldest first.
+/// Finds the latest changes of the product, the request or the event `id`, oldest first.
 pub async fn find(pool: &PgPool, id: Uuid, limit: i64) -> Result<Vec<Change>, sqlx::Error> {
     let mut changes = journal::trace_product(pool, id, limit).await?;
     if changes.is_empty()

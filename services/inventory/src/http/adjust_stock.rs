@@ -27,7 +27,7 @@ const ROUTE: &str = "adjust_stock";
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Adjustment {
-    /// Pieces that came (above 0) or went (below 0).
+    /// Pieces added (positive) or removed (negative).
     #[schema(example = -2)]
     delta: i64,
     /// 1 to 200 characters; kept in the journal.
@@ -35,16 +35,16 @@ pub(crate) struct Adjustment {
     reason: String,
 }
 
-/// Adds or takes pieces that came or went otherwise than by a sale.
+/// Adds or removes pieces for another reason than a sale.
 #[utoipa::path(
     post, path = "/v1/products/{id}/stock/adjustments", tag = "stock",
     security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = Adjustment,
     responses(
-        (status = 200, description = "The stock as it is now", body = StockView,
+        (status = 200, description = "The stock after the adjustment", body = StockView,
             headers(("ETag"), ("Idempotent-Replayed"))),
-        (status = 409, description = "There would be less than nothing, or too much", body = ProblemDocument,
+        (status = 409, description = "Stock would be negative or above the maximum", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
 )]
@@ -58,7 +58,7 @@ pub(crate) async fn adjust_stock(
 ) -> Result<Response, Problem> {
     let Adjustment { delta, reason } = body.value;
     check(delta, &reason).map_err(Problem::invalid)?;
-    // The product is part of what the key stands for, as the body is.
+    // A key stands for the product as well as for the body.
     let key = key.map(|key| {
         KeyedRequest::new(ROUTE, key, &[id.as_bytes().as_slice(), &body.bytes].concat())
     });
@@ -71,7 +71,7 @@ pub(crate) async fn adjust_stock(
     let current =
         stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
     failpoint::reach("adjust_stock.locked").await;
-    // Whoever had the lock before may have been the same request.
+    // The previous holder of the lock may have been the same request.
     if let Some(response) = replay(&mut transaction, seller_id, key.as_ref()).await? {
         return Ok(response);
     }
@@ -87,7 +87,8 @@ pub(crate) async fn adjust_stock(
         app.committed.notify_one();
         return Ok(stock_response(&adjusted));
     }
-    // The row was locked, so only the key can have been in the way: the same request was faster.
+    // The row was locked, so only the key can have prevented the write: a concurrent copy of this
+    // request used it.
     let connection = app.pool.acquire().await;
     let mut connection = connection.map_err(doing("connecting to read inventory.idempotency"))?;
     match replay(&mut connection, seller_id, key.as_ref()).await? {
@@ -105,8 +106,9 @@ fn check(delta: i64, reason: &str) -> Result<(), Vec<FieldError>> {
     faults.or(())
 }
 
-/// The first answer again, if the key was used before. It is read over the caller's connection: one
-/// who holds a lock and waits for another connection would keep it from whoever waits for the lock.
+/// Returns the first answer again if the key was used before. It reads over the connection of the
+/// caller: waiting for a second connection with the lock held would block the requests that hold
+/// all connections and wait for the lock.
 async fn replay(
     connection: &mut PgConnection,
     seller_id: uuid::Uuid,

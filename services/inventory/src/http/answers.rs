@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::product::Product;
 
-/// A product, whole.
+/// A product.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Product)]
 pub(crate) struct ProductView {
@@ -30,7 +30,7 @@ pub(crate) struct ProductView {
     attributes: Attributes,
     price: Money,
     status: Status,
-    /// Grows by one with every change; what `ETag` and `If-Match` carry.
+    /// Grows by one with every change; the version in `ETag` and `If-Match`.
     version: i64,
     content_hash: ContentHash,
     created_at: DateTime<Utc>,
@@ -78,17 +78,17 @@ impl From<Product> for ProductView {
     }
 }
 
-/// What the API says about stock.
+/// The stock of a product.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Stock)]
 pub(crate) struct StockView {
-    /// Pieces that you have.
+    /// Pieces on hand.
     on_hand: i64,
-    /// Pieces of those that buyers hold.
+    /// Pieces on hand that buyers hold.
     held: i64,
     /// Pieces that can still be bought.
     available: i64,
-    /// Has nothing to do with the product's version.
+    /// The version of the stock; it is independent of the product's version.
     version: i64,
 }
 

@@ -13,9 +13,9 @@ use crate::http::input::SentPatch;
 use crate::product::{self, ChangeProduct, Product};
 use crate::revise::Revision;
 
-/// Changes one of your products by a JSON merge patch (RFC 7396).
+/// Changes one of your products with a JSON merge patch (RFC 7396).
 ///
-/// A patch that changes nothing makes no new version.
+/// A patch that changes nothing does not make a new version.
 #[utoipa::path(
     patch, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
     params(
@@ -25,7 +25,7 @@ use crate::revise::Revision;
     request_body(content(
         (SentPatch = "application/merge-patch+json"), (SentPatch = "application/json"))),
     responses(
-        (status = 200, description = "The product as it is now", body = ProductView,
+        (status = 200, description = "The product after the change", body = ProductView,
             headers(("ETag"))),
         (status = 409, description = "The SKU is taken", body = ProblemDocument,
             content_type = "application/problem+json"),

@@ -23,11 +23,11 @@ pub(crate) static REPLAYED: HeaderName = HeaderName::from_static("idempotent-rep
 /// Creates a product with its first stock.
 #[utoipa::path(
     post, path = "/v1/products", tag = "products", security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Repeat a request with the \
-        same key and body, and it still has its effect once; kept for 24 hours")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A request \
+        that is retried with the same key and body takes effect once. Keys are kept for 24 hours")),
     request_body = SentProduct,
     responses(
-        (status = 201, description = "Created, durably", body = ProductView, headers(
+        (status = 201, description = "The product was created and is durable", body = ProductView, headers(
             ("Location"), ("ETag"), ("Idempotent-Replayed"))),
         (status = 409, description = "The SKU is taken", body = ProblemDocument,
             content_type = "application/problem+json"),
@@ -43,7 +43,7 @@ pub(crate) async fn create_product(
     let command = CreateProduct::check(body.value.into()).map_err(Problem::invalid)?;
     let key = key.map(|key| KeyedRequest::new(ROUTE, key, &body.bytes));
     let row = create::decide(&app, command, seller_id, request, key)?;
-    Ok(created(create::create(&app, row).await?))
+    Ok(created(create::create_one(&app, row).await?))
 }
 
 fn created(created: Created) -> Response {

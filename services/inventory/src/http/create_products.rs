@@ -26,20 +26,20 @@ const MAX_ITEMS: usize = 100;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Batch {
-    /// 1 to 100 products. Each is read by itself, so that one that is wrong harms no other.
+    /// 1 to 100 products. Each is validated separately, so an invalid one does not affect the others.
     #[schema(value_type = Vec<SentProduct>, min_items = 1, max_items = 100)]
     items: Vec<Box<RawValue>>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct BatchResults {
-    /// One for each item, in order.
+    /// One result for each item, in order.
     results: Vec<ItemResult>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 struct ItemResult {
-    /// The status that the item alone would have been answered with.
+    /// The status that a request with this item alone would have.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -47,14 +47,14 @@ struct ItemResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     problem: Option<ProblemDocument>,
-    /// Present where an earlier request with the same key had created it.
+    /// Present if an earlier request with the same key created the product.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
 }
 
-/// Creates up to 100 products, each with a result of its own.
+/// Creates up to 100 products, each with its own result.
 ///
-/// An `Idempotency-Key` counts for each item by its place in the batch.
+/// An `Idempotency-Key` applies to each item by its position in the batch.
 #[utoipa::path(
     post, path = "/v1/products/batch", tag = "products", security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header)),
@@ -118,7 +118,7 @@ fn read(item: &[u8]) -> Result<CreateProduct, Problem> {
     CreateProduct::check(sent.into()).map_err(Problem::invalid)
 }
 
-/// Does everything with an item that needs no store.
+/// Checks an item as far as that is possible without the store.
 pub(crate) fn check(item: &[u8]) -> Result<(), Problem> {
     let command = read(item)?;
     product::create(command, Uuid::nil(), Uuid::nil(), DateTime::UNIX_EPOCH)?;

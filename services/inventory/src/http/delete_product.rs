@@ -11,7 +11,7 @@ use crate::App;
 use crate::product::{self, Product};
 use crate::revise::Revision;
 
-/// Deletes one of your products. It can be restored; its SKU is free meanwhile.
+/// Deletes one of your products. It can be restored; until then its SKU can be used again.
 #[utoipa::path(
     delete, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
     params(

@@ -7,7 +7,7 @@ use shared::http::problem::Problem;
 use crate::App;
 use crate::store::outbox::{self, Backlog};
 
-/// How many committed events still have to be published, and since when the oldest waits.
+/// Returns how many committed events are not published yet, and when the oldest was committed.
 #[utoipa::path(
     get, path = "/v1/admin/outbox", tag = "operators", security(("bearer" = [])),
     responses(

@@ -11,13 +11,13 @@ use crate::App;
 use crate::http::answers::{ProductView, product_response};
 use crate::store::products;
 
-/// Reads one of your products.
+/// Returns one of your products.
 #[utoipa::path(
     get, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path), ("If-None-Match" = Option<String>, Header)),
     responses(
         (status = 200, description = "The product", body = ProductView, headers(("ETag"))),
-        (status = 304, description = "You have it already"),
+        (status = 304, description = "The product has not changed"),
     ),
 )]
 pub(crate) async fn get_product(

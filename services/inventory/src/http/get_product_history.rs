@@ -21,13 +21,13 @@ use crate::store::products;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
-    /// Answers the product as it was at this time (RFC 3339), instead of the list.
+    /// Returns the product as it was at this time (RFC 3339) instead of the list.
     as_of: Option<DateTime<Utc>>,
-    /// 1 to 100, 20 unless said.
+    /// 1 to 100; default 20.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 100)]
     limit: Limit,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -37,12 +37,12 @@ pub(crate) struct Filter {
 struct EntryView {
     version: i64,
     at: DateTime<Utc>,
-    /// Who made the change: the subject of the token.
+    /// The subject of the token that made the change.
     actor: Uuid,
     /// `created`, `updated`, `deleted`, `restored` or `repaired`.
     #[schema(example = "updated")]
     change: String,
-    /// The product as it was from then on.
+    /// The product after the change.
     product: ProductView,
 }
 
@@ -53,26 +53,27 @@ impl From<Entry> for EntryView {
     }
 }
 
-/// A list, or what there was at a time.
+/// A page of versions, or the product at a time.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the two answers of one address")]
+#[expect(dead_code, reason = "describes the two responses of one operation")]
 #[serde(untagged)]
 enum History {
     Versions(Page<EntryView>),
     AsOf(ProductView),
 }
 
-/// Lists who changed what and when: every version of one of your products, oldest first, also of
-/// one that is deleted.
+/// Lists every version of one of your products, oldest first, with its actor and time. Works for
+/// deleted products as well.
 #[utoipa::path(
     get, path = "/v1/products/{id}/history", tag = "products", security(("bearer" = [])),
+    operation_id = "product_history",
     params(("id" = Uuid, Path), Filter),
     responses(
         (status = 200, description = "A page of versions; with `as_of`, the product itself",
             body = History, headers(("Link"))),
     ),
 )]
-pub(crate) async fn product_history(
+pub(crate) async fn get_product_history(
     State(app): State<App>,
     Seller(seller_id): Seller,
     PathId(id): PathId,

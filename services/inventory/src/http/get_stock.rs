@@ -10,7 +10,7 @@ use crate::App;
 use crate::http::answers::{StockView, stock_response};
 use crate::store::stock;
 
-/// Reads the stock of one of your products.
+/// Returns the stock of one of your products.
 #[utoipa::path(
     get, path = "/v1/products/{id}/stock", tag = "stock", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path)),

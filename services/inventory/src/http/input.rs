@@ -1,4 +1,4 @@
-//! The bodies that sellers send.
+//! Request bodies of products and stock.
 
 use serde::{Deserialize, Deserializer};
 use shared::contract::product::describe_attributes;
@@ -9,7 +9,7 @@ use crate::expected::Expected;
 use crate::patch::Patch;
 use crate::product::{ChangePrice, ChangeProduct, NewProduct};
 
-/// A product as a seller sends it.
+/// A product to create.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewProduct)]
@@ -21,10 +21,10 @@ pub(crate) struct SentProduct {
     name: String,
     #[schema(max_length = 10_000)]
     description: Option<String>,
-    /// A slug.
+    /// A slug of 1 to 64 lower-case letters, digits and hyphens.
     #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,63}$", example = "shoes")]
     category: String,
-    /// At most 50, keyed by 1 to 64 characters.
+    /// At most 50 attributes, with keys of 1 to 64 characters.
     #[serde(default)]
     #[schema(schema_with = describe_attributes)]
     attributes: SentAttributes,
@@ -36,20 +36,20 @@ pub(crate) struct SentProduct {
     status: Option<String>,
 }
 
-/// A price as it is sent.
+/// A price.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewPrice)]
 pub(crate) struct SentPrice {
-    /// Minor units.
+    /// In minor units, such as cents.
     #[schema(minimum = 0, maximum = 1_000_000_000_000_i64, example = 12990)]
     amount: i64,
-    /// ISO 4217.
+    /// An ISO 4217 code.
     #[schema(example = "BRL")]
     currency: String,
 }
 
-/// Stock as a seller sends it.
+/// The pieces on hand of a product.
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewStock)]
@@ -58,7 +58,7 @@ pub(crate) struct SentStock {
     pub(crate) on_hand: i64,
 }
 
-/// A change as a seller sends it: an RFC 7396 merge patch. What is absent stays; `null` removes.
+/// A merge patch (RFC 7396): an absent member keeps its value, `null` removes it.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = ProductPatch)]

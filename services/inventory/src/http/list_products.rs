@@ -21,15 +21,15 @@ use crate::store::products;
 pub(crate) struct Filter {
     status: Option<Status>,
     sku: Option<String>,
-    /// 1 to 100, 20 unless said.
+    /// 1 to 100; default 20.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 100)]
     limit: Limit,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// Lists your own products, newest first.
+/// Lists your products, newest first.
 #[utoipa::path(
     get, path = "/v1/products", tag = "products", security(("bearer" = [])),
     params(Filter),

@@ -1,4 +1,4 @@
-//! The seller's API: one file an endpoint.
+//! The seller's API: one file for each endpoint.
 
 mod adjust_stock;
 mod answers;
@@ -32,7 +32,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
             delete_product::delete_product
         ))
         .routes(routes!(restore_product::restore_product))
-        .routes(routes!(get_product_history::product_history))
+        .routes(routes!(get_product_history::get_product_history))
         .routes(routes!(get_stock::get_stock, set_stock::set_stock))
         .routes(routes!(adjust_stock::adjust_stock))
         .routes(routes!(get_outbox::get_outbox))

@@ -1,4 +1,4 @@
-//! How the service refuses: its kinds of problems, and which of them a refusal becomes.
+//! Maps refusals and errors to problems, and lists the kinds of problems of this service.
 
 use std::sync::Arc;
 
@@ -10,30 +10,31 @@ use crate::revise::ReviseError;
 use crate::store::{StoreError, WriteError};
 use crate::{product, stock};
 
-/// The kinds of problems that only this service answers with.
+/// The kinds of problems that only this service responds with.
 pub static PROBLEMS: &[&Kind] = &[&SKU_TAKEN, &STOCK_BELOW_HELD, &STOCK_OUT_OF_RANGE];
 
 static SKU_TAKEN: Kind = Kind {
     code: "sku_taken",
     status: 409,
     title: "The SKU is taken",
-    explanation: "Another of your products that is not deleted has this `sku`. Take another one, or \
-                  change or delete the product that has it: `GET /v1/products?sku=` finds it.",
+    explanation: "Another of your products has this `sku` and is not deleted. Choose another SKU, or \
+                  change or delete that product: `GET /v1/products?sku=` finds it.",
 };
 
 static STOCK_BELOW_HELD: Kind = Kind {
     code: "stock_below_held",
     status: 409,
-    title: "Buyers hold more than that",
-    explanation: "`on_hand` cannot be set below what buyers hold at present. If pieces were lost, \
-                  say so with an adjustment: it may go below, and flags the orders that it breaks.",
+    title: "New stock is below the held quantity",
+    explanation: "`on_hand` cannot be set below the quantity that buyers hold. If pieces were lost, \
+                  record the loss as an adjustment: an adjustment may go below it, and flags the \
+                  orders that it breaks.",
 };
 
 static STOCK_OUT_OF_RANGE: Kind = Kind {
     code: "stock_out_of_range",
     status: 409,
-    title: "There would be less than nothing, or too much",
-    explanation: "After the adjustment `on_hand` would be below 0 or above 10^9.",
+    title: "Stock would be negative or above the maximum",
+    explanation: "The adjustment would make `on_hand` negative or greater than 10^9.",
 };
 
 impl From<StoreError> for Problem {
@@ -104,7 +105,7 @@ impl From<stock::Refusal> for Problem {
         match refusal {
             stock::Refusal::Stale { current } => stale(current),
             stock::Refusal::BelowHeld { held } => {
-                STOCK_BELOW_HELD.because(format!("buyers hold {held} at present"))
+                STOCK_BELOW_HELD.because(format!("buyers hold {held}"))
             }
             stock::Refusal::OutOfRange { would_be } => {
                 STOCK_OUT_OF_RANGE.because(format!("on_hand would be {would_be}"))

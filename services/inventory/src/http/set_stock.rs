@@ -15,18 +15,18 @@ use crate::http::input::SentStock;
 use crate::stock as rules;
 use crate::store::{doing, stock};
 
-/// Sets what there is of one of your products, as after counting.
+/// Sets the pieces on hand of one of your products, as after a count.
 #[utoipa::path(
     put, path = "/v1/products/{id}/stock", tag = "stock", security(("bearer" = [])),
     params(
         ("id" = uuid::Uuid, Path),
-        ("If-Match" = String, Header, description = "The `ETag` of the stock, not the product's"),
+        ("If-Match" = String, Header, description = "The `ETag` of the stock, not of the product"),
     ),
     request_body = SentStock,
     responses(
-        (status = 200, description = "The stock as it is now", body = StockView,
+        (status = 200, description = "The stock after the change", body = StockView,
             headers(("ETag"))),
-        (status = 409, description = "Buyers hold more than that", body = ProblemDocument,
+        (status = 409, description = "New stock is below the held quantity", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
 )]

@@ -63,9 +63,9 @@ proptest! {
         cases: 5_000, failure_persistence: None, ..ProptestConfig::default()
     })]
 
-    /// RFC 7396: who applies a patch twice has what he had after the first time.
+    /// RFC 7396: a merge patch is idempotent.
     #[test]
-    fn a_patch_that_is_accepted_changes_a_product_once(sent in patches()) {
+    fn accepted_patch_changes_a_product_once(sent in patches()) {
         let (before, now) = (shoe(), DateTime::UNIX_EPOCH);
         let Ok(patch) = http::parse::<SentPatch>(sent.to_string().as_bytes()) else {
             return Ok(());

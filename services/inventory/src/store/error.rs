@@ -88,3 +88,25 @@ impl From<StoreError> for WriteError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::telemetry;
+
+    use super::*;
+
+    #[test]
+    fn error_names_its_operation_table_column_and_row() {
+        let fault = DecodeError {
+            table: "inventory.products",
+            column: "status",
+            row: "id 7".to_owned(),
+            source: "must be draft, active or archived".into(),
+        };
+        let error = doing("reading a product of inventory.products")(fault.into());
+        let text = telemetry::causes(&error);
+        for part in ["reading a product", "inventory.products.status of id 7", "must be draft"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}

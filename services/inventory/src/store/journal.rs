@@ -1,4 +1,4 @@
-//! The journal: append-only, every version of every aggregate with who made it so.
+//! The journal: append-only, every version of every aggregate with its actor.
 
 use chrono::{DateTime, Utc};
 use shared::contract::events::Event;
@@ -18,7 +18,7 @@ pub(crate) struct Entry {
     pub actor: Uuid,
     /// `created`, `updated`, `deleted`, `restored` or `repaired`.
     pub change: String,
-    /// The product as it was from then on.
+    /// The product after the change.
     pub product: Product,
 }
 
@@ -35,11 +35,11 @@ pub struct Change {
     pub traceparent: String,
     pub requested_at: DateTime<Utc>,
     pub committed_at: DateTime<Utc>,
-    /// Whether it still waits in the outbox.
+    /// Whether its event is still in the outbox.
     pub pending: bool,
 }
 
-/// The product as it was at a version.
+/// Finds the product as it was at a version.
 pub(crate) async fn find_product(
     pool: &PgPool,
     id: Uuid,
@@ -57,7 +57,7 @@ pub(crate) async fn find_product(
     .map_err(doing("reading a version of a product of inventory.journal"))
 }
 
-/// The stock as it was at a version.
+/// Finds the stock as it was at a version.
 pub(crate) async fn find_stock(
     executor: impl PgExecutor<'_>,
     id: Uuid,
@@ -75,7 +75,7 @@ pub(crate) async fn find_stock(
     .map_err(doing("reading a version of a stock of inventory.journal"))
 }
 
-/// The versions of a product after `after`, oldest first.
+/// Lists the versions of a product after `after`, oldest first.
 pub(crate) async fn list(
     pool: &PgPool,
     id: Uuid,
@@ -99,7 +99,7 @@ pub(crate) async fn list(
     .map_err(doing("listing versions of a product of inventory.journal"))
 }
 
-/// The version of a product that was the current one at `at`.
+/// Finds the version of a product that was current at `at`.
 pub(crate) async fn find_as_of(
     pool: &PgPool,
     id: Uuid,
@@ -173,7 +173,7 @@ fn fault(
     }
 }
 
-/// The latest changes of a product and its stock, newest first.
+/// Lists the latest changes of a product and its stock, newest first.
 pub(crate) async fn trace_product(
     pool: &PgPool,
     product_id: Uuid,
@@ -197,14 +197,14 @@ pub(crate) async fn trace_product(
     .await
 }
 
-/// The changes of a request, or of an event, whose id was made at `at`, newest first.
+/// Lists the changes of the request or the event `id`, which was made at `at`, newest first.
 pub(crate) async fn trace_request_or_event(
     pool: &PgPool,
     id: Uuid,
     at: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Change>, sqlx::Error> {
-    // An id keeps the millisecond that it was made in.
+    // An id keeps its time to the millisecond only.
     let slack = chrono::TimeDelta::milliseconds(2);
     sqlx::query_as!(
         Change,

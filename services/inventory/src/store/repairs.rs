@@ -1,4 +1,4 @@
-//! What reconciliation asks to be announced under a new version.
+//! Requests of reconciliation to announce a product or a stock at a new version.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -8,7 +8,7 @@ use super::{Cause, StoreError, doing, to_json};
 use crate::event::EventRef;
 use crate::product::Product;
 
-/// Which aggregate of a product is meant.
+/// The aggregate that a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Product,
@@ -24,18 +24,17 @@ impl Part {
     }
 }
 
-/// A wish that was claimed.
+/// A claimed request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
     pub product_id: Uuid,
     pub part: Part,
-    /// What is announced must be above this: the version seen in the listing, or the last one that
-    /// the journal knows.
+    /// The announced version must be above this one: the version in the listing, or the last one in
+    /// the journal.
     pub seen: i64,
 }
 
-/// Claims the oldest request that nobody else has claimed and that does not wait, for as long as the
-/// transaction lasts.
+/// Claims the oldest request that is due and not claimed yet, until the transaction ends.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
@@ -65,7 +64,7 @@ pub(crate) async fn claim(
     }))
 }
 
-/// Announces that there is no such product: a journal entry and a pointer, but no row.
+/// Announces that a product does not exist: writes a journal entry and a pointer, but no row.
 pub(crate) async fn announce_absence(
     connection: &mut PgConnection,
     product: &Product,
@@ -97,8 +96,8 @@ pub(crate) async fn announce_absence(
     Ok(())
 }
 
-/// Lets the others go first until `not_before`.
-pub(crate) async fn put_off(
+/// Postpones a request until `not_before`, so that it does not block the others.
+pub(crate) async fn postpone(
     connection: &mut PgConnection,
     request: &Request,
     not_before: DateTime<Utc>,
@@ -115,7 +114,7 @@ pub(crate) async fn put_off(
     Ok(())
 }
 
-/// Deletes a request that was done.
+/// Deletes a completed request.
 pub(crate) async fn delete(
     connection: &mut PgConnection,
     request: &Request,

@@ -1,4 +1,4 @@
-//! Stock. The id alone is to find it: see the plans in [`super::products`].
+//! Stock. Statements find it by its id alone: see the note about plans in [`super::products`].
 
 use shared::contract::stock::Stock;
 use sqlx::{PgConnection, PgPool};
@@ -8,7 +8,7 @@ use super::{Cause, StoreError, doing, to_json};
 use crate::event::EventRef;
 use crate::store::idempotency::KeyedRequest;
 
-/// The stock of a seller's own product that is not deleted.
+/// Finds the stock of a product of the seller that is not deleted.
 pub(crate) async fn find(
     pool: &PgPool,
     seller_id: Uuid,
@@ -28,8 +28,7 @@ pub(crate) async fn find(
     .map_err(doing("reading a stock of inventory.stock"))
 }
 
-/// The same, locked until the transaction ends: for changes that must not be refused because
-/// somebody else was faster.
+/// As [`find`], and locks it until the transaction ends, for changes that must not lose a race.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     seller_id: Uuid,
@@ -50,8 +49,8 @@ pub(crate) async fn lock(
     .map_err(doing("locking a stock of inventory.stock"))
 }
 
-/// The stock of a product, whoever's and deleted or not, locked until the transaction ends: for
-/// repairs.
+/// Finds the stock of a product of any seller, deleted or not, and locks it until the transaction
+/// ends.
 pub(crate) async fn lock_any(
     connection: &mut PgConnection,
     product_id: Uuid,
@@ -68,10 +67,10 @@ pub(crate) async fn lock_any(
     .map_err(doing("locking a stock of inventory.stock"))
 }
 
-/// Stores what the stock has become, with its journal entry, its outbox pointer and the request's
-/// idempotency key, unless somebody else was faster or the key was used before.
+/// Writes a version of a stock with its journal entry, its outbox pointer and the idempotency key of
+/// the request, unless a concurrent change came first or the key was used before.
 ///
-/// Returns whether it was stored: only if the version is still the one before `stock`'s.
+/// Returns whether it was written: only if the stored version is the one before `stock`'s.
 pub(crate) async fn update(
     connection: &mut PgConnection,
     product_id: Uuid,
@@ -84,7 +83,7 @@ pub(crate) async fn update(
     replace(connection, product_id, before, stock, change, cause, key).await
 }
 
-/// The same, with any version before `stock`'s: a repair may leave some out.
+/// As [`update`], but with any version before `stock`'s: a repair may skip versions.
 pub(crate) async fn replace(
     connection: &mut PgConnection,
     product_id: Uuid,

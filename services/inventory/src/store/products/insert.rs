@@ -1,4 +1,4 @@
-//! Products that are created: any number of them in one statement over arrays.
+//! Inserts any number of new products with one statement over arrays.
 
 use chrono::{DateTime, Utc};
 use shared::contract::stock::Stock;
@@ -9,7 +9,7 @@ use crate::product::Product;
 use crate::store::idempotency::KeyedRequest;
 use crate::store::{Cause, WriteError, doing};
 
-/// A product that is to be created.
+/// A product to create.
 #[derive(Clone, Debug)]
 pub(crate) struct NewRow {
     pub product: Product,
@@ -20,18 +20,19 @@ pub(crate) struct NewRow {
     pub key: Option<KeyedRequest>,
 }
 
-/// Creates products and says of each whether it was. One statement, all or nothing on failure.
+/// Creates products and returns whether each was created. It is one statement: a failure stores
+/// nothing.
 ///
-/// `false` means that the row's idempotency key was used before, or that its sku is taken; nothing
-/// of that row was stored. Keys and skus are inserted in their own order: overlapping batches would
-/// deadlock otherwise. Whether they are taken is looked up by scalar subqueries, which are planned
-/// as one probe of an index for each row: `not exists` became an anti join whose generic plan, made
-/// while the table was small, reads all of it ever after. (`on conflict do nothing` costs a probe
-/// as well, and a lock and a log record more.)
+/// `false` means that the row's idempotency key was used before or that its SKU is taken; nothing of
+/// that row was stored. Keys and SKUs are inserted in sorted order, because overlapping batches
+/// would deadlock otherwise. Scalar subqueries look up whether they are taken: PostgreSQL plans them
+/// as one index probe for each row. `not exists` became an anti join whose generic plan, made while
+/// the table was small, read the whole table from then on. (`on conflict do nothing` costs the same
+/// probe plus a lock and a log record.)
 ///
 /// # Errors
-/// [`WriteError::SkuTaken`] or [`WriteError::KeyUsed`] when somebody took one of them at the same
-/// moment, or two of the rows have one in common: nothing was stored.
+/// [`WriteError::SkuTaken`] or [`WriteError::KeyUsed`] if a concurrent statement took a SKU or a
+/// key, or if two of the rows have one in common. Nothing was stored then.
 pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, WriteError> {
     let mut columns = Columns::default();
     for row in rows {
@@ -110,7 +111,7 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
     Ok(rows.iter().map(|row| created.contains(&row.product.id)).collect())
 }
 
-/// The parameters of [`insert`]: an array a column.
+/// The parameters of [`insert`]: one array for each column.
 #[derive(Default)]
 struct Columns<'a> {
     ids: Vec<Uuid>,

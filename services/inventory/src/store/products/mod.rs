@@ -1,10 +1,9 @@
-//! Products. A row, its journal entry and its outbox pointer are written by one statement: they
-//! are all there or none of them is.
+//! Products. One statement writes a row, its journal entry and its outbox pointer, so either all of
+//! them exist or none.
 //!
-//! Statements are planned once a connection, among however few products there are then, and what a
-//! plan gets wrong among few it keeps among many. So each condition that an index is not meant to
-//! serve is said in a way that no index knows (`is not distinct from`, `num_nulls`); see
-//! `docs/decisions/0019`.
+//! Each connection plans a statement once, perhaps while there are few products, and keeps a plan
+//! that is wrong for many. So each condition that must not use an index is written in a form that no
+//! index supports (`is not distinct from`, `num_nulls`); see `docs/decisions/0019`.
 
 mod insert;
 
@@ -22,14 +21,15 @@ use crate::product::Product;
 pub(crate) use super::WriteError;
 pub(crate) use insert::{NewRow, insert};
 
-/// Stores what a product has become, unless somebody else was faster.
+/// Writes a version of a product and the event that announces it, unless a concurrent change came
+/// first.
 ///
-/// Returns whether it was stored: only if the version is still the one before `product`'s. With
-/// `with_stock` the stock is announced again, too: behind an old tombstone the listing has
-/// forgotten it.
+/// Returns whether it was written: only if the stored version is the one before `product`'s. With
+/// `with_stock` the stock is announced again as well, because a listing forgets it once its
+/// tombstone expires.
 ///
 /// # Errors
-/// [`WriteError::SkuTaken`] when another living product of the seller has the sku.
+/// [`WriteError::SkuTaken`] if another product of the seller has the SKU and is not deleted.
 pub(crate) async fn update(
     pool: &PgPool,
     product: &Product,
@@ -41,7 +41,7 @@ pub(crate) async fn update(
     replace(pool, product.version - 1, product, event, change, cause, with_stock).await
 }
 
-/// The same, with any version before `product`'s: a repair may leave some out.
+/// As [`update`], but with any version before `product`'s: a repair may skip versions.
 pub(crate) async fn replace(
     executor: impl PgExecutor<'_>,
     before: i64,
@@ -105,7 +105,7 @@ pub(crate) async fn replace(
     Ok(stored.rows_affected() > 0)
 }
 
-/// A row as PostgreSQL has it.
+/// A row of `inventory.products`.
 struct Row {
     id: Uuid,
     seller_id: Uuid,
@@ -160,7 +160,7 @@ fn decode(row: Option<Row>) -> Result<Option<Product>, sqlx::Error> {
     row.map(Product::try_from).transpose()
 }
 
-/// Products as whole rows: `select!("from .. where ..", parameters)`.
+/// Selects whole rows: `select!("from .. where ..", parameters)`.
 macro_rules! select {
     ($from:literal $(, $parameter:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -174,7 +174,7 @@ macro_rules! select {
     };
 }
 
-/// A seller's own product, deleted or not.
+/// Finds a product of the seller, deleted or not.
 pub(crate) async fn find_including_deleted(
     pool: &PgPool,
     seller_id: Uuid,
@@ -191,7 +191,7 @@ pub(crate) async fn find_including_deleted(
     .map_err(doing("reading a product of inventory.products"))
 }
 
-/// A product, whoever's and deleted or not, locked until the transaction ends: for repairs.
+/// Finds a product of any seller, deleted or not, and locks it until the transaction ends.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     id: Uuid,
@@ -207,7 +207,7 @@ pub(crate) async fn lock(
     .map_err(doing("locking a product of inventory.products"))
 }
 
-/// A seller's own product that is not deleted.
+/// Finds a product of the seller that is not deleted.
 pub(crate) async fn find(
     pool: &PgPool,
     seller_id: Uuid,
@@ -217,7 +217,7 @@ pub(crate) async fn find(
     Ok(product.filter(|product| product.deleted_at.is_none()))
 }
 
-/// A seller's own products that are not deleted, newest first, from below the id `before`.
+/// Lists the products of the seller that are not deleted, newest first, with ids below `before`.
 pub(crate) async fn list(
     pool: &PgPool,
     seller_id: Uuid,
@@ -244,8 +244,8 @@ pub(crate) async fn list(
     .map_err(doing("listing products of inventory.products"))
 }
 
-/// A seller's own product with this sku that is not deleted. A statement of its own, so that it is
-/// found through the index and not by reading everything that the seller has.
+/// Finds the product of the seller that has this SKU and is not deleted. This is a statement of its
+/// own so that it uses the index instead of reading all products of the seller.
 pub(crate) async fn find_by_sku(
     pool: &PgPool,
     seller_id: Uuid,
