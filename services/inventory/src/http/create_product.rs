@@ -27,7 +27,7 @@ pub(crate) static REPLAYED: HeaderName = HeaderName::from_static("idempotent-rep
         that is retried with the same key and body takes effect once. Keys are kept for 24 hours")),
     request_body = SentProduct,
     responses(
-        (status = 201, description = "The product was created and is durable", body = ProductView, headers(
+        (status = 201, description = "The created product, stored durably", body = ProductView, headers(
             ("Location"), ("ETag"), ("Idempotent-Replayed"))),
         (status = 409, description = "The SKU is taken", body = ProblemDocument,
             content_type = "application/problem+json"),

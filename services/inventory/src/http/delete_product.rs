@@ -11,7 +11,9 @@ use crate::App;
 use crate::product::{self, Product};
 use crate::revise::Revision;
 
-/// Deletes one of your products. It can be restored; until then its SKU can be used again.
+/// Deletes one of your products.
+///
+/// The product can be restored. Until then another product may use its SKU.
 #[utoipa::path(
     delete, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
     params(

@@ -62,8 +62,9 @@ enum History {
     AsOf(ProductView),
 }
 
-/// Lists every version of one of your products, oldest first, with its actor and time. Works for
-/// deleted products as well.
+/// Lists every version of one of your products, oldest first, with its actor and time.
+///
+/// Deleted products have a history as well.
 #[utoipa::path(
     get, path = "/v1/products/{id}/history", tag = "products", security(("bearer" = [])),
     operation_id = "product_history",

@@ -12,7 +12,9 @@ use crate::http::answers::{ProductView, product_response};
 use crate::product::{self, Product};
 use crate::revise::Revision;
 
-/// Restores one of your deleted products. A product that is not deleted stays unchanged.
+/// Restores one of your deleted products.
+///
+/// A product that is not deleted stays unchanged.
 #[utoipa::path(
     post, path = "/v1/products/{id}/restore", tag = "products", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path)),
