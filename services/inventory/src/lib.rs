@@ -2,6 +2,7 @@
 //!
 //! Promise: once a write is answered, the product and its event are in one committed transaction.
 
+mod change_stock;
 pub mod config;
 mod create;
 mod event;

@@ -4,29 +4,25 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::database;
-use shared::failpoint;
 use shared::http::auth::Seller;
-use shared::http::problem::{self, FieldError, Problem, ProblemDocument};
+use shared::http::problem::{FieldError, Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{Faults, IdempotencyKey, Json, PathId};
 use shared::text::{self, Lines};
-use sqlx::PgConnection;
 
 use crate::App;
+use crate::change_stock::{self, Adjusted, Adjustment};
 use crate::http::answers::{StockView, stock_response};
 use crate::http::create_product::REPLAYED;
-use crate::http::refusals::no_entry;
-use crate::stock as rules;
-use crate::store::idempotency::{self, KeyedRequest};
-use crate::store::{Cause, doing, journal, stock};
+use crate::store::idempotency::KeyedRequest;
 
 /// The route that an idempotency key of this endpoint belongs to.
 const ROUTE: &str = "adjust_stock";
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Adjustment {
+#[schema(as = Adjustment)]
+pub(crate) struct SentAdjustment {
     /// Pieces added (positive) or removed (negative).
     #[schema(example = -2)]
     delta: i64,
@@ -40,12 +36,12 @@ pub(crate) struct Adjustment {
     post, path = "/v1/products/{id}/stock/adjustments", tag = "stock",
     security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = Adjustment,
+    request_body = SentAdjustment,
     responses(
         (status = 200, description = "The stock after the adjustment", body = StockView,
             headers(("ETag"), ("Idempotent-Replayed"))),
-        (status = 409, description = "Stock would be negative or above the maximum", body = ProblemDocument,
-            content_type = "application/problem+json"),
+        (status = 409, description = "Stock would be negative or above the maximum",
+            body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn adjust_stock(
@@ -54,47 +50,21 @@ pub(crate) async fn adjust_stock(
     PathId(id): PathId,
     IdempotencyKey(key): IdempotencyKey,
     request: RequestContext,
-    body: Json<Adjustment>,
+    body: Json<SentAdjustment>,
 ) -> Result<Response, Problem> {
-    let Adjustment { delta, reason } = body.value;
+    let SentAdjustment { delta, reason } = body.value;
     check(delta, &reason).map_err(Problem::invalid)?;
     // A key stands for the product as well as for the body.
     let key = key.map(|key| {
         KeyedRequest::new(ROUTE, key, &[id.as_bytes().as_slice(), &body.bytes].concat())
     });
-    let cause = Cause { reason: Some(reason), ..app.cause(seller_id, request) };
-    let begun = database::begin(&app.pool).await;
-    let mut transaction = begun.map_err(doing("beginning a change of inventory.stock"))?;
-    if let Some(response) = replay(&mut transaction, seller_id, key.as_ref()).await? {
-        return Ok(response);
+    let adjustment = Adjustment { seller_id, id, delta, reason, request, key };
+    let Adjusted { stock, replayed } = change_stock::adjust(&app, adjustment).await?;
+    let mut response = stock_response(&stock);
+    if replayed {
+        response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
     }
-    let current =
-        stock::lock(&mut transaction, seller_id, id).await?.ok_or_else(Problem::not_found)?;
-    failpoint::reach("adjust_stock.locked").await;
-    // The previous holder of the lock may have been the same request.
-    if let Some(response) = replay(&mut transaction, seller_id, key.as_ref()).await? {
-        return Ok(response);
-    }
-    let adjusted = rules::adjust(&current, delta, app.clock.now())?;
-    let change = "adjusted";
-    let stored =
-        stock::update(&mut transaction, id, &adjusted, change, &cause, key.as_ref()).await?;
-    failpoint::reach("adjust_stock.written").await;
-    let committed = transaction.commit().await;
-    committed.map_err(doing("committing a change of inventory.stock"))?;
-    failpoint::reach("adjust_stock.committed").await;
-    if stored {
-        app.committed.notify_one();
-        return Ok(stock_response(&adjusted));
-    }
-    // The row was locked, so only the key can have prevented the write: a concurrent copy of this
-    // request used it.
-    let connection = app.pool.acquire().await;
-    let mut connection = connection.map_err(doing("connecting to read inventory.idempotency"))?;
-    match replay(&mut connection, seller_id, key.as_ref()).await? {
-        Some(response) => Ok(response),
-        None => Err(Problem::internal("a locked stock was changed concurrently")),
-    }
+    Ok(response)
 }
 
 fn check(delta: i64, reason: &str) -> Result<(), Vec<FieldError>> {
@@ -104,26 +74,4 @@ fn check(delta: i64, reason: &str) -> Result<(), Vec<FieldError>> {
     }
     faults.check("/reason", text::check(reason, 200, Lines::One));
     faults.or(())
-}
-
-/// Returns the first answer again if the key was used before. It reads over the connection of the
-/// caller: waiting for a second connection with the lock held would block the requests that hold
-/// all connections and wait for the lock.
-async fn replay(
-    connection: &mut PgConnection,
-    seller_id: uuid::Uuid,
-    key: Option<&KeyedRequest>,
-) -> Result<Option<Response>, Problem> {
-    let Some(key) = key else { return Ok(None) };
-    let Some(used) = idempotency::find(&mut *connection, seller_id, key).await? else {
-        return Ok(None);
-    };
-    if used.request_hash != key.hash {
-        return Err(problem::IDEMPOTENCY_KEY_REUSED.because(""));
-    }
-    let stock = journal::find_stock(&mut *connection, used.aggregate_id, used.version).await?;
-    let stock = stock.ok_or_else(no_entry)?;
-    let mut response = stock_response(&stock);
-    response.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
-    Ok(Some(response))
 }

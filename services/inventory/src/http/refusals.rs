@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shared::http::etag;
 use shared::http::problem::{IDEMPOTENCY_KEY_REUSED, Kind, Problem, STALE_VERSION};
 
+use crate::change_stock::StockError;
 use crate::create::CreateError;
 use crate::revise::ReviseError;
 use crate::store::{StoreError, WriteError};
@@ -72,7 +73,7 @@ impl From<CreateError> for Problem {
 }
 
 /// The journal has no entry for what an idempotency key was used for.
-pub(super) fn no_entry() -> Problem {
+fn no_entry() -> Problem {
     Problem::internal("the journal has no entry for what an idempotency key was used for")
 }
 
@@ -83,6 +84,19 @@ impl From<ReviseError> for Problem {
             ReviseError::Refused(refusal) => refusal.into(),
             ReviseError::Write(error) => error.into(),
             ReviseError::LockIgnored => Self::internal("a locked product was changed concurrently"),
+        }
+    }
+}
+
+impl From<StockError> for Problem {
+    fn from(error: StockError) -> Self {
+        match error {
+            StockError::NotFound => Self::not_found(),
+            StockError::Refused(refusal) => refusal.into(),
+            StockError::KeyReused => IDEMPOTENCY_KEY_REUSED.because(""),
+            StockError::Store(error) => error.into(),
+            StockError::NoEntry => no_entry(),
+            StockError::LockIgnored => Self::internal("a locked stock was changed concurrently"),
         }
     }
 }
