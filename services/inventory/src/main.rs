@@ -29,13 +29,13 @@ async fn main() -> anyhow::Result<()> {
                 let bus = Bus::connect(&config.bus, &pool, &clock).await;
                 api = relay::before_answers(api, Relay::new(pool, bus, clock, ids));
             }
-            host.on_database(&database).serve(api, Some(verifier)).await?;
+            host.with_database(&database).serve(api, Some(verifier)).await?;
         }
         Role::Relay => {
             let database = database::open(&config.database, &clock).await?;
             let bus = Bus::connect(&config.bus, &database.pool, &clock).await;
             let relay = Relay::new(database.pool.clone(), bus, clock, ids);
-            host.on_database(&database).work(relay, committed).await?;
+            host.with_database(&database).work(relay, committed).await?;
         }
         Role::Migrate(migration) => {
             let (migrators, schemas) = ([&bus::MIGRATOR, &MIGRATOR], ["bus", "inventory"]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shared::bus::queue::Queue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
+use shared::contract::listing::categories_key;
 use shared::host::{Host, dead_letters};
 use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
@@ -26,14 +27,17 @@ async fn main() -> anyhow::Result<()> {
             let letters = dead_letters::of_sqs(dead_letters, &pool, &clock, &verifier).await;
             let app = App::new(pool, &clock, &ids, verifier.clone(), requested);
             let api = router(app).merge(letters);
-            host.on_database(&database).serve(api, Some(verifier)).await?;
+            host.with_database(&database).serve(api, Some(verifier)).await?;
         }
         Role::Reconcile { table, settings, looks_into_queue } => {
             let database = database::open(&config.database, &clock).await?;
             let (pool, client) = (database.pool.clone(), dynamodb::connect().await);
             let queue =
                 looks_into_queue.then(|| Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE));
-            let host = host.on_database(&database).on_table(&client, &table).beside(queue.as_ref());
+            let host = host
+                .with_database(&database)
+                .with_table(&client, &table, categories_key())
+                .with_queue(queue.as_ref());
             let reconciler = Reconciler::new(pool, client, &table, clock, ids)
                 .with_settings(settings)
                 .with_queue(queue);

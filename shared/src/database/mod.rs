@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL: how they are made, and what their failures mean to a caller.
+//! Connections to PostgreSQL, and what their failures mean to a client.
 
 mod iam;
 mod migration;
@@ -30,22 +30,22 @@ pub struct DatabaseConfig {
     /// Shown in `pg_stat_activity`.
     pub application: &'static str,
     pub login: Login,
-    /// Who vouches for the server; without one, `DATABASE_URL` says how much is asked of it.
+    /// The certificate authority of the server. Without one, `sslmode` in `DATABASE_URL` decides.
     pub ca: Option<Authority>,
-    /// Whether a proxy of RDS stands in front, which takes no settings from who connects.
+    /// Whether connections go through an RDS proxy, which refuses session settings.
     pub is_proxied: bool,
-    /// For how long after its last use a connection is taken to be whole. Asking it costs a round
-    /// trip, a tenth of a create.
+    /// How long after its last use a connection counts as alive. A ping costs a round trip, a tenth
+    /// of a create.
     pub fresh: Duration,
 }
 
-/// What a role shows to be let in.
+/// How a role authenticates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Login {
-    /// What is in `DATABASE_URL`.
+    /// With the password in `DATABASE_URL`.
     #[default]
     Password,
-    /// A token of IAM.
+    /// With an IAM token.
     Iam,
 }
 
@@ -61,12 +61,12 @@ impl FromStr for Login {
     }
 }
 
-/// Who vouches for a server.
+/// The certificate authorities that a server certificate is verified against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// The public authorities that this program was built with.
+    /// The public authorities compiled into this program.
     System,
-    /// Those in a file of PEM blocks.
+    /// The authorities in a PEM file.
     File(PathBuf),
 }
 
@@ -84,20 +84,20 @@ const SESSION: [(&str, &str); 7] = [
     ("lock_timeout", "2s"),
     ("idle_in_transaction_session_timeout", "5s"),
     ("timezone", "UTC"),
-    // Statements are few and always the same, and what they look for is always found by a key:
-    // planning the create anew each time cost more than a third of its rate.
+    // Statements are few, never change, and always look up by key. Planning each create again cost
+    // more than a third of its rate.
     ("plan_cache_mode", "force_generic_plan"),
-    // Those plans are made while the tables are small, and must be right when they are not.
+    // Generic plans are made while the tables are small and must stay right when they are large.
     ("enable_seqscan", "off"),
     ("jit", "off"),
 ];
 
-/// Connections in a function, which does one thing at a time: one for a request, and one for the
-/// relay behind it.
+/// Connections of a function, which handles one request at a time: one for the request and one for
+/// the relay.
 const CONNECTIONS_OF_A_FUNCTION: u32 = 2;
 
 impl DatabaseConfig {
-    /// With what is in `url`, as a process connects that runs on.
+    /// The configuration of a long-running process that connects to `url`.
     pub fn new(url: Secret<String>, max_connections: u32, application: &'static str) -> Self {
         Self {
             url,
@@ -110,7 +110,7 @@ impl DatabaseConfig {
         }
     }
 
-    /// `DATABASE_URL`, `VITRINA_DATABASE_CONNECTIONS` (`connections` unless said, two in a
+    /// Reads `DATABASE_URL`, `VITRINA_DATABASE_CONNECTIONS` (default: `connections`; 2 in a
     /// function), `VITRINA_DATABASE_AUTH` (`password` or `iam`), `VITRINA_DATABASE_CA` (a file, or
     /// `system`) and `VITRINA_DATABASE_PROXY`.
     pub fn read(settings: &mut Settings, application: &'static str, connections: u32) -> Self {
@@ -131,10 +131,13 @@ impl DatabaseConfig {
         if let Some(Authority::File(file)) = &ca
             && !file.is_file()
         {
-            settings.fault(format!("VITRINA_DATABASE_CA is wrong: {} is no file", file.display()));
+            settings
+                .fault(format!("VITRINA_DATABASE_CA is wrong: {} is not a file", file.display()));
         }
         if login == Login::Iam && ca.is_none() {
-            settings.fault("VITRINA_DATABASE_CA is not set: a token goes to a known server only");
+            settings.fault(
+                "VITRINA_DATABASE_CA is not set: an IAM token is sent only to a verified server",
+            );
         }
         Self {
             max_connections: settings
@@ -143,13 +146,14 @@ impl DatabaseConfig {
             login,
             ca,
             is_proxied: settings.or("VITRINA_DATABASE_PROXY", false),
-            // What a function had before it was frozen may be gone, and its clock has not noticed.
+            // A connection may have died while the function was frozen, and a frozen clock cannot
+            // tell.
             fresh: if is_function { Duration::ZERO } else { read.fresh },
             ..read
         }
     }
 
-    /// With as much asked of the server as the settings say.
+    /// Adds the TLS verification that the settings ask for.
     fn secured(&self, options: PgConnectOptions) -> PgConnectOptions {
         match &self.ca {
             None => options,
@@ -161,23 +165,23 @@ impl DatabaseConfig {
     }
 }
 
-/// A pool, and what keeps it able to make connections.
+/// A pool, and the task that keeps its credentials valid.
 #[derive(Clone, Debug)]
 pub struct Database {
     pub pool: PgPool,
     pub login: Option<IamLogin>,
 }
 
-/// A pool cannot be made.
+/// Why a pool cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("reading DATABASE_URL")]
     Url(#[from] sqlx::Error),
-    #[error("logging in by IAM")]
+    #[error("logging in with IAM")]
     Iam(#[from] IamError),
 }
 
-/// Makes a pool as [`connect`] does, for whatever kind of log-in.
+/// Makes a pool as [`connect`] does, with either kind of authentication.
 pub async fn open(config: &DatabaseConfig, clock: &Clock) -> Result<Database, OpenError> {
     let pool = connect(config)?;
     let login = match config.login {
@@ -192,16 +196,15 @@ pub async fn open(config: &DatabaseConfig, clock: &Clock) -> Result<Database, Op
     Ok(Database { pool, login })
 }
 
-/// How long a connection may take to say that it is whole when it comes back. Where whoever used it
-/// gave up on a server that has gone silent, it never says so, and the pool would wait for it instead
-/// of connecting anew.
-const RETURN: Duration = Duration::from_secs(2);
+/// How long a returned connection may take to answer a ping. A connection to a server that has gone
+/// silent never answers, and the pool would wait for it instead of connecting again.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Makes a pool that connects when it is first used, so that a database that is down at the start
-/// is a 503 and not a dead process.
+/// Makes a pool that connects on first use, so that a database that is down at the start causes a
+/// 503 rather than a dead process.
 ///
-/// Every connection gives up a statement after 5 s, a lock after 2 s and an idle transaction after
-/// 5 s: no request hangs, and a relay that hangs holds nothing.
+/// Every connection cancels a statement after 5 s, a lock wait after 2 s and an idle transaction
+/// after 5 s. No request hangs, and a hanging relay holds no locks.
 pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
     let mut options = config
         .secured(PgConnectOptions::from_str(config.url.expose())?)
@@ -226,7 +229,7 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
         })
         .after_release(|connection, _| {
             Box::pin(async move {
-                let asked = tokio::time::timeout(RETURN, connection.ping()).await;
+                let asked = tokio::time::timeout(RETURN_TIMEOUT, connection.ping()).await;
                 asked.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))?;
                 Ok(true)
             })
@@ -236,10 +239,10 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
 
 /// Begins a transaction.
 ///
-/// Whoever asks for one may stop waiting at any moment: a client hangs up, a time is up. If that
-/// dropped a `BEGIN` which PostgreSQL already has, the pool would give the connection out as one
-/// without a transaction, and what is written over it next would be acknowledged and never committed.
-/// So it is begun to its end, and rolled back if nobody waits for it any more.
+/// The caller's future may be dropped at any moment: a client hangs up, or a timeout fires. If that
+/// dropped a `BEGIN` that PostgreSQL has already executed, the pool would hand out the connection as
+/// idle, and the next writes over it would be acknowledged and never committed. So `BEGIN` runs in a
+/// task of its own, and the transaction is rolled back if its caller is gone.
 ///
 /// # Errors
 /// As for [`PgPool::begin`].
@@ -247,7 +250,7 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx
     let pool = pool.clone();
     #[expect(clippy::disallowed_methods, reason = "this is the one place that calls it")]
     let begun = tokio::spawn(async move { pool.begin().await });
-    // It cannot have been aborted, so it has panicked, as it does where the runtime ends.
+    // The task is never aborted, so it has panicked, as it does when the runtime shuts down.
     begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
@@ -256,7 +259,7 @@ pub fn violated_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error()?.constraint()
 }
 
-/// Whether the store is the reason and another try may well succeed.
+/// Whether the database caused the error and a retry may succeed.
 pub fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -277,8 +280,7 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether PostgreSQL cannot be asked at all: then nothing else that is asked of it would be
-/// answered either.
+/// Whether PostgreSQL cannot be reached at all, so that no other statement would be answered either.
 pub fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         // 08 connection, 28 log-in, 53 resources, 57P shutdown.
@@ -289,8 +291,8 @@ pub fn is_unreachable(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether PostgreSQL cannot read a value: class 22, such as a time out of its range. What is
-/// stored was checked before, so it is something that was asked for.
+/// Whether PostgreSQL refuses a value: class 22, such as a time out of range. Stored values were
+/// checked before, so the value comes from the request.
 fn is_data_exception(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| code.starts_with("22"))
@@ -309,7 +311,7 @@ impl From<Arc<sqlx::Error>> for Problem {
         } else if is_data_exception(&error) {
             Self {
                 source: Some(Box::new(error)),
-                ..MALFORMED_REQUEST.because("a value is none that can be looked for")
+                ..MALFORMED_REQUEST.because("a value cannot be used in a search")
             }
         } else {
             Self::internal(error)
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_keeps_a_connection_from_being_made_is_a_fault_at_the_start() {
+    fn unusable_database_settings_are_reported_at_the_start() {
         let url = ("DATABASE_URL", "postgres://app@db.example:5432/vitrina");
         assert_eq!(faults(&[url]), "");
         assert_eq!(
@@ -336,7 +338,7 @@ mod tests {
             ""
         );
         let no_file = faults(&[url, ("VITRINA_DATABASE_CA", "/nowhere/ca.pem")]);
-        assert_eq!(no_file, "VITRINA_DATABASE_CA is wrong: /nowhere/ca.pem is no file");
+        assert_eq!(no_file, "VITRINA_DATABASE_CA is wrong: /nowhere/ca.pem is not a file");
         let unknown = faults(&[url, ("VITRINA_DATABASE_AUTH", "kerberos")]);
         assert_eq!(unknown, "VITRINA_DATABASE_AUTH is wrong: must be password or iam");
         let secret = faults(&[("DATABASE_URL", "postgres://app:hunter2@db.example:port/vitrina")]);
@@ -347,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_makes_two_connections_and_asks_each_whether_it_lives() {
+    fn function_opens_two_connections_and_always_pings_them() {
         let pairs = [("DATABASE_URL", "postgres://a@b/c"), ("AWS_LAMBDA_RUNTIME_API", "here")];
         let config = DatabaseConfig::read(&mut Settings::from_pairs(pairs), "test", 16);
         assert_eq!((config.max_connections, config.fresh), (2, Duration::ZERO));

@@ -19,13 +19,13 @@ use crate::http::problem::{self, FieldError, Problem};
 
 /// A JSON body.
 ///
-/// Refused are: other content types and encodings (415), too large a body (413), invalid UTF-8 and
-/// broken or deeply nested JSON (400), unknown or repeated fields and values of a wrong type (422,
-/// with a JSON Pointer).
+/// Refuses other content types and encodings (415), oversized bodies (413), invalid UTF-8 and
+/// malformed or deeply nested JSON (400), and unknown or duplicate fields and wrong types (422, with
+/// a JSON Pointer).
 #[derive(Debug)]
 pub struct Json<T> {
     pub value: T,
-    /// The body as it was sent, for the hash behind an idempotency key.
+    /// The body as received, for the request hash of an idempotency key.
     pub bytes: Bytes,
 }
 
@@ -39,7 +39,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// A JSON body of up to 1 MiB, for batches. Refused is the same as with [`Json`].
+/// A JSON body of up to 1 MiB, for batches. Refuses the same as [`Json`].
 #[derive(Debug)]
 pub struct LargeJson<T>(pub T);
 
@@ -59,19 +59,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LargeJson<T> {
     }
 }
 
-/// How much of a body that is too large is read, in bytes, so that who sends it gets to read why it
-/// is refused: one who is still sending when the connection ends sees only that.
-const MAX_DISCARDED: usize = 4 * 1024 * 1024;
+/// Bytes of an oversized body to drain, so that the client can finish sending and read the 413.
+const DRAIN_LIMIT: usize = 4 * 1024 * 1024;
 
-/// How long a body may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(20);
+/// Timeout for a body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    // Who announces more than is read to be discarded need not begin to send it.
-    if body.size_hint().lower() > MAX_DISCARDED as u64 {
+    // Refuse at once if Content-Length exceeds the drain limit.
+    if body.size_hint().lower() > DRAIN_LIMIT as u64 {
         return Err(problem::PAYLOAD_TOO_LARGE.because(""));
     }
-    let arrived = tokio::time::timeout(ARRIVAL, read_whole(body, limit)).await;
+    let arrived = tokio::time::timeout(BODY_TIMEOUT, read_whole(body, limit)).await;
     arrived.unwrap_or_else(|_| Err(problem::REQUEST_TIMEOUT.because("")))
 }
 
@@ -80,13 +79,13 @@ async fn read_whole(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Problem {
             source: Some(error.into()),
-            ..problem::MALFORMED_REQUEST.because("the body could not be read to its end")
+            ..problem::MALFORMED_REQUEST.because("the body ended early")
         })?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
         if length <= limit {
             bytes.extend_from_slice(&data);
-        } else if length > MAX_DISCARDED {
+        } else if length > DRAIN_LIMIT {
             break;
         }
     }
@@ -117,13 +116,13 @@ fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Reads JSON into a type, with a JSON Pointer to whatever does not fit.
+/// Parses JSON into a type. Errors carry a JSON Pointer to their place.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         problem::MALFORMED_REQUEST
             .because(format!("the body is not valid UTF-8 after byte {}", error.valid_up_to()))
     })?;
-    // The way to a fault is kept track of only where there is one: it costs as much as reading.
+    // Tracking the path costs as much as parsing, so it happens only after an error.
     if let Ok(Object(value)) = serde_json::from_str(text) {
         return Ok(value);
     }
@@ -136,8 +135,8 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// A value that is written as an object. Types that derive `Deserialize` can also be read from an
-/// array of their fields, which nobody means and every new field would break.
+/// A value that must be an object. A derived `Deserialize` would also accept an array of fields, which
+/// every new field would break.
 struct Object<T>(T);
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
@@ -146,7 +145,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads a field that must be written as an object; for `#[serde(deserialize_with)]`.
+/// Deserializes a field that must be an object; for `#[serde(deserialize_with)]`.
 pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -170,7 +169,7 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 fn refuse(error: &serde_json::Error, pointer: String) -> Problem {
     if error.is_data() {
         let sentence = error.to_string();
-        // serde_json appends the place, which the pointer says better.
+        // serde_json appends the line and column, which the pointer replaces.
         let (code, detail) = describe(sentence.split(" at line ").next().unwrap_or_default());
         Problem::invalid(vec![FieldError::new(pointer, code, detail)])
     } else {
@@ -182,7 +181,7 @@ fn refuse(error: &serde_json::Error, pointer: String) -> Problem {
     }
 }
 
-/// Puts what serde says into the words of the API.
+/// Translates an error of serde into the terms of the API.
 fn describe(sentence: &str) -> (&'static str, String) {
     if sentence.starts_with("unknown field") {
         ("unknown_field", sentence.to_owned())
@@ -195,7 +194,7 @@ fn describe(sentence: &str) -> (&'static str, String) {
         .or_else(|| sentence.strip_prefix("invalid value: "))
         .and_then(|rest| rest.rsplit_once(", expected "))
     {
-        // Rust's names for types say nothing to a caller.
+        // Names of Rust types mean nothing to a client.
         let expected = match expected {
             "i64" | "u64" | "i32" | "u32" => "a whole number",
             "f64" => "a number",

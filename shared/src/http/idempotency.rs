@@ -5,10 +5,10 @@ use axum::http::request::Parts;
 
 use crate::http::problem::{self, Problem};
 
-/// The longest `Idempotency-Key`, in bytes.
+/// Maximum length of an `Idempotency-Key`, in bytes.
 const MAX_KEY: usize = 255;
 
-/// The `Idempotency-Key` of a request, if it has one: 1 to 255 visible ASCII characters.
+/// The optional `Idempotency-Key` of a request: 1 to 255 visible ASCII characters.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey(pub Option<String>);
 
@@ -24,8 +24,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let good = (1..=MAX_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
         match std::str::from_utf8(key) {
             Ok(key) if good && values.next().is_none() => Ok(Self(Some(key.to_owned()))),
-            _ => Err(problem::MALFORMED_REQUEST
-                .because("Idempotency-Key must be 1 to 255 visible ASCII characters, once")),
+            _ => Err(problem::MALFORMED_REQUEST.because(
+                "Idempotency-Key must be sent once and have 1 to 255 visible ASCII characters",
+            )),
         }
     }
 }

@@ -7,6 +7,7 @@ mod body;
 mod conditions;
 mod faults;
 mod idempotency;
+mod key_set;
 pub mod page;
 mod parameters;
 pub mod problem;

@@ -1,4 +1,4 @@
-//! Pages of a list: a limit, a cursor that says where to go on, and nothing about the store.
+//! Pagination: a limit and a cursor, independent of the store.
 
 use std::str::FromStr;
 
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::http::problem::{self, Problem};
 
-/// How many items a page has: 1 to 100, 20 unless said.
+/// Number of items in a page: 1 to 100, 20 by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(u16);
 
@@ -41,10 +41,10 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
-/// What a list says about itself beside its items.
+/// Pagination data of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PageInfo {
-    /// Send it as `cursor` to go on; null on the last page.
+    /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
     pub has_more: bool,
 }
@@ -54,8 +54,7 @@ impl PageInfo {
         Self { has_more: next_cursor.is_some(), next_cursor }
     }
 
-    /// `Link: <..>; rel="next"` (RFC 8288) for the list at `path` with the parameters it was asked
-    /// with.
+    /// `Link: <..>; rel="next"` (RFC 8288) for the list at `path`, with the query of the request.
     pub fn link(&self, path: &str, query: Option<&str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let Some(cursor) = &self.next_cursor else {
@@ -85,7 +84,7 @@ pub struct Page<T> {
     pub page: PageInfo,
 }
 
-/// A list that was asked for: how many items, from where on.
+/// A requested page: its size and where it starts.
 #[derive(Clone, Debug)]
 pub struct Asked<'a> {
     scope: &'a str,
@@ -98,23 +97,22 @@ impl<'a> Asked<'a> {
         Self { scope, limit: limit.get() }
     }
 
-    /// The key to go on behind, if a page came before.
+    /// The sort key after which the page starts; `None` for the first page.
     pub fn after<K: FromStr>(&self, cursor: Option<&str>) -> Result<Option<K>, Problem> {
         cursor
             .map(|cursor| {
                 let key = decode_cursor(self.scope, cursor)?;
-                key.parse()
-                    .map_err(|_| problem::INVALID_CURSOR.because("the cursor cannot be read"))
+                key.parse().map_err(|_| problem::INVALID_CURSOR.because("the cursor is damaged"))
             })
             .transpose()
     }
 
-    /// How many items to read: one more than is shown says whether there are more.
+    /// Number of items to read: one more than the page shows, to know whether another follows.
     pub fn to_read(&self) -> i64 {
         i64::try_from(self.limit + 1).unwrap_or(i64::MAX)
     }
 
-    /// The answer to a request of `uri`, made of what was read.
+    /// Builds the response to a request for `uri` from the items read.
     pub fn answer<T: Serialize, K: ToString>(
         &self,
         uri: &Uri,
@@ -130,35 +128,36 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The current form of a cursor.
+/// Version of the cursor format.
 const VERSION: u8 = 1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cursor {
     v: u8,
-    /// Over the list and its filters, so that a cursor is not used with others.
+    /// Digest of the list and its filters, so that a cursor is refused with others.
     f: u64,
-    /// The sort key of the last item that was given out.
+    /// The sort key of the last item returned.
     k: String,
 }
 
-/// Makes the cursor behind the item with the sort key `last`.
+/// Makes the cursor that continues after the sort key `last`.
 pub fn encode_cursor(filter: &str, last: &str) -> String {
     let cursor = Cursor { v: VERSION, f: hash(filter), k: last.to_owned() };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
 }
 
-/// Reads the sort key to go on after. The caller checks that it has the form of one.
+/// Decodes the sort key to continue after. The caller validates its form.
 pub fn decode_cursor(filter: &str, cursor: &str) -> Result<String, Problem> {
-    let refuse = || problem::INVALID_CURSOR.because("the cursor cannot be read");
+    let refuse = || problem::INVALID_CURSOR.because("the cursor is damaged");
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| refuse())?;
     let cursor: Cursor = serde_json::from_slice(&bytes).map_err(|_| refuse())?;
     if cursor.v != VERSION {
         return Err(refuse());
     }
     if cursor.f != hash(filter) {
-        return Err(problem::INVALID_CURSOR.because("the cursor belongs to other filters"));
+        return Err(problem::INVALID_CURSOR
+            .because("the cursor belongs to another list or to other filters"));
     }
     Ok(cursor.k)
 }
@@ -173,18 +172,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_comes_back_as_it_was_given() {
+    fn cursor_round_trips() {
         assert_eq!(decode_cursor("a=1", &encode_cursor("a=1", "0007#x")).unwrap(), "0007#x");
     }
 
     #[test]
-    fn a_cursor_of_another_filter_is_refused() {
+    fn cursor_of_another_filter_is_refused() {
         let problem = decode_cursor("a=2", &encode_cursor("a=1", "0007#x")).unwrap_err();
         assert_eq!(problem.kind, &problem::INVALID_CURSOR);
     }
 
     #[test]
-    fn a_damaged_cursor_is_refused() {
+    fn damaged_cursor_is_refused() {
         let good = encode_cursor("a=1", "0007#x");
         for broken in ["", "x", "%%%", &good[1..], &good[..good.len() - 2]] {
             let problem = decode_cursor("a=1", broken).unwrap_err();
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_keeps_the_filters_and_replaces_the_cursor() {
+    fn next_link_keeps_filters_and_replaces_cursor() {
         let page = PageInfo::new(Some("NEW".into()));
         let link = page.link("/v1/catalog/products", Some("category=shoes&cursor=OLD&limit=5"));
         assert_eq!(

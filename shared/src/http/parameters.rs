@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::http::problem::{self, Problem};
 use crate::id;
 
-/// Parameters of the address; unknown and repeated ones are refused.
+/// Query parameters. Unknown and repeated ones are refused.
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -22,7 +22,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 }
 
 impl<T: DeserializeOwned> Query<T> {
-    /// Reads the parameters of an address.
+    /// Parses the query of a URI.
     pub fn read(uri: &Uri) -> Result<Self, Problem> {
         if let Some(query) = uri.query() {
             check_query(query).map_err(|detail| problem::MALFORMED_REQUEST.because(detail))?;
@@ -40,28 +40,28 @@ impl<T: DeserializeOwned> Query<T> {
     }
 }
 
-/// Refuses what would be read as something else than was sent, and control characters: PostgreSQL
-/// keeps no NUL, and no name has any of the others.
+/// Refuses malformed escapes, invalid UTF-8, which would be replaced silently, and control
+/// characters: PostgreSQL cannot store NUL, and no name contains the others.
 fn check_query(query: &str) -> Result<(), &'static str> {
     let mut parts = query.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
         let hex = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let escaped = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        let escaped = escaped.ok_or("a % in the parameters must begin an escaped byte")?;
+        let escaped = escaped.ok_or("a % in the query must start an escaped byte, such as %20")?;
         bytes.push(escaped);
         bytes.extend_from_slice(&part.as_bytes()[2..]);
     }
     match std::str::from_utf8(&bytes) {
-        Err(_) => Err("the parameters are not valid UTF-8"),
+        Err(_) => Err("the query is not valid UTF-8"),
         Ok(text) if text.bytes().any(|byte| byte.is_ascii_control()) => {
-            Err("parameters must not contain control characters")
+            Err("the query must not contain control characters")
         }
         Ok(_) => Ok(()),
     }
 }
 
-/// The `{id}` of an address. What is no id names nothing: 404.
+/// The `{id}` of a path. An invalid id is a 404, like an unknown one.
 #[derive(Clone, Copy, Debug)]
 pub struct PathId(pub Uuid);
 
@@ -75,8 +75,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
-/// Reads a parameter that is an id; for `#[serde(deserialize_with)]`, together with `default`.
+/// Deserializes a parameter that is an id; for `#[serde(deserialize_with)]` with `default`.
 pub fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    id::read(&text).map(Some).ok_or_else(|| serde::de::Error::custom("this is no id"))
+    id::read(&text).map(Some).ok_or_else(|| serde::de::Error::custom("is not a valid UUID"))
 }

@@ -1,6 +1,6 @@
-//! What a caller gets when a request is refused: RFC 9457 problem documents with a stable code.
+//! Problem documents (RFC 9457) with a stable code: the response to every refused request.
 //!
-//! A [`Problem`] says what the caller can do; its cause is kept for the log and never leaves.
+//! A [`Problem`] tells the client what to do. Its cause is for the log and is never sent.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -12,14 +12,14 @@ use uuid::Uuid;
 
 use crate::telemetry;
 
-/// A kind of problem. Every kind has a page in the running docs at [`Kind::type_url`].
+/// A kind of problem. Every kind has a documentation page at [`Kind::type_url`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// Stable: clients branch on it.
+    /// Stable identifier for clients to branch on.
     pub code: &'static str,
     pub status: u16,
     pub title: &'static str,
-    /// What it means and what to do about it, for the docs.
+    /// What the problem means and how to resolve it, for the documentation page.
     pub explanation: &'static str,
 }
 
@@ -32,7 +32,7 @@ impl Kind {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// A problem of this kind; `detail` is about this one occurrence.
+    /// A problem of this kind. `detail` describes this occurrence.
     pub fn because(&'static self, detail: impl Into<Cow<'static, str>>) -> Problem {
         Problem {
             kind: self,
@@ -50,7 +50,7 @@ macro_rules! kinds {
         $(pub static $name: Kind = Kind {
             code: $code, status: $status, title: $title, explanation: $explanation,
         };)*
-        /// Every kind that any service may answer with; services add their own.
+        /// The kinds that any service may return. Services add their own.
         pub static SHARED: &[&Kind] = &[$(&$name),*];
     };
 }
@@ -58,54 +58,55 @@ macro_rules! kinds {
 kinds! {
     MALFORMED_REQUEST = 400 "malformed_request", "The request cannot be read",
         "The body is not valid UTF-8 or not valid JSON, or a parameter in the address cannot be \
-         read. `detail` says where. Nothing was stored; mend the request and send it again.";
-    INVALID_CURSOR = 400 "invalid_cursor", "The cursor does not fit",
-        "A cursor is only good for the list and the filters that it came from, and must be sent as \
-         it was received. Start again without a cursor.";
+         read. `detail` says where. Nothing was stored. Correct the request and send it again.";
+    INVALID_CURSOR = 400 "invalid_cursor", "The cursor is not valid for this list",
+        "A cursor is valid only for the list and the filters that it was returned with, and must be \
+         sent unchanged. Start again without a cursor.";
     UNAUTHENTICATED = 401 "unauthenticated", "Credentials are missing or not valid",
         "Send `Authorization: Bearer <access token>` with a token that has not expired. \
-         `POST /v1/auth/login` and `POST /v1/auth/refresh` give one.";
-    FORBIDDEN = 403 "forbidden", "The role does not allow this",
-        "The token is good, but none of its roles may do this.";
-    NOT_FOUND = 404 "not_found", "There is nothing here",
-        "Nothing is there, or it belongs to somebody else: the two are not told apart.";
-    METHOD_NOT_ALLOWED = 405 "method_not_allowed", "The resource does not know this method",
-        "The header `Allow` names the methods that it knows.";
+         `POST /v1/auth/login` and `POST /v1/auth/refresh` return one.";
+    FORBIDDEN = 403 "forbidden", "Your role does not allow this",
+        "The token is valid, but none of its roles allows this operation.";
+    NOT_FOUND = 404 "not_found", "Not found",
+        "The resource does not exist, or it belongs to another account. The response does not tell \
+         which.";
+    METHOD_NOT_ALLOWED = 405 "method_not_allowed", "The method is not allowed",
+        "The `Allow` header lists the methods that the resource supports.";
     REQUEST_TIMEOUT = 408 "request_timeout", "The request took too long to arrive",
         "The whole request must arrive within 20 seconds. Nothing was stored.";
-    STALE_VERSION = 412 "stale_version", "Somebody else was faster",
-        "`If-Match` names a version that is no longer the current one. Read it again, decide anew, \
-         and send the `ETag` that came with it.";
+    STALE_VERSION = 412 "stale_version", "The resource has changed",
+        "`If-Match` names a version that is no longer the current one. Read the resource again, \
+         reapply the change, and send its new `ETag`.";
     PAYLOAD_TOO_LARGE = 413 "payload_too_large", "The body is too large",
-        "A body may have 64 KiB, that of a batch 1 MiB.";
-    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type", "The body is of the wrong type",
+        "A body may be up to 64 KiB, or 1 MiB for a batch.";
+    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type", "The content type is not supported",
         "Send JSON as `Content-Type: application/json` (a merge patch may also be \
          `application/merge-patch+json`), in UTF-8, without a `Content-Encoding`.";
-    INVALID_REQUEST = 422 "invalid_request", "Something in the request is not acceptable",
-        "`errors` names each fault: a JSON Pointer to where it is, a stable code and a sentence. \
+    INVALID_REQUEST = 422 "invalid_request", "The request is not valid",
+        "`errors` lists each error: a JSON Pointer to its place, a stable code and a sentence. \
          Nothing was stored.";
     IDEMPOTENCY_KEY_REUSED = 422 "idempotency_key_reused", "The idempotency key belongs to another request",
-        "The same `Idempotency-Key` was sent before with another body. A key names one request: \
-         take a new one.";
-    VERSION_REQUIRED = 428 "version_required", "The version to change is missing",
-        "Send `If-Match` with the `ETag` of what you want to change, so that nobody's change is \
-         overwritten unseen.";
+        "The same `Idempotency-Key` was sent before with another body. A key belongs to one request. \
+         Use a new key.";
+    VERSION_REQUIRED = 428 "version_required", "The If-Match header is missing",
+        "Send `If-Match` with the `ETag` of the resource, so that no concurrent change is \
+         overwritten.";
     RATE_LIMITED = 429 "rate_limited", "Too many requests",
-        "Wait as many seconds as `Retry-After` says.";
+        "Wait for the number of seconds in `Retry-After`, then retry.";
     INTERNAL = 500 "internal", "Something went wrong on our side",
-        "It was logged with the `request_id`. Sending the same request again is safe if it has an \
+        "The error was logged with the `request_id`. Retrying is safe if the request has an \
          `Idempotency-Key` or changes nothing.";
-    UNAVAILABLE = 503 "unavailable", "A store does not answer at present",
-        "Wait as many seconds as `Retry-After` says and send the same request again; it recovers by \
-         itself. A create is safe to repeat with an `Idempotency-Key`.";
+    UNAVAILABLE = 503 "unavailable", "The service is temporarily unavailable",
+        "A data store does not answer. Wait for the number of seconds in `Retry-After`, then retry. \
+         Retrying a create is safe with an `Idempotency-Key`.";
 }
 
-/// One fault in a request.
+/// One error in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// JSON Pointer (RFC 6901) into the body, or the name of a parameter.
     pub pointer: String,
-    /// Stable.
+    /// Stable identifier of the error.
     pub code: &'static str,
     pub detail: String,
 }
@@ -129,17 +130,17 @@ pub struct Problem {
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// A problem as it goes over the wire (RFC 9457).
+/// A problem document (RFC 9457).
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemDocument {
-    /// Address of the page that explains this kind of problem.
+    /// URL of the page that explains this kind of problem.
     #[serde(rename = "type")]
     #[schema(example = "/docs/problems/invalid_request")]
     pub type_url: String,
     pub title: &'static str,
     pub status: u16,
-    /// Stable: branch on this.
+    /// Stable identifier for clients to branch on.
     #[schema(example = "invalid_request")]
     pub code: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -152,7 +153,7 @@ pub struct ProblemDocument {
 }
 
 impl Problem {
-    /// One or more faults in what was sent.
+    /// One or more errors in the request.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         Self { errors, ..INVALID_REQUEST.because("") }
     }
@@ -161,12 +162,12 @@ impl Problem {
         NOT_FOUND.because("")
     }
 
-    /// Something failed that the caller cannot help.
+    /// A failure that the client did not cause.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(cause.into()), ..INTERNAL.because("") }
     }
 
-    /// A store does not answer; the caller may come again in a second.
+    /// A store does not answer. The client may retry after a second.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(cause.into()), retry_after: Some(1), ..UNAVAILABLE.because("") }
     }
@@ -177,14 +178,13 @@ impl Problem {
         self
     }
 
-    /// Logs what failed, where there is anything that the caller cannot help. Called once, where
-    /// the problem is handled.
+    /// Logs the cause, if there is one. Called once, where the problem is handled.
     pub fn log(&self) {
         let Some(source) = &self.source else { return };
         let (error, code) = (telemetry::causes(source.as_ref()), self.kind.code);
         match self.kind.status {
             503 => tracing::warn!(error, problem.code = code, "a store did not answer"),
-            // A caller's fault, which he can repeat as often as he likes.
+            // Caused by the client, which can repeat it at any rate: not a warning.
             400..500 => tracing::info!(error, problem.code = code, "a store refused a request"),
             _ => tracing::error!(error, problem.code = code, "a request failed"),
         }
@@ -202,7 +202,7 @@ impl Problem {
         }
     }
 
-    /// The whole answer.
+    /// The complete response.
     pub fn to_response(&self, request_id: Option<Uuid>) -> Response {
         let body = serde_json::to_vec(&self.to_document(request_id)).unwrap_or_default();
         let mut response = (self.kind.status(), body).into_response();
@@ -223,8 +223,8 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Leaves the problem itself with the response, for [`crate::http::request::track`] to log it and to
-    /// write the request's id into it.
+    /// Attaches the problem to the response, so that [`crate::http::request::track`] can log it and
+    /// add the request id.
     fn into_response(self) -> Response {
         let mut response = self.to_response(None);
         response.extensions_mut().insert(std::sync::Arc::new(self));

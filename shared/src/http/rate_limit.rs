@@ -1,8 +1,8 @@
-//! How often somebody may ask: by who he provably is, else by where he asks from.
+//! Rate limiting. A request counts against its authenticated subject, or against its client network if
+//! it has no valid token. Expensive paths count as 20 requests.
 //!
-//! The key is never something that a caller can choose: the subject of a token that was verified,
-//! or the address of the peer, which is read from `X-Forwarded-For` only as far as it was written
-//! by proxies that are known to stand in front.
+//! A client cannot choose its key: the subject comes from a verified token, and `X-Forwarded-For` is
+//! read only as far as trusted proxies wrote it.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -22,30 +22,31 @@ use crate::config::Settings;
 use crate::http::auth::{self, Verifier};
 use crate::http::problem::RATE_LIMITED;
 
-/// How often callers that are not seen any more are forgotten.
-const FORGET_EVERY: Duration = Duration::from_mins(1);
+/// Interval at which idle clients are forgotten.
+const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
 
-/// What a dear request counts as, in requests: it takes the processor for milliseconds, of which nobody
-/// may have most.
-const DEAR: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// How many requests an expensive request counts as: it uses the processor for milliseconds, and no
+/// client may take most of that.
+const EXPENSIVE_COST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimitConfig {
-    /// Requests a second for each caller, who may save up as many; none is no limit.
+    /// Requests per second and burst size of each client; `None` for no limit.
     pub per_second: Option<NonZeroU32>,
-    /// How many proxies stand in front and add to `X-Forwarded-For`.
+    /// Number of proxies in front that append to `X-Forwarded-For`.
     pub trusted_proxies: usize,
-    /// Where requests go that count for twenty others.
-    pub dear: &'static [&'static str],
+    /// Paths whose requests count as 20.
+    pub expensive_paths: &'static [&'static str],
 }
 
 impl RateLimitConfig {
-    /// `VITRINA_RATE_LIMIT` (requests a second, 0 for no limit) and `VITRINA_TRUSTED_PROXIES`.
+    /// Reads `VITRINA_RATE_LIMIT` (requests per second, 0 for no limit) and
+    /// `VITRINA_TRUSTED_PROXIES`.
     pub fn read(settings: &mut Settings) -> Self {
         Self {
             per_second: NonZeroU32::new(settings.or("VITRINA_RATE_LIMIT", 1_000)),
             trusted_proxies: settings.or("VITRINA_TRUSTED_PROXIES", 0),
-            dear: &[],
+            expensive_paths: &[],
         }
     }
 }
@@ -54,19 +55,19 @@ impl RateLimitConfig {
 enum Caller {
     Subject(Uuid),
     Peer(IpAddr),
-    /// The host does not say where a request came from.
+    /// The host does not know the address of the client.
     Unknown,
 }
 
-/// Counts requests by caller. Cheap to clone; clones count together.
+/// Counts requests per client. Cheap to clone; clones share their counts.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     limiter: Option<Arc<DefaultKeyedRateLimiter<Caller>>>,
-    dear: &'static [&'static str],
-    /// What those count for: no more than what a caller may save up.
-    cells: NonZeroU32,
+    expensive_paths: &'static [&'static str],
+    /// Cost of an expensive request: never more than the burst size.
+    expensive_cost: NonZeroU32,
     trusted_proxies: usize,
-    /// Where there is none, callers are known by their peer.
+    /// Without one, clients are identified by their address.
     verifier: Option<Verifier>,
 }
 
@@ -74,12 +75,12 @@ impl RateLimit {
     pub fn new(config: RateLimitConfig, verifier: Option<Verifier>) -> Self {
         let limiter =
             config.per_second.map(|rate| Arc::new(RateLimiter::keyed(Quota::per_second(rate))));
-        let cells = config.per_second.unwrap_or(NonZeroU32::MAX).min(DEAR);
-        let RateLimitConfig { trusted_proxies, dear, .. } = config;
-        Self { limiter, dear, cells, trusted_proxies, verifier }
+        let expensive_cost = config.per_second.unwrap_or(NonZeroU32::MAX).min(EXPENSIVE_COST);
+        let RateLimitConfig { trusted_proxies, expensive_paths, .. } = config;
+        Self { limiter, expensive_paths, expensive_cost, trusted_proxies, verifier }
     }
 
-    /// Keeps the memory bounded by the callers of the last minute, until `stop`.
+    /// Bounds the memory to clients of the last minute, until `stop`.
     pub async fn upkeep(self, stop: CancellationToken) {
         let Some(limiter) = self.limiter else {
             return stop.cancelled().await;
@@ -87,13 +88,13 @@ impl RateLimit {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(FORGET_EVERY) => limiter.retain_recent(),
+                () = tokio::time::sleep(CLEANUP_INTERVAL) => limiter.retain_recent(),
             }
         }
     }
 
     async fn caller(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Caller {
-        // A token that is no good says nothing about who sent it.
+        // An invalid token does not identify its sender.
         if let Ok(token) = auth::bearer(headers)
             && let Some(verifier) = &self.verifier
             && let Ok(identity) = verifier.verify(token).await
@@ -107,7 +108,7 @@ impl RateLimit {
     }
 }
 
-/// The address that the outermost of `proxies` trusted proxies wrote down.
+/// The client address that the outermost of `proxies` trusted proxies recorded.
 fn forwarded(headers: &HeaderMap, proxies: usize) -> Option<IpAddr> {
     let before = proxies.checked_sub(1)?;
     let lists = headers.get_all("x-forwarded-for").iter().rev();
@@ -115,16 +116,16 @@ fn forwarded(headers: &HeaderMap, proxies: usize) -> Option<IpAddr> {
     addresses.nth(before)?.trim().parse().ok()
 }
 
-/// Whoever has one IPv6 address has the other 2^64 of its network.
+/// The client network of an address: a client with one IPv6 address has its whole /64.
 fn network_of(address: IpAddr) -> IpAddr {
-    // On a listener of both kinds an IPv4 peer comes as an IPv6 address.
+    // A dual-stack listener reports an IPv4 peer as an IPv6 address.
     match address.to_canonical() {
         v4 @ IpAddr::V4(_) => v4,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
     }
 }
 
-/// The layer: refuses with 429 whoever asks too often.
+/// The middleware: returns 429 to clients above their limit.
 pub async fn limit(State(limit): State<RateLimit>, request: Request, next: Next) -> Response {
     let Some(limiter) = &limit.limiter else {
         return next.run(request).await;
@@ -132,11 +133,11 @@ pub async fn limit(State(limit): State<RateLimit>, request: Request, next: Next)
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(address)| address.ip());
     let caller = limit.caller(request.headers(), peer).await;
-    let is_dear = limit.dear.contains(&request.uri().path());
-    let cells = if is_dear { limit.cells } else { NonZeroU32::MIN };
-    match limiter.check_key_n(&caller, cells) {
+    let is_expensive = limit.expensive_paths.contains(&request.uri().path());
+    let cost = if is_expensive { limit.expensive_cost } else { NonZeroU32::MIN };
+    match limiter.check_key_n(&caller, cost) {
         Ok(Ok(())) => next.run(request).await,
-        // Nothing counts for more than a caller may save up.
+        // Unreachable: no cost exceeds the burst size.
         Err(_) => RATE_LIMITED.because("").into_response(),
         Ok(Err(refused)) => {
             let wait = refused.wait_time_from(DefaultClock::default().now());
@@ -159,12 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_trusted_proxy_the_header_says_nothing() {
+    fn header_is_ignored_without_trusted_proxies() {
         assert_eq!(forwarded(&headers(&["10.0.0.1"]), 0), None);
     }
 
     #[test]
-    fn only_what_trusted_proxies_wrote_is_believed() {
+    fn only_entries_of_trusted_proxies_count() {
         let forged = headers(&["6.6.6.6, 10.0.0.1", "10.0.0.2"]);
         assert_eq!(forwarded(&forged, 1), Some([10, 0, 0, 2].into()));
         assert_eq!(forwarded(&forged, 2), Some([10, 0, 0, 1].into()));
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_network_are_one_caller() {
+    fn addresses_of_one_network_are_one_client() {
         let network = |text: &str| network_of(text.parse().unwrap());
         assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:2"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));

@@ -1,11 +1,12 @@
-//! One request: its id, its trace, and how it ended.
+//! Request tracking: id, trace and outcome.
 //!
-//! Whatever happens to a request, its answer carries `X-Request-Id`, and a problem document says
-//! the same id, so that `vitrina trace` finds what a caller complains about.
+//! Every response carries `X-Request-Id`, and a problem document contains the same id, so that
+//! `vitrina trace` finds the request that a client reports.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
@@ -18,21 +19,22 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::http::problem::{self, Problem};
 use crate::id::Ids;
+use crate::metrics::HTTP_REQUEST_SECONDS;
 use crate::telemetry;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What a handler may know about the request beside its content.
+/// Metadata of a request for handlers.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     pub id: Uuid,
     pub requested_at: DateTime<Utc>,
-    /// W3C trace context: the caller's trace, or one whose id is the request's.
+    /// W3C trace context: the client's trace, or a new one named after the request id.
     pub traceparent: String,
 }
 
 impl RequestContext {
-    /// The context of work that no request asked for, such as a repair.
+    /// The context of work without a request, such as a repair.
     pub fn background(clock: &Clock, ids: &Ids) -> Self {
         Self::new(clock, ids, &HeaderMap::new())
     }
@@ -53,7 +55,7 @@ impl RequestContext {
     }
 }
 
-/// The trace id in a W3C `traceparent`, if that is one.
+/// The trace id in a W3C `traceparent`, if it is valid.
 fn trace_of(traceparent: &str) -> Option<&str> {
     let mut parts = traceparent.split('-');
     let (version, trace, span, _flags) =
@@ -78,15 +80,17 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
     }
 }
 
-/// The layer around every route: gives the request its id, its span and its metrics, and finishes
-/// whatever problem it ends in.
+/// The middleware around every route: assigns the request id, span and metrics, and completes problem
+/// documents.
 pub async fn track(
     State((clock, ids)): State<(Clock, Ids)>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    // Monotonic: a wall clock may jump, and ids keep milliseconds only.
+    let started = Instant::now();
     let context = RequestContext::new(&clock, &ids, request.headers());
-    // The pattern, not the path: a label must not grow with the number of products.
+    // The pattern, not the path: the number of label values must not grow with the products.
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -104,7 +108,7 @@ pub async fn track(
         span.in_scope(|| problem.log());
         response = problem.to_response(Some(id));
     } else if is_bare(&response) {
-        // The router's own refusals, which have no problem document yet.
+        // Refusals of the router itself have no problem document yet.
         let problem = refusal(&response);
         response = problem.to_response(Some(id));
     }
@@ -112,16 +116,15 @@ pub async fn track(
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     let status = response.status().as_u16();
-    let seconds = (clock.now() - DateTime::<Utc>::from(id_time(id))).to_std().unwrap_or_default();
     metrics::histogram!(
-        "vitrina_http_request_seconds",
+        HTTP_REQUEST_SECONDS,
         "method" => method_label(&method), "route" => route, "status" => status.to_string()
     )
-    .record(seconds);
+    .record(started.elapsed());
     response
 }
 
-/// Anybody can invent methods; a label must not grow with them.
+/// Maps unknown methods to one label value, because clients can invent methods.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -133,11 +136,6 @@ fn method_label(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
-}
-
-fn id_time(id: Uuid) -> std::time::SystemTime {
-    let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |at| at.to_unix());
-    std::time::UNIX_EPOCH + std::time::Duration::new(seconds, nanos)
 }
 
 fn is_bare(response: &Response) -> bool {
@@ -159,13 +157,15 @@ fn refusal(response: &Response) -> Problem {
         StatusCode::PAYLOAD_TOO_LARGE => problem::PAYLOAD_TOO_LARGE.because(""),
         StatusCode::REQUEST_TIMEOUT => problem::REQUEST_TIMEOUT.because(""),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => problem::UNSUPPORTED_MEDIA_TYPE.because(""),
-        StatusCode::SERVICE_UNAVAILABLE => Problem::unavailable("a handler took too long"),
+        StatusCode::SERVICE_UNAVAILABLE => Problem::unavailable("a handler timed out"),
         status if status.is_client_error() => problem::MALFORMED_REQUEST.because(""),
-        status => Problem::internal(format!("a handler answered {status} without a problem")),
+        status => {
+            Problem::internal(format!("a handler returned {status} without a problem document"))
+        }
     }
 }
 
-/// Answers a panic of a handler: the process and its other requests go on.
+/// Responds to a panic of a handler. The process and its other requests continue.
 pub fn answer_panic(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::internal("a handler panicked").into_response()
 }
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_trace_is_continued() {
+    fn trace_of_the_client_is_continued() {
         let own = context("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         assert!(own.traceparent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
     }
 
     #[test]
-    fn a_trace_that_is_none_is_replaced_by_one_named_like_the_request() {
+    fn invalid_trace_is_replaced_by_the_request_id() {
         for broken in ["", "00-0", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
             let own = context(broken);
             assert!(own.traceparent.contains(&own.id.simple().to_string()), "{broken}");

@@ -54,7 +54,7 @@ impl TestService {
         let ids = Ids::seeded(1);
         let tokens = Tokens::new(clock.clone());
         let app = App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
-        let router = host::server::dress(inventory::router(app), &clock, &ids);
+        let router = host::server::with_standard_layers(inventory::router(app), &clock, &ids);
         let seller_id = Uuid::from_u128(0x005e_11e5);
         let seller = tokens.token(seller_id, Role::Seller);
         Self { router, tokens, clock, seller, seller_id, pool, database }

@@ -20,13 +20,13 @@ fn limited_to(per_second: u32, service: &TestService, peer: [u8; 4]) -> Router {
     let config = RateLimitConfig {
         per_second: NonZeroU32::new(per_second),
         trusted_proxies: 0,
-        dear: &["/expensive"],
+        expensive_paths: &["/expensive"],
     };
     let limit = RateLimit::new(config, Some(service.tokens.verifier()));
-    let router = host::server::limit(service.router.clone(), &limit);
+    let router = host::server::with_rate_limit(service.router.clone(), &limit);
     let peer = std::net::SocketAddr::from((peer, 1));
     let router = router.layer(axum::Extension(ConnectInfo(peer)));
-    host::server::dress(router, &service.clock, &Ids::seeded(3))
+    host::server::with_standard_layers(router, &service.clock, &Ids::seeded(3))
 }
 
 async fn ask(router: &Router, token: Option<&str>) -> Answer {

@@ -1,8 +1,8 @@
-//! A function's metrics: lines on its standard output that `CloudWatch` makes metrics of (embedded
-//! metric format), written before each answer.
+//! Metrics of a function in the embedded metric format: JSON lines on standard output, written before
+//! each response, from which `CloudWatch` extracts metrics.
 //!
-//! Only what somebody looks at is written, since each name costs money each month, and always with
-//! the same two dimensions: what else is known of a value is a field of its line.
+//! Only metrics that an alarm or a dashboard uses are written, because each name costs money every
+//! month. Every metric has the same two dimensions; further labels are plain fields of the line.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,50 +16,12 @@ use metrics::{
 use serde_json::{Map, Value, json};
 
 use crate::clock::Clock;
+use crate::metrics::{CloudWatch, HTTP_REQUEST_SECONDS, Metric, find};
 
-/// The most values of one metric that one line may have.
+/// Limit of `CloudWatch` for values of one metric in one line.
 const MAX_VALUES: usize = 100;
 
-/// What a metric of the code is called outside, and in which unit.
-struct Name {
-    inside: &'static str,
-    outside: &'static str,
-    unit: &'static str,
-    /// Into the unit.
-    factor: f64,
-}
-
-const fn count(inside: &'static str, outside: &'static str) -> Name {
-    Name { inside, outside, unit: "Count", factor: 1.0 }
-}
-
-const fn seconds(inside: &'static str, outside: &'static str) -> Name {
-    Name { inside, outside, unit: "Seconds", factor: 1.0 }
-}
-
-const fn milliseconds(inside: &'static str, outside: &'static str) -> Name {
-    Name { inside, outside, unit: "Milliseconds", factor: 1_000.0 }
-}
-
-/// Requests, whose number is written beside how long they took.
-const REQUESTS: &str = "vitrina_http_request_seconds";
-
-static NAMES: [Name; 12] = [
-    milliseconds(REQUESTS, "http_request_duration_ms"),
-    milliseconds("vitrina_lag_seconds", "events_lag_ms"),
-    seconds("vitrina_outbox_oldest_pending_seconds", "outbox_oldest_pending_seconds"),
-    count("vitrina_outbox_pending", "outbox_pending"),
-    count("vitrina_listings_damaged_total", "listings_damaged"),
-    count("vitrina_events_published_total", "events_published"),
-    count("vitrina_events_refused_total", "events_refused"),
-    count("vitrina_events_buried_total", "dead_letters"),
-    count("vitrina_sync_differences_total", "drift_found"),
-    count("vitrina_sync_repaired_total", "drift_repaired"),
-    seconds("vitrina_buckets_oldest_checked_seconds", "buckets_oldest_checked_seconds"),
-    count("vitrina_background_failures_total", "background_failures"),
-];
-
-/// Collects metrics until they are written. Cheap to clone; clones collect together.
+/// Collects metrics until they are written. Cheap to clone; clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Emf(Arc<Inner>);
 
@@ -112,36 +74,42 @@ impl HistogramFn for HistogramCell {
 }
 
 impl Emf {
-    pub(crate) fn new(namespace: &str, service: &'static str, role: &'static str, clock: &Clock) -> Self {
+    pub(crate) fn new(
+        namespace: &str,
+        service: &'static str,
+        role: &'static str,
+        clock: &Clock,
+    ) -> Self {
         let (namespace, clock) = (namespace.to_owned(), clock.clone());
         Self(Arc::new(Inner { namespace, service, role, clock, cells: Mutex::default() }))
     }
 
-    /// Becomes the recorder of this process, unless there is one.
+    /// Installs this as the recorder of the process, unless one is installed.
     #[must_use]
     pub(crate) fn install(self) -> Self {
         let _ = metrics::set_global_recorder(self.clone());
         self
     }
 
-    /// Writes what was collected since the last time. A failure costs these values.
+    /// Writes the values collected since the last call. If writing fails, they are lost.
     pub(crate) fn write(&self, mut to: impl Write) {
         for line in self.lines() {
             let mut line = line.to_string();
             line.push('\n');
-            // Whole lines: those of a log may come in between.
+            // One write per line, because log lines may be interleaved.
             let _ = to.write_all(line.as_bytes());
         }
     }
 
-    /// One line for each combination of fields, and more where there are many values.
+    /// One line per combination of fields, and more if there are many values.
     fn lines(&self) -> Vec<Value> {
         let mut by_fields: BTreeMap<Vec<(&'static str, String)>, Vec<Written>> = BTreeMap::new();
         for (key, cell) in &*self.cells() {
             let values = cell.take();
-            let Some(name) = name_of(key.name()) else { continue };
+            let Some(metric) = find(key.name()) else { continue };
+            let Some(shown) = &metric.cloudwatch else { continue };
             if !values.is_empty() {
-                let written = Written { name, values };
+                let written = Written { metric, shown, values };
                 by_fields.entry(fields_of(key)).or_default().push(written);
             }
         }
@@ -154,18 +122,18 @@ impl Emf {
         for from in (0..most).step_by(MAX_VALUES) {
             let mut metrics = Map::new();
             let mut described = Vec::new();
-            for Written { name, values } in written {
+            for Written { metric, shown, values } in written {
                 let values = values.get(from..).unwrap_or_default();
                 let values = &values[..values.len().min(MAX_VALUES)];
                 if values.is_empty() {
                     continue;
                 }
-                if name.inside == REQUESTS {
+                if metric.name == HTTP_REQUEST_SECONDS {
                     described.push(json!({"Name": "http_requests", "Unit": "Count"}));
                     metrics.insert("http_requests".to_owned(), values.len().into());
                 }
-                described.push(json!({"Name": name.outside, "Unit": name.unit}));
-                metrics.insert(name.outside.to_owned(), one_or_many(values, name.factor));
+                described.push(json!({"Name": shown.name, "Unit": shown.unit}));
+                metrics.insert(shown.name.to_owned(), one_or_many(values, shown.factor));
             }
             lines.push(self.line(fields, metrics, &described));
         }
@@ -207,9 +175,10 @@ impl Emf {
     }
 }
 
-/// A metric with its values since the last time.
+/// A metric with its values since the last write.
 struct Written {
-    name: &'static Name,
+    metric: &'static Metric,
+    shown: &'static CloudWatch,
     values: Vec<f64>,
 }
 
@@ -234,11 +203,7 @@ impl Cell {
     }
 }
 
-fn name_of(inside: &str) -> Option<&'static Name> {
-    NAMES.iter().find(|name| name.inside == inside)
-}
-
-/// What is known of the values under `key` beside their dimensions.
+/// The labels of `key` that are not dimensions.
 fn fields_of(key: &Key) -> Vec<(&'static str, String)> {
     key.labels()
         .filter_map(|label| match label.key() {
@@ -306,15 +271,15 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_what_cloudwatch_makes_metrics_of() {
+    fn line_has_the_embedded_metric_format() {
         let emf = emf();
         metrics::with_local_recorder(&emf, || {
             let route = "/v1/catalog/products/{id}";
             for _ in 0..2 {
-                metrics::histogram!(REQUESTS, "method" => "GET", "route" => route, "status" => "200")
+                metrics::histogram!(HTTP_REQUEST_SECONDS, "method" => "GET", "route" => route, "status" => "200")
                     .record(0.25);
             }
-            metrics::counter!("vitrina_something_nobody_looks_at_total").increment(1);
+            metrics::counter!("vitrina_unlisted_total").increment(1);
         });
         let line = json!({
             "_aws": {
@@ -335,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_that_was_set_is_written_even_if_it_is_the_same_and_nothing() {
+    fn unchanged_gauge_is_written_again() {
         let emf = emf();
         let set = || metrics::gauge!("vitrina_outbox_pending").set(0.0);
         for _ in 0..2 {
@@ -347,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn more_values_than_a_line_takes_go_on_in_the_next() {
+    fn values_beyond_the_limit_go_into_another_line() {
         let emf = emf();
         metrics::with_local_recorder(&emf, || {
             for _ in 0..250 {

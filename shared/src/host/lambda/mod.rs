@@ -1,9 +1,8 @@
-//! A role as a function of AWS Lambda. Its runtime sends one invocation after the other; between two
-//! of them the process stands still.
+//! Runs a service as an AWS Lambda function. The runtime sends one invocation at a time; between two
+//! invocations the process is frozen.
 //!
-//! So what has to be said of an invocation is said before its answer: metrics are written, and
-//! spans are sent for as long as that takes, but not longer than a moment. A collector that is away
-//! costs its spans and nothing else.
+//! So metrics and spans of an invocation are flushed before its response, with a short timeout. An
+//! unreachable collector loses spans and nothing else.
 
 pub(super) mod emf;
 
@@ -30,18 +29,18 @@ use crate::host::{BoxError, Work};
 use crate::telemetry::{self, Telemetry};
 use emf::Emf;
 
-/// How long an answer waits for its spans to be sent.
-const FLUSH: Duration = Duration::from_millis(50);
+/// How long a response waits for its spans to be sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How long before its deadline an invocation ends its work by itself.
+/// How long before its deadline an invocation stops its work.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// What no address has, beside what is not ASCII. An HTTP API passes it on as the client sent it, or
+/// Characters that a URI cannot contain, besides non-ASCII ones. API Gateway passes them on raw or
 /// decoded.
 const NEVER_IN_A_URI: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
 
-/// A function that is about to take up its role. Cheap to clone.
+/// A function that is about to run. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Lambda {
     pub(super) clock: Clock,
@@ -50,13 +49,13 @@ pub(super) struct Lambda {
     pub(super) metrics: Emf,
 }
 
-/// A part of an address without what no address has: `lambda_http` panics at that.
+/// Encodes characters that are invalid in a URI; `lambda_http` panics on them.
 fn encoded(part: &str) -> String {
     utf8_percent_encode(part, NEVER_IN_A_URI).to_string()
 }
 
 impl Lambda {
-    /// Answers requests that an HTTP API passes on.
+    /// Serves requests from API Gateway.
     pub(super) async fn serve(self, api: Router) -> Result<(), BoxError> {
         let service = Adapter::from(service_fn(|request: Request| {
             let (this, api) = (self.clone(), api.clone());
@@ -79,7 +78,7 @@ impl Lambda {
         lambda_runtime::run(service).await
     }
 
-    /// Handles the messages of each invocation; those that failed are named in its answer.
+    /// Handles the messages of each invocation and reports the failed ones (partial batch response).
     pub(super) async fn consume(
         self,
         queue: SqsQueue,
@@ -96,10 +95,9 @@ impl Lambda {
         .await
     }
 
-    /// Moves on what is pending, whatever an invocation says.
+    /// Advances pending work in each invocation; the payload is ignored.
     ///
-    /// An invocation in which that did not come to an end fails, so that whoever invokes does so
-    /// again.
+    /// Returns an error to the invoker if the work did not finish, so that the invoker retries.
     pub(super) async fn work(self, work: &impl Work) -> Result<(), BoxError> {
         let this = &self;
         lambda_runtime::run(service_fn(async |event: LambdaEvent<IgnoredAny>| {
@@ -110,13 +108,13 @@ impl Lambda {
                 telemetry::failed(work.name(), error);
             }
             this.finish().await;
-            // The runtime prints all that is in an error, which may be a row of somebody's.
+            // The runtime logs the whole error, whose details may contain a seller's row.
             result.map_err(|error| BoxError::from(telemetry::causes(&error)))
         }))
         .await
     }
 
-    /// Takes a step in each invocation.
+    /// Runs `step` in each invocation.
     pub(super) async fn step<E: Into<BoxError>>(
         self,
         step: impl AsyncFn() -> Result<(), E>,
@@ -127,10 +125,10 @@ impl Lambda {
             let result = step().await.map_err(Into::into);
             if let Err(error) = &result {
                 let error = telemetry::causes(error.as_ref());
-                tracing::error!(error, "the release step was not taken");
+                tracing::error!(error, "the release step failed");
             }
             this.finish().await;
-            // With everything that caused it: whoever invoked it has nothing else.
+            // With all causes: the invoker sees nothing else.
             result.map_err(|error: BoxError| BoxError::from(telemetry::causes(error.as_ref())))
         }))
         .await
@@ -146,10 +144,10 @@ impl Lambda {
         let mut lines = Vec::new();
         self.metrics.write(&mut lines);
         let _ = std::io::stdout().lock().write_all(&lines);
-        self.telemetry.flush_within(FLUSH).await;
+        self.telemetry.flush_within(FLUSH_TIMEOUT).await;
     }
 
-    /// When work has to end, by a clock that cannot jump.
+    /// The deadline for work, as a monotonic instant.
     fn deadline(&self, deadline: SystemTime) -> Instant {
         let left = DateTime::<Utc>::from(deadline) - self.clock.now();
         Instant::now() + left.to_std().unwrap_or_default().saturating_sub(MARGIN)
