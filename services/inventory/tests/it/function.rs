@@ -280,6 +280,6 @@ async fn failed_migration_does_not_log_its_secret() {
     ];
     let mut function = Function::start(PROGRAM, &settings).await;
     let error = function.invoke(json!({})).await.unwrap_err().to_string();
-    assert!(error.contains("it has no username and password"), "{error}");
+    assert!(error.contains("the secret has no username and password"), "{error}");
     assert!(!error.contains("hunter2") && !function.log().contains("hunter2"));
 }
