@@ -7,7 +7,7 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::postgres::PgBus;
-use super::{BusError, Outbound, Publish, Refused};
+use super::publish::{BusError, Outbound, Publish, Refused};
 
 /// Drops, doubles, delays, reorders and stops what is published through it.
 #[derive(Clone, Debug)]
