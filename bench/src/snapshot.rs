@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use dynoxide::{Database, ImportOptions};
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use sqlx::postgres::PgPoolCopyExt as _;
 use tempfile::TempDir;
 use tokio::process::Command;
-use vitrina::data::DataFolder;
 use vitrina::edition::TABLE;
+use vitrina::edition::data_folder::DataFolder;
 
 use crate::dynamo;
 use crate::edition::Edition;

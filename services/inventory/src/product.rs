@@ -4,7 +4,8 @@
 use std::str::FromStr as _;
 
 use chrono::{DateTime, Utc};
-use shared::contract::events::{Event, MAX_DOCUMENT_BYTES};
+use shared::contract::envelope::MAX_DOCUMENT_BYTES;
+use shared::contract::inventory::Event;
 use shared::contract::product::{Attribute, Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
 use shared::http::problem::FieldError;

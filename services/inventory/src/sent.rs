@@ -1,7 +1,7 @@
 //! What sellers send, and what is wrong with it: every fault at once, each with its place.
 
 use serde::{Deserialize, Deserializer};
-use shared::contract::events::MAX_DOCUMENT_BYTES;
+use shared::contract::envelope::MAX_DOCUMENT_BYTES;
 use shared::contract::product::{Attribute, Attributes, describe_attributes};
 use shared::http::object;
 use shared::http::problem::FieldError;

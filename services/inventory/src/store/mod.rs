@@ -8,7 +8,7 @@ pub(crate) mod products;
 pub(crate) mod repairs;
 pub(crate) mod stock;
 
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use shared::http::request::RequestContext;
 use uuid::Uuid;
 

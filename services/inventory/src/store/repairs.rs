@@ -1,7 +1,7 @@
 //! What reconciliation asks to be announced under a new version.
 
 use chrono::{DateTime, Utc};
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use sqlx::PgConnection;
 use uuid::Uuid;

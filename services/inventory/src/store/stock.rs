@@ -1,6 +1,6 @@
 //! Stock. The id alone is to find it: see the plans in [`super::products`].
 
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use shared::contract::stock::Stock;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;

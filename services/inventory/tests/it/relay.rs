@@ -1,23 +1,25 @@
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use inventory::relay::{Relay, RelayError};
-use shared::bus::faulty::{FaultyBus, Rates};
-use shared::bus::queue::Queue;
-use shared::bus::{Bus, PgBus};
-use shared::contract::events::{self, Event, Received};
+use shared::bus::Publish;
+use shared::bus::postgres::{PgBus, Queue};
+use shared::contract::envelope::{self, Received};
+use shared::contract::inventory::Event;
+use shared::contract::routes::ROUTES;
 use shared::host::Work as _;
 use shared::host::tick::Progress;
 use shared::id::Ids;
+use shared::outbox;
+use testkit::{FaultyBus, Rates};
 use uuid::Uuid;
 
 use crate::World;
 
 fn bus(world: &World) -> PgBus {
-    PgBus::new(world.pool.clone(), world.clock.clone(), &["catalog"], Arc::default())
+    PgBus::new(world.pool.clone(), world.clock.clone(), ROUTES)
 }
 
-fn relay(world: &World, bus: Bus) -> Relay {
+fn relay<B: Publish>(world: &World, bus: B) -> Relay<B> {
     Relay::new(world.pool.clone(), bus, world.clock.clone(), Ids::seeded(2))
 }
 
@@ -25,14 +27,14 @@ fn relay(world: &World, bus: Bus) -> Relay {
 async fn what_is_committed_is_published_once_and_leaves_the_outbox() {
     let world = World::new().await;
     let created = world.create("SHOE-1").await;
-    let relay = relay(&world, Bus::Postgres(bus(&world)));
+    let relay = relay(&world, bus(&world));
     relay.once().await.unwrap();
     assert_eq!(world.count("outbox").await, 0);
     assert_eq!(relay.once().await.unwrap(), Progress::Idle);
     let queue = Queue::new(world.pool.clone(), world.clock.clone(), "catalog");
     let messages = queue.receive(10).await.unwrap();
     assert_eq!(messages.len(), 1);
-    let Received::Known(envelope) = events::read(&messages[0].body).unwrap() else {
+    let Received::Known(envelope) = envelope::read(&messages[0].body).unwrap() else {
         panic!("an unknown event")
     };
     assert_eq!(envelope.requestid.to_string(), created.header("x-request-id"));
@@ -51,7 +53,7 @@ async fn an_event_that_the_bus_refuses_stays_pending_and_is_published_later() {
         world.create(&format!("SHOE-{n}")).await;
     }
     let faulty = FaultyBus::new(bus(&world), 3, Rates::each(12));
-    let relay = relay(&world, Bus::Faulty(faulty.clone()));
+    let relay = relay(&world, faulty.clone());
     for _ in 0..10 {
         // A round may fail as a whole; what was pending is pending then.
         let _ = relay.once().await;
@@ -77,7 +79,7 @@ async fn of_the_events_of_a_round_only_those_that_the_bus_refuses_stay_pending()
         world.create(&format!("SHOE-{n}")).await;
     }
     let faulty = FaultyBus::new(bus(&world), 3, Rates { refused: 30, ..Rates::each(0) });
-    let relay = relay(&world, Bus::Faulty(faulty.clone()));
+    let relay = relay(&world, faulty.clone());
     relay.once().await.unwrap();
     let refused = i64::from(faulty.faults());
     assert!(refused > 0);
@@ -123,12 +125,21 @@ async fn repairs_that_cannot_be_done_keep_neither_others_nor_events_waiting() {
         ask_for_repair(&world, *id, 7).await;
         world.clock.advance(Duration::from_secs(1));
     }
-    let relay = relay(&world, Bus::Postgres(bus(&world)));
+    let relay = relay(&world, bus(&world));
     // That something is left is said after everything else is done.
     let error = relay.until(Instant::now()).await.unwrap_err();
-    assert!(matches!(error, RelayError::Pending { repairs: 6, .. }), "{error:?}");
+    assert!(
+        matches!(error, RelayError::Publish(outbox::RelayError::Pending { requested: 6, .. })),
+        "{error:?}"
+    );
     let error = relay.until(Instant::now() + Duration::from_secs(1)).await.unwrap_err();
-    assert!(matches!(error, RelayError::Pending { pending: 0, repairs: 5 }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            RelayError::Publish(outbox::RelayError::Pending { pending: 0, requested: 5 })
+        ),
+        "{error:?}"
+    );
     let version: i64 = sqlx::query_scalar("select version from inventory.products where id = $1")
         .bind(ids[5])
         .fetch_one(&world.pool)
@@ -152,7 +163,7 @@ async fn relays_that_run_at_once_publish_every_event_exactly_once() {
     for n in 0..150 {
         world.create(&format!("SHOE-{n}")).await;
     }
-    let relay = relay(&world, Bus::Postgres(bus(&world)));
+    let relay = relay(&world, bus(&world));
     let drain = || async { while relay.once().await.unwrap() == Progress::More {} };
     tokio::join!(drain(), drain(), drain());
     assert_eq!(world.count("outbox").await, 0);
@@ -167,7 +178,7 @@ async fn relays_that_run_at_once_publish_every_event_exactly_once() {
 async fn a_message_that_kills_its_consumer_each_time_becomes_a_dead_letter() {
     let world = World::new().await;
     world.create("SHOE-1").await;
-    relay(&world, Bus::Postgres(bus(&world))).once().await.unwrap();
+    relay(&world, bus(&world)).once().await.unwrap();
     let queue = Queue::new(world.pool.clone(), world.clock.clone(), "catalog");
     for attempt in 1..=5 {
         let received = queue.receive(10).await.unwrap();
@@ -185,7 +196,7 @@ async fn a_message_that_kills_its_consumer_each_time_becomes_a_dead_letter() {
 async fn what_waits_for_too_long_is_a_dead_letter_and_then_given_up_before_a_tombstone_is() {
     let world = World::new().await;
     world.create("SHOE-1").await;
-    relay(&world, Bus::Postgres(bus(&world))).once().await.unwrap();
+    relay(&world, bus(&world)).once().await.unwrap();
     let queue = Queue::new(world.pool.clone(), world.clock.clone(), "catalog");
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -200,7 +211,7 @@ async fn what_waits_for_too_long_is_a_dead_letter_and_then_given_up_before_a_tom
         .await
         .unwrap();
     assert_eq!(audit, ("retention".to_owned(), "expire".to_owned()));
-    assert!(shared::bus::queue::DEAD_LETTER_KEPT < shared::contract::listing::TOMBSTONE_KEPT);
+    assert!(shared::bus::message::DEAD_LETTER_KEPT < shared::contract::listing::TOMBSTONE_KEPT);
 }
 
 #[tokio::test]
@@ -217,7 +228,7 @@ async fn entries_that_this_build_cannot_read_hold_nobody_up_however_many_there_a
                 where aggregate_id in (select aggregate_id from inventory.outbox
                                        order by position limit 58 offset 60)";
     sqlx::query(lost).execute(&world.pool).await.unwrap();
-    let relay = relay(&world, Bus::Postgres(bus(&world)));
+    let relay = relay(&world, bus(&world));
     assert_eq!(relay.once().await.unwrap(), Progress::More);
     assert_eq!(relay.once().await.unwrap(), Progress::Idle);
     assert_eq!(world.count("outbox").await, 118);

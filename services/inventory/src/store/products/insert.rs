@@ -1,7 +1,7 @@
 //! Products that are created: any number of them in one statement over arrays.
 
 use chrono::{DateTime, Utc};
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use shared::contract::stock::Stock;
 use sqlx::PgPool;
