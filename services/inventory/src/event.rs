@@ -3,7 +3,7 @@
 //! Promise: they serialise to the very bytes of the contract's [`Event`], without a clone of what
 //! they announce.
 //!
-//! [`Event`]: shared::contract::events::Event
+//! [`Event`]: shared::contract::inventory::Event
 
 use serde::Serialize;
 use shared::contract::stock::Stock;
@@ -37,9 +37,10 @@ impl<'a> EventRef<'a> {
 mod tests {
     use chrono::{DateTime, Utc};
     use proptest::prelude::*;
-    use shared::contract::events::Event;
+    use shared::contract;
+    use shared::contract::envelope::Event as _;
+    use shared::contract::inventory::Event;
     use shared::contract::product::{Attribute, Attributes, ContentHash, Status};
-    use shared::contract::{self};
     use shared::money::{Currency, Money};
     use uuid::Uuid;
 

@@ -1,6 +1,6 @@
 //! What each field of a product may hold.
 
-use shared::contract::events::MAX_DOCUMENT_BYTES;
+use shared::contract::envelope::MAX_DOCUMENT_BYTES;
 use shared::contract::product::{Attribute, Attributes};
 use shared::http::{Faults, pointer_to};
 use shared::money::Currency;

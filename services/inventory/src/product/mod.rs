@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
 use chrono::{DateTime, Utc};
-use shared::contract::events::MAX_DOCUMENT_BYTES;
+use shared::contract::envelope::MAX_DOCUMENT_BYTES;
 use shared::contract::product::{Attribute, Attributes, ContentHash, Status};
 use shared::contract::stock::Stock;
 use shared::http::problem::FieldError;

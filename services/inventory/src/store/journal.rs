@@ -1,7 +1,7 @@
 //! The journal: append-only, every version of every aggregate with its actor.
 
 use chrono::{DateTime, Utc};
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use shared::contract::stock::Stock;
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;

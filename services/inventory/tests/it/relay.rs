@@ -1,23 +1,25 @@
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use inventory::relay::{Relay, RelayError};
-use shared::bus::faulty::{FaultyBus, Rates};
-use shared::bus::queue::Queue;
-use shared::bus::{Bus, PgBus};
-use shared::contract::events::{self, Event, Received};
+use shared::bus::Publish;
+use shared::bus::postgres::{PgBus, Queue};
+use shared::contract::envelope::{self, Received};
+use shared::contract::inventory::Event;
+use shared::contract::routes::ROUTES;
 use shared::host::Work as _;
 use shared::host::tick::Progress;
 use shared::id::Ids;
+use shared::outbox;
+use testkit::{FaultyBus, Rates};
 use uuid::Uuid;
 
 use crate::TestService;
 
 fn bus(service: &TestService) -> PgBus {
-    PgBus::new(service.pool.clone(), service.clock.clone(), &["catalog"], Arc::default())
+    PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES)
 }
 
-fn relay(service: &TestService, bus: Bus) -> Relay {
+fn relay<B: Publish>(service: &TestService, bus: B) -> Relay<B> {
     Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2))
 }
 
@@ -25,14 +27,14 @@ fn relay(service: &TestService, bus: Bus) -> Relay {
 async fn committed_event_is_published_once_and_leaves_the_outbox() {
     let service = TestService::new().await;
     let created = service.create("SHOE-1").await;
-    let relay = relay(&service, Bus::Postgres(bus(&service)));
+    let relay = relay(&service, bus(&service));
     relay.once().await.unwrap();
     assert_eq!(service.count("outbox").await, 0);
     assert_eq!(relay.once().await.unwrap(), Progress::Idle);
     let queue = Queue::new(service.pool.clone(), service.clock.clone(), "catalog");
     let messages = queue.receive(10).await.unwrap();
     assert_eq!(messages.len(), 1);
-    let Received::Known(envelope) = events::read(&messages[0].body).unwrap() else {
+    let Received::Known(envelope) = envelope::read(&messages[0].body).unwrap() else {
         panic!("an unknown event")
     };
     assert_eq!(envelope.requestid.to_string(), created.header("x-request-id"));
@@ -51,7 +53,7 @@ async fn refused_event_stays_pending_and_is_published_later() {
         service.create(&format!("SHOE-{n}")).await;
     }
     let faulty = FaultyBus::new(bus(&service), 3, Rates::each(12));
-    let relay = relay(&service, Bus::Faulty(faulty.clone()));
+    let relay = relay(&service, faulty.clone());
     for _ in 0..10 {
         // A round may fail as a whole; its events stay pending.
         let _ = relay.once().await;
@@ -77,7 +79,7 @@ async fn only_the_refused_events_of_a_round_stay_pending() {
         service.create(&format!("SHOE-{n}")).await;
     }
     let faulty = FaultyBus::new(bus(&service), 3, Rates { refused: 30, ..Rates::each(0) });
-    let relay = relay(&service, Bus::Faulty(faulty.clone()));
+    let relay = relay(&service, faulty.clone());
     relay.once().await.unwrap();
     let refused = i64::from(faulty.faults());
     assert!(refused > 0);
@@ -123,12 +125,21 @@ async fn failing_repairs_do_not_block_other_repairs_or_events() {
         request_repair(&service, *id, 7).await;
         service.clock.advance(Duration::from_secs(1));
     }
-    let relay = relay(&service, Bus::Postgres(bus(&service)));
+    let relay = relay(&service, bus(&service));
     // The relay reports what is left after it has done everything else.
     let error = relay.until(Instant::now()).await.unwrap_err();
-    assert!(matches!(error, RelayError::Pending { repairs: 6, .. }), "{error:?}");
+    assert!(
+        matches!(error, RelayError::Publish(outbox::RelayError::Pending { requested: 6, .. })),
+        "{error:?}"
+    );
     let error = relay.until(Instant::now() + Duration::from_secs(1)).await.unwrap_err();
-    assert!(matches!(error, RelayError::Pending { pending: 0, repairs: 5 }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            RelayError::Publish(outbox::RelayError::Pending { pending: 0, requested: 5 })
+        ),
+        "{error:?}"
+    );
     let version: i64 = sqlx::query_scalar("select version from inventory.products where id = $1")
         .bind(ids[5])
         .fetch_one(&service.pool)
@@ -152,7 +163,7 @@ async fn concurrent_relays_publish_every_event_exactly_once() {
     for n in 0..150 {
         service.create(&format!("SHOE-{n}")).await;
     }
-    let relay = relay(&service, Bus::Postgres(bus(&service)));
+    let relay = relay(&service, bus(&service));
     let drain = || async { while relay.once().await.unwrap() == Progress::More {} };
     tokio::join!(drain(), drain(), drain());
     assert_eq!(service.count("outbox").await, 0);
@@ -167,7 +178,7 @@ async fn concurrent_relays_publish_every_event_exactly_once() {
 async fn message_that_crashes_its_consumer_becomes_a_dead_letter() {
     let service = TestService::new().await;
     service.create("SHOE-1").await;
-    relay(&service, Bus::Postgres(bus(&service))).once().await.unwrap();
+    relay(&service, bus(&service)).once().await.unwrap();
     let queue = Queue::new(service.pool.clone(), service.clock.clone(), "catalog");
     for attempt in 1..=5 {
         let received = queue.receive(10).await.unwrap();
@@ -185,7 +196,7 @@ async fn message_that_crashes_its_consumer_becomes_a_dead_letter() {
 async fn old_message_is_dead_lettered_and_expires_before_tombstones() {
     let service = TestService::new().await;
     service.create("SHOE-1").await;
-    relay(&service, Bus::Postgres(bus(&service))).once().await.unwrap();
+    relay(&service, bus(&service)).once().await.unwrap();
     let queue = Queue::new(service.pool.clone(), service.clock.clone(), "catalog");
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -200,7 +211,7 @@ async fn old_message_is_dead_lettered_and_expires_before_tombstones() {
         .await
         .unwrap();
     assert_eq!(audit, ("retention".to_owned(), "expire".to_owned()));
-    assert!(shared::bus::queue::DEAD_LETTER_KEPT < shared::contract::listing::TOMBSTONE_KEPT);
+    assert!(shared::bus::message::DEAD_LETTER_KEPT < shared::contract::listing::TOMBSTONE_KEPT);
 }
 
 #[tokio::test]
@@ -217,7 +228,7 @@ async fn unreadable_entries_do_not_block_the_events_behind_them() {
                 where aggregate_id in (select aggregate_id from inventory.outbox
                                        order by position limit 58 offset 60)";
     sqlx::query(lost).execute(&service.pool).await.unwrap();
-    let relay = relay(&service, Bus::Postgres(bus(&service)));
+    let relay = relay(&service, bus(&service));
     assert_eq!(relay.once().await.unwrap(), Progress::More);
     assert_eq!(relay.once().await.unwrap(), Progress::Idle);
     assert_eq!(service.count("outbox").await, 118);

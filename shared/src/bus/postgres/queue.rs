@@ -1,12 +1,15 @@
-//! A queue on PostgreSQL, with what SQS has: a received message is out of sight for the visibility
-//! timeout, comes again unless it was deleted, and is a dead letter after too many attempts.
+//! A queue on PostgreSQL that behaves as SQS does: a received message is invisible for the visibility
+//! timeout, is redelivered unless it was deleted, and becomes a dead letter after too many attempts.
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::bus::message::{
+    DEAD_LETTER_KEPT, MAX_ATTEMPTS, MESSAGE_KEPT, Outcome, QueueDepth, brief,
+};
 use crate::clock::Clock;
 use crate::failpoint;
 
@@ -20,21 +23,6 @@ pub struct Message {
     pub attempts: i32,
 }
 
-/// What became of a received message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Handled; it is deleted.
-    Done,
-    /// It did not work this time; it comes again after a while, or is a dead letter if that was
-    /// its last attempt.
-    Retry { reason: String },
-    /// It could not be tried, through no fault of its own; it comes again soon, and the attempt
-    /// does not count.
-    Later { reason: String },
-    /// It can never work; it is a dead letter now and blocks nobody.
-    Dead { reason: String },
-}
-
 /// One consumer's queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -43,19 +31,6 @@ pub struct Queue {
     name: String,
     visibility: Duration,
     max_attempts: i32,
-}
-
-/// The state of a queue.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub struct QueueDepth {
-    pub queue: String,
-    /// Messages that can be received now.
-    pub visible: i64,
-    /// Messages that are being handled, or wait for another attempt.
-    pub in_flight: i64,
-    pub dead_letters: i64,
-    /// None where there is no message, or where the queue does not tell.
-    pub oldest_sent_at: Option<DateTime<Utc>>,
 }
 
 impl Queue {
@@ -80,7 +55,7 @@ impl Queue {
         &self.name
     }
 
-    pub(super) fn pool(&self) -> &PgPool {
+    pub(in crate::bus) fn pool(&self) -> &PgPool {
         &self.pool
     }
 
@@ -110,10 +85,10 @@ impl Queue {
         Ok(messages)
     }
 
-    /// Makes every message receivable at once, whoever had received it.
+    /// Makes every message visible at once.
     ///
-    /// For a start when it is certain that nobody else consumes this queue: what a consumer that
-    /// was killed had received need not wait for its visibility timeout.
+    /// For the start of the only consumer: messages that a killed consumer had received need not
+    /// wait for their visibility timeout.
     pub async fn release(&self) -> Result<u64, sqlx::Error> {
         let now = self.clock.now();
         let released = sqlx::query!(
@@ -126,7 +101,7 @@ impl Queue {
         Ok(released.rows_affected())
     }
 
-    /// Settles received messages, each by what became of it.
+    /// Settles received messages, each by its outcome.
     pub async fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Result<(), sqlx::Error> {
         let mut done = Vec::new();
         let (mut retry, mut retry_reasons) = (Vec::new(), Vec::new());
@@ -145,7 +120,7 @@ impl Queue {
                 Outcome::Later { reason } => {
                     retry.push(message.id);
                     retry_reasons.push(brief(&reason));
-                    visible.push(now + LATER);
+                    visible.push(now + UNAVAILABLE_BACKOFF);
                     attempts.push(message.attempts - 1);
                 }
                 Outcome::Retry { reason } | Outcome::Dead { reason } => {
@@ -202,8 +177,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Buries messages that were received too often without ever being settled: their consumer
-    /// died of them each time.
+    /// Buries messages that were received too often and never settled: each time, their consumer
+    /// crashed.
     pub async fn bury_exhausted(&self) -> Result<u64, sqlx::Error> {
         let buried = sqlx::query!(
             "with gone as (
@@ -225,8 +200,8 @@ impl Queue {
         Ok(buried.rows_affected())
     }
 
-    /// Buries messages that have waited for [`MESSAGE_KEPT`], and gives up dead letters whose event
-    /// was sent [`DEAD_LETTER_KEPT`] ago. Returns how many of each.
+    /// Buries messages that are older than [`MESSAGE_KEPT`], and deletes dead letters whose event is
+    /// older than [`DEAD_LETTER_KEPT`]. Returns how many of each.
     pub async fn expire(&self) -> Result<(i64, i64), sqlx::Error> {
         let now = self.clock.now();
         let row = sqlx::query!(
@@ -281,8 +256,7 @@ impl Queue {
         })
     }
 
-    /// Which of `subjects` have messages here that were not handled yet, with the types of their
-    /// events.
+    /// Those of `subjects` that have messages in this queue, with the types of their events.
     pub async fn waiting_among(
         &self,
         subjects: &[Uuid],
@@ -298,7 +272,7 @@ impl Queue {
         Ok(rows.into_iter().map(|row| (row.subject, row.event_type)).collect())
     }
 
-    /// The messages about `subject` that still wait in this queue, oldest first.
+    /// The messages about `subject` in this queue, oldest first.
     pub async fn waiting_for(&self, subject: Uuid) -> Result<Vec<Waiting>, sqlx::Error> {
         sqlx::query_as!(
             Waiting,
@@ -312,16 +286,6 @@ impl Queue {
     }
 }
 
-/// How often a message is tried before it is a dead letter.
-pub(crate) const MAX_ATTEMPTS: i32 = 5;
-
-/// How long a message may wait before it is a dead letter: as long as SQS keeps one.
-pub const MESSAGE_KEPT: TimeDelta = TimeDelta::days(14);
-
-/// How long after it was sent an event can still come back, redriven or not. A tombstone outlives
-/// it, so that nothing raises the dead.
-pub const DEAD_LETTER_KEPT: TimeDelta = TimeDelta::days(28);
-
 /// A message that was not handled yet.
 #[derive(Clone, Debug)]
 pub struct Waiting {
@@ -331,33 +295,11 @@ pub struct Waiting {
     pub last_failure: Option<String>,
 }
 
-/// How long a message stays out of sight whose store did not answer.
-const LATER: Duration = Duration::from_secs(1);
+/// Backoff of a message whose store did not answer.
+const UNAVAILABLE_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How long a failed message stays out of sight: 0.2 s, then four times as long each time.
+/// Backoff of a failed message: 0.2 s, then four times as long each time.
 fn backoff(attempts: i32) -> Duration {
     let exponent = u32::try_from(attempts.clamp(1, 6) - 1).unwrap_or(0);
     Duration::from_millis(200 * 4_u64.pow(exponent))
-}
-
-/// The most that is kept of a reason, in characters.
-const REASON_KEPT: usize = 300;
-
-/// A reason as it is kept and logged. It may quote what was sent, so it is cut, and has none of the
-/// characters that PostgreSQL does not take or a terminal obeys.
-pub(crate) fn brief(reason: &str) -> String {
-    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    reason.chars().map(printable).take(REASON_KEPT).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_reason_quotes_can_be_kept_and_printed() {
-        assert_eq!(brief("found `\0` and \x1b[2J"), "found `\u{fffd}` and \u{fffd}[2J");
-        assert_eq!(brief(&"é".repeat(1_000)), "é".repeat(REASON_KEPT));
-        assert_eq!(brief("all of it"), "all of it");
-    }
 }

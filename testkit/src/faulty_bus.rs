@@ -6,7 +6,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::{BusError, Outbound, PgBus, Refused};
+use shared::bus::postgres::PgBus;
+use shared::bus::{BusError, Outbound, Publish, Refused};
 
 /// Drops, doubles, delays, reorders and stops what is published through it.
 #[derive(Clone, Debug)]
@@ -114,17 +115,6 @@ impl FaultyBus {
         Ok(())
     }
 
-    pub(super) async fn publish(
-        &self,
-        events: &[Outbound],
-    ) -> Result<Vec<Result<(), Refused>>, BusError> {
-        let Plan { send, results, is_answered } = self.plan(events);
-        if !send.is_empty() {
-            self.inner.publish(&send).await?;
-        }
-        if is_answered { Ok(results) } else { Err(BusError::Planted) }
-    }
-
     fn plan(&self, events: &[Outbound]) -> Plan {
         let mut state = self.state();
         let mut plan = Plan { send: Vec::new(), results: Vec::new(), is_answered: true };
@@ -156,6 +146,16 @@ impl FaultyBus {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Publish for FaultyBus {
+    async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+        let Plan { send, results, is_answered } = self.plan(events);
+        if !send.is_empty() {
+            self.inner.publish(&send).await?;
+        }
+        if is_answered { Ok(results) } else { Err(BusError::NoAnswer) }
     }
 }
 
