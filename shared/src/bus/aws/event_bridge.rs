@@ -16,7 +16,7 @@ use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use futures::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{BusError, Outbound, Publish, Refused};
+use crate::bus::publish::{BusError, Outbound, Publish, Refused};
 use crate::contract::routes::event_bridge_source;
 
 /// The most entries of one call.

@@ -1,8 +1,8 @@
-//! Group commit: products that happen to be created at the same time go into one statement.
+//! Group commit: products that are created at the same time share one statement.
 //!
-//! Nothing waits for company. A row that finds a writer free is written at once, alone; what
-//! arrives while every writer is busy goes together next. So a lone request is as fast as it can
-//! be, and under load a commit is shared by as many as wait for one.
+//! No row waits for others to join it. If a writer is free, a row is written at once, alone; the
+//! rows that arrive while every writer is busy form the next group. So a lone request has no extra
+//! latency, and under load many requests share one commit.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,27 +13,28 @@ use sqlx::PgPool;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::products::{self, NewRow, WriteError};
+use crate::store::products::{self, NewRow};
+use crate::store::{StoreError, WriteError};
 
 /// The most rows that go into one statement.
 const MAX_ROWS: usize = 64;
 
-/// How many statements run at once. A second one keeps PostgreSQL busy while the first waits for
-/// its disk; more would only make the groups smaller.
+/// Statements that run at once. The second keeps PostgreSQL busy while the first waits for its
+/// disk; more would only make the groups smaller.
 const WRITERS: usize = 2;
 
-/// How long a statement may take, waiting for a connection included.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a statement may take, including the wait for a connection.
+const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The most rows that wait. With each of them at its largest they take 256 MiB; who comes then is
-/// asked to come again.
+/// Queue limit: at the largest row size it holds 256 MiB. When it is full, requests get 503 with
+/// `Retry-After`.
 const MAX_WAITING: usize = 4_096;
 
 /// Writes rows that are created one by one. Cheap to clone; clones share their writers.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupCommit {
     pool: PgPool,
-    patience: Duration,
+    timeout: Duration,
     queue: Arc<Mutex<Queue>>,
 }
 
@@ -41,18 +42,20 @@ pub(crate) struct GroupCommit {
 struct Queue {
     waiting: Vec<Waiting>,
     writers: usize,
-    /// What the statements under way are about.
-    under_way: HashSet<Claim>,
+    /// The claims of the statements in flight.
+    in_flight: HashSet<Claim>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     row: NewRow,
-    answer: oneshot::Sender<Result<bool, WriteError>>,
+    answer: Answer,
 }
 
-/// What at most one statement at a time may be about. Two of them would wait for each other in
-/// PostgreSQL, and everybody in the loser's group with it.
+type Answer = oneshot::Sender<Result<(NewRow, bool), WriteError>>;
+
+/// A unique value that at most one statement in flight may contain. Two statements with the same
+/// value would wait for each other in PostgreSQL, and so would every row of the losing group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Claim {
     Sku(Uuid, String),
@@ -67,26 +70,26 @@ fn claims_of(row: &NewRow) -> impl Iterator<Item = Claim> {
 
 impl GroupCommit {
     pub(crate) fn new(pool: PgPool) -> Self {
-        Self { pool, patience: PATIENCE, queue: Arc::default() }
+        Self { pool, timeout: TIMEOUT, queue: Arc::default() }
     }
 
     /// Creates a product, as [`products::insert`] does with one row.
     ///
-    /// Whoever stops waiting for the answer does not stop a write that is under way; what is not
-    /// begun by then is not done.
+    /// Returns the row, and whether it was inserted. Dropping the future does not stop a write in
+    /// flight; a write that has not begun is skipped.
     ///
     /// # Errors
-    /// [`WriteError::Busy`] at once where too much waits already.
-    pub(crate) async fn insert(&self, row: NewRow) -> Result<bool, WriteError> {
+    /// [`WriteError::Busy`] at once if the queue is full.
+    pub(crate) async fn insert(&self, row: NewRow) -> Result<(NewRow, bool), WriteError> {
         let (answer, answered) = oneshot::channel();
         if let Some(writer) = self.enqueue(Waiting { row, answer })? {
             tokio::spawn(writer.run());
         }
-        // Without an answer the writer has panicked, and it is not known what was stored.
+        // The writer panicked before it answered, so whether the row was stored is unknown.
         answered.await.unwrap_or_else(|_| Err(WriteError::Lost))
     }
 
-    /// Lets a row wait, and returns another writer if there may be one.
+    /// Queues a row, and returns a new writer if fewer than the maximum are running.
     fn enqueue(&self, waiting: Waiting) -> Result<Option<Writer>, WriteError> {
         let mut queue = lock(&self.queue);
         if queue.waiting.len() >= MAX_WAITING {
@@ -97,7 +100,7 @@ impl GroupCommit {
             queue.writers += 1;
             Writer {
                 pool: self.pool.clone(),
-                patience: self.patience,
+                timeout: self.timeout,
                 queue: Arc::clone(&self.queue),
                 claims: Vec::new(),
                 is_done: false,
@@ -110,12 +113,12 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes what waits until nothing does.
+/// Writes queued rows until the queue is empty.
 struct Writer {
     pool: PgPool,
-    patience: Duration,
+    timeout: Duration,
     queue: Arc<Mutex<Queue>>,
-    /// What its statement is about.
+    /// The claims of its statement in flight.
     claims: Vec<Claim>,
     is_done: bool,
 }
@@ -123,20 +126,20 @@ struct Writer {
 impl Writer {
     async fn run(mut self) {
         while let Some(group) = self.take() {
-            if let Err(error) = write(&self.pool, self.patience, group).await {
-                // Nobody else would be answered either, and each would wait as long to learn it.
+            if let Err(error) = write(&self.pool, self.timeout, group).await {
+                // The waiting rows would fail as well, each after another timeout: fail them now.
                 let waiting = std::mem::take(&mut lock(&self.queue).waiting);
                 answer_all(waiting.into_iter().map(|waiting| waiting.answer), &error);
             }
         }
     }
 
-    /// What goes into the next statement. With nothing left that may, this writer is none any more;
-    /// what waits for the other writer's statement is that one's to take.
+    /// Takes the group for the next statement. If no row may be written now, this writer stops; the
+    /// rows that wait for the other writer's statement are taken by that writer.
     fn take(&mut self) -> Option<Vec<Waiting>> {
         let mut queue = lock(&self.queue);
         for claim in self.claims.drain(..) {
-            queue.under_way.remove(&claim);
+            queue.in_flight.remove(&claim);
         }
         let group = queue.next_group();
         if group.is_empty() {
@@ -151,27 +154,26 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // It panicked: another may take its place.
+        // The writer panicked: make room for another.
         if !self.is_done {
             let mut queue = lock(&self.queue);
             queue.writers -= 1;
             for claim in self.claims.drain(..) {
-                queue.under_way.remove(&claim);
+                queue.in_flight.remove(&claim);
             }
         }
     }
 }
 
 impl Queue {
-    /// Takes the rows that waited longest. Those that could be in each other's way, because they
-    /// have the sku or the idempotency key in common, go one after the other, so that each finds
-    /// what it would have found alone.
+    /// Takes the rows that waited longest. Rows with the same SKU or idempotency key go into
+    /// different statements, one after the other, so that each finds what it would find alone.
     fn next_group(&mut self) -> Vec<Waiting> {
         let mut group = Vec::with_capacity(self.waiting.len().min(MAX_ROWS));
         let mut left = Vec::new();
         for waiting in self.waiting.drain(..) {
             if waiting.answer.is_closed() {
-                // Whoever sent it has gone, and was not told that it was stored.
+                // Skip writes whose caller has gone away.
                 continue;
             }
             if group.len() == MAX_ROWS {
@@ -179,10 +181,10 @@ impl Queue {
                 continue;
             }
             let claims: Vec<Claim> = claims_of(&waiting.row).collect();
-            if claims.iter().any(|claim| self.under_way.contains(claim)) {
+            if claims.iter().any(|claim| self.in_flight.contains(claim)) {
                 left.push(waiting);
             } else {
-                self.under_way.extend(claims);
+                self.in_flight.extend(claims);
                 group.push(waiting);
             }
         }
@@ -191,25 +193,21 @@ impl Queue {
     }
 }
 
-/// Writes a group and answers each of it.
+/// Writes a group and answers each of its rows.
 ///
 /// # Errors
-/// Where PostgreSQL cannot be asked at all.
-async fn write(
-    pool: &PgPool,
-    patience: Duration,
-    group: Vec<Waiting>,
-) -> Result<(), Arc<sqlx::Error>> {
+/// If PostgreSQL cannot be reached.
+async fn write(pool: &PgPool, timeout: Duration, group: Vec<Waiting>) -> Result<(), StoreError> {
     let (rows, answers): (Vec<_>, Vec<_>) =
         group.into_iter().map(|waiting| (waiting.row, waiting.answer)).unzip();
     failpoint::reach("create.taken").await;
-    let inserted = insert(pool, patience, &rows).await;
+    let inserted = insert(pool, timeout, &rows).await;
     failpoint::reach("create.committed").await;
     match inserted {
         Ok(inserted) => {
-            for (answer, inserted) in answers.into_iter().zip(inserted) {
-                // Whoever has stopped waiting needs none.
-                let _ = answer.send(Ok(inserted));
+            for ((row, answer), inserted) in rows.into_iter().zip(answers).zip(inserted) {
+                // A caller that has gone away needs no answer.
+                let _ = answer.send(Ok((row, inserted)));
             }
         }
         Err(WriteError::Silent) => {
@@ -217,38 +215,38 @@ async fn write(
                 let _ = answer.send(Err(WriteError::Silent));
             }
         }
-        Err(WriteError::Database(error)) if shared::database::is_unreachable(&error) => {
+        Err(WriteError::Store(error)) if error.is_unreachable() => {
             answer_all(answers, &error);
             return Err(error);
         }
-        // One of them is the reason, and no other must suffer for it.
+        // One row caused the failure, and the others must not fail with it.
         Err(_) => {
             for (row, answer) in rows.into_iter().zip(answers) {
-                let inserted = insert(pool, patience, &[row]).await;
-                let _ = answer.send(inserted.map(|inserted| inserted == [true]));
+                let inserted = match insert(pool, timeout, std::slice::from_ref(&row)).await {
+                    Err(WriteError::SkuTaken | WriteError::KeyUsed) => Ok((row, false)),
+                    inserted => inserted.map(|inserted| (row, inserted == [true])),
+                };
+                let _ = answer.send(inserted);
             }
         }
     }
     Ok(())
 }
 
-/// PostgreSQL gives a statement up after 5 s, but cannot where the connection itself has gone
-/// silent: a writer that waits for that would keep everybody waiting.
+/// PostgreSQL cancels a statement after 5 s, but the client never learns of it if the connection
+/// has gone silent. Without a timeout of its own, the writer would block every queued row.
 async fn insert(
     pool: &PgPool,
-    patience: Duration,
+    timeout: Duration,
     rows: &[NewRow],
 ) -> Result<Vec<bool>, WriteError> {
-    let written = tokio::time::timeout(patience, products::insert(pool, rows));
+    let written = tokio::time::timeout(timeout, products::insert(pool, rows));
     written.await.unwrap_or(Err(WriteError::Silent))
 }
 
-fn answer_all(
-    answers: impl IntoIterator<Item = oneshot::Sender<Result<bool, WriteError>>>,
-    error: &Arc<sqlx::Error>,
-) {
+fn answer_all(answers: impl IntoIterator<Item = Answer>, error: &StoreError) {
     for answer in answers {
-        let _ = answer.send(Err(WriteError::Database(Arc::clone(error))));
+        let _ = answer.send(Err(WriteError::Store(error.clone())));
     }
 }
 

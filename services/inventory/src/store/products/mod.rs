@@ -1,96 +1,57 @@
-//! Products. A row, its journal entry and its outbox pointer are written by one statement: they
-//! are all there or none of them is.
+//! Products. One statement writes a row, its journal entry and its outbox pointer, so either all of
+//! them exist or none.
 //!
-//! Statements are planned once a connection, among however few products there are then, and what a
-//! plan gets wrong among few it keeps among many. So each condition that an index is not meant to
-//! serve is said in a way that no index knows (`is not distinct from`, `num_nulls`); see
-//! `docs/decisions/0019`.
+//! Each connection plans a statement once, perhaps while there are few products, and keeps a plan
+//! that is wrong for many. So each condition that must not use an index is written in a form that no
+//! index supports (`is not distinct from`, `num_nulls`); see `docs/decisions/0019`.
 
 mod insert;
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
-use shared::contract::product::{Attributes, ContentHash, Product, Status};
-use shared::database::{self, violated_constraint};
+use shared::contract::product::{Attributes, ContentHash, Status};
 use shared::money::Money;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::{Cause, to_json};
+use super::{Cause, DecodeError, StoreError, doing, to_json};
+use crate::event::EventRef;
+use crate::product::Product;
 
+pub(crate) use super::WriteError;
 pub(crate) use insert::{NewRow, insert};
 
-/// Another of the seller's products has the sku, or took it at the same moment; or the database
-/// failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WriteError {
-    #[error("the sku is taken")]
-    SkuTaken,
-    #[error("the idempotency key was used at the same moment")]
-    KeyUsed,
-    /// Shared where several rows were written together.
-    #[error("writing a product")]
-    Database(#[source] Arc<sqlx::Error>),
-    #[error("too many products wait to be written")]
-    Busy,
-    /// Whether they were written is not known.
-    #[error("PostgreSQL did not say in time what became of a product")]
-    Silent,
-    #[error("the writer ended before it said what became of a product")]
-    Lost,
-}
-
-impl WriteError {
-    /// Whether the store is the reason and another try may well succeed.
-    pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            Self::Database(error) => database::is_transient(error),
-            Self::Busy | Self::Silent => true,
-            Self::SkuTaken | Self::KeyUsed | Self::Lost => false,
-        }
-    }
-}
-
-impl From<sqlx::Error> for WriteError {
-    fn from(error: sqlx::Error) -> Self {
-        match violated_constraint(&error) {
-            Some("products_sku") => Self::SkuTaken,
-            Some("idempotency_pkey") => Self::KeyUsed,
-            _ => Self::Database(Arc::new(error)),
-        }
-    }
-}
-
-/// Stores what a product has become, unless somebody else was faster.
+/// Writes a version of a product and the event that announces it, unless a concurrent change came
+/// first.
 ///
-/// Returns whether it was stored: only if the version is still the one before `product`'s. With
-/// `with_stock` the stock is announced again, too: behind an old tombstone the listing has
-/// forgotten it.
+/// Returns whether it was written: only if the stored version is the one before `product`'s. With
+/// `with_stock` the stock is announced again as well, because a listing forgets it once its
+/// tombstone expires.
 ///
 /// # Errors
-/// [`WriteError::SkuTaken`] when another living product of the seller has the sku.
+/// [`WriteError::SkuTaken`] if another product of the seller has the SKU and is not deleted.
 pub(crate) async fn update(
     pool: &PgPool,
     product: &Product,
+    event: &EventRef<'_>,
     change: &str,
     cause: &Cause,
     with_stock: bool,
 ) -> Result<bool, WriteError> {
-    replace(pool, product.version - 1, product, change, cause, with_stock).await
+    replace(pool, product.version - 1, product, event, change, cause, with_stock).await
 }
 
-/// The same, with any version before `product`'s: a repair may leave some out.
+/// As [`update`], but with any version before `product`'s: a repair may skip versions.
 pub(crate) async fn replace(
     executor: impl PgExecutor<'_>,
     before: i64,
     product: &Product,
+    event: &EventRef<'_>,
     change: &str,
     cause: &Cause,
     with_stock: bool,
 ) -> Result<bool, WriteError> {
-    let event = to_json(&crate::product::announce(product.clone()))?;
+    let event = to_json(event)?;
     let stored = sqlx::query!(
         "with product as (
              update inventory.products set
@@ -139,11 +100,12 @@ pub(crate) async fn replace(
         with_stock,
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("writing a version of a product to inventory.products"))?;
     Ok(stored.rows_affected() > 0)
 }
 
-/// A row as PostgreSQL has it.
+/// A row of `inventory.products`.
 struct Row {
     id: Uuid,
     seller_id: Uuid,
@@ -166,10 +128,15 @@ impl TryFrom<Row> for Product {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        let currency =
-            row.currency.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let fault = |column, source| DecodeError {
+            table: "inventory.products",
+            column,
+            row: row.id.to_string(),
+            source,
+        };
+        let currency = row.currency.parse().map_err(|error| fault("currency", Box::from(error)))?;
         let status =
-            row.status.parse::<Status>().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            row.status.parse::<Status>().map_err(|error| fault("status", Box::from(error)))?;
         Ok(Self {
             id: row.id,
             seller_id: row.seller_id,
@@ -189,7 +156,11 @@ impl TryFrom<Row> for Product {
     }
 }
 
-/// Products as whole rows: `select!("from .. where ..", parameters)`.
+fn decode(row: Option<Row>) -> Result<Option<Product>, sqlx::Error> {
+    row.map(Product::try_from).transpose()
+}
+
+/// Selects whole rows: `select!("from .. where ..", parameters)`.
 macro_rules! select {
     ($from:literal $(, $parameter:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -203,57 +174,57 @@ macro_rules! select {
     };
 }
 
-/// A seller's own product, deleted or not.
-pub(crate) async fn find_even_deleted(
+/// Finds a product of the seller, deleted or not.
+pub(crate) async fn find_including_deleted(
     pool: &PgPool,
     seller_id: Uuid,
     id: Uuid,
-) -> Result<Option<Product>, sqlx::Error> {
+) -> Result<Option<Product>, StoreError> {
     select!(
         r#"from inventory.products where id = $1 and seller_id is not distinct from $2"#,
         id,
         seller_id,
     )
     .fetch_optional(pool)
-    .await?
-    .map(Product::try_from)
-    .transpose()
+    .await
+    .and_then(decode)
+    .map_err(doing("reading a product of inventory.products"))
 }
 
-/// A product, whoever's and deleted or not, locked until the transaction ends: for repairs.
+/// Finds a product of any seller, deleted or not, and locks it until the transaction ends.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     id: Uuid,
-) -> Result<Option<Product>, sqlx::Error> {
+) -> Result<Option<Product>, StoreError> {
     select!(
         r#"from inventory.products where id = $1
            for update"#,
         id,
     )
     .fetch_optional(connection)
-    .await?
-    .map(Product::try_from)
-    .transpose()
+    .await
+    .and_then(decode)
+    .map_err(doing("locking a product of inventory.products"))
 }
 
-/// A seller's own product that is not deleted.
+/// Finds a product of the seller that is not deleted.
 pub(crate) async fn find(
     pool: &PgPool,
     seller_id: Uuid,
     id: Uuid,
-) -> Result<Option<Product>, sqlx::Error> {
-    let product = find_even_deleted(pool, seller_id, id).await?;
+) -> Result<Option<Product>, StoreError> {
+    let product = find_including_deleted(pool, seller_id, id).await?;
     Ok(product.filter(|product| product.deleted_at.is_none()))
 }
 
-/// A seller's own products that are not deleted, newest first, from below the id `before`.
+/// Lists the products of the seller that are not deleted, newest first, with ids below `before`.
 pub(crate) async fn list(
     pool: &PgPool,
     seller_id: Uuid,
     status: Option<Status>,
     before: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<Product>, sqlx::Error> {
+) -> Result<Vec<Product>, StoreError> {
     select!(
         r#"from inventory.products
            where uuid_send(seller_id) = uuid_send($1::uuid)
@@ -268,19 +239,18 @@ pub(crate) async fn list(
         limit,
     )
     .fetch_all(pool)
-    .await?
-    .into_iter()
-    .map(Product::try_from)
-    .collect()
+    .await
+    .and_then(|rows| rows.into_iter().map(Product::try_from).collect())
+    .map_err(doing("listing products of inventory.products"))
 }
 
-/// A seller's own product with this sku that is not deleted. A statement of its own, so that it is
-/// found through the index and not by reading everything that the seller has.
+/// Finds the product of the seller that has this SKU and is not deleted. This is a statement of its
+/// own so that it uses the index instead of reading all products of the seller.
 pub(crate) async fn find_by_sku(
     pool: &PgPool,
     seller_id: Uuid,
     sku: &str,
-) -> Result<Option<Product>, sqlx::Error> {
+) -> Result<Option<Product>, StoreError> {
     select!(
         r#"from inventory.products
            where seller_id = $1 and sku = $2 and deleted_at is null"#,
@@ -288,7 +258,7 @@ pub(crate) async fn find_by_sku(
         sku,
     )
     .fetch_optional(pool)
-    .await?
-    .map(Product::try_from)
-    .transpose()
+    .await
+    .and_then(decode)
+    .map_err(doing("reading a product of inventory.products"))
 }

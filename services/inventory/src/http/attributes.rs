@@ -1,4 +1,4 @@
-//! Attributes as callers send them: flat, and only such values as every store keeps alike.
+//! Attributes in request bodies: flat, with only those values that every store keeps unchanged.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,13 +9,10 @@ use serde_json::value::RawValue;
 use shared::contract::product::{Attribute, describe_attribute};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
-/// Most attributes that a product can have.
-pub(crate) const MAX_ATTRIBUTES: usize = 50;
-
-/// Digits that an IEEE 754 double and a DynamoDB number both keep exactly.
+/// The digits that an IEEE 754 double and a DynamoDB number both keep exactly.
 const MAX_DIGITS: usize = 15;
 
-/// Attributes as sent; `None` stands for `null`. A key that is sent twice is refused.
+/// Attributes of a request body; `None` stands for `null`. Duplicate keys are refused.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SentAttributes(pub BTreeMap<String, Option<Attribute>>);
 
@@ -33,7 +30,7 @@ impl<'de> Deserialize<'de> for SentAttributes {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SentAttributes, A::Error> {
                 let mut sent = BTreeMap::new();
                 while let Some(key) = map.next_key::<String>()? {
-                    // The text of the value: as a double, a number's further digits were gone.
+                    // Read the text: a double would lose the further digits of a number.
                     let raw: Box<RawValue> = map.next_value()?;
                     let value = read(raw.get()).map_err(de::Error::custom)?;
                     if sent.insert(key.clone(), value).is_some() {
@@ -48,7 +45,7 @@ impl<'de> Deserialize<'de> for SentAttributes {
     }
 }
 
-/// Attributes in a patch: `null` for a value removes it, `null` for all of them removes all.
+/// Attributes in a patch: a `null` value removes that attribute, `null` itself removes all.
 pub(crate) fn describe_attribute_changes() -> Schema {
     let nothing = || ObjectBuilder::new().schema_type(Type::Null);
     let value = OneOfBuilder::new().item(nothing()).item(describe_attribute());
@@ -56,7 +53,7 @@ pub(crate) fn describe_attribute_changes() -> Schema {
     OneOfBuilder::new().item(nothing()).item(some).into()
 }
 
-/// Reads one value out of its JSON text.
+/// Reads one value from its JSON text.
 fn read(json: &str) -> Result<Option<Attribute>, String> {
     match json.as_bytes().first() {
         Some(b'n') => Ok(None),
@@ -82,7 +79,7 @@ fn number(json: &str) -> Result<Attribute, String> {
     if significant.len() > MAX_DIGITS {
         return Err(format!("numbers must have at most {MAX_DIGITS} significant digits"));
     }
-    // The power of ten just above the number.
+    // The number is below 10 to this power.
     let point = mantissa.find('.').unwrap_or(mantissa.len());
     let leading_zeros = digits.len() - digits.trim_start_matches('0').len();
     let magnitude = exponent
@@ -115,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_to_one_form_however_they_are_written() {
+    fn equal_numbers_are_read_as_one_value() {
         for (json, value) in [
             ("0", 0),
             ("-0.0", 0),
@@ -156,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_comes_twice_and_a_nested_value_are_refused() {
+    fn duplicate_keys_and_nested_values_are_refused() {
         for json in [r#"{"a":1,"a":2}"#, r#"{"a":{}}"#, r#"{"a":[[[]]]}"#] {
             assert!(serde_json::from_str::<SentAttributes>(json).is_err(), "{json}");
         }
@@ -164,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_accepted_number_is_the_same_after_json(digits in 1_i64..1_000_000_000_000_000, e in 0_usize..15) {
+        fn accepted_number_is_unchanged_by_json(digits in 1_i64..1_000_000_000_000_000, e in 0_usize..15) {
             let text = format!("{digits:016}");
             let json = format!("{}.{}", &text[..16 - e].trim_start_matches('0'), &text[16 - e..]);
             let json = if json.starts_with('.') { format!("0{json}") } else { json };
