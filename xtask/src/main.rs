@@ -2,6 +2,7 @@
 
 mod certainty;
 mod fuzz;
+mod language;
 mod mutants;
 mod tree;
 
@@ -23,6 +24,8 @@ enum Command {
     Certainty(certainty::Args),
     /// Make what reads from outside read anything, and see whether it holds
     Fuzz(fuzz::Args),
+    /// Find words and test names that the language rules forbid
+    Language,
     /// Plant faults into a copy of the code, one after the other: a test must catch each
     Mutants(mutants::Args),
 }
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Certainty(args) => certainty::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Language => language::run(),
         Command::Mutants(args) => mutants::run(&args),
     };
     match done {

@@ -81,7 +81,7 @@ pub(crate) fn apply(folder: &Path, patch: &Path, options: &[&str]) -> anyhow::Re
 }
 
 /// Every file of the project, by its path from `root` on.
-fn files(root: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+pub(crate) fn files(root: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
     let listed = Command::new("git")
         .current_dir(root)
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
