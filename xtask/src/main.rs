@@ -1,6 +1,7 @@
 //! `cargo xtask`: how each promise is shown to be kept, for whoever does not take our word for it.
 
 mod certainty;
+mod check;
 mod fuzz;
 mod language;
 mod mutants;
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Show that the promises are kept, one by one: without a name, say what there is to show
     Certainty(certainty::Args),
+    /// Check what has changed: format, language, lints and the tests that it needs
+    Check(check::Args),
     /// Make what reads from outside read anything, and see whether it holds
     Fuzz(fuzz::Args),
     /// Find words and test names that the language rules forbid
@@ -33,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Certainty(args) => certainty::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Language => language::run(),
         Command::Mutants(args) => mutants::run(&args),
