@@ -48,7 +48,7 @@ pub(super) const SLOW: &[Slow] = &[
 const CONFIGURATION: &[&str] =
     &[".cargo", "Cargo.lock", "Cargo.toml", "clippy.toml", "rust-toolchain.toml"];
 
-/// Folders of packages whose files no package is built or tested with.
+/// Folders inside packages that no package is built or tested with.
 const OUTSIDE_PACKAGES: &[&str] = &["infra/local/prometheus"];
 
 /// Compares the API and the events with their published descriptions.
