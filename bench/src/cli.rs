@@ -10,11 +10,11 @@ use vitrina::cli::{FAILED, OK, print, say};
 
 use crate::goal::{Figure, Row, judge};
 use crate::goals::{self, GOALS, Goal};
+use crate::progress::Progress;
 use crate::report::{self, Circumstances};
+use crate::setup::Setup;
 use crate::soak::{self, SoakArgs};
 use crate::table;
-use crate::watch::Watch;
-use crate::world::World;
 
 /// Measures Vitrina next to what this machine can do at best.
 #[derive(Debug, Parser)]
@@ -88,22 +88,22 @@ async fn measure(args: Args) -> anyhow::Result<u8> {
     let goals = args.goals();
     let (rounds, seconds) = if args.quick { (2, 1) } else { (5, 5) };
     let length = (args.rounds.unwrap_or(rounds), args.seconds.unwrap_or(seconds), args.quick);
-    let watch = Watch::begin(&settings, goals.len());
-    let world = World::new(length, args.cache(&settings)?, &settings, watch)?;
+    let progress = Progress::begin(&settings, goals.len());
+    let setup = Setup::new(length, args.cache(&settings)?, &settings, progress)?;
     let mut circumstances = Circumstances {
         at: Clock::System.now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        rounds: world.rounds,
-        seconds: world.seconds,
-        quick: world.quick,
+        rounds: setup.rounds,
+        seconds: setup.seconds,
+        quick: setup.quick,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         generator: 0.0,
     };
     if args.report().is_some() {
-        circumstances.generator = goals::generator::measure(&world).await?;
+        circumstances.generator = goals::generator::measure(&setup).await?;
     }
     let (mut rows, mut charts, mut failures) = (Vec::new(), Vec::new(), 0);
     for goal in goals {
-        match (goal.measure)(&world).await {
+        match (goal.measure)(&setup).await {
             Ok(outcome) => {
                 rows.extend(outcome.figures.iter().map(|figure| judge(goal.id, figure)));
                 charts.extend(outcome.charts);
@@ -114,9 +114,9 @@ async fn measure(args: Args) -> anyhow::Result<u8> {
                 rows.push(unmeasured(goal, &error));
             }
         }
-        world.watch.goal_done();
+        setup.progress.goal_done();
     }
-    drop(world);
+    drop(setup);
     let printed = print(&table::text(&rows));
     if let Some(file) = &args.json {
         let json = serde_json::to_string_pretty(&rows)?;

@@ -12,7 +12,7 @@ use vitrina::data::DataFolder;
 use vitrina::token::DemoUser;
 
 use crate::server::{self, Server};
-use crate::world::World;
+use crate::setup::Setup;
 
 /// Everything.
 pub(crate) const ALL: &str = "all";
@@ -41,8 +41,8 @@ pub(crate) struct Edition {
 
 impl Edition {
     /// A fresh one; its folder goes with it.
-    pub(crate) async fn fresh(world: &World, roles: &str) -> anyhow::Result<Self> {
-        let folder = world.folder()?;
+    pub(crate) async fn fresh(setup: &Setup, roles: &str) -> anyhow::Result<Self> {
+        let folder = setup.folder()?;
         let path = folder.path().to_owned();
         Self::start(&path, roles, Some(folder)).await
     }

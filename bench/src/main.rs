@@ -21,14 +21,14 @@ mod number;
 mod pgbench;
 mod product;
 mod profiles;
+mod progress;
 mod reconciler;
 mod report;
 mod server;
+mod setup;
 mod snapshot;
 mod soak;
 mod table;
-mod watch;
-mod world;
 
 use std::process::ExitCode;
 

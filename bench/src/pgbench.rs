@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::edition::Edition;
 use crate::goal::Stat;
 use crate::number::Latencies;
-use crate::world::World;
+use crate::setup::Setup;
 
 /// Product and event in one statement.
 pub(crate) const CREATE: &str = include_str!("../sql/create.sql");
@@ -46,11 +46,11 @@ pub(crate) enum Length {
 
 impl PgBench {
     /// On a database of its own, with the tables of the ceilings in it.
-    pub(crate) async fn beside(world: &World, edition: &Edition) -> anyhow::Result<Self> {
+    pub(crate) async fn on_own_database(setup: &Setup, edition: &Edition) -> anyhow::Result<Self> {
         sqlx::query("create database ceiling").execute(&edition.pool).await?;
         let url = local_postgres::find_running(&edition.postgres(), DATABASE)?
             .context("PostgreSQL does not run")?;
-        let bench = Self::at(world, edition, url)?;
+        let bench = Self::at(setup, edition, url)?;
         let pool = sqlx::PgPool::connect(&bench.url).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await.context("making the tables of the ceilings")?;
         pool.close().await;
@@ -58,16 +58,16 @@ impl PgBench {
     }
 
     /// On the tables of the edition.
-    pub(crate) fn within(world: &World, edition: &Edition) -> anyhow::Result<Self> {
-        Self::at(world, edition, edition.database.clone())
+    pub(crate) fn on_edition(setup: &Setup, edition: &Edition) -> anyhow::Result<Self> {
+        Self::at(setup, edition, edition.database.clone())
     }
 
-    fn at(world: &World, edition: &Edition, url: String) -> anyhow::Result<Self> {
-        let search: &Search = &world.postgres;
+    fn at(setup: &Setup, edition: &Edition, url: String) -> anyhow::Result<Self> {
+        let search: &Search = &setup.postgres;
         let binaries = Binaries::find_for(search, &edition.postgres())?;
         let beside = binaries.directory().join("pgbench");
         let program = if beside.is_file() { beside } else { PathBuf::from("pgbench") };
-        Ok(Self { program, url, logs: world.folder()? })
+        Ok(Self { program, url, logs: setup.folder()? })
     }
 
     /// Runs `script` over and over.

@@ -1,4 +1,4 @@
-//! Products that are made up: as requests that create them, and whole, for snapshots.
+//! Products that are generated up: as requests that create them, and whole, for snapshots.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ fn id(number: u64, kind: u64, at: DateTime<Utc>) -> Uuid {
 
 /// A product with its first stock: always the same for a number.
 #[derive(Clone, Debug)]
-pub(crate) struct Made {
+pub(crate) struct Generated {
     pub(crate) product: Product,
     pub(crate) stock: Stock,
     pub(crate) event_id: Uuid,
@@ -110,7 +110,7 @@ pub(crate) struct Made {
 }
 
 /// The product with this number. One in ten is sold out.
-pub(crate) fn made(number: u64) -> Made {
+pub(crate) fn generate(number: u64) -> Generated {
     // The first of January 2026; then one every ten milliseconds.
     let whole = i64::try_from(number).unwrap_or(0);
     let at = DateTime::from_timestamp_millis(1_767_225_600_000 + whole * 10).unwrap_or_default();
@@ -133,7 +133,7 @@ pub(crate) fn made(number: u64) -> Made {
     }
     .hashed();
     let on_hand = if number % 10 == 9 { 0 } else { 10 };
-    Made {
+    Generated {
         stock: Stock { on_hand, held: 0, version: 1, updated_at: at },
         event_id: id(number, 3, at),
         request_id: id(number, 4, at),
@@ -142,7 +142,7 @@ pub(crate) fn made(number: u64) -> Made {
     }
 }
 
-impl Made {
+impl Generated {
     /// Its listing, as the projector would have put it.
     pub(crate) fn listing(&self) -> ListingItem {
         let mut item = ListingItem::empty(self.product.id);
@@ -159,17 +159,17 @@ mod tests {
 
     #[test]
     fn a_made_up_product_is_always_the_same_and_its_hash_is_right() {
-        let (one, again) = (made(7), made(7));
+        let (one, again) = (generate(7), generate(7));
         assert_eq!(one.product, again.product);
         assert_eq!(one.product.compute_hash(), one.product.content_hash);
-        assert_ne!(one.product.id, made(8).product.id);
-        assert!(made(8).product.id > one.product.id, "ids rise with the numbers");
+        assert_ne!(one.product.id, generate(8).product.id);
+        assert!(generate(8).product.id > one.product.id, "ids rise with the numbers");
     }
 
     #[test]
     fn made_up_products_are_spread_over_the_buckets() {
         let buckets: std::collections::BTreeSet<u16> =
-            (0..10_000).map(|number| made(number).listing().bucket).collect();
+            (0..10_000).map(|number| generate(number).listing().bucket).collect();
         assert!(buckets.len() > 1_000, "{}", buckets.len());
     }
 

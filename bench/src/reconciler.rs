@@ -27,7 +27,7 @@ const BACKGROUND: &str = "background";
 
 /// What a pass found, and what it took.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Passed {
+pub(crate) struct PassReport {
     pub(crate) seconds: f64,
     pub(crate) compared: i64,
     pub(crate) missing: i64,
@@ -42,7 +42,7 @@ pub(crate) struct Passed {
     pub(crate) memory: f64,
 }
 
-impl Passed {
+impl PassReport {
     /// Everything that was found to differ.
     pub(crate) fn differences(&self) -> i64 {
         self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
@@ -50,7 +50,7 @@ impl Passed {
 }
 
 /// Has a process reconcile everything once, as fast as it can.
-pub(crate) async fn pass(edition: &Edition) -> anyhow::Result<Passed> {
+pub(crate) async fn pass(edition: &Edition) -> anyhow::Result<PassReport> {
     let output = command(edition, PASS)?.output().await?;
     let said = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "a reconciler failed: {}", said.trim());
@@ -103,7 +103,7 @@ pub(crate) async fn run(mut words: impl Iterator<Item = String>) -> anyhow::Resu
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let passed = Passed {
+    let report = PassReport {
         seconds: begun.elapsed().as_secs_f64(),
         compared: run.compared,
         missing: run.missing,
@@ -116,6 +116,6 @@ pub(crate) async fn run(mut words: impl Iterator<Item = String>) -> anyhow::Resu
         read_units: run.read_units,
         memory: Memory::of(std::process::id())?.peak,
     };
-    print(&serde_json::to_string(&passed)?)?;
+    print(&serde_json::to_string(&report)?)?;
     Ok(OK)
 }

@@ -19,8 +19,8 @@ use vitrina::edition::TABLE;
 
 use crate::dynamo;
 use crate::edition::Edition;
-use crate::product::{Made, made};
-use crate::world::World;
+use crate::product::{Generated, generate};
+use crate::setup::Setup;
 
 /// Changed by whoever changes what is loaded.
 const FORMAT: u32 = 2;
@@ -30,28 +30,28 @@ const CHUNK: u64 = 10_000;
 
 /// A copy of the snapshot with `products` products, which goes with the value. No edition runs on
 /// it.
-pub(crate) async fn copy(world: &World, products: u64) -> anyhow::Result<TempDir> {
-    copy_without(world, products, None).await
+pub(crate) async fn copy(setup: &Setup, products: u64) -> anyhow::Result<TempDir> {
+    copy_without(setup, products, None).await
 }
 
 /// The same without listings: what sellers work on. The whole of a million products takes a while.
-pub(crate) async fn copy_rows(world: &World, products: u64) -> anyhow::Result<TempDir> {
-    copy_without(world, products, Some(DataFolder::listings)).await
+pub(crate) async fn copy_rows(setup: &Setup, products: u64) -> anyhow::Result<TempDir> {
+    copy_without(setup, products, Some(DataFolder::listings)).await
 }
 
 /// The same without products in PostgreSQL: what buyers look at.
-pub(crate) async fn copy_listings(world: &World, products: u64) -> anyhow::Result<TempDir> {
-    copy_without(world, products, Some(DataFolder::postgres)).await
+pub(crate) async fn copy_listings(setup: &Setup, products: u64) -> anyhow::Result<TempDir> {
+    copy_without(setup, products, Some(DataFolder::postgres)).await
 }
 
 async fn copy_without(
-    world: &World,
+    setup: &Setup,
     products: u64,
     unwanted: Option<fn(&DataFolder) -> PathBuf>,
 ) -> anyhow::Result<TempDir> {
-    let snapshot = find_or_load(world, products).await?;
-    let folder = world.folder()?;
-    world.watch.now(&format!("copying the snapshot of {products} products"));
+    let snapshot = find_or_load(setup, products).await?;
+    let folder = setup.folder()?;
+    setup.progress.now(&format!("copying the snapshot of {products} products"));
     let data = DataFolder::at(&snapshot)?;
     let unwanted = unwanted.map(|part| part(&data));
     for entry in std::fs::read_dir(data.path())? {
@@ -72,16 +72,16 @@ async fn copy_into(path: &Path, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn find_or_load(world: &World, products: u64) -> anyhow::Result<PathBuf> {
+async fn find_or_load(setup: &Setup, products: u64) -> anyhow::Result<PathBuf> {
     let name = format!("{products}-products-");
-    let folder = world.cache.join(format!("{name}{:016x}", shape()));
+    let folder = setup.cache.join(format!("{name}{:016x}", shape()));
     if folder.exists() {
         return Ok(folder);
     }
-    std::fs::create_dir_all(&world.cache)
-        .with_context(|| format!("keeping snapshots in {}", world.cache.display()))?;
+    std::fs::create_dir_all(&setup.cache)
+        .with_context(|| format!("keeping snapshots in {}", setup.cache.display()))?;
     // Those of another shape are of no use any more, nor is what a run left that was ended.
-    for entry in std::fs::read_dir(&world.cache)? {
+    for entry in std::fs::read_dir(&setup.cache)? {
         let path = entry?.path();
         if path.file_name().is_some_and(|other| other.to_string_lossy().starts_with(&name)) {
             std::fs::remove_dir_all(path).context("removing an old snapshot")?;
@@ -90,16 +90,16 @@ async fn find_or_load(world: &World, products: u64) -> anyhow::Result<PathBuf> {
     let begun = Instant::now();
     // Not where it is kept: the user that PostgreSQL runs as may not get through to there, and the
     // cluster would lie somewhere else, where no copy has it.
-    let made = world.folder()?;
-    load_rows(world, made.path(), products).await?;
+    let made = setup.folder()?;
+    load_rows(setup, made.path(), products).await?;
     let data = DataFolder::at(made.path())?;
     anyhow::ensure!(data.postgres().join("data").is_dir(), "the cluster lies somewhere else");
-    world.watch.now(&format!("loading {products} listings"));
+    setup.progress.now(&format!("loading {products} listings"));
     let file = data.listings();
     tokio::task::spawn_blocking(move || load_listings(&file, products)).await??;
     keep(made, &folder).await?;
     let took = begun.elapsed().as_secs();
-    world.watch.now(&format!("loaded {products} products in {took} s; they are kept"));
+    setup.progress.now(&format!("loaded {products} products in {took} s; they are kept"));
     Ok(folder)
 }
 
@@ -127,9 +127,9 @@ fn shape() -> u64 {
 }
 
 /// Writes a row as `copy` reads it.
-type WriteRow = fn(&Made, &mut String) -> anyhow::Result<()>;
+type WriteRow = fn(&Generated, &mut String) -> anyhow::Result<()>;
 
-async fn load_rows(world: &World, folder: &Path, products: u64) -> anyhow::Result<()> {
+async fn load_rows(setup: &Setup, folder: &Path, products: u64) -> anyhow::Result<()> {
     // Its start makes the schema and the table of listings.
     let edition = Edition::at(folder, "identity").await?;
     let tables: [(&str, &str, WriteRow); 3] = [
@@ -152,12 +152,12 @@ async fn load_rows(world: &World, folder: &Path, products: u64) -> anyhow::Resul
         ),
     ];
     for (name, statement, row) in tables {
-        world.watch.now(&format!("loading {products} rows of {name}"));
+        setup.progress.now(&format!("loading {products} rows of {name}"));
         let mut copy = edition.pool.copy_in_raw(statement).await?;
         for first in (0..products).step_by(usize::try_from(CHUNK)?) {
             let mut rows = String::new();
             for number in first..(first + CHUNK).min(products) {
-                row(&made(number), &mut rows)?;
+                row(&generate(number), &mut rows)?;
             }
             copy.send(rows.as_bytes()).await?;
         }
@@ -174,7 +174,7 @@ async fn load_rows(world: &World, folder: &Path, products: u64) -> anyhow::Resul
 
 // No value in these rows has a tab, a line break or a backslash.
 
-fn product_row(made: &Made, row: &mut String) -> anyhow::Result<()> {
+fn product_row(made: &Generated, row: &mut String) -> anyhow::Result<()> {
     let product = &made.product;
     writeln!(
         row,
@@ -196,14 +196,14 @@ fn product_row(made: &Made, row: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stock_row(made: &Made, row: &mut String) -> anyhow::Result<()> {
+fn stock_row(made: &Generated, row: &mut String) -> anyhow::Result<()> {
     let stock = &made.stock;
     let (id, at) = (made.product.id, stock.updated_at);
     writeln!(row, "{id}\t{}\t{}\t{at}", stock.on_hand, stock.version)?;
     Ok(())
 }
 
-fn journal_row(made: &Made, row: &mut String) -> anyhow::Result<()> {
+fn journal_row(made: &Generated, row: &mut String) -> anyhow::Result<()> {
     let event = Event::ProductCreated { product: made.product.clone(), stock: made.stock.clone() };
     let at = made.product.created_at;
     writeln!(
@@ -225,12 +225,12 @@ fn load_listings(file: &Path, products: u64) -> anyhow::Result<()> {
     store.enable_bulk_loading()?;
     // By bucket, as they lie in the table: otherwise every put touches another page.
     let mut order: Vec<(u16, u64)> =
-        (0..products).map(|number| (made(number).listing().bucket, number)).collect();
+        (0..products).map(|number| (generate(number).listing().bucket, number)).collect();
     order.sort_unstable();
     for some in order.chunks(usize::try_from(CHUNK)?) {
         let items = some
             .iter()
-            .map(|(_, number)| dynamo::stored(&made(*number).listing()))
+            .map(|(_, number)| dynamo::stored(&generate(*number).listing()))
             .collect::<anyhow::Result<Vec<_>>>()?;
         store.import_items(TABLE, items, ImportOptions::default())?;
     }

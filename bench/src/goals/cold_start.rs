@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::{BUILD, Outcome, built_with};
 use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
-use crate::world::World;
+use crate::setup::Setup;
 
 pub(crate) const WHAT: &str = "cold start of each function: spawn to first answer";
 
@@ -48,15 +48,15 @@ fn beside(what: &'static str, service: &'static str, role: &'static str, payload
     Cold { is_judged: false, ..cold(what, service, role, payload) }
 }
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    world.watch.now("P16: cold starts");
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    setup.progress.now("P16: cold starts");
     let folder = built_with("function")?;
     let floor = built_with("release")?.join(FLOOR);
     let needed = ["inventory", "catalog", "sync"].map(|name| folder.join(name));
     if !needed.iter().chain([&floor]).all(|binary| binary.is_file()) {
         return Ok(vec![absent()].into());
     }
-    let edition = Edition::fresh(world, "identity").await?;
+    let edition = Edition::fresh(setup, "identity").await?;
     let functions = [
         cold("inventory, api", "inventory", "api", request("/v1/nothing")),
         cold("catalog, api", "catalog", "api", request("/v1/nothing")),

@@ -6,7 +6,7 @@ use crate::goal::{Bound, Figure, Measure, Sample};
 use crate::load::closed_loop;
 use crate::pgbench::{self, Length, PgBench};
 use crate::product::creates;
-use crate::world::World;
+use crate::setup::Setup;
 use vitrina::token::DemoUser;
 
 pub(crate) const WHAT: &str = "create over HTTP, 32 connections";
@@ -15,21 +15,21 @@ pub(crate) const ALONE: &str = "create over HTTP, 1 connection";
 
 /// P1: with a verified token, validation and an idempotency key, durable. The API alone is judged;
 /// beside it stands what is left of it where relay, projector and the rest run in the same process.
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    let api = Edition::fresh(world, WRITE_API).await?;
-    let whole = Edition::fresh(world, ALL).await?;
-    let ceiling = PgBench::beside(world, &api).await?;
-    let seen = rounds(world, "P1", async || {
-        let length = Length::Seconds(world.seconds);
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    let api = Edition::fresh(setup, WRITE_API).await?;
+    let whole = Edition::fresh(setup, ALL).await?;
+    let ceiling = PgBench::on_own_database(setup, &api).await?;
+    let seen = rounds(setup, "P1", async || {
+        let length = Length::Seconds(setup.seconds);
         api.checkpoint().await?;
         let at_best = ceiling.run(pgbench::CREATE, CLIENTS, length).await?;
         api.checkpoint().await?;
         let token = api.token(DemoUser::Seller).await?;
-        let load = creates(api.api, &token, CONNECTIONS, world.seconds);
+        let load = creates(api.api, &token, CONNECTIONS, setup.seconds);
         let alone = closed_loop(&load).await?;
         whole.checkpoint().await?;
         let token = whole.token(DemoUser::Seller).await?;
-        let load = creates(whole.api, &token, CONNECTIONS, world.seconds);
+        let load = creates(whole.api, &token, CONNECTIONS, setup.seconds);
         let together = closed_loop(&load).await?;
         // What it could not project meanwhile must not run into the next round.
         whole.forget_backlog().await?;
@@ -55,13 +55,13 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
 }
 
 /// P3: how much later than PostgreSQL one seller is answered.
-pub(crate) async fn measure_alone(world: &World) -> anyhow::Result<Outcome> {
-    let api = Edition::fresh(world, WRITE_API).await?;
-    let ceiling = PgBench::beside(world, &api).await?;
-    let seen = rounds(world, "P3", async || {
-        let at_best = ceiling.run(pgbench::CREATE, 1, Length::Seconds(world.seconds)).await?;
+pub(crate) async fn measure_alone(setup: &Setup) -> anyhow::Result<Outcome> {
+    let api = Edition::fresh(setup, WRITE_API).await?;
+    let ceiling = PgBench::on_own_database(setup, &api).await?;
+    let seen = rounds(setup, "P3", async || {
+        let at_best = ceiling.run(pgbench::CREATE, 1, Length::Seconds(setup.seconds)).await?;
         let token = api.token(DemoUser::Seller).await?;
-        let ours = closed_loop(&creates(api.api, &token, 1, world.seconds)).await?;
+        let ours = closed_loop(&creates(api.api, &token, 1, setup.seconds)).await?;
         Ok((Sample::new(at_best, ours.stat()), (ours.refused, ours.refusal)))
     })
     .await?;
@@ -71,8 +71,8 @@ pub(crate) async fn measure_alone(world: &World) -> anyhow::Result<Outcome> {
 }
 
 /// Creates a second by the API alone, measured once.
-pub(super) async fn estimate(world: &World) -> anyhow::Result<f64> {
-    let api = Edition::fresh(world, WRITE_API).await?;
+pub(super) async fn estimate(setup: &Setup) -> anyhow::Result<f64> {
+    let api = Edition::fresh(setup, WRITE_API).await?;
     let token = api.token(DemoUser::Seller).await?;
-    Ok(closed_loop(&creates(api.api, &token, CONNECTIONS, world.seconds)).await?.stat().value)
+    Ok(closed_loop(&creates(api.api, &token, CONNECTIONS, setup.seconds)).await?.stat().value)
 }

@@ -12,8 +12,8 @@ use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::number::figure;
 use crate::server::Memory;
+use crate::setup::Setup;
 use crate::snapshot;
-use crate::world::World;
 
 pub(crate) const WHAT: &str = "size of the services' binaries, and memory";
 
@@ -23,8 +23,8 @@ const SERVICES: [&str; 4] = ["inventory", "catalog", "sync", "identity"];
 /// Events before memory is looked at.
 const EVENTS: u64 = 1_000;
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    world.watch.now("P17: binaries and memory");
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    setup.progress.now("P17: binaries and memory");
     let folder = built_with("function")?;
     let binaries: Vec<PathBuf> = SERVICES.iter().map(|name| folder.join(name)).collect();
     if !binaries.iter().all(|binary| binary.is_file()) {
@@ -36,7 +36,7 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
             what: format!("binary `{name}`, stripped"),
             unit: "MiB",
             bounds: vec![Bound::AtMost(Measure::Value("MiB"), 10.0)],
-            samples: vec![Sample::alone(Stat::of(stripped_size(world, binary)?))],
+            samples: vec![Sample::alone(Stat::of(stripped_size(setup, binary)?))],
             note: None,
         });
     }
@@ -44,14 +44,14 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
         what: "memory of the projector after 1,000 events".to_owned(),
         unit: "MiB",
         bounds: vec![Bound::AtMost(Measure::Value("MiB"), 30.0)],
-        samples: vec![Sample::alone(Stat::of(projector(world, &binaries[1]).await?))],
+        samples: vec![Sample::alone(Stat::of(projector(setup, &binaries[1]).await?))],
         note: None,
     });
     figures.push(Figure {
         what: "memory of the relay after 1,000 events".to_owned(),
         unit: "MiB",
         bounds: vec![Bound::AtMost(Measure::Value("MiB"), 30.0)],
-        samples: vec![Sample::alone(Stat::of(relay(world, &binaries[0]).await?))],
+        samples: vec![Sample::alone(Stat::of(relay(setup, &binaries[0]).await?))],
         note: None,
     });
     Ok(figures.into())
@@ -69,8 +69,8 @@ fn absent() -> Figure {
 }
 
 /// In MiB, by `strip`.
-fn stripped_size(world: &World, binary: &Path) -> anyhow::Result<f64> {
-    let folder = world.folder()?;
+fn stripped_size(setup: &Setup, binary: &Path) -> anyhow::Result<f64> {
+    let folder = setup.folder()?;
     let stripped = folder.path().join("stripped");
     let status = Command::new("strip").arg("-o").arg(&stripped).arg(binary).status();
     anyhow::ensure!(status.context("running strip")?.success(), "strip failed");
@@ -123,15 +123,15 @@ impl Drop for Service {
     }
 }
 
-async fn projector(world: &World, binary: &Path) -> anyhow::Result<f64> {
-    let edition = Edition::fresh(world, "identity").await?;
+async fn projector(setup: &Setup, binary: &Path) -> anyhow::Result<f64> {
+    let edition = Edition::fresh(setup, "identity").await?;
     send(&edition, 0..EVENTS).await?;
     let mut service = Service::start(binary, "projector", &edition)?;
     service.memory_when(async || Ok(waiting(&edition).await? == 0)).await
 }
 
-async fn relay(world: &World, binary: &Path) -> anyhow::Result<f64> {
-    let folder = snapshot::copy_rows(world, 10_000).await?;
+async fn relay(setup: &Setup, binary: &Path) -> anyhow::Result<f64> {
+    let folder = snapshot::copy_rows(setup, 10_000).await?;
     let edition = Edition::at(folder.path(), "identity").await?;
     sqlx::query(
         "insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)

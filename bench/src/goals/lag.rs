@@ -14,25 +14,25 @@ use crate::load::lag::Lookers;
 use crate::load::open_loop;
 use crate::number::{Latencies, figure};
 use crate::product::creates;
-use crate::world::World;
+use crate::setup::Setup;
 
 pub(crate) const WHAT: &str = "lag, commit to visible, fixed arrival rate";
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    world.watch.now("P12: finding the rate");
-    let (creates, projected) = (create::estimate(world).await?, project::estimate(world).await?);
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    setup.progress.now("P12: finding the rate");
+    let (creates, projected) = (create::estimate(setup).await?, project::estimate(setup).await?);
     let rate = creates.min(projected) / 2.0;
     let mut course = Vec::new();
     let samples = {
-        let edition = Edition::fresh(world, ALL).await?;
-        rounds(world, "P12", async || {
-            let (stat, points) = lag(world, &edition, rate).await?;
+        let edition = Edition::fresh(setup, ALL).await?;
+        rounds(setup, "P12", async || {
+            let (stat, points) = lag(setup, &edition, rate).await?;
             course = points;
             Ok(Sample::alone(stat))
         })
         .await?
     };
-    let (drained, backlog) = drain(world, rate).await?;
+    let (drained, backlog) = drain(setup, rate).await?;
     let bounds = vec![Bound::AtMost(Measure::P50, 25.0), Bound::AtMost(Measure::P99, 150.0)];
     let seconds = format!("{backlog} s");
     let chart = Chart {
@@ -70,12 +70,12 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
 /// Creates products at `rate` and looks for some of them in the catalogue: how long it took, and
 /// each lag by its second.
 async fn lag(
-    world: &World,
+    setup: &Setup,
     edition: &Edition,
     rate: f64,
 ) -> anyhow::Result<(Stat, Vec<(f64, f64)>)> {
     let token = edition.token(DemoUser::Seller).await?;
-    let mut load = creates(edition.api, &token, CONNECTIONS, world.seconds * 2);
+    let mut load = creates(edition.api, &token, CONNECTIONS, setup.seconds * 2);
     let (lookers, observe) = Lookers::begin(edition.api, rate, |_| {});
     load.observe = Some(observe);
     let seen = open_loop(&load, rate).await?;
@@ -96,16 +96,16 @@ async fn lag(
 
 /// Lets writes pile up with nobody to relay and project them, then starts those: how many seconds it
 /// took until nothing waited, and how many seconds had piled up.
-async fn drain(world: &World, rate: f64) -> anyhow::Result<(f64, u64)> {
-    let backlog = if world.quick { 5 } else { 60 };
-    world.watch.now(&format!("P12: piling up {backlog} s of writes"));
-    let folder = world.folder()?;
+async fn drain(setup: &Setup, rate: f64) -> anyhow::Result<(f64, u64)> {
+    let backlog = if setup.quick { 5 } else { 60 };
+    setup.progress.now(&format!("P12: piling up {backlog} s of writes"));
+    let folder = setup.folder()?;
     {
         let api = Edition::at(folder.path(), WRITE_API).await?;
         let token = api.token(DemoUser::Seller).await?;
         open_loop(&creates(api.api, &token, CONNECTIONS, backlog), rate).await?;
     }
-    world.watch.now("P12: draining");
+    setup.progress.now("P12: draining");
     let edition = Edition::at(folder.path(), ALL).await?;
     let begun = Instant::now();
     loop {

@@ -21,7 +21,7 @@ use anyhow::Context as _;
 
 use crate::chart::Chart;
 use crate::goal::{Figure, Sample};
-use crate::world::World;
+use crate::setup::Setup;
 
 /// How many connections a load has, unless the goal is about another number.
 const CONNECTIONS: usize = 32;
@@ -58,7 +58,7 @@ type Measuring<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Outcome>> + 'a>>
 pub(crate) struct Goal {
     pub(crate) id: &'static str,
     pub(crate) what: &'static str,
-    pub(crate) measure: for<'a> fn(&'a World) -> Measuring<'a>,
+    pub(crate) measure: for<'a> fn(&'a Setup) -> Measuring<'a>,
 }
 
 impl std::fmt::Debug for Goal {
@@ -69,32 +69,32 @@ impl std::fmt::Debug for Goal {
 
 /// Every goal, in the order of the table.
 pub(crate) static GOALS: [Goal; 14] = [
-    Goal { id: "P1", what: create::WHAT, measure: |world| Box::pin(create::measure(world)) },
-    Goal { id: "P3", what: create::ALONE, measure: |world| Box::pin(create::measure_alone(world)) },
-    Goal { id: "P4", what: batch::WHAT, measure: |world| Box::pin(batch::measure(world)) },
-    Goal { id: "P5", what: page::WHAT, measure: |world| Box::pin(page::measure(world)) },
-    Goal { id: "P6", what: page::CACHED, measure: |world| Box::pin(page::measure_cached(world)) },
-    Goal { id: "P8", what: scale::PAGES, measure: |world| Box::pin(scale::measure_pages(world)) },
+    Goal { id: "P1", what: create::WHAT, measure: |setup| Box::pin(create::measure(setup)) },
+    Goal { id: "P3", what: create::ALONE, measure: |setup| Box::pin(create::measure_alone(setup)) },
+    Goal { id: "P4", what: batch::WHAT, measure: |setup| Box::pin(batch::measure(setup)) },
+    Goal { id: "P5", what: page::WHAT, measure: |setup| Box::pin(page::measure(setup)) },
+    Goal { id: "P6", what: page::CACHED, measure: |setup| Box::pin(page::measure_cached(setup)) },
+    Goal { id: "P8", what: scale::PAGES, measure: |setup| Box::pin(scale::measure_pages(setup)) },
     Goal {
         id: "P9",
         what: scale::CREATES,
-        measure: |world| Box::pin(scale::measure_creates(world)),
+        measure: |setup| Box::pin(scale::measure_creates(setup)),
     },
-    Goal { id: "P10", what: relay::WHAT, measure: |world| Box::pin(relay::measure(world)) },
-    Goal { id: "P11", what: project::WHAT, measure: |world| Box::pin(project::measure(world)) },
-    Goal { id: "P12", what: lag::WHAT, measure: |world| Box::pin(lag::measure(world)) },
-    Goal { id: "P14", what: reconcile::WHAT, measure: |world| Box::pin(reconcile::measure(world)) },
+    Goal { id: "P10", what: relay::WHAT, measure: |setup| Box::pin(relay::measure(setup)) },
+    Goal { id: "P11", what: project::WHAT, measure: |setup| Box::pin(project::measure(setup)) },
+    Goal { id: "P12", what: lag::WHAT, measure: |setup| Box::pin(lag::measure(setup)) },
+    Goal { id: "P14", what: reconcile::WHAT, measure: |setup| Box::pin(reconcile::measure(setup)) },
     Goal {
         id: "P15",
         what: reconcile::COST,
-        measure: |world| Box::pin(reconcile::measure_cost(world)),
+        measure: |setup| Box::pin(reconcile::measure_cost(setup)),
     },
     Goal {
         id: "P16",
         what: cold_start::WHAT,
-        measure: |world| Box::pin(cold_start::measure(world)),
+        measure: |setup| Box::pin(cold_start::measure(setup)),
     },
-    Goal { id: "P17", what: footprint::WHAT, measure: |world| Box::pin(footprint::measure(world)) },
+    Goal { id: "P17", what: footprint::WHAT, measure: |setup| Box::pin(footprint::measure(setup)) },
 ];
 
 /// The goal with this id, upper or lower case.
@@ -110,13 +110,13 @@ pub(crate) fn find(id: &str) -> Result<&'static Goal, String> {
 
 /// Takes the rounds of a goal: both sides of each, one right after the other.
 async fn rounds<T>(
-    world: &World,
+    setup: &Setup,
     id: &str,
     mut one: impl AsyncFnMut() -> anyhow::Result<T>,
 ) -> anyhow::Result<Vec<T>> {
     let mut samples = Vec::new();
-    for round in 1..=world.rounds {
-        world.watch.now(&format!("{id}: round {round} of {}", world.rounds));
+    for round in 1..=setup.rounds {
+        setup.progress.now(&format!("{id}: round {round} of {}", setup.rounds));
         samples.push(one().await?);
     }
     Ok(samples)

@@ -13,8 +13,8 @@ use crate::edition::{Edition, READ_API};
 use crate::goal::{Bound, Figure, Measure, Sample};
 use crate::load::{self, Load, closed_loop};
 use crate::server::{self, Server};
+use crate::setup::Setup;
 use crate::snapshot;
-use crate::world::World;
 
 pub(crate) const WHAT: &str = "page of 20 in stock, uncached";
 
@@ -33,15 +33,15 @@ fn price(number: u64) -> u64 {
 }
 
 /// P5: each request begins at another price.
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    let folder = snapshot::copy_listings(world, PRODUCTS).await?;
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    let folder = snapshot::copy_listings(setup, PRODUCTS).await?;
     let edition = Edition::at(folder.path(), READ_API).await?;
-    let seen = rounds(world, "P5", async || {
-        let at_best = closed_loop(&query(world, &edition)).await?;
+    let seen = rounds(setup, "P5", async || {
+        let at_best = closed_loop(&query(setup, &edition)).await?;
         let path = |number| {
             format!("/v1/catalog/products?in_stock=true&sort=price&price_min={}", price(number))
         };
-        let ours = closed_loop(&pages(world, edition.api, path)).await?;
+        let ours = closed_loop(&pages(setup, edition.api, path)).await?;
         Ok((Sample::new(at_best.stat(), ours.stat()), (ours.refused, ours.refusal)))
     })
     .await?;
@@ -51,14 +51,14 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
 }
 
 /// P6: everybody asks for the same page.
-pub(crate) async fn measure_cached(world: &World) -> anyhow::Result<Outcome> {
-    let folder = snapshot::copy_listings(world, PRODUCTS).await?;
+pub(crate) async fn measure_cached(setup: &Setup) -> anyhow::Result<Outcome> {
+    let folder = snapshot::copy_listings(setup, PRODUCTS).await?;
     let edition = Edition::at(folder.path(), READ_API).await?;
     let bare = Server::start(&[server::BARE], &folder.path().join("bare.log")).await?;
-    let seen = rounds(world, "P6", async || {
-        let at_best = closed_loop(&pages(world, bare.address, |_| "/list".to_owned())).await?;
+    let seen = rounds(setup, "P6", async || {
+        let at_best = closed_loop(&pages(setup, bare.address, |_| "/list".to_owned())).await?;
         let path = |_| "/v1/catalog/products?in_stock=true".to_owned();
-        let ours = closed_loop(&pages(world, edition.api, path)).await?;
+        let ours = closed_loop(&pages(setup, edition.api, path)).await?;
         Ok((Sample::new(at_best.stat(), ours.stat()), (ours.refused, ours.refusal)))
     })
     .await?;
@@ -69,14 +69,14 @@ pub(crate) async fn measure_cached(world: &World) -> anyhow::Result<Outcome> {
 
 /// Requests for pages.
 pub(super) fn pages(
-    world: &World,
+    setup: &Setup,
     address: std::net::SocketAddr,
     path: impl Fn(u64) -> String + Send + Sync + 'static,
 ) -> Load {
     Load {
         address,
         connections: CONNECTIONS,
-        duration: Duration::from_secs(world.seconds),
+        duration: Duration::from_secs(setup.seconds),
         status: 200,
         request: Arc::new(move |number, buffer| load::get(&path(number), buffer)),
         observe: None,
@@ -84,11 +84,11 @@ pub(super) fn pages(
 }
 
 /// The same pages, asked of the store itself: by the same index, from the same prices.
-fn query(world: &World, edition: &Edition) -> Load {
+fn query(setup: &Setup, edition: &Edition) -> Load {
     Load {
         address: edition.dynamodb,
         connections: CONNECTIONS,
-        duration: Duration::from_secs(world.seconds),
+        duration: Duration::from_secs(setup.seconds),
         status: 200,
         request: Arc::new(|number, buffer| {
             let body = json!({

@@ -17,8 +17,8 @@ use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::load::{Load, closed_loop};
 use crate::number::rate;
-use crate::product::{Made, made};
-use crate::world::World;
+use crate::product::{Generated, generate};
+use crate::setup::Setup;
 
 pub(crate) const WHAT: &str = "projection of a full queue";
 
@@ -36,14 +36,14 @@ const CONNECTIONS: usize = 16;
 const PUTS: u64 = 8_000;
 const EVENTS: u64 = 2_000;
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    let edition = Edition::fresh(world, ROLES).await?;
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    let edition = Edition::fresh(setup, ROLES).await?;
     let client = shared::dynamodb::connect_local(&edition.dynamodb_url);
     catalog::table::ensure(&client, TABLE).await?;
     let mut next = 0;
-    let seen = rounds(world, "P11", async || {
-        let (puts, events) = (PUTS * world.seconds, EVENTS * world.seconds);
-        let at_best = closed_loop(&put(world, &edition, next..next + puts)?).await?;
+    let seen = rounds(setup, "P11", async || {
+        let (puts, events) = (PUTS * setup.seconds, EVENTS * setup.seconds);
+        let at_best = closed_loop(&put(setup, &edition, next..next + puts)?).await?;
         let ours = project(&edition, next..next + events).await?;
         next += puts;
         let sample = Sample::new(Stat { value: at_best.stat().value, ..Stat::default() }, ours);
@@ -56,17 +56,17 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
 }
 
 /// Events a second, measured once.
-pub(super) async fn estimate(world: &World) -> anyhow::Result<f64> {
-    let edition = Edition::fresh(world, ROLES).await?;
-    Ok(project(&edition, 0..EVENTS * world.seconds).await?.value)
+pub(super) async fn estimate(setup: &Setup) -> anyhow::Result<f64> {
+    let edition = Edition::fresh(setup, ROLES).await?;
+    Ok(project(&edition, 0..EVENTS * setup.seconds).await?.value)
 }
 
 /// Puts each of these listings, on the condition that there is none.
-fn put(world: &World, edition: &Edition, numbers: std::ops::Range<u64>) -> anyhow::Result<Load> {
+fn put(setup: &Setup, edition: &Edition, numbers: std::ops::Range<u64>) -> anyhow::Result<Load> {
     // Written beforehand: it is the store that is measured.
     let bodies = numbers
         .map(|number| {
-            let item = dynamo::item(&made(number).listing())?;
+            let item = dynamo::item(&generate(number).listing())?;
             let condition = "attribute_not_exists(id)";
             let body =
                 json!({ "TableName": TABLE, "Item": item, "ConditionExpression": condition });
@@ -76,7 +76,7 @@ fn put(world: &World, edition: &Edition, numbers: std::ops::Range<u64>) -> anyho
     Ok(Load {
         address: edition.dynamodb,
         connections: CONNECTIONS,
-        duration: Duration::from_secs(world.seconds),
+        duration: Duration::from_secs(setup.seconds),
         status: 200,
         request: Arc::new(move |number, buffer| {
             let nth = usize::try_from(number).unwrap_or(0) % bodies.len();
@@ -128,7 +128,7 @@ pub(super) async fn send(edition: &Edition, numbers: std::ops::Range<u64>) -> an
         )
         .await?;
     for number in numbers {
-        let envelope = envelope(made(number));
+        let envelope = envelope(generate(number));
         let body = serde_json::to_string(&envelope).context("writing an event")?;
         let (event, subject) = (envelope.id, envelope.subject);
         // No value in it has a tab, a line break or a backslash.
@@ -140,21 +140,24 @@ pub(super) async fn send(edition: &Edition, numbers: std::ops::Range<u64>) -> an
     Ok(())
 }
 
-fn envelope(made: Made) -> Envelope {
+fn envelope(generated: Generated) -> Envelope {
     let now = Clock::System.now();
     Envelope {
         specversion: "1.0".to_owned(),
-        id: made.event_id,
+        id: generated.event_id,
         source: SOURCE.to_owned(),
-        subject: made.product.id,
+        subject: generated.product.id,
         time: now,
         schemaversion: 1,
-        traceparent: Some(format!("00-{:032x}-0000000000000001-00", made.request_id.as_u128())),
-        requestid: made.request_id,
+        traceparent: Some(format!(
+            "00-{:032x}-0000000000000001-00",
+            generated.request_id.as_u128()
+        )),
+        requestid: generated.request_id,
         requestedtime: now,
         publishedtime: now,
-        position: made.position,
+        position: generated.position,
         republished: false,
-        event: Event::ProductCreated { product: made.product, stock: made.stock },
+        event: Event::ProductCreated { product: generated.product, stock: generated.stock },
     }
 }

@@ -17,19 +17,19 @@ use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::number::rate;
 use crate::pgbench::{self, Length, PgBench};
+use crate::setup::Setup;
 use crate::snapshot;
-use crate::world::World;
 
 pub(crate) const WHAT: &str = "relay without the bus, one worker";
 
 /// Events that wait at the beginning of each side.
 const EVENTS: u64 = 100_000;
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    let folder = snapshot::copy(world, EVENTS).await?;
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    let folder = snapshot::copy(setup, EVENTS).await?;
     let edition = Edition::at(folder.path(), "identity").await?;
-    let ceiling = PgBench::within(world, &edition)?;
-    let samples = rounds(world, "P10", async || {
+    let ceiling = PgBench::on_edition(setup, &edition)?;
+    let samples = rounds(setup, "P10", async || {
         fill(&edition).await?;
         let at_best =
             ceiling.run(pgbench::CLAIM_100, 1, Length::Transactions(EVENTS / 100)).await?;

@@ -11,8 +11,8 @@ use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::load::closed_loop;
 use crate::number::{figure, median};
 use crate::product::creates;
+use crate::setup::Setup;
 use crate::snapshot;
-use crate::world::World;
 
 pub(crate) const PAGES: &str = "page rate, by the number of products";
 
@@ -38,13 +38,13 @@ struct Sized {
 }
 
 async fn start(
-    world: &World,
+    setup: &Setup,
     roles: &str,
-    copy: impl AsyncFn(&World, u64) -> anyhow::Result<TempDir>,
+    copy: impl AsyncFn(&Setup, u64) -> anyhow::Result<TempDir>,
 ) -> anyhow::Result<Vec<Sized>> {
     let mut editions = Vec::new();
-    for products in world.sizes() {
-        let folder = copy(world, products).await?;
+    for products in setup.sizes() {
+        let folder = copy(setup, products).await?;
         let edition = Edition::at(folder.path(), roles).await?;
         editions.push(Sized { products, edition, _folder: folder });
     }
@@ -52,18 +52,18 @@ async fn start(
 }
 
 /// P8: the first page and the thousandth, each against the first of ten thousand products.
-pub(crate) async fn measure_pages(world: &World) -> anyhow::Result<Outcome> {
-    let editions = start(world, READ_API, snapshot::copy_listings).await?;
+pub(crate) async fn measure_pages(setup: &Setup) -> anyhow::Result<Outcome> {
+    let editions = start(setup, READ_API, snapshot::copy_listings).await?;
     let mut cursors = Vec::new();
     for sized in &editions {
-        world.watch.now(&format!("P8: turning the pages of {} products", sized.products));
+        setup.progress.now(&format!("P8: turning the pages of {} products", sized.products));
         cursors.push(deep_pages(&sized.edition).await?);
     }
-    let seen = rounds(world, "P8", async || {
+    let seen = rounds(setup, "P8", async || {
         let mut stats: Vec<[Stat; 2]> = Vec::new();
         for (sized, deep) in editions.iter().zip(&cursors) {
             let first = |number| format!("{}&limit=20", list(number));
-            let first = closed_loop(&pages(world, sized.edition.api, first)).await?;
+            let first = closed_loop(&pages(setup, sized.edition.api, first)).await?;
             let deep = deep.clone();
             let nth = move |number: u64| {
                 let place = usize::try_from(number).unwrap_or(0);
@@ -71,7 +71,7 @@ pub(crate) async fn measure_pages(world: &World) -> anyhow::Result<Outcome> {
                 let zeros = "0".repeat(1 + place / deep.len() % ZEROS);
                 format!("{}&price_min={zeros}", deep[place % deep.len()])
             };
-            let deep = closed_loop(&pages(world, sized.edition.api, nth)).await?;
+            let deep = closed_loop(&pages(setup, sized.edition.api, nth)).await?;
             stats.push([first.stat(), deep.stat()]);
         }
         Ok(stats)
@@ -152,14 +152,14 @@ async fn deep_pages(edition: &Edition) -> anyhow::Result<Vec<String>> {
 }
 
 /// P9: creates among many products against creates among few.
-pub(crate) async fn measure_creates(world: &World) -> anyhow::Result<Outcome> {
-    let editions = start(world, WRITE_API, snapshot::copy_rows).await?;
-    let seen = rounds(world, "P9", async || {
+pub(crate) async fn measure_creates(setup: &Setup) -> anyhow::Result<Outcome> {
+    let editions = start(setup, WRITE_API, snapshot::copy_rows).await?;
+    let seen = rounds(setup, "P9", async || {
         let mut stats = Vec::new();
         for sized in &editions {
             sized.edition.checkpoint().await?;
             let token = sized.edition.token(DemoUser::Seller).await?;
-            let load = creates(sized.edition.api, &token, CONNECTIONS, world.seconds);
+            let load = creates(sized.edition.api, &token, CONNECTIONS, setup.seconds);
             stats.push(closed_loop(&load).await?.stat());
         }
         Ok(stats)

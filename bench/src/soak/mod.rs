@@ -4,10 +4,10 @@
 //! Promise: the verdict is good only if nothing was refused or wrong, nothing was buried, no
 //! reconciliation found a difference, and memory stopped growing.
 
-mod drive;
+mod load;
+mod monitor;
 mod subject;
 mod verdict;
-mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use vitrina::cli::{FAILED, OK, print, say};
 use vitrina::token::DemoUser;
 
-use drive::Drive;
+use load::LoadGenerator;
+use monitor::Monitor;
 use subject::Subject;
-use verdict::{Course, Minute};
-use watch::Watch;
+use verdict::{Minute, Soak};
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct SoakArgs {
@@ -69,12 +69,12 @@ async fn soak(args: SoakArgs) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     // What goes on beside ends with this value, however it goes.
     let _guard = stop.clone().drop_guard();
-    let drive = Arc::new(Drive::new(seller, subject.reader()?, args.seed));
+    let drive = Arc::new(LoadGenerator::new(seller, subject.reader()?, args.seed));
     let driving = tokio::spawn(Arc::clone(&drive).run(rate, stop.clone()));
-    let watch = Arc::new(Watch::new(operator));
+    let watch = Arc::new(Monitor::new(operator));
     let watching = tokio::spawn(Arc::clone(&watch).run(stop.clone()));
 
-    let (begun, mut course) = (Instant::now(), Course::default());
+    let (begun, mut course) = (Instant::now(), Soak::default());
     print(Minute::HEADER)?;
     for nth in 1..=minutes {
         sleep_until(begun + Duration::from_mins(nth)).await;

@@ -10,7 +10,7 @@ use vitrina::data::DataFolder;
 use vitrina::token::DemoUser;
 
 use crate::server::{self, Memory, Server};
-use crate::world::open_to_pass;
+use crate::setup::open_to_pass;
 
 /// Lines of its log that are shown.
 const COMPLAINTS: usize = 20;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::drive::Driven;
-use super::watch::{Compared, Watched};
+use super::load::LoadStats;
+use super::monitor::{Observed, Reconciliation};
 use crate::number::median;
 use crate::server::Memory;
 
@@ -22,14 +22,14 @@ pub(crate) struct Minute {
     lag_p50_ms: f64,
     lag_p99_ms: f64,
     memory: f64,
-    watched: Watched,
+    watched: Observed,
 }
 
 impl Minute {
     pub(crate) const HEADER: &str = "minute  answered  errors  p99 ms  lag p50 ms  lag p99 ms  \
                                      RSS MiB  outbox  oldest s  queue  dead  drift";
 
-    pub(crate) fn new(nth: u64, driven: Driven, watched: Watched, memory: Memory) -> Self {
+    pub(crate) fn new(nth: u64, driven: LoadStats, watched: Observed, memory: Memory) -> Self {
         Self {
             nth,
             answered: driven.answered,
@@ -47,7 +47,7 @@ impl Minute {
 impl fmt::Display for Minute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { nth, answered, errors, p99_ms, lag_p50_ms, lag_p99_ms, memory, .. } = self;
-        let Watched { pending, age, queued, dead, differences, reconciliations, .. } =
+        let Observed { pending, age, queued, dead, differences, reconciliations, .. } =
             &self.watched;
         let drift = if *reconciliations > 0 { differences.to_string() } else { "-".to_owned() };
         write!(
@@ -65,30 +65,34 @@ impl fmt::Display for Minute {
 
 /// All minutes.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
+pub(crate) struct Soak {
     minutes: Vec<Minute>,
     pub(crate) kills: u64,
-    end: Option<End>,
+    end: Option<FinalState>,
 }
 
 /// What was found at rest.
 #[derive(Debug)]
-struct End {
+struct FinalState {
     /// Products that were created and answered.
     created: u64,
     errors: u64,
     dead: i64,
-    compared: Compared,
+    compared: Reconciliation,
 }
 
-impl Course {
+impl Soak {
     pub(crate) fn add(&mut self, minute: Minute) {
         self.minutes.push(minute);
     }
 
-    pub(crate) fn add_end(&mut self, driven: &Driven, (watched, compared): (Watched, Compared)) {
+    pub(crate) fn add_end(
+        &mut self,
+        driven: &LoadStats,
+        (watched, compared): (Observed, Reconciliation),
+    ) {
         let (created, errors, dead) = (driven.created, driven.errors, watched.dead);
-        self.end = Some(End { created, errors, dead, compared });
+        self.end = Some(FinalState { created, errors, dead, compared });
     }
 
     /// A line for everything that is judged, and whether all of it is good.
@@ -110,7 +114,7 @@ impl Course {
             format!("{runs} reconciliations under load, {differences} differences"),
         );
         match &self.end {
-            Some(End { created, dead, compared, .. }) => {
+            Some(FinalState { created, dead, compared, .. }) => {
                 judge(*dead == 0, format!("{dead} dead letters"));
                 let (found, moving) = (compared.differences(), compared.moving);
                 judge(
@@ -149,27 +153,27 @@ mod tests {
     use super::*;
     use crate::number::figure;
 
-    fn minute(memory: f64, watched: Watched) -> Minute {
+    fn minute(memory: f64, watched: Observed) -> Minute {
         let memory = Memory { now: memory, peak: memory };
-        Minute::new(1, Driven { answered: 10, ..Driven::default() }, watched, memory)
+        Minute::new(1, LoadStats { answered: 10, ..LoadStats::default() }, watched, memory)
     }
 
-    fn course(memory: impl Fn(usize) -> f64) -> Course {
+    fn course(memory: impl Fn(usize) -> f64) -> Soak {
         course_with(1, memory)
     }
 
     /// A course with so many reconciliations a minute.
-    fn course_with(reconciliations: u64, memory: impl Fn(usize) -> f64) -> Course {
-        let mut course = Course::default();
+    fn course_with(reconciliations: u64, memory: impl Fn(usize) -> f64) -> Soak {
+        let mut course = Soak::default();
         for nth in 0..50 {
-            let watched = Watched { reconciliations, ..Watched::default() };
+            let watched = Observed { reconciliations, ..Observed::default() };
             course.add(minute(memory(nth), watched));
         }
         let compared = r#"{"id":"00000000-0000-0000-0000-000000000001","state":"finished",
             "compared":7,"missing":0,"stale":0,"ahead":0,"extra":0,"altered":0,"stock":0,"moving":0}"#;
         let compared = serde_json::from_str(compared).unwrap();
-        let driven = Driven { created: 7, ..Driven::default() };
-        course.add_end(&driven, (Watched::default(), compared));
+        let driven = LoadStats { created: 7, ..LoadStats::default() };
+        course.add_end(&driven, (Observed::default(), compared));
         course
     }
 
@@ -190,7 +194,7 @@ mod tests {
 
     #[test]
     fn whatever_went_wrong_once_spoils_the_verdict() {
-        let spoil: [fn(&mut Course); 5] = [
+        let spoil: [fn(&mut Soak); 5] = [
             |course| course.minutes[3].errors = 1,
             |course| course.minutes[3].watched.differences = 1,
             |course| course.end.as_mut().unwrap().dead = 1,
@@ -202,6 +206,6 @@ mod tests {
             spoil(&mut course);
             assert!(!course.verdict().1);
         }
-        assert!(!Course::default().verdict().1);
+        assert!(!Soak::default().verdict().1);
     }
 }

@@ -8,7 +8,7 @@ use vitrina::edition::TABLE;
 use crate::dynamo;
 use crate::edition::Edition;
 use crate::load::Connection;
-use crate::product::{Made, made};
+use crate::product::{Generated, generate};
 
 /// The kinds, in turns.
 const KINDS: u64 = 6;
@@ -25,7 +25,7 @@ pub(super) async fn plant(
     anyhow::ensure!(round < apart, "there are too few products to harm");
     for nth in 0..count {
         let number = nth * apart + round;
-        let whole = made(number);
+        let whole = generate(number);
         let mut listing = whole.listing();
         match nth % KINDS {
             0 => {
@@ -41,12 +41,12 @@ pub(super) async fn plant(
             2 => listing.product_version = 5,
             // Of a product that there never was.
             3 => {
-                listing = made(products + number).listing();
+                listing = generate(products + number).listing();
                 // Not beyond what the outbox has given out, which would be another kind of harm.
                 (listing.product_position, listing.stock_position) = (1, 1);
             }
             4 => {
-                let other = made(products + nth).product;
+                let other = generate(products + nth).product;
                 listing.name = Some(other.name);
                 listing.content_hash = Some(other.content_hash);
             }
@@ -68,7 +68,7 @@ async fn call(connection: &mut Connection, operation: &str, body: &str) -> anyho
 }
 
 /// A change whose event was lost: the row and the journal have it, the outbox does not.
-async fn change_row(edition: &Edition, whole: Made) -> anyhow::Result<()> {
+async fn change_row(edition: &Edition, whole: Generated) -> anyhow::Result<()> {
     let mut product = whole.product;
     product.version = 2;
     product.name.push_str(", changed");

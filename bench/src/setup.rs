@@ -6,11 +6,11 @@ use local_postgres::Search;
 use shared::config::Settings;
 use tempfile::TempDir;
 
-use crate::watch::Watch;
+use crate::progress::Progress;
 
 /// How thorough a run is, and where its things lie.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Setup {
     /// Each with the ceiling and ours, one after the other.
     pub(crate) rounds: u32,
     /// Of each side of a round.
@@ -20,16 +20,16 @@ pub(crate) struct World {
     /// Where snapshots are kept between runs.
     pub(crate) cache: PathBuf,
     pub(crate) postgres: Search,
-    pub(crate) watch: Watch,
+    pub(crate) progress: Progress,
     temporary: TempDir,
 }
 
-impl World {
+impl Setup {
     pub(crate) fn new(
         (rounds, seconds, quick): (u32, u64, bool),
         cache: PathBuf,
         settings: &Settings,
-        watch: Watch,
+        progress: Progress,
     ) -> anyhow::Result<Self> {
         let postgres = Search {
             explicit: settings.text("VITRINA_POSTGRES_BIN").map(Into::into),
@@ -39,7 +39,7 @@ impl World {
         let temporary = tempfile::Builder::new().prefix("vitrina-bench-").tempdir()?;
         // PostgreSQL may have to run as another user, who must get through.
         open_to_pass(temporary.path())?;
-        Ok(Self { rounds, seconds, quick, cache, postgres, watch, temporary })
+        Ok(Self { rounds, seconds, quick, cache, postgres, progress, temporary })
     }
 
     /// The numbers of products that scaling is measured at, the least first.

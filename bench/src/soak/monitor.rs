@@ -24,14 +24,14 @@ const REST: Duration = Duration::from_mins(5);
 
 /// Looks, as an operator does.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct Monitor {
     operator: Client,
-    seen: Mutex<Watched>,
+    seen: Mutex<Observed>,
 }
 
 /// What was seen since it was last taken; of what waits, the most.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watched {
+pub(crate) struct Observed {
     pub(crate) pending: i64,
     /// Of the oldest event that waits to be published, in seconds.
     pub(crate) age: f64,
@@ -64,7 +64,7 @@ struct Queue {
 
 /// What a reconciliation found.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Compared {
+pub(crate) struct Reconciliation {
     id: Uuid,
     state: String,
     #[serde(rename = "compared")]
@@ -78,13 +78,13 @@ pub(crate) struct Compared {
     pub(crate) moving: i64,
 }
 
-impl Compared {
+impl Reconciliation {
     pub(crate) fn differences(&self) -> i64 {
         self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
     }
 }
 
-impl Watch {
+impl Monitor {
     pub(crate) fn new(operator: Client) -> Self {
         Self { operator, seen: Mutex::default() }
     }
@@ -116,15 +116,15 @@ impl Watch {
         }
     }
 
-    pub(crate) fn take(&self) -> Watched {
+    pub(crate) fn take(&self) -> Observed {
         let mut seen = self.lock();
         let dead = seen.dead;
         // Dead letters do not go by themselves.
-        std::mem::replace(&mut *seen, Watched { dead, ..Watched::default() })
+        std::mem::replace(&mut *seen, Observed { dead, ..Observed::default() })
     }
 
     /// Waits until nothing is under way any more, and compares everything to the last byte.
-    pub(crate) async fn end(&self) -> anyhow::Result<(Watched, Compared)> {
+    pub(crate) async fn end(&self) -> anyhow::Result<(Observed, Reconciliation)> {
         let begun = Instant::now();
         while self.look().await? > 0 {
             ensure!(begun.elapsed() < REST, "it does not come to rest");
@@ -149,11 +149,11 @@ impl Watch {
         Ok(outbox.pending + queued)
     }
 
-    async fn compare(&self, deep: bool) -> Result<Compared, ClientError> {
+    async fn compare(&self, deep: bool) -> Result<Reconciliation, ClientError> {
         let path = "/v1/admin/reconciliations";
         // One too many does no harm.
         let call = self.operator.call(axum::http::Method::POST, path).repeatable();
-        let mut run: Compared = call.json(&json!({"deep": deep})).send().await?;
+        let mut run: Reconciliation = call.json(&json!({"deep": deep})).send().await?;
         while run.state != "finished" {
             sleep(Duration::from_millis(200)).await;
             run = self.operator.get(&format!("{path}/{}", run.id)).await?;
@@ -169,7 +169,7 @@ impl Watch {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Watched> {
+    fn lock(&self) -> MutexGuard<'_, Observed> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Makes the load.
 #[derive(Debug)]
-pub(crate) struct Drive {
+pub(crate) struct LoadGenerator {
     seller: Client,
     reader: Client,
     places: Arc<Semaphore>,
@@ -46,23 +46,23 @@ pub(crate) struct Drive {
 struct State {
     rng: StdRng,
     /// Products that no request is about.
-    idle: Vec<Known>,
+    idle: Vec<KnownProduct>,
     /// How many were created, ever.
     created: u64,
     number: u64,
-    seen: Driven,
+    seen: LoadStats,
 }
 
 /// A product as its last answer left it.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownProduct {
     id: Uuid,
     version: i64,
 }
 
 /// What was seen since it was last taken.
 #[derive(Debug, Default)]
-pub(crate) struct Driven {
+pub(crate) struct LoadStats {
     pub(crate) answered: u64,
     pub(crate) errors: u64,
     /// One of those.
@@ -76,13 +76,13 @@ pub(crate) struct Driven {
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug)]
-enum Wish {
+enum Request {
     Create,
     List,
-    Patch(Known),
-    Count(Known),
-    Delete(Known),
-    Read(Known),
+    Patch(KnownProduct),
+    Count(KnownProduct),
+    Delete(KnownProduct),
+    Read(KnownProduct),
 }
 
 #[derive(Deserialize)]
@@ -91,14 +91,14 @@ struct Product {
     version: i64,
 }
 
-impl Drive {
+impl LoadGenerator {
     pub(crate) fn new(seller: Client, reader: Client, seed: u64) -> Self {
         let state = State {
             rng: StdRng::seed_from_u64(seed),
             idle: Vec::new(),
             created: 0,
             number: 0,
-            seen: Driven::default(),
+            seen: LoadStats::default(),
         };
         let places = Arc::new(Semaphore::new(UNDER_WAY as usize));
         Self { seller, reader, places, state: Mutex::new(state) }
@@ -127,22 +127,22 @@ impl Drive {
     }
 
     /// What was seen since the last time.
-    pub(crate) fn take(&self) -> Driven {
+    pub(crate) fn take(&self) -> LoadStats {
         let mut state = self.lock();
         state.seen.created = state.created;
         std::mem::take(&mut state.seen)
     }
 
-    async fn fulfil(&self, wish: Wish, number: u64, meant: Instant) {
+    async fn fulfil(&self, wish: Request, number: u64, meant: Instant) {
         match self.send(wish, number).await {
             Ok(known) => {
                 {
                     let mut state = self.lock();
                     state.seen.answered += 1;
                     state.seen.latencies.record(meant.elapsed());
-                    state.created += u64::from(matches!(wish, Wish::Create));
+                    state.created += u64::from(matches!(wish, Request::Create));
                 }
-                if let (Wish::Create, Some(known)) = (wish, known)
+                if let (Request::Create, Some(known)) = (wish, known)
                     && number.is_multiple_of(LOOKED_FOR)
                 {
                     self.look_for(known.id).await;
@@ -155,30 +155,30 @@ impl Drive {
     }
 
     /// Sends a request, and returns the product as it is then, if there still is one.
-    async fn send(&self, wish: Wish, number: u64) -> anyhow::Result<Option<Known>> {
-        let path = |known: Known| format!("/v1/products/{}", known.id);
+    async fn send(&self, wish: Request, number: u64) -> anyhow::Result<Option<KnownProduct>> {
+        let path = |known: KnownProduct| format!("/v1/products/{}", known.id);
         let known = |product: Product| {
             let Product { id, version } = product;
-            Ok(Some(Known { id, version }))
+            Ok(Some(KnownProduct { id, version }))
         };
         match wish {
-            Wish::Create => {
+            Request::Create => {
                 let call = self.seller.call(Method::POST, "/v1/products");
                 known(call.key(&format!("soak-{number}")).json(&product(number)).send().await?)
             }
-            Wish::Patch(was) => {
+            Request::Patch(was) => {
                 let patch =
                     json!({"name": format!("Renamed {number}"), "price": {"amount": number}});
                 let call = self.seller.call(Method::PATCH, &path(was)).if_match("*");
                 known(call.repeatable().json(&patch).send().await?)
             }
-            Wish::Count(is) => {
+            Request::Count(is) => {
                 let call = self.seller.call(Method::PUT, &format!("{}/stock", path(is)));
                 let counted = json!({"on_hand": number % 20});
                 let _: Value = call.if_match("*").repeatable().json(&counted).send().await?;
                 Ok(Some(is))
             }
-            Wish::Delete(was) => {
+            Request::Delete(was) => {
                 let call = self.seller.call(Method::DELETE, &path(was)).if_match("*").repeatable();
                 match call.send::<()>().await {
                     // It was deleted, and the answer was lost.
@@ -186,7 +186,7 @@ impl Drive {
                     _ => Ok(None),
                 }
             }
-            Wish::Read(is) => {
+            Request::Read(is) => {
                 let path = format!("/v1/catalog/products/{}", is.id);
                 let call = self.reader.call(Method::GET, &path);
                 let shown: Product =
@@ -197,7 +197,7 @@ impl Drive {
                 }
                 Ok(Some(is))
             }
-            Wish::List => {
+            Request::List => {
                 let category = format!("cat-{}", number % 10);
                 let call = self.reader.call(Method::GET, "/v1/catalog/products");
                 let _: Value = call.query("category", &category).send().await?;
@@ -236,22 +236,22 @@ impl Drive {
 
 impl State {
     /// What is asked for next, and its number.
-    fn wish(&mut self) -> (Wish, u64) {
+    fn wish(&mut self) -> (Request, u64) {
         self.number += 1;
         let kind = self.rng.random_range(0..100);
         if kind < 20 || self.idle.is_empty() {
-            return (Wish::Create, self.number);
+            return (Request::Create, self.number);
         }
         if kind < 40 {
-            return (Wish::List, self.number);
+            return (Request::List, self.number);
         }
         let nth = self.rng.random_range(0..self.idle.len());
         let known = self.idle.swap_remove(nth);
         let wish = match kind {
-            40..60 => Wish::Patch(known),
-            60..70 => Wish::Count(known),
-            70..80 => Wish::Delete(known),
-            _ => Wish::Read(known),
+            40..60 => Request::Patch(known),
+            60..70 => Request::Count(known),
+            70..80 => Request::Delete(known),
+            _ => Request::Read(known),
         };
         (wish, self.number)
     }
@@ -272,18 +272,23 @@ mod tests {
     #[test]
     fn a_product_is_in_one_request_at_a_time() {
         let ids = 1..=50_u128;
-        let known = |id| Known { id: Uuid::from_u128(id), version: 1 };
+        let known = |id| KnownProduct { id: Uuid::from_u128(id), version: 1 };
         let mut state = State {
             rng: StdRng::seed_from_u64(1),
             idle: ids.map(known).collect(),
             created: 0,
             number: 0,
-            seen: Driven::default(),
+            seen: LoadStats::default(),
         };
         let mut taken = std::collections::BTreeSet::new();
         for _ in 0..1_000 {
-            if let (Wish::Patch(one) | Wish::Count(one) | Wish::Delete(one) | Wish::Read(one), _) =
-                state.wish()
+            if let (
+                Request::Patch(one)
+                | Request::Count(one)
+                | Request::Delete(one)
+                | Request::Read(one),
+                _,
+            ) = state.wish()
             {
                 assert!(taken.insert(one.id));
             }

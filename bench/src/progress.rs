@@ -9,9 +9,9 @@ use vitrina::progress::Style;
 
 /// Shows what is being done.
 #[derive(Debug)]
-pub(crate) struct Watch(Option<ProgressBar>);
+pub(crate) struct Progress(Option<ProgressBar>);
 
-impl Watch {
+impl Progress {
     /// Begins; `goals` are to be measured.
     pub(crate) fn begin(settings: &Settings, goals: usize) -> Self {
         Self(match Style::read(settings) {
@@ -46,7 +46,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
