@@ -1,4 +1,4 @@
-//! P4: creating products by the hundred, against a hundred in one statement.
+//! P4: creates in batches of a hundred, against a hundred in one statement.
 
 use super::{Outcome, rounds, split};
 use crate::edition::{Edition, WRITE_API};
@@ -9,9 +9,9 @@ use crate::product::creates_100;
 use crate::setup::Setup;
 use vitrina::token::DemoUser;
 
-pub(crate) const WHAT: &str = "create in hundreds over HTTP";
+pub(crate) const WHAT: &str = "create in batches of 100 over HTTP";
 
-/// Of both sides: a batch keeps a core busy, so more would only wait.
+/// For both sides. A batch keeps a core busy, so further clients would only wait.
 const CLIENTS: u32 = 4;
 
 pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {

@@ -1,4 +1,4 @@
-//! P1 and P3: creating a product, against product and event in one statement.
+//! P1 and P3: creating a product, against a product and its event in one statement.
 
 use super::{CLIENTS, CONNECTIONS, Outcome, rounds, split};
 use crate::edition::{ALL, Edition, WRITE_API};
@@ -11,10 +11,10 @@ use vitrina::token::DemoUser;
 
 pub(crate) const WHAT: &str = "create over HTTP, 32 connections";
 
-pub(crate) const ALONE: &str = "create over HTTP, 1 connection";
+pub(crate) const SINGLE: &str = "create over HTTP, 1 connection";
 
-/// P1: with a verified token, validation and an idempotency key, durable. The API alone is judged;
-/// beside it stands what is left of it where relay, projector and the rest run in the same process.
+/// P1: durable creates with a verified token, validation and an idempotency key. The goal is about the
+/// API alone. A second figure shows the rate with all roles in one process.
 pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     let api = Edition::fresh(setup, WRITE_API).await?;
     let whole = Edition::fresh(setup, ALL).await?;
@@ -31,8 +31,8 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
         let token = whole.token(DemoUser::Seller).await?;
         let load = creates(whole.api, &token, CONNECTIONS, setup.seconds);
         let together = closed_loop(&load).await?;
-        // What it could not project meanwhile must not run into the next round.
-        whole.forget_backlog().await?;
+        // A backlog of events must not disturb the next round.
+        whole.discard_backlog().await?;
         Ok([
             (Sample::new(at_best, alone.stat()), (alone.refused, alone.refusal)),
             (Sample::new(at_best, together.stat()), (together.refused, together.refusal)),
@@ -54,8 +54,8 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     ]))
 }
 
-/// P3: how much later than PostgreSQL one seller is answered.
-pub(crate) async fn measure_alone(setup: &Setup) -> anyhow::Result<Outcome> {
+/// P3: the latency that Vitrina adds to PostgreSQL, on one connection.
+pub(crate) async fn measure_single(setup: &Setup) -> anyhow::Result<Outcome> {
     let api = Edition::fresh(setup, WRITE_API).await?;
     let ceiling = PgBench::on_own_database(setup, &api).await?;
     let seen = rounds(setup, "P3", async || {
@@ -67,10 +67,10 @@ pub(crate) async fn measure_alone(setup: &Setup) -> anyhow::Result<Outcome> {
     .await?;
     let (samples, note) = split(seen);
     let bounds = vec![Bound::AtMost(Measure::P50Above, 0.5)];
-    Ok(vec![Figure { what: ALONE.to_owned(), unit: "/s", bounds, samples, note }].into())
+    Ok(vec![Figure { what: SINGLE.to_owned(), unit: "/s", bounds, samples, note }].into())
 }
 
-/// Creates a second by the API alone, measured once.
+/// Creates a second with the API alone, measured once.
 pub(super) async fn estimate(setup: &Setup) -> anyhow::Result<f64> {
     let api = Edition::fresh(setup, WRITE_API).await?;
     let token = api.token(DemoUser::Seller).await?;

@@ -1,4 +1,4 @@
-//! P17: how large a deployed binary is, and what memory it takes when it has done some work.
+//! P17: the size of the deployed binaries, and their memory after some work.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,10 +17,10 @@ use crate::snapshot;
 
 pub(crate) const WHAT: &str = "size of the services' binaries, and memory";
 
-/// What is deployed by itself.
+/// The binaries that are deployed.
 const SERVICES: [&str; 4] = ["inventory", "catalog", "sync", "identity"];
 
-/// Events before memory is looked at.
+/// Events to handle before memory is measured.
 const EVENTS: u64 = 1_000;
 
 pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
@@ -57,18 +57,18 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     Ok(figures.into())
 }
 
-/// The row where the binaries were not built: they take minutes, so a run does not do it by itself.
+/// The row without the binaries. Building them takes minutes, so a run does not do it.
 fn absent() -> Figure {
     Figure {
         what: WHAT.to_owned(),
         unit: "MiB",
         bounds: vec![Bound::AtMost(Measure::Value("MiB"), 10.0)],
         samples: vec![],
-        note: Some(format!("not measured: they are built with `{BUILD}`")),
+        note: Some(format!("not measured: first run `{BUILD}`")),
     }
 }
 
-/// In MiB, by `strip`.
+/// The size after `strip`, in MiB.
 fn stripped_size(setup: &Setup, binary: &Path) -> anyhow::Result<f64> {
     let folder = setup.folder()?;
     let stripped = folder.path().join("stripped");
@@ -77,7 +77,7 @@ fn stripped_size(setup: &Setup, binary: &Path) -> anyhow::Result<f64> {
     Ok(figure(std::fs::metadata(stripped)?.len()) / 1024.0 / 1024.0)
 }
 
-/// A service's process; it goes with the value.
+/// A service's process. Dropping the value kills it.
 struct Service(Child);
 
 impl Service {
@@ -99,7 +99,7 @@ impl Service {
         Ok(Self(child))
     }
 
-    /// What memory it has once `is_done`.
+    /// Waits until `is_done`, and returns the memory of the process.
     async fn memory_when(
         &mut self,
         mut is_done: impl AsyncFnMut() -> anyhow::Result<bool>,
@@ -107,9 +107,12 @@ impl Service {
         let begun = Instant::now();
         while !is_done().await? {
             if let Some(status) = self.0.try_wait()? {
-                anyhow::bail!("a service ended: {status}");
+                anyhow::bail!("a service exited: {status}");
             }
-            anyhow::ensure!(begun.elapsed() < Duration::from_mins(1), "a service does nothing");
+            anyhow::ensure!(
+                begun.elapsed() < Duration::from_mins(1),
+                "a service makes no progress"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(Memory::of(self.0.id())?.now)

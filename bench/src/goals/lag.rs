@@ -1,5 +1,5 @@
-//! P12: from commit to visible, while writes arrive at a fixed rate, with everything in one process;
-//! and how fast a backlog goes.
+//! P12: the lag from commit to visible at a fixed arrival rate, with all roles in one process; and
+//! the time to drain a backlog.
 
 use std::time::{Duration, Instant};
 
@@ -22,12 +22,12 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     setup.progress.now("P12: finding the rate");
     let (creates, projected) = (create::estimate(setup).await?, project::estimate(setup).await?);
     let rate = creates.min(projected) / 2.0;
-    let mut course = Vec::new();
+    let mut lags = Vec::new();
     let samples = {
         let edition = Edition::fresh(setup, ALL).await?;
         rounds(setup, "P12", async || {
             let (stat, points) = lag(setup, &edition, rate).await?;
-            course = points;
+            lags = points;
             Ok(Sample::alone(stat))
         })
         .await?
@@ -41,7 +41,7 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
         unit: "ms",
         kind: Kind::Lines {
             axis: "seconds",
-            series: vec![("commit to visible".to_owned(), course)],
+            series: vec![("commit to visible".to_owned(), lags)],
             logarithmic: false,
         },
     };
@@ -57,18 +57,18 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
             )),
         },
         Figure {
-            what: format!("a backlog of {seconds} drains"),
+            what: format!("draining a backlog of {seconds}"),
             unit: "s",
             bounds: vec![Bound::AtMost(Measure::Value("s"), figure(backlog))],
             samples: vec![Sample::alone(Stat::of(drained))],
-            note: Some("arrivals stop when relay and projector start".to_owned()),
+            note: Some("no further writes arrive while it drains".to_owned()),
         },
     ];
     Ok(Outcome { figures, charts: vec![chart] })
 }
 
-/// Creates products at `rate` and looks for some of them in the catalogue: how long it took, and
-/// each lag by its second.
+/// Creates products at `rate` and polls the catalogue for some of them. Returns the statistics, and
+/// each lag with its time.
 async fn lag(
     setup: &Setup,
     edition: &Edition,
@@ -79,7 +79,7 @@ async fn lag(
     let (lookers, observe) = Lookers::begin(edition.api, rate, |_| {});
     load.observe = Some(observe);
     let seen = open_loop(&load, rate).await?;
-    // Nobody creates any more: the lookers end with what they still look for.
+    // The load holds the sender: without it, the lookers end after their last product.
     drop(load);
     let (mut lags, mut points) = (Latencies::new(), Vec::new());
     for (at, lag) in lookers.end().await? {
@@ -94,11 +94,11 @@ async fn lag(
     Ok((stat, points))
 }
 
-/// Lets writes pile up with nobody to relay and project them, then starts those: how many seconds it
-/// took until nothing waited, and how many seconds had piled up.
+/// Accumulates writes without relay and projector, then starts both. Returns the seconds until the
+/// backlog is drained, and the seconds of writes in it.
 async fn drain(setup: &Setup, rate: f64) -> anyhow::Result<(f64, u64)> {
     let backlog = if setup.quick { 5 } else { 60 };
-    setup.progress.now(&format!("P12: piling up {backlog} s of writes"));
+    setup.progress.now(&format!("P12: accumulating {backlog} s of writes"));
     let folder = setup.folder()?;
     {
         let api = Edition::at(folder.path(), WRITE_API).await?;

@@ -1,6 +1,6 @@
-//! The goals: what each is about, and the file that measures it.
+//! The goals, each with the function that measures it.
 //!
-//! Goals that can only be judged on AWS are not among them.
+//! Goals that need AWS are not included, so the ids have gaps.
 
 mod batch;
 mod cold_start;
@@ -23,23 +23,23 @@ use crate::chart::Chart;
 use crate::goal::{Figure, Sample};
 use crate::setup::Setup;
 
-/// How many connections a load has, unless the goal is about another number.
+/// Connections of a load, unless the goal needs another number.
 const CONNECTIONS: usize = 32;
 
-/// The same for `pgbench`.
+/// Clients of `pgbench`.
 const CLIENTS: u32 = 32;
 
-/// Builds the services as they are deployed. It takes minutes, so a run does not do it by itself.
+/// Builds the services as deployed. It takes minutes, so a run does not do it.
 const BUILD: &str = "cargo build --profile function -p inventory -p catalog -p sync -p identity";
 
-/// Where what was built with a profile lies; this was, with another.
+/// The target folder of another build profile.
 fn built_with(profile: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.parent().and_then(std::path::Path::parent);
-    Ok(target.context("a binary lies in a folder of its profile")?.join(profile))
+    Ok(target.context("the binary is not in a target folder")?.join(profile))
 }
 
-/// What a goal showed.
+/// The results of a goal.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) figures: Vec<Figure>,
@@ -70,7 +70,11 @@ impl std::fmt::Debug for Goal {
 /// Every goal, in the order of the table.
 pub(crate) static GOALS: [Goal; 14] = [
     Goal { id: "P1", what: create::WHAT, measure: |setup| Box::pin(create::measure(setup)) },
-    Goal { id: "P3", what: create::ALONE, measure: |setup| Box::pin(create::measure_alone(setup)) },
+    Goal {
+        id: "P3",
+        what: create::SINGLE,
+        measure: |setup| Box::pin(create::measure_single(setup)),
+    },
     Goal { id: "P4", what: batch::WHAT, measure: |setup| Box::pin(batch::measure(setup)) },
     Goal { id: "P5", what: page::WHAT, measure: |setup| Box::pin(page::measure(setup)) },
     Goal { id: "P6", what: page::CACHED, measure: |setup| Box::pin(page::measure_cached(setup)) },
@@ -100,15 +104,15 @@ pub(crate) static GOALS: [Goal; 14] = [
 /// The goal with this id, upper or lower case.
 ///
 /// # Errors
-/// The ids that there are.
+/// If no goal has this id: a message with all ids.
 pub(crate) fn find(id: &str) -> Result<&'static Goal, String> {
     GOALS.iter().find(|goal| goal.id.eq_ignore_ascii_case(id)).ok_or_else(|| {
         let ids: Vec<&str> = GOALS.iter().map(|goal| goal.id).collect();
-        format!("is none of {}", ids.join(", "))
+        format!("the goals are {}", ids.join(", "))
     })
 }
 
-/// Takes the rounds of a goal: both sides of each, one right after the other.
+/// Measures the rounds of a goal. `one` measures both sides of a round.
 async fn rounds<T>(
     setup: &Setup,
     id: &str,
@@ -122,14 +126,14 @@ async fn rounds<T>(
     Ok(samples)
 }
 
-/// What must be said of answers that were not hoped for, if there were any.
+/// A note on refused requests, if there were any.
 fn refusals(seen: &[(u64, Option<u16>)]) -> Option<String> {
     let refused: u64 = seen.iter().map(|(refused, _)| refused).sum();
     let status = seen.iter().find_map(|(_, status)| *status)?;
-    Some(format!("{refused} requests were refused, with {status}"))
+    Some(format!("{refused} requests were refused with {status}"))
 }
 
-/// Takes samples and what was refused apart.
+/// Separates the samples from the refusals.
 fn split(seen: Vec<(Sample, (u64, Option<u16>))>) -> (Vec<Sample>, Option<String>) {
     let (samples, refused): (Vec<Sample>, Vec<_>) = seen.into_iter().unzip();
     let note = refusals(&refused);

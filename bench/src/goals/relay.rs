@@ -1,5 +1,5 @@
-//! P10: what the relay claims and deletes a second, without what the bus takes, against the same
-//! claim alone.
+//! P10: events that the relay claims and deletes a second, without the bus, against the same claim in
+//! `pgbench`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +22,7 @@ use crate::snapshot;
 
 pub(crate) const WHAT: &str = "relay without the bus, one worker";
 
-/// Events that wait at the beginning of each side.
+/// Pending events at the start of each side.
 const EVENTS: u64 = 100_000;
 
 pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
@@ -44,7 +44,7 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     Ok(vec![Figure { what, unit: "events/s", bounds, samples, note: None }].into())
 }
 
-/// Has everything in the journal wait for the relay.
+/// Makes the events of the journal pending again.
 async fn fill(edition: &Edition) -> anyhow::Result<()> {
     sqlx::query("truncate inventory.outbox").execute(&edition.pool).await?;
     sqlx::query(
@@ -59,7 +59,7 @@ async fn fill(edition: &Edition) -> anyhow::Result<()> {
     edition.checkpoint().await
 }
 
-/// Relays everything to a bus that carries it to no queue.
+/// Relays all events to a bus without queues.
 async fn relay(edition: &Edition) -> anyhow::Result<Stat> {
     let pool = database::connect(&DatabaseConfig::new(
         Secret::new(edition.database.clone()),

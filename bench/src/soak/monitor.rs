@@ -1,4 +1,4 @@
-//! A look at what waits, every few seconds, and a comparison of everything, every few minutes.
+//! Polls the backlog every few seconds, and requests a reconciliation every few minutes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,31 +13,31 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vitrina::client::{Client, ClientError};
 
-/// How often is looked.
-const LOOK: Duration = Duration::from_secs(5);
+/// Time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often everything is compared.
-const COMPARE: Duration = Duration::from_mins(2);
+/// Time between two reconciliations.
+const RECONCILE_INTERVAL: Duration = Duration::from_mins(2);
 
-/// How long what is under way at the end may take to arrive.
-const REST: Duration = Duration::from_mins(5);
+/// Time limit for changes in flight at the end.
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Looks, as an operator does.
+/// Watches the edition through the operators' API.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     operator: Client,
-    seen: Mutex<Observed>,
+    observed: Mutex<Observed>,
 }
 
-/// What was seen since it was last taken; of what waits, the most.
+/// Observations since the last call of [`Monitor::take`]. Backlogs are maxima.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
     pub(crate) pending: i64,
-    /// Of the oldest event that waits to be published, in seconds.
+    /// Age of the oldest pending event, in seconds.
     pub(crate) age: f64,
     pub(crate) queued: i64,
     pub(crate) dead: i64,
-    /// Of all reconciliations that ended since.
+    /// The sum over all finished reconciliations.
     pub(crate) differences: i64,
     pub(crate) reconciliations: u64,
     pub(crate) errors: u64,
@@ -62,7 +62,7 @@ struct Queue {
     dead_letters: i64,
 }
 
-/// What a reconciliation found.
+/// A reconciliation and its results.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Reconciliation {
     id: Uuid,
@@ -86,72 +86,72 @@ impl Reconciliation {
 
 impl Monitor {
     pub(crate) fn new(operator: Client) -> Self {
-        Self { operator, seen: Mutex::default() }
+        Self { operator, observed: Mutex::default() }
     }
 
-    /// Looks until `stop`.
+    /// Polls and reconciles until `stop`.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let look = async {
+        let poll = async {
             loop {
-                sleep(LOOK).await;
-                let result = self.look().await.map(|_| ());
+                sleep(POLL_INTERVAL).await;
+                let result = self.poll().await.map(|_| ());
                 self.note(result);
             }
         };
-        let compare = async {
+        let reconcile = async {
             loop {
-                sleep(COMPARE).await;
-                let result = self.compare(false).await.map(|compared| {
-                    let mut seen = self.lock();
-                    seen.reconciliations += 1;
-                    seen.differences += compared.differences();
+                sleep(RECONCILE_INTERVAL).await;
+                let result = self.reconcile(false).await.map(|run| {
+                    let mut observed = self.lock();
+                    observed.reconciliations += 1;
+                    observed.differences += run.differences();
                 });
                 self.note(result);
             }
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = look => {}
-            () = compare => {}
+            () = poll => {}
+            () = reconcile => {}
         }
     }
 
     pub(crate) fn take(&self) -> Observed {
-        let mut seen = self.lock();
-        let dead = seen.dead;
-        // Dead letters do not go by themselves.
-        std::mem::replace(&mut *seen, Observed { dead, ..Observed::default() })
+        let mut observed = self.lock();
+        let dead = observed.dead;
+        // Dead letters stay until an operator handles them.
+        std::mem::replace(&mut *observed, Observed { dead, ..Observed::default() })
     }
 
-    /// Waits until nothing is under way any more, and compares everything to the last byte.
-    pub(crate) async fn end(&self) -> anyhow::Result<(Observed, Reconciliation)> {
+    /// Waits until no change is in flight, and reconciles everything with deep comparison.
+    pub(crate) async fn finish(&self) -> anyhow::Result<(Observed, Reconciliation)> {
         let begun = Instant::now();
-        while self.look().await? > 0 {
-            ensure!(begun.elapsed() < REST, "it does not come to rest");
+        while self.poll().await? > 0 {
+            ensure!(begun.elapsed() < DRAIN_TIMEOUT, "the backlog does not drain");
             sleep(Duration::from_millis(200)).await;
         }
-        let compared = self.compare(true).await.context("comparing everything")?;
-        Ok((self.take(), compared))
+        let run = self.reconcile(true).await.context("reconciling everything")?;
+        Ok((self.take(), run))
     }
 
-    /// Returns how much waits.
-    async fn look(&self) -> Result<i64, ClientError> {
+    /// Returns the number of pending events and queued messages.
+    async fn poll(&self) -> Result<i64, ClientError> {
         let outbox: Outbox = self.operator.get("/v1/admin/outbox").await?;
         let queues: Queues = self.operator.get("/v1/admin/queues").await?;
         let now = Clock::System.now();
         let age = outbox.oldest_committed_at.map_or(0.0, |at| (now - at).as_seconds_f64());
         let queued = queues.data.iter().map(|queue| queue.visible + queue.in_flight).sum();
-        let mut seen = self.lock();
-        seen.pending = seen.pending.max(outbox.pending);
-        seen.age = seen.age.max(age);
-        seen.queued = seen.queued.max(queued);
-        seen.dead = queues.data.iter().map(|queue| queue.dead_letters).sum();
+        let mut observed = self.lock();
+        observed.pending = observed.pending.max(outbox.pending);
+        observed.age = observed.age.max(age);
+        observed.queued = observed.queued.max(queued);
+        observed.dead = queues.data.iter().map(|queue| queue.dead_letters).sum();
         Ok(outbox.pending + queued)
     }
 
-    async fn compare(&self, deep: bool) -> Result<Reconciliation, ClientError> {
+    async fn reconcile(&self, deep: bool) -> Result<Reconciliation, ClientError> {
         let path = "/v1/admin/reconciliations";
-        // One too many does no harm.
+        // Retrying is safe: a further reconciliation does no harm.
         let call = self.operator.call(axum::http::Method::POST, path).repeatable();
         let mut run: Reconciliation = call.json(&json!({"deep": deep})).send().await?;
         while run.state != "finished" {
@@ -163,13 +163,13 @@ impl Monitor {
 
     fn note(&self, result: Result<(), ClientError>) {
         if let Err(error) = result {
-            let mut seen = self.lock();
-            seen.errors += 1;
-            seen.error = Some(shared::telemetry::causes(&error));
+            let mut observed = self.lock();
+            observed.errors += 1;
+            observed.error = Some(shared::telemetry::causes(&error));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Observed> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
