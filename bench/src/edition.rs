@@ -8,8 +8,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 use vitrina::client::Client;
-use vitrina::data::DataFolder;
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
+use vitrina::edition::data_folder::DataFolder;
 
 use crate::server::{self, Server};
 use crate::setup::Setup;

@@ -5,24 +5,24 @@ use std::ops::Deref;
 use crate::goal::Stat;
 use crate::number::rate;
 
-pub(crate) use vitrina::load::{Connection, Load, get, lag, post};
+pub(crate) use vitrina::commands::load::{Connection, Load, get, lag, post};
 
 /// The result of a load.
 #[derive(Clone, Debug)]
-pub(crate) struct LoadResult(vitrina::load::Seen);
+pub(crate) struct LoadResult(vitrina::commands::load::Seen);
 
 /// Each connection sends its next request when it has the response.
 pub(crate) async fn closed_loop(load: &Load) -> anyhow::Result<LoadResult> {
-    vitrina::load::closed_loop(load).await.map(LoadResult)
+    vitrina::commands::load::closed_loop(load).await.map(LoadResult)
 }
 
 /// Sends `rate` requests a second, however late the responses are.
 pub(crate) async fn open_loop(load: &Load, rate: f64) -> anyhow::Result<LoadResult> {
-    vitrina::load::open_loop(load, rate).await.map(LoadResult)
+    vitrina::commands::load::open_loop(load, rate).await.map(LoadResult)
 }
 
 impl Deref for LoadResult {
-    type Target = vitrina::load::Seen;
+    type Target = vitrina::commands::load::Seen;
 
     fn deref(&self) -> &Self::Target {
         &self.0

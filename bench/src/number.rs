@@ -1,6 +1,6 @@
 //! Statistics over several values.
 
-pub(crate) use vitrina::load::{Latencies, figure, rate};
+pub(crate) use vitrina::commands::load::{Latencies, figure, rate};
 
 /// The median; of an even number of values, the mean of the two in the middle. `None` if `values` is
 /// empty.

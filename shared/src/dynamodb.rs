@@ -1,7 +1,6 @@
 //! Clients for DynamoDB, or for another endpoint with its API, and batch reads.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -17,7 +16,6 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::aws;
-use crate::config::Settings;
 
 /// Limit of DynamoDB for the keys in one `BatchGetItem`.
 const BATCH: usize = 100;
@@ -33,32 +31,6 @@ const ATTEMPTS: u32 = 3;
 
 /// Timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Reads `VITRINA_LISTINGS_TABLE`: required in a function, `listings` by default elsewhere.
-pub fn listings_table(settings: &mut Settings) -> String {
-    const NAME: &str = "VITRINA_LISTINGS_TABLE";
-    if settings.is_function() {
-        return settings.required::<TableName>(NAME).0;
-    }
-    settings.or(NAME, TableName("listings".to_owned())).0
-}
-
-/// The name of a table.
-#[derive(Default)]
-struct TableName(String);
-
-impl FromStr for TableName {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        if (3..=255).contains(&text.len()) && text.chars().all(fits) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("must be 3 to 255 letters, digits, _, - or .")
-        }
-    }
-}
 
 /// A client configured by the environment: `AWS_*` and `AWS_ENDPOINT_URL[_DYNAMODB]`.
 pub async fn connect() -> Client {

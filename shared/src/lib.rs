@@ -15,6 +15,7 @@ pub mod failpoint;
 pub mod host;
 pub mod http;
 pub mod id;
+pub mod metrics;
 pub mod money;
 pub mod telemetry;
 pub mod text;

@@ -20,6 +20,7 @@ const AUDIENCE: &str = "vitrina";
 pub struct Tokens {
     key: EncodingKey,
     keys: JwkSet,
+    kid: String,
     clock: Clock,
 }
 
@@ -31,15 +32,21 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     pub fn new(clock: Clock) -> Self {
+        Self::with_key("test", clock)
+    }
+
+    /// Signs with a new key that is named `kid`.
+    pub fn with_key(kid: &str, clock: Clock) -> Self {
         let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(der.as_ref()).unwrap();
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
         let keys = json!({"keys": [
-            {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "test", "alg": "EdDSA", "use": "sig"}
+            {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "alg": "EdDSA", "use": "sig"}
         ]});
         Self {
             key: EncodingKey::from_ed_der(der.as_ref()),
             keys: serde_json::from_value(keys).unwrap(),
+            kid: kid.to_owned(),
             clock,
         }
     }
@@ -52,6 +59,11 @@ impl Tokens {
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         [("VITRINA_AUTH_ISSUER", ISSUER.to_owned()), ("VITRINA_AUTH_JWKS_URL", url)]
+    }
+
+    /// The public key, as its issuer publishes it.
+    pub fn keys(&self) -> &JwkSet {
+        &self.keys
     }
 
     /// What accepts the tokens.
@@ -80,7 +92,7 @@ impl Tokens {
         if let (Some(all), serde_json::Value::Object(own)) = (all.as_object_mut(), claims) {
             all.extend(own);
         }
-        let header = Header { kid: Some("test".to_owned()), ..Header::new(Algorithm::EdDSA) };
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
         jsonwebtoken::encode(&header, &all, &self.key).unwrap()
     }
 }

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
 
 use super::project::{self, waiting};
 use super::{CONNECTIONS, Outcome, create, rounds};
 use crate::chart::{Chart, Kind};
 use crate::edition::{ALL, Edition, WRITE_API};
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
-use crate::load::lag::Lookers;
+use crate::load::lag::LagPollers;
 use crate::load::open_loop;
 use crate::number::{Latencies, figure};
 use crate::product::creates;
@@ -76,13 +76,13 @@ async fn lag(
 ) -> anyhow::Result<(Stat, Vec<(f64, f64)>)> {
     let token = edition.token(DemoUser::Seller).await?;
     let mut load = creates(edition.api, &token, CONNECTIONS, setup.seconds * 2);
-    let (lookers, observe) = Lookers::begin(edition.api, rate, |_| {});
+    let (pollers, observe) = LagPollers::begin(edition.api, rate, |_| {});
     load.observe = Some(observe);
     let seen = open_loop(&load, rate).await?;
-    // The load holds the sender: without it, the lookers end after their last product.
+    // The load holds the sender: without it, the pollers end after their last product.
     drop(load);
     let (mut lags, mut points) = (Latencies::new(), Vec::new());
-    for (at, lag) in lookers.end().await? {
+    for (at, lag) in pollers.end().await? {
         lags.record(lag);
         points.push((at.as_secs_f64(), lag.as_secs_f64() * 1000.0));
     }

@@ -1,7 +1,7 @@
 //! P8 and P9: the effect of the number of products on pages and creates.
 
 use tempfile::TempDir;
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
 
 use super::page::pages;
 use super::{CONNECTIONS, Outcome, rounds};

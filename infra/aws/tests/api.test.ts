@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { ROUTES } from '../lib/api';
 import { EPHEMERAL, functions, ofType, PRODUCTION, ROOT, synthesise } from './fixture';
 
-/** The operations that a service's API describes. */
+/** The operations in a service's API description. */
 function operations(service: string): { method: string; path: string }[] {
   const folder = path.join(ROOT, 'services', service, 'src/http');
   return fs
@@ -20,20 +20,23 @@ function operations(service: string): { method: string; path: string }[] {
     });
 }
 
-/** Which function a request comes to, and whether it needs a token. */
-function routed(method: string, asked: string): { function: string; open: boolean } | undefined {
-  const fits = (pattern: string): boolean =>
+/** The function that serves a request, and whether the route is public. */
+function routed(
+  method: string,
+  requested: string,
+): { function: string; open: boolean } | undefined {
+  const matches = (pattern: string): boolean =>
     new RegExp(
       `^${pattern.replace(/\{[a-z_]+\+\}/g, '.+').replace(/\{[a-z_]+\}/g, '[^/]+')}$`,
-    ).test(asked);
+    ).test(requested);
   const found = ROUTES.filter(
-    (route) => fits(route.path) && route.methods.some((known) => known === method),
+    (route) => matches(route.path) && route.methods.some((known) => known === method),
   );
-  assert.ok(found.length <= 1, `${method} ${asked} has several routes`);
-  return found[0] && { function: found[0].function, open: found[0].open === true };
+  assert.ok(found.length <= 1, `${method} ${requested} has several routes`);
+  return found[0] && { function: found[0].function, open: found[0].isPublic === true };
 }
 
-test('every operation of the deployed services has a route to its function', () => {
+test('every operation has a route to its function', () => {
   for (const service of ['inventory', 'catalog', 'sync']) {
     const all = operations(service);
     assert.ok(all.length > 2, service);
@@ -43,8 +46,8 @@ test('every operation of the deployed services has a route to its function', () 
   }
 });
 
-test('the catalogue is open, and everything else wants a token', () => {
-  for (const { path: route, open } of ROUTES) {
+test('only catalogue routes are public', () => {
+  for (const { path: route, isPublic: open } of ROUTES) {
     assert.equal(open === true, route.startsWith('/v1/catalog/'), route);
   }
   const { resources } = synthesise(PRODUCTION);
@@ -64,7 +67,7 @@ test('the catalogue is open, and everything else wants a token', () => {
   }
 });
 
-test('the API limits how much it is asked, and logs without addresses', () => {
+test('api is throttled and logs no client address', () => {
   const { resources } = synthesise(PRODUCTION);
   const [[, { Properties }]] = ofType(resources, 'AWS::ApiGatewayV2::Stage') as [[string, any]];
   assert.equal(Properties.StageName, '$default');
@@ -73,7 +76,7 @@ test('the API limits how much it is asked, and logs without addresses', () => {
   assert.doesNotMatch(Properties.AccessLogSettings.Format, /sourceIp|path|querystring/i);
 });
 
-test('browsers may call from the origins that are named, and from no other', () => {
+test('cors allows only the configured origins', () => {
   const api = (given: object): any =>
     ofType(synthesise({ ...PRODUCTION, ...given }).resources, 'AWS::ApiGatewayV2::Api')[0]![1]
       .Properties;
@@ -84,7 +87,7 @@ test('browsers may call from the origins that are named, and from no other', () 
   assert.ok(cors.ExposeHeaders.includes('etag'));
 });
 
-test('whoever is called is called by the alias, never by a version or the newest code', () => {
+test('functions are only invoked through their alias', () => {
   for (const given of [PRODUCTION, EPHEMERAL]) {
     const { resources } = synthesise(given);
     const aliases = new Set(ofType(resources, 'AWS::Lambda::Alias').map(([name]) => name));
@@ -112,7 +115,7 @@ test('whoever is called is called by the alias, never by a version or the newest
   }
 });
 
-test('no alias moves before both schemas are migrated', () => {
+test('aliases move only after both migrations', () => {
   const { resources } = synthesise(PRODUCTION);
   const triggers = ofType(resources, 'Custom::Trigger');
   const trigger = (name: string): [string, any] =>
@@ -121,17 +124,17 @@ test('no alias moves before both schemas are migrated', () => {
     ) as [string, any];
   const [inventory] = trigger('inventorymigrate');
   const [sync, { DependsOn }] = trigger('syncmigrate');
-  assert.ok([DependsOn].flat().includes(inventory), 'sync migrates before inventory has');
+  assert.ok([DependsOn].flat().includes(inventory), 'sync migrates before inventory');
   for (const [name, alias] of ofType(resources, 'AWS::Lambda::Alias')) {
     if (name.includes('migrate')) continue;
     assert.ok([alias.DependsOn].flat().includes(sync), `${name} moves before the migrations`);
   }
   const writer = Object.keys(resources).find((name) => name.includes('ClusterWriter'))!;
   const needs = [resources[inventory]!.DependsOn].flat();
-  assert.ok(needs.includes(writer), 'migrations begin before there is a database');
+  assert.ok(needs.includes(writer), 'migrations do not depend on the database');
 });
 
-test('the guide says how much concurrency an account must have', () => {
+test('guide states the reserved concurrency', () => {
   const reserved = Object.values(functions(synthesise(PRODUCTION).resources))
     .map(({ Properties }) => Number(Properties['ReservedConcurrentExecutions']))
     .reduce((sum, one) => sum + one, 0);
@@ -139,7 +142,7 @@ test('the guide says how much concurrency an account must have', () => {
   assert.match(guide, new RegExp(`reserved, ${reserved} in production`));
 });
 
-test('each function has its own role, place and setting', () => {
+test('each function has its own role, network and settings', () => {
   const { resources } = synthesise(PRODUCTION);
   const all = functions(resources);
   assert.equal(Object.keys(all).length, 8);
@@ -149,7 +152,7 @@ test('each function has its own role, place and setting', () => {
     assert.ok(Properties['ReservedConcurrentExecutions'] > 0, name);
     const { VITRINA_ROLE: role } = Properties['Environment']['Variables'];
     assert.ok(name.endsWith(`-${role}`), name);
-    // Only what uses PostgreSQL is in the network, and waits for an interface there.
+    // Only functions that use PostgreSQL are in the network.
     const uses = 'DATABASE_URL' in Properties['Environment']['Variables'];
     assert.equal(Properties['VpcConfig'] !== undefined, uses, name);
   }

@@ -1,4 +1,4 @@
-//! Who the server runs as: PostgreSQL refuses root, so root lends it to somebody else.
+//! The user that runs the server. PostgreSQL refuses to run as root, so root starts it as another user.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use std::{
 
 use super::Error;
 
-/// What an environment may say that would change how the server or `initdb` works.
+/// Environment variables that would change how the server or `initdb` works.
 const MISLEADING: [&str; 7] =
     ["PGDATA", "PGPORT", "PGTZ", "PGDATESTYLE", "PGCLIENTENCODING", "PG_GRANDPARENT_PID", "TZ"];
 
@@ -21,12 +21,12 @@ const MISLEADING: [&str; 7] =
 pub(super) enum Account {
     /// The user of this process.
     Own,
-    /// Somebody else, because this process is root.
+    /// Another user, because this process is root.
     Other { name: String, uid: u32, gid: u32 },
 }
 
 impl Account {
-    /// This process's user, or for root the user `postgres`, or `nobody`.
+    /// The user of this process. For root: `postgres`, otherwise `nobody`.
     pub(super) fn choose() -> Result<Self, Error> {
         if !is_root() {
             return Ok(Self::Own);
@@ -38,9 +38,9 @@ impl Account {
         })
     }
 
-    /// The user that runs the server on `data`, which exists: its owner, so that a start with
-    /// `sudo` leaves an ordinary user's data to that user. Data that belongs to root is first given
-    /// to the user it should have.
+    /// The user that runs the server on existing `data`: its owner, so that a start with `sudo` keeps
+    /// working on an ordinary user's data. Data that belongs to root is first given to the right
+    /// user.
     pub(super) fn of(data: &Path) -> Result<Self, Error> {
         if !is_root() {
             return Ok(Self::Own);
@@ -69,7 +69,7 @@ impl Account {
         }
     }
 
-    /// Gives `path` itself to this user.
+    /// Makes this user the owner of `path` itself.
     pub(super) fn own(&self, path: &Path) -> Result<(), Error> {
         match self {
             Self::Own => Ok(()),
@@ -78,8 +78,7 @@ impl Account {
         }
     }
 
-    /// Gives `path` and all that is in it to this user, symlinks themselves and not what they lead
-    /// to.
+    /// Makes this user the owner of `path` and everything in it. Does not follow symlinks.
     fn own_all(&self, path: &Path) -> Result<(), Error> {
         let Self::Other { uid, gid, .. } = self else {
             return Ok(());
@@ -94,11 +93,11 @@ impl Account {
         Ok(())
     }
 
-    /// A command that runs as this user, in a process group of its own: a Ctrl-C in the terminal
-    /// goes to us, and we stop the server in our own time.
+    /// A command that runs as this user, in its own process group: Ctrl-C in the terminal reaches only
+    /// this process, which then stops the server.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        // The server asks for the current folder, which this user may not be allowed to enter.
+        // The server reads the current folder, which this user may not be allowed to enter.
         command.current_dir("/").stdin(Stdio::null()).process_group(0).env("LC_ALL", "C");
         for name in MISLEADING {
             command.env_remove(name);
@@ -109,13 +108,13 @@ impl Account {
         command
     }
 
-    /// Whether this user can enter `directory`. Asked of the operating system, which knows of
-    /// access lists and the like, and not worked out from permission bits.
+    /// Whether this user can enter `directory`. Asks the operating system rather than computing it from
+    /// permission bits, because of access control lists.
     pub(super) fn can_enter(&self, directory: &Path) -> Result<bool, Error> {
         self.check("cd \"$1\"", directory)
     }
 
-    /// Whether this user can make and remove entries in `directory`.
+    /// Whether this user can create and remove entries in `directory`.
     pub(super) fn can_write(&self, directory: &Path) -> Result<bool, Error> {
         self.check("cd \"$1\" && test -w .", directory)
     }
@@ -141,13 +140,13 @@ impl Account {
     }
 }
 
-/// Whether this process acts as root.
+/// Whether the effective user of this process is root.
 pub(super) fn is_root() -> bool {
     effective_uid() == Some(0)
 }
 
-/// Linux tells it in a file; the owner of `/proc/self` would not do, as it is root's when a program
-/// may not be read by the user that runs it. Elsewhere a command tells it.
+/// Linux has it in a file. The owner of `/proc/self` is not reliable: it is root if the user may not
+/// read the program that it runs. Other systems have a command.
 pub(super) fn effective_uid() -> Option<u32> {
     if let Ok(status) = fs::read_to_string("/proc/self/status") {
         let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
@@ -157,7 +156,7 @@ pub(super) fn effective_uid() -> Option<u32> {
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// Another user than root, by name.
+/// Finds a user other than root by name.
 fn named(passwd: &str, name: &str) -> Option<Account> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -177,18 +176,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_found_by_its_whole_name_and_never_root() {
+    fn user_is_found_by_exact_name_and_root_is_refused() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\npostgres2:x:5:5::/:/bin/sh\n\
                       postgres:x:104:107:PostgreSQL:/var/lib/postgresql:/bin/bash\n\
-                      nobody:x:0:0::/:/bin/false\n";
+                      runner:x:0:0::/:/bin/false\n";
         let postgres = Account::Other { name: "postgres".to_owned(), uid: 104, gid: 107 };
         assert_eq!(named(passwd, "postgres"), Some(postgres));
-        assert_eq!(named(passwd, "nobody"), None);
+        assert_eq!(named(passwd, "runner"), None);
         assert_eq!(named(passwd, "absent"), None);
     }
 
     #[test]
-    fn root_lends_the_server_to_somebody_else_and_others_keep_it() {
+    fn root_runs_the_server_as_another_user() {
         let own_file = tempfile::NamedTempFile::new().unwrap();
         let uid = own_file.as_file().metadata().unwrap().uid();
         assert_eq!(effective_uid(), Some(uid));
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_of_the_account_runs_as_that_user() {
+    fn command_runs_as_the_account() {
         let account = Account::choose().unwrap();
         let output = account.command(Path::new("/bin/sh")).args(["-c", "id -u"]).output().unwrap();
         let uid = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_only_its_owner_may_enter_is_reported_as_unreachable() {
+    fn private_folder_of_another_user_is_unreachable() {
         let account = Account::choose().unwrap();
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();

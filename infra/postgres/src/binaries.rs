@@ -1,4 +1,4 @@
-//! Where PostgreSQL's programs are on this machine, and how to obtain them when they are not.
+//! Finds PostgreSQL's programs on this machine.
 
 use std::{
     ffi::OsStr,
@@ -12,7 +12,7 @@ use super::{
     search::{Search, program},
 };
 
-/// Where installers put PostgreSQL, each below the root; `*` stands for a version.
+/// Folders in which installers put PostgreSQL, relative to the root; `*` stands for a version.
 const PLACES: [&str; 13] = [
     "usr/lib/postgresql/*/bin",
     "usr/pgsql-*/bin",
@@ -29,8 +29,8 @@ const PLACES: [&str; 13] = [
     "usr/bin",
 ];
 
-/// The programs of one PostgreSQL installation, symlinks resolved (they find their `share` folder
-/// from where they are).
+/// The programs of one PostgreSQL installation. Symlinks are resolved, because the programs find their
+/// `share` folder relative to their own path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binaries {
     pub(super) initdb: PathBuf,
@@ -39,22 +39,22 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// The first installation that `search` leads to; among the usual places, the newest of the
-    /// first kind.
+    /// Finds the first installation in the order of `search`; among the usual places, the newest version
+    /// in the first place that has one.
     ///
-    /// Runs `postgres --version` and nothing else. Blocks for some milliseconds.
+    /// Runs only `postgres --version`. Blocks for some milliseconds.
     ///
     /// # Errors
     ///
-    /// [`Error::NotThere`] when the named directory does not hold the programs, [`Error::NotFound`]
-    /// with the command that obtains them when no place does.
+    /// [`Error::NotThere`] if the given directory lacks the programs, [`Error::NotFound`], with the
+    /// command that installs them, if no place has them.
     pub fn find(search: &Search) -> Result<Self, Error> {
         Self::find_made_by(search, None)
     }
 
-    /// Like [`Binaries::find`], but an installation of the major version that made the data in
-    /// `directory` (what will be [`StartOptions::directory`](super::StartOptions::directory)) comes
-    /// before any other: a newer PostgreSQL installed beside it must not make the data unusable.
+    /// Like [`Binaries::find`], but prefers the major version that created the data in `directory` (the
+    /// later [`StartOptions::directory`](super::StartOptions::directory)), so that installing a newer
+    /// PostgreSQL does not make the data unusable.
     ///
     /// # Errors
     ///
@@ -70,8 +70,7 @@ impl Binaries {
         }
         let mut first = None;
         for directory in places(search) {
-            // A broken installation beside a good one is passed by; if it is the only one, none is
-            // found.
+            // A broken installation is skipped. If it is the only one, the search finds nothing.
             let found = match Self::inside(&directory) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
@@ -79,7 +78,7 @@ impl Binaries {
                     tracing::warn!(
                         directory = %directory.display(),
                         error = &error as &dyn std::error::Error,
-                        "a PostgreSQL that does not run was passed by",
+                        "skipped a PostgreSQL installation that does not run",
                     );
                     continue;
                 }
@@ -92,24 +91,24 @@ impl Binaries {
         first.ok_or_else(|| Error::NotFound { advice: obtain::advice(search, account::is_root()) })
     }
 
-    /// The major version: `15`, or `9.6` from before 10.
+    /// The major version: `15`, or `9.6` before version 10.
     pub fn major(&self) -> &str {
         &self.major
     }
 
-    /// The directory the server program is in.
+    /// The directory that contains the server program.
     pub fn directory(&self) -> &Path {
         self.postgres.parent().unwrap_or(&self.postgres)
     }
 
-    /// `None` when the programs are not in `directory`; an error when they are and do not run.
+    /// Returns `None` if `directory` lacks the programs, and an error if they do not run.
     fn inside(directory: &Path) -> Result<Option<Self>, Error> {
         let (Some(initdb), Some(postgres)) =
             (program(directory, "initdb"), program(directory, "postgres"))
         else {
             return Ok(None);
         };
-        // It refuses to serve as root, but tells its version to anybody.
+        // It refuses to serve as root, but prints its version for every user.
         let output = Command::new(&postgres)
             .arg("--version")
             .stdin(Stdio::null())
@@ -131,7 +130,7 @@ impl Binaries {
     }
 }
 
-/// `postgres (PostgreSQL) 15.14 (Debian ..)` is 15, `18beta2` is 18, `9.6.24` is 9.6.
+/// Parses the output: `postgres (PostgreSQL) 15.14 (Debian ..)` is 15, `18beta2` is 18, `9.6.24` is 9.6.
 fn major_of(answer: &str) -> Option<String> {
     let version = answer.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
     let digits = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();
@@ -146,7 +145,7 @@ fn major_of(answer: &str) -> Option<String> {
 
 fn places(search: &Search) -> Vec<PathBuf> {
     let path = search.path.as_deref().unwrap_or(OsStr::new(""));
-    // A relative entry would make the answer depend on the current folder.
+    // A relative entry would make the result depend on the current folder.
     let mut all: Vec<_> = std::env::split_paths(path).filter(|entry| entry.is_absolute()).collect();
     for place in PLACES {
         all.extend(expand(&search.root, place));
@@ -154,7 +153,7 @@ fn places(search: &Search) -> Vec<PathBuf> {
     all
 }
 
-/// The directories that `place` stands for, newest version first.
+/// Expands the `*` in `place`, newest version first.
 fn expand(root: &Path, place: &str) -> Vec<PathBuf> {
     let Some((before, after)) = place.split_once('*') else {
         return vec![root.join(place)];
@@ -183,7 +182,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A script in a make-believe system.
+    /// Creates an executable script below a fake root.
     pub(in super::super) fn put(root: &Path, path: &str, script: &str) {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -205,7 +204,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_newest_major_of_the_usual_places_is_found_first() {
+    fn newest_major_version_is_found_first() {
         let root = tempfile::tempdir().unwrap();
         for major in ["9.6", "17", "15"] {
             install(root.path(), &format!("usr/lib/postgresql/{major}/bin"), &format!("{major}.3"));
@@ -214,7 +213,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_major_that_made_the_data_is_preferred_to_a_newer_one() {
+    fn version_that_created_the_data_is_preferred() {
         let root = tempfile::tempdir().unwrap();
         install(root.path(), "usr/lib/postgresql/17/bin", "17.1");
         install(root.path(), "opt/homebrew/opt/postgresql@15/bin", "15.4 (Homebrew)");
@@ -227,7 +226,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_named_directory_is_the_only_one_that_counts() {
+    fn explicit_directory_is_the_only_one_searched() {
         let root = tempfile::tempdir().unwrap();
         install(root.path(), "usr/lib/postgresql/17/bin", "17.1");
         install(root.path(), "mine", "14.2");
@@ -240,7 +239,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_symlink_on_the_path_leads_to_the_installation() {
+    fn symlink_on_the_path_is_resolved() {
         let root = tempfile::tempdir().unwrap();
         install(root.path(), "opt/pg/bin", "16.1");
         let links = root.path().join("links");
@@ -256,7 +255,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_broken_installation_is_passed_by() {
+    fn broken_installation_is_skipped() {
         let root = tempfile::tempdir().unwrap();
         install(root.path(), "usr/lib/postgresql/15/bin", "15.1");
         put(root.path(), "usr/lib/postgresql/17/bin/initdb", "");
@@ -265,7 +264,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_major_version_is_read_from_every_shape_of_answer() {
+    fn major_version_is_parsed_from_every_format() {
         let major = |version: &str| major_of(&format!("postgres (PostgreSQL) {version}\n"));
         assert_eq!(major("15.14 (Debian 15.14-0+deb12u1)").as_deref(), Some("15"));
         assert_eq!(major("18beta2").as_deref(), Some("18"));

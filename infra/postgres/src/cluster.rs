@@ -1,5 +1,4 @@
-//! The kept cluster: whatever state the last process left it in, a start ends with a server that
-//! answers.
+//! A persistent cluster. A start succeeds from every state that an earlier process can leave behind.
 
 use std::{
     path::PathBuf,
@@ -23,47 +22,46 @@ use super::{
 
 /// A running server on a data folder that no other process uses.
 ///
-/// What it has committed is on the disk. It listens on a unix socket that only its user and root
-/// can reach. Dropping it tells the server to stop and waits three seconds at most;
-/// [`Cluster::stop`] waits for the end. When this process is killed, the server runs on, and the
-/// next [`Cluster::start`] on the folder takes it over.
+/// Committed data is durable. The server listens on a Unix socket that only its user and root can
+/// reach. Dropping the cluster stops the server and waits up to 3 s; [`Cluster::stop`] waits until it
+/// has stopped. If this process is killed, the server keeps running and the next [`Cluster::start`]
+/// on the folder adopts it.
 #[derive(Debug)]
 pub struct Cluster {
     pub(super) server: Server,
     pub(super) socket_directory: PathBuf,
     pub(super) limits: Limits,
-    /// Whether the server stays when this goes.
+    /// Whether the server keeps running after the drop.
     pub(super) left: bool,
-    // Let go of after `drop` has run.
+    // Released after `drop` has run.
     pub(super) home: Home,
 }
 
 impl Cluster {
-    /// Makes the cluster if there is none, starts the server or takes over one that an earlier
-    /// process left running, and returns when it takes connections: in a tenth of a second, or
-    /// after a crash in up to 60 s.
+    /// Creates the cluster if needed, starts the server or adopts a running one, and returns when it
+    /// accepts connections: within about 0.1 s, or up to 60 s after a crash.
     ///
-    /// Dropping the future calls the start off, and stops a server that it had started.
+    /// Dropping the future cancels the start and stops a server that it has started.
     ///
     /// # Errors
     ///
-    /// Every [`Error`] but those of [`Binaries::find`](super::Binaries::find). After
-    /// [`Error::StillRecovering`] the server goes on recovering, and a later start waits further;
-    /// after any other, none runs that this had started.
+    /// Every [`Error`] except those of [`Binaries::find`](super::Binaries::find). After
+    /// [`Error::StillRecovering`] the server continues recovery, and a later start waits for it. After
+    /// any other error, no server that this call started is left running.
     pub async fn start(options: StartOptions) -> Result<Self, Error> {
         let here = Arc::new(AtomicBool::new(true));
         let _until_dropped = Presence(Arc::clone(&here));
         spawn_blocking(move || Start { options, here }.run()).await?
     }
 
-    /// The address of `database` on this server, for sqlx and every libpq program. Whether there is
-    /// such a database is not looked at; `postgres` always is.
+    /// The URL of `database` on this server, for sqlx and libpq. Does not check that the database
+    /// exists; `postgres` always does.
     pub fn url(&self, database: &str) -> String {
         url(&self.socket_directory, database)
     }
 
-    /// The process of the server. Killing it is what a crash test does; it has to be waited for
-    /// with [`Cluster::wait`] and started again by dropping this and calling [`Cluster::start`].
+    /// The process id of the server. A crash test kills it, waits with [`Cluster::wait`], drops this
+    /// and calls [`Cluster::start`] again.
     pub fn pid(&self) -> u32 {
         self.server.pid()
     }
@@ -73,30 +71,28 @@ impl Cluster {
         self.home.data()
     }
 
-    /// The file that the server logs to; about 8 MiB at most, and as much beside it as
-    /// `server.log.old`.
+    /// The log file of the server: up to about 8 MiB, plus as much in `server.log.old`.
     pub fn log_file(&self) -> PathBuf {
         self.home.log()
     }
 
-    /// Whether the server's process is there.
+    /// Whether the server process is running.
     pub fn is_alive(&self) -> bool {
         self.server.exit().is_none()
     }
 
-    /// Returns when the server has ended, whoever ended it, within a tenth of a second. Can be
-    /// called again and dropped at any time.
+    /// Returns within 0.1 s after the server has ended, for any reason. Cancel-safe; can be called
+    /// again.
     pub async fn wait(&self) -> Exit {
         self.server.ended().await
     }
 
-    /// Stops the server and waits for its end: connections are broken, everything is written down.
-    /// One that does not stop in 30 s is stopped at once, which costs the next start a recovery.
-    /// Does nothing when it has ended.
+    /// Stops the server with a fast shutdown and waits for its end. After 30 s it is stopped
+    /// immediately, and the next start needs a recovery. Does nothing if the server has ended.
     ///
     /// # Errors
     ///
-    /// [`Error::Unstoppable`] when it outlives even that, [`Error::Run`] when no shell can be run
+    /// [`Error::Unstoppable`] if the server still runs after that, [`Error::Run`] if no shell can be run
     /// to signal it.
     pub async fn stop(&self) -> Result<(), Error> {
         let (server, patience) = (self.server.clone(), self.limits.stop);
@@ -106,7 +102,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Goes without stopping the server, as a process does that is killed.
+    /// Drops this without stopping the server, like a killed process.
     #[cfg(test)]
     pub(super) fn leave(mut self) {
         self.left = true;
@@ -119,8 +115,7 @@ impl Drop for Cluster {
             return;
         }
         match self.server.signal(Signal::Fast) {
-            // Waiting lets a start that follows at once find the folder at rest; if not, that start
-            // waits.
+            // Waiting lets an immediate start find the folder unused; otherwise that start waits.
             Ok(()) if self.server.ends_within(self.limits.drop) => {
                 socket::remove_short_directory(&self.socket_directory);
             }
@@ -133,7 +128,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Says, when dropped, that nobody waits any more.
+/// Signals, when dropped, that the caller no longer waits.
 struct Presence(Arc<AtomicBool>);
 
 impl Drop for Presence {

@@ -1,9 +1,8 @@
-//! A cluster for tests that goes with the test process, however that process ends.
+//! A cluster for tests that is removed when the test process ends, in whatever way.
 //!
-//! Tests have no end that code could hang on: statics are never dropped, and a process may abort or
-//! be killed. What always happens is that the kernel closes the files of a process. So the server
-//! runs beneath a shell that holds the reading end of a pipe whose writing end is ours and no one
-//! else's.
+//! A test process offers no hook: statics are never dropped, and a process may abort or be killed. But
+//! the kernel always closes its files. So the server runs under a shell that holds the read end of a
+//! pipe, and only the test process holds the write end.
 
 use std::{
     fs::{File, Permissions},
@@ -24,9 +23,8 @@ use super::{
     socket, url,
 };
 
-/// Makes the cluster, runs the server, and removes everything once the server has ended, which it
-/// is told to when the pipe closes. The server and `initdb` do not get the pipe: the end of the
-/// owner is all that is waited for.
+/// Creates the cluster and runs the server. When the pipe closes, stops the server and removes
+/// everything. The server and `initdb` do not inherit the pipe, so it closes with the owner.
 const WATCHDOG: &str = r#"
 folder=$1 data=$2 initdb=$3 words=$4 postgres=$5 socket=$6
 shift 6
@@ -44,15 +42,15 @@ kill "$reader" 2>/dev/null
 exit "$status"
 "#;
 
-/// How long a start and an end may take.
+/// Timeouts of a start and a stop.
 const START: Duration = Duration::from_mins(1);
 const END: Duration = Duration::from_secs(10);
 
-/// A server with an empty cluster in a temporary folder, for this process alone.
+/// A server with an empty cluster in a temporary folder, for this process only.
 ///
-/// When this process ends in any way, or drops this, the server ends and the folder is removed.
-/// What is committed outlives a killed server, but not a power cut. Meant to be kept in a static
-/// and shared by tests, each with a database of its own.
+/// When this process ends or drops this, the server stops and the folder is removed. Committed data
+/// survives a killed server, but not a power failure. Keep it in a static that tests share, each with
+/// its own database.
 #[derive(Debug)]
 pub struct Ephemeral {
     folder: PathBuf,
@@ -69,13 +67,13 @@ struct Watchdog {
 }
 
 impl Ephemeral {
-    /// Makes a cluster and starts its server. Blocks for about a second, until it takes
-    /// connections; may be called from anywhere, a runtime or none.
+    /// Creates a cluster and starts its server. Blocks for about a second, until it accepts
+    /// connections. Works inside and outside an async runtime.
     ///
     /// # Errors
     ///
-    /// Those of [`Binaries::find`], [`Error::Files`] when there is no room for it, [`Error::Ended`]
-    /// with the words of `initdb` or the server, [`Error::Silent`] when it does not answer in 60 s.
+    /// Those of [`Binaries::find`], [`Error::Files`] if the disk is full, [`Error::Ended`] with the
+    /// output of `initdb` or the server, [`Error::Silent`] if it does not answer within 60 s.
     pub fn start(search: &Search) -> Result<Self, Error> {
         let binaries = Binaries::find(search)?;
         let account = Account::choose()?;
@@ -89,8 +87,7 @@ impl Ephemeral {
             socket::short_directory(&folder, &account)?
         };
         let data = folder.join("data");
-        // Nobody but this process reads it, so it needs no name, and is gone with the last who has
-        // it open.
+        // Only this process reads it, so it needs no name and disappears when it is closed.
         let failed = || Error::files("making a file for the log, beside", &folder);
         let output = tempfile::tempfile().map_err(failed())?;
         let shell = Path::new("/bin/sh");
@@ -109,7 +106,7 @@ impl Ephemeral {
             .stderr(output.try_clone().map_err(failed())?)
             .spawn()
             .map_err(|source| account.refused(shell, source))?;
-        // From here on the watchdog removes it.
+        // From now on the watchdog removes it.
         let _ = temporary.keep();
         let watchdog = Watchdog { pipe: shell.stdin.take(), shell };
         let mut starting = Self { folder, socket_directory, pid: 0, watchdog };
@@ -117,23 +114,23 @@ impl Ephemeral {
         Ok(starting)
     }
 
-    /// The address of `database` on this server, for sqlx and every libpq program. `postgres`
-    /// always is; others have to be created.
+    /// The URL of `database` on this server, for sqlx and libpq. `postgres` always exists; others must
+    /// be created.
     pub fn url(&self, database: &str) -> String {
         url(&self.socket_directory, database)
     }
 
-    /// The process of the server. It is not started again when it is killed.
+    /// The process id of the server, which is not restarted when it is killed.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The folder that goes with this process.
+    /// The temporary folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Waits until it takes connections, and returns the server's process.
+    /// Waits until the server accepts connections, and returns its process id.
     fn wait(&mut self, data: &Path, output: &File) -> Result<u32, Error> {
         let begun = Instant::now();
         loop {
@@ -145,7 +142,7 @@ impl Ephemeral {
                     log: log::tail(output, 0, Path::new("of the test cluster")),
                 });
             }
-            // `initdb` runs servers there too, but none that has a socket.
+            // `initdb` runs servers there too, but without a socket.
             if let Some(PidFile { pid, socket_directory: Some(directory), ready: true }) =
                 PidFile::read(data)?
                 && probe::ask(&directory) == Answer::Ready
@@ -162,7 +159,7 @@ impl Ephemeral {
 }
 
 impl Drop for Watchdog {
-    /// Tells it to end everything, and waits ten seconds at most.
+    /// Stops everything and waits up to 10 s.
     fn drop(&mut self) {
         drop(self.pipe.take());
         let begun = Instant::now();
@@ -172,20 +169,20 @@ impl Drop for Watchdog {
     }
 }
 
-/// A new folder where this machine keeps temporary files, or where everybody may, when the user
-/// that runs the server (and removes the folder) may not in the former.
+/// Creates a temporary folder: in the configured place, or in `/tmp` if the user that runs the server
+/// may not write there.
 fn folder(account: &Account) -> Result<tempfile::TempDir, Error> {
     let usual = std::env::temp_dir();
     let base = if account.can_write(&usual)? { usual } else { PathBuf::from("/tmp") };
     tempfile::Builder::new()
         .prefix("vitrina-test-")
-        // The socket is in it, and whoever reaches that is let in.
+        // It contains the socket, and PostgreSQL trusts every connection over it.
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(&base)
         .map_err(Error::files("making a temporary folder in", base))
 }
 
-/// A shell tells of a signal that ended its child by a number above 128.
+/// Decodes the exit status of a shell: above 128 is the signal that ended its child.
 fn status_text(status: ExitStatus) -> String {
     match status.code() {
         Some(code) if code > 128 => ExitStatus::from_raw(code - 128).to_string(),

@@ -1,38 +1,38 @@
-//! What can go wrong with a private server, each said as what was being done.
+//! Errors of a private server. Each message says what was being attempted.
 
 use std::{io, path::PathBuf, time::Duration};
 
 /// Why a private PostgreSQL could not be found, made, started or stopped.
 ///
-/// The operating system's own reason, where there is one, is the `source()`; the server's own
-/// words, where it said any, are at the end of the message.
+/// The reason of the operating system, if any, is the `source()`. Output of the server, if any, is at
+/// the end of the message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No `initdb` and `postgres` in any of the places that were looked at.
+    /// No searched place contains `initdb` and `postgres`.
     #[error("PostgreSQL is not installed on this machine: {advice}")]
     NotFound {
-        /// The one command that obtains it here, and the other way out.
+        /// The command that installs PostgreSQL here, and the alternative.
         advice: String,
     },
 
-    /// The directory that was named holds no `initdb` and `postgres`.
+    /// The given directory does not contain `initdb` and `postgres`.
     #[error(
         "{} has no initdb and postgres in it: point VITRINA_POSTGRES_BIN at a folder that has, or \
          unset it",
         .directory.display()
     )]
     NotThere {
-        /// The directory as it was given.
+        /// The given directory.
         directory: PathBuf,
     },
 
-    /// `postgres --version` answered something that is not a version.
+    /// `postgres --version` printed no version.
     #[error("asking {} for its version, it said {answer:?}", .program.display())]
     NoVersion {
-        /// The program that was asked.
+        /// The program.
         program: PathBuf,
-        /// The beginning of what it printed.
+        /// The start of its output.
         answer: String,
     },
 
@@ -41,31 +41,31 @@ pub enum Error {
     Run {
         /// The program.
         program: PathBuf,
-        /// The user it was to run as.
+        /// The user to run it as.
         user: String,
         /// Why the operating system refused.
         source: io::Error,
     },
 
-    /// Work on a file or a folder failed: a full disk and a missing permission arrive here.
+    /// A file operation failed, for example because of a full disk or missing permission.
     #[error("{doing} {}", .path.display())]
     Files {
-        /// What was being done, as the beginning of a sentence.
+        /// What was being attempted, as the start of a sentence.
         doing: &'static str,
-        /// What it was being done to.
+        /// The file or folder.
         path: PathBuf,
         /// Why the operating system refused.
         source: io::Error,
     },
 
-    /// The user this process runs as could not be found out, or there is none to run the server as.
+    /// The user of this process could not be determined, or no user can run the server.
     #[error("finding a user to run PostgreSQL as: {reason}")]
     NoUser {
         /// What is missing.
         reason: &'static str,
     },
 
-    /// The user that must run the server cannot enter the folder that holds its data.
+    /// The user that must run the server cannot enter the data folder.
     #[error(
         "user {user} runs PostgreSQL and cannot enter {}: run `chmod o+x` on that folder and \
          those above it, or choose another data folder",
@@ -78,7 +78,7 @@ pub enum Error {
         user: String,
     },
 
-    /// Another process works on the same data folder.
+    /// Another process uses the same data folder.
     #[error(
         "{} is in use by another vitrina process: stop that one first, or choose another folder",
         .directory.display()
@@ -88,31 +88,31 @@ pub enum Error {
         directory: PathBuf,
     },
 
-    /// The data folder says that its data is elsewhere, and there it is not.
+    /// The data folder records another place for its data, which does not exist.
     #[error(
         "the data of {} was put into {}, which is gone: bring it back, or delete {} to begin empty",
         .directory.display(), .place.display(), .record.display()
     )]
     PlaceGone {
-        /// The data folder as it was given.
+        /// The given data folder.
         directory: PathBuf,
-        /// Where its data was put.
+        /// The recorded place of its data.
         place: PathBuf,
-        /// The file that says so.
+        /// The file with that record.
         record: PathBuf,
     },
 
-    /// The folder for the data has something in it that is not a cluster; it was left alone.
+    /// The data folder contains something other than a cluster. It was left unchanged.
     #[error(
         "{} is not empty and holds no PostgreSQL data: move it away, or choose another data folder",
         .directory.display()
     )]
     NotACluster {
-        /// The folder that was to hold the data.
+        /// The folder for the data.
         directory: PathBuf,
     },
 
-    /// The data was made by another major version of PostgreSQL; it was left alone.
+    /// Another major version of PostgreSQL created the data. It was left unchanged.
     #[error(
         "the data in {} was made by PostgreSQL {made}, and {} is PostgreSQL {found}: install \
          PostgreSQL {made} or point VITRINA_POSTGRES_BIN at it, or move the folder away to begin \
@@ -122,37 +122,37 @@ pub enum Error {
     OtherMajor {
         /// The folder that holds the data.
         directory: PathBuf,
-        /// The major version that made it.
+        /// The major version that created it.
         made: String,
-        /// The program that was to serve it.
+        /// The server program.
         program: PathBuf,
-        /// That program's major version.
+        /// The major version of that program.
         found: String,
     },
 
-    /// `initdb` ended without having made a cluster.
+    /// `initdb` failed.
     #[error("making a new cluster in {}, initdb failed ({status}): {log}", .directory.display())]
     Initdb {
-        /// The folder that was to hold the data.
+        /// The folder for the data.
         directory: PathBuf,
-        /// How it ended.
+        /// Its exit status.
         status: String,
-        /// The last lines it wrote.
+        /// The last lines of its output.
         log: String,
     },
 
-    /// The server ended while it was being started.
+    /// The server ended during its start.
     #[error("starting PostgreSQL on {}, it ended ({status}): {log}", .directory.display())]
     Ended {
         /// The folder that holds the data.
         directory: PathBuf,
-        /// How it ended.
+        /// Its exit status.
         status: String,
         /// The last lines of its log.
         log: String,
     },
 
-    /// The server still recovers from a crash. It was left to it: a later start waits further.
+    /// The server is still recovering from a crash. It keeps running, and a later start waits for it.
     #[error(
         "PostgreSQL on {} still recovers from a crash after {} s: start again to wait further",
         .directory.display(), .waited.as_secs()
@@ -160,11 +160,11 @@ pub enum Error {
     StillRecovering {
         /// The folder that holds the data.
         directory: PathBuf,
-        /// How long it was waited for.
+        /// The time waited.
         waited: Duration,
     },
 
-    /// The server runs and does not answer.
+    /// The server runs but does not answer.
     #[error(
         "starting PostgreSQL on {}, it gave no answer in {} s: {log}",
         .directory.display(), .waited.as_secs()
@@ -172,35 +172,35 @@ pub enum Error {
     Silent {
         /// The folder that holds the data.
         directory: PathBuf,
-        /// How long it was waited for.
+        /// The time waited.
         waited: Duration,
         /// The last lines of its log.
         log: String,
     },
 
-    /// The server outlived every way of stopping it.
+    /// The server kept running after every attempt to stop it.
     #[error(
         "stopping PostgreSQL (process {pid}), it was still there after {} s",
         .waited.as_secs()
     )]
     Unstoppable {
-        /// The process.
+        /// The process id.
         pid: u32,
-        /// How long it was waited for.
+        /// The time waited.
         waited: Duration,
     },
 
-    /// Whoever asked for the server no longer waits for it.
-    #[error("starting PostgreSQL was called off")]
+    /// The caller no longer waits for the server.
+    #[error("starting PostgreSQL was cancelled")]
     CalledOff,
 
-    /// The task that did the work is gone, because the runtime shuts down or because of a bug.
+    /// The background task is gone, because the runtime is shutting down or because of a bug.
     #[error("waiting for the work on PostgreSQL")]
     Work(#[from] tokio::task::JoinError),
 }
 
 impl Error {
-    /// For `map_err` on work with files: `doing` begins the sentence that `path` ends.
+    /// For `map_err` on file operations: `doing` starts the sentence and `path` ends it.
     pub(super) fn files(
         doing: &'static str,
         path: impl Into<PathBuf>,

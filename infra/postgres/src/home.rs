@@ -1,12 +1,12 @@
-//! The data folder: who may use it, where its parts are, and where they go when the server's user
+//! The data folder: its lock, the places of its parts, and their fallback if the user of the server
 //! cannot enter it.
 //!
 //! ```text
-//! <folder>/lock          held as long as a process uses the folder
-//! <folder>/server.log    what the server says
-//! <folder>/location      where `data` and `run` are instead, when they are not here
+//! <folder>/lock          locked while a process uses the folder
+//! <folder>/server.log    the log of the server
+//! <folder>/location      the other place of `data` and `run`, if they are not here
 //! <folder>/data          PostgreSQL's own data directory
-//! <folder>/run           the socket, for nobody but the server's user
+//! <folder>/run           the socket, accessible only to the user of the server
 //! ```
 
 use std::{
@@ -27,25 +27,25 @@ use super::{
     location::{record, recorded},
 };
 
-/// A data folder that this process has to itself.
+/// A data folder that this process has locked.
 #[derive(Debug)]
 pub(super) struct Home {
     folder: PathBuf,
     place: PathBuf,
     account: Account,
-    // The first on the folder, the second on the place: a copied folder names the same place.
+    // One on the folder and one on the place, because a copied folder names the same place.
     _locks: Vec<Lock>,
 }
 
 impl Home {
-    /// Makes `folder` if need be, takes it for this process, and decides where its data is.
-    /// `elsewhere` is where root puts the data when the user of the server cannot enter the folder.
+    /// Creates `folder` if needed, locks it, and decides where its data is. `elsewhere` is where root
+    /// puts the data if the user of the server cannot enter the folder.
     pub(super) fn open(folder: &Path, elsewhere: &Path) -> Result<Self, Error> {
         let new = !folder.exists();
         fs::create_dir_all(folder).map_err(Error::files("making the data folder", folder))?;
         let folder = fs::canonicalize(folder).map_err(Error::files("finding", folder))?;
         if new {
-            // Others may pass through when root lends the server to one of them.
+            // If root starts the server as another user, that user must be able to pass through.
             let mode = if account::is_root() { 0o711 } else { 0o700 };
             fs::set_permissions(&folder, Permissions::from_mode(mode))
                 .map_err(Error::files("setting the permissions of", &folder))?;
@@ -67,7 +67,7 @@ impl Home {
         &self.account
     }
 
-    /// Where the data and the socket are.
+    /// The folder of the data and the socket.
     pub(super) fn place(&self) -> &Path {
         &self.place
     }
@@ -80,7 +80,7 @@ impl Home {
         self.folder.join("server.log")
     }
 
-    /// Whether there is a cluster. An empty folder in its place is none, and is removed.
+    /// Whether a cluster exists. An empty data folder does not count and is removed.
     pub(super) fn has_cluster(&self) -> Result<bool, Error> {
         let data = self.data();
         let mut entries = match fs::read_dir(&data) {
@@ -98,7 +98,7 @@ impl Home {
         Ok(false)
     }
 
-    /// An error unless `binaries` are of the major version that made the cluster.
+    /// Checks that `binaries` have the major version that created the cluster.
     pub(super) fn check_major(&self, binaries: &Binaries) -> Result<(), Error> {
         let path = self.data().join("PG_VERSION");
         let made = fs::read_to_string(&path).map_err(Error::files("reading", &path))?;
@@ -114,10 +114,9 @@ impl Home {
         })
     }
 
-    /// A new folder for `initdb` to work in, beside where the cluster will be. Those of attempts
-    /// that were killed are removed; an `initdb` that outlived its parent may still write to one,
-    /// hence never the same name twice.
-    pub(super) fn workshop(&self) -> Result<PathBuf, Error> {
+    /// Creates a staging folder for `initdb` beside the final one, and removes those of killed attempts.
+    /// An orphaned `initdb` may still write to one, so names are never reused.
+    pub(super) fn staging_folder(&self) -> Result<PathBuf, Error> {
         const PREFIX: &str = "data.new-";
         let failed = || Error::files("looking into", &self.place);
         for entry in fs::read_dir(&self.place).map_err(failed())? {
@@ -139,30 +138,29 @@ impl Home {
         Ok(path)
     }
 
-    /// Makes the finished workshop the cluster, for good.
-    pub(super) fn move_in(&self, workshop: &Path) -> Result<(), Error> {
-        fs::rename(workshop, self.data())
-            .map_err(Error::files("putting in its place", workshop))?;
+    /// Moves the finished staging folder into place, durably.
+    pub(super) fn move_in(&self, staging: &Path) -> Result<(), Error> {
+        fs::rename(staging, self.data()).map_err(Error::files("moving into place", staging))?;
         File::open(&self.place)
             .and_then(|place| place.sync_all())
-            .map_err(Error::files("writing down", &self.place))
+            .map_err(Error::files("syncing", &self.place))
     }
 }
 
-/// A new folder for its owner alone.
+/// Creates a folder that only its owner can access.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-/// A lock file that is held until this is dropped.
+/// A lock file, unlocked on drop.
 #[derive(Debug)]
 struct Lock(File);
 
 impl Drop for Lock {
-    /// Closing is not enough: a child that another thread is starting has the file open too, for
-    /// the moment until it becomes another program.
+    /// Closing is not enough: a child that another thread is spawning has the file open too, until it
+    /// executes its program.
     fn drop(&mut self) {
-        // It fails only where it is no lock, and then closing is all there is to do.
+        // Fails only if the file system has no locks; then closing is enough.
         self.0.unlock().ok();
     }
 }
@@ -183,8 +181,8 @@ fn lock(place: &Path, folder: &Path) -> Result<Lock, Error> {
     }
 }
 
-/// Where the data of `folder` is: in it, unless root must lend the server to a user that cannot
-/// enter it.
+/// Decides where the data of `folder` is: inside it, unless the user that root must start the server
+/// as cannot enter it.
 fn place(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
     if let Some(place) = recorded(folder)? {
         return if place.is_dir() {
@@ -195,8 +193,8 @@ fn place(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
         };
     }
     let account = Account::choose()?;
-    // Data that is here stays here, even when its user was shut out since: an empty cluster would
-    // be worse.
+    // Existing data stays in place, even if its user can no longer enter: an empty cluster would be
+    // worse.
     if account == Account::Own || folder.join("data").exists() || account.can_enter(folder)? {
         return Ok(folder.to_owned());
     }
@@ -210,8 +208,7 @@ fn place(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
     }
     let hash = fnv(folder);
     for attempt in 1_u64.. {
-        // A taken name is that of a data folder which was since deleted: who did it wants to begin
-        // empty.
+        // A taken name belongs to a data folder that was deleted since, in order to start empty.
         let place = elsewhere.join(format!("{hash:016x}-{attempt}"));
         match make_private(&place) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -230,7 +227,7 @@ fn place(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
     Err(failed()(io::ErrorKind::AlreadyExists.into()))
 }
 
-/// FNV-1a: the standard library's hash may change with the compiler, and names must not.
+/// FNV-1a. Names must be stable, and the hash of the standard library may change.
 pub(super) fn fnv(path: &Path) -> u64 {
     path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -246,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn two_processes_on_one_folder_are_refused() {
+    fn second_process_on_one_folder_is_refused() {
         let base = super::super::tests::passable_folder();
         let first = Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap();
         let error = Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap_err();
@@ -257,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_with_something_else_in_it_is_left_alone() {
+    fn folder_with_other_content_is_left_unchanged() {
         let base = super::super::tests::passable_folder();
         let home = Home::open(base.path(), Path::new("/nowhere")).unwrap();
         assert!(!home.has_cluster().unwrap());
@@ -271,12 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_initdb_left_is_removed_and_its_name_not_used_again() {
+    fn leftovers_of_a_killed_initdb_are_removed() {
         let base = super::super::tests::passable_folder();
         let home = Home::open(base.path(), Path::new("/nowhere")).unwrap();
-        let first = home.workshop().unwrap();
+        let first = home.staging_folder().unwrap();
         fs::write(first.join("half"), "").unwrap();
-        let second = home.workshop().unwrap();
+        let second = home.staging_folder().unwrap();
         assert!(!first.exists() && second.exists());
         assert_ne!(first, second);
         assert_eq!(mode(&second), 0o700);
@@ -285,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn root_puts_the_data_where_the_server_can_reach_it_and_finds_it_again() {
+    fn root_puts_the_data_where_the_server_can_enter() {
         let base = super::super::tests::passable_folder();
         let shut = tempfile::tempdir().unwrap();
         fs::set_permissions(shut.path(), Permissions::from_mode(0o700)).unwrap();
@@ -305,7 +302,7 @@ mod tests {
         fs::write(place.join("data/PG_VERSION"), "15\n").unwrap();
         assert_eq!(super::super::made_by(&folder).as_deref(), Some("15"));
 
-        // A folder that was deleted begins empty, and one whose data was taken away says so.
+        // A deleted folder starts empty. A folder without its recorded data is an error.
         fs::remove_dir_all(&folder).unwrap();
         let second = Home::open(&folder, &elsewhere).unwrap();
         assert_ne!(second.place, place);
@@ -316,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copied_folder_does_not_share_its_place_with_a_running_one() {
+    fn copied_folder_cannot_share_the_place_of_its_original() {
         let base = super::super::tests::passable_folder();
         let place = base.path().join("place");
         fs::create_dir(&place).unwrap();

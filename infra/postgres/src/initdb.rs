@@ -1,4 +1,4 @@
-//! Making a cluster, so that it is there whole or not at all.
+//! Creates a cluster atomically: afterwards it exists completely or not at all.
 
 use std::{fs, path::Path, thread};
 
@@ -10,26 +10,25 @@ use super::{
     settings::{self, Purpose},
 };
 
-/// Makes the cluster of `home`. It is made beside its place and then renamed: killed in the middle,
-/// the next start begins anew. `called_off` is asked again and again. Blocks for a second or so.
+/// Creates the cluster of `home` in a staging folder and renames it. If this process is killed in
+/// between, the next start begins again. Polls `called_off`. Blocks for about a second.
 pub(super) fn make(
     home: &Home,
     binaries: &Binaries,
     log: &Log,
     called_off: &dyn Fn() -> bool,
 ) -> Result<(), Error> {
-    let workshop = home.workshop()?;
-    let made =
-        run(&workshop, home, binaries, log, called_off).and_then(|()| home.move_in(&workshop));
+    let staging = home.staging_folder()?;
+    let made = run(&staging, home, binaries, log, called_off).and_then(|()| home.move_in(&staging));
     if made.is_err() {
-        // What stays is removed by the next start.
-        fs::remove_dir_all(&workshop).ok();
+        // The next start removes leftovers.
+        fs::remove_dir_all(&staging).ok();
     }
     made
 }
 
 fn run(
-    workshop: &Path,
+    staging: &Path,
     home: &Home,
     binaries: &Binaries,
     log: &Log,
@@ -42,7 +41,7 @@ fn run(
         .account()
         .command(&binaries.initdb)
         .arg("-D")
-        .arg(workshop)
+        .arg(staging)
         .args(settings::initdb(Purpose::Kept))
         .stdout(file)
         .stderr(second)

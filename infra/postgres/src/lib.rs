@@ -1,23 +1,22 @@
-//! A private PostgreSQL server, run as a child of this process.
+//! Runs a private PostgreSQL server as a child of this process.
 //!
-//! [`Cluster`] keeps its data: whatever the last process did to it (stopped it, was killed, crashed
-//! the machine in the middle of making it), the next start ends with a server that answers, on the
-//! same data. [`Ephemeral`] keeps nothing: it is for tests and goes with the process, however that
-//! ends.
+//! [`Cluster`] keeps its data. Whatever happened to the last process (a stop, a kill, a machine crash
+//! during creation), the next start succeeds on the same data. [`Ephemeral`] is for tests and is
+//! removed when the process ends, in whatever way.
 //!
-//! Both listen on a unix socket in a folder that only the user of the server (and root) can enter,
-//! and on no network address: no other user of the machine gets in, and there is no password. As
-//! PostgreSQL refuses to run as root, root lends the server to the user `postgres`, or `nobody`.
-//! Unix only.
+//! Both listen only on a Unix socket in a folder that only the user of the server and root can enter,
+//! so no other user can connect and no password is needed. PostgreSQL refuses to run as root, so root
+//! starts it as user `postgres` or `nobody`. Unix only.
 //!
 //! ```text
-//! binaries    where the programs are     obtain      how to get them
-//! account     who runs them              settings    what they are told
-//! home        the folder and its parts   socket      where connections come in
-//! initdb      making a cluster           start       from any state to a server that answers
-//! postmaster  pid file, proof, signals   probe       does it take connections
-//! server      one process, watched       log         its log
-//! cluster     the kept one               ephemeral   the one for tests
+//! search      places to search           binaries    programs of an installation
+//! account     user of the server         obtain      how to install them
+//! home        data folder and its parts  location    recorded place of the data
+//! initdb      creating a cluster         settings    settings of the server
+//! start       from any state to running  server      one server process
+//! postmaster  pid file and signals       probe       whether it accepts connections
+//! socket      folder of the socket       log         log of the server
+//! cluster     the persistent cluster     ephemeral   the cluster for tests
 //! ```
 
 mod account;
@@ -51,20 +50,19 @@ pub use search::Search;
 pub use server::Exit;
 pub use start::{Progress, StartOptions};
 
-/// The user of the database that everything belongs to.
+/// The database user that owns everything.
 const SUPERUSER: &str = "vitrina";
-/// No port is opened; the number is part of the socket's name.
+/// Part of the name of the socket; no port is opened.
 const PORT: u16 = 5432;
-/// Pause between two looks at a process or a file.
+/// Pause between two checks of a process or file.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The address of `database` on the server that runs on the data folder `directory` (what was
-/// [`StartOptions::directory`]), if one does and takes connections. Starts nothing and takes nothing
-/// over.
+/// The URL of `database` on the server that runs on the data folder `directory` (its
+/// [`StartOptions::directory`]), if one runs and accepts connections. Starts and adopts nothing.
 ///
 /// # Errors
 ///
-/// [`Error::Files`] when this user cannot look into the folder.
+/// [`Error::Files`] if this user cannot read the folder.
 pub fn find_running(directory: &Path, database: &str) -> Result<Option<String>, Error> {
     let data = location::data_of(directory)?;
     let Some(file) = postmaster::PidFile::read(&data)? else {
@@ -78,9 +76,8 @@ pub fn find_running(directory: &Path, database: &str) -> Result<Option<String>, 
         .map(|socket_directory| url(&socket_directory, database)))
 }
 
-/// The host is only there because the address needs one: what follows as `host` is what counts. The
-/// port is named lest the environment supply another, and encryption is refused as the socket has
-/// none.
+/// A URL needs a host, but the `host` parameter overrides it. The port is explicit so that the
+/// environment cannot change it, and TLS is off because Unix sockets have none.
 fn url(socket_directory: &Path, database: &str) -> String {
     let database = encoded(database.as_bytes());
     let directory = encoded(socket_directory.as_os_str().as_bytes());

@@ -1,4 +1,4 @@
-//! Where the data of a folder is, when it is not in the folder itself.
+//! The recorded place of the data, if it is not in the data folder itself.
 
 use std::{
     fs::{self, File},
@@ -9,13 +9,13 @@ use std::{
 
 use super::Error;
 
-/// The major version that made the data of `folder`, if it can be told.
+/// The major version that created the data of `folder`, if it is known.
 pub fn made_by(folder: &Path) -> Option<String> {
     let version = fs::read_to_string(data_of(folder).ok()?.join("PG_VERSION")).ok()?;
     Some(version.trim().to_owned())
 }
 
-/// Where the data of `folder` is, if there is any.
+/// The place of the data of `folder`, whether or not it exists.
 pub(super) fn data_of(folder: &Path) -> Result<PathBuf, Error> {
     let place = recorded(folder)?.unwrap_or_else(|| folder.to_owned());
     Ok(place.join("data"))

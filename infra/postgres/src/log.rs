@@ -1,7 +1,7 @@
-//! The server's log: a file of bounded size whose end is quoted when something fails.
+//! The log of the server: a file of bounded size. Errors quote its last lines.
 //!
-//! The server writes to it directly and not through a pipe, so that it goes on after whoever
-//! started it is killed. Every writer appends, so the file can be cut under a running server.
+//! The server writes to it directly rather than through a pipe, so that it survives the process that
+//! started it. Every writer appends, so the file can be truncated under a running server.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,9 +12,9 @@ use std::{
 
 use super::Error;
 
-/// Bytes after which the log is put aside, in place of what was put aside before.
+/// Size in bytes at which the log is rotated; one old file is kept.
 const LIMIT: u64 = 8 << 20;
-/// How much of the end is quoted, in bytes and in lines.
+/// How much of the end is quoted, in bytes and lines.
 const TAIL_BYTES: u64 = 8 << 10;
 const TAIL_LINES: usize = 20;
 
@@ -29,7 +29,7 @@ impl Log {
         Self { path, limit: LIMIT }
     }
 
-    /// Opens it for a program to write to, and tells where that program's part begins.
+    /// Opens the log for a program to write to, and returns the position at which its output starts.
     pub(super) fn open(&self) -> Result<(File, u64), Error> {
         let failed = || Error::files("opening the log", &self.path);
         let file = OpenOptions::new()
@@ -42,8 +42,7 @@ impl Log {
         Ok((file, length))
     }
 
-    /// Puts the log aside when it has grown too long. What the server writes in that instant may be
-    /// lost.
+    /// Rotates the log if it is too large. Lines written at that very moment may be lost.
     pub(super) fn bound(&self) -> io::Result<()> {
         let length = match fs::metadata(&self.path) {
             Ok(metadata) => metadata.len(),
@@ -57,7 +56,7 @@ impl Log {
         Ok(())
     }
 
-    /// The last lines written after `from`.
+    /// The last lines written after position `from`.
     pub(super) fn tail(&self, from: u64) -> String {
         File::open(&self.path).map_or_else(
             |error| format!("(no log in {}: {error})", self.path.display()),
@@ -66,11 +65,11 @@ impl Log {
     }
 }
 
-/// The last lines that `file` holds after byte `from`; `path` is only named.
+/// The last lines of `file` after byte `from`. `path` is for the error only.
 pub(super) fn tail(file: &File, from: u64, path: &Path) -> String {
     let read = || -> io::Result<String> {
         let length = file.metadata()?.len();
-        // It may have been cut since.
+        // The file may have been truncated since.
         let from = if from > length { 0 } else { from };
         let start = from.max(length.saturating_sub(TAIL_BYTES));
         let mut bytes = vec![0; usize::try_from(length - start).unwrap_or(0)];
@@ -94,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_begins_where_this_start_began_and_is_short() {
+    fn tail_starts_at_this_start_and_is_short() {
         let folder = tempfile::tempdir().unwrap();
         let log = Log::at(folder.path().join("server.log"));
         let (mut file, from) = log.open().unwrap();
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_too_long_is_put_aside_under_its_writer() {
+    fn oversized_log_is_rotated_under_its_writer() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = Log::at(folder.path().join("server.log"));
         log.limit = 100;

@@ -1,16 +1,16 @@
-//! How PostgreSQL is obtained on a machine that has none.
+//! How to install PostgreSQL on a machine without it.
 
 use std::ffi::OsStr;
 
 use super::search::{Search, program};
 
-/// A package manager, where it is, and the command with which it obtains PostgreSQL.
+/// A package manager, its command that installs PostgreSQL, and the rights it needs.
 const MANAGERS: [(&str, &str, Rights); 5] = [
     ("apt-get", "apt-get install -y postgresql", Rights::Root),
     ("dnf", "dnf install -y postgresql-server", Rights::Root),
     ("apk", "apk add postgresql", Rights::Root),
     ("pacman", "pacman -S --noconfirm postgresql", Rights::Root),
-    ("brew", "brew install postgresql@17", Rights::Anybody),
+    ("brew", "brew install postgresql@17", Rights::AnyUser),
 ];
 const MANAGER_PLACES: [&str; 7] = [
     "usr/bin",
@@ -25,11 +25,10 @@ const MANAGER_PLACES: [&str; 7] = [
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rights {
     Root,
-    Anybody,
+    AnyUser,
 }
 
-/// What to do, in one line, as the end of a sentence; `root` is whether this process may install
-/// things.
+/// Says in one line, as the end of a sentence, what to do. `root` is whether this process is root.
 pub(super) fn advice(search: &Search, root: bool) -> String {
     let path = search.path.as_deref().unwrap_or(OsStr::new(""));
     let places: Vec<_> = std::env::split_paths(path)
@@ -63,7 +62,7 @@ mod tests {
     };
 
     #[test]
-    fn hidden_binaries_give_the_one_command_that_obtains_them() {
+    fn advice_names_the_command_of_the_package_manager() {
         let root = tempfile::tempdir().unwrap();
         let commands = [
             ("usr/bin/apt-get", "apt-get install -y postgresql", true),

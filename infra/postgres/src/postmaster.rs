@@ -1,5 +1,4 @@
-//! The running server as others see it: its pid file, proof that a process is it, and signals to
-//! it.
+//! The running server from outside: its pid file, proof of its identity, and signals.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,13 +15,12 @@ use std::{
 
 use super::{Error, POLL_INTERVAL, account::Account};
 
-/// What `postmaster.pid` says. The server writes it in steps, so all but the first line may be
-/// missing.
+/// The content of `postmaster.pid`. The server writes it in steps, so only the first line is certain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PidFile {
     pub(super) pid: u32,
     pub(super) socket_directory: Option<PathBuf>,
-    /// Whether the server says that it takes connections: false while it starts and while it stops.
+    /// Whether the server accepts connections: false while it starts or stops.
     pub(super) ready: bool,
 }
 
@@ -31,7 +29,7 @@ impl PidFile {
         data.join("postmaster.pid")
     }
 
-    /// `None` when there is no such file, or nothing in it yet.
+    /// Reads the file. `None` if it is missing or still empty.
     pub(super) fn read(data: &Path) -> Result<Option<Self>, Error> {
         let path = Self::path(data);
         match fs::read(&path) {
@@ -41,8 +39,8 @@ impl PidFile {
         }
     }
 
-    /// Like [`PidFile::read`], once there is something in the file. One that stays empty was left by
-    /// a server that was killed in that very moment, and is removed: the next would refuse to start.
+    /// Like [`PidFile::read`], but waits for content. A file that stays empty was left by a server
+    /// killed at that moment, and is removed, because the next server would refuse to start.
     pub(super) fn read_when_written(data: &Path) -> Result<Option<Self>, Error> {
         const MOMENT: Duration = Duration::from_secs(1);
         let path = Self::path(data);
@@ -67,13 +65,12 @@ impl PidFile {
         Some(Self { pid, socket_directory, ready })
     }
 
-    /// Makes the next server take a stale pid file over even when the number in it belongs to
-    /// another process by now, as happens when a container with its few small numbers is started
-    /// again: the server would refuse.
+    /// Makes a stale pid file acceptable to the next server, even if its pid now belongs to another
+    /// process, as after the restart of a container, where pids repeat. The server would refuse.
     ///
-    /// The file is not removed, because the server also learns from it which shared memory the last
-    /// one had, and refuses to start as long as a process of that one still uses it. It is given
-    /// the number of this process: the server knows that its own parent is no other server.
+    /// The file is not removed, because it also names the shared memory of the last server, and the
+    /// next one must not start while a process still uses that. Its pid is replaced by that of this
+    /// process: a server knows that its parent is not another server.
     pub(super) fn disown(data: &Path, account: &Account) -> Result<(), Error> {
         let path = Self::path(data);
         let failed = || Error::files("taking over", &path);
@@ -88,7 +85,7 @@ impl PidFile {
         {
             return Err(failed()(error));
         }
-        // `create_new` does not follow a symlink put there by the user of the server.
+        // `create_new` does not follow a symlink that the user of the server may have created.
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -102,12 +99,12 @@ impl PidFile {
     }
 }
 
-/// Whether process `pid` is a PostgreSQL server whose data is in `data`, an absolute path without
-/// symlinks. A process that has ended and was not waited for is none.
+/// Whether process `pid` is a PostgreSQL server on `data`, an absolute path without symlinks. A zombie
+/// does not count.
 ///
-/// An error is not a "no": this process may only have too many files open to look.
+/// An error is not a "no": this process may have too many open files.
 pub(super) fn is_server_of(pid: u32, data: &Path) -> Result<bool, Error> {
-    /// `ESRCH`, which reading of a process gives that ends meanwhile.
+    /// `ESRCH`: the process ended while it was read.
     const NO_SUCH_PROCESS: i32 = 3;
     let path = format!("/proc/{pid}/cmdline");
     match fs::read(&path) {
@@ -116,11 +113,11 @@ pub(super) fn is_server_of(pid: u32, data: &Path) -> Result<bool, Error> {
             Ok(words_name_server(&words, data))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // On a system without these files, a command tells.
+            // Systems without these files have a command.
             if Path::new("/proc/self").exists() { Ok(false) } else { listed_as_server(pid, data) }
         }
         Err(error) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => Ok(false),
-        // Another user's, hidden from us; ours is our own or we are root.
+        // Hidden, so it belongs to another user; this server would be readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
         Err(error) => Err(Error::files("looking at the process", path)(error)),
     }
@@ -150,8 +147,7 @@ fn listed_as_server(pid: u32, data: &Path) -> Result<bool, Error> {
         .map_err(|source| Account::Own.refused(program, source))
 }
 
-/// The same for a line in which the words are no longer told apart: we always write ` -D <data> -c
-/// `.
+/// The same for a command line with lost word boundaries: it always contains ` -D <data> -c `.
 fn line_names_server(line: &[u8], data: &Path) -> bool {
     let mut arguments = b" -D ".to_vec();
     arguments.extend_from_slice(data.as_os_str().as_bytes());
@@ -161,14 +157,14 @@ fn line_names_server(line: &[u8], data: &Path) -> bool {
     })
 }
 
-/// How a server is told to end.
+/// A signal that stops a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
-    /// Breaks connections, writes everything down, ends.
+    /// Fast shutdown: closes connections, writes a checkpoint, exits.
     Fast,
-    /// Ends at once; the next start recovers as from a crash.
+    /// Immediate shutdown: the next start needs crash recovery.
     Immediate,
-    /// Is ended by the operating system.
+    /// Killed by the operating system.
     Kill,
 }
 
@@ -182,8 +178,8 @@ impl Signal {
     }
 }
 
-/// Sends `signal` to `pid`, which the caller has just proved to be the server. That the process is
-/// gone by now is no error. The shell's own `kill` is used: not every small system has the program.
+/// Sends `signal` to `pid`, which the caller has just proved to be the server. A process that is gone
+/// is not an error. Uses the builtin `kill` of the shell, because not every system has the program.
 pub(super) fn send(pid: u32, signal: Signal) -> Result<(), Error> {
     let shell = Path::new("/bin/sh");
     Command::new(shell)
@@ -201,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pid_file_is_read_in_every_stage_of_its_writing() {
+    fn pid_file_is_read_at_every_stage_of_its_writing() {
         let whole = b"123\n/data\n1700000000\n5432\n/data/run\n\n  1234  5\nready   \n";
         let expected =
             PidFile { pid: 123, socket_directory: Some("/data/run".into()), ready: true };
@@ -214,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_server_with_this_data_is_taken_for_ours() {
+    fn only_a_server_on_this_data_is_recognised() {
         let data = Path::new("/no/such/data");
         let ours = |words: &[&[u8]]| words_name_server(words, data);
         assert!(ours(&[b"/usr/bin/postgres", b"-D", b"/no/such/data", b"-c", b"port=1"]));
@@ -228,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_is_never_taken_for_the_server() {
+    fn other_process_is_not_recognised() {
         assert!(!is_server_of(std::process::id(), Path::new("/")).unwrap());
         assert!(!is_server_of(u32::MAX, Path::new("/")).unwrap());
     }

@@ -1,4 +1,4 @@
-//! Whether a server takes connections: asked by beginning one, which needs no client library.
+//! Whether a server accepts connections: tried with a startup message, without a client library.
 
 use std::{
     io::{self, Read, Write},
@@ -9,23 +9,23 @@ use std::{
 
 use super::{PORT, SUPERUSER};
 
-/// What the server said to a new connection.
+/// The response of the server to a new connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It takes connections (or refuses this one for a reason that only a running server has).
+    /// It accepts connections (or refuses this one for a reason that only a running server has).
     Ready,
-    /// It starts, recovers or stops, in its own words.
+    /// It is starting, recovering or stopping, with its own message.
     NotYet(String),
-    /// It said nothing.
+    /// No response.
     Nothing,
 }
 
-/// How long a server that runs may take to answer.
+/// Timeout for a response.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// `cannot_connect_now` in PostgreSQL's list of error codes.
+/// SQLSTATE `cannot_connect_now`.
 const CANNOT_CONNECT_NOW: &str = "57P03";
 
-/// Asks the server whose socket is in `directory`. Blocks for two seconds at most.
+/// Tries the server with its socket in `directory`. Blocks for up to 2 s.
 pub(super) fn ask(directory: &Path) -> Answer {
     begin(directory).unwrap_or(Answer::Nothing)
 }
@@ -39,8 +39,7 @@ fn begin(directory: &Path) -> io::Result<Answer> {
     stream.read_exact(&mut kind)?;
     match &kind {
         b"R" => {
-            // Taking leave keeps a line about a lost connection out of the log; that it fails does
-            // not matter.
+            // A Terminate message avoids a log line about a lost connection. Failure does not matter.
             stream.write_all(b"X\0\0\0\x04").ok();
             Ok(Answer::Ready)
         }
@@ -56,7 +55,7 @@ fn begin(directory: &Path) -> io::Result<Answer> {
     }
 }
 
-/// The first message of a connection: length, protocol 3.0, then names and values.
+/// The startup message: length, protocol 3.0, then names and values.
 pub(super) fn startup(database: &str) -> Vec<u8> {
     let mut body = vec![0, 3, 0, 0];
     for word in ["user", SUPERUSER, "database", database] {
@@ -68,7 +67,7 @@ pub(super) fn startup(database: &str) -> Vec<u8> {
     [&length.to_be_bytes()[..], &body].concat()
 }
 
-/// An error message is fields that begin with a letter and end with a zero.
+/// Parses an `ErrorResponse`: fields that start with a type byte and end with a zero.
 fn refusal(body: &[u8]) -> Answer {
     let field = |letter: u8| {
         body.split(|byte| *byte == 0)
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_starts_is_told_from_one_that_is_ready_and_from_none() {
+    fn starting_ready_and_silent_servers_are_distinguished() {
         assert_eq!(answer_to(b"R\0\0\0\x08\0\0\0\0"), Answer::Ready);
         let starting = b"E\0\0\0\x1bSFATAL\0C57P03\0Mstarting\0\0";
         assert_eq!(answer_to(starting), Answer::NotYet("starting".to_owned()));

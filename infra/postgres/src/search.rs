@@ -1,4 +1,4 @@
-//! Where PostgreSQL's programs are looked for.
+//! The places in which PostgreSQL's programs are searched for.
 
 use std::{
     ffi::OsString,
@@ -7,27 +7,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where to look for PostgreSQL's programs.
+/// The places to search for PostgreSQL's programs.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// The directory that holds `initdb` and `postgres`, when somebody has named it: then nothing
-    /// else counts.
+    /// The directory that contains `initdb` and `postgres`. If set, no other place is searched.
     pub explicit: Option<PathBuf>,
-    /// Directories as in the variable PATH, looked at before the usual places.
+    /// Directories in the format of `PATH`, searched before the usual places.
     pub path: Option<OsString>,
-    /// What the usual places and the package managers are looked for beneath: `/`, or an empty
-    /// folder in a test that hides them.
+    /// Root of the usual places and package managers: `/`, or an empty folder in a test that hides
+    /// them.
     pub root: PathBuf,
 }
 
 impl Default for Search {
-    /// The usual places of this machine and nothing else.
+    /// Only the usual places of this machine.
     fn default() -> Self {
         Self { explicit: None, path: None, root: PathBuf::from("/") }
     }
 }
 
-/// A program in a directory, where it really is.
+/// Resolves an executable program in a directory.
 pub(super) fn program(directory: &Path, name: &str) -> Option<PathBuf> {
     let path = fs::canonicalize(directory.join(name)).ok()?;
     let metadata = fs::metadata(&path).ok()?;

@@ -1,4 +1,4 @@
-//! A running server: started by this process or found running, watched until it ends, stopped.
+//! A server process: started by this process or adopted, watched until it ends, stopped.
 
 use std::{
     fmt,
@@ -21,13 +21,13 @@ use super::{
 };
 
 const WATCH: Duration = Duration::from_millis(50);
-/// How often its log is kept from growing too long, in looks of the watch: every five seconds.
+/// Interval of log rotation, in checks of the watch: every 5 s.
 const LOG_EVERY: u32 = 100;
 
-/// How and with what words a server ended.
+/// How a server ended.
 #[derive(Debug, Clone)]
 pub struct Exit {
-    /// How the process ended; unknown for a server that an earlier process had started.
+    /// Exit status; unknown for a server that an earlier process started.
     pub status: Option<ExitStatus>,
     /// The last lines of its log.
     pub log: String,
@@ -45,7 +45,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// How long each way of stopping is given before the next.
+/// Timeouts of each way to stop before the next is tried.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) fast: Duration,
@@ -53,7 +53,7 @@ pub(super) struct Patience {
     pub(super) kill: Duration,
 }
 
-/// Shared with the thread that watches it. Dropping it leaves the server running.
+/// Shared with the watching thread. Dropping it does not stop the server.
 #[derive(Debug, Clone)]
 pub(super) struct Server(Arc<Inner>);
 
@@ -61,7 +61,7 @@ pub(super) struct Server(Arc<Inner>);
 struct Inner {
     pid: u32,
     data: PathBuf,
-    /// `None` for a server that was found running.
+    /// `None` for an adopted server.
     child: Option<Mutex<Child>>,
     log: Log,
     log_from: u64,
@@ -88,7 +88,7 @@ impl Server {
         Ok(Self::watched(child.id(), Some(child), home, log, log_from))
     }
 
-    /// A server that was found running; the caller has proved that it is ours.
+    /// Adopts a running server, whose identity the caller has proved.
     pub(super) fn adopt(pid: u32, home: &Home, log: &Log) -> Result<Self, Error> {
         let (_, log_from) = log.open()?;
         Ok(Self::watched(pid, None, home, log, log_from))
@@ -129,14 +129,13 @@ impl Server {
         self.0.pid
     }
 
-    /// Looks whether it has ended.
+    /// Checks whether the server has ended.
     pub(super) fn exit(&self) -> Option<Exit> {
         if let Some(exit) = self.0.exit.borrow().clone() {
             return Some(exit);
         }
         let status = match &self.0.child {
-            // An error means that it is no child any more, which cannot be: nobody else waits for
-            // it.
+            // An error would mean that the process is not a child, but nothing else waits for it.
             Some(child) => match reach(child).try_wait() {
                 Ok(Some(status)) => Some(status),
                 Ok(None) | Err(_) => return None,
@@ -151,21 +150,21 @@ impl Server {
         Some(exit)
     }
 
-    /// Returns when it has ended.
+    /// Returns when the server has ended.
     pub(super) async fn ended(&self) -> Exit {
         let mut receiver = self.0.exit.subscribe();
         loop {
             if let Some(exit) = receiver.borrow_and_update().clone() {
                 return exit;
             }
-            // The sender lives as long as `self`, so this does not fail.
+            // The sender lives as long as `self`, so this cannot fail.
             if receiver.changed().await.is_err() {
                 return Exit { status: None, log: String::new() };
             }
         }
     }
 
-    /// Looks until it has ended or `patience` is over; whether it has ended.
+    /// Waits until the server has ended, up to a timeout. Returns whether it has ended.
     pub(super) fn ends_within(&self, patience: Duration) -> bool {
         let begun = Instant::now();
         loop {
@@ -179,12 +178,12 @@ impl Server {
         }
     }
 
-    /// Sends it `signal`, unless it has ended.
+    /// Sends `signal`, unless the server has ended.
     pub(super) fn signal(&self, signal: Signal) -> Result<(), Error> {
         match &self.0.child {
             Some(child) => {
-                // As long as nobody has waited for a child, its number is given to no other
-                // process; holding it keeps the watch from doing so.
+                // The pid of a child is not reused before it is reaped. Holding the lock keeps the
+                // watch from reaping it.
                 let mut child = reach(child);
                 if matches!(child.try_wait(), Ok(None)) {
                     postmaster::send(self.0.pid, signal)?;
@@ -198,7 +197,7 @@ impl Server {
         }
     }
 
-    /// Stops it, at first politely. Blocks.
+    /// Stops the server, with escalating signals. Blocks.
     pub(super) fn stop(&self, patience: Patience) -> Result<(), Error> {
         let ways = [
             (Signal::Fast, patience.fast),
@@ -221,7 +220,7 @@ impl Server {
     }
 }
 
-/// A panic elsewhere leaves a child a child.
+/// Ignores poisoning: a panic elsewhere does not change the child.
 fn reach(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
     child.lock().unwrap_or_else(PoisonError::into_inner)
 }

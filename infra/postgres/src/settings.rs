@@ -1,26 +1,27 @@
-//! What the programs are told: the same for every cluster, but for what a test may do without.
+//! Settings of `initdb` and the server. A cluster for tests gives up some durability.
 
 use std::{ffi::OsString, path::Path};
 
 use super::{PORT, SUPERUSER};
 
-/// What a cluster is for.
+/// The purpose of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Its data outlives everything but the disk.
+    /// Data survives everything except the loss of the disk.
     Kept,
-    /// Its data goes with the test process. What is committed outlives a killed server, but not a
-    /// power cut.
+    /// Data is removed with the test process. Committed data survives a killed server, but not a power
+    /// failure.
     Test,
 }
 
-/// What `initdb` is told besides the folder. No word has a space in it: a shell splits them.
+/// Arguments of `initdb`, except the folder. None contains a space, because a shell splits them.
 pub(super) fn initdb(purpose: Purpose) -> Vec<String> {
     let mut words = vec![
         format!("--username={SUPERUSER}"),
-        // Who can enter the socket's folder is the server's user or root, and has the data anyway.
+        // Only the server's user and root can enter the socket's folder, and both can read the data
+        // anyway.
         "--auth-local=trust".to_owned(),
-        // Should anybody make the server listen on the network, nobody gets in.
+        // Even if the server were made to listen on the network, no client could log in.
         "--auth-host=reject".to_owned(),
         "--encoding=UTF8".to_owned(),
         "--locale=C".to_owned(),
@@ -31,8 +32,8 @@ pub(super) fn initdb(purpose: Purpose) -> Vec<String> {
     words
 }
 
-/// What the server is told. It goes on the command line and not into a file, so that a kept cluster
-/// gets the settings of the program that starts it and not of the one that made it.
+/// Arguments of the server. Settings are on the command line rather than in a file, so that a
+/// persistent cluster gets those of the program that starts it, not of the one that created it.
 pub(super) fn server(purpose: Purpose, data: &Path, socket_directory: &Path) -> Vec<OsString> {
     let mut words = vec![OsString::from("-D"), data.into()];
     let mut set = |name: &str, value: OsString| {
@@ -41,8 +42,7 @@ pub(super) fn server(purpose: Purpose, data: &Path, socket_directory: &Path) -> 
         word.push(value);
         words.extend(["-c".into(), word]);
     };
-    // Nobody comes over the network, not even from this machine: no password has to be kept
-    // anywhere.
+    // No network connections, not even from this machine, so no password has to be kept.
     set("listen_addresses", "".into());
     set("unix_socket_directories", socket_directory.into());
     set("unix_socket_permissions", "0700".into());
@@ -52,18 +52,18 @@ pub(super) fn server(purpose: Purpose, data: &Path, socket_directory: &Path) -> 
     set("log_timezone", "UTC".into());
     set("log_destination", "stderr".into());
     set("logging_collector", "off".into());
-    // The log gets neither statements nor the rows in them: they may hold addresses and tokens.
+    // Statements and rows stay out of the log: they may contain addresses and tokens.
     set("log_min_error_statement", "panic".into());
     set("log_error_verbosity", "terse".into());
     let (durable, buffers) = match purpose {
-        // Taken bit by bit, by as many pages as there are: so few data take little. Reconciliation looks
-        // up the rows of a bucket all over two tables, and what is not here it has to copy each time.
+        // Memory is used only as pages are read, so little data uses little. Reconciliation looks up
+        // the rows of a bucket all over two tables, and each page that is missing here costs a copy.
         Purpose::Kept => ("on", "1GB"),
         Purpose::Test => ("off", "64MB"),
     };
     set("fsync", durable.into());
     set("full_page_writes", durable.into());
-    // On for tests too: without it a killed server forgets what it said it had committed.
+    // On for tests too: without it a killed server loses committed data.
     set("synchronous_commit", "on".into());
     set("shared_buffers", buffers.into());
     words
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_cluster_is_durable_and_none_listens_on_the_network() {
+    fn clusters_are_durable_and_offline() {
         for purpose in [Purpose::Kept, Purpose::Test] {
             let words = server(purpose, Path::new("/d"), Path::new("/d/run"));
             let has = |word: &str| words.iter().any(|have| have == word);

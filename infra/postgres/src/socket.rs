@@ -1,4 +1,4 @@
-//! Where the server's socket is: in a folder that nobody but its user and root can enter.
+//! The folder of the socket, which only the user of the server and root can enter.
 
 use std::{
     fs::{self, Permissions},
@@ -16,13 +16,13 @@ use super::{
     home::{fnv, make_private},
 };
 
-/// What a unix socket's path may be long, in bytes, on the system that allows least.
+/// Maximum length of a socket path, in bytes, on the system with the lowest limit.
 const SOCKET_PATH_LIMIT: usize = 103;
-/// Where a socket goes whose path would be too long. Not the configured temporary folder: that may
+/// Base folder for sockets whose path would be too long. Not the configured temporary folder, which may
 /// be long too.
 const SHORT_BASE: &str = "/tmp";
 
-/// The folder for the socket of the cluster in `place`, made if need be.
+/// The folder for the socket of the cluster in `place`, created if needed.
 pub(super) fn directory(place: &Path, account: &Account) -> Result<PathBuf, Error> {
     let run = place.join("run");
     if !fits(&run) {
@@ -33,12 +33,11 @@ pub(super) fn directory(place: &Path, account: &Account) -> Result<PathBuf, Erro
     })
 }
 
-/// A folder with a short path, the same each time for the same `place`, that only the server's user
-/// can enter.
+/// A folder with a short path, stable for each `place`, that only the user of the server can enter.
 pub(super) fn short_directory(place: &Path, account: &Account) -> Result<PathBuf, Error> {
     let hash = fnv(place);
     for attempt in 1..=16 {
-        // Everybody can write to the base, so somebody else may have taken a name.
+        // Every user can write to the base folder, so a name may be taken.
         let path = Path::new(SHORT_BASE).join(format!("vitrina-{hash:016x}-{attempt}"));
         if let Some(path) = private(&path, account)? {
             return Ok(path);
@@ -49,17 +48,17 @@ pub(super) fn short_directory(place: &Path, account: &Account) -> Result<PathBuf
     ))
 }
 
-/// Removes a socket folder that is outside the data folder, and leaves any other alone.
+/// Removes a socket folder outside the data folder. Leaves any other unchanged.
 pub(super) fn remove_short_directory(path: &Path) {
     let ours = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"vitrina-"));
     if ours && path.parent() == Some(Path::new(SHORT_BASE)) {
-        // The server removed its socket. If it did not, the folder is not empty and stays for the
-        // next start.
+        // The server has removed its socket. Otherwise the folder is not empty and stays for the next
+        // start.
         fs::remove_dir(path).ok();
     }
 }
 
-/// Removes the socket of a server that has ended, and the lock file that says whose it is.
+/// Removes the socket of an ended server and its lock file.
 pub(super) fn clear(directory: &Path) -> Result<(), Error> {
     for name in [format!(".s.PGSQL.{PORT}"), format!(".s.PGSQL.{PORT}.lock")] {
         let path = directory.join(name);
@@ -73,8 +72,8 @@ pub(super) fn clear(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the server can have its socket in `directory`: a short path, and none of what the server
-/// takes for punctuation in a list of folders.
+/// Whether the socket can be in `directory`: its path is short and contains no character that separates
+/// folders in the server's setting.
 pub(super) fn fits(directory: &Path) -> bool {
     let bytes = directory.as_os_str().as_bytes();
     bytes.len() + format!("/.s.PGSQL.{PORT}").len() <= SOCKET_PATH_LIMIT
@@ -82,8 +81,8 @@ pub(super) fn fits(directory: &Path) -> bool {
         && !bytes.iter().any(|byte| b",\"'\\".contains(byte) || byte.is_ascii_whitespace())
 }
 
-/// Makes `path` a folder for the server's user alone, or finds that it is one; `None` when it is
-/// somebody else's.
+/// Makes sure that only the server's user can access folder `path`. `None` if it belongs to another
+/// user.
 fn private(path: &Path, account: &Account) -> Result<Option<PathBuf>, Error> {
     let failed = || Error::files("making the folder of the socket", path);
     match make_private(path) {
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_whose_path_is_too_long_goes_to_a_short_private_folder() {
+    fn long_socket_path_is_replaced_by_a_short_folder() {
         let base = super::super::tests::passable_folder();
         let account = Account::choose().unwrap();
         assert_eq!(directory(base.path(), &account).unwrap(), base.path().join("run"));
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_for_the_socket_that_somebody_else_took_is_not_used() {
+    fn socket_folder_of_another_user_is_not_used() {
         let base = super::super::tests::passable_folder();
         let account = Account::choose().unwrap();
         let target = base.path().join("theirs");

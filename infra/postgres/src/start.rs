@@ -1,4 +1,4 @@
-//! A start: from whatever state the last process left the folder in, to a server that answers.
+//! A start: from any state of the data folder to a server that accepts connections.
 
 use std::{
     fmt,
@@ -22,39 +22,39 @@ use super::{
     socket,
 };
 
-/// What a start is doing, for whoever watches it.
+/// Progress of a start, for its observer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// There is no cluster yet: one is made, which takes a second or so.
+    /// No cluster exists yet. Creating one takes about a second.
     Making,
-    /// A server of an earlier process runs and is taken over.
+    /// A server of an earlier process is adopted.
     TakingOver {
-        /// Its process.
+        /// Its process id.
         pid: u32,
     },
-    /// A server is started.
+    /// A server is being started.
     Starting,
-    /// The server does not take connections yet. Told every second.
+    /// The server does not accept connections yet. Reported every second.
     Waiting {
-        /// For how long it has been waited for.
+        /// The time waited so far.
         waited: Duration,
-        /// The server's own words.
+        /// The message of the server.
         reason: String,
     },
-    /// The server takes connections.
+    /// The server accepts connections.
     Ready,
 }
 
-/// How long a start waits for what.
+/// Timeouts of a start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// For a server to take connections, from a crash too.
+    /// For a server to accept connections, including crash recovery.
     pub(super) ready: Duration,
-    /// For a server that was found running to say anything at all.
+    /// For an adopted server to respond at all.
     pub(super) silence: Duration,
     pub(super) stop: Patience,
-    /// What dropping a cluster may block for.
+    /// For the drop of a cluster.
     pub(super) drop: Duration,
 }
 
@@ -69,22 +69,22 @@ const LIMITS: Limits = Limits {
     drop: Duration::from_secs(3),
 };
 
-/// Where a kept cluster is and with what it is served.
+/// How to start a persistent cluster.
 pub struct StartOptions {
-    /// The folder that holds everything of the cluster; made if it is not there.
+    /// The folder of the cluster, created if it is missing.
     pub directory: PathBuf,
     /// The programs, from [`Binaries::find_for`].
     pub binaries: Binaries,
-    /// Where root puts the data when the user that runs the server cannot enter `directory`:
+    /// Where root puts the data if the user of the server cannot enter `directory`. Default:
     /// `/var/lib/vitrina`.
     pub elsewhere: PathBuf,
-    /// Told what is being done, from another thread; it should return soon.
+    /// Called with the progress, from another thread. Must return quickly.
     pub on_progress: Option<Box<dyn Fn(Progress) + Send>>,
     limits: Limits,
 }
 
 impl StartOptions {
-    /// A cluster in `directory`, with nobody watching the start.
+    /// A cluster in `directory`, without an observer.
     pub fn new(directory: impl Into<PathBuf>, binaries: Binaries) -> Self {
         Self {
             directory: directory.into(),
@@ -113,19 +113,19 @@ impl fmt::Debug for StartOptions {
     }
 }
 
-/// A start, on a thread that may block.
+/// A start, on a blocking thread.
 pub(super) struct Start {
     pub(super) options: StartOptions,
-    /// Whether anybody still waits for it.
+    /// Whether the caller still waits.
     pub(super) here: Arc<AtomicBool>,
 }
 
-/// What became of waiting for a server.
+/// Outcome of waiting for a server.
 enum Outcome {
-    /// It takes connections at this socket.
+    /// It accepts connections at this socket.
     Ready(PathBuf),
     Ended(Exit),
-    /// It answers that it is not ready yet.
+    /// It responds that it is not ready yet.
     Recovering(Duration),
     Silent(Duration),
 }
@@ -166,7 +166,7 @@ impl Start {
         }
     }
 
-    /// A server that runs on the data already; `None` when none does, any more.
+    /// Adopts a server that already runs on the data. `None` if no server runs.
     fn take_over(&self, home: &Home, log: &Log) -> Result<Option<(Server, PathBuf)>, Error> {
         let data = home.data();
         let Some(file) = PidFile::read_when_written(&data)? else {
@@ -194,13 +194,12 @@ impl Start {
                 server.stop(self.options.limits.stop)?;
             }
         }
-        // Where nobody waits for orphans, as in many containers, its number stays in use.
+        // In a container without an init process, an orphan is never reaped and its pid stays in use.
         make_way(home)?;
         Ok(None)
     }
 
-    /// A new server; `None` when it could not start because of another that is only just ending or
-    /// starting.
+    /// Starts a server. `None` if another server that is just ending or starting prevented it.
     fn launch(
         &self,
         home: &Home,
@@ -215,11 +214,11 @@ impl Start {
         match self.wait_for(&server, &directory, limits.ready) {
             Ok(Outcome::Ready(socket_directory)) => Ok(Some((server, socket_directory))),
             Ok(Outcome::Ended(exit)) => {
-                // When a server is killed, its processes end a little later than it; until then a
-                // new one refuses.
+                // The child processes of a killed server end a little later. Until then a new server
+                // refuses to start.
                 let others_end = exit.log.contains("shared memory block");
-                // One that a killed process started just now had not written its file when we
-                // looked for it.
+                // A server that a killed process has just started may not have written its file at
+                // the time of the check.
                 let other_runs = match PidFile::read(&directory)? {
                     Some(file) => postmaster::is_server_of(file.pid, &directory)?,
                     None => false,
@@ -230,8 +229,7 @@ impl Start {
                 }
                 Err(Error::Ended { directory, status: exit.status_text(), log: exit.log })
             }
-            // To stop it would be to begin the recovery anew each time, and never to come to its
-            // end.
+            // Stopping it would restart the recovery every time, and it would never finish.
             Ok(Outcome::Recovering(waited)) => Err(Error::StillRecovering { directory, waited }),
             Ok(Outcome::Silent(waited)) => {
                 server.stop(limits.stop)?;
@@ -245,7 +243,7 @@ impl Start {
         }
     }
 
-    /// Waits until `server` takes connections, but not longer than `silence` for any word of it.
+    /// Waits until `server` accepts connections, but only up to `silence` without any response.
     fn wait_for(&self, server: &Server, data: &Path, silence: Duration) -> Result<Outcome, Error> {
         let begun = Instant::now();
         let mut last_word = None;
@@ -261,8 +259,8 @@ impl Start {
             if let Some(PidFile { socket_directory: Some(directory), ready, .. }) = file {
                 match probe::ask(&directory) {
                     Answer::Ready if ready => return Ok(Outcome::Ready(directory)),
-                    // It took the connection and has since been told to stop, or says in a moment
-                    // that it is ready.
+                    // It accepted the connection and has been told to stop since, or is about to
+                    // report that it is ready.
                     Answer::Ready => last_word = Some(Instant::now()),
                     Answer::NotYet(reason) => {
                         last_word = Some(Instant::now());
@@ -297,8 +295,8 @@ impl Start {
     }
 }
 
-/// Takes from a server that has ended what would keep the next from starting: its number may be
-/// another process's by now.
+/// Removes leftovers of an ended server that would keep the next from starting. Its pid may belong to
+/// another process by now.
 fn make_way(home: &Home) -> Result<(), Error> {
     PidFile::disown(&home.data(), home.account())?;
     socket::clear(&socket::directory(home.place(), home.account())?)

@@ -1,8 +1,8 @@
-//! One binary, many roles: `VITRINA_ROLE` picks what this does, as a process or as a function.
+//! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
 use catalog::config::{Config, Feed, Role};
 use catalog::pages::KEPT_FOR;
-use catalog::{App, Projector, router};
+use catalog::{App, Projector, probe_key, router};
 use shared::bus::queue::Queue;
 use shared::bus::sqs::SqsQueue;
 use shared::config::Settings;
@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
     let client = dynamodb::connect().await;
-    let host = host.with_table(&client, &config.table);
+    let host = host.with_table(&client, &config.table, probe_key());
     match config.role {
         Role::Api { currency } => {
             let app = App::new(client, &config.table, currency).with_kept_pages(KEPT_FOR);

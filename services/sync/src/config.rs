@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
+use shared::contract::listing::table_name;
 use shared::database::{DatabaseConfig, MigrationConfig};
-use shared::dynamodb::listings_table;
 use shared::host::HostConfig;
 use shared::http::auth::AuthConfig;
 
@@ -43,7 +43,7 @@ pub struct Config {
 
 impl Config {
     /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
-    /// role: [`AuthConfig::read`] and [`SqsConfig::read`], [`listings_table`] and
+    /// role: [`AuthConfig::read`] and [`SqsConfig::read`], [`table_name`] and
     /// `VITRINA_SYNC_SLICE` (buckets a minute, or an invocation), or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
@@ -56,7 +56,7 @@ impl Config {
                 }
                 pace.slice = settings.or("VITRINA_SYNC_SLICE", pace.slice);
                 Role::Reconcile {
-                    table: listings_table(settings),
+                    table: table_name(settings),
                     settings: pace,
                     looks_into_queue: !is_function,
                 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shared::bus::queue::Queue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
+use shared::contract::listing::categories_key;
 use shared::host::{Host, dead_letters};
 use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
@@ -35,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
                 looks_into_queue.then(|| Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE));
             let host = host
                 .with_database(&database)
-                .with_table(&client, &table)
+                .with_table(&client, &table, categories_key())
                 .with_queue(queue.as_ref());
             let reconciler = Reconciler::new(pool, client, &table, clock, ids)
                 .with_settings(settings)

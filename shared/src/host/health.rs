@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::bus::queue::Queue;
-use crate::contract::listing::categories_key;
+use crate::dynamodb::Item;
 use crate::host::metrics_recorder;
 
 /// The stores that the process depends on, and its queue.
@@ -29,11 +29,12 @@ pub trait Probe: fmt::Debug + Send + Sync {
     fn answers(&self) -> BoxFuture<'_, bool>;
 }
 
-/// The table of listings.
+/// A table, with the key of an item that is read to see whether DynamoDB answers.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub client: aws_sdk_dynamodb::Client,
     pub name: String,
+    pub probe: Item,
 }
 
 impl Probe for PgPool {
@@ -46,7 +47,7 @@ impl Probe for Table {
     fn answers(&self) -> BoxFuture<'_, bool> {
         // Not DescribeTable: the local store counts every item for it.
         let look = self.client.get_item().table_name(&self.name);
-        async move { look.set_key(Some(categories_key())).send().await.is_ok() }.boxed()
+        async move { look.set_key(Some(self.probe.clone())).send().await.is_ok() }.boxed()
     }
 }
 

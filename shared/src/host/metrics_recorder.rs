@@ -6,6 +6,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::{CATALOGUE, Kind, Metric, Unit};
+
 /// Upper bounds of histogram buckets, in seconds: fine around expected latencies and lags, and equal
 /// to the thresholds in `infra/slo.yaml`.
 const SECONDS: [f64; 20] = [
@@ -39,38 +41,17 @@ pub fn recorder() -> PrometheusHandle {
 }
 
 fn describe() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_histogram!(
-        "vitrina_lag_seconds",
-        Unit::Seconds,
-        "From commit to visible in the catalogue"
-    );
-    describe_histogram!("vitrina_http_request_seconds", Unit::Seconds, "From request to answer");
-    describe_counter!("vitrina_events_published_total", "Events that the bus has taken");
-    describe_counter!(
-        "vitrina_events_ignored_total",
-        "Events of a type that this build does not know"
-    );
-    describe_counter!("vitrina_events_refused_total", "Events that the bus has not taken");
-    describe_counter!("vitrina_events_buried_total", "Messages that became dead letters");
-    describe_counter!("vitrina_listings_damaged_total", "Listings that lists have left out");
-    describe_gauge!("vitrina_outbox_pending", "Events that are not published yet");
-    describe_gauge!(
-        "vitrina_outbox_oldest_pending_seconds",
-        Unit::Seconds,
-        "How long ago the oldest of them was committed"
-    );
-    describe_counter!("vitrina_sync_repaired_total", "Differences that were announced again");
-    describe_gauge!(
-        "vitrina_buckets_oldest_checked_seconds",
-        Unit::Seconds,
-        "How long ago the bucket was compared that waits for longest"
-    );
-    describe_counter!(
-        "vitrina_projection_races_total",
-        "Puts that another projector was faster than"
-    );
-    describe_counter!("vitrina_background_failures_total", "Rounds of background work that failed");
+    for Metric { name, kind, unit, text, .. } in &CATALOGUE {
+        let unit = match unit {
+            Unit::Count => metrics::Unit::Count,
+            Unit::Seconds => metrics::Unit::Seconds,
+        };
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, unit, *text),
+            Kind::Gauge => metrics::describe_gauge!(*name, unit, *text),
+            Kind::Histogram => metrics::describe_histogram!(*name, unit, *text),
+        }
+    }
 }
 
 /// Bounds the memory of the recorder until `stop`.

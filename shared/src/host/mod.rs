@@ -28,6 +28,7 @@ use crate::bus::sqs::SqsQueue;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::{self, Database, DatabaseConfig, IamLogin, MigrationConfig, MigrationError};
+use crate::dynamodb::Item;
 use crate::http::auth::Verifier;
 use crate::id::Ids;
 use crate::telemetry::{self, Telemetry, TelemetryConfig, TelemetryError};
@@ -151,10 +152,15 @@ impl Host {
         self
     }
 
-    /// Makes readiness depend on this table.
+    /// Makes readiness depend on this table: it answers to a read of `probe`.
     #[must_use]
-    pub fn with_table(mut self, client: &aws_sdk_dynamodb::Client, name: &str) -> Self {
-        let table = Table { client: client.clone(), name: name.to_owned() };
+    pub fn with_table(
+        mut self,
+        client: &aws_sdk_dynamodb::Client,
+        name: &str,
+        probe: Item,
+    ) -> Self {
+        let table = Table { client: client.clone(), name: name.to_owned(), probe };
         self.health.dynamodb = Some(Arc::new(table));
         self
     }

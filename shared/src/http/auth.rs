@@ -1,8 +1,9 @@
-//! Who is asking: bearer tokens, verified by issuer, audience and key set from configuration, so
+//! Authentication by bearer tokens, verified by issuer, audience and key set from configuration, so
 //! that another `OpenID` Connect provider needs no code.
 //!
-//! Verifying a signature costs more than the rest of a request, so a verified token is remembered
-//! by its SHA-256 for at most a minute and never past its expiry. Refusals are not remembered.
+//! Verifying a signature costs more than the rest of a request, so a verified token is cached by its
+//! SHA-256: for at most a minute, never past its expiry, and never past the key set that verified it.
+//! Refusals are not cached.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,15 +16,14 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::http::key_set::KeySet;
 use crate::http::problem::{self, Problem};
-use crate::telemetry;
 
-/// What somebody may do.
+/// What a user may do.
 #[derive(
     Clone,
     Copy,
@@ -65,7 +65,7 @@ impl std::str::FromStr for Role {
     }
 }
 
-/// Somebody whose token is good.
+/// The subject of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub subject: Uuid,
@@ -79,24 +79,24 @@ pub struct AuthConfig {
     pub issuer: String,
     pub audience: String,
     pub keys: KeySource,
-    /// The claim that lists the roles: `roles` here, `cognito:groups` with Cognito.
+    /// The claim that lists the roles: `roles` by default, `cognito:groups` with Cognito.
     pub roles_claim: String,
 }
 
-/// Where the public keys come from.
+/// Source of the public keys.
 #[derive(Clone, Debug)]
 pub enum KeySource {
     Fixed(JwkSet),
-    /// Fetched when a token names a key that is not known yet, at most every ten seconds.
+    /// Fetched from this URL, again after ten minutes, and when a token names an unknown key.
     Url(String),
 }
 
-/// Who issues the tokens of a local edition. Nothing on AWS takes them: the key lies on somebody's
-/// disk.
+/// Issuer of the tokens of a local edition. The AWS edition refuses it, because its signing key lies
+/// on a developer's disk.
 pub const EMBEDDED_ISSUER: &str = "https://identity.vitrina.local";
 
 impl AuthConfig {
-    /// `VITRINA_AUTH_ISSUER`, `VITRINA_AUTH_AUDIENCE`, `VITRINA_AUTH_JWKS_URL` and
+    /// Reads `VITRINA_AUTH_ISSUER`, `VITRINA_AUTH_AUDIENCE`, `VITRINA_AUTH_JWKS_URL` and
     /// `VITRINA_AUTH_ROLES_CLAIM`.
     pub fn read(settings: &mut Settings) -> Self {
         let issuer: String = settings.required("VITRINA_AUTH_ISSUER");
@@ -128,21 +128,16 @@ pub struct Verifier(Arc<Inner>);
 struct Inner {
     config: AuthConfig,
     clock: Clock,
-    verified: Cache<[u8; 32], Identity>,
-    keys: Mutex<FetchedKeys>,
-    http: reqwest::Client,
+    /// Keyed by the generation of the keys and the SHA-256 of the token. A new key set invalidates all
+    /// entries, so that tokens of a withdrawn key are refused at once.
+    verified: Cache<(u64, [u8; 32]), Identity>,
+    keys: KeySet,
 }
 
-#[derive(Debug, Default)]
-struct FetchedKeys {
-    set: Option<JwkSet>,
-    fetched_at: i64,
-}
-
-/// Keys are asked for at most this often, however many tokens name unknown ones.
-const REFETCH_SECONDS: i64 = 10;
-const REMEMBER: Duration = Duration::from_mins(1);
-const REMEMBERED: u64 = 10_000;
+/// How long a verified token is cached.
+const CACHED_FOR: Duration = Duration::from_mins(1);
+/// Verified tokens in the cache.
+const CACHE_CAPACITY: u64 = 10_000;
 
 #[derive(Deserialize)]
 struct Claims {
@@ -150,31 +145,31 @@ struct Claims {
     exp: i64,
     #[serde(default)]
     aud: Audience,
-    /// What Cognito says that a token is for; others say nothing.
+    /// The use of a token, set by Cognito only.
     token_use: Option<String>,
-    /// Whom an access token of Cognito was issued to, which has no `aud`.
+    /// The client that an access token of Cognito was issued to. Such a token has no `aud`.
     client_id: Option<String>,
     #[serde(flatten)]
     other: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Whom a token is for: nobody, one or several.
+/// The audience of a token: none, one or several.
 #[derive(Default, Deserialize)]
 #[serde(untagged)]
 enum Audience {
     #[default]
-    Nobody,
+    Absent,
     One(String),
     Several(Vec<String>),
 }
 
 impl Claims {
-    /// Whether the token is for `audience`: it says so, or it is an access token of Cognito that was
-    /// issued to `audience`. A token for another use, such as one that only renews, is for nobody.
+    /// Whether the token is for `audience`: it names it, or it is an access token that Cognito issued to
+    /// it. A token for another use, such as a refresh token, has no audience.
     fn is_for(&self, audience: &str) -> bool {
         let Self { aud, token_use, client_id, .. } = self;
         let named = match aud {
-            Audience::Nobody => {
+            Audience::Absent => {
                 token_use.as_deref() == Some("access") && client_id.as_deref() == Some(audience)
             }
             Audience::One(one) => one == audience,
@@ -186,41 +181,44 @@ impl Claims {
 
 impl Verifier {
     pub fn new(config: AuthConfig, clock: Clock) -> Self {
-        let verified = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build();
-        Self(Arc::new(Inner {
-            config,
-            clock,
-            verified,
-            keys: Mutex::default(),
-            http: reqwest::Client::builder()
-                .timeout(Duration::from_secs(2))
-                .build()
-                .unwrap_or_default(),
-        }))
+        let verified =
+            Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(CACHED_FOR).build();
+        let keys = match &config.keys {
+            KeySource::Fixed(set) => KeySet::fixed(set.clone()),
+            KeySource::Url(url) => KeySet::at(url.clone(), clock.clone()),
+        };
+        Self(Arc::new(Inner { config, clock, verified, keys }))
     }
 
-    /// Who the token says is asking.
+    /// Verifies a token and returns its subject.
     pub async fn verify(&self, token: &str) -> Result<Identity, Problem> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let now = self.0.clock.now().timestamp();
-        if let Some(identity) = self.0.verified.get(&digest)
+        let keys = self.0.keys.current().await;
+        if let Some(keys) = &keys
+            && let Some(identity) = self.0.verified.get(&(keys.generation, digest))
             && identity.expires_at > now
         {
             return Ok(identity);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| refuse())?;
-        let key = self.key(header.kid.as_deref()).await?;
-        // The algorithm is the key's, never the token's own choice.
-        let algorithm = algorithm_of(&key).filter(|a| *a == header.alg).ok_or_else(refuse)?;
+        let kid = header.kid.as_deref();
+        let keys = match keys {
+            Some(keys) if keys.find(kid).is_some() => keys,
+            known => self.0.keys.newer_than(known).await?,
+        };
+        let key = keys.find(kid).ok_or_else(refuse)?;
+        // The key decides the algorithm, never the token.
+        let algorithm = algorithm_of(key).filter(|a| *a == header.alg).ok_or_else(refuse)?;
         let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[&self.0.config.issuer]);
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
-        // Some tokens have no audience, so whom they are for is judged below.
+        // Some tokens have no `aud`, so the audience is checked below.
         validation.validate_aud = false;
-        // Expiry is judged by our clock below.
+        // Expiry is checked below, against our clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let decoding = DecodingKey::from_jwk(&key).map_err(|_| refuse())?;
+        let decoding = DecodingKey::from_jwk(key).map_err(|_| refuse())?;
         let claims = jsonwebtoken::decode::<Claims>(token, &decoding, &validation)
             .map_err(|_| refuse())?
             .claims;
@@ -235,7 +233,7 @@ impl Verifier {
             roles: self.roles(&claims),
             expires_at: claims.exp,
         };
-        self.0.verified.insert(digest, identity.clone());
+        self.0.verified.insert((keys.generation, digest), identity.clone());
         Ok(identity)
     }
 
@@ -249,52 +247,13 @@ impl Verifier {
             .filter_map(|role| role.as_str()?.parse().ok())
             .collect()
     }
-
-    async fn key(&self, kid: Option<&str>) -> Result<Jwk, Problem> {
-        let find = |set: &JwkSet| match kid {
-            Some(kid) => set.find(kid).cloned(),
-            None => set.keys.first().cloned(),
-        };
-        let url = match &self.0.config.keys {
-            KeySource::Fixed(set) => return find(set).ok_or_else(refuse),
-            KeySource::Url(url) => url,
-        };
-        let mut keys = self.0.keys.lock().await;
-        if let Some(key) = keys.set.as_ref().and_then(find) {
-            return Ok(key);
-        }
-        let now = self.0.clock.now().timestamp();
-        if now - keys.fetched_at < REFETCH_SECONDS {
-            // Whoever asked just before had no luck; nobody waits in line for the same.
-            return Err(match keys.set {
-                Some(_) => refuse(),
-                None => Problem::unavailable("the keys of the identity provider are not known"),
-            });
-        }
-        keys.fetched_at = now;
-        let fetched = async { self.0.http.get(url).send().await?.error_for_status()?.json().await };
-        let set: JwkSet = match fetched.await {
-            Ok(set) => set,
-            // Keys are known, and this one is not among them.
-            Err(error) if keys.set.is_some() => {
-                let error: reqwest::Error = error;
-                let error = telemetry::causes(&error);
-                tracing::warn!(error, "the keys of the identity provider could not be renewed");
-                return Err(refuse());
-            }
-            Err(error) => return Err(Problem::unavailable(error)),
-        };
-        let key = find(&set);
-        keys.set = Some(set);
-        key.ok_or_else(refuse)
-    }
 }
 
 fn refuse() -> Problem {
-    problem::UNAUTHENTICATED.because("the token is not valid here")
+    problem::UNAUTHENTICATED.because("the token is not valid")
 }
 
-/// The algorithm that a public key is for. Symmetric keys have no place in a public key set.
+/// The algorithm of a public key. Symmetric keys do not belong in a public key set.
 fn algorithm_of(key: &Jwk) -> Option<Algorithm> {
     use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve};
     match &key.algorithm {
@@ -307,14 +266,14 @@ fn algorithm_of(key: &Jwk) -> Option<Algorithm> {
     }
 }
 
-/// A subject as an id: most providers use UUIDs; of others one is made that is always the same.
+/// The subject as an id. Most providers use UUIDs; other subjects are hashed into a stable one.
 fn subject(issuer: &str, sub: &str) -> Uuid {
     sub.parse().unwrap_or_else(|_| {
         Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{issuer}#{sub}").as_bytes())
     })
 }
 
-/// Somebody with a good token, whatever the role.
+/// A caller with a valid token and any role.
 #[derive(Clone, Debug)]
 pub struct Authenticated(pub Identity);
 
@@ -336,12 +295,12 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or_else(|| refused("the header Authorization is missing"))?;
     if values.next().is_some() {
-        // Whoever stands in front may have looked at the other one.
-        return Err(refused("the header Authorization comes twice"));
+        // A proxy in front may have checked the other one.
+        return Err(refused("the header Authorization appears twice"));
     }
     match value.to_str().unwrap_or_default().split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(refused("a bearer token is needed")),
+        _ => Err(refused("a bearer token is required")),
     }
 }
 
@@ -354,11 +313,11 @@ where
     if identity.roles.contains(&role) {
         Ok(identity.subject)
     } else {
-        Err(problem::FORBIDDEN.because(format!("this needs the role {}", role.as_str())))
+        Err(problem::FORBIDDEN.because(format!("this requires the role {}", role.as_str())))
     }
 }
 
-/// Somebody with the role seller; the id is the seller's.
+/// A caller with the role seller; the id is the seller's.
 #[derive(Clone, Copy, Debug)]
 pub struct Seller(pub Uuid);
 
@@ -374,7 +333,7 @@ where
     }
 }
 
-/// Somebody with the role operator.
+/// A caller with the role operator.
 #[derive(Clone, Copy, Debug)]
 pub struct Operator(pub Uuid);
 

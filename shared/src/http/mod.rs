@@ -6,6 +6,7 @@ pub mod auth;
 mod body;
 mod conditions;
 mod idempotency;
+mod key_set;
 pub mod page;
 mod parameters;
 pub mod problem;

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::http::problem::{self, Problem};
 use crate::id::Ids;
+use crate::metrics::HTTP_REQUEST_SECONDS;
 use crate::telemetry;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -116,7 +117,7 @@ pub async fn track(
     }
     let status = response.status().as_u16();
     metrics::histogram!(
-        "vitrina_http_request_seconds",
+        HTTP_REQUEST_SECONDS,
         "method" => method_label(&method), "route" => route, "status" => status.to_string()
     )
     .record(started.elapsed());

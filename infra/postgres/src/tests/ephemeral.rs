@@ -13,7 +13,7 @@ use super::{
 };
 
 #[test]
-fn the_ephemeral_cluster_takes_connections_and_is_gone_when_dropped() {
+fn ephemeral_cluster_serves_and_is_removed_on_drop() {
     let cluster = Ephemeral::start(&Search::default()).unwrap();
     let mut client = Client::connect(&cluster.url("postgres"));
     assert_eq!(client.query("show fsync"), ["off"]);
@@ -31,11 +31,11 @@ fn the_ephemeral_cluster_takes_connections_and_is_gone_when_dropped() {
 }
 
 #[test]
-fn the_ephemeral_cluster_is_gone_after_its_owner_is_killed() {
+fn ephemeral_cluster_is_removed_after_its_owner_is_killed() {
     let mut owner = Owner::start("ephemeral", Path::new(""));
     let data = owner.folder.join("data");
     assert!(runs(owner.pid, &data));
-    // Another at the same time has its own.
+    // A second one at the same time is independent.
     let second = Ephemeral::start(&Search::default()).unwrap();
     assert_ne!(second.folder(), owner.folder);
     owner.kill();
@@ -46,7 +46,7 @@ fn the_ephemeral_cluster_is_gone_after_its_owner_is_killed() {
 }
 
 #[test]
-fn an_ephemeral_cluster_that_cannot_be_made_says_why_and_leaves_nothing() {
+fn failed_ephemeral_cluster_leaves_nothing() {
     let base = passable_folder();
     let seen = base.path().join("seen");
     fs::write(&seen, "").unwrap();

@@ -1,4 +1,4 @@
-//! Starts from what killed processes left behind.
+//! Starts after killed processes.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_server_left_over_by_a_killed_parent_is_adopted() {
+async fn orphaned_server_is_adopted() {
     let base = passable_folder();
     let mut owner = Owner::start("cluster", base.path());
     let pid = owner.pid;
@@ -34,7 +34,7 @@ async fn a_server_left_over_by_a_killed_parent_is_adopted() {
 }
 
 #[tokio::test]
-async fn a_left_over_server_that_does_not_answer_is_stopped_and_replaced() {
+async fn unresponsive_orphaned_server_is_replaced() {
     let base = passable_folder();
     let cluster = start(base.path()).await;
     ask(&cluster, "create table kept (n int); insert into kept values (7)");
@@ -49,12 +49,12 @@ async fn a_left_over_server_that_does_not_answer_is_stopped_and_replaced() {
 }
 
 #[tokio::test]
-async fn a_killed_server_is_noticed_and_recovers_what_was_committed() {
+async fn killed_server_is_noticed_and_recovers_commits() {
     let base = passable_folder();
     let cluster = start(base.path()).await;
     ask(&cluster, "create table kept (n int); insert into kept values (7)");
-    // A process of the killed server computes for a second or so and holds its memory: no other may
-    // start until that one ends.
+    // A child process of the killed server computes for about a second and holds shared memory. No
+    // other server may start before it ends.
     let mut busy = Client::connect(&cluster.url("postgres"));
     busy.send("select count(*) from generate_series(1, 5000) a, generate_series(1, 5000) b");
     let pid = cluster.pid();
@@ -71,7 +71,7 @@ async fn a_killed_server_is_noticed_and_recovers_what_was_committed() {
 }
 
 #[tokio::test]
-async fn a_stale_pid_file_whose_number_is_another_process_by_now_is_taken_over() {
+async fn stale_pid_file_with_a_reused_pid_is_accepted() {
     let base = passable_folder();
     let cluster = start(base.path()).await;
     let file = cluster.data_directory().join("postmaster.pid");
@@ -80,7 +80,7 @@ async fn a_stale_pid_file_whose_number_is_another_process_by_now_is_taken_over()
     let owner = fs::metadata(&files[0].1).unwrap();
     cluster.stop().await.unwrap();
     drop(cluster);
-    // Of the same user as the server: only such a process keeps PostgreSQL from starting.
+    // Only a process of the same user keeps PostgreSQL from starting.
     let account = Account::choose().unwrap();
     let mut other = account.command(Path::new("/bin/sleep")).arg("60").spawn().unwrap();
     for (text, path) in files {
@@ -96,7 +96,7 @@ async fn a_stale_pid_file_whose_number_is_another_process_by_now_is_taken_over()
 }
 
 #[tokio::test]
-async fn a_start_killed_while_it_makes_the_cluster_is_recovered_by_the_next() {
+async fn start_killed_during_initdb_is_recovered() {
     let base = passable_folder();
     let mut owner = Owner::start("making", base.path());
     let begun = || {
@@ -110,7 +110,7 @@ async fn a_start_killed_while_it_makes_the_cluster_is_recovered_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_pid_file_that_was_never_written_is_removed() {
+async fn empty_pid_file_is_removed() {
     let base = passable_folder();
     let cluster = start(base.path()).await;
     let file = cluster.data_directory().join("postmaster.pid");

@@ -1,4 +1,4 @@
-//! What the tests stand on: a small client, an owner that can be killed, a look at what runs.
+//! Support for the tests: a small client, an owner that can be killed, a list of running servers.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -29,11 +29,11 @@ pub(super) fn socket_directory(url: &str) -> PathBuf {
     PathBuf::from(query.strip_suffix("&sslmode=disable").unwrap())
 }
 
-/// The smallest client: text queries, values of all rows in order.
+/// A minimal client: text queries, which return the values of all rows in order.
 pub(super) struct Client(UnixStream);
 
 impl Client {
-    /// Finds the socket from the address, so that the address is tested too.
+    /// Takes the socket from the URL, so that the URL is tested too.
     pub(super) fn connect(url: &str) -> Self {
         let (_, rest) = url.split_once("@localhost:5432/").unwrap();
         let (database, query) = rest.split_once("?host=").unwrap();
@@ -88,7 +88,7 @@ pub(super) fn group(pid: u32) -> String {
     String::from_utf8(listed.stdout).unwrap().trim().to_owned()
 }
 
-/// The servers that run, with their data.
+/// The running servers with their data.
 pub(super) fn servers() -> Vec<(u32, PathBuf)> {
     let listed = Command::new("ps").args(["-ww", "-eo", "pid=,args="]).output().unwrap();
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
@@ -102,7 +102,7 @@ pub(super) fn servers() -> Vec<(u32, PathBuf)> {
         .collect()
 }
 
-/// A process of its own that has a server: this test program, told to run the "test" below only.
+/// A process that owns a server: this test program, told to run only the "test" below.
 pub(super) struct Owner {
     process: Child,
     pub(super) folder: PathBuf,
@@ -113,7 +113,7 @@ impl Owner {
     pub(super) fn start(kind: &str, folder: &Path) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            // Tests are named without their crate.
+            // Test names do not contain the crate.
             .arg(OWNER.split_once("::").unwrap().1)
             .args(["--skip", &format!("{OWNER_MARK}{kind}:{}", folder.display())])
             .stdin(Stdio::null())
@@ -130,7 +130,7 @@ impl Owner {
         Self { process, folder: PathBuf::from(folder), pid: pid.parse().unwrap() }
     }
 
-    /// As `kill -9` does.
+    /// Like `kill -9`.
     pub(super) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -144,6 +144,6 @@ impl Drop for Owner {
     }
 }
 
-/// Begins the words that tell the owner from somebody who runs the ignored tests, and its answers
-/// from others'.
+/// Prefix of the arguments that distinguish the owner from a run of the ignored tests, and of its
+/// output.
 pub(super) const OWNER_MARK: &str = "owner-of-a-server:";

@@ -10,9 +10,9 @@ use crate::http::refresh::SentToken;
 use crate::sessions as rules;
 use crate::store::sessions;
 
-/// Ends the session that a refresh token belongs to. The answer is the same if there is none.
+/// Ends the session of a refresh token. The response is the same if there is no such session.
 ///
-/// The access token stays good for the rest of its 15 minutes.
+/// The access token stays valid for the rest of its 15 minutes.
 #[utoipa::path(
     post, path = "/v1/auth/logout", tag = "identity",
     request_body = SentToken,

@@ -16,48 +16,10 @@ use metrics::{
 use serde_json::{Map, Value, json};
 
 use crate::clock::Clock;
+use crate::metrics::{CloudWatch, HTTP_REQUEST_SECONDS, Metric, find};
 
 /// Limit of `CloudWatch` for values of one metric in one line.
 const MAX_VALUES: usize = 100;
-
-/// Maps a metric to its `CloudWatch` name and unit.
-struct Name {
-    inside: &'static str,
-    outside: &'static str,
-    unit: &'static str,
-    /// Multiplier from the metric to the unit.
-    factor: f64,
-}
-
-const fn count(inside: &'static str, outside: &'static str) -> Name {
-    Name { inside, outside, unit: "Count", factor: 1.0 }
-}
-
-const fn seconds(inside: &'static str, outside: &'static str) -> Name {
-    Name { inside, outside, unit: "Seconds", factor: 1.0 }
-}
-
-const fn milliseconds(inside: &'static str, outside: &'static str) -> Name {
-    Name { inside, outside, unit: "Milliseconds", factor: 1_000.0 }
-}
-
-/// The request histogram, whose count is written as a metric of its own.
-const REQUESTS: &str = "vitrina_http_request_seconds";
-
-static NAMES: [Name; 12] = [
-    milliseconds(REQUESTS, "http_request_duration_ms"),
-    milliseconds("vitrina_lag_seconds", "events_lag_ms"),
-    seconds("vitrina_outbox_oldest_pending_seconds", "outbox_oldest_pending_seconds"),
-    count("vitrina_outbox_pending", "outbox_pending"),
-    count("vitrina_listings_damaged_total", "listings_damaged"),
-    count("vitrina_events_published_total", "events_published"),
-    count("vitrina_events_refused_total", "events_refused"),
-    count("vitrina_events_buried_total", "dead_letters"),
-    count("vitrina_sync_differences_total", "drift_found"),
-    count("vitrina_sync_repaired_total", "drift_repaired"),
-    seconds("vitrina_buckets_oldest_checked_seconds", "buckets_oldest_checked_seconds"),
-    count("vitrina_background_failures_total", "background_failures"),
-];
 
 /// Collects metrics until they are written. Cheap to clone; clones share their state.
 #[derive(Clone, Debug)]
@@ -144,9 +106,10 @@ impl Emf {
         let mut by_fields: BTreeMap<Vec<(&'static str, String)>, Vec<Written>> = BTreeMap::new();
         for (key, cell) in &*self.cells() {
             let values = cell.take();
-            let Some(name) = name_of(key.name()) else { continue };
+            let Some(metric) = find(key.name()) else { continue };
+            let Some(shown) = &metric.cloudwatch else { continue };
             if !values.is_empty() {
-                let written = Written { name, values };
+                let written = Written { metric, shown, values };
                 by_fields.entry(fields_of(key)).or_default().push(written);
             }
         }
@@ -159,18 +122,18 @@ impl Emf {
         for from in (0..most).step_by(MAX_VALUES) {
             let mut metrics = Map::new();
             let mut described = Vec::new();
-            for Written { name, values } in written {
+            for Written { metric, shown, values } in written {
                 let values = values.get(from..).unwrap_or_default();
                 let values = &values[..values.len().min(MAX_VALUES)];
                 if values.is_empty() {
                     continue;
                 }
-                if name.inside == REQUESTS {
+                if metric.name == HTTP_REQUEST_SECONDS {
                     described.push(json!({"Name": "http_requests", "Unit": "Count"}));
                     metrics.insert("http_requests".to_owned(), values.len().into());
                 }
-                described.push(json!({"Name": name.outside, "Unit": name.unit}));
-                metrics.insert(name.outside.to_owned(), one_or_many(values, name.factor));
+                described.push(json!({"Name": shown.name, "Unit": shown.unit}));
+                metrics.insert(shown.name.to_owned(), one_or_many(values, shown.factor));
             }
             lines.push(self.line(fields, metrics, &described));
         }
@@ -214,7 +177,8 @@ impl Emf {
 
 /// A metric with its values since the last write.
 struct Written {
-    name: &'static Name,
+    metric: &'static Metric,
+    shown: &'static CloudWatch,
     values: Vec<f64>,
 }
 
@@ -237,10 +201,6 @@ impl Cell {
             }
         }
     }
-}
-
-fn name_of(inside: &str) -> Option<&'static Name> {
-    NAMES.iter().find(|name| name.inside == inside)
 }
 
 /// The labels of `key` that are not dimensions.
@@ -316,10 +276,10 @@ mod tests {
         metrics::with_local_recorder(&emf, || {
             let route = "/v1/catalog/products/{id}";
             for _ in 0..2 {
-                metrics::histogram!(REQUESTS, "method" => "GET", "route" => route, "status" => "200")
+                metrics::histogram!(HTTP_REQUEST_SECONDS, "method" => "GET", "route" => route, "status" => "200")
                     .record(0.25);
             }
-            metrics::counter!("vitrina_something_nobody_looks_at_total").increment(1);
+            metrics::counter!("vitrina_unlisted_total").increment(1);
         });
         let line = json!({
             "_aws": {
