@@ -130,32 +130,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plan_names_packages_and_tests_of_this_workspace() {
+    fn every_named_test_program_and_module_exists() {
         let root = tree::root();
         let packages = packages(&root).unwrap();
-        let changed = ["shared", "services/sync", "infra/local"]
-            .map(|folder| PathBuf::from(folder).join("Cargo.toml"));
+        // Every package has changed, and every file that has a check of its own.
+        let mut changed: Vec<PathBuf> =
+            packages.iter().map(|package| package.folder.join("src/lib.rs")).collect();
+        let patterns = plan::CHECKS.iter().flat_map(|(patterns, _)| *patterns);
+        changed.extend(patterns.map(|pattern| pattern.replace("**", "shared").into()));
         let plan = plan::plan(&changed, &packages, &planted(&root).unwrap());
         for command in plan.run.iter().chain(&plan.not_run) {
             let words: Vec<&str> = command.split(' ').collect();
-            let Some(at) = words.iter().position(|word| *word == "--test") else { continue };
-            let named = words.iter().position(|word| *word == "-p").map(|at| words[at + 1]);
-            let package = packages.iter().find(|package| Some(package.name.as_str()) == named);
-            let package = package.unwrap_or_else(|| panic!("no package for {command}"));
-            assert!(package.tests.iter().any(|test| test == words[at + 1]), "{command}");
-        }
-    }
-
-    #[test]
-    fn slow_modules_exist() {
-        let root = tree::root();
-        let packages = packages(&root).unwrap();
-        for slow in plan::SLOW {
-            let package = packages.iter().find(|package| package.name == slow.package).unwrap();
-            let main = root.join(&package.folder).join("tests").join(slow.test).join("main.rs");
-            let main = fs::read_to_string(main).unwrap();
-            let module = format!("mod {};", slow.module);
-            assert!(slow.module.is_empty() || main.contains(&module), "{module}");
+            let after = |flag: &str| -> Vec<&str> {
+                words.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1]).collect()
+            };
+            let tests = after("--test");
+            let Some(test) = tests.first() else { continue };
+            let [name] = after("-p")[..] else { panic!("{command} needs one package") };
+            let package = packages.iter().find(|package| package.name == name).unwrap();
+            assert!(
+                tests.iter().all(|test| package.tests.iter().any(|own| own == test)),
+                "{command}"
+            );
+            let folder = root.join(&package.folder).join("tests");
+            let modules = words.iter().filter_map(|word| word.strip_suffix("::"));
+            for module in modules {
+                let declares = |test: &&str| {
+                    let main = fs::read_to_string(folder.join(test).join("main.rs")).unwrap();
+                    main.lines().any(|line| line == format!("mod {module};"))
+                };
+                assert!(tests.iter().any(declares), "{module} is not in {test}: {command}");
+            }
         }
     }
 }

@@ -26,14 +26,14 @@ pub(crate) struct Plan {
 }
 
 /// A suite that takes minutes.
-pub(super) struct Slow {
-    pub(super) package: &'static str,
-    pub(super) test: &'static str,
+struct Slow {
+    package: &'static str,
+    test: &'static str,
     /// One module of the test program. Empty: all of it.
-    pub(super) module: &'static str,
+    module: &'static str,
 }
 
-pub(super) const SLOW: &[Slow] = &[
+const SLOW: &[Slow] = &[
     Slow { package: "shared", test: "it", module: "event_bridge" },
     Slow { package: "sync", test: "it", module: "crashes" },
     Slow { package: "sync", test: "it", module: "live" },
@@ -52,10 +52,10 @@ const CONFIGURATION: &[&str] =
 const OUTSIDE_PACKAGES: &[&str] = &["infra/local/prometheus"];
 
 /// Compares the API and the events with their published descriptions.
-const DESCRIPTIONS: &str = "cargo test -q --locked -p vitrina --test it -- contract:: described::";
+const DESCRIPTIONS: &str = "cargo test -q --locked -p vitrina --test it -- contract:: openapi::";
 
 /// What to run for paths that are not code of a package. `**/NAME` is a NAME in any folder.
-const CHECKS: &[(&[&str], &str)] = &[
+pub(super) const CHECKS: &[(&[&str], &str)] = &[
     (&[".sqlx", "**/migrations", "**/sqlx.toml", ".ci/sqlx-prepare"], ".ci/sqlx-prepare --check"),
     (
         &["Cargo.lock", "Cargo.toml", "deny.toml"],
@@ -77,7 +77,7 @@ const CHECKS: &[(&[&str], &str)] = &[
     (&["infra/local/api", ".ci/describe"], DESCRIPTIONS),
     (
         &["infra/local/prometheus", "infra/runbooks", "infra/slo.yaml"],
-        "cargo test -q --locked -p vitrina --test cli watching::",
+        "cargo test -q --locked -p vitrina --test cli monitoring::",
     ),
     (
         &["infra/aws/cost.md", "infra/prices.yaml", "infra/workloads.yaml"],
@@ -323,7 +323,7 @@ mod tests {
             (".github/workflows/build.yaml", &[".ci/workflows", "infra/aws/test --template"]),
             (
                 "infra/local/prometheus/rules.yaml",
-                &[".ci/alarms", "cargo test -q --locked -p vitrina --test cli watching::"],
+                &[".ci/alarms", "cargo test -q --locked -p vitrina --test cli monitoring::"],
             ),
             (".sqlx/query-1.json", &[".ci/sqlx-prepare --check"]),
         ] {
