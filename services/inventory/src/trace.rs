@@ -1,29 +1,14 @@
-//! What the write side knows of the way of a change.
+//! The part of a trace that the write side knows: changes as the journal has them.
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+pub use crate::store::journal::Change;
+
 use crate::store::journal;
 
-/// A change as the journal has it.
-#[derive(Clone, Debug)]
-pub struct Change {
-    pub event_id: Uuid,
-    pub product_id: Uuid,
-    /// `product` or `stock`.
-    pub aggregate: String,
-    pub version: i64,
-    pub change: String,
-    pub request_id: Uuid,
-    pub traceparent: String,
-    pub requested_at: DateTime<Utc>,
-    pub committed_at: DateTime<Utc>,
-    /// Whether it still waits in the outbox.
-    pub pending: bool,
-}
-
-/// The latest changes of the product, the request or the event `id`, oldest first.
+/// Finds the latest changes of the product, the request or the event `id`, oldest first.
 pub async fn find(pool: &PgPool, id: Uuid, limit: i64) -> Result<Vec<Change>, sqlx::Error> {
     let mut changes = journal::trace_product(pool, id, limit).await?;
     if changes.is_empty()

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use shared::bus::queue::Queue;
+use shared::bus::postgres::Queue;
 use shared::config::Settings;
-use shared::contract::CATALOG_QUEUE;
 use shared::contract::listing::categories_key;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::{Host, dead_letters};
 use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};

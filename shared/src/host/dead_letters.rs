@@ -11,10 +11,11 @@ use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::bus::dead_letters::{Action, DeadLetter, DeadLetters, Selection};
-use crate::bus::queue::QueueDepth;
-use crate::bus::sqs::{SqsConfig, SqsQueue};
-use crate::bus::sqs_dead_letters::SqsDeadLetters;
+use crate::bus::aws::SqsDeadLetters;
+use crate::bus::aws::{SqsConfig, SqsQueue};
+use crate::bus::dead_letter::{Action, DeadLetter, Selection};
+use crate::bus::dead_letters::DeadLetters;
+use crate::bus::message::QueueDepth;
 use crate::clock::Clock;
 use crate::http::auth::{Operator, Verifier};
 use crate::http::page::{Asked, Limit, Page};

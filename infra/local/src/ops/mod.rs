@@ -3,7 +3,7 @@
 mod trace;
 
 use axum::extract::FromRef;
-use shared::bus::queue::Queue;
+use shared::bus::postgres::Queue;
 use shared::http::auth::Verifier;
 use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;

@@ -18,7 +18,7 @@ pub(super) static SERVICE: Service = Service {
     parts: &[SYNC],
     migrator: Some(&sync::MIGRATOR),
     expensive_paths: &[],
-    channel: None,
+    producer: None,
     openapi: || sync::routes().into_openapi(),
     start,
 };
