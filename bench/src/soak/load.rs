@@ -1,7 +1,7 @@
-//! The load: sellers who create, change, count and delete, and buyers who read what they wrote.
+//! The load: a seller creates, changes, counts and deletes products, and a buyer reads them.
 //!
-//! A product is in one request at a time, so what must be answered is known, and every other answer
-//! is an error.
+//! At most one request at a time is about a product. The expected response is therefore known, and
+//! any other response is an error.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,69 +20,69 @@ use vitrina::client::Client;
 
 use crate::number::Latencies;
 
-/// Requests that may be under way; one more than that is not sent, and counts as an error. Each is
-/// repeated while a store is away: more of them would be a storm, and no moderate load.
-const UNDER_WAY: u32 = 100;
+/// Maximum number of requests in flight. A request above it is not sent and counts as an error. The
+/// client retries while a store is unavailable: without a limit, the load would grow into a storm.
+const MAX_IN_FLIGHT: u32 = 100;
 
-/// Of so many creates one is looked for in the catalogue.
-const LOOKED_FOR: u64 = 5;
+/// One in this many created products is polled for in the catalogue.
+const LAG_SAMPLE: u64 = 5;
 
-/// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(2);
+/// Time between two polls for a product.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How long a product is looked for before it counts as lost.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// A product that is not visible after this time is lost.
+const VISIBILITY_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Makes the load.
+/// Generates the load.
 #[derive(Debug)]
-pub(crate) struct Drive {
+pub(crate) struct LoadGenerator {
     seller: Client,
     reader: Client,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     rng: StdRng,
-    /// Products that no request is about.
-    idle: Vec<Known>,
-    /// How many were created, ever.
+    /// Products without a request in flight.
+    idle: Vec<KnownProduct>,
+    /// Number of products created since the start.
     created: u64,
     number: u64,
-    seen: Driven,
+    stats: LoadStats,
 }
 
-/// A product as its last answer left it.
+/// A product as of its last response.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownProduct {
     id: Uuid,
     version: i64,
 }
 
-/// What was seen since it was last taken.
+/// Statistics since the last call of [`LoadGenerator::take`].
 #[derive(Debug, Default)]
-pub(crate) struct Driven {
+pub(crate) struct LoadStats {
     pub(crate) answered: u64,
     pub(crate) errors: u64,
-    /// One of those.
+    /// The last error.
     pub(crate) error: Option<String>,
     pub(crate) latencies: Latencies,
     /// From commit to visible.
     pub(crate) lags: Latencies,
-    /// How many products were created, ever.
+    /// Number of products created since the start.
     pub(crate) created: u64,
 }
 
-/// What a request is about.
+/// The next request to send.
 #[derive(Clone, Copy, Debug)]
-enum Wish {
+enum Request {
     Create,
     List,
-    Patch(Known),
-    Count(Known),
-    Delete(Known),
-    Read(Known),
+    Patch(KnownProduct),
+    Count(KnownProduct),
+    Delete(KnownProduct),
+    Read(KnownProduct),
 }
 
 #[derive(Deserialize)]
@@ -91,113 +91,113 @@ struct Product {
     version: i64,
 }
 
-impl Drive {
+impl LoadGenerator {
     pub(crate) fn new(seller: Client, reader: Client, seed: u64) -> Self {
         let state = State {
             rng: StdRng::seed_from_u64(seed),
             idle: Vec::new(),
             created: 0,
             number: 0,
-            seen: Driven::default(),
+            stats: LoadStats::default(),
         };
-        let places = Arc::new(Semaphore::new(UNDER_WAY as usize));
-        Self { seller, reader, places, state: Mutex::new(state) }
+        let permits = Arc::new(Semaphore::new(MAX_IN_FLIGHT as usize));
+        Self { seller, reader, permits, state: Mutex::new(state) }
     }
 
-    /// Sends `rate` requests a second, whether answers come or not, until `stop`; then waits for
-    /// the answers.
+    /// Sends `rate` requests a second until `stop`, however late the responses are. Then waits for the
+    /// remaining responses.
     pub(crate) async fn run(self: Arc<Self>, rate: u32, stop: CancellationToken) {
         let mut ticks = interval(Duration::from_secs(1) / rate);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         while !stop.is_cancelled() {
-            let meant = ticks.tick().await;
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                self.note_error("too many requests wait for their answers".to_owned());
+            let scheduled = ticks.tick().await;
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+                self.note_error("too many requests are in flight".to_owned());
                 continue;
             };
-            let (wish, number) = self.lock().wish();
-            let drive = Arc::clone(&self);
+            let (request, number) = self.lock().next_request();
+            let generator = Arc::clone(&self);
             tokio::spawn(async move {
-                drive.fulfil(wish, number, meant).await;
-                drop(place);
+                generator.perform(request, number, scheduled).await;
+                drop(permit);
             });
         }
-        // Whoever has every place is alone.
-        let _ = self.places.acquire_many(UNDER_WAY).await;
+        // All permits are free only when no request is in flight.
+        let _ = self.permits.acquire_many(MAX_IN_FLIGHT).await;
     }
 
-    /// What was seen since the last time.
-    pub(crate) fn take(&self) -> Driven {
+    /// Returns the statistics since the last call.
+    pub(crate) fn take(&self) -> LoadStats {
         let mut state = self.lock();
-        state.seen.created = state.created;
-        std::mem::take(&mut state.seen)
+        state.stats.created = state.created;
+        std::mem::take(&mut state.stats)
     }
 
-    async fn fulfil(&self, wish: Wish, number: u64, meant: Instant) {
-        match self.send(wish, number).await {
+    async fn perform(&self, request: Request, number: u64, scheduled: Instant) {
+        match self.send(request, number).await {
             Ok(known) => {
                 {
                     let mut state = self.lock();
-                    state.seen.answered += 1;
-                    state.seen.latencies.record(meant.elapsed());
-                    state.created += u64::from(matches!(wish, Wish::Create));
+                    state.stats.answered += 1;
+                    state.stats.latencies.record(scheduled.elapsed());
+                    state.created += u64::from(matches!(request, Request::Create));
                 }
-                if let (Wish::Create, Some(known)) = (wish, known)
-                    && number.is_multiple_of(LOOKED_FOR)
+                if let (Request::Create, Some(known)) = (request, known)
+                    && number.is_multiple_of(LAG_SAMPLE)
                 {
-                    self.look_for(known.id).await;
+                    self.wait_until_visible(known.id).await;
                 }
                 self.lock().idle.extend(known);
             }
-            // What became of its product is not known: no request is about it any more.
+            // The state of the product is unknown now, so it gets no further requests.
             Err(error) => self.note_error(format!("{error:#}")),
         }
     }
 
-    /// Sends a request, and returns the product as it is then, if there still is one.
-    async fn send(&self, wish: Wish, number: u64) -> anyhow::Result<Option<Known>> {
-        let path = |known: Known| format!("/v1/products/{}", known.id);
+    /// Sends a request. Returns the product afterwards, unless it was deleted.
+    async fn send(&self, request: Request, number: u64) -> anyhow::Result<Option<KnownProduct>> {
+        let path = |known: KnownProduct| format!("/v1/products/{}", known.id);
         let known = |product: Product| {
             let Product { id, version } = product;
-            Ok(Some(Known { id, version }))
+            Ok(Some(KnownProduct { id, version }))
         };
-        match wish {
-            Wish::Create => {
+        match request {
+            Request::Create => {
                 let call = self.seller.call(Method::POST, "/v1/products");
                 known(call.key(&format!("soak-{number}")).json(&product(number)).send().await?)
             }
-            Wish::Patch(was) => {
+            Request::Patch(was) => {
                 let patch =
                     json!({"name": format!("Renamed {number}"), "price": {"amount": number}});
                 let call = self.seller.call(Method::PATCH, &path(was)).if_match("*");
                 known(call.repeatable().json(&patch).send().await?)
             }
-            Wish::Count(is) => {
+            Request::Count(is) => {
                 let call = self.seller.call(Method::PUT, &format!("{}/stock", path(is)));
                 let counted = json!({"on_hand": number % 20});
                 let _: Value = call.if_match("*").repeatable().json(&counted).send().await?;
                 Ok(Some(is))
             }
-            Wish::Delete(was) => {
+            Request::Delete(was) => {
                 let call = self.seller.call(Method::DELETE, &path(was)).if_match("*").repeatable();
                 match call.send::<()>().await {
-                    // It was deleted, and the answer was lost.
+                    // 404: an earlier attempt deleted it, and its response was lost.
                     Err(error) if error.status() != Some(404) => Err(error.into()),
                     _ => Ok(None),
                 }
             }
-            Wish::Read(is) => {
+            Request::Read(is) => {
                 let path = format!("/v1/catalog/products/{}", is.id);
                 let call = self.reader.call(Method::GET, &path);
                 let shown: Product =
                     call.query("min_version", &is.version.to_string()).send().await?;
                 if shown.version != is.version {
                     let (id, shown, is) = (is.id, shown.version, is.version);
-                    bail!("{id} was shown in version {shown}, and is in {is}");
+                    bail!("{id} was returned in version {shown} instead of {is}");
                 }
                 Ok(Some(is))
             }
-            Wish::List => {
+            Request::List => {
                 let category = format!("cat-{}", number % 10);
                 let call = self.reader.call(Method::GET, "/v1/catalog/products");
                 let _: Value = call.query("category", &category).send().await?;
@@ -206,18 +206,18 @@ impl Drive {
         }
     }
 
-    /// Looks for a new product until it is listed.
-    async fn look_for(&self, id: Uuid) {
+    /// Polls for a new product until it is listed.
+    async fn wait_until_visible(&self, id: Uuid) {
         let committed = Instant::now();
         let path = format!("/v1/catalog/products/{id}");
         let fault = loop {
             match self.reader.get::<Product>(&path).await {
-                Ok(_) => return self.lock().seen.lags.record(committed.elapsed()),
+                Ok(_) => return self.lock().stats.lags.record(committed.elapsed()),
                 Err(error) if error.status() != Some(404) => break error.into(),
-                Err(_) if committed.elapsed() > PATIENCE => {
+                Err(_) if committed.elapsed() > VISIBILITY_TIMEOUT => {
                     break anyhow!("{id} does not become visible");
                 }
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
             }
         };
         self.note_error(format!("{fault:#}"));
@@ -225,8 +225,8 @@ impl Drive {
 
     fn note_error(&self, error: String) {
         let mut state = self.lock();
-        state.seen.errors += 1;
-        state.seen.error = Some(error);
+        state.stats.errors += 1;
+        state.stats.error = Some(error);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -235,25 +235,25 @@ impl Drive {
 }
 
 impl State {
-    /// What is asked for next, and its number.
-    fn wish(&mut self) -> (Wish, u64) {
+    /// The next request, and its number.
+    fn next_request(&mut self) -> (Request, u64) {
         self.number += 1;
         let kind = self.rng.random_range(0..100);
         if kind < 20 || self.idle.is_empty() {
-            return (Wish::Create, self.number);
+            return (Request::Create, self.number);
         }
         if kind < 40 {
-            return (Wish::List, self.number);
+            return (Request::List, self.number);
         }
         let nth = self.rng.random_range(0..self.idle.len());
         let known = self.idle.swap_remove(nth);
-        let wish = match kind {
-            40..60 => Wish::Patch(known),
-            60..70 => Wish::Count(known),
-            70..80 => Wish::Delete(known),
-            _ => Wish::Read(known),
+        let request = match kind {
+            40..60 => Request::Patch(known),
+            60..70 => Request::Count(known),
+            70..80 => Request::Delete(known),
+            _ => Request::Read(known),
         };
-        (wish, self.number)
+        (request, self.number)
     }
 }
 
@@ -270,20 +270,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_product_is_in_one_request_at_a_time() {
+    fn product_is_in_at_most_one_request_at_a_time() {
         let ids = 1..=50_u128;
-        let known = |id| Known { id: Uuid::from_u128(id), version: 1 };
+        let known = |id| KnownProduct { id: Uuid::from_u128(id), version: 1 };
         let mut state = State {
             rng: StdRng::seed_from_u64(1),
             idle: ids.map(known).collect(),
             created: 0,
             number: 0,
-            seen: Driven::default(),
+            stats: LoadStats::default(),
         };
         let mut taken = std::collections::BTreeSet::new();
         for _ in 0..1_000 {
-            if let (Wish::Patch(one) | Wish::Count(one) | Wish::Delete(one) | Wish::Read(one), _) =
-                state.wish()
+            if let (
+                Request::Patch(one)
+                | Request::Count(one)
+                | Request::Delete(one)
+                | Request::Read(one),
+                _,
+            ) = state.next_request()
             {
                 assert!(taken.insert(one.id));
             }
@@ -292,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_created_is_what_the_write_side_takes() {
+    fn create_body_is_valid_for_the_write_side() {
         assert_eq!(inventory::check(product(7).to_string().as_bytes()), Ok(()));
     }
 }

@@ -1,4 +1,4 @@
-//! How far the run has come, on stderr: a bar for a person at a terminal, lines elsewhere.
+//! The progress of a run, on stderr: a bar at a terminal, lines elsewhere.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use shared::config::Settings;
 use vitrina::console::output::say;
 use vitrina::console::progress::Style;
 
-/// Shows what is being done.
+/// Shows the progress of a run.
 #[derive(Debug)]
-pub(crate) struct Watch(Option<ProgressBar>);
+pub(crate) struct Progress(Option<ProgressBar>);
 
-impl Watch {
-    /// Begins; `goals` are to be measured.
+impl Progress {
+    /// Starts with `goals` goals to measure.
     pub(crate) fn begin(settings: &Settings, goals: usize) -> Self {
         Self(match Style::read(settings) {
             Style::Bar => {
@@ -30,7 +30,7 @@ impl Watch {
         })
     }
 
-    /// What is being done now.
+    /// Shows the current activity.
     pub(crate) fn now(&self, what: &str) {
         match &self.0 {
             Some(bar) => bar.set_message(what.to_owned()),
@@ -38,7 +38,7 @@ impl Watch {
         }
     }
 
-    /// One goal less.
+    /// Counts a goal as done.
     pub(crate) fn goal_done(&self) {
         if let Some(bar) = &self.0 {
             bar.inc(1);
@@ -46,7 +46,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

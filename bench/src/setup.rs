@@ -1,4 +1,4 @@
-//! What every goal is measured in.
+//! The setup that all goals of a run share.
 
 use std::path::PathBuf;
 
@@ -6,30 +6,30 @@ use local_postgres::Search;
 use shared::config::Settings;
 use tempfile::TempDir;
 
-use crate::watch::Watch;
+use crate::progress::Progress;
 
-/// How thorough a run is, and where its things lie.
+/// The length of a run, and its folders.
 #[derive(Debug)]
-pub(crate) struct World {
-    /// Each with the ceiling and ours, one after the other.
+pub(crate) struct Setup {
+    /// Each measures the ceiling, then Vitrina.
     pub(crate) rounds: u32,
-    /// Of each side of a round.
+    /// For each side of a round.
     pub(crate) seconds: u64,
-    /// Whether the whole run must be over in three minutes.
+    /// Whether the whole run must end within three minutes.
     pub(crate) quick: bool,
-    /// Where snapshots are kept between runs.
+    /// The folder that keeps snapshots between runs.
     pub(crate) cache: PathBuf,
     pub(crate) postgres: Search,
-    pub(crate) watch: Watch,
+    pub(crate) progress: Progress,
     temporary: TempDir,
 }
 
-impl World {
+impl Setup {
     pub(crate) fn new(
         (rounds, seconds, quick): (u32, u64, bool),
         cache: PathBuf,
         settings: &Settings,
-        watch: Watch,
+        progress: Progress,
     ) -> anyhow::Result<Self> {
         let postgres = Search {
             explicit: settings.text("VITRINA_POSTGRES_BIN").map(Into::into),
@@ -37,26 +37,26 @@ impl World {
             ..Search::default()
         };
         let temporary = tempfile::Builder::new().prefix("vitrina-bench-").tempdir()?;
-        // PostgreSQL may have to run as another user, who must get through.
-        open_to_pass(temporary.path())?;
-        Ok(Self { rounds, seconds, quick, cache, postgres, watch, temporary })
+        // PostgreSQL may run as another user, which must be able to enter the folder.
+        allow_traversal(temporary.path())?;
+        Ok(Self { rounds, seconds, quick, cache, postgres, progress, temporary })
     }
 
-    /// The numbers of products that scaling is measured at, the least first.
+    /// The numbers of products for scaling, in ascending order.
     pub(crate) fn sizes(&self) -> Vec<u64> {
         if self.quick { vec![10_000, 100_000] } else { vec![10_000, 100_000, 1_000_000] }
     }
 
-    /// A new folder, which goes with the value.
+    /// A new temporary folder. Dropping the value removes it.
     pub(crate) fn folder(&self) -> anyhow::Result<TempDir> {
         let folder = tempfile::Builder::new().prefix("e").tempdir_in(self.temporary.path())?;
-        open_to_pass(folder.path())?;
+        allow_traversal(folder.path())?;
         Ok(folder)
     }
 }
 
-/// Lets everybody pass through a folder, who knows the name of what is in it.
-pub(crate) fn open_to_pass(folder: &std::path::Path) -> std::io::Result<()> {
+/// Lets every user traverse a folder without listing it.
+pub(crate) fn allow_traversal(folder: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))
 }
