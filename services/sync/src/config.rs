@@ -9,7 +9,7 @@ use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::dynamodb::listings_table;
 use shared::host::HostConfig;
 
-use crate::reconciler;
+use crate::context;
 
 /// Buckets that a function compares in an invocation: all of them in 16.
 const SLICE_OF_A_FUNCTION: u16 = 64;
@@ -25,7 +25,7 @@ pub enum Role {
     /// Compares the stores and has mended what differs.
     Reconcile {
         table: String,
-        settings: reconciler::Settings,
+        settings: context::Settings,
         /// Whether the projector's queue is the queue table, where one can see what is under way.
         looks_into_queue: bool,
     },
@@ -49,7 +49,7 @@ impl Config {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
         let role = match name {
             "reconcile" => {
-                let mut pace = reconciler::Settings::default();
+                let mut pace = context::Settings::default();
                 let is_function = settings.is_function();
                 if is_function {
                     (pace.slice, pace.grace) = (SLICE_OF_A_FUNCTION, GRACE_OF_A_FUNCTION);

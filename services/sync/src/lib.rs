@@ -7,6 +7,8 @@
 mod categories;
 mod comparison;
 pub mod config;
+mod context;
+mod error;
 mod http;
 mod reconciler;
 mod report;
@@ -24,9 +26,10 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use context::Settings;
+pub use error::{StoreError, SyncError};
 pub use http::PROBLEMS;
-pub use reconciler::{Reconciler, Settings, SyncError};
-pub use store::listings::StoreError;
+pub use reconciler::Reconciler;
 pub use store::runs::{BucketProgress, Run, State};
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();

@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::comparison::{Difference, Merge, UnderWay, Verdict, compare, confirm};
-use crate::reconciler::{Reconciler, SyncError, database};
+use crate::context::Context;
+use crate::error::{StoreError, SyncError};
 use crate::report::Report;
 use crate::store::buckets::{self, Claimed};
 use crate::store::feed;
@@ -33,7 +34,7 @@ const WAITING: u32 = 20_000;
 /// One round of one worker.
 #[derive(Debug)]
 pub(crate) struct Round {
-    reconciler: Reconciler,
+    context: Context,
     run: Current,
     lease: Uuid,
     concurrency: usize,
@@ -65,13 +66,12 @@ struct Looked {
 type Waiting = (Looked, Option<OwnedSemaphorePermit>);
 
 impl Round {
-    pub(crate) fn new(reconciler: &Reconciler, run: Current, stop: &CancellationToken) -> Self {
-        let concurrency =
-            if run.is_background { 1 } else { reconciler.settings.concurrency.max(1) };
+    pub(crate) fn new(context: &Context, run: Current, stop: &CancellationToken) -> Self {
+        let concurrency = if run.is_background { 1 } else { context.settings.concurrency.max(1) };
         Self {
-            reconciler: reconciler.clone(),
+            context: context.clone(),
             run,
-            lease: reconciler.ids.next(reconciler.clock.now()),
+            lease: context.ids.next(context.clock.now()),
             concurrency,
             turns: Semaphore::new(concurrency),
             room: Arc::new(Semaphore::new(usize::try_from(WAITING).unwrap_or(usize::MAX))),
@@ -109,7 +109,7 @@ impl Round {
             return None;
         }
         if claimed.is_empty() {
-            match round.reconciler.in_time(round.claim()).await {
+            match round.context.in_time(round.claim()).await {
                 Ok(more) => claimed = more,
                 Err(error) => return Some((Err(error), (round, claimed))),
             }
@@ -118,42 +118,37 @@ impl Round {
         Some((Ok(next), (round, claimed)))
     }
 
-    async fn claim(&self) -> Result<VecDeque<Claimed>, SyncError> {
-        let claiming = database("claiming buckets");
-        let now = self.reconciler.clock.now();
+    async fn claim(&self) -> Result<VecDeque<Claimed>, StoreError> {
+        let now = self.context.clock.now();
         let mut limit = i64::try_from(self.concurrency * 2).unwrap_or(i64::MAX);
         if self.run.is_background {
-            let recent = buckets::count_recent(
-                &self.reconciler.pool,
-                now - self.reconciler.settings.pause,
-                now,
-            )
-            .await
-            .map_err(&claiming)?;
-            limit = limit.min(i64::from(self.reconciler.settings.slice) - recent);
+            let recent =
+                buckets::count_recent(&self.context.pool, now - self.context.settings.pause, now)
+                    .await?;
+            limit = limit.min(i64::from(self.context.settings.slice) - recent);
         }
         if limit <= 0 {
             return Ok(VecDeque::new());
         }
-        let pool = &self.reconciler.pool;
-        let lease = TimeDelta::from_std(self.reconciler.settings.lease).unwrap_or(TimeDelta::MAX);
+        let pool = &self.context.pool;
+        let lease = TimeDelta::from_std(self.context.settings.lease).unwrap_or(TimeDelta::MAX);
         let until = now.checked_add_signed(lease).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let claimed = buckets::claim(pool, &self.run, self.lease, limit, now, until).await;
         failpoint::reach("sync.claimed").await;
-        claimed.map(VecDeque::from).map_err(&claiming)
+        claimed.map(VecDeque::from)
     }
 
     /// The first look, and a place among those that wait for the second.
     async fn look(&self, claimed: Claimed) -> Result<Waiting, SyncError> {
-        let looked = self.reconciler.in_time(self.walk(claimed)).await?;
+        let looked = self.context.in_time(self.walk(claimed)).await?;
         let room = u32::try_from(looked.candidates.len()).map_or(WAITING, |n| n.min(WAITING));
         let room = Arc::clone(&self.room).acquire_many_owned(room).await.ok();
         Ok((looked, room))
     }
 
     /// Walks both sides of a bucket together.
-    async fn walk(&self, claimed: Claimed) -> Result<Looked, SyncError> {
-        let this = &self.reconciler;
+    async fn walk(&self, claimed: Claimed) -> Result<Looked, StoreError> {
+        let this = &self.context;
         let now = this.clock.now();
         let (mut merge, mut report) = (Merge::default(), Report::default());
         let (mut candidates, mut categories) = (Vec::new(), BTreeSet::new());
@@ -170,7 +165,6 @@ impl Round {
                     feed::page(&this.pool, claimed.bucket, row_place, i64::from(page))
                         .await
                         .map(Some)
-                        .map_err(database("walking a bucket of the feed"))
                 };
                 let listed = async {
                     if !merge.needs_listed() {
@@ -181,7 +175,6 @@ impl Round {
                         .page(claimed.bucket, start, i32::from(page), self.run.deep)
                         .await
                         .map(Some)
-                        .map_err(SyncError::from)
                 };
                 let (rows, listed) = tokio::try_join!(rows, listed)?;
                 if let Some(rows) = rows {
@@ -224,12 +217,10 @@ impl Round {
     }
 
     /// How long what is under way takes to arrive.
-    async fn wait(&self, now: DateTime<Utc>) -> Result<Duration, SyncError> {
-        let oldest = feed::oldest_pending(&self.reconciler.pool)
-            .await
-            .map_err(database("asking for the oldest pending event"))?;
+    async fn wait(&self, now: DateTime<Utc>) -> Result<Duration, StoreError> {
+        let oldest = feed::oldest_pending(&self.context.pool).await?;
         let age = oldest.map_or(Duration::ZERO, |at| (now - at).to_std().unwrap_or_default());
-        let settings = &self.reconciler.settings;
+        let settings = &self.context.settings;
         Ok(age.min(settings.patience).max(settings.grace))
     }
 
@@ -249,11 +240,11 @@ impl Round {
         tokio::time::sleep_until(looked.due).await;
         // Many wait, few work: other users of the pool need connections too.
         let _turn = self.turns.acquire().await.ok();
-        self.reconciler.in_time(self.conclude(looked)).await
+        self.context.in_time(self.conclude(looked)).await
     }
 
     /// The second look, and what follows from it.
-    async fn conclude(&self, looked: Looked) -> Result<(), SyncError> {
+    async fn conclude(&self, looked: Looked) -> Result<(), StoreError> {
         let Looked { claimed, mut report, candidates, categories, resume_after, .. } = looked;
         let confirmed = if candidates.is_empty() {
             Vec::new()
@@ -266,10 +257,8 @@ impl Round {
         let categories: Vec<String> = categories.into_iter().collect();
         let bucket = claimed.bucket;
         failpoint::reach("sync.looked").await;
-        let given_back = self
-            .give_back(bucket, resume_after, &confirmed, &mut report, &categories)
-            .await
-            .map_err(database("giving back a bucket"))?;
+        let given_back =
+            self.give_back(bucket, resume_after, &confirmed, &mut report, &categories).await?;
         if given_back {
             if report.differences() > 0 {
                 let (differences, repaired) = (report.differences(), report.repaired);
@@ -294,21 +283,16 @@ impl Round {
         &self,
         candidates: &[Difference],
         report: &mut Report,
-    ) -> Result<Vec<Difference>, SyncError> {
+    ) -> Result<Vec<Difference>, StoreError> {
         let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
-        let under_way =
-            self.under_way(&ids).await.map_err(database("asking for what is under way"))?;
-        let (listed, half_units) = self.reconciler.listings.read(&ids, self.run.deep).await?;
+        let under_way = self.under_way(&ids).await?;
+        let (listed, half_units) = self.context.listings.read(&ids, self.run.deep).await?;
         report.half_read_units += half_units;
         // After the listings: positions that they have seen were given out before.
-        let last_position = feed::last_position(&self.reconciler.pool)
-            .await
-            .map_err(database("asking for the last position"))?;
-        let rows = feed::read(&self.reconciler.pool, &ids)
-            .await
-            .map_err(database("reading the feed again"))?;
+        let last_position = feed::last_position(&self.context.pool).await?;
+        let rows = feed::read(&self.context.pool, &ids).await?;
         let rows: HashMap<Uuid, _> = rows.into_iter().map(|row| (row.id, row)).collect();
-        let now = self.reconciler.clock.now();
+        let now = self.context.clock.now();
         let mut confirmed = Vec::new();
         for candidate in candidates {
             let id = candidate.id;
@@ -333,17 +317,21 @@ impl Round {
 
     /// What waits to be published, then what waits to be projected: an event is put into the queue
     /// before it leaves the outbox, so it is in one of the two.
-    async fn under_way(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, UnderWay>, sqlx::Error> {
+    async fn under_way(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, UnderWay>, StoreError> {
         let mut parts: HashMap<Uuid, UnderWay> = HashMap::new();
-        for (id, part) in feed::pending(&self.reconciler.pool, ids).await? {
+        for (id, part) in feed::pending(&self.context.pool, ids).await? {
             let entry = parts.entry(id).or_default();
             match part.as_str() {
                 "stock" => entry.stock = true,
                 _ => entry.product = true,
             }
         }
-        if let Some(queue) = &self.reconciler.queue {
-            for (id, event_type) in queue.waiting_among(ids).await? {
+        if let Some(queue) = &self.context.queue {
+            for (id, event_type) in queue
+                .waiting_among(ids)
+                .await
+                .map_err(StoreError::postgres("reading waiting messages of bus.messages"))?
+            {
                 let entry = parts.entry(id).or_default();
                 entry.stock |= ["StockChanged", "ProductCreated"].contains(&event_type.as_str());
                 entry.product |= event_type != "StockChanged";
@@ -361,9 +349,9 @@ impl Round {
         confirmed: &[Difference],
         report: &mut Report,
         categories: &[String],
-    ) -> Result<bool, sqlx::Error> {
-        let now = self.reconciler.clock.now();
-        let mut transaction = buckets::begin(&self.reconciler.pool).await?;
+    ) -> Result<bool, StoreError> {
+        let now = self.context.clock.now();
+        let mut transaction = buckets::begin(&self.context.pool).await?;
         if !buckets::give_back(&mut transaction, bucket, self.lease, resume_after, now).await? {
             return Ok(false);
         }
@@ -374,7 +362,8 @@ impl Round {
         let done = resume_after.is_none();
         runs::add(&mut transaction, self.run.id, report, categories, done).await?;
         failpoint::reach("sync.added").await;
-        transaction.commit().await?;
+        let committing = StoreError::postgres(format!("committing bucket {bucket}"));
+        transaction.commit().await.map_err(committing)?;
         failpoint::reach("sync.committed").await;
         Ok(true)
     }

@@ -6,6 +6,7 @@ use shared::database;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
+use crate::error::StoreError;
 use crate::store::runs::Current;
 
 /// A bucket that was taken.
@@ -27,7 +28,7 @@ pub(crate) async fn claim(
     limit: i64,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> Result<Vec<Claimed>, sqlx::Error> {
+) -> Result<Vec<Claimed>, StoreError> {
     sqlx::query_as!(
         Claimed,
         "with due as (
@@ -50,6 +51,7 @@ pub(crate) async fn claim(
     )
     .fetch_all(pool)
     .await
+    .map_err(StoreError::postgres("claiming buckets in sync.buckets"))
 }
 
 /// How many buckets were looked at after `since`, or are being looked at.
@@ -57,7 +59,7 @@ pub(crate) async fn count_recent(
     pool: &PgPool,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<i64, sqlx::Error> {
+) -> Result<i64, StoreError> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from sync.buckets
            where checked_at > $1 or lease_until > $2"#,
@@ -66,14 +68,20 @@ pub(crate) async fn count_recent(
     )
     .fetch_one(pool)
     .await
+    .map_err(StoreError::postgres("counting recently compared buckets in sync.buckets"))
 }
 
 /// Begins to give a bucket back. The commit does not wait for the disk: what a crash takes of it, it
 /// takes whole, repairs and all, and the bucket is walked again. Should a repair have been published by
 /// then, its position is beyond those that were given out, which the next pass takes care of.
-pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut transaction = database::begin(pool).await?;
-    sqlx::query("set local synchronous_commit to off").execute(&mut *transaction).await?;
+pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
+    let mut transaction = database::begin(pool)
+        .await
+        .map_err(StoreError::postgres("beginning a transaction on sync.buckets"))?;
+    sqlx::query("set local synchronous_commit to off")
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::postgres("setting synchronous_commit for sync.buckets"))?;
     Ok(transaction)
 }
 
@@ -84,7 +92,7 @@ pub(crate) async fn give_back(
     lease: Uuid,
     resume_after: Option<Uuid>,
     now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
+) -> Result<bool, StoreError> {
     let given = sqlx::query!(
         "update sync.buckets
          set lease = null, lease_until = null, resume_after = $3, done = $3::uuid is null,
@@ -96,27 +104,33 @@ pub(crate) async fn give_back(
         now,
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("releasing bucket {bucket} in sync.buckets")))?;
     Ok(given.rows_affected() == 1)
 }
 
 /// Whether `run` has been through all buckets.
-pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, sqlx::Error> {
+pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, StoreError> {
     let done = sqlx::query_scalar!(
         r#"select count(*) as "count!" from sync.buckets where run_id = $1 and done"#,
         run.id,
     )
     .fetch_one(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!(
+        "counting the buckets done for run {} in sync.buckets",
+        run.id
+    )))?;
     Ok(done == i64::from(BUCKETS))
 }
 
 /// When the bucket was compared that waits for longest; if one never was, when the first run began.
-pub(crate) async fn oldest_check(pool: &PgPool) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+pub(crate) async fn oldest_check(pool: &PgPool) -> Result<Option<DateTime<Utc>>, StoreError> {
     sqlx::query_scalar!(
         "select min(coalesce(checked_at, (select min(requested_at) from sync.runs)))
          from sync.buckets",
     )
     .fetch_one(pool)
     .await
+    .map_err(StoreError::postgres("reading the oldest comparison in sync.buckets"))
 }

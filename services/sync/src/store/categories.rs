@@ -3,7 +3,8 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::categories_key;
 
-use super::listings::{Listings, StoreError};
+use super::listings::Listings;
+use crate::error::StoreError;
 
 /// The categories that are said to be in use, strongly consistent.
 pub(crate) async fn read(listings: &Listings) -> Result<Vec<String>, StoreError> {
@@ -15,7 +16,7 @@ pub(crate) async fn read(listings: &Listings) -> Result<Vec<String>, StoreError>
         .consistent_read(true)
         .send()
         .await
-        .map_err(StoreError::call("reading the categories"))?;
+        .map_err(StoreError::dynamodb("reading the item of categories in the listings table"))?;
     match found.item.and_then(|mut item| item.remove("categories")) {
         Some(AttributeValue::Ss(categories)) => Ok(categories),
         _ => Ok(Vec::new()),
@@ -50,6 +51,6 @@ async fn update(
         .expression_attribute_values(":categories", AttributeValue::Ss(categories))
         .send()
         .await
-        .map_err(StoreError::call("recounting the categories"))?;
+        .map_err(StoreError::dynamodb("updating the item of categories in the listings table"))?;
     Ok(())
 }

@@ -13,6 +13,7 @@ use shared::dynamodb::{self, Batch, Consistency, Item};
 use uuid::Uuid;
 
 use crate::comparison::{Listed, StockPart, is_in_place, is_sound};
+use crate::error::StoreError;
 
 /// The attributes that are compared unless the run is deep.
 const NARROW: &str =
@@ -27,22 +28,6 @@ const AGAIN: &str = "id, product_version, content_hash, deleted_at, stock_versio
 pub(crate) struct Listings {
     pub(crate) client: Client,
     pub(crate) table: String,
-}
-
-/// A call to DynamoDB failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("{doing}")]
-    Call { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
-}
-
-impl StoreError {
-    pub(crate) fn call<E>(doing: &'static str) -> impl Fn(E) -> Self
-    where
-        E: std::error::Error + Send + Sync + 'static,
-    {
-        move |error| Self::Call { doing, source: Box::new(error) }
-    }
 }
 
 /// A part of a bucket.
@@ -77,8 +62,9 @@ impl Listings {
         if !deep {
             query = query.projection_expression(NARROW);
         }
-        let answer =
-            query.send().await.map_err(StoreError::call("walking a bucket of listings"))?;
+        let answer = query.send().await.map_err(StoreError::dynamodb(format!(
+            "querying bucket {bucket} of the listings table"
+        )))?;
         let items = answer.items.unwrap_or_default();
         let half_units = answer
             .consumed_capacity
@@ -115,7 +101,7 @@ impl Listings {
         let batches =
             dynamodb::batch_get(&self.client, &self.table, &keys, Consistency::Strong, narrow)
                 .await
-                .map_err(StoreError::call("looking at listings again"))?;
+                .map_err(StoreError::batch("reading items of the listings table"))?;
         let mut found = HashMap::with_capacity(ids.len());
         let mut cost = 0;
         for Batch { items, consumed } in batches {

@@ -6,6 +6,7 @@ use shared::contract::sync_feed::BUCKETS;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::error::StoreError;
 use crate::report::Report;
 
 /// How long the reports of runs are kept.
@@ -152,7 +153,7 @@ pub(crate) async fn request(
     by: Uuid,
     deep: bool,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "with background as (
              update sync.runs set finished_at = $4, superseded = true
@@ -168,7 +169,8 @@ pub(crate) async fn request(
         now,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("inserting run {id} into sync.runs")))?;
     Ok(())
 }
 
@@ -179,7 +181,7 @@ pub(crate) async fn begin_background(
     id: Uuid,
     now: DateTime<Utc>,
     last_deep: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into sync.runs (id, deep, requested_at)
          select $1, not exists (
@@ -190,7 +192,8 @@ pub(crate) async fn begin_background(
         last_deep,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("inserting background run {id} into sync.runs")))?;
     Ok(())
 }
 
@@ -198,7 +201,7 @@ pub(crate) async fn begin_background(
 pub(crate) async fn current(
     pool: &PgPool,
     now: DateTime<Utc>,
-) -> Result<Option<Current>, sqlx::Error> {
+) -> Result<Option<Current>, StoreError> {
     let found = sqlx::query!(
         r#"select id, deep, requested_by is null as "is_background!", started_at
            from sync.runs
@@ -207,7 +210,8 @@ pub(crate) async fn current(
            limit 1"#,
     )
     .fetch_optional(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres("reading the current run of sync.runs"))?;
     let Some(run) = found else {
         return Ok(None);
     };
@@ -218,7 +222,8 @@ pub(crate) async fn current(
             now,
         )
         .execute(pool)
-        .await?;
+        .await
+        .map_err(StoreError::postgres("reading the current run of sync.runs"))?;
     }
     Ok(Some(Current { id: run.id, deep: run.deep, is_background: run.is_background }))
 }
@@ -230,7 +235,7 @@ pub(crate) async fn add(
     report: &Report,
     categories: &[String],
     bucket_done: bool,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "with category as (
              insert into sync.run_categories (run_id, category)
@@ -259,22 +264,26 @@ pub(crate) async fn add(
         categories,
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("adding findings to run {id} in sync.runs")))?;
     Ok(())
 }
 
 /// The categories that a run has met in listings, in order.
-pub(crate) async fn categories(pool: &PgPool, id: Uuid) -> Result<Vec<String>, sqlx::Error> {
+pub(crate) async fn categories(pool: &PgPool, id: Uuid) -> Result<Vec<String>, StoreError> {
     sqlx::query_scalar!(
         "select category from sync.run_categories where run_id = $1 order by category",
         id,
     )
     .fetch_all(pool)
     .await
+    .map_err(StoreError::postgres(format!(
+        "reading the categories of run {id} in sync.run_categories"
+    )))
 }
 
 /// Ends a run, and forgets those that are old enough.
-pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         "with met as (
              delete from sync.run_categories where run_id = $1),
@@ -286,11 +295,12 @@ pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Resul
         now - KEPT,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("finishing run {id} in sync.runs")))?;
     Ok(())
 }
 
-pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, sqlx::Error> {
+pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, StoreError> {
     let row = sqlx::query_as!(
         Row,
         r#"select id, requested_at, requested_by, deep, started_at, finished_at, superseded,
@@ -301,7 +311,8 @@ pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, sqlx::E
         id,
     )
     .fetch_optional(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("reading run {id} of sync.runs")))?;
     Ok(row.map(Run::from))
 }
 
@@ -310,7 +321,7 @@ pub(crate) async fn list(
     pool: &PgPool,
     before: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<Run>, sqlx::Error> {
+) -> Result<Vec<Run>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
         r#"select id, requested_at, requested_by, deep, started_at, finished_at, superseded,
@@ -325,6 +336,7 @@ pub(crate) async fn list(
         limit,
     )
     .fetch_all(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres("listing sync.runs"))?;
     Ok(rows.into_iter().map(Run::from).collect())
 }

@@ -6,7 +6,7 @@ use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
 use shared::host::Work as _;
 use shared::testkit::{PostgresFault, faulty_postgres};
-use sync::{Reconciler, Settings, SyncError};
+use sync::{Reconciler, Settings, StoreError, SyncError};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{OPERATOR, TABLE, World, n, settings};
@@ -33,7 +33,10 @@ async fn a_connection_that_goes_silent_costs_a_pass_a_lease_and_no_more() {
                 // Or its only connection is not given up yet.
                 Err(
                     SyncError::Silent(_)
-                    | SyncError::Database { source: sqlx::Error::PoolTimedOut, .. },
+                    | SyncError::Store(StoreError::Postgres {
+                        source: sqlx::Error::PoolTimedOut,
+                        ..
+                    }),
                 ) => silent += 1,
                 Err(other) => panic!("{other:?}"),
             }
