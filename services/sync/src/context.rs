@@ -10,35 +10,34 @@ use sqlx::PgPool;
 use crate::error::SyncError;
 use crate::store::listings::Listings;
 
-/// How fast, and how patient.
+/// The pace of a reconciliation, and how long it waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The least time between the two looks: what an event takes to its listing at worst on a good
-    /// day.
+    /// The minimum time between the two reads of a candidate: the longest that an event takes to reach
+    /// its listing in normal operation.
     pub grace: Duration,
-    /// How many products are read at once from each side: about as many listings as DynamoDB gives
-    /// at once.
+    /// Products read at once from each store: about as many listings as one DynamoDB response holds.
     pub page: u16,
-    /// Buckets that are walked at once in a run that somebody asked for.
+    /// Buckets compared at once in a requested run.
     pub concurrency: usize,
-    /// Buckets that the pass in the background does in every `pause`, however many workers there
-    /// are: so few that nobody feels it.
+    /// Buckets that the background pass compares in every `pause`, summed over all workers. Few, so
+    /// that requests do not notice the load.
     pub slice: u16,
     pub pause: Duration,
-    /// How often a pass in the background is a deep one, which hashes whole listings again: it costs no
-    /// more read units, but several times the work.
+    /// How often a background pass is deep, that is, hashes whole listings again. A deep pass costs no
+    /// more read units, but several times the processor time.
     pub deep_every: Duration,
-    /// The longest wait for what is under way. What takes longer is left for the next pass.
-    pub patience: Duration,
-    /// For how long a bucket belongs to the round that claimed it, many times what one takes; and how
-    /// long a round waits for an answer of the stores at most. A connection that has gone silent, and
-    /// says nothing even of its end, would hold up everything otherwise.
+    /// The longest wait for events in flight. Candidates that take longer are left for the next pass.
+    pub max_wait: Duration,
+    /// How long a claimed bucket belongs to its round, many times what comparing it takes; also the
+    /// longest wait for one answer of the stores, because a connection that silently died would
+    /// otherwise block the round for ever.
     pub lease: Duration,
 }
 
 impl Default for Settings {
-    /// Two seconds of grace and ten of patience; in the background eight buckets a minute, so all of
-    /// them in about two hours.
+    /// A grace of two seconds and at most ten; eight buckets a minute in the background, so a pass
+    /// takes about two hours.
     fn default() -> Self {
         Self {
             grace: Duration::from_secs(2),
@@ -47,7 +46,7 @@ impl Default for Settings {
             slice: 8,
             pause: Duration::from_mins(1),
             deep_every: Duration::from_hours(24),
-            patience: Duration::from_secs(10),
+            max_wait: Duration::from_secs(10),
             lease: Duration::from_mins(1),
         }
     }
@@ -65,7 +64,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Waits for the stores, and not for ever.
+    /// Waits for an answer of the stores, but no longer than a lease lasts.
     pub(crate) async fn in_time<T, E: Into<SyncError>>(
         &self,
         asking: impl Future<Output = Result<T, E>>,

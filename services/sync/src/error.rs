@@ -1,4 +1,4 @@
-//! What fails while the stores are compared: each error says what was being done, and keeps its cause.
+//! Errors: each says what was being done and keeps its cause.
 
 use std::borrow::Cow;
 use std::time::Duration;

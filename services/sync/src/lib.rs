@@ -9,9 +9,9 @@ mod comparison;
 pub mod config;
 mod context;
 mod error;
+mod findings;
 mod http;
 mod reconciler;
-mod report;
 mod round;
 mod store;
 
@@ -28,6 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use context::Settings;
 pub use error::{StoreError, SyncError};
+pub use findings::Findings;
 pub use http::PROBLEMS;
 pub use reconciler::Reconciler;
 pub use store::runs::{BucketProgress, Run, State};

@@ -1,6 +1,6 @@
-//! The reconciler: works on the run that is wanted, and on one in the background where none is.
+//! The reconciler: works on the requested run, or on a background pass if no run is requested.
 //!
-//! It takes no input: it looks at which run is wanted and which buckets that has not done.
+//! It takes no input: it reads which run is current and which buckets that run has not compared.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::categories as rules;
+use crate::categories::{recount, undecided};
 use crate::context::{Context, Settings};
 use crate::error::{StoreError, SyncError};
 use crate::round::Round;
@@ -27,8 +27,8 @@ use crate::store::listings::Listings;
 use crate::store::runs::{self, Current, Run};
 use crate::store::{buckets, categories, feed};
 
-/// How often runs are looked for when nobody nudges.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often the reconciler looks for a requested run without being nudged.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Compares the two stores. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -49,15 +49,15 @@ impl Reconciler {
         self
     }
 
-    /// Looks into the projector's queue, where that can be looked into: what waits there is under
-    /// way. Elsewhere the grace must do.
+    /// Counts the messages waiting in the projector's queue as in flight. A queue of SQS cannot be
+    /// searched; there the grace has to suffice.
     #[must_use]
     pub fn with_queue(mut self, queue: impl Into<Option<Queue>>) -> Self {
         self.context.queue = queue.into();
         self
     }
 
-    /// Asks for a run, as the API does.
+    /// Requests a run, as the API does.
     pub async fn request(&self, by: Uuid, deep: bool) -> Result<Uuid, StoreError> {
         let now = self.context.clock.now();
         let id = self.context.ids.next(now);
@@ -65,13 +65,13 @@ impl Reconciler {
         Ok(id)
     }
 
-    /// How far a run has come, and what it has found.
+    /// The progress and the findings of a run.
     pub async fn find_run(&self, id: Uuid) -> Result<Option<Run>, StoreError> {
         runs::find(&self.context.pool, id).await
     }
 
-    /// Works on the current run: all of it if somebody asked for it, a slice if it goes in the
-    /// background. After `stop` no bucket is begun any more.
+    /// Works on the current run: all of it if it was requested, a slice of a background pass. No new
+    /// bucket is begun after `stop`.
     pub async fn once(&self, stop: &CancellationToken) -> Result<Progress, SyncError> {
         let Some(run) = self.context.in_time(self.current()).await? else {
             return Ok(Progress::Idle);
@@ -80,7 +80,7 @@ impl Reconciler {
         self.context.in_time(self.end(&run)).await
     }
 
-    /// Ends the run if all of its buckets are done.
+    /// Finishes the run if all of its buckets are done.
     async fn end(&self, run: &Current) -> Result<Progress, StoreError> {
         let done = buckets::are_done(&self.context.pool, run).await?;
         if !done {
@@ -95,7 +95,7 @@ impl Reconciler {
         Ok(Progress::More)
     }
 
-    /// Measures how long ago the bucket was compared that waits for longest.
+    /// Reports the age of the oldest comparison of a bucket.
     async fn measure(&self) -> Result<(), SyncError> {
         let oldest = self.context.in_time(buckets::oldest_check(&self.context.pool)).await?;
         if let Some(oldest) = oldest {
@@ -105,7 +105,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// The run to work on; without one that was asked for, one in the background.
+    /// The run to work on: a requested one, or else a background pass.
     async fn current(&self) -> Result<Option<Current>, StoreError> {
         let now = self.context.clock.now();
         if let Some(run) = runs::current(&self.context.pool, now).await? {
@@ -124,24 +124,25 @@ impl Reconciler {
         runs::current(&self.context.pool, now).await
     }
 
-    /// Brings the set of categories in line with what the run has met.
+    /// Adjusts the recorded set of categories to the categories that the run saw.
     async fn recount(&self, run: &Current) -> Result<(), StoreError> {
-        let noted: BTreeSet<String> =
-            categories::read(&self.context.listings).await?.into_iter().collect();
-        let met = runs::categories(&self.context.pool, run.id).await?;
-        let met: BTreeSet<String> = met.into_iter().collect();
-        let doubtful = rules::doubtful(&noted, &met);
-        if doubtful.is_empty() {
+        let Context { pool, listings, .. } = &self.context;
+        let recorded: BTreeSet<String> = categories::read(listings).await?.into_iter().collect();
+        let seen = runs::categories(pool, run.id).await?;
+        let seen: BTreeSet<String> = seen.into_iter().collect();
+        let undecided = undecided(&recorded, &seen);
+        if undecided.is_empty() {
             return Ok(());
         }
-        let in_use = feed::categories_in_use(&self.context.pool, &doubtful).await?;
-        let recount = rules::recount(&noted, &met, &in_use.into_iter().collect());
-        categories::add(&self.context.listings, recount.add).await?;
+        let in_use = feed::categories_in_use(pool, &undecided).await?;
+        let recount = recount(&recorded, &seen, &in_use.into_iter().collect());
+        categories::add(listings, recount.add).await?;
         failpoint::reach("recount.added").await;
-        categories::remove(&self.context.listings, recount.remove.clone()).await?;
+        categories::remove(listings, recount.remove.clone()).await?;
         failpoint::reach("recount.removed").await;
-        let back = feed::categories_in_use(&self.context.pool, &recount.remove).await?;
-        categories::add(&self.context.listings, back).await?;
+        // A product may have been committed in a category just before the category was removed.
+        let back = feed::categories_in_use(pool, &recount.remove).await?;
+        categories::add(listings, back).await?;
         Ok(())
     }
 }
@@ -156,8 +157,8 @@ impl Work for Reconciler {
     /// Reconciles until `stop`, when nudged and every second.
     async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
         let stopped = stop.clone();
-        // A run that somebody asked for is one round, however many products there are.
-        let pace = Pace { every: EVERY, limit: None };
+        // A requested run is one round, however many products there are.
+        let pace = Pace { every: POLL_INTERVAL, limit: None };
         tick::run("reconcile", pace, nudge, stop, || async {
             let progress = self.once(&stopped).await?;
             self.measure().await?;
@@ -166,12 +167,12 @@ impl Work for Reconciler {
         .await;
     }
 
-    /// Works on the runs that are wanted, or a slice of one in the background. What is not done by
-    /// the deadline is for the next time.
+    /// Works on the requested runs, or on a slice of a background pass. The next invocation takes up
+    /// what is left at the deadline.
     async fn until(&self, deadline: Instant) -> Result<(), SyncError> {
         let stop = CancellationToken::new();
-        // A bucket that is begun by then may wait for its second look.
-        let ending = self.context.settings.grace + self.context.settings.patience;
+        // A bucket begun just before then may still wait for its second read.
+        let ending = self.context.settings.grace + self.context.settings.max_wait;
         let last = deadline.checked_sub(ending).unwrap_or(deadline);
         let late = async {
             tokio::time::sleep_until(last.into()).await;

@@ -3,6 +3,7 @@
 //! A shipped event never changes meaning: a field may be added, a type may be added, and the golden
 //! files in `golden/` must parse for ever.
 
+pub mod event_type;
 pub mod events;
 pub mod listing;
 pub mod product;

@@ -129,7 +129,7 @@ impl Parts {
             .with_settings(Settings {
                 // Nothing moves unless the seed says so: there is nothing to wait for.
                 grace: Duration::ZERO,
-                patience: Duration::ZERO,
+                max_wait: Duration::ZERO,
                 lease: Duration::from_mins(1),
                 page: 3,
                 // One bucket at a time: what goes on at once in one operation has no certain order.

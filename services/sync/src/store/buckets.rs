@@ -1,4 +1,4 @@
-//! Buckets and their leases: who has one works on it alone, until the lease ends.
+//! Buckets and their leases: a bucket belongs to the worker that claimed it until the lease ends.
 
 use chrono::{DateTime, Utc};
 use shared::contract::sync_feed::BUCKETS;
@@ -9,18 +9,17 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::store::runs::Current;
 
-/// A bucket that was taken.
+/// A claimed bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claimed {
     pub(crate) bucket: i32,
-    /// Where the run has come to in it.
+    /// The last product that the run has compared in it.
     pub(crate) resume_after: Option<Uuid>,
-    /// When it was last compared to its end.
+    /// When it was last compared to the end.
     pub(crate) checked_at: Option<DateTime<Utc>>,
 }
 
-/// Takes up to `limit` buckets that `run` has not done, those first that were not looked at for
-/// the longest time.
+/// Claims up to `limit` buckets that `run` has not done, beginning with the least recently compared.
 pub(crate) async fn claim(
     pool: &PgPool,
     run: &Current,
@@ -54,7 +53,7 @@ pub(crate) async fn claim(
     .map_err(StoreError::postgres("claiming buckets in sync.buckets"))
 }
 
-/// How many buckets were looked at after `since`, or are being looked at.
+/// How many buckets were compared after `since`, or are being compared.
 pub(crate) async fn count_recent(
     pool: &PgPool,
     since: DateTime<Utc>,
@@ -71,10 +70,12 @@ pub(crate) async fn count_recent(
     .map_err(StoreError::postgres("counting recently compared buckets in sync.buckets"))
 }
 
-/// Begins to give a bucket back. The commit does not wait for the disk: what a crash takes of it, it
-/// takes whole, repairs and all, and the bucket is walked again. Should a repair have been published by
-/// then, its position is beyond those that were given out, which the next pass takes care of.
-pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, StoreError> {
+/// Begins the transaction that releases a bucket. Its commit does not wait for the disk: a crash undoes
+/// it as a whole, repairs included, and the bucket is compared again. If a repair was published before
+/// the crash, its position is above every allocated one, which the next pass handles.
+pub(crate) async fn begin_release(
+    pool: &PgPool,
+) -> Result<Transaction<'static, Postgres>, StoreError> {
     let mut transaction = database::begin(pool)
         .await
         .map_err(StoreError::postgres("beginning a transaction on sync.buckets"))?;
@@ -85,15 +86,15 @@ pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres
     Ok(transaction)
 }
 
-/// Gives a bucket back, done, or with the place to go on from. Returns whether it was still ours.
-pub(crate) async fn give_back(
+/// Releases a bucket: done, or with the product to resume after. Returns whether the lease still held.
+pub(crate) async fn release(
     connection: &mut PgConnection,
     bucket: i32,
     lease: Uuid,
     resume_after: Option<Uuid>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let given = sqlx::query!(
+    let released = sqlx::query!(
         "update sync.buckets
          set lease = null, lease_until = null, resume_after = $3, done = $3::uuid is null,
              checked_at = case when $3::uuid is null then $4 else checked_at end
@@ -106,10 +107,10 @@ pub(crate) async fn give_back(
     .execute(connection)
     .await
     .map_err(StoreError::postgres(format!("releasing bucket {bucket} in sync.buckets")))?;
-    Ok(given.rows_affected() == 1)
+    Ok(released.rows_affected() == 1)
 }
 
-/// Whether `run` has been through all buckets.
+/// Whether `run` has compared all buckets.
 pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, StoreError> {
     let done = sqlx::query_scalar!(
         r#"select count(*) as "count!" from sync.buckets where run_id = $1 and done"#,
@@ -124,7 +125,7 @@ pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, Store
     Ok(done == i64::from(BUCKETS))
 }
 
-/// When the bucket was compared that waits for longest; if one never was, when the first run began.
+/// When the least recently compared bucket was compared; if one never was, when the first run was requested.
 pub(crate) async fn oldest_check(pool: &PgPool) -> Result<Option<DateTime<Utc>>, StoreError> {
     sqlx::query_scalar!(
         "select min(coalesce(checked_at, (select min(requested_at) from sync.runs)))

@@ -1,4 +1,4 @@
-//! The set of categories in use, which lies beside the listings.
+//! The recorded set of categories, an item of the listings table.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::categories_key;
@@ -6,7 +6,7 @@ use shared::contract::listing::categories_key;
 use super::listings::Listings;
 use crate::error::StoreError;
 
-/// The categories that are said to be in use, strongly consistent.
+/// The recorded categories, strongly consistent.
 pub(crate) async fn read(listings: &Listings) -> Result<Vec<String>, StoreError> {
     let found = listings
         .client
@@ -23,17 +23,17 @@ pub(crate) async fn read(listings: &Listings) -> Result<Vec<String>, StoreError>
     }
 }
 
-/// Adds categories; those that are there stay.
+/// Adds categories to the set.
 pub(crate) async fn add(listings: &Listings, categories: Vec<String>) -> Result<(), StoreError> {
     update(listings, "add categories :categories", categories).await
 }
 
-/// Takes categories away.
+/// Removes categories from the set.
 pub(crate) async fn remove(listings: &Listings, categories: Vec<String>) -> Result<(), StoreError> {
     update(listings, "delete categories :categories", categories).await
 }
 
-/// Sets are changed one by one, never replaced: the projector adds to them at the same time.
+/// Adds or removes elements and never replaces the set: the projector adds to it concurrently.
 async fn update(
     listings: &Listings,
     expression: &str,

@@ -1,4 +1,4 @@
-//! The contract of inventory: what is true, what is under way, and how a repair is asked for.
+//! The contract of inventory: the state of products, their events in flight, and repair requests.
 
 use chrono::{DateTime, Utc};
 use shared::contract::product::ContentHash;
@@ -34,7 +34,7 @@ impl From<FeedRow> for Row {
     }
 }
 
-/// Up to `limit` products of a bucket behind `after`, in the order of their ids.
+/// Up to `limit` products of a bucket after the id `after`, in the order of their ids.
 pub(crate) async fn page(
     pool: &PgPool,
     bucket: i32,
@@ -60,7 +60,7 @@ pub(crate) async fn page(
     Ok(rows.into_iter().map(Row::from).collect())
 }
 
-/// The products among `ids` that there are.
+/// The products among `ids` that exist.
 pub(crate) async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
     let rows = sqlx::query_as!(
         FeedRow,
@@ -77,7 +77,7 @@ pub(crate) async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Row>, StoreE
     Ok(rows.into_iter().map(Row::from).collect())
 }
 
-/// The products among `ids`, with `product` or `stock`, whose events wait to be published.
+/// Those of `ids` with unpublished events, each with the part concerned: `product` or `stock`.
 pub(crate) async fn pending(
     pool: &PgPool,
     ids: &[Uuid],
@@ -90,7 +90,7 @@ pub(crate) async fn pending(
     Ok(rows.into_iter().map(|row| (row.id, row.part)).collect())
 }
 
-/// Since when the oldest event waits to be published.
+/// When the oldest unpublished event was committed.
 pub(crate) async fn oldest_pending(pool: &PgPool) -> Result<Option<DateTime<Utc>>, StoreError> {
     sqlx::query_scalar!("select inventory.oldest_pending()")
         .fetch_one(pool)
@@ -98,7 +98,7 @@ pub(crate) async fn oldest_pending(pool: &PgPool) -> Result<Option<DateTime<Utc>
         .map_err(StoreError::postgres("calling inventory.oldest_pending"))
 }
 
-/// The greatest position that was ever given out.
+/// The highest position ever allocated.
 pub(crate) async fn last_position(pool: &PgPool) -> Result<i64, StoreError> {
     sqlx::query_scalar!(r#"select inventory.last_position() as "position!""#)
         .fetch_one(pool)
@@ -106,8 +106,8 @@ pub(crate) async fn last_position(pool: &PgPool) -> Result<i64, StoreError> {
         .map_err(StoreError::postgres("calling inventory.last_position"))
 }
 
-/// Asks for an announcement of what is true, above what was seen. Returns how many products it is
-/// about.
+/// Requests repairs: the state of each product is announced again, above the version that its listing
+/// has. Returns how many products are announced.
 pub(crate) async fn republish(
     connection: &mut PgConnection,
     differences: &[Difference],
@@ -131,7 +131,7 @@ pub(crate) async fn republish(
     Ok(moved.unwrap_or(0))
 }
 
-/// Those of `categories` that a product is in which buyers should see.
+/// Those of `categories` with at least one product that buyers should see.
 pub(crate) async fn categories_in_use(
     pool: &PgPool,
     categories: &[String],

@@ -1,4 +1,4 @@
-//! Runs: passes over all buckets, and what each found.
+//! Runs: passes over all buckets, and their findings.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -7,21 +7,21 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::report::Report;
+use crate::findings::Findings;
 
-/// How long the reports of runs are kept.
+/// How long finished runs are kept.
 const KEPT: TimeDelta = TimeDelta::days(90);
 
-/// The run that is worked on.
+/// The run being worked on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
     pub(crate) id: Uuid,
     pub(crate) deep: bool,
-    /// Nobody asked for it, so it takes its time.
+    /// A background pass, which runs slowly on purpose.
     pub(crate) is_background: bool,
 }
 
-/// A pass over all products: how far it has come, and what it found.
+/// A pass over all products: its progress and its findings.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[schema(as = Reconciliation)]
 pub struct Run {
@@ -31,7 +31,7 @@ pub struct Run {
     /// Whether the stored documents themselves are hashed again.
     pub deep: bool,
     pub requested_at: DateTime<Utc>,
-    /// Absent where it goes by itself in the background.
+    /// Absent for a background pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub requested_by: Option<Uuid>,
@@ -39,31 +39,13 @@ pub struct Run {
     pub finished_at: Option<DateTime<Utc>>,
     #[schema(inline)]
     pub progress: BucketProgress,
-    /// Products that are on either side.
-    pub compared: i64,
-    /// Products without a listing.
-    pub missing: i64,
-    /// Listings that are older than their products.
-    pub stale: i64,
-    /// Listings that are newer than their products.
-    pub ahead: i64,
-    /// Listings without a product.
-    pub extra: i64,
-    /// Listings of the right version with other content.
-    pub altered: i64,
-    /// Listings with other stock.
-    pub stock: i64,
-    /// Differences that were still moving; they are left for the next pass.
-    pub moving: i64,
-    /// Products that were announced again.
-    pub repaired: i64,
-    /// Since when the oldest of the differences can have been there.
-    pub oldest_divergence: Option<DateTime<Utc>>,
-    /// What DynamoDB charged for reading.
+    #[serde(flatten)]
+    pub findings: Findings,
+    /// The read units that DynamoDB charged.
     pub read_units: f64,
 }
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct BucketProgress {
     pub buckets_done: i32,
@@ -73,19 +55,12 @@ pub struct BucketProgress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Waits for its turn.
+    /// Waiting for earlier runs.
     Pending,
     Running,
     Finished,
-    /// Somebody asked for a run meanwhile, which does everything that this one was about to do.
+    /// Replaced by a requested run, which compares everything that this one had left.
     Superseded,
-}
-
-impl Run {
-    /// Everything that was found to differ.
-    pub fn differences(&self) -> i64 {
-        self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
-    }
 }
 
 struct Row {
@@ -130,23 +105,25 @@ impl From<Row> for Run {
                 buckets_done: row.buckets_done,
                 buckets: i32::from(BUCKETS),
             },
-            compared: row.compared,
-            missing: row.missing,
-            stale: row.stale,
-            ahead: row.ahead,
-            extra: row.extra,
-            altered: row.altered,
-            stock: row.stock,
-            moving: row.moving,
-            repaired: row.repaired,
-            oldest_divergence: row.oldest_divergence,
+            findings: Findings {
+                compared: row.compared,
+                missing: row.missing,
+                stale: row.stale,
+                ahead: row.ahead,
+                extra: row.extra,
+                altered: row.altered,
+                stock: row.stock,
+                moving: row.moving,
+                repaired: row.repaired,
+                oldest_divergence: row.oldest_divergence,
+            },
             read_units: row.read_units,
         }
     }
 }
 
-/// Asks for a run. The one in the background ends: this one does everything that it was about to, and is
-/// a deep one if that was.
+/// Requests a run. It supersedes the background pass, compares everything that the pass had left, and
+/// is deep if the pass was.
 pub(crate) async fn request(
     pool: &PgPool,
     id: Uuid,
@@ -174,8 +151,8 @@ pub(crate) async fn request(
     Ok(())
 }
 
-/// Begins a pass in the background, unless somebody else was faster. It is a deep one if the last of
-/// those ended before `last_deep`.
+/// Begins a background pass, unless another worker already did. It is deep if the last deep run finished
+/// before `last_deep`.
 pub(crate) async fn begin_background(
     pool: &PgPool,
     id: Uuid,
@@ -197,7 +174,7 @@ pub(crate) async fn begin_background(
     Ok(())
 }
 
-/// The run that is worked on, now begun: the one that was asked for first.
+/// The run to work on, marked as started: the earliest requested run, or else the background pass.
 pub(crate) async fn current(
     pool: &PgPool,
     now: DateTime<Utc>,
@@ -228,11 +205,12 @@ pub(crate) async fn current(
     Ok(Some(Current { id: run.id, deep: run.deep, is_background: run.is_background }))
 }
 
-/// Adds what was found in a bucket.
+/// Adds the findings of a bucket, or of a part of it.
 pub(crate) async fn add(
     connection: &mut PgConnection,
     id: Uuid,
-    report: &Report,
+    findings: &Findings,
+    half_read_units: i64,
     categories: &[String],
     bucket_done: bool,
 ) -> Result<(), StoreError> {
@@ -250,17 +228,17 @@ pub(crate) async fn add(
          where id = $1",
         id,
         i32::from(bucket_done),
-        report.compared,
-        report.missing,
-        report.stale,
-        report.ahead,
-        report.extra,
-        report.altered,
-        report.stock,
-        report.moving,
-        report.repaired,
-        report.oldest_divergence,
-        report.half_read_units,
+        findings.compared,
+        findings.missing,
+        findings.stale,
+        findings.ahead,
+        findings.extra,
+        findings.altered,
+        findings.stock,
+        findings.moving,
+        findings.repaired,
+        findings.oldest_divergence,
+        half_read_units,
         categories,
     )
     .execute(connection)
@@ -269,7 +247,7 @@ pub(crate) async fn add(
     Ok(())
 }
 
-/// The categories that a run has met in listings, in order.
+/// The categories that a run saw in listings, in order.
 pub(crate) async fn categories(pool: &PgPool, id: Uuid) -> Result<Vec<String>, StoreError> {
     sqlx::query_scalar!(
         "select category from sync.run_categories where run_id = $1 order by category",
@@ -282,7 +260,7 @@ pub(crate) async fn categories(pool: &PgPool, id: Uuid) -> Result<Vec<String>, S
     )))
 }
 
-/// Ends a run, and forgets those that are old enough.
+/// Finishes a run, and deletes the runs past their retention.
 pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         "with met as (
@@ -316,7 +294,7 @@ pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, StoreEr
     Ok(row.map(Run::from))
 }
 
-/// Runs, newest first, from below the id `before`.
+/// Runs with ids below `before`, newest first.
 pub(crate) async fn list(
     pool: &PgPool,
     before: Option<Uuid>,

@@ -52,11 +52,11 @@ async fn a_run_that_supersedes_a_deep_one_is_deep_itself() {
     world.tamper(ids[0], "name", s("Stolen shoe")).await;
     // The first in the background is.
     world.round().await;
-    assert_eq!(world.reconcile(false).await.altered, 1);
+    assert_eq!(world.reconcile(false).await.findings.altered, 1);
     world.arrive().await;
     world.tamper(ids[0], "name", s("Stolen shoe")).await;
     world.round().await;
-    assert_eq!(world.reconcile(false).await.altered, 0);
+    assert_eq!(world.reconcile(false).await.findings.altered, 0);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_run_that_somebody_asks_for_supersedes_the_one_in_the_background() {
     world.round().await;
     let id = background(&world).await;
     let run = world.reconcile(false).await;
-    assert_eq!((run.state, run.compared), (State::Finished, 3));
+    assert_eq!((run.state, run.findings.compared), (State::Finished, 3));
     assert_eq!(world.run(id).await.state, State::Superseded);
 }
 

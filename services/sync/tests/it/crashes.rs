@@ -88,11 +88,15 @@ async fn a_worker_that_dies_anywhere_is_resumed_and_no_page_is_lost_or_counted_t
         };
         assert_eq!((run.state, run.progress.buckets_done), (State::Finished, 1024), "{run:?}");
         let compared = i64::try_from(ids.len()).unwrap();
-        assert_eq!(run.compared, compared, "seed {seed}: each product once: {run:?}");
-        let found = [run.missing, run.altered, run.stock];
+        assert_eq!(run.findings.compared, compared, "seed {seed}: each product once: {run:?}");
+        let found = [run.findings.missing, run.findings.altered, run.findings.stock];
         assert_eq!(found, planted, "seed {seed}: {run:?}");
         let drifted = i64::try_from(DRIFTED).unwrap();
-        assert_eq!((run.differences(), run.repaired), (drifted, drifted), "seed {seed}: {run:?}");
+        assert_eq!(
+            (run.findings.differences(), run.findings.repaired),
+            (drifted, drifted),
+            "seed {seed}: {run:?}"
+        );
         world.arrive().await;
     }
     for id in &ids {

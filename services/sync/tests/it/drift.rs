@@ -37,15 +37,22 @@ async fn each_kind_of_drift_is_found_for_what_it_is_and_mended() {
     world.tamper(stock_ahead, "stock_version", n(4)).await;
 
     let run = world.reconcile(false).await;
-    let found = [run.missing, run.stale, run.ahead, run.extra, run.altered, run.stock];
+    let found = [
+        run.findings.missing,
+        run.findings.stale,
+        run.findings.ahead,
+        run.findings.extra,
+        run.findings.altered,
+        run.findings.stock,
+    ];
     assert_eq!(found, [1, 1, 2, 1, 2, 1], "{run:?}");
-    assert_eq!((run.compared, run.repaired, run.moving), (13, 8, 0));
+    assert_eq!((run.findings.compared, run.findings.repaired, run.findings.moving), (13, 8, 0));
     assert!(run.read_units > 0.0);
-    assert!(run.oldest_divergence.is_some());
+    assert!(run.findings.oldest_divergence.is_some());
 
     world.arrive().await;
     let run = world.reconcile(true).await;
-    assert_eq!((run.differences(), run.moving), (0, 0), "{run:?}");
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 0), "{run:?}");
     assert!(world.listing(extra).await.unwrap().contains_key("deleted_at"));
     for (id, right) in ids.iter().zip(right) {
         let now = world.content(*id).await;
@@ -67,11 +74,11 @@ async fn a_deep_run_finds_what_was_altered_under_its_own_hash() {
     let right = world.content(ids[0]).await;
     world.tamper(ids[0], "name", s("Stolen shoe")).await;
     world.tamper(ids[1], "category_key", s("shoes#BRL#o")).await;
-    assert_eq!(world.reconcile(false).await.differences(), 0);
+    assert_eq!(world.reconcile(false).await.findings.differences(), 0);
     let run = world.reconcile(true).await;
-    assert_eq!((run.altered, run.differences()), (2, 2), "{run:?}");
+    assert_eq!((run.findings.altered, run.findings.differences()), (2, 2), "{run:?}");
     world.arrive().await;
-    assert_eq!(world.reconcile(true).await.differences(), 0);
+    assert_eq!(world.reconcile(true).await.findings.differences(), 0);
     assert_eq!(world.content(ids[0]).await, right);
 }
 
@@ -96,10 +103,17 @@ async fn a_listing_that_claims_more_than_can_be_is_rewritten_under_the_true_vers
     world.put(copy).await;
 
     let run = world.reconcile(false).await;
-    let found = [run.altered, run.stock, run.ahead, run.extra, run.repaired, run.moving];
+    let found = [
+        run.findings.altered,
+        run.findings.stock,
+        run.findings.ahead,
+        run.findings.extra,
+        run.findings.repaired,
+        run.findings.moving,
+    ];
     assert_eq!(found, [3, 1, 1, 1, 6, 0], "{run:?}");
     world.arrive().await;
-    assert_eq!(world.reconcile(true).await.differences(), 0);
+    assert_eq!(world.reconcile(true).await.findings.differences(), 0);
     assert!(world.listing(extra).await.unwrap().contains_key("deleted_at"));
     for (nth, right) in right.into_iter().enumerate() {
         let mut now = world.content(ids[nth]).await.unwrap();
@@ -129,7 +143,7 @@ async fn a_number_that_lies_between_two_doubles_is_the_same_everywhere() {
     }}"#;
     world.change_as_written(ids[0], numbers).await;
     world.arrive().await;
-    assert_eq!(world.reconcile(true).await.differences(), 0);
+    assert_eq!(world.reconcile(true).await.findings.differences(), 0);
 }
 
 #[tokio::test]
@@ -141,7 +155,11 @@ async fn a_copy_under_another_key_is_no_listing() {
     world.put(copy).await;
     for deep in [false, true] {
         let run = world.reconcile(deep).await;
-        assert_eq!((run.compared, run.differences(), run.moving), (2, 0, 0), "{run:?}");
+        assert_eq!(
+            (run.findings.compared, run.findings.differences(), run.findings.moving),
+            (2, 0, 0),
+            "{run:?}"
+        );
     }
 }
 
@@ -160,9 +178,9 @@ async fn listings_that_were_deleted_altogether_are_rebuilt() {
     catalog::table::ensure(&world.client, TABLE).await.unwrap();
 
     let run = world.reconcile(false).await;
-    assert_eq!((run.missing, run.repaired), (20, 20), "{run:?}");
+    assert_eq!((run.findings.missing, run.findings.repaired), (20, 20), "{run:?}");
     world.arrive().await;
-    assert_eq!(world.reconcile(true).await.differences(), 0);
+    assert_eq!(world.reconcile(true).await.findings.differences(), 0);
     for (id, right) in ids.iter().zip(right) {
         if *id != ids[5] {
             assert_eq!(world.content(*id).await, right);
@@ -187,7 +205,11 @@ async fn a_bucket_is_walked_to_the_end_of_its_last_page() {
     world.arrive().await;
     world.remove(last).await;
     let run = world.reconcile(false).await;
-    assert_eq!((run.missing, run.differences(), run.repaired), (1, 1, 1), "{run:?}");
+    assert_eq!(
+        (run.findings.missing, run.findings.differences(), run.findings.repaired),
+        (1, 1, 1),
+        "{run:?}"
+    );
     world.arrive().await;
     assert!(world.listing(last).await.is_some());
 }
@@ -201,13 +223,13 @@ async fn a_product_that_was_deleted_long_ago_needs_no_tombstone() {
     let tombstone = world.listing(ids[0]).await.unwrap();
     world.remove(ids[0]).await;
     let run = world.reconcile(false).await;
-    assert_eq!(run.missing, 1, "within 35 days it guards against late events");
+    assert_eq!(run.findings.missing, 1, "within 35 days it guards against late events");
     world.arrive().await;
     assert_eq!(world.listing(ids[0]).await.unwrap()["deleted_at"], tombstone["deleted_at"]);
 
     world.remove(ids[0]).await;
     world.clock.advance(std::time::Duration::from_hours(36 * 24));
-    assert_eq!(world.reconcile(false).await.differences(), 0);
+    assert_eq!(world.reconcile(false).await.findings.differences(), 0);
 }
 
 #[tokio::test]
@@ -220,9 +242,9 @@ async fn a_product_whose_journal_was_cut_is_announced_under_a_new_version() {
         .unwrap();
     world.remove(ids[0]).await;
     let run = world.reconcile(false).await;
-    assert_eq!((run.missing, run.repaired), (1, 1));
+    assert_eq!((run.findings.missing, run.findings.repaired), (1, 1));
     world.arrive().await;
-    assert_eq!(world.reconcile(true).await.differences(), 0);
+    assert_eq!(world.reconcile(true).await.findings.differences(), 0);
     let listing = world.listing(ids[0]).await.unwrap();
     assert_eq!((&listing["product_version"], &listing["stock_version"]), (&n(2), &n(2)));
     assert_eq!(listing["on_hand"], n(5));
@@ -238,10 +260,14 @@ async fn a_listing_that_has_seen_positions_from_before_a_restore_is_mended_all_t
     world.tamper(product, "content_hash", s("0123456789abcdef0123456789abcdef")).await;
     world.tamper(stock, "on_hand", n(8)).await;
     let run = world.reconcile(false).await;
-    assert_eq!((run.altered, run.stock, run.repaired), (1, 1, 2), "{run:?}");
+    assert_eq!(
+        (run.findings.altered, run.findings.stock, run.findings.repaired),
+        (1, 1, 2),
+        "{run:?}"
+    );
     world.arrive().await;
     let run = world.reconcile(true).await;
-    assert_eq!((run.differences(), run.moving), (0, 0), "{run:?}");
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 0), "{run:?}");
     assert_eq!(world.content(product).await.unwrap()["name"], s("Running shoe"));
 }
 
@@ -254,10 +280,10 @@ async fn a_stock_that_was_changed_behind_the_journals_back_is_announced_as_it_is
     let by_hand = "update inventory.stock set on_hand = 9";
     sqlx::query(by_hand).execute(&world.database.pool).await.unwrap();
     let run = world.reconcile(false).await;
-    assert_eq!((run.stock, run.repaired), (2, 2), "{run:?}");
+    assert_eq!((run.findings.stock, run.findings.repaired), (2, 2), "{run:?}");
     world.arrive().await;
     let run = world.reconcile(true).await;
-    assert_eq!((run.differences(), run.moving), (0, 0), "{run:?}");
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 0), "{run:?}");
     for id in [first, later] {
         assert_eq!(world.content(id).await.unwrap()["on_hand"], n(9));
     }

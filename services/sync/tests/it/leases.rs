@@ -20,7 +20,7 @@ async fn two_workers_share_the_buckets_and_take_none_twice() {
     let run = world.run(id).await;
     assert_eq!(run.state, State::Finished);
     assert_eq!(run.progress.buckets_done, 1024);
-    assert_eq!(run.compared, i64::try_from(ids.len()).unwrap());
+    assert_eq!(run.findings.compared, i64::try_from(ids.len()).unwrap());
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn a_lease_is_left_alone_until_it_ends_and_then_resumed() {
     world.clock.advance(Duration::from_mins(1));
     world.round().await;
     let run = world.run(id).await;
-    assert_eq!((run.state, run.compared), (State::Finished, 5));
+    assert_eq!((run.state, run.findings.compared), (State::Finished, 5));
 }
 
 #[tokio::test]

@@ -75,7 +75,14 @@ impl Drift {
 }
 
 fn counts(run: &Run) -> [i64; 6] {
-    [run.missing, run.stale, run.ahead, run.extra, run.altered, run.stock]
+    [
+        run.findings.missing,
+        run.findings.stale,
+        run.findings.ahead,
+        run.findings.extra,
+        run.findings.altered,
+        run.findings.stock,
+    ]
 }
 
 /// A product that nobody writes to, with what its listing was before the last change.
@@ -236,7 +243,7 @@ async fn drift_of_every_kind_is_mended_while_sellers_write_and_nothing_newer_is_
             }
             let run = world.reconcile(true).await;
             let counted = counts(&run);
-            assert_eq!(run.repaired, run.differences(), "seed {seed}: {run:?}");
+            assert_eq!(run.findings.repaired, run.findings.differences(), "seed {seed}: {run:?}");
             if nth == 0 {
                 assert_eq!(counted, planted, "seed {seed}: what was planted, and nothing else");
             }
@@ -261,7 +268,11 @@ async fn drift_of_every_kind_is_mended_while_sellers_write_and_nothing_newer_is_
     let late = world.reconcile(true).await;
     world.arrive().await;
     let last = world.reconcile(true).await;
-    assert_eq!((last.differences(), last.moving), (0, 0), "seed {seed}: {last:?}");
+    assert_eq!(
+        (last.findings.differences(), last.findings.moving),
+        (0, 0),
+        "seed {seed}: {last:?}"
+    );
     for id in ids.iter().chain(&shop.written) {
         world.check_listing(*id).await;
     }
@@ -276,6 +287,6 @@ async fn drift_of_every_kind_is_mended_while_sellers_write_and_nothing_newer_is_
     eprintln!(
         "seed {seed}: {count} products, {rounds:?} drifted in {ROUNDS} rounds during {writes} writes \
          and {looks} reads; found {found:?} and {} when all was quiet, then none",
-        late.differences()
+        late.findings.differences()
     );
 }

@@ -14,13 +14,13 @@ async fn what_waits_in_the_outbox_or_in_the_queue_is_no_difference() {
     world.create("NEW", "shoes").await;
 
     let run = world.reconcile(false).await;
-    assert_eq!((run.differences(), run.moving), (0, 3), "in the outbox: {run:?}");
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 3), "in the outbox: {run:?}");
     world.publish().await;
     let run = world.reconcile(false).await;
-    assert_eq!((run.differences(), run.moving), (0, 3), "in the queue: {run:?}");
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 3), "in the queue: {run:?}");
     world.project().await;
     let run = world.reconcile(false).await;
-    assert_eq!((run.differences(), run.moving), (0, 0), "arrived: {run:?}");
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 0), "arrived: {run:?}");
 }
 
 #[tokio::test]
@@ -30,9 +30,9 @@ async fn an_event_that_was_lost_on_its_way_is_a_difference() {
     world.publish().await;
     sqlx::query("delete from bus.messages").execute(&world.database.pool).await.unwrap();
     let run = world.reconcile(false).await;
-    assert_eq!((run.stale, run.repaired), (1, 1));
+    assert_eq!((run.findings.stale, run.findings.repaired), (1, 1));
     world.arrive().await;
-    assert_eq!(world.reconcile(true).await.differences(), 0);
+    assert_eq!(world.reconcile(true).await.findings.differences(), 0);
 }
 
 #[tokio::test]
@@ -73,9 +73,9 @@ async fn nothing_is_a_false_alarm_while_sellers_write() {
     let (runs, written, ()) = tokio::join!(reconcile, write, carry);
     assert!(written > 10, "only {written} writes went on meanwhile");
     for run in runs {
-        assert_eq!((run.differences(), run.repaired), (0, 0), "{run:?}");
+        assert_eq!((run.findings.differences(), run.findings.repaired), (0, 0), "{run:?}");
     }
     world.arrive().await;
     let run = world.reconcile(true).await;
-    assert_eq!((run.differences(), run.moving), (0, 0), "{run:?}");
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 0), "{run:?}");
 }

@@ -57,7 +57,7 @@ async fn pass(reconciler: &Reconciler) -> i64 {
     while reconciler.find_run(id).await.unwrap().unwrap().finished_at.is_none() {
         reconciler.once(&CancellationToken::new()).await.unwrap();
     }
-    reconciler.find_run(id).await.unwrap().unwrap().compared
+    reconciler.find_run(id).await.unwrap().unwrap().findings.compared
 }
 
 /// Rows and index entries of products and their stock that the one connection of `pool` has read.

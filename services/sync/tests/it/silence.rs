@@ -44,7 +44,7 @@ async fn a_connection_that_goes_silent_costs_a_pass_a_lease_and_no_more() {
             world.clock.advance(Duration::from_secs(2));
         }
         assert!(silent >= 1, "it was met after {after}");
-        assert_eq!(world.run(id).await.stock, 1);
+        assert_eq!(world.run(id).await.findings.stock, 1);
         world.arrive().await;
     }
     // After it is known that no run is wanted, it is asked how old the oldest comparison is.
