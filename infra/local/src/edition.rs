@@ -19,7 +19,6 @@ use shared::config::Secret;
 use shared::contract::CATALOG_QUEUE;
 use shared::database::{self as connections, DatabaseConfig};
 use shared::host::Work as _;
-use shared::host::dead_letters::{self, Desk};
 use shared::host::health::{self, Health, Table};
 use shared::host::metrics_recorder;
 use shared::host::rate_limit::{RateLimit, RateLimitConfig};
@@ -244,22 +243,14 @@ async fn run(
             queue: queue.clone(),
             catalog: catalog.clone(),
         },
-        desk: Desk {
-            letters: DeadLetters::Postgres(Queue::new(
-                requests.clone(),
-                clock.clone(),
-                CATALOG_QUEUE,
-            )),
-            clock: clock.clone(),
-            verifier: verifier.clone(),
-        },
         sync: sync::App::new(
             requests.clone(),
             &clock,
             &ids,
             verifier.clone(),
-            Arc::clone(&requested),
-        ),
+            DeadLetters::Postgres(Queue::new(requests.clone(), clock.clone(), CATALOG_QUEUE)),
+        )
+        .with_requested(Arc::clone(&requested)),
         inventory: inventory::App::new(
             requests.clone(),
             &clock,
@@ -332,7 +323,6 @@ struct Apps {
     identity: identity::App,
     health: Health,
     ops: Ops,
-    desk: Desk,
     sync: sync::App,
 }
 
@@ -341,7 +331,7 @@ impl Apps {
         let (mut router, mut document) = OpenApiRouter::new()
             .merge(health::routes().with_state(self.health))
             .merge(ops::routes().with_state(self.ops))
-            .merge(dead_letters::routes().with_state(self.desk))
+            .merge(sync::message_routes().with_state(self.sync.clone()))
             .split_for_parts();
         let mut add = |role: Role, routes: OpenApiRouter| {
             if roles.has(role) {
@@ -352,7 +342,7 @@ impl Apps {
         };
         add(Role::Inventory, inventory::routes().with_state(self.inventory));
         add(Role::Catalog, catalog::routes().with_state(self.catalog));
-        add(Role::Sync, sync::routes().with_state(self.sync));
+        add(Role::Sync, sync::reconciliation_routes().with_state(self.sync));
         add(Role::Identity, identity::routes().with_state(self.identity));
         router.merge(docs::router(docs::describe(document)))
     }
@@ -362,7 +352,6 @@ impl Apps {
 pub fn openapi() -> OpenApi {
     let mut document = health::routes().into_openapi();
     document.merge(ops::routes().into_openapi());
-    document.merge(dead_letters::routes().into_openapi());
     document.merge(inventory::routes().into_openapi());
     document.merge(catalog::routes().into_openapi());
     document.merge(identity::routes().into_openapi());

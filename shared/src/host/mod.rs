@@ -4,7 +4,6 @@
 //! A process runs on until it is told to stop. A function runs when it is invoked: the presence of
 //! Lambda's runtime picks it.
 
-pub mod dead_letters;
 pub mod emf;
 pub mod health;
 pub mod http;

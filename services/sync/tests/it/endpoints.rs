@@ -1,11 +1,13 @@
 //! What operators see.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use serde_json::{Value, json};
 use shared::auth::Role;
+use shared::bus::dead_letters::DeadLetters;
+use shared::bus::queue::Queue;
+use shared::contract::CATALOG_QUEUE;
 use shared::testkit::{Answer, Call};
 use sync::App;
 
@@ -14,14 +16,10 @@ use crate::world::{OPERATOR, World};
 const PATH: &str = "/v1/admin/reconciliations";
 
 fn router(world: &World) -> Router {
-    let app = App::new(
-        world.database.pool.clone(),
-        &world.clock,
-        &world.ids,
-        world.tokens.verifier(),
-        Arc::default(),
-    );
-    sync::router(app)
+    let (pool, clock, ids) = (world.database.pool.clone(), &world.clock, &world.ids);
+    let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
+    let dead_letters = DeadLetters::Postgres(queue);
+    sync::router(App::new(pool, clock, ids, world.tokens.verifier(), dead_letters))
 }
 
 async fn ask(world: &World, router: &Router, role: Role, call: Call) -> Answer {
