@@ -14,7 +14,7 @@ use crate::context;
 /// Buckets that a function compares in an invocation: a pass takes 16 invocations.
 const SLICE_OF_A_FUNCTION: u16 = 64;
 
-/// The longest that an event takes through EventBridge and SQS in normal operation, a cold start included.
+/// The longest that an event takes through EventBridge and SQS in normal operation, with a cold start.
 const GRACE_OF_A_FUNCTION: Duration = Duration::from_secs(5);
 
 /// The role of a process of the service, and the settings that only this role needs.

@@ -22,9 +22,9 @@ pub struct Findings {
     pub altered: i64,
     /// Listings with other stock.
     pub stock: i64,
-    /// Differences whose events were still in flight; the next pass compares them again.
+    /// Differences with events still in flight; the next pass compares them again.
     pub moving: i64,
-    /// Products whose state was announced again.
+    /// Products that were announced again.
     pub repaired: i64,
     /// The earliest time at which one of the differences can have begun.
     pub oldest_divergence: Option<DateTime<Utc>>,

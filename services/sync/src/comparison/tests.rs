@@ -77,7 +77,7 @@ fn product_deleted_long_ago_equals_absence() {
 }
 
 #[test]
-fn candidate_counts_only_if_gap_persists_with_no_event_in_flight() {
+fn candidate_counts_if_gap_persists_with_no_event_in_flight() {
     let truth = row(1, 3);
     let stale = |version| Listed { version, ..listing_of(&truth) };
     let now = at(10);

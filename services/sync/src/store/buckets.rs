@@ -125,7 +125,8 @@ pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, Store
     Ok(done == i64::from(BUCKETS))
 }
 
-/// When the least recently compared bucket was compared; if one never was, when the first run was requested.
+/// When the least recently compared bucket was compared, or when the first run was requested if a
+/// bucket never was.
 pub(crate) async fn oldest_check(pool: &PgPool) -> Result<Option<DateTime<Utc>>, StoreError> {
     sqlx::query_scalar!(
         "select min(coalesce(checked_at, (select min(requested_at) from sync.runs)))

@@ -1,4 +1,4 @@
-//! A store that says nothing any more, not even that it is gone.
+//! A connection that goes silent without being closed.
 
 use std::time::{Duration, Instant};
 
@@ -9,28 +9,28 @@ use shared::testkit::{PostgresFault, faulty_postgres};
 use sync::{Reconciler, Settings, StoreError, SyncError};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{OPERATOR, TABLE, World, n, settings};
+use crate::test_bed::{OPERATOR, TABLE, TestBed, n, settings};
 
 #[tokio::test]
-async fn a_connection_that_goes_silent_costs_a_pass_a_lease_and_no_more() {
-    let (world, ids) = World::with_products(20).await;
-    let line = faulty_postgres(&world.database.url).await;
+async fn silent_connection_costs_a_pass_at_most_a_lease() {
+    let (bed, ids) = TestBed::with_products(20).await;
+    let line = faulty_postgres(&bed.database.url).await;
     let pool =
         connect(&DatabaseConfig::new(Secret::new(line.url.clone()), 1, "vitrina tests")).unwrap();
-    let (client, clock, new_ids) = (world.client.clone(), world.clock.clone(), world.ids.clone());
+    let (client, clock, new_ids) = (bed.client.clone(), bed.clock.clone(), bed.ids.clone());
     let settings = Settings { lease: Duration::from_secs(1), slice: 0, ..settings() };
     let reconciler = Reconciler::new(pool, client, TABLE, clock, new_ids).with_settings(settings);
-    // Among the first claims, in the walk, and where a bucket is given back.
+    // During the first claims, during the first reads, and during the release of a bucket.
     for after in [0, 3, 41] {
-        world.tamper(ids[0], "on_hand", n(1_000)).await;
-        let id = world.reconciler.request(OPERATOR, false).await.unwrap();
+        bed.tamper(ids[0], "on_hand", n(1_000)).await;
+        let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
         line.faults.once_after(after, PostgresFault::Silent);
         let mut silent = 0;
-        while world.run(id).await.finished_at.is_none() {
-            assert!(silent < 10, "nothing came after it");
+        while bed.run(id).await.finished_at.is_none() {
+            assert!(silent < 10, "the run never finished");
             match reconciler.once(&CancellationToken::new()).await {
                 Ok(_) => {}
-                // Or its only connection is not given up yet.
+                // The pool may not have given up its only connection yet.
                 Err(
                     SyncError::Silent(_)
                     | SyncError::Store(StoreError::Postgres {
@@ -40,14 +40,14 @@ async fn a_connection_that_goes_silent_costs_a_pass_a_lease_and_no_more() {
                 ) => silent += 1,
                 Err(other) => panic!("{other:?}"),
             }
-            // What the round left behind is nobody's then.
-            world.clock.advance(Duration::from_secs(2));
+            // The leases of the failed round end.
+            bed.clock.advance(Duration::from_secs(2));
         }
-        assert!(silent >= 1, "it was met after {after}");
-        assert_eq!(world.run(id).await.findings.stock, 1);
-        world.arrive().await;
+        assert!(silent >= 1, "the fault after {after} answers never struck");
+        assert_eq!(bed.run(id).await.findings.stock, 1);
+        bed.arrive().await;
     }
-    // After it is known that no run is wanted, it is asked how old the oldest comparison is.
+    // The first answer is that no run is requested; the second would be the age of the oldest check.
     line.faults.once_after(1, PostgresFault::Silent);
     let ended = reconciler.until(Instant::now() + Duration::from_mins(1));
     let ended = tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
