@@ -40,6 +40,7 @@ export const ROUTES: readonly Route[] = [
   { path: '/v1/admin/dead-letters/{proxy+}', methods: [GET, POST], function: 'sync-api' },
   { path: '/v1/admin/reconciliations', methods: [GET, POST], function: 'sync-api' },
   { path: '/v1/admin/reconciliations/{id}', methods: [GET], function: 'sync-api' },
+  { path: '/v1/admin/trace/{id}', methods: [GET], function: 'sync-api' },
 ];
 
 export class Api extends Construct {

@@ -39,7 +39,6 @@ use crate::data::{Account, Claim, DataError, DataFolder, Running};
 use crate::database::{Database, DatabaseError, Source};
 use crate::docs;
 use crate::listings::{ListingsError, ListingsStore};
-use crate::ops::{self, Ops};
 use crate::port::{self, PortError};
 use crate::roles::{Role, Roles};
 
@@ -237,17 +236,12 @@ async fn run(
     let catalog = catalog::App::new(client.clone(), TABLE, options.currency)
         .with_kept_pages(catalog::pages::KEPT_FOR);
     let apps = Apps {
-        ops: Ops {
-            pool: requests.clone(),
-            verifier: verifier.clone(),
-            queue: queue.clone(),
-            catalog: catalog.clone(),
-        },
         sync: sync::App::new(
             requests.clone(),
             &clock,
             &ids,
             verifier.clone(),
+            sync::Listings::new(client.clone(), TABLE),
             DeadLetters::Postgres(Queue::new(requests.clone(), clock.clone(), CATALOG_QUEUE)),
         )
         .with_requested(Arc::clone(&requested)),
@@ -322,7 +316,6 @@ struct Apps {
     catalog: catalog::App,
     identity: identity::App,
     health: Health,
-    ops: Ops,
     sync: sync::App,
 }
 
@@ -330,7 +323,6 @@ impl Apps {
     fn router(self, roles: &Roles) -> Router {
         let (mut router, mut document) = OpenApiRouter::new()
             .merge(health::routes().with_state(self.health))
-            .merge(ops::routes().with_state(self.ops))
             .merge(sync::message_routes().with_state(self.sync.clone()))
             .split_for_parts();
         let mut add = |role: Role, routes: OpenApiRouter| {
@@ -351,7 +343,6 @@ impl Apps {
 /// The description of the whole API, without anything running.
 pub fn openapi() -> OpenApi {
     let mut document = health::routes().into_openapi();
-    document.merge(ops::routes().into_openapi());
     document.merge(inventory::routes().into_openapi());
     document.merge(catalog::routes().into_openapi());
     document.merge(identity::routes().into_openapi());

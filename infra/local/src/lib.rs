@@ -16,7 +16,6 @@ pub mod edition;
 pub mod import;
 pub mod listings;
 pub mod load;
-mod ops;
 pub mod output;
 pub mod port;
 pub mod progress;

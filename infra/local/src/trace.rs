@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use sync::{Trace, TracedChange};
 use uuid::Uuid;
 
 use crate::cli::{FAILED, Global, OK, print, say};
-use crate::ops::{Trace, TracedChange};
 use crate::output::{Output, OutputArgs};
 use crate::token::{self, DemoUser};
 

@@ -13,7 +13,6 @@ mod repair;
 mod sent;
 mod stock;
 mod store;
-pub mod trace;
 
 use std::sync::Arc;
 

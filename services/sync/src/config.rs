@@ -21,7 +21,7 @@ const GRACE_OF_A_FUNCTION: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub enum Role {
     /// Serves the operators' API. Without `sqs`, the projector's queue is the one in PostgreSQL.
-    Api { auth: AuthConfig, sqs: Option<SqsConfig> },
+    Api { auth: AuthConfig, table: String, sqs: Option<SqsConfig> },
     /// Compares the stores and requests repairs.
     Reconcile {
         table: String,
@@ -44,7 +44,7 @@ pub struct Config {
 
 impl Config {
     /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`] and [`DatabaseConfig::read`], and those
-    /// of the role: [`AuthConfig::read`] and [`SqsConfig::read`]; [`listings_table`] and
+    /// of the role: [`AuthConfig::read`], [`listings_table`] and [`SqsConfig::read`]; [`listings_table`] and
     /// `VITRINA_SYNC_SLICE` (buckets a minute, or an invocation); or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
@@ -65,6 +65,7 @@ impl Config {
             "migrate" => Role::Migrate(MigrationConfig::read(settings)),
             _ => Role::Api {
                 auth: AuthConfig::read(settings),
+                table: listings_table(settings),
                 // On AWS this is the only API for dead letters, so it must be able to reach them.
                 sqs: if settings.is_function() {
                     Some(SqsConfig::required(settings))

@@ -15,6 +15,7 @@ mod http;
 mod reconciler;
 mod round;
 mod store;
+mod trace;
 
 use std::sync::Arc;
 
@@ -33,7 +34,9 @@ pub use error::{StoreError, SyncError};
 pub use findings::Findings;
 pub use http::PROBLEMS;
 pub use reconciler::Reconciler;
+pub use store::listings::Listings;
 pub use store::runs::{BucketProgress, Run, State};
+pub use trace::{Gap, Hop, Trace, TracedChange};
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -44,6 +47,7 @@ pub struct App {
     pub clock: Clock,
     pub ids: Ids,
     pub verifier: Verifier,
+    pub listings: Listings,
     /// The projector's queue and its dead letters.
     pub dead_letters: DeadLetters,
     /// Wakes the reconciler of this process; one in another process polls.
@@ -56,10 +60,11 @@ impl App {
         clock: &Clock,
         ids: &Ids,
         verifier: Verifier,
+        listings: Listings,
         dead_letters: DeadLetters,
     ) -> Self {
         let (clock, ids) = (clock.clone(), ids.clone());
-        Self { pool, clock, ids, verifier, dead_letters, requested: Arc::default() }
+        Self { pool, clock, ids, verifier, listings, dead_letters, requested: Arc::default() }
     }
 
     /// Notifies `requested` of each requested run.
@@ -80,7 +85,7 @@ pub fn reconciliation_routes() -> OpenApiRouter<App> {
     http::reconciliation_routes()
 }
 
-/// The routes of the queue and its dead letters, with their description.
+/// The routes of traces, of the queue and of its dead letters, with their description.
 pub fn message_routes() -> OpenApiRouter<App> {
     http::message_routes()
 }

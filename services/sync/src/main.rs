@@ -12,7 +12,7 @@ use shared::contract::CATALOG_QUEUE;
 use shared::host::Host;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
 use sync::config::{Config, Role};
-use sync::{App, MIGRATOR, Reconciler, router};
+use sync::{App, Listings, MIGRATOR, Reconciler, router};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -22,7 +22,7 @@ async fn main() -> anyhow::Result<()> {
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
     match config.role {
-        Role::Api { auth, sqs } => {
+        Role::Api { auth, table, sqs } => {
             let database = database::open(&config.database, &clock).await?;
             let verifier = Verifier::new(auth, clock.clone());
             let pool = database.pool.clone();
@@ -35,7 +35,8 @@ async fn main() -> anyhow::Result<()> {
                     DeadLetters::Postgres(Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE))
                 }
             };
-            let app = App::new(pool, &clock, &ids, verifier.clone(), dead_letters);
+            let listings = Listings::new(dynamodb::connect().await, &table);
+            let app = App::new(pool, &clock, &ids, verifier.clone(), listings, dead_letters);
             host.on_database(&database).serve(router(app), Some(verifier)).await?;
         }
         Role::Reconcile { table, settings, searches_queue } => {

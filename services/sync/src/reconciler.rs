@@ -38,7 +38,7 @@ pub struct Reconciler {
 
 impl Reconciler {
     pub fn new(pool: PgPool, client: Client, table: &str, clock: Clock, ids: Ids) -> Self {
-        let listings = Listings { client, table: table.to_owned() };
+        let listings = Listings::new(client, table);
         let settings = Settings::default();
         Self { context: Context { pool, listings, clock, ids, queue: None, settings } }
     }

@@ -7,7 +7,6 @@ use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::from_json;
-use crate::trace::Change;
 
 /// One version of a product.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
@@ -114,57 +113,4 @@ fn entry(
         sqlx::Error::Decode("the journal of a product holds an event without one".into())
     })?;
     Ok(Entry { version, at, actor, change, product })
-}
-
-/// The latest changes of a product and its stock, newest first.
-pub(crate) async fn trace_product(
-    pool: &PgPool,
-    product_id: Uuid,
-    limit: i64,
-) -> Result<Vec<Change>, sqlx::Error> {
-    sqlx::query_as!(
-        Change,
-        r#"select j.event_id, j.aggregate_id as product_id, j.aggregate, j.version, j.change,
-                  j.request_id, j.traceparent, j.requested_at, j.committed_at,
-                  exists (select from inventory.outbox o
-                          where o.aggregate_id = j.aggregate_id and o.aggregate = j.aggregate
-                            and o.version = j.version) as "pending!"
-           from inventory.journal j
-           where j.aggregate_id = $1
-           order by j.committed_at desc, j.version desc
-           limit $2"#,
-        product_id,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
-}
-
-/// The changes of a request, or of an event, whose id was made at `at`, newest first.
-pub(crate) async fn trace_request_or_event(
-    pool: &PgPool,
-    id: Uuid,
-    at: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Change>, sqlx::Error> {
-    // An id keeps the millisecond that it was made in.
-    let slack = chrono::TimeDelta::milliseconds(2);
-    sqlx::query_as!(
-        Change,
-        r#"select j.event_id, j.aggregate_id as product_id, j.aggregate, j.version, j.change,
-                  j.request_id, j.traceparent, j.requested_at, j.committed_at,
-                  exists (select from inventory.outbox o
-                          where o.aggregate_id = j.aggregate_id and o.aggregate = j.aggregate
-                            and o.version = j.version) as "pending!"
-           from inventory.journal j
-           where j.requested_at between $2 and $3 and (j.request_id = $1 or j.event_id = $1)
-           order by j.committed_at desc, j.version desc
-           limit $4"#,
-        id,
-        at - slack,
-        at + slack,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
 }

@@ -4,6 +4,7 @@ mod dead_letter_selection;
 mod discard_dead_letters;
 mod get_dead_letter;
 mod get_reconciliation;
+mod get_trace;
 mod list_dead_letters;
 mod list_queues;
 mod list_reconciliations;
@@ -27,6 +28,7 @@ pub(crate) fn reconciliation_routes() -> OpenApiRouter<App> {
 
 pub(crate) fn message_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(get_trace::get_trace))
         .routes(routes!(list_queues::list_queues))
         .routes(routes!(list_dead_letters::list_dead_letters))
         .routes(routes!(get_dead_letter::get_dead_letter))

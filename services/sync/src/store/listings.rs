@@ -25,7 +25,7 @@ const SECOND_READ: &str = "id, product_version, content_hash, deleted_at, stock_
 
 /// The table of listings. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Listings {
+pub struct Listings {
     pub(crate) client: Client,
     pub(crate) table: String,
 }
@@ -40,6 +40,10 @@ pub(crate) struct Page {
 }
 
 impl Listings {
+    pub fn new(client: Client, table: &str) -> Self {
+        Self { client, table: table.to_owned() }
+    }
+
     /// Up to `limit` listings of a bucket, eventually consistent. With `deep`, whole items are read and
     /// checked against their own hash.
     pub(crate) async fn page(
@@ -111,6 +115,26 @@ impl Listings {
             found.extend(listings.map(|listing| (listing.id, listing)));
         }
         Ok((found, cost))
+    }
+
+    /// The existing listings of `ids` as they are stored, strongly consistent.
+    pub(crate) async fn find_whole(
+        &self,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, ListingItem>, StoreError> {
+        let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
+        let batches =
+            dynamodb::batch_get(&self.client, &self.table, &keys, Consistency::Strong, None)
+                .await
+                .map_err(StoreError::batch("reading whole items of the listings table"))?;
+        let mut found = HashMap::with_capacity(ids.len());
+        for item in batches.into_iter().flat_map(|batch| batch.items) {
+            let id = item.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
+            let listing: ListingItem = serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
+                .map_err(|source| StoreError::Damaged { id, source })?;
+            found.insert(listing.id, listing);
+        }
+        Ok(found)
     }
 }
 

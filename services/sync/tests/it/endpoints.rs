@@ -9,9 +9,9 @@ use shared::bus::dead_letters::DeadLetters;
 use shared::bus::queue::Queue;
 use shared::contract::CATALOG_QUEUE;
 use shared::testkit::{Answer, Call};
-use sync::App;
+use sync::{App, Listings};
 
-use crate::test_bed::{OPERATOR, TestBed};
+use crate::test_bed::{OPERATOR, TABLE, TestBed};
 
 const PATH: &str = "/v1/admin/reconciliations";
 
@@ -19,7 +19,8 @@ fn router(bed: &TestBed) -> Router {
     let (pool, clock, ids) = (bed.database.pool.clone(), &bed.clock, &bed.ids);
     let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
     let dead_letters = DeadLetters::Postgres(queue);
-    sync::router(App::new(pool, clock, ids, bed.tokens.verifier(), dead_letters))
+    let listings = Listings::new(bed.client.clone(), TABLE);
+    sync::router(App::new(pool, clock, ids, bed.tokens.verifier(), listings, dead_letters))
 }
 
 async fn ask(bed: &TestBed, router: &Router, role: Role, call: Call) -> Answer {

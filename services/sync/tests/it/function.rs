@@ -177,3 +177,32 @@ async fn dead_letters_of_sqs_are_served_by_the_function() {
             .unwrap();
     assert_eq!(audit, ("redrive".to_owned(), letter["id"].as_i64().unwrap()));
 }
+
+#[tokio::test]
+async fn trace_of_a_change_is_served_by_the_function() {
+    let ((bed, ids), wire) = (TestBed::with_products(1).await, queue_with_one_dead_letter().await);
+    let more = [("AWS_ENDPOINT_URL", wire.endpoint.as_str())];
+    let mut function = start_with(&bed, "api", &more).await;
+    let path = format!("/v1/admin/trace/{}", ids[0]);
+    let seller = bearer(&bed, "seller");
+    let refused = function.ask("GET", &path, &[("authorization", &seller)], "").await;
+    assert_eq!(refused.status, 403);
+
+    let operator = bearer(&bed, "operator");
+    let headers = [("authorization", operator.as_str())];
+    let traced = function.ask("GET", &path, &headers, "").await;
+    assert_eq!(traced.status, 200, "{}", traced.body);
+    assert_eq!(traced.json()["changes"][0]["state"], "in the listing");
+    assert!(wire.calls().is_empty(), "the dead letters are not received for a projected change");
+
+    bed.set_stock(ids[0], 9).await;
+    let traced = function.ask("GET", &path, &headers, "").await;
+    assert_eq!(traced.json()["changes"][1]["state"], "in the outbox", "{}", traced.body);
+    bed.publish().await;
+    let traced = function.ask("GET", &path, &headers, "").await;
+    let state = traced.json()["changes"][1]["state"].as_str().unwrap().to_owned();
+    assert!(state.starts_with("published, and not in the listing yet"), "{state}");
+
+    let unknown = format!("/v1/admin/trace/{OPERATOR}");
+    assert_eq!(function.ask("GET", &unknown, &headers, "").await.status, 404);
+}
