@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod database;
+pub mod docs;
 pub mod door;
 pub mod dynamodb;
 pub mod failpoint;

@@ -43,9 +43,12 @@ test('every operation of the deployed services has a route to its function', () 
   }
 });
 
-test('the catalogue is open, and everything else wants a token', () => {
+/** The catalogue, and the documentation with its problem pages. */
+const PUBLIC = /^\/(v1\/catalog\/|docs(\/|$)|openapi\.json$)/;
+
+test('the catalogue and the documentation are public, and every other route requires a token', () => {
   for (const { path: route, open } of ROUTES) {
-    assert.equal(open === true, route.startsWith('/v1/catalog/'), route);
+    assert.equal(open === true, PUBLIC.test(route), route);
   }
   const { resources } = synthesise(PRODUCTION);
   const [[pool]] = ofType(resources, 'AWS::Cognito::UserPool') as [[string, any]];
@@ -55,13 +58,37 @@ test('the catalogue is open, and everything else wants a token', () => {
   assert.equal(Properties.AuthorizerType, 'JWT');
   assert.match(JSON.stringify(Properties.JwtConfiguration.Issuer), new RegExp(pool));
   for (const [name, route] of ofType(resources, 'AWS::ApiGatewayV2::Route')) {
-    const open = String(route.Properties['RouteKey']).includes(' /v1/catalog/');
+    const open = PUBLIC.test(String(route.Properties['RouteKey']).replace(/^[A-Z]+ /, ''));
     assert.deepEqual(
       route.Properties['AuthorizerId'],
       open ? undefined : { Ref: authorizer },
       name,
     );
   }
+});
+
+test('a stage describes exactly the operations that it routes', () => {
+  const read = (file: string): string => fs.readFileSync(path.join(ROOT, file), 'utf8');
+  const list = read('shared/src/docs.rs').match(/const NOT_ON_A_STAGE[^=]*= &\[(.*?)\]/s)![1]!;
+  const left = [...list.matchAll(/"([^"]+)"/g)].map(([, prefix]) => prefix!);
+  assert.ok(left.length > 0);
+  const document = JSON.parse(read('infra/local/api/openapi.json')) as { paths: object };
+  for (const [route, item] of Object.entries(document.paths)) {
+    const described = !left.some((prefix) => route.startsWith(prefix));
+    for (const method of Object.keys(item as object)) {
+      const found = routed(method.toUpperCase(), route);
+      assert.equal(found !== undefined, described, `${method} ${route}`);
+    }
+  }
+});
+
+test('the trace reads listings, and sync-api may do nothing else with them', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const policies = ofType(resources, 'AWS::IAM::Policy').filter(([name]) =>
+    name.includes('syncapi'),
+  );
+  const text = JSON.stringify(policies.map(([, { Properties }]) => Properties['PolicyDocument']));
+  assert.deepEqual(text.match(/dynamodb:\w+/g), ['dynamodb:BatchGetItem']);
 });
 
 test('the API limits how much it is asked, and logs without addresses', () => {

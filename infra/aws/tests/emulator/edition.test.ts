@@ -183,16 +183,35 @@ describe('a stage that is up', () => {
   test('what the README shows of the local edition works here, word for word', async () => {
     const readme = fs.readFileSync(path.join(GUIDE, '../../../README.md'), 'utf8');
     const shown = readme.match(/<!-- tested -->\n\n```sh\n(.*?)```/s)![1]!;
-    // The trace of an operator is the local edition's own.
-    const [commands] = shown.split('# An operator follows');
-    assert.match(commands!, /PATCH/);
     const said = await shell.run(
-      commands!
+      shown
         .replaceAll('http://127.0.0.1:8080', outputs['ApiUrl']!.replace('$', '\\$'))
-        .replaceAll('target/release/vitrina token seller', `echo ${seller}`),
+        .replaceAll('target/release/vitrina token seller', `echo ${seller}`)
+        .replaceAll('target/release/vitrina token operator', `echo ${operator}`),
     );
     assert.match(said, /"amount":9990/);
+    assert.match(said, /"state":"in the listing"/);
     assert.doesNotMatch(said, /"status":[45]/, said);
+  });
+
+  test('the trace of a change is shown by the command of the local edition', async () => {
+    const id = await create(seller);
+    await eventually('it is listed', 20, () => listed(id));
+    const said = await shell.run(
+      `VITRINA_TOKEN=${operator} VITRINA_URL='${outputs['ApiUrl']!}' \\
+       cargo run -q --locked -p vitrina -- trace ${id}`,
+    );
+    assert.match(said, /in the listing/);
+    assert.match(said, /^ {2}projected /m);
+  });
+
+  test('the documentation and the page of each problem are served without a token', async () => {
+    const refused = await ask('POST', '/v1/products', { token: seller, body: {} });
+    assert.equal(refused.status, 422, JSON.stringify(refused.body));
+    for (const route of ['/docs', '/docs/problems', '/openapi.json', refused.body.type]) {
+      const page = await fetch(`${outputs['ApiUrl']!}${route}`);
+      assert.equal(page.status, 200, route);
+    }
   });
 
   test('the check that delivery makes of a stage finds nothing', async () => {
