@@ -1,8 +1,8 @@
-"""Checks the `aws` commands in the shell blocks of the pages that are named.
+"""Checks the `aws` commands in the shell blocks of the given Markdown pages.
 
-Each block is given to bash with `aws`, `curl` and our own programs replaced: quotes, substitutions and
-continued lines are bash's business. What `aws` was called with is then given to the command line itself,
-which checks operation and parameters; the request that it makes of them is answered before it is sent.
+Bash runs each block with stubs for `aws`, `curl` and the project's programs, so quoting, substitution and
+line continuation are those of a real shell. The AWS CLI then validates the operation and parameters of each
+recorded `aws` call. A hook answers the resulting request before it is sent.
 """
 
 import io
@@ -16,7 +16,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 from awscli.clidriver import create_clidriver
 
-# Calls are written down, one in a line, and answered with something that goes on.
+# The stub records each call as one line of JSON and prints a value, so that the block continues.
 RECORDER = """\
 set -u
 aws() {{ {python} -c 'import json, sys; open(sys.argv[1], "a").write(json.dumps(sys.argv[2:]) + "\\n")' \\
@@ -26,14 +26,14 @@ cdk() {{ :; }}
 npx() {{ :; }}
 gh() {{ :; }}
 vitrina() {{ :; }}
-REGION=us-east-1 FUNCTION=function OPERATOR=somebody PASSWORD=something CLUSTER=cluster PRODUCT=0198c0de-0000-7000-8000-0000000003ff BUCKET=7 MAPPING=00000000-0000-4000-8000-000000000000
+REGION=us-east-1 FUNCTION=function OPERATOR=operator PASSWORD=password CLUSTER=cluster PRODUCT=0198c0de-0000-7000-8000-0000000003ff BUCKET=7 MAPPING=00000000-0000-4000-8000-000000000000
 """
-# Ours, and what only deploys.
-OURS = re.compile(r"^\s*(infra/aws/\S+|npm|git|cargo)\b.*$", re.M)
+# The project's scripts, and tools that would build or deploy.
+SKIPPED = re.compile(r"^\s*(infra/aws/\S+|npm|git|cargo)\b.*$", re.M)
 
 
 def blocks(page):
-    """The shell blocks, those in lists without their indentation."""
+    """The shell blocks of `page`, with list indentation removed."""
     for indent, block in re.findall(r"^( *)```sh\n(.*?)^ *```", page, re.M | re.S):
         yield re.sub(f"^{indent}", "", block, flags=re.M)
 
@@ -41,13 +41,13 @@ def blocks(page):
 def calls_of(script, prelude):
     with tempfile.NamedTemporaryFile("r") as calls:
         recorder = RECORDER.format(python=sys.executable, calls=calls.name)
-        script = OURS.sub(":", script)
-        ended = subprocess.run(
+        script = SKIPPED.sub(":", script)
+        result = subprocess.run(
             ["bash", "-c", recorder + prelude + "\n: > " + calls.name + "\n" + script],
             capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, timeout=60,
         )
-        if ended.returncode != 0:
-            return [], ended.stderr
+        if result.returncode != 0:
+            return [], result.stderr
         return [json.loads(line) for line in calls], None
 
 
@@ -57,24 +57,24 @@ class Answer:
 
 
 def fault_of(arguments):
-    asked = []
+    operations = []
 
     def answer(model, **_):
-        asked.append(model.name)
+        operations.append(model.name)
         return Answer(), {"Payload": io.BytesIO(b"")} if model.name == "Invoke" else {}
 
-    # A new one each time: it remembers what was registered for the call before.
+    # A new driver for each call, because it keeps the handlers of earlier calls.
     driver = create_clidriver()
     driver.session.register("before-call", answer)
-    said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(output):
         try:
             code = driver.main(arguments)
-        except SystemExit as end:
-            code = end.code
-    if code == 0 and not asked:
-        return "asks nothing of AWS"
-    return None if code == 0 else said.getvalue().strip()
+        except SystemExit as error:
+            code = error.code
+    if code == 0 and not operations:
+        return "sends no request to AWS"
+    return None if code == 0 else output.getvalue().strip()
 
 
 def main(pages):
@@ -90,10 +90,10 @@ def main(pages):
         for block in blocks(text):
             calls, failed = calls_of(block, prelude)
             if failed is not None:
-                faults.append(f"{page}: bash refuses\n{block}\n{failed}")
+                faults.append(f"{page}: bash failed\n{block}\n{failed}")
             for call in calls:
                 checked += 1
-                # Most calls are for the same outputs.
+                # Most calls read the same stack outputs.
                 if tuple(call) in known:
                     continue
                 known.add(tuple(call))
@@ -103,7 +103,7 @@ def main(pages):
     for fault in faults:
         print(fault, file=sys.stderr)
     if checked == 0:
-        print("there is no aws command in these pages: is the check still right?", file=sys.stderr)
+        print("no aws command found in these pages; check the patterns of this script", file=sys.stderr)
     print(f"{len(known)} aws commands checked, {len(faults)} wrong")
     return 1 if faults or checked == 0 else 0
 

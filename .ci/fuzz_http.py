@@ -1,11 +1,11 @@
-"""Loaded by schemathesis beside `fuzz-http.toml`."""
+"""Hooks of schemathesis; used with `fuzz-http.toml`."""
 
 import schemathesis
 
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    """Lets the default stand for nothing but what any request may be answered with."""
+    """Replaces the `default` response by the statuses that any request may get, so that others fail."""
     for item in raw_schema["paths"].values():
         for operation in item.values():
             default = operation["responses"].pop("default")

@@ -5,7 +5,8 @@ use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use axum::{Json, Router};
 use serde::Serialize;
-use vitrina::cli::{OK, print};
+use vitrina::console::exit::OK;
+use vitrina::console::output::print;
 
 use crate::server;
 

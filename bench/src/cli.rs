@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use shared::clock::Clock;
 use shared::config::Settings;
-use vitrina::cli::{FAILED, OK, print, say};
+use vitrina::console::exit::{FAILED, OK};
+use vitrina::console::output::{print, say};
 
 use crate::goal::{Figure, Row, judge};
 use crate::goals::{self, GOALS, Goal};

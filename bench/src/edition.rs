@@ -8,8 +8,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 use vitrina::client::Client;
-use vitrina::data::DataFolder;
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
+use vitrina::edition::data_folder::DataFolder;
 
 use crate::server::{self, Server};
 use crate::world::World;
@@ -58,7 +58,7 @@ impl Edition {
         let server = Server::start(&words, &path.join("stderr.log")).await?;
         let folder = DataFolder::at(path)?;
         let dynamodb_url = folder.find_running()?.dynamodb;
-        let database = shared::postgres::find_running(&folder.postgres(), "vitrina")?
+        let database = local_postgres::find_running(&folder.postgres(), "vitrina")?
             .context("its PostgreSQL does not run")?;
         let pool = PgPoolOptions::new().max_connections(4).connect(&database).await?;
         Ok(Self {

@@ -5,24 +5,24 @@ use std::ops::Deref;
 use crate::goal::Stat;
 use crate::number::rate;
 
-pub(crate) use vitrina::load::{Connection, Load, get, lag, post};
+pub(crate) use vitrina::commands::load::{Connection, Load, get, lag, post};
 
 /// What a load showed.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen(vitrina::load::Seen);
+pub(crate) struct Seen(vitrina::commands::load::Seen);
 
 /// Asks again as soon as it is answered.
 pub(crate) async fn closed_loop(load: &Load) -> anyhow::Result<Seen> {
-    vitrina::load::closed_loop(load).await.map(Seen)
+    vitrina::commands::load::closed_loop(load).await.map(Seen)
 }
 
 /// Asks `rate` times a second, however late answers come.
 pub(crate) async fn open_loop(load: &Load, rate: f64) -> anyhow::Result<Seen> {
-    vitrina::load::open_loop(load, rate).await.map(Seen)
+    vitrina::commands::load::open_loop(load, rate).await.map(Seen)
 }
 
 impl Deref for Seen {
-    type Target = vitrina::load::Seen;
+    type Target = vitrina::commands::load::Seen;
 
     fn deref(&self) -> &Self::Target {
         &self.0

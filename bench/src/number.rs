@@ -1,6 +1,6 @@
 //! Figures: what of several is shown.
 
-pub(crate) use vitrina::load::{Latencies, figure, rate};
+pub(crate) use vitrina::commands::load::{Latencies, figure, rate};
 
 /// The value in the middle; of an even number of values the mean of both in the middle. `None` of
 /// none.

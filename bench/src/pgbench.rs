@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use shared::postgres::{Binaries, Search};
+use local_postgres::{Binaries, Search};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -48,7 +48,7 @@ impl PgBench {
     /// On a database of its own, with the tables of the ceilings in it.
     pub(crate) async fn beside(world: &World, edition: &Edition) -> anyhow::Result<Self> {
         sqlx::query("create database ceiling").execute(&edition.pool).await?;
-        let url = shared::postgres::find_running(&edition.postgres(), DATABASE)?
+        let url = local_postgres::find_running(&edition.postgres(), DATABASE)?
             .context("PostgreSQL does not run")?;
         let bench = Self::at(world, edition, url)?;
         let pool = sqlx::PgPool::connect(&bench.url).await?;

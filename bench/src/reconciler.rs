@@ -15,7 +15,8 @@ use sync::{Reconciler, Settings, State};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use vitrina::cli::{OK, print};
+use vitrina::console::exit::OK;
+use vitrina::console::output::print;
 use vitrina::edition::TABLE;
 
 use crate::edition::Edition;

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use clap::Parser as _;
 use rustix::process::{Signal, getpid, kill_process};
-use vitrina::cli::{self, Cli, say};
+use vitrina::commands::{self, Cli};
+use vitrina::console::exit::FAILED;
+use vitrina::console::output::say;
 
 /// The role that is the local edition; the words behind it are those of `vitrina`.
 pub(crate) const EDITION: &str = "as-edition";
@@ -143,7 +145,8 @@ pub(crate) fn address_of(url: &str) -> anyhow::Result<SocketAddr> {
 /// The local edition, exactly as `vitrina` runs it.
 pub(crate) async fn run_edition(words: impl Iterator<Item = String>) -> ExitCode {
     end_with_parent();
-    Box::pin(cli::run(Cli::parse_from(std::iter::once("vitrina".to_owned()).chain(words)))).await
+    Box::pin(commands::run(Cli::parse_from(std::iter::once("vitrina".to_owned()).chain(words))))
+        .await
 }
 
 /// Ends this process as a SIGTERM does once whoever started it is gone or wants no more of it.
@@ -160,7 +163,7 @@ pub(crate) fn exit_code(result: anyhow::Result<u8>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             say(&format!("bench: {error:#}"));
-            ExitCode::from(cli::FAILED)
+            ExitCode::from(FAILED)
         }
     }
 }

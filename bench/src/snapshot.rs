@@ -14,8 +14,8 @@ use shared::contract::events::Event;
 use sqlx::postgres::PgPoolCopyExt as _;
 use tempfile::TempDir;
 use tokio::process::Command;
-use vitrina::data::DataFolder;
 use vitrina::edition::TABLE;
+use vitrina::edition::data_folder::DataFolder;
 
 use crate::dynamo;
 use crate::edition::Edition;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shared::config::Settings;
-use vitrina::cli::say;
-use vitrina::progress::Style;
+use vitrina::console::output::say;
+use vitrina::console::progress::Style;
 
 /// Shows what is being done.
 #[derive(Debug)]

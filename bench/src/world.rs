@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use local_postgres::Search;
 use shared::config::Settings;
-use shared::postgres::Search;
 use tempfile::TempDir;
 
 use crate::watch::Watch;

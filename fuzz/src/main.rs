@@ -5,12 +5,12 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use shared::testkit::fuzz;
+use testkit::fuzz;
 
 static TARGET: LazyLock<fn(&[u8])> =
     LazyLock::new(|| match std::env::var("VITRINA_FUZZ").unwrap_or_default().as_str() {
         "claims" => fuzz::claims,
-        "csv" => vitrina::import::fuzz::csv,
+        "csv" => vitrina::commands::import::fuzz::csv,
         "cursor" => fuzz::cursor,
         "event" => fuzz::event,
         "headers" => fuzz::headers,

@@ -1,8 +1,7 @@
 //! The allocator of every binary.
 //!
-//! Memory here is mostly taken by one thread and given back by another, as requests move between
-//! them: the C library's allocator locks for that, and spent a quarter of the time of a page of
-//! listings (`docs/decisions/0011`).
+//! Requests move between threads, so memory is mostly allocated by one thread and freed by another.
+//! The C library's allocator locks in that case and took a quarter of the time of a page of listings (`docs/decisions/0011`).
 
 use mimalloc::MiMalloc;
 

@@ -1,11 +1,10 @@
-//! Clients of AWS, or of whatever speaks its API at an endpoint: `AWS_*`, with
-//! `AWS_ENDPOINT_URL[_SERVICE]`.
+//! Configuration of AWS clients, from `AWS_*` and `AWS_ENDPOINT_URL[_SERVICE]`.
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use tokio::sync::OnceCell;
 
-/// What the environment says. Read once: every client of the process shares its credentials and its
-/// connections.
+/// The configuration in the environment. Loaded once, so that all clients of the process share
+/// credentials and connections.
 pub async fn environment() -> &'static SdkConfig {
     static ENVIRONMENT: OnceCell<SdkConfig> = OnceCell::const_new();
     ENVIRONMENT

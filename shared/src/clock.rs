@@ -1,4 +1,4 @@
-//! Time is an input: rules and stores never look at the wall clock by themselves.
+//! Time is an input: rules and stores never read the wall clock themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-/// Where the time comes from. Cheap to clone; clones of a [`Clock::Fixed`] move together.
+/// A source of time. Cheap to clone; clones of a [`Clock::Fixed`] advance together.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
-    /// The machine's clock, in UTC.
+    /// The system clock, in UTC.
     #[default]
     System,
-    /// Microseconds since the Unix epoch; moves only by [`Clock::advance`].
+    /// Microseconds since the Unix epoch, changed only by [`Clock::advance`].
     Fixed(Arc<AtomicI64>),
 }
 
@@ -22,8 +22,8 @@ impl Clock {
         Self::Fixed(Arc::new(AtomicI64::new(at.timestamp_micros())))
     }
 
-    /// The time, cut to whole microseconds: that is what PostgreSQL keeps, and a time must be the
-    /// same before and after it was stored.
+    /// The current time in whole microseconds, the precision of PostgreSQL, so that a stored time
+    /// equals the original.
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match self {
             #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
@@ -33,7 +33,7 @@ impl Clock {
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
     }
 
-    /// Moves a fixed clock; the system clock moves by itself and ignores this.
+    /// Advances a fixed clock. Has no effect on the system clock.
     pub fn advance(&self, by: Duration) {
         if let Self::Fixed(micros) = self {
             micros.fetch_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::SeqCst);
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fixed_clock_moves_only_when_told_and_its_clones_move_along() {
+    fn fixed_clock_and_its_clones_advance_together() {
         let clock = Clock::fixed(DateTime::from_timestamp_micros(1_000_000).unwrap());
         let other = clock.clone();
         assert_eq!(clock.now(), other.now());
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_has_no_more_digits_than_the_database_keeps() {
+    fn time_has_the_precision_of_the_database() {
         assert_eq!(Clock::System.now().timestamp_subsec_nanos() % 1_000, 0);
     }
 }

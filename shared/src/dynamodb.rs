@@ -1,8 +1,6 @@
-//! Connections to DynamoDB, or to whatever speaks its API at an endpoint, and what every caller of
-//! it needs.
+//! Clients for DynamoDB, or for another endpoint with its API, and batch reads.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -18,50 +16,23 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::aws;
-use crate::config::Settings;
 
-/// The most items that one `BatchGetItem` takes.
+/// Limit of DynamoDB for the keys in one `BatchGetItem`.
 const BATCH: usize = 100;
 
-/// How often keys that DynamoDB left out of a batch are asked for again.
+/// Number of retries for keys that DynamoDB left unprocessed.
 const MAX_ROUNDS: usize = 8;
 
 /// An item, or its key.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// The attempts that one call may take, the first included.
+/// Attempts per call, including the first.
 const ATTEMPTS: u32 = 3;
 
-/// How long one attempt may take.
+/// Timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// `VITRINA_LISTINGS_TABLE`, which a function must be told, and which is `listings` elsewhere.
-pub fn listings_table(settings: &mut Settings) -> String {
-    const NAME: &str = "VITRINA_LISTINGS_TABLE";
-    if settings.is_function() {
-        return settings.required::<TableName>(NAME).0;
-    }
-    settings.or(NAME, TableName("listings".to_owned())).0
-}
-
-/// The name of a table.
-#[derive(Default)]
-struct TableName(String);
-
-impl FromStr for TableName {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        if (3..=255).contains(&text.len()) && text.chars().all(fits) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("must be 3 to 255 letters, digits, _, - or .")
-        }
-    }
-}
-
-/// A client as the environment says: `AWS_*`, with `AWS_ENDPOINT_URL[_DYNAMODB]`.
+/// A client configured by the environment: `AWS_*` and `AWS_ENDPOINT_URL[_DYNAMODB]`.
 pub async fn connect() -> Client {
     let config = aws_sdk_dynamodb::config::Builder::from(aws::environment().await)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
@@ -71,13 +42,13 @@ pub async fn connect() -> Client {
     Client::from_conf(config)
 }
 
-/// A client of the store that runs in this process, at `endpoint`.
+/// A client of the in-process store at `endpoint`.
 pub fn connect_local(endpoint: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(endpoint)
         .region(Region::from_static("local"))
-        // The store does not look at them; the protocol needs some.
+        // The protocol requires credentials; the store ignores them.
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(timeouts())
@@ -86,13 +57,13 @@ pub fn connect_local(endpoint: &str) -> Client {
     Client::from_conf(config)
 }
 
-/// An attempt ends by its timeout; watching how fast its bytes flow is for streams of any length,
-/// which DynamoDB has none of.
+/// Attempts have a timeout. Stalled-stream protection is for long streams, which DynamoDB does not
+/// have.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build()
 }
 
-/// Whether the store is the reason and another try may well succeed.
+/// Whether the store caused the error and a retry may succeed.
 pub fn is_transient<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
     match error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
@@ -107,7 +78,7 @@ pub fn is_transient<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool 
                     | "InternalServerError"
                     | "ServiceUnavailable"
                     | "TransactionConflictException"
-                    // The table is being made, or was deleted and is about to be rebuilt.
+                    // The table is being created, or was deleted and will be rebuilt.
                     | "ResourceNotFoundException"
             )
         ),
@@ -115,26 +86,26 @@ pub fn is_transient<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool 
     }
 }
 
-/// Items that came together, and what reading them cost, where the store says so.
+/// Items of a batch, and the capacity that reading them consumed, if the store reports it.
 #[derive(Debug)]
 pub struct Batch {
     pub items: Vec<Item>,
     pub consumed: Vec<ConsumedCapacity>,
 }
 
-/// Why items could not be read.
+/// Why a batch could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
     #[error("DynamoDB did not answer the batch")]
     Call(#[from] Box<SdkError<BatchGetItemError>>),
-    #[error("DynamoDB left out some of the batch each time")]
+    #[error("DynamoDB left some keys of the batch unprocessed in every attempt")]
     Incomplete,
-    #[error("making the batch")]
+    #[error("building the batch request")]
     Build(#[from] BuildError),
 }
 
 impl BatchError {
-    /// Whether the store is the reason and another try may well succeed.
+    /// Whether the store caused the error and a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Call(error) => is_transient(error),
@@ -144,17 +115,16 @@ impl BatchError {
     }
 }
 
-/// Which of the stored states a read may give.
+/// Consistency of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
-    /// The last one that was written.
+    /// Returns the last write.
     Strong,
-    /// One of the last, for half the price.
+    /// May return an older state, at half the cost.
     Eventual,
 }
 
-/// The items with these keys, as far as there are any: whole, or the attributes that `projection`
-/// names.
+/// Reads the items with these keys that exist: whole, or only the attributes in `projection`.
 pub async fn batch_get(
     client: &Client,
     table: &str,

@@ -1,38 +1,35 @@
-//! Points between two effects, at which a test may stop a process for good or for a while.
+//! Failpoints: named places between two effects where a test can stop or delay a process.
 //!
-//! Outside tests they are nothing: without the feature `testkit` a point does not exist in the
-//! program that is built.
+//! Without the feature `failpoints` they compile to nothing.
 
-#[cfg(feature = "testkit")]
-pub use testkit::{Control, install};
+#[cfg(feature = "failpoints")]
+pub use control::{Control, install};
 
-/// Reaches the point `name`. Names are unique, and are those of what has just happened:
-/// `relay.published`.
-#[cfg(not(feature = "testkit"))]
+/// Reaches failpoint `name`. Names are unique and say what has just happened: `relay.published`.
+#[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn reach(_name: &'static str) -> std::future::Ready<()> {
     std::future::ready(())
 }
 
-/// Reaches the point `name`: whoever controls this thread's points decides when, and whether, it
-/// is passed.
-#[cfg(feature = "testkit")]
+/// Reaches failpoint `name`. The [`Control`] of this thread decides when, and whether, it is passed.
+#[cfg(feature = "failpoints")]
 pub async fn reach(name: &'static str) {
-    if let Some(control) = testkit::installed() {
+    if let Some(control) = control::installed() {
         control.reached(name).await;
     }
 }
 
-#[cfg(feature = "testkit")]
-mod testkit {
+#[cfg(feature = "failpoints")]
+mod control {
     use std::cell::RefCell;
     use std::sync::Arc;
 
     use futures::future::BoxFuture;
 
-    /// Decides what happens at points.
+    /// Decides what happens at failpoints.
     pub trait Control: Send + Sync {
-        /// Ends when the point may be passed.
+        /// Completes when the failpoint may be passed.
         fn reached(&self, name: &'static str) -> BoxFuture<'static, ()>;
     }
 
@@ -40,7 +37,7 @@ mod testkit {
         static CONTROL: RefCell<Option<Arc<dyn Control>>> = const { RefCell::new(None) };
     }
 
-    /// Puts the points of everything that runs on this thread under `control`.
+    /// Installs `control` for all failpoints on this thread.
     pub fn install(control: Arc<dyn Control>) {
         CONTROL.with_borrow_mut(|installed| *installed = Some(control));
     }

@@ -1,4 +1,4 @@
-//! Identifiers are an input, as time is.
+//! Identifiers are an input, like time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,13 +7,13 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use uuid::{Builder, Uuid};
 
-/// Where new identifiers come from: `UUIDv7` (RFC 9562), so that they sort by creation.
+/// A source of new identifiers: `UUIDv7` (RFC 9562), which sort by creation time.
 #[derive(Clone, Debug, Default)]
 pub enum Ids {
-    /// Random from the operating system, as seeded per thread.
+    /// Random, from a generator per thread that the operating system seeds.
     #[default]
     System,
-    /// The same identifiers for the same seed; for tests.
+    /// The same sequence for the same seed.
     Seeded(Arc<Mutex<StdRng>>),
 }
 
@@ -22,7 +22,7 @@ impl Ids {
         Self::Seeded(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
     }
 
-    /// A new identifier made at `now`.
+    /// Makes an identifier with the timestamp `now`.
     pub fn next(&self, now: DateTime<Utc>) -> Uuid {
         let mut random = [0; 10];
         match self {
@@ -36,9 +36,8 @@ impl Ids {
     }
 }
 
-/// Reads an identifier as it is written here and in the API's description: 36 characters, of which
-/// four are hyphens. The other forms that stand for the same (`urn:uuid:`, braces, no hyphens) are
-/// none: one thing has one address.
+/// Parses an identifier in its hyphenated form of 36 characters. Other UUID notations (`urn:uuid:`,
+/// braces, no hyphens) are refused, so that each resource has one URL.
 pub fn read(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identifiers_sort_by_the_time_they_were_made_at() {
+    fn identifiers_sort_by_creation_time() {
         let ids = Ids::seeded(7);
         let earlier = ids.next(DateTime::from_timestamp_millis(1_000).unwrap());
         let later = ids.next(DateTime::from_timestamp_millis(1_001).unwrap());
@@ -57,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_is_written_in_one_way() {
+    fn only_the_hyphenated_form_is_parsed() {
         let text = "019b0000-0000-7000-8000-000000000007";
         let id = Uuid::from_u128(0x019b_0000_0000_7000_8000_0000_0000_0007);
         assert_eq!(read(text), Some(id));
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_identifiers() {
+    fn same_seed_gives_same_identifiers() {
         let now = DateTime::from_timestamp_millis(1_000).unwrap();
         assert_eq!(Ids::seeded(7).next(now), Ids::seeded(7).next(now));
         assert_ne!(Ids::seeded(7).next(now), Ids::seeded(8).next(now));

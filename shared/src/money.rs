@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An ISO 4217 currency that money can be in.
+/// An ISO 4217 currency with a minor unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency(iso_currency::Currency);
 
@@ -15,20 +15,20 @@ impl Currency {
         self.0.code()
     }
 
-    /// How many decimals it is written with: 2 of BRL, 0 of JPY.
+    /// Number of decimals: 2 for BRL, 0 for JPY.
     pub fn exponent(self) -> u16 {
         self.0.exponent().unwrap_or_default()
     }
 }
 
 impl Default for Currency {
-    /// The marketplace's own unless `VITRINA_CURRENCY` says otherwise.
+    /// BRL, unless `VITRINA_CURRENCY` is set.
     fn default() -> Self {
         Self(iso_currency::Currency::BRL)
     }
 }
 
-/// Not the code of a currency that money can be in.
+/// Not the code of a supported currency.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not an ISO 4217 currency code, such as BRL")]
 pub struct UnknownCurrency;
@@ -36,8 +36,8 @@ pub struct UnknownCurrency;
 impl FromStr for Currency {
     type Err = UnknownCurrency;
 
-    /// Upper case only, as ISO 4217 writes it. Codes for testing, for metals and for units of
-    /// account (`XTS`, `XXX`, `XAU`, ..) have no minor unit: nothing can be priced in them.
+    /// Upper case only, as in ISO 4217. Codes for testing, metals and units of account (`XTS`,
+    /// `XXX`, `XAU`, ..) are refused, because they have no minor unit.
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
         let currency = iso_currency::Currency::from_code(code).ok_or(UnknownCurrency)?;
         let priceable = currency.code() == code && currency.exponent().is_some();
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_currencies_that_something_can_cost_are_accepted() {
+    fn currency_without_minor_unit_is_refused() {
         assert_eq!("BRL".parse::<Currency>().unwrap().code(), "BRL");
         assert_eq!("JPY".parse::<Currency>().unwrap().code(), "JPY");
         assert_eq!("JPY".parse::<Currency>().unwrap().exponent(), 0);

@@ -1,8 +1,8 @@
 //! Logs, traces and metrics.
 //!
 //! Logs are JSON lines, or plain lines in a terminal. Traces are exported over OTLP when
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` is set; the `traceparent` is carried in any case, so that a
-//! request and the listing it led to are one trace wherever it is recorded.
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` is set. The `traceparent` is always propagated, so that a request and
+//! the listing it updates belong to one trace.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -22,17 +22,17 @@ use tracing_subscriber::{Layer as _, Registry};
 
 use crate::config::Settings;
 
-/// What is logged: levels, and targets with a level each, by commas.
+/// A log filter: a level, or `target=level`, separated by commas.
 ///
-/// No spans or fields, as the directives of an `EnvFilter` have them, too: it brings a compiler of
-/// regular expressions, which functions are smaller without (decision 21).
+/// Unlike `EnvFilter`, it supports no spans or fields, because those need a regex compiler that
+/// enlarges every function (decision 21).
 #[derive(Clone, Debug, Default)]
 pub struct LogFilter(Targets);
 
-/// What a log filter cannot be.
+/// Why a log filter is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LogFilterError {
-    #[error("spans and fields cannot be named, only targets and levels: {0}")]
+    #[error("only targets and levels are supported, not spans or fields: {0}")]
     Span(String),
     #[error(transparent)]
     Directive(#[from] tracing_subscriber::filter::ParseError),
@@ -42,7 +42,7 @@ impl FromStr for LogFilter {
     type Err = LogFilterError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // What is between two commas may be nothing.
+        // An empty part between two commas is allowed.
         let directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty());
         let directives: Vec<&str> = directives.collect();
         match directives.iter().find(|directive| directive.contains(['[', '{'])) {
@@ -52,12 +52,12 @@ impl FromStr for LogFilter {
     }
 }
 
-/// What is logged and where spans go.
+/// Configuration of logs and traces.
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
     /// `RUST_LOG`.
     pub filter: LogFilter,
-    /// Whether a person reads the log.
+    /// Whether the log goes to a terminal.
     pub plain: bool,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub otlp_endpoint: Option<String>,
@@ -78,17 +78,17 @@ impl TelemetryConfig {
     }
 }
 
-/// Keeps the exporter alive; [`Telemetry::flush`] before the process ends.
+/// Keeps the exporter alive. Call [`Telemetry::flush`] before the process ends.
 #[derive(Debug)]
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
-    /// Whether somebody waits for spans to be sent.
+    /// Whether a flush is in progress.
     is_flushing: Arc<AtomicBool>,
 }
 
 impl Telemetry {
-    /// Sends what is there, and waits for that at most as long as this. A collector that does not
-    /// answer is waited for once at a time, and by nobody who has something else to do.
+    /// Flushes pending spans with a timeout. Only one flush runs at a time, in the background, so
+    /// that an unresponsive collector delays no other request.
     pub async fn flush_within(&self, patience: Duration) {
         let Some(provider) = self.provider.clone() else { return };
         if self.is_flushing.swap(true, Ordering::AcqRel) {
@@ -102,7 +102,7 @@ impl Telemetry {
         let _ = tokio::time::timeout(patience, flushing).await;
     }
 
-    /// Sends what is left. A collector that is down costs nothing but its spans.
+    /// Flushes pending spans. If the collector is down, they are lost.
     pub fn flush(self) {
         if let Some(provider) = self.provider {
             let _ = provider.shutdown();
@@ -115,11 +115,11 @@ impl Telemetry {
 pub enum TelemetryError {
     #[error("setting up the OTLP exporter")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    #[error("a subscriber is set already")]
+    #[error("a tracing subscriber is already set")]
     AlreadySet(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
-/// Sets up the process's log and traces. Called once, in main.
+/// Sets up logs and traces of the process. Called once, in main.
 pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     let filter = config.filter.0.clone();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -149,17 +149,17 @@ fn exporter(config: &TelemetryConfig, url: &str) -> Result<SdkTracerProvider, Te
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
 
-/// Makes `span` part of the trace that a `traceparent` names.
+/// Makes `span` part of the trace in a `traceparent`.
 pub fn continue_trace(span: &Span, traceparent: &str) {
     if span.is_disabled() {
         return;
     }
     let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
-    // Fails only where no exporter is configured, and then there is nothing to connect.
+    // Fails only without an exporter, and then there is no trace to continue.
     let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
 }
 
-/// An error with everything that caused it, on one line.
+/// Formats an error with all its causes on one line.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
@@ -171,10 +171,10 @@ pub fn causes(error: &dyn std::error::Error) -> String {
     line
 }
 
-/// Logs that background work failed; whoever calls this has handled the failure.
+/// Logs a failure of background work that the caller handles by retrying.
 pub fn failed(work: &'static str, error: &dyn std::error::Error) {
     metrics::counter!("vitrina_background_failures_total", "work" => work).increment(1);
-    tracing::warn!(work, error = causes(error), "background work failed and is tried again");
+    tracing::warn!(work, error = causes(error), "background work failed and will be retried");
 }
 
 #[cfg(test)]
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_filter_names_levels_and_targets_and_nothing_else() {
+    fn log_filter_supports_only_levels_and_targets() {
         let filter: LogFilter = "warn,, sync=debug,".parse().unwrap();
         assert!(filter.0.would_enable("sync::round", &Level::DEBUG));
         assert!(filter.0.would_enable("catalog", &Level::WARN));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_log_filter_is_a_fault_like_any_other() {
+    fn invalid_log_filter_is_reported_as_a_fault() {
         let mut settings = Settings::from_pairs([("RUST_LOG", "sync[once]=debug")]);
         let config = TelemetryConfig::read(&mut settings, false, "info");
         let faults = settings.finish(config).unwrap_err().to_string();

@@ -1,8 +1,8 @@
-//! Which texts from outside are accepted.
+//! Validation of text from outside.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// Why a text is refused.
+/// Why text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextFault {
     #[error("must not be blank")]
@@ -17,19 +17,19 @@ pub enum TextFault {
     Invisible,
 }
 
-/// How strict to be.
+/// Which control characters are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
-    /// No control character at all.
+    /// None.
     One,
-    /// Line breaks and tabs are fine.
+    /// Line breaks and tabs.
     Many,
 }
 
-/// Checks that `text` has 1 to `max` characters (Unicode scalar values), something visible among
-/// them, and nothing that makes it read otherwise than it is stored.
+/// Checks that `text` has 1 to `max` characters (Unicode scalar values), at least one of them
+/// visible, and no character that changes how the text is displayed.
 pub fn check(text: &str, max: usize, lines: Lines) -> Result<(), TextFault> {
-    // Bytes bound characters from above, so that a huge text is not counted.
+    // The byte length bounds the character count, so huge text is refused without counting.
     if text.len() > max && (text.len() > max * 4 || text.chars().count() > max) {
         return Err(TextFault::TooLong(max));
     }
@@ -37,14 +37,14 @@ pub fn check(text: &str, max: usize, lines: Lines) -> Result<(), TextFault> {
     for c in text.chars() {
         match c {
             '\n' | '\r' | '\t' if lines == Lines::Many => {}
-            // Overrides, embeddings, isolates and marks (Unicode Standard Annex 9): they make
-            // what a person reads differ from what is stored.
+            // Overrides, embeddings, isolates and marks (Unicode Standard Annex 9) make displayed
+            // text differ from stored text.
             '\u{202a}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
             | '\u{200e}'
             | '\u{200f}'
             | '\u{061c}' => return Err(TextFault::Bidirectional),
-            // JavaScript and many log readers take these for line breaks.
+            // JavaScript and many log viewers treat these as line breaks.
             '\u{2028}' | '\u{2029}' => return Err(TextFault::Control),
             _ if c.is_control() => return Err(TextFault::Control),
             _ => visible = visible || is_visible(c),
@@ -53,15 +53,15 @@ pub fn check(text: &str, max: usize, lines: Lines) -> Result<(), TextFault> {
     if visible { Ok(()) } else { Err(TextFault::Blank) }
 }
 
-/// Checks that `text` has 1 to `max` characters, each of them visible: no blank at all.
+/// Checks that `text` has 1 to `max` characters, all of them visible.
 pub fn check_visible(text: &str, max: usize) -> Result<(), TextFault> {
     check(text, max, Lines::One)?;
     if text.chars().all(is_visible) { Ok(()) } else { Err(TextFault::Invisible) }
 }
 
-/// Whether a reader sees anything where `c` stands.
+/// Whether `c` is visible when displayed.
 fn is_visible(c: char) -> bool {
-    // Most of what is checked, and no table is needed for it.
+    // The common case, without a table lookup.
     if c.is_ascii() {
         return c.is_ascii_graphic();
     }
@@ -78,7 +78,7 @@ fn is_visible(c: char) -> bool {
             | GeneralCategory::NonspacingMark
             | GeneralCategory::EnclosingMark
     );
-    // Letters by their category, and yet blank: the Hangul fillers, and the blank Braille cell.
+    // Blank despite their category: the Hangul fillers and the blank Braille cell.
     drawn && !matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}')
 }
 
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_text_of_any_script_is_accepted() {
+    fn text_of_any_script_is_accepted() {
         for text in ["Tênis", "靴", "كرسي", "कुर्सी", "👟 shoe", "👩‍👩‍👧", "a\u{301}"]
         {
             assert_eq!(check(text, 50, Lines::One), Ok(()), "{text:?}");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_shows_nothing_is_blank() {
+    fn invisible_text_is_blank() {
         for text in ["", " ", "\u{200b}", "\u{3164}", "\u{a0}\u{2060}", "\u{301}", "\u{feff}"] {
             assert_eq!(check(text, 50, Lines::One), Err(TextFault::Blank), "{text:?}");
         }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visible_text_has_no_blank_in_it() {
+    fn visible_text_contains_no_blanks() {
         assert_eq!(check_visible("AB-1/ç", 64), Ok(()));
         assert_eq!(check_visible("A B", 64), Err(TextFault::Invisible));
         assert_eq!(check_visible("A\u{200b}B", 64), Err(TextFault::Invisible));

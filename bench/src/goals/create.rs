@@ -7,7 +7,7 @@ use crate::load::closed_loop;
 use crate::pgbench::{self, Length, PgBench};
 use crate::product::creates;
 use crate::world::World;
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
 
 pub(crate) const WHAT: &str = "create over HTTP, 32 connections";
 

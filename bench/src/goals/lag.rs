@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
 
 use super::project::{self, waiting};
 use super::{CONNECTIONS, Outcome, create, rounds};
 use crate::chart::{Chart, Kind};
 use crate::edition::{ALL, Edition, WRITE_API};
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
-use crate::load::lag::Lookers;
+use crate::load::lag::LagPollers;
 use crate::load::open_loop;
 use crate::number::{Latencies, figure};
 use crate::product::creates;
@@ -76,7 +76,7 @@ async fn lag(
 ) -> anyhow::Result<(Stat, Vec<(f64, f64)>)> {
     let token = edition.token(DemoUser::Seller).await?;
     let mut load = creates(edition.api, &token, CONNECTIONS, world.seconds * 2);
-    let (lookers, observe) = Lookers::begin(edition.api, rate, |_| {});
+    let (lookers, observe) = LagPollers::begin(edition.api, rate, |_| {});
     load.observe = Some(observe);
     let seen = open_loop(&load, rate).await?;
     // Nobody creates any more: the lookers end with what they still look for.

@@ -1,7 +1,7 @@
 //! P8 and P9: whether ten, a hundred thousand or a million products make a difference.
 
 use tempfile::TempDir;
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
 
 use super::page::pages;
 use super::{CONNECTIONS, Outcome, rounds};

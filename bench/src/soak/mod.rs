@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use vitrina::cli::{FAILED, OK, print, say};
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
+use vitrina::console::exit::{FAILED, OK};
+use vitrina::console::output::{print, say};
 
 use drive::Drive;
 use subject::Subject;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tempfile::TempDir;
 use vitrina::client::Client;
-use vitrina::data::DataFolder;
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
+use vitrina::edition::data_folder::DataFolder;
 
 use crate::server::{self, Memory, Server};
 use crate::world::open_to_pass;

@@ -1,4 +1,4 @@
-/** The roles of delivery in one account, by its administrator, before anything else is there. */
+/** Creates the delivery roles of one account. Its administrator deploys this before any stage. */
 import { App, BootstraplessSynthesizer } from 'aws-cdk-lib';
 import { Delivery, DeliveryError, readDelivery } from '../lib/delivery';
 
@@ -13,7 +13,7 @@ try {
     ...readDelivery(setting('repository') ?? '', setting('environments') ?? ''),
     ...(qualifier === undefined ? {} : { qualifier }),
     ...(providerArn === undefined ? {} : { providerArn }),
-    // With the administrator's own rights: what is bootstrapped is for jobs.
+    // Uses the administrator's own permissions; the bootstrapped roles are for jobs.
     synthesizer: new BootstraplessSynthesizer(),
   });
 } catch (error) {

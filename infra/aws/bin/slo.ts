@@ -1,9 +1,9 @@
 /**
- * Writes what follows from `infra/slo.yaml` outside of CloudFormation: the rules of Prometheus. With
- * `--check` it only says whether what is there is what would be written.
+ * Writes the Prometheus rules, generated from `infra/slo.yaml`. With `--check` it only reports whether the
+ * file is up to date.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { OBJECTIVES, RULES } from '../lib/places';
+import { OBJECTIVES, RULES } from '../lib/paths';
 import { Faults } from '../lib/reader';
 import { readObjectives } from '../lib/objectives';
 import { prometheusRules } from '../lib/prometheus';
@@ -14,13 +14,13 @@ function main(args: readonly string[]): number {
     console.error('usage: slo [--check]');
     return 2;
   }
-  const wanted = prometheusRules(readObjectives());
+  const expected = prometheusRules(readObjectives());
   if (!check) {
-    writeFileSync(RULES, wanted);
+    writeFileSync(RULES, expected);
     return 0;
   }
-  if (readFileSync(RULES, 'utf8') === wanted) return 0;
-  console.error(`${RULES} does not follow from ${OBJECTIVES}: run \`npm run slo\` in infra/aws`);
+  if (readFileSync(RULES, 'utf8') === expected) return 0;
+  console.error(`${RULES} is out of date with ${OBJECTIVES}: run \`npm run slo\` in infra/aws`);
   return 1;
 }
 
@@ -28,6 +28,6 @@ try {
   process.exitCode = main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof Faults)) throw error;
-  console.error(`${OBJECTIVES} is wrong:\n${error.message}`);
+  console.error(`${OBJECTIVES} is invalid:\n${error.message}`);
   process.exitCode = 1;
 }

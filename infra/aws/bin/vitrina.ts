@@ -5,17 +5,17 @@ import { App, Validations } from 'aws-cdk-lib';
 
 import { build } from '../lib/app';
 import { fromCommandLineAndFile, readSettings, SettingsError } from '../lib/settings';
-import { packs } from '../lib/rules';
+import { rulePacks } from '../lib/rules';
 
 const app = new App();
 try {
   const folder = process.env['VITRINA_STAGES'] ?? path.join(__dirname, '../../stages');
   const lookup = fromCommandLineAndFile((name) => app.node.tryGetContext(name) as unknown, folder);
   build(app, readSettings(lookup, process.env, new Date()));
-  Validations.of(app).addPlugins(...packs());
+  Validations.of(app).addPlugins(...rulePacks());
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
-  // What is wrong is said, and a trace of this file would hide it.
+  // A stack trace would hide the message.
   console.error(error.message);
   process.exitCode = 1;
 }

@@ -1,8 +1,8 @@
-/** Findings of the rule packs that stay, each with the reason why. */
+/** Accepted findings of the rule packs, each with a reason. */
 import { Validations } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 
-/** Set in the context of an app, it has every finding reported, also those that may stand. */
+/** If set in an app's context, accepted findings are reported, too. */
 export const SHOW_ALL = 'vitrina:show-all-findings';
 
 export interface Acknowledged {
@@ -10,14 +10,14 @@ export interface Acknowledged {
   id: string;
 }
 
-/** Everything that was acknowledged, so that what is no finding any more can be found out. */
+/** All acknowledgements, so that a test can find those without a finding. */
 export const acknowledged: Acknowledged[] = [];
 
 /**
- * Lets findings at `construct`, and below it, stand.
+ * Accepts findings at `construct` and below it.
  *
- * @param reasons Why, by the id of the rule, with that of the finding in brackets where a rule has
- *   several.
+ * @param reasons The reasons by rule id, with the finding's id in brackets if a rule has several
+ *   findings.
  */
 export function acknowledge(construct: IConstruct, reasons: Record<string, string>): void {
   for (const [id, reason] of Object.entries(reasons)) {

@@ -1,18 +1,18 @@
 /**
- * Which alarms follow from the objectives, before CloudWatch or Prometheus: both say the same, because
- * both are written from this.
+ * Derives the alarms from the objectives. CloudWatch alarms and Prometheus rules are both generated from
+ * these, so that they agree.
  */
 import {
   BoundObjective,
   BudgetObjective,
   canFire,
-  Few,
+  LowTraffic,
   Objectives,
   Severity,
   Window,
 } from './objectives';
 
-/** The budget of an objective burns too fast, in one of these pairs of windows. */
+/** The error budget burns too fast in one of these pairs of windows. */
 export interface BurnAlarm {
   readonly kind: 'burn';
   readonly alarm: string;
@@ -21,16 +21,16 @@ export interface BurnAlarm {
   readonly windows: readonly Window[];
 }
 
-/** There were so many bad ones although there was hardly anything. */
-export interface FewAlarm {
+/** The count of bad events is too high while traffic is low. */
+export interface LowTrafficAlarm {
   readonly kind: 'few';
   readonly alarm: string;
   readonly objective: BudgetObjective;
   readonly severity: Severity;
-  readonly few: Few;
+  readonly few: LowTraffic;
 }
 
-/** A figure is beyond its bound. */
+/** A metric reached its bound. */
 export interface BoundAlarm {
   readonly kind: 'bound';
   readonly alarm: string;
@@ -38,7 +38,7 @@ export interface BoundAlarm {
   readonly severity: Severity;
 }
 
-export type Alarm = BurnAlarm | FewAlarm | BoundAlarm;
+export type Alarm = BurnAlarm | LowTrafficAlarm | BoundAlarm;
 
 export function alarmsOf({ objectives, windows }: Objectives): Alarm[] {
   return objectives.flatMap((objective): Alarm[] => {
@@ -47,15 +47,15 @@ export function alarmsOf({ objectives, windows }: Objectives): Alarm[] {
       return [{ kind: 'bound', alarm, objective, severity }];
     }
     const { alarm, few } = objective;
-    // Of half of all, fourteen times as many cannot be bad: such an alarm would be for show.
-    const able = windows.filter((window) => canFire(objective, window));
-    const burns = [...new Set(able.map((window) => window.severity))].map(
+    // For a median, 14.4 times the budget is more than all events: such an alarm could never fire.
+    const usable = windows.filter((window) => canFire(objective, window));
+    const burns = [...new Set(usable.map((window) => window.severity))].map(
       (severity): BurnAlarm => ({
         kind: 'burn',
         alarm,
         objective,
         severity,
-        windows: able.filter((window) => window.severity === severity),
+        windows: usable.filter((window) => window.severity === severity),
       }),
     );
     if (few === undefined) return burns;
@@ -63,18 +63,18 @@ export function alarmsOf({ objectives, windows }: Objectives): Alarm[] {
   });
 }
 
-/** The share of bad ones above which a pair of windows alarms. */
-export function limit({ budget }: BudgetObjective, { burn }: Window): number {
+/** The share of bad events above which a pair of windows alarms. */
+export function burnThreshold({ budget }: BudgetObjective, { burn }: Window): number {
   return Math.round(burn * budget * 1e9) / 1e9;
 }
 
-/** The page that says what an alarm means and what to do. */
+/** The path of an alarm's runbook. */
 export function runbook(alarm: string): string {
   return `infra/runbooks/${alarm}.md`;
 }
 
-/** `5m`, `6h`, `3d`: the largest unit that divides it. */
-export function span(seconds: number): string {
+/** Formats a duration as `5m`, `6h` or `3d`, in the largest unit that divides it. */
+export function formatDuration(seconds: number): string {
   const units = [
     ['d', 86_400],
     ['h', 3_600],

@@ -1,6 +1,6 @@
 /**
- * The HTTP API. The catalogue is open; what sellers and operators do wants a token, which is looked
- * at here, so that no function starts for a bad one, and verified again by the service.
+ * The HTTP API. The catalogue is public; all other routes require a token. The gateway verifies it, so that
+ * an invalid token starts no function, and the service verifies it again.
  */
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as apigateway from 'aws-cdk-lib/aws-apigateway';
@@ -16,18 +16,18 @@ import type { Identity } from './identity';
 import type { Services } from './services';
 import { isEphemeral, type Settings } from './settings';
 
-/** Never `ANY`: it would also take a browser's question whether it may ask, which has no token. */
+/** Never `ANY`: it would also match CORS preflight requests, which have no token. */
 const { GET, POST, PUT, PATCH, DELETE } = apigw.HttpMethod;
 
 interface Route {
   path: string;
   methods: apigw.HttpMethod[];
   function: FunctionName;
-  open?: true;
+  isPublic?: true;
 }
 
 export const ROUTES: readonly Route[] = [
-  { path: '/v1/catalog/{proxy+}', methods: [GET], function: 'catalog-api', open: true },
+  { path: '/v1/catalog/{proxy+}', methods: [GET], function: 'catalog-api', isPublic: true },
   { path: '/v1/products', methods: [GET, POST], function: 'inventory-api' },
   {
     path: '/v1/products/{proxy+}',
@@ -41,9 +41,9 @@ export const ROUTES: readonly Route[] = [
   { path: '/v1/admin/reconciliations', methods: [GET, POST], function: 'sync-api' },
   { path: '/v1/admin/reconciliations/{id}', methods: [GET], function: 'sync-api' },
   { path: '/v1/admin/trace/{id}', methods: [GET], function: 'sync-api' },
-  { path: '/openapi.json', methods: [GET], function: 'catalog-api', open: true },
-  { path: '/docs', methods: [GET], function: 'catalog-api', open: true },
-  { path: '/docs/{proxy+}', methods: [GET], function: 'catalog-api', open: true },
+  { path: '/openapi.json', methods: [GET], function: 'catalog-api', isPublic: true },
+  { path: '/docs', methods: [GET], function: 'catalog-api', isPublic: true },
+  { path: '/docs/{proxy+}', methods: [GET], function: 'catalog-api', isPublic: true },
 ];
 
 export class Api extends Construct {
@@ -94,7 +94,7 @@ export class Api extends Construct {
       throttle: { rateLimit: settings.requestRate, burstLimit: 2 * settings.requestRate },
       accessLogSettings: {
         destination: new apigw.LogGroupLogDestination(accessLogs),
-        // No query and no address: who reads what is nobody's business here.
+        // Without query and client address, for the readers' privacy.
         format: apigateway.AccessLogFormat.custom(
           JSON.stringify({
             requestId: '$context.requestId',
@@ -113,7 +113,7 @@ export class Api extends Construct {
       jwtAudience: [identity.client.userPoolClientId],
     });
     const integrations = new Map<FunctionName, HttpLambdaIntegration>();
-    for (const { path, methods, function: name, open } of ROUTES) {
+    for (const { path, methods, function: name, isPublic } of ROUTES) {
       const integration =
         integrations.get(name) ?? new HttpLambdaIntegration(name, services.all[name].alias);
       integrations.set(name, integration);
@@ -121,9 +121,9 @@ export class Api extends Construct {
         path,
         methods,
         integration,
-        ...(open ? {} : { authorizer }),
+        ...(isPublic ? {} : { authorizer }),
       });
-      if (open) {
+      if (isPublic) {
         for (const route of routes) {
           acknowledge(route, {
             'AwsSolutions-APIG4': 'The catalogue and the documentation are public.',

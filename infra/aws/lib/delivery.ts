@@ -1,10 +1,10 @@
 /**
- * Who may deliver from GitHub, and to where: a role for each environment of the repository, which a job
- * gets by the token that GitHub signs for it. There is no key that could be lost.
+ * The roles that GitHub jobs assume: one for each environment of the repository, through the token that
+ * GitHub signs for a job. There is no stored key that could leak.
  *
- * GitHub says in the token which repository and which environment a job runs in, and lets a job run in an
- * environment only by the environment's own rules: branches, reviewers. So whoever may approve a job of
- * the environment `production` decides what happens in that account, and nobody else.
+ * The token names the job's repository and environment. GitHub runs a job in an environment only under the
+ * environment's own rules: branches, reviewers. Only the reviewers of the environment `production` can
+ * therefore allow a change to that account.
  */
 import { Aws, CfnOutput, Duration, Stack, StackProps } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -12,23 +12,23 @@ import { Construct } from 'constructs';
 
 const ISSUER = 'token.actions.githubusercontent.com';
 
-/** What jobs of an environment do. */
+/** What jobs of an environment may do. */
 export type Purpose =
-  /** Deploys one stage of this name, and is asked before it is touched. */
+  /** Deploy the stage with the environment's name. */
   | 'stage'
-  /** Makes and removes a stage for each feature branch. */
+  /** Create and remove a stage for each feature branch. */
   | 'feature'
-  /** Compares a template with what is deployed. */
+  /** Compare a template with the deployed one. */
   | 'diff';
 
 export interface DeliveryProps extends StackProps {
   /** `owner/name` on GitHub. */
   readonly repository: string;
-  /** Environments of the repository whose jobs come to this account. */
+  /** Environments of the repository with jobs in this account. */
   readonly environments: Readonly<Record<string, Purpose>>;
-  /** Of `cdk bootstrap` in this account. */
+  /** The qualifier of `cdk bootstrap` in this account. */
   readonly qualifier?: string;
-  /** The provider, where the account has it already: an account can have one for an issuer. */
+  /** An existing identity provider: an account can have only one for an issuer. */
   readonly providerArn?: string;
 }
 
@@ -66,12 +66,12 @@ export class Delivery extends Stack {
   private role(provider: string, environment: string, purpose: Purpose): iam.Role {
     const role = new iam.Role(this, pascal(environment), {
       description: `Jobs of ${this.delivery.repository} in the environment ${environment}`,
-      // As long as a deployment may take whose database is made.
+      // The maximum duration of a deployment that creates a database.
       maxSessionDuration: Duration.hours(purpose === 'diff' ? 1 : 2),
       assumedBy: new iam.WebIdentityPrincipal(provider, {
         StringEquals: {
           [`${ISSUER}:aud`]: 'sts.amazonaws.com',
-          // Both in one claim, and compared as a whole: nothing in it is a pattern.
+          // Compared as a whole with StringEquals, which has no wildcards.
           [`${ISSUER}:sub`]: `repo:${this.delivery.repository}:environment:${environment}`,
         },
       }),
@@ -93,7 +93,7 @@ export class Delivery extends Stack {
     return role;
   }
 
-  /** The roles that `cdk bootstrap` made, which do what CloudFormation and the assets need. */
+  /** The roles that `cdk bootstrap` created for CloudFormation and assets. */
   private bootstrapped(names: readonly string[]): string[] {
     const qualifier = this.delivery.qualifier ?? 'hnb659fds';
     return names.map(
@@ -102,7 +102,7 @@ export class Delivery extends Stack {
     );
   }
 
-  /** What `deploy-code` does. */
+  /** Permissions of `deploy-code`. */
   private allowCode(role: iam.Role, stage: string): void {
     role.addToPolicy(
       new iam.PolicyStatement({
@@ -122,7 +122,7 @@ export class Delivery extends Stack {
       new iam.PolicyStatement({
         sid: 'FindFunctions',
         actions: ['tag:GetResources'],
-        // It knows no resources.
+        // This action does not support resources.
         resources: ['*'],
       }),
     );
@@ -135,12 +135,12 @@ export class Delivery extends Stack {
     );
   }
 
-  /** What `check-stage` does: never in production, where it would be somebody's user pool. */
+  /** Permissions of `check-stage`. Not in production, which has the user pool of real users. */
   private allowChecks(role: iam.Role, stage: string): void {
     if (stage === 'production') return;
     role.addToPolicy(
       new iam.PolicyStatement({
-        sid: 'HaveAUserForTheChecks',
+        sid: 'ManageCheckUser',
         actions: [
           'cognito-idp:AdminAddUserToGroup',
           'cognito-idp:AdminCreateUser',
@@ -153,20 +153,20 @@ export class Delivery extends Stack {
     );
     role.addToPolicy(
       new iam.PolicyStatement({
-        sid: 'SeeWhetherSomethingWasGivenUp',
+        sid: 'CountDeadLetters',
         actions: ['sqs:GetQueueAttributes'],
         resources: [this.arn('sqs', `Vitrina-${stage}-*`)],
       }),
     );
   }
 
-  /** What `reap` does. */
+  /** Permissions of `reap`. */
   private allowReaping(role: iam.Role, stage: string): void {
     role.addToPolicy(
       new iam.PolicyStatement({
         sid: 'ListStages',
         actions: ['cloudformation:DescribeStacks', 'logs:DescribeLogGroups'],
-        // Lists are of everything.
+        // List actions do not support resources.
         resources: ['*'],
       }),
     );
@@ -188,50 +188,52 @@ export class Delivery extends Stack {
 }
 
 /**
- * What is said on the command line, the environments as `sandbox=stage,feature=feature,diff=diff`.
+ * Parses the command line settings, with environments such as `sandbox=stage,feature=feature,diff=diff`.
  *
  * @throws DeliveryError that names every fault.
  */
 export function readDelivery(
   repository: string,
-  written: string,
+  list: string,
 ): Pick<DeliveryProps, 'repository' | 'environments'> {
   const faults: string[] = [];
   const purposes: readonly string[] = ['stage', 'feature', 'diff'] satisfies Purpose[];
   const environments: Record<string, Purpose> = {};
-  for (const part of written.split(',').filter((part) => part !== '')) {
+  for (const part of list.split(',').filter((part) => part !== '')) {
     const [name, purpose, ...more] = part.split('=');
     if (name === undefined || purpose === undefined || more.length > 0) {
       faults.push(`environments: ${part} is not of the form name=purpose`);
     } else if (!purposes.includes(purpose)) {
-      faults.push(`environments: ${purpose} is none of ${purposes.join(', ')}`);
+      faults.push(`environments: ${purpose} is not one of ${purposes.join(', ')}`);
     } else {
       environments[name] = purpose as Purpose;
     }
   }
   const others = faultsOf({ repository, environments });
-  // Where some could not be read, it is not said that there are none.
-  faults.push(...(faults.length > 0 ? others.filter((fault) => fault !== NONE) : others));
+  // If some environments could not be parsed, an empty list is not a fault of its own.
+  faults.push(...(faults.length > 0 ? others.filter((fault) => fault !== NO_ENVIRONMENT) : others));
   if (faults.length > 0) throw new DeliveryError(faults);
   return { repository, environments };
 }
 
-const NONE = 'environments: there are none';
+const NO_ENVIRONMENT = 'environments: must not be empty';
 
 function faultsOf({ repository, environments }: DeliveryProps): string[] {
   const faults: string[] = [];
-  // With a star in it, the claim would be compared with everybody's repositories by whoever reads it
-  // as a pattern; with a colon, it would say which environment.
+  // A star could match other repositories if the claim were compared as a pattern; a colon could
+  // change the environment in the claim.
   if (!/^[A-Za-z0-9][A-Za-z0-9-]*\/[A-Za-z0-9._-]+$/.test(repository)) {
-    faults.push(`repository: ${repository || 'it'} is not owner/name`);
+    faults.push(`repository: ${JSON.stringify(repository)} is not owner/name`);
   }
-  if (Object.keys(environments).length === 0) faults.push(NONE);
+  if (Object.keys(environments).length === 0) faults.push(NO_ENVIRONMENT);
   for (const [name, purpose] of Object.entries(environments)) {
     if (!/^[a-z][a-z0-9-]*$/.test(name)) {
-      faults.push(`environments: ${name} is not a name of a-z, 0-9 and -`);
+      faults.push(`environments: ${name} must consist of a-z, 0-9 and -`);
     }
     if (purpose === 'stage' && name.startsWith('f-')) {
-      faults.push(`environments: ${name} would be a stage of a feature branch`);
+      faults.push(
+        `environments: ${name} has the prefix f-, which is reserved for feature branches`,
+      );
     }
   }
   return faults;

@@ -1,9 +1,9 @@
 /**
- * What buyers reach first: CloudFront, which keeps of the catalogue what may be kept, behind a
- * firewall. It lives in us-east-1, as CloudFront wants of its firewall and its certificate, in a
- * stack of its own, so that the stage may live anywhere.
+ * The public entry point: CloudFront behind a firewall, caching cacheable catalogue responses. CloudFront
+ * requires its firewall and certificate in us-east-1, so the edge is a separate stack there, and the stage
+ * can be in any region.
  *
- * The API still has its own address, where its throttles hold and the firewall does not.
+ * The API's own address stays reachable, with its throttles and without the firewall.
  */
 import { Duration, Stack, type StackProps } from 'aws-cdk-lib';
 import * as acm from 'aws-cdk-lib/aws-certificatemanager';
@@ -18,13 +18,13 @@ import type { Construct } from 'constructs';
 import { acknowledge } from './acknowledge';
 import type { Settings } from './settings';
 
-/** The statuses that CloudFront keeps whether or not an answer may be kept. */
-const KEPT_ERRORS = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
+/** The error statuses that CloudFront caches even if the response does not allow it. */
+const CACHED_ERRORS = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
 
 export class Edge extends Stack {
   readonly distribution: cloudfront.Distribution;
 
-  /** @param host The name of the API's own address. */
+  /** @param host The host name of the API. */
   constructor(scope: Construct, id: string, props: StackProps, settings: Settings, host: string) {
     super(scope, id, props);
     const { domain } = settings;
@@ -51,12 +51,12 @@ export class Edge extends Stack {
       responseHeadersPolicy: cloudfront.ResponseHeadersPolicy.SECURITY_HEADERS,
     };
     const catalogue = new cloudfront.CachePolicy(this, 'Catalogue', {
-      comment: 'As long as Cache-Control says, and not at all where it says nothing',
+      comment: 'Caches as long as Cache-Control allows; without it, not at all',
       minTtl: Duration.seconds(0),
       defaultTtl: Duration.seconds(0),
       maxTtl: Duration.days(1),
       queryStringBehavior: cloudfront.CacheQueryStringBehavior.all(),
-      // What a browser may read of an answer depends on where its page is from.
+      // The CORS headers of a response depend on the origin.
       headerBehavior:
         settings.origins.length === 0
           ? cloudfront.CacheHeaderBehavior.none()
@@ -82,9 +82,9 @@ export class Edge extends Stack {
         cachePolicy: cloudfront.CachePolicy.CACHING_DISABLED,
         originRequestPolicy: cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
       },
-      // CloudFront keeps these for ten seconds unless told not to. A product that was not there yet would
-      // not be there for whoever has seen it, and a reader who is asked to come again would come in vain.
-      errorResponses: KEPT_ERRORS.map((httpStatus) => ({ httpStatus, ttl: Duration.seconds(0) })),
+      // By default CloudFront caches these for ten seconds. A client would still get 404 for a product that
+      // exists by now, and a retry after a 503 would fail.
+      errorResponses: CACHED_ERRORS.map((httpStatus) => ({ httpStatus, ttl: Duration.seconds(0) })),
       additionalBehaviors: {
         '/v1/catalog/*': {
           ...shared,
@@ -103,20 +103,20 @@ export class Edge extends Stack {
       value: `https://${domain?.name ?? this.distribution.distributionDomainName}`,
     });
     acknowledge(this.distribution, {
-      'AwsSolutions-CFR1': 'Buyers are where they are.',
+      'AwsSolutions-CFR1': 'The catalogue is public in every country.',
       'AwsSolutions-CFR3':
-        'Who reads what is not kept. The API logs what reaches it, and the firewall samples of what it refuses.',
+        'Reads are not logged, for privacy. The API logs its requests, and the firewall samples of blocked ones.',
       ...(domain
         ? {}
         : {
             'AwsSolutions-CFR4':
-              'Without a domain the certificate is that of CloudFront, which takes no minimum.',
+              'Without a domain the distribution uses the CloudFront certificate, which has no minimum TLS setting.',
           }),
     });
   }
 
   private firewall(settings: Settings): wafv2.CfnWebACL {
-    const seen = (metricName: string): wafv2.CfnWebACL.VisibilityConfigProperty => ({
+    const visibility = (metricName: string): wafv2.CfnWebACL.VisibilityConfigProperty => ({
       cloudWatchMetricsEnabled: true,
       sampledRequestsEnabled: true,
       metricName,
@@ -136,12 +136,12 @@ export class Edge extends Stack {
           ruleActionOverrides: counted.map((rule) => ({ name: rule, actionToUse: { count: {} } })),
         },
       },
-      visibilityConfig: seen(name),
+      visibilityConfig: visibility(name),
     });
     return new wafv2.CfnWebACL(this, 'Firewall', {
       scope: 'CLOUDFRONT',
       defaultAction: { allow: {} },
-      visibilityConfig: seen('Firewall'),
+      visibilityConfig: visibility('Firewall'),
       rules: [
         {
           name: 'TooOften',
@@ -154,12 +154,12 @@ export class Edge extends Stack {
               evaluationWindowSec: 300,
             },
           },
-          visibilityConfig: seen('TooOften'),
+          visibilityConfig: visibility('TooOften'),
         },
         managed('AWSManagedRulesAmazonIpReputationList', 1),
         managed('AWSManagedRulesKnownBadInputsRuleSet', 2),
-        // A product may have 64 KiB and a description that speaks of HTML: it is stored and given out
-        // as JSON, and its limits are those of the service.
+        // Only counted: a product may have 64 KiB and a description with HTML. It is stored and returned
+        // as JSON, and the service enforces its limits.
         managed('AWSManagedRulesCommonRuleSet', 3, [
           'SizeRestrictions_BODY',
           'CrossSiteScripting_BODY',

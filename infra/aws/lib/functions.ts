@@ -1,34 +1,34 @@
-/** The functions: each is one role of one service's binary. */
+/** The functions. Each one is a role of a service's binary. */
 import type { Service } from './settings';
 
 export interface FunctionPlan {
   service: Service;
   role: string;
-  /** In MiB; what a function has of a processor grows with it. */
+  /** In MiB; the share of a processor grows with it. */
   memory: number;
   /** In seconds. */
   timeout: number;
   /**
-   * How many run at once at most, which is also reserved for it: no function takes another's place.
-   * `api` is the stage's own setting.
+   * The maximum number of concurrent invocations. It is also reserved, so that no function exhausts the
+   * concurrency of another. `api` stands for the stage's setting.
    */
   concurrency: number | 'api';
-  /** As whom it connects to PostgreSQL. */
+  /** The user that connects to PostgreSQL. */
   database: 'app' | 'owner' | 'none';
-  /** Connections that one running function keeps. */
+  /** The connections of one function instance. */
   pool: number;
-  /** What it does with the listings. */
+  /** The DynamoDB actions that it may do on the listings. */
   listings: string[];
-  /** Publishes to the bus. */
+  /** Whether it publishes to the bus. */
   publishes: boolean;
-  /** Verifies tokens itself. */
+  /** Whether it verifies tokens. */
   verifies: boolean;
 }
 
-/** An HTTP API waits 30 s; a function must have given its answer by then. */
+/** Below the 30 s limit of an HTTP API. */
 const HTTP = 29;
 
-/** A release step: it has all the time that there is, and nobody beside it. */
+/** A release step: Lambda's maximum time, and no concurrency. */
 const MIGRATE: Omit<FunctionPlan, 'service'> = {
   role: 'migrate',
   memory: 256,
@@ -58,7 +58,7 @@ export const FUNCTIONS = {
     service: 'inventory',
     role: 'relay',
     memory: 256,
-    // A drain is over before the next tick, or goes on in it.
+    // A drain ends before the next scheduled one, which continues it.
     timeout: 55,
     concurrency: 2,
     database: 'app',
@@ -95,7 +95,7 @@ export const FUNCTIONS = {
   'sync-api': {
     service: 'sync',
     role: 'api',
-    // To look at dead letters is to receive some thousands and to put them back.
+    // Listing dead letters receives thousands of messages.
     memory: 512,
     timeout: HTTP,
     concurrency: 2,
@@ -110,7 +110,7 @@ export const FUNCTIONS = {
     role: 'reconcile',
     memory: 512,
     timeout: 900,
-    // A second one would only find the buckets leased.
+    // A second instance would find all buckets leased.
     concurrency: 1,
     database: 'app',
     pool: 4,
@@ -133,32 +133,32 @@ export function concurrencyOf(name: FunctionName, apiConcurrency: number): numbe
   return concurrency === 'api' ? apiConcurrency : concurrency;
 }
 
-/** Connections that all functions together can have open. */
+/** The maximum number of open connections of all functions. */
 export function connectionsOf(apiConcurrency: number): number {
   return FUNCTION_NAMES.map(
     (name) => concurrencyOf(name, apiConcurrency) * planOf(name).pool,
   ).reduce((sum, connections) => sum + connections, 0);
 }
 
-/** What PostgreSQL keeps for itself, and what an operator needs to look into it. */
+/** Connections reserved by PostgreSQL and for operators. */
 const OTHER_CONNECTIONS = 15;
 
 /**
- * How many connections the cluster is told to take. Memory decides how many an instance can carry:
- * about 95 for each GiB, of which a unit of capacity has two. It scales with the load and the limit
- * does not, so the limit is that of the smallest capacity, at which it begins.
+ * The connection limit of the cluster. Memory limits the connections of an instance: about 95 for each GiB,
+ * and a capacity unit has two. Capacity scales with the load but the limit does not, so the limit is that
+ * of the smallest capacity.
  */
 export function connectionLimit(minCapacity: number): number {
   return Math.min(5_000, Math.floor(189 * Math.max(0.5, minCapacity)));
 }
 
-/** Why the functions could use up the connections, if they could. */
+/** Returns a fault if the functions could exhaust the connections. */
 export function connectionFault(minCapacity: number, apiConcurrency: number): string | undefined {
-  const wanted = connectionsOf(apiConcurrency) + OTHER_CONNECTIONS;
+  const needed = connectionsOf(apiConcurrency) + OTHER_CONNECTIONS;
   const limit = connectionLimit(minCapacity);
-  if (wanted <= limit) return undefined;
+  if (needed <= limit) return undefined;
   return (
-    `apiConcurrency: ${apiConcurrency} lets functions open ${wanted} connections, and a database ` +
-    `of ${minCapacity} capacity units begins with ${limit} (databaseMinCapacity)`
+    `apiConcurrency: ${apiConcurrency} lets functions open ${needed} connections, but a database ` +
+    `of ${minCapacity} capacity units allows ${limit} (databaseMinCapacity)`
   );
 }

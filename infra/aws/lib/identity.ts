@@ -1,4 +1,4 @@
-/** Who sellers, buyers and operators are: a user pool whose groups are the roles. */
+/** The user pool of sellers, buyers and operators, with a group for each role. */
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as cognito from 'aws-cdk-lib/aws-cognito';
 import { Construct } from 'constructs';
@@ -9,7 +9,7 @@ import { isEphemeral, type Settings } from './settings';
 export class Identity extends Construct {
   readonly pool: cognito.UserPool;
   readonly client: cognito.UserPoolClient;
-  /** Who signs the tokens. */
+  /** The issuer of the tokens. */
   readonly issuer: string;
 
   constructor(
@@ -32,7 +32,7 @@ export class Identity extends Construct {
         requireSymbols: true,
         tempPasswordValidity: Duration.days(3),
       },
-      // Has all of this; the one above it costs almost three times as much.
+      // Includes every feature used here; the next plan costs almost three times as much.
       featurePlan: cognito.FeaturePlan.LITE,
       mfa: cognito.Mfa.OPTIONAL,
       mfaSecondFactor: { otp: true, sms: false },
@@ -42,8 +42,8 @@ export class Identity extends Construct {
     });
     for (const [name, description] of [
       ['buyer', 'Reads the catalogue'],
-      ['seller', 'Keeps products'],
-      ['operator', 'Looks after the marketplace'],
+      ['seller', 'Manages products'],
+      ['operator', 'Operates the marketplace'],
     ] as const) {
       new cognito.CfnUserPoolGroup(this, name, {
         userPoolId: this.pool.userPoolId,
@@ -64,20 +64,20 @@ export class Identity extends Construct {
     this.issuer = `https://cognito-idp.${region}.${urlSuffix}/${this.pool.userPoolId}`;
     acknowledge(this.pool, {
       'AwsSolutions-COG2':
-        'A second factor is offered and not forced: buyers would stay away. Operators get theirs when they are put into the group.',
+        'MFA is optional, because a required second factor deters buyers. Operators set theirs up when they join the group.',
       'AwsSolutions-COG8':
-        'The Plus tier costs $0.02 a user and month, $1,000 for 50,000: threat protection is all that it adds here, and the edge limits addresses.',
+        'The Plus tier costs $0.02 a user and month, $1,000 for 50,000. It would only add threat protection, and the edge limits requests by address.',
     });
   }
 
-  /** What a service needs to know in order to verify tokens by itself. */
+  /** The settings with which a service verifies tokens. */
   environment(): Record<string, string> {
     const { emulator } = this.settings;
     return {
       VITRINA_AUTH_ISSUER: this.issuer,
       VITRINA_AUTH_AUDIENCE: this.client.userPoolClientId,
       VITRINA_AUTH_ROLES_CLAIM: 'cognito:groups',
-      // The issuer's name is that of AWS, wherever it runs.
+      // The emulator's tokens name AWS as issuer, so the key set needs its own URL.
       ...(emulator === undefined
         ? {}
         : {

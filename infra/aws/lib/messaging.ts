@@ -1,4 +1,4 @@
-/** The way of an event from the bus to the projector, and where it ends when that fails. */
+/** Delivers events from the bus to the projector; failed ones go to the dead-letter queue. */
 import { Duration, Names, RemovalPolicy } from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
@@ -9,16 +9,16 @@ import { acknowledge } from './acknowledge';
 import { planOf } from './functions';
 import { isEphemeral, type Settings } from './settings';
 
-/** As long as SQS keeps anything. */
-const LONGEST = Duration.days(14);
+/** The maximum retention of SQS. */
+const MAX_RETENTION = Duration.days(14);
 
 /**
- * The projector itself buries what failed five times, with the reason; this catches what does not
- * even come to its end.
+ * The projector moves a message to the dead letters after five failures, with the reason. This limit
+ * catches messages that crash or time out the projector.
  */
-const RECEIVED_AT_MOST = 8;
+const MAX_RECEIVES = 8;
 
-/** What every event of inventory says it is from. */
+/** The source of all inventory events. */
 const SOURCE = 'vitrina.inventory';
 
 export class Messaging extends Construct {
@@ -29,26 +29,26 @@ export class Messaging extends Construct {
   constructor(scope: Construct, id: string, settings: Settings) {
     super(scope, id);
     const ephemeral = isEphemeral(settings);
-    const kept = {
+    const durable = {
       encryption: sqs.QueueEncryption.SQS_MANAGED,
       enforceSSL: true,
-      retentionPeriod: LONGEST,
+      retentionPeriod: MAX_RETENTION,
       removalPolicy: ephemeral ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
     };
-    this.deadLetters = new sqs.Queue(this, 'DeadLetters', kept);
+    this.deadLetters = new sqs.Queue(this, 'DeadLetters', durable);
     this.queue = new sqs.Queue(this, 'Queue', {
-      ...kept,
-      // Six times what the projector may take, so that no message comes again while it is worked on.
+      ...durable,
+      // Six times the projector's timeout, so that no message is redelivered while in progress.
       visibilityTimeout: Duration.seconds(6 * planOf('catalog-projector').timeout),
-      deadLetterQueue: { queue: this.deadLetters, maxReceiveCount: RECEIVED_AT_MOST },
+      deadLetterQueue: { queue: this.deadLetters, maxReceiveCount: MAX_RECEIVES },
     });
     this.bus = new events.EventBus(this, 'Bus', {
       eventBusName: Names.uniqueResourceName(this, { maxLength: 64 }),
     });
     new events.Rule(this, 'ToCatalogue', {
       eventBus: this.bus,
-      description: 'Every event of inventory goes to the queue of the catalogue',
-      // Whatever its type: one that the projector does not know yet is ignored there, and counted.
+      description: 'Routes all inventory events to the queue of the catalogue',
+      // All types: the projector ignores and counts types that it does not know yet.
       eventPattern: { source: [SOURCE] },
       targets: [
         new targets.SqsQueue(this.queue, {
@@ -59,11 +59,12 @@ export class Messaging extends Construct {
       ],
     });
     acknowledge(this.deadLetters, {
-      'Serverless-SQSRedrivePolicy': 'It is where messages end; an operator looks at each.',
+      'Serverless-SQSRedrivePolicy':
+        'This is the dead-letter queue; an operator handles its messages.',
     });
-    // To look things up in, and to feed a new consumer with. Nothing here depends on it.
+    // For investigations and for replays to a new consumer. Nothing else depends on it.
     if (settings.emulator === undefined) {
-      // Without a name, so that CloudFormation gives it one.
+      // The L1 construct, so that CloudFormation generates the name.
       new events.CfnArchive(this, 'Archive', {
         sourceArn: this.bus.eventBusArn,
         eventPattern: { source: [SOURCE] },

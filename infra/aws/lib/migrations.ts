@@ -1,7 +1,7 @@
 /**
- * The schema is brought up to date before anything runs on it: the aliases that all traffic goes
- * through move only after both services have migrated. A migration that fails ends the deployment,
- * and what was live stays so.
+ * Migrates the schema before new code runs on it: the aliases, which receive all traffic, move only after
+ * the migrations of both services have succeeded. A failed migration ends the deployment, and the previous
+ * versions stay live.
  */
 import { Duration } from 'aws-cdk-lib';
 import { Trigger } from 'aws-cdk-lib/triggers';
@@ -12,7 +12,7 @@ import type { Services } from './services';
 
 export class Migrations extends Construct {
   /**
-   * @param after What must be there before a migration can begin.
+   * @param after Resources that migrations depend on.
    */
   constructor(scope: Construct, id: string, services: Services, after: Construct[]) {
     super(scope, id);
@@ -23,7 +23,7 @@ export class Migrations extends Construct {
         executeAfter: first,
       });
     const inventory = migrate('inventory-migrate', after);
-    // What sync reads is made by inventory.
+    // Sync reads tables that inventory creates.
     const sync = migrate('sync-migrate', [inventory]);
     for (const name of FUNCTION_NAMES) {
       if (planOf(name).role !== 'migrate') sync.executeBefore(services.all[name].alias);

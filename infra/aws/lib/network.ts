@@ -1,7 +1,7 @@
 /**
- * The network: PostgreSQL in subnets that lead nowhere, and the functions that use it in subnets
- * that lead to AWS alone, or to the internet through a NAT gateway. Functions that do not use it
- * are not in here at all.
+ * The network: PostgreSQL in isolated subnets, and the functions that use it in subnets that reach either
+ * AWS endpoints only, or the internet through a NAT gateway. Functions that do not use PostgreSQL are
+ * outside of this network.
  */
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as logs from 'aws-cdk-lib/aws-logs';
@@ -14,7 +14,7 @@ export class Network extends Construct {
   readonly vpc: ec2.Vpc;
   readonly functionSubnets: ec2.SubnetSelection;
   readonly databaseSubnets: ec2.SubnetSelection;
-  /** What the functions in here go out as. */
+  /** The security group of the functions in this network. */
   readonly functions: ec2.SecurityGroup;
 
   constructor(scope: Construct, id: string, settings: Settings) {
@@ -30,20 +30,20 @@ export class Network extends Construct {
       subnetType: nat ? ec2.SubnetType.PRIVATE_WITH_EGRESS : ec2.SubnetType.PRIVATE_ISOLATED,
       cidrMask: 22,
     };
-    const door: ec2.SubnetConfiguration = {
+    const publicSubnets: ec2.SubnetConfiguration = {
       name: 'public',
       subnetType: ec2.SubnetType.PUBLIC,
       cidrMask: 28,
       mapPublicIpOnLaunch: false,
     };
-    // Aurora wants two zones. A zone without its own NAT gateway uses that of the other one: when
-    // that zone is away, writes are, and a second one would cost as much again.
+    // Aurora requires two zones. They share one NAT gateway: an outage of its zone stops writes, but a
+    // second gateway would double the cost.
     this.vpc = new ec2.Vpc(this, 'Vpc', {
       ipAddresses: ec2.IpAddresses.cidr('10.42.0.0/16'),
       maxAzs: 2,
       natGateways: nat ? 1 : 0,
-      subnetConfiguration: nat ? [database, functions, door] : [database, functions],
-      // Its functions and their roles would only be there to empty a group that nothing is in.
+      subnetConfiguration: nat ? [database, functions, publicSubnets] : [database, functions],
+      // The restriction would add functions and roles, and no resource uses the default group.
       restrictDefaultSecurityGroup: false,
     });
     this.functionSubnets = { subnetGroupName: functions.name };
@@ -69,7 +69,7 @@ export class Network extends Construct {
         this.functions.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(Number(port)), 'Traces');
       }
     }
-    // These two cost nothing, and take the traffic of the listings off the NAT gateway.
+    // Gateway endpoints are free, and keep the listings' traffic off the NAT gateway.
     for (const [name, service] of [
       ['DynamoDb', ec2.GatewayVpcEndpointAwsService.DYNAMODB],
       ['S3', ec2.GatewayVpcEndpointAwsService.S3],
@@ -80,15 +80,15 @@ export class Network extends Construct {
   }
 
   /**
-   * Each about $7.30 a month and zone, $0.01/GB; these four in one zone about $29. A NAT gateway is
-   * about $33 a month and $0.045/GB, for whatever is asked through it. (us-east-1, November 2026.)
+   * An endpoint costs about $7.30 a month and zone, and $0.01/GB; these four in one zone about $29. A NAT
+   * gateway costs about $33 a month and $0.045/GB. (us-east-1, November 2026.)
    */
   private addInterfaceEndpoints(): void {
     const services = {
       Events: ec2.InterfaceVpcEndpointAwsService.EVENTBRIDGE,
       Queues: ec2.InterfaceVpcEndpointAwsService.SQS,
       Secrets: ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
-      // The key set, with which tokens are verified. It works only for a pool without a domain.
+      // For the key set that verifies tokens. Only works for a pool without a domain.
       Identity: ec2.InterfaceVpcEndpointAwsService.COGNITO_IDP,
     };
     const inside = new ec2.SecurityGroup(this, 'Endpoints', {
@@ -101,7 +101,7 @@ export class Network extends Construct {
     for (const [name, service] of Object.entries(services)) {
       this.vpc.addInterfaceEndpoint(name, {
         service,
-        // One zone: the others reach it there, and each further one costs as much again.
+        // In one zone: the other zone can reach it, and each further zone costs as much again.
         subnets: { subnets: subnet === undefined ? [] : [subnet] },
         securityGroups: [inside],
         open: false,

@@ -1,25 +1,25 @@
 /**
- * The objectives of `infra/slo.yaml`, read once and checked: whoever gets them need not doubt them, and
- * whoever wrote them wrong is told everything that is wrong at once.
+ * Reads and validates the objectives of `infra/slo.yaml`. Every fault is reported at once, and the returned
+ * objectives are valid.
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
-import { OBJECTIVES } from './places';
+import { OBJECTIVES } from './paths';
 import { Faults, Reader } from './reader';
 
 export const SEVERITIES = ['page', 'ticket'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
-/** A pair of windows, both of which must burn at the rate. */
+/** A pair of windows. Both must exceed the burn rate. */
 export interface Window {
-  /** In seconds, as every duration here. */
+  /** In seconds, like all durations here. */
   readonly long: number;
   readonly short: number;
   readonly burn: number;
   readonly severity: Severity;
 }
 
-/** Where the AWS edition measures: at the gateway, in the queue of dead letters, or in the code. */
+/** The source of a metric on AWS: the gateway, the dead-letter queue, or the code. */
 export type CloudWatchSource =
   | { readonly source: 'api' | 'dead-letters'; readonly metric: string; readonly statistic: string }
   | {
@@ -30,7 +30,7 @@ export type CloudWatchSource =
       readonly role: string;
     };
 
-/** A histogram of the code, in CloudWatch. */
+/** A histogram that the code reports to CloudWatch. */
 export interface CloudWatchValues {
   readonly metric: string;
   readonly unit: TimeUnit;
@@ -46,8 +46,8 @@ export interface PrometheusHistogram {
   readonly match?: string | undefined;
 }
 
-/** Counts where there are too few requests for a share of them to say anything. */
-export interface Few {
+/** An alarm on a count, for traffic too low for a meaningful share. */
+export interface LowTraffic {
   readonly alarm: string;
   readonly count: number;
   readonly within: number;
@@ -61,21 +61,21 @@ interface Named {
 }
 
 interface Budgeted extends Named {
-  /** The share of all that may be bad, between 0 and 1. */
+  /** The allowed share of bad events, between 0 and 1. */
   readonly budget: number;
-  /** How many there must be in the long window for their share to count. */
+  /** The number of events in the long window below which the share is ignored. */
   readonly least: number;
-  readonly few?: Few | undefined;
+  readonly few?: LowTraffic | undefined;
 }
 
-/** At most so many of all are bad. */
+/** A maximum share of bad events. */
 export interface RatioObjective extends Budgeted {
   readonly kind: 'ratio';
   readonly cloudwatch: { readonly bad: CloudWatchSource; readonly all: CloudWatchSource };
   readonly prometheus: { readonly bad: string; readonly all: string };
 }
 
-/** So many of all take at most so long. */
+/** A share of events that must complete within a time. */
 export interface QuantileObjective extends Budgeted {
   readonly kind: 'quantile';
   readonly quantile: number;
@@ -84,7 +84,7 @@ export interface QuantileObjective extends Budgeted {
   readonly prometheus: PrometheusHistogram;
 }
 
-/** A figure stays below a bound. */
+/** A metric that must stay below a bound. */
 export interface BoundObjective extends Named {
   readonly kind: 'bound';
   readonly below: number;
@@ -93,7 +93,7 @@ export interface BoundObjective extends Named {
   readonly lasting: number;
   readonly severity: Severity;
   readonly cloudwatch: CloudWatchSource;
-  /** An expression, or the metric that would be needed and that the code does not have. */
+  /** An expression, or the name of a metric that the code does not export yet. */
   readonly prometheus: { readonly expression: string } | { readonly missing: string };
 }
 
@@ -106,27 +106,27 @@ export interface Objectives {
   readonly objectives: readonly Objective[];
 }
 
-/** CloudWatch evaluates no alarm over more than a week. */
+/** CloudWatch evaluates alarms over a week at most. */
 const LONGEST_WINDOW = 7 * 86_400;
 
 const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/;
 const METRIC = /^[A-Za-z0-9_]+$/;
 
-/** The objectives of `infra/slo.yaml`. */
+/** Reads the objectives of `infra/slo.yaml`. */
 export function readObjectives(): Objectives {
   return parseObjectives(readFileSync(OBJECTIVES, 'utf8'));
 }
 
-/** The objectives in `text`; throws `Faults` with everything that is wrong with it. */
+/** Parses the objectives in `text`; throws `Faults` that names every fault. */
 export function parseObjectives(text: string): Objectives {
   const faults = new Faults();
   const root = new Reader(parse(text) as unknown, '', faults);
   const period = root.duration('period');
   const windows = root.list('windows').map(readWindow);
   const objectives = root.list('objectives').flatMap((reader) => readObjective(reader, windows));
-  root.nothingElse();
+  root.rejectUnknownFields();
   duplicates(objectives.map((objective) => objective.name)).forEach((name) =>
-    faults.add('objectives', `${name} is there twice`),
+    faults.add('objectives', `${name} is not unique`),
   );
   windows.forEach((window, at) => {
     if (window.long > period) faults.add(`windows[${at}].long`, 'is longer than the period');
@@ -147,7 +147,7 @@ function readWindow(reader: Reader): Window {
     if (window[name] > LONGEST_WINDOW) reader.fault(name, 'is longer than a week');
     if (window[name] % 60 !== 0) reader.fault(name, 'is not in whole minutes');
   }
-  reader.nothingElse();
+  reader.rejectUnknownFields();
   return window;
 }
 
@@ -159,22 +159,22 @@ function readObjective(reader: Reader, windows: readonly Window[]): Objective[] 
   };
   const read = { ratio: readRatio, quantile: readQuantile, bound: readBound };
   const kind = reader.oneOf('kind', Object.keys(read) as (keyof typeof read)[]);
-  // Of what kind it is nobody knows: whatever else was said of it would be guessed.
+  // Without a valid kind, faults of the other fields would be guesses.
   if (!reader.holds('kind', kind)) return [];
   const objective: Objective = read[kind](reader, named);
-  reader.nothingElse();
+  reader.rejectUnknownFields();
   if (objective.kind !== 'bound' && objective.budget > 0 && windows.length > 0) {
     if (!windows.some((window) => canFire(objective, window))) {
       reader.fault(
         'name',
-        'no window can fire: at each burn rate more than all would have to be bad',
+        'no window can fire: each burn rate requires more bad events than there are events',
       );
     }
   }
   return [objective];
 }
 
-/** Whether there can be so many bad ones: of half of all, fourteen times as many cannot. */
+/** Whether the window's burn rate is reachable: 14.4 times a budget of 50 % is not. */
 export function canFire(objective: BudgetObjective, window: Window): boolean {
   return window.burn * objective.budget < 1;
 }
@@ -187,15 +187,15 @@ function readRatio(reader: Reader, named: Named): RatioObjective {
     kind: 'ratio' as const,
     budget: reader.share('at_most'),
     least: reader.number('least', { above: 0, whole: true }),
-    few: readFew(reader),
+    few: readLowTraffic(reader),
     cloudwatch: {
       bad: readSource(cloudwatch.map('bad')),
       all: readSource(cloudwatch.map('all')),
     },
     prometheus: { bad: prometheus.text('bad'), all: prometheus.text('all') },
   };
-  cloudwatch.nothingElse();
-  prometheus.nothingElse();
+  cloudwatch.rejectUnknownFields();
+  prometheus.rejectUnknownFields();
   return objective;
 }
 
@@ -212,7 +212,7 @@ function readQuantile(reader: Reader, named: Named): QuantileObjective {
     budget: Math.round((1 - quantile) * 1e9) / 1e9,
     within: reader.duration('within'),
     least: reader.number('least', { above: 0, whole: true }),
-    few: readFew(reader),
+    few: readLowTraffic(reader),
     cloudwatch: {
       metric: cloudwatch.text('metric', METRIC),
       unit: cloudwatch.oneOf('unit', units),
@@ -225,10 +225,10 @@ function readQuantile(reader: Reader, named: Named): QuantileObjective {
       match: prometheus.has('match') ? prometheus.text('match') : undefined,
     },
   };
-  // Percentile ranks need single values, which only the code's own metrics are known to keep.
+  // Percentile ranks need single values, which only the code's metrics are known to have.
   cloudwatch.oneOf('source', ['code'] as const);
-  cloudwatch.nothingElse();
-  prometheus.nothingElse();
+  cloudwatch.rejectUnknownFields();
+  prometheus.rejectUnknownFields();
   return objective;
 }
 
@@ -247,11 +247,11 @@ function readBound(reader: Reader, named: Named): BoundObjective {
       ? { missing: prometheus.text('missing', METRIC) }
       : { expression: prometheus.text('expression') },
   };
-  prometheus.nothingElse();
+  prometheus.rejectUnknownFields();
   return objective;
 }
 
-function readFew(parent: Reader): Few | undefined {
+function readLowTraffic(parent: Reader): LowTraffic | undefined {
   if (!parent.has('few')) return undefined;
   const reader = parent.map('few');
   const few = {
@@ -260,7 +260,7 @@ function readFew(parent: Reader): Few | undefined {
     within: reader.duration('within'),
     severity: reader.oneOf('severity', SEVERITIES),
   };
-  reader.nothingElse();
+  reader.rejectUnknownFields();
   return few;
 }
 
@@ -278,7 +278,7 @@ function readSource(reader: Reader): CloudWatchSource {
           role: reader.text('role', NAME),
         }
       : { source, metric, statistic };
-  reader.nothingElse();
+  reader.rejectUnknownFields();
   return found;
 }
 

@@ -1,10 +1,9 @@
 /**
- * What is watched: an alarm for each objective of `infra/slo.yaml` that is not kept, and a dashboard with
- * the figures behind it.
+ * Monitoring: an alarm for each objective of `infra/slo.yaml`, and a dashboard with the underlying metrics.
  *
- * A budget burns too fast when both windows of a pair say so. Each window is an alarm on one datapoint,
- * the window itself, since CloudWatch lets an alarm look at one length of time alone; what notifies is the
- * alarm composed of them.
+ * A budget burns too fast when both windows of a pair agree. Each window is an alarm on a single datapoint as
+ * long as the window, because a CloudWatch alarm has only one period. The composite alarm of the windows
+ * sends the notification.
  */
 import { Aws, Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
@@ -13,28 +12,37 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
-import { Alarm, alarmsOf, BoundAlarm, BurnAlarm, FewAlarm, limit, runbook, span } from './alarms';
+import {
+  Alarm,
+  alarmsOf,
+  BoundAlarm,
+  BurnAlarm,
+  LowTrafficAlarm,
+  burnThreshold,
+  runbook,
+  formatDuration,
+} from './alarms';
 import { BudgetObjective, CloudWatchSource, Objectives, readObjectives } from './objectives';
 
 export interface ObservabilityProps {
-  /** Those of `infra/slo.yaml` unless said. */
+  /** Defaults to those of `infra/slo.yaml`. */
   readonly objectives?: Objectives;
   readonly stage: string;
-  /** The HTTP API that all requests come through. */
+  /** The HTTP API that receives all requests. */
   readonly apiId: string;
   readonly functions: Readonly<Record<string, lambda.IFunction>>;
   readonly queue: sqs.IQueue;
   readonly deadLetters: sqs.IQueue;
   readonly table: { readonly tableName: string };
-  /** Whoever has subscribed here is told. */
+  /** Notifies its subscribers. */
   readonly topic: sns.ITopic;
-  /** Where the functions report: two stages in one account must not add up. */
+  /** The namespace of the functions' metrics; separate for each stage of an account. */
   readonly metricsNamespace: string;
-  /** Whether its database may sleep: then nothing ticks, and silence is no fault. */
+  /** Whether the database may sleep: then nothing runs on a schedule, and missing data is expected. */
   readonly sleeps: boolean;
   /**
-   * Whether budgets are watched, which costs about ten dollars a month: not where nobody is woken, nor on
-   * emulators, which know neither expressions nor composed alarms.
+   * Whether to create budget alarms, which cost about ten dollars a month. Not for stages without on-call,
+   * nor on emulators, which support neither expressions nor composite alarms.
    */
   readonly budgets: boolean;
 }
@@ -42,7 +50,7 @@ export interface ObservabilityProps {
 const MINUTE = Duration.minutes(1);
 
 export class Observability extends Construct {
-  /** What notifies, by the page that says what to do about it. */
+  /** The alarms that notify, with the names of their runbooks. */
   readonly alarms: { readonly alarm: string; readonly resource: cloudwatch.AlarmBase }[];
 
   constructor(
@@ -51,14 +59,14 @@ export class Observability extends Construct {
     private readonly props: ObservabilityProps,
   ) {
     super(scope, id);
-    const watched = alarmsOf(props.objectives ?? readObjectives()).filter(
+    const selected = alarmsOf(props.objectives ?? readObjectives()).filter(
       (alarm) => alarm.kind === 'bound' || props.budgets,
     );
     const action = new SnsAction(props.topic);
-    this.alarms = watched.map((alarm) => {
+    this.alarms = selected.map((alarm) => {
       const resource = this.resource(alarm);
       resource.addAlarmAction(action);
-      // Who was woken wants to know that he may sleep.
+      // A page also announces its recovery.
       if (alarm.severity === 'page') resource.addOkAction(action);
       return { alarm: alarm.alarm, resource };
     });
@@ -68,26 +76,26 @@ export class Observability extends Construct {
   private resource(alarm: Alarm): cloudwatch.AlarmBase {
     switch (alarm.kind) {
       case 'burn':
-        return this.burns(alarm);
+        return this.burnRate(alarm);
       case 'few':
-        return this.few(alarm);
+        return this.lowTraffic(alarm);
       case 'bound':
         return this.bound(alarm);
     }
   }
 
-  private burns(alarm: BurnAlarm): cloudwatch.AlarmBase {
+  private burnRate(alarm: BurnAlarm): cloudwatch.AlarmBase {
     const { objective, windows } = alarm;
     const pairs = windows.map((window) => {
       const watch = (length: number, least: number): cloudwatch.IAlarmRule => {
-        const id = `${objective.name}-${span(length)}-at-${window.burn}`;
+        const id = `${objective.name}-${formatDuration(length)}-at-${window.burn}`;
         const bad = new cloudwatch.Alarm(this, id, {
           metric: this.share(objective, Duration.seconds(length), least),
-          threshold: limit(objective, window),
+          threshold: burnThreshold(objective, window),
           comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
           evaluationPeriods: 1,
           treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
-          alarmDescription: `One half of a pair; it notifies nobody. ${objective.says}`,
+          alarmDescription: `One half of a pair; it sends no notification. ${objective.says}`,
         });
         return cloudwatch.AlarmRule.fromAlarm(bad, cloudwatch.AlarmState.ALARM);
       };
@@ -102,7 +110,7 @@ export class Observability extends Construct {
     });
   }
 
-  private few(alarm: FewAlarm): cloudwatch.AlarmBase {
+  private lowTraffic(alarm: LowTrafficAlarm): cloudwatch.AlarmBase {
     const { few, objective } = alarm;
     const period = Duration.seconds(few.within);
     const { bad, all } = this.counts(objective, period);
@@ -110,7 +118,7 @@ export class Observability extends Construct {
       metric: new cloudwatch.MathExpression({
         expression: `IF(all < ${objective.least}, ${bad.expression}, 0)`,
         usingMetrics: { ...bad.metrics, all },
-        label: 'bad ones',
+        label: 'bad events',
         period,
       }),
       threshold: few.count,
@@ -123,10 +131,10 @@ export class Observability extends Construct {
 
   private bound(alarm: BoundAlarm): cloudwatch.AlarmBase {
     const { objective } = alarm;
-    const isSilenceBad = objective.missing === 'alarm' && !this.props.sleeps;
-    // A sum is over the time that it lasts, a maximum must last for it.
+    const isMissingDataBad = objective.missing === 'alarm' && !this.props.sleeps;
+    // A sum is over the whole duration; a maximum must exceed the bound for all of it.
     const isSum = objective.cloudwatch.statistic === 'Sum';
-    // Sixty datapoints tell no more of an hour than twelve.
+    // Twelve datapoints are enough for an hour.
     const step = objective.lasting >= 3_600 ? 300 : 60;
     const period = Duration.seconds(isSum ? objective.lasting : step);
     return new cloudwatch.Alarm(this, objective.name, {
@@ -134,7 +142,7 @@ export class Observability extends Construct {
       threshold: objective.below,
       comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
       evaluationPeriods: isSum ? 1 : objective.lasting / step,
-      treatMissingData: isSilenceBad
+      treatMissingData: isMissingDataBad
         ? cloudwatch.TreatMissingData.BREACHING
         : cloudwatch.TreatMissingData.NOT_BREACHING,
       alarmDescription: this.description(alarm),
@@ -142,10 +150,10 @@ export class Observability extends Construct {
   }
 
   private description({ alarm, objective, severity }: Alarm): string {
-    return `${severity}, stage ${this.props.stage}. Not kept: ${objective.says} See ${runbook(alarm)}`;
+    return `${severity}, stage ${this.props.stage}. Objective missed: ${objective.says} See ${runbook(alarm)}`;
   }
 
-  /** The share of bad ones, or nothing to complain about where there are too few to tell. */
+  /** The share of bad events, or 0 if there are fewer than `least` events. */
   private share(
     objective: BudgetObjective,
     period: Duration,
@@ -248,7 +256,7 @@ export class Observability extends Construct {
       new cloudwatch.TextWidget({
         width: 24,
         height: 2,
-        markdown: `# ${props.stage}, ${Aws.REGION}\nThe objectives are in infra/slo.yaml, what to do about them in infra/runbooks.`,
+        markdown: `# ${props.stage}, ${Aws.REGION}\nObjectives: infra/slo.yaml. Runbooks: infra/runbooks.`,
       }),
       new cloudwatch.AlarmStatusWidget({
         title: 'Objectives',
@@ -257,28 +265,28 @@ export class Observability extends Construct {
         alarms: this.alarms.map(({ resource }) => resource),
       }),
       graph(
-        'Requests, and those that failed',
+        'Requests and failed requests',
         [api('Count', 'Sum')],
         [api('5xx', 'Sum'), api('4xx', 'Sum')],
       ),
-      graph('Public reads, as the service sees them (ms)', [
+      graph('Public reads, measured in the service (ms)', [
         reads('p50'),
         reads('p95'),
         reads('p99'),
       ]),
-      graph('All requests, as callers see them (ms)', [
+      graph('All requests, measured at the gateway (ms)', [
         api('Latency', 'p50'),
         api('Latency', 'p95'),
         api('Latency', 'p99'),
       ]),
       graph('Commit to visible (ms)', [lag('p50'), lag('p99')]),
       graph(
-        'What waits to be announced',
+        'Outbox: pending events',
         [this.reported('inventory', 'relay', 'outbox_oldest_pending_seconds', 'Maximum')],
         [this.reported('inventory', 'relay', 'outbox_pending', 'Maximum')],
       ),
       graph(
-        'What waits to be projected, and what was given up',
+        'Queue and dead letters',
         [
           props.queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE }),
           props.queue.metricApproximateAgeOfOldestMessage({ period: MINUTE }),
@@ -299,7 +307,7 @@ export class Observability extends Construct {
         functions.map((it) => it.metricThrottles({ period: five })),
       ),
       graph(
-        'Listings: units consumed, and requests refused',
+        'Listings: consumed capacity and throttled requests',
         [table('ConsumedReadCapacityUnits'), table('ConsumedWriteCapacityUnits')],
         [table('ReadThrottleEvents'), table('WriteThrottleEvents')],
       ),

@@ -1,9 +1,9 @@
 /**
- * The rules of Prometheus: a recording rule for each share and window, and alerts over these. What the
- * code does not export has no rule; see `missing` in the objectives.
+ * Generates the Prometheus rules: a recording rule for each share and window, and alerts on them. A metric
+ * that the code does not export has no rule; see `missing` in the objectives.
  */
 import { stringify } from 'yaml';
-import { Alarm, alarmsOf, limit, runbook, span } from './alarms';
+import { Alarm, alarmsOf, burnThreshold, runbook, formatDuration } from './alarms';
 import { BudgetObjective, Objectives, QuantileObjective } from './objectives';
 
 interface Rule {
@@ -15,8 +15,8 @@ interface Rule {
   annotations?: Record<string, string>;
 }
 
-const HEADER = `# Written by \`npm run slo\` in infra/aws from infra/slo.yaml: change that instead.
-# A job is one edition; its processes are added up.
+const HEADER = `# Generated from infra/slo.yaml by \`npm run slo\` in infra/aws; edit infra/slo.yaml instead.
+# A job is one edition; its processes are summed.
 `;
 
 export function prometheusRules(objectives: Objectives): string {
@@ -28,7 +28,7 @@ export function prometheusRules(objectives: Objectives): string {
   return HEADER + stringify({ groups }, { lineWidth: 0, aliasDuplicateObjects: false });
 }
 
-/** Metrics that rules are written for as soon as the code exports them. */
+/** Metrics that will have rules once the code exports them. */
 export function missingMetrics({ objectives }: Objectives): string[] {
   return objectives.flatMap((objective) =>
     objective.kind === 'bound' && 'missing' in objective.prometheus
@@ -88,14 +88,14 @@ function alert(alarm: Alarm): Rule[] {
   const rule = (expr: string, lasting?: number): Rule => ({
     alert: alarm.alarm,
     expr,
-    ...(lasting === undefined ? {} : { for: span(lasting) }),
+    ...(lasting === undefined ? {} : { for: formatDuration(lasting) }),
     labels,
-    annotations: { summary: `Not kept: ${objective.says}`, runbook: runbook(alarm.alarm) },
+    annotations: { summary: `Objective missed: ${objective.says}`, runbook: runbook(alarm.alarm) },
   });
   const of = `{objective="${objective.name}"}`;
   if (alarm.kind === 'burn') {
     const pairs = alarm.windows.map((window) => {
-      const most = limit(alarm.objective, window);
+      const most = burnThreshold(alarm.objective, window);
       return [
         `${shareName(window.long)}${of} > ${most}`,
         `and ${shareName(window.short)}${of} > ${most}`,
@@ -114,29 +114,29 @@ function alert(alarm: Alarm): Rule[] {
   }
   const { prometheus, below, lasting } = alarm.objective;
   if ('missing' in prometheus) return [];
-  // A range in the expression is itself what lasts.
+  // A range in the expression already covers the duration.
   const isRange = /\[\w+\]/.test(prometheus.expression);
   return [rule(`${prometheus.expression} >= ${below}`, isRange ? undefined : lasting)];
 }
 
 function shareName(window: number): string {
-  return `vitrina:bad:share${span(window)}`;
+  return `vitrina:bad:share${formatDuration(window)}`;
 }
 
 function countName(window: number): string {
-  return `vitrina:all:increase${span(window)}`;
+  return `vitrina:all:increase${formatDuration(window)}`;
 }
 
 function badName(window: number): string {
-  return `vitrina:bad:increase${span(window)}`;
+  return `vitrina:bad:increase${formatDuration(window)}`;
 }
 
 function share(objective: BudgetObjective, window: number): string {
   const all = `sum by (job) (rate(${ranged(allOf(objective), window)}))`;
   if (objective.kind === 'quantile') {
-    return `1 - sum by (job) (rate(${ranged(fastOnes(objective), window)})) / ${all}`;
+    return `1 - sum by (job) (rate(${ranged(fastBucket(objective), window)})) / ${all}`;
   }
-  // Without a bad one there is no series of bad ones, which is not the same as no share.
+  // Without bad events their series does not exist; the share must then be 0, not absent.
   const bad = `sum by (job) (rate(${ranged(objective.prometheus.bad, window)}))`;
   return `(${bad} or 0 * ${all}) / ${all}`;
 }
@@ -144,14 +144,14 @@ function share(objective: BudgetObjective, window: number): string {
 function badCount(objective: BudgetObjective, window: number): string {
   if (objective.kind === 'quantile') {
     const all = `sum by (job) (increase(${ranged(allOf(objective), window)}))`;
-    return `${all} - sum by (job) (increase(${ranged(fastOnes(objective), window)}))`;
+    return `${all} - sum by (job) (increase(${ranged(fastBucket(objective), window)}))`;
   }
-  // A route's first failure makes its series, in which nothing has increased: five of these on five
-  // routes are five. What the sum has gained knows of them, but not of restarts.
+  // A route's first failure creates its series, so `increase` does not count it. The difference of sums
+  // counts it, but does not handle restarts. The expression takes the greater of the two.
   const { bad } = objective.prometheus;
   const increased = `sum by (job) (increase(${ranged(bad, window)}))`;
   const now = `sum by (job) (${bad})`;
-  const gained = `(${now} - (sum by (job) (${bad} offset ${span(window)}) or 0 * ${now}))`;
+  const gained = `(${now} - (sum by (job) (${bad} offset ${formatDuration(window)}) or 0 * ${now}))`;
   return `${gained} >= ${increased} or ${increased} or ${gained}`;
 }
 
@@ -160,8 +160,8 @@ function allOf(objective: BudgetObjective): string {
   return selector(`${objective.prometheus.histogram}_count`, objective.prometheus.match);
 }
 
-/** The bucket whose upper bound is what is promised; a test makes sure that the code has it. */
-function fastOnes({ prometheus, within }: QuantileObjective): string {
+/** The bucket with the promised limit as upper bound; a test checks that the code has it. */
+function fastBucket({ prometheus, within }: QuantileObjective): string {
   const bound = prometheus.unit === 's' ? within : within * 1_000;
   const le = `le="${bound}"`;
   return selector(
@@ -175,5 +175,5 @@ function selector(name: string, match: string | undefined): string {
 }
 
 function ranged(series: string, window: number): string {
-  return `${series}[${span(window)}]`;
+  return `${series}[${formatDuration(window)}]`;
 }

@@ -1,7 +1,6 @@
 /**
- * The functions that CDK brings along for what CloudFormation cannot do itself. Each gets a log
- * group of the stage's: the one that Lambda would make for it keeps everything for ever, and stays
- * behind when the stage goes.
+ * Gives CDK's own custom resource functions a log group of the stage. The log group that Lambda would create
+ * never expires, and remains after the stage is removed.
  */
 import { Aspects, CfnResource, RemovalPolicy, Stack, type IAspect } from 'aws-cdk-lib';
 import * as logs from 'aws-cdk-lib/aws-logs';
@@ -10,7 +9,7 @@ import type { IConstruct } from 'constructs';
 import { isEphemeral, type Settings } from './settings';
 
 export class Providers implements IAspect {
-  static keep(stack: Stack, settings: Settings): void {
+  static attach(stack: Stack, settings: Settings): void {
     Aspects.of(stack).add(new Providers(settings));
   }
 

@@ -1,8 +1,8 @@
-/** Reads documents that people write: every fault is kept with its place, and all are told at once. */
+/** Reads hand-written documents. Collects all faults, each with its path, and reports them together. */
 
 const MILLISECONDS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** What is wrong with a document. */
+/** The faults of a document. */
 export class Faults extends Error {
   readonly all: string[] = [];
 
@@ -22,8 +22,8 @@ export class Faults extends Error {
 }
 
 /**
- * One map of a document. What is missing or wrong is noted, and stands in as something harmless so that
- * reading can go on to the next fault.
+ * Reads one map of a document. A missing or invalid field is recorded as a fault and replaced by a valid
+ * placeholder, so that reading continues.
  */
 export class Reader {
   private readonly fields: Record<string, unknown>;
@@ -48,11 +48,11 @@ export class Reader {
     const value = this.take(field);
     if (value === undefined) return '';
     if (typeof value !== 'string' || value.trim() === '') {
-      this.fault(field, 'must be a text');
+      this.fault(field, 'must be a non-empty string');
       return '';
     }
     if (form !== undefined && !form.test(value))
-      this.fault(field, `${value} is not of the form ${form.source}`);
+      this.fault(field, `${value} does not match ${form.source}`);
     return value;
   }
 
@@ -82,7 +82,7 @@ export class Reader {
     return (amount * MILLISECONDS[found[2] as keyof typeof MILLISECONDS]) / 1_000;
   }
 
-  /** A share such as `99.9%`, as a part of 1; neither nothing nor everything. */
+  /** A share such as `99.9%`, as a fraction between 0 and 1, both excluded. */
   share(field: string): number {
     const value = this.take(field);
     if (value === undefined) return 0.5;
@@ -113,13 +113,13 @@ export class Reader {
     const value = this.take(field);
     if (value === undefined) return [];
     if (!Array.isArray(value) || value.length === 0) {
-      this.fault(field, 'must be a list with something in it');
+      this.fault(field, 'must be a non-empty list');
       return [];
     }
     return value.map((item, at) => new Reader(item, `${this.at(field)}[${at}]`, this.faults));
   }
 
-  /** Whether the field is there. */
+  /** Whether the field exists. */
   has(field: string): boolean {
     return this.fields[field] !== undefined;
   }
@@ -128,17 +128,17 @@ export class Reader {
     return this.fields[field] === value;
   }
 
-  /** Notes every field that nobody asked for: most are misspelt. */
-  nothingElse(): void {
+  /** Records every unread field as a fault: most are misspelt. */
+  rejectUnknownFields(): void {
     for (const field of Object.keys(this.fields)) {
-      if (!this.known.has(field)) this.fault(field, 'is not known here');
+      if (!this.known.has(field)) this.fault(field, 'is unknown');
     }
   }
 
   private take(field: string): unknown {
     this.known.add(field);
     const value = this.fields[field];
-    // A document that is no map was complained about once.
+    // A value that is not a map already has its own fault.
     if ((value === undefined || value === null) && this.isMap) this.fault(field, 'is missing');
     return value ?? undefined;
   }

@@ -1,6 +1,6 @@
-/** The rule packs that every synthesis is held against. */
+/** The cdk-nag rule rulePacks that check every synthesis. */
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
 
-export function packs(): [AwsSolutionsChecks, ServerlessChecks] {
+export function rulePacks(): [AwsSolutionsChecks, ServerlessChecks] {
   return [new AwsSolutionsChecks(), new ServerlessChecks()];
 }

@@ -1,11 +1,11 @@
 /**
- * What happens without anybody asking. The relay looks every minute for events that the API did not
- * get rid of itself, and reconciliation does a slice every few minutes.
+ * Background work. Every minute the relay publishes events that the API did not publish itself, and every
+ * few minutes reconciliation compares a slice.
  *
- * A database that may sleep is not woken to be asked whether there is something to do: nothing can
- * be unless a function wrote, and what Lambda writes at the end of each of its invocations says so.
- * Where the relay leaves something behind it fails, and its failure comes back to it a minute later,
- * again and again: that is the tick, for as long as the outbox is not empty.
+ * A schedule would wake a sleeping database for nothing. There, the relay runs after each invocation that may
+ * have written, triggered by the line that Lambda logs at the end of an invocation. If the relay leaves
+ * events pending it fails, and a queue delivers the failure back to it a minute later, until the outbox is
+ * empty.
  */
 import { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
@@ -22,8 +22,8 @@ import { planOf } from './functions';
 import type { ServiceFunction, Services } from './services';
 import { sleeps, type Settings } from './settings';
 
-/** The line that Lambda itself ends every invocation with, also one that died or took too long. */
-const ENDED = logs.FilterPattern.literal('"REPORT RequestId"');
+/** The line that Lambda logs at the end of every invocation, including crashes and timeouts. */
+const INVOCATION_END = logs.FilterPattern.literal('"REPORT RequestId"');
 
 export class Schedule extends Construct {
   constructor(scope: Construct, id: string, settings: Settings, services: Services) {
@@ -31,13 +31,13 @@ export class Schedule extends Construct {
     const relay = services.all['inventory-relay'];
     const reconcile = services.all['sync-reconcile'];
     if (sleeps(settings)) {
-      this.follow('RelayAfterApi', services.all['inventory-api'], relay);
-      this.follow('RelayAfterReconcile', reconcile, relay);
-      this.follow('ReconcileAfterApi', services.all['sync-api'], reconcile);
-      this.comeBack(relay);
+      this.runAfter('RelayAfterApi', services.all['inventory-api'], relay);
+      this.runAfter('RelayAfterReconcile', reconcile, relay);
+      this.runAfter('ReconcileAfterApi', services.all['sync-api'], reconcile);
+      this.retryOnFailure(relay);
     } else {
-      this.every('Relay', Duration.minutes(1), relay, 'Publishes what is still pending');
-      this.every(
+      this.runEvery('Relay', Duration.minutes(1), relay, 'Publishes pending events');
+      this.runEvery(
         'Reconcile',
         Duration.minutes(settings.reconcileMinutes),
         reconcile,
@@ -46,40 +46,39 @@ export class Schedule extends Construct {
     }
   }
 
-  private every(id: string, pause: Duration, what: ServiceFunction, description: string): void {
+  private runEvery(id: string, pause: Duration, what: ServiceFunction, description: string): void {
     new Scheduled(this, id, {
       description,
       schedule: ScheduleExpression.rate(pause),
-      // One that failed is made up for by the next one.
+      // The next run makes up for a failed one.
       target: new LambdaInvoke(what.alias, { retryAttempts: 0, maxEventAge: Duration.minutes(1) }),
     });
     what.alias.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: Duration.minutes(1) });
     acknowledge(what.alias, {
       'Serverless-LambdaAsyncFailureDestination':
-        'A tick that fails is made up for by the next one; what is pending stays so in PostgreSQL.',
+        'The next scheduled run makes up for a failed one; pending events stay in PostgreSQL.',
     });
   }
 
-  private follow(id: string, first: ServiceFunction, then: ServiceFunction): void {
+  private runAfter(id: string, first: ServiceFunction, then: ServiceFunction): void {
     first.logGroup.addSubscriptionFilter(id, {
       destination: new LambdaDestination(then.alias),
-      filterPattern: ENDED,
+      filterPattern: INVOCATION_END,
     });
   }
 
-  private comeBack(relay: ServiceFunction): void {
+  private retryOnFailure(relay: ServiceFunction): void {
     const again = new sqs.Queue(this, 'Again', {
       encryption: sqs.QueueEncryption.SQS_MANAGED,
       enforceSSL: true,
       deliveryDelay: Duration.minutes(1),
-      // As soon as the one before can have ended: this is the tick, and no message that must not be
-      // worked on twice.
+      // Just long enough for the previous run to end: handling this message twice is harmless.
       visibilityTimeout: Duration.seconds(Math.max(60, planOf('inventory-relay').timeout)),
       retentionPeriod: Duration.days(14),
       removalPolicy: RemovalPolicy.DESTROY,
     });
     relay.alias.configureAsyncInvoke({ retryAttempts: 0, onFailure: new SqsDestination(again) });
-    // Those that wait together are one tick.
+    // Failures that wait together cause a single run.
     relay.alias.addEventSource(
       new SqsEventSource(again, {
         batchSize: 100,
@@ -87,7 +86,7 @@ export class Schedule extends Construct {
         maxConcurrency: 2,
       }),
     );
-    const reason = 'It is a tick: it comes back until there is nothing left to do.';
+    const reason = 'A retry signal: it is redelivered until no event is pending.';
     acknowledge(again, { 'AwsSolutions-SQS3': reason, 'Serverless-SQSRedrivePolicy': reason });
     acknowledge(relay.alias, { 'Serverless-LambdaEventSourceMappingDestination': reason });
   }

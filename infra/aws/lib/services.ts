@@ -1,7 +1,7 @@
 /**
- * The functions. Each has a role that is allowed what it does and no more, a log group, and the
- * alias `live`: whoever calls a function calls the alias, which moves to a new version only after
- * the schema was migrated, and back when a deployment fails.
+ * The functions. Each one has a least-privilege role, a log group, and the alias `live`. All invocations go
+ * through the alias. It moves to a new version only after the schema is migrated, and back when a deployment
+ * fails.
  */
 import * as path from 'node:path';
 
@@ -23,9 +23,9 @@ import type { Identity } from './identity';
 import type { Network } from './network';
 import { isEphemeral, type Settings } from './settings';
 
-export interface Surroundings {
+export interface Dependencies {
   settings: Settings;
-  /** Absent where PostgreSQL is not in a network of ours. */
+  /** Undefined if PostgreSQL is outside of the stage's network. */
   network?: Network;
   database: Database | ExternalDatabase;
   table: dynamodb.Table;
@@ -43,22 +43,22 @@ export class ServiceFunction extends Construct {
   constructor(
     scope: Construct,
     readonly name: FunctionName,
-    around: Surroundings,
+    dependencies: Dependencies,
     layers: lambda.ILayerVersion[],
   ) {
     super(scope, name);
     const plan = planOf(name);
-    const { settings } = around;
+    const { settings } = dependencies;
     const stack = Stack.of(this);
     const usesDatabase = plan.database !== 'none';
-    const network = usesDatabase ? around.network : undefined;
+    const network = usesDatabase ? dependencies.network : undefined;
     this.logGroup = new logs.LogGroup(this, 'Logs', {
       retention: isEphemeral(settings) ? logs.RetentionDays.ONE_WEEK : logs.RetentionDays.ONE_MONTH,
       removalPolicy: isEphemeral(settings) ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
     });
     const role = new iam.Role(this, 'Role', {
       assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com'),
-      description: `What ${name} is allowed to`,
+      description: `Permissions of ${name}`,
     });
     this.logGroup.grantWrite(role);
     const environment: Record<string, string> = {
@@ -78,21 +78,23 @@ export class ServiceFunction extends Construct {
     };
     if (usesDatabase) {
       const access =
-        plan.database === 'owner' ? around.database.forOwner() : around.database.forApp();
+        plan.database === 'owner'
+          ? dependencies.database.forOwner()
+          : dependencies.database.forApp();
       access.allow(role);
       Object.assign(environment, access.environment);
       environment['VITRINA_DATABASE_CONNECTIONS'] = String(plan.pool);
     }
     if (plan.listings.length > 0) {
-      environment['VITRINA_LISTINGS_TABLE'] = around.table.tableName;
+      environment['VITRINA_LISTINGS_TABLE'] = dependencies.table.tableName;
       role.addToPolicy(
         new iam.PolicyStatement({
           actions: plan.listings.map((action) => `dynamodb:${action}`),
           resources: [
-            around.table.tableArn,
-            // Named one by one, as nobody reads whatever index there will be.
+            dependencies.table.tableArn,
+            // Listed one by one, so that future indexes are not readable.
             ...(name === 'catalog-api'
-              ? Listings.INDEXES.map(([index]) => `${around.table.tableArn}/index/${index}`)
+              ? Listings.INDEXES.map(([index]) => `${dependencies.table.tableArn}/index/${index}`)
               : []),
           ],
         }),
@@ -102,10 +104,10 @@ export class ServiceFunction extends Construct {
       environment['VITRINA_CURRENCY'] = settings.currency;
     }
     if (plan.publishes) {
-      environment['VITRINA_EVENT_BUS'] = around.bus.eventBusName;
-      around.bus.grantPutEventsTo(role);
+      environment['VITRINA_EVENT_BUS'] = dependencies.bus.eventBusName;
+      dependencies.bus.grantPutEventsTo(role);
     }
-    if (plan.verifies) Object.assign(environment, around.identity.environment());
+    if (plan.verifies) Object.assign(environment, dependencies.identity.environment());
     if (network !== undefined) allowInterfaces(role);
     this.function = new lambda.Function(this, 'Function', {
       description: `${plan.service}, role ${plan.role}`,
@@ -128,7 +130,7 @@ export class ServiceFunction extends Construct {
             vpcSubnets: network.functionSubnets,
             securityGroups: [network.functions],
           }),
-      // An older version is what a failed deployment goes back to.
+      // A failed deployment rolls back to an older version.
       currentVersionOptions: { removalPolicy: RemovalPolicy.RETAIN },
     });
     Tags.of(this.function).add('vitrina:function', name);
@@ -138,9 +140,9 @@ export class ServiceFunction extends Construct {
     });
     acknowledge(this.function, {
       'Serverless-LambdaDLQ':
-        'Nothing is lost with an invocation: what it was about to do is pending in PostgreSQL or in a queue.',
+        'A lost invocation loses no data: its work is still pending in PostgreSQL or in a queue.',
       'Serverless-LambdaTracing':
-        'Spans go out over OTLP, one trace from the request to the listing; X-Ray would be a second bill for it.',
+        'Spans are exported over OTLP, one trace from the request to the listing; X-Ray would be billed in addition.',
     });
   }
 }
@@ -149,29 +151,29 @@ export class ServiceFunction extends Construct {
 export class Services extends Construct {
   readonly all: Record<FunctionName, ServiceFunction>;
 
-  constructor(scope: Construct, id: string, around: Surroundings) {
+  constructor(scope: Construct, id: string, dependencies: Dependencies) {
     super(scope, id);
     const layers =
-      around.settings.database.kind === 'aurora'
+      dependencies.settings.database.kind === 'aurora'
         ? [
             new lambda.LayerVersion(this, 'Certificates', {
-              description: 'Whom to trust when PostgreSQL says that it is RDS',
+              description: 'CA certificates of RDS and RDS Proxy',
               code: lambda.Code.fromAsset(certificates()),
             }),
           ]
         : [];
     this.all = Object.fromEntries(
-      FUNCTION_NAMES.map((name) => [name, new ServiceFunction(this, name, around, layers)]),
+      FUNCTION_NAMES.map((name) => [name, new ServiceFunction(this, name, dependencies, layers)]),
     ) as Record<FunctionName, ServiceFunction>;
-    this.feedProjector(around);
-    this.giveDeadLettersToOperators(around);
+    this.connectProjector(dependencies);
+    this.connectDeadLetterApi(dependencies);
   }
 
   /**
-   * What cannot be read goes to the dead letters with its reason, and what meets a store that is
-   * away is sent again, so that an outage costs no attempts.
+   * The projector sends unreadable messages to the dead letters with a reason. During a store outage it
+   * sends messages again, so that an outage costs no attempts.
    */
-  private feedProjector({ queue, deadLetters, settings }: Surroundings): void {
+  private connectProjector({ queue, deadLetters, settings }: Dependencies): void {
     const projector = this.all['catalog-projector'];
     projector.function.addEnvironment('VITRINA_QUEUE_URL', queue.queueUrl);
     projector.function.addEnvironment('VITRINA_DEAD_LETTER_QUEUE_URL', deadLetters.queueUrl);
@@ -181,17 +183,17 @@ export class Services extends Construct {
       new SqsEventSource(queue, {
         batchSize: 10,
         reportBatchItemFailures: true,
-        // As many as may run: more would be refused, and each refusal is a receipt of a message.
+        // No more than the reserved concurrency: a throttled invocation counts as a receive.
         maxConcurrency: concurrencyOf('catalog-projector', settings.apiConcurrency),
       }),
     );
     acknowledge(projector.alias, {
       'Serverless-LambdaEventSourceMappingDestination':
-        'What fails stays in the queue, and its redrive policy is the destination.',
+        'Failed messages stay in the queue, and its redrive policy is the destination.',
     });
   }
 
-  private giveDeadLettersToOperators({ queue, deadLetters }: Surroundings): void {
+  private connectDeadLetterApi({ queue, deadLetters }: Dependencies): void {
     const api = this.all['sync-api'];
     api.function.addEnvironment('VITRINA_QUEUE_URL', queue.queueUrl);
     api.function.addEnvironment('VITRINA_DEAD_LETTER_QUEUE_URL', deadLetters.queueUrl);
@@ -214,7 +216,7 @@ function allowQueue(to: ServiceFunction, queue: sqs.Queue, actions: string[]): v
   );
 }
 
-/** What Lambda does with the role of a function when it puts it into a network. */
+/** The permissions that Lambda needs to attach a function to a network. */
 function allowInterfaces(role: iam.Role): void {
   const policy = new iam.Policy(role, 'Interfaces', {
     roles: [role],
@@ -234,6 +236,6 @@ function allowInterfaces(role: iam.Role): void {
   });
   acknowledge(policy, {
     'AwsSolutions-IAM5[Resource::*]':
-      'Lambda makes the interfaces with this role, and EC2 lets these actions be bound to no resource.',
+      'Lambda creates network interfaces with this role, and EC2 does not support resources for these actions.',
   });
 }

@@ -1,32 +1,32 @@
 /**
- * What a stage is. Read once; whatever is wrong is said at once, and nothing is deployed.
+ * The settings of a stage. All invalid settings are reported together, before anything is deployed.
  *
- * A setting comes from `-c name=value` on the command line, else from `stages/<stage>.json`, for a
- * stage of a feature branch from `stages/ephemeral.json`, else it has the default given here.
+ * A setting comes from `-c name=value` on the command line, otherwise from `stages/<stage>.json` (for a
+ * feature branch from `stages/ephemeral.json`), otherwise it has the default given here.
  */
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 
-/** Where CloudFront wants its firewall and its certificate to be. */
+/** The region in which CloudFront requires its firewall and certificate. */
 export const EDGE_REGION = 'us-east-1';
 
 export type Architecture = 'arm64' | 'x86_64';
 export type Egress = 'nat' | 'endpoints';
 
-/** PostgreSQL as this stage has it. */
+/** The PostgreSQL of a stage. */
 export type Database =
   | {
       kind: 'aurora';
-      /** In Aurora capacity units; at 0 it goes to sleep when nobody is connected. */
+      /** In Aurora capacity units; at 0 the database sleeps when there are no connections. */
       minCapacity: number;
       maxCapacity: number;
-      /** Further instances that take over when the writer fails. */
+      /** Additional instances as failover targets. */
       readers: number;
       /** RDS Proxy between the functions and the cluster. */
       proxy: boolean;
       backupDays: number;
     }
-  /** One that is there already, without a password in its address: the emulator's. */
+  /** An existing database, for the emulator. Its URL must not contain a password. */
   | { kind: 'external'; url: string; ownerSecret: string; minCapacity: number };
 
 export interface Domain {
@@ -35,10 +35,10 @@ export interface Domain {
   zoneName: string;
 }
 
-/** Where the functions find AWS when it is not AWS. */
+/** The endpoints of an emulator. */
 export interface Emulator {
   endpoint: string;
-  /** For the bus alone: a test stands in between, and refuses events. */
+  /** The bus endpoint, so that a test can intercept and refuse events. */
   eventsEndpoint: string;
 }
 
@@ -51,44 +51,44 @@ export interface Settings {
   architecture: Architecture;
   egress: Egress;
   database: Database;
-  /** CloudFront and WAF before the API. */
+  /** CloudFront and WAF in front of the API. */
   edge: boolean;
   domain?: Domain;
-  /** The most requests of one address in five minutes, at the edge. */
+  /** Maximum requests of one address in five minutes, at the edge. */
   addressLimit: number;
-  /** Requests a second that the API takes. */
+  /** Maximum requests a second, at the API. */
   requestRate: number;
-  /** Invocations of each HTTP function that may run at once. */
+  /** Maximum concurrent invocations of each HTTP function. */
   apiConcurrency: number;
-  /** How often a slice of the two stores is compared: sixteen slices are all of them. */
+  /** Minutes between reconciliation runs. Each run compares one slice; sixteen slices are a full pass. */
   reconcileMinutes: number;
-  /** Origins that browsers may call from. */
+  /** Allowed CORS origins. */
   origins: string[];
-  /** ISO 4217; what prices are in unless said. */
+  /** Default currency, ISO 4217. */
   currency: string;
-  /** Everything goes with the stage, and a reaper takes it after this moment (RFC 3339). */
+  /** Set for ephemeral stages: the reaper removes the stage and its data after this time (RFC 3339). */
   expires?: string;
   alarmEmail?: string;
-  /** The commit that is deployed. A full deployment after one of code alone differs by it. */
+  /** The deployed commit. Makes a full deployment after a code-only one always differ. */
   revision?: string;
-  /** Where spans go (OTLP over HTTP). */
+  /** The collector of spans (OTLP over HTTP). */
   tracesEndpoint?: string;
   emulator?: Emulator;
 }
 
-/** Nothing of it outlives the stage. */
+/** Whether the stage's resources are removed with it. */
 export function isEphemeral(settings: Settings): boolean {
   return settings.expires !== undefined;
 }
 
-/** Its database goes to sleep, so nothing may knock at it while there is nothing to do. */
+/** Whether the database may sleep, so that nothing may connect to it while idle. */
 export function sleeps(settings: Settings): boolean {
   return settings.database.minCapacity === 0;
 }
 
 export class SettingsError extends Error {
   constructor(readonly faults: string[]) {
-    super(`the settings are wrong:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+    super(`invalid settings:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
     this.name = 'SettingsError';
   }
 }
@@ -97,7 +97,7 @@ export const SERVICES = ['inventory', 'catalog', 'sync'] as const;
 export type Service = (typeof SERVICES)[number];
 
 type Value = string | number | boolean | string[];
-/** How a value is found: by the name of its setting. */
+/** Finds a value by the name of its setting. */
 export type Lookup = (name: string) => unknown;
 
 const NAMES = new Set(
@@ -109,7 +109,7 @@ const NAMES = new Set(
   ].flatMap((line) => line.split(' ')),
 );
 
-/** Reads values, and remembers what was wrong with each. */
+/** Reads values and collects the faults. */
 class Reader {
   readonly faults: string[] = [];
 
@@ -123,38 +123,38 @@ class Reader {
     return undefined;
   }
 
-  choice<T extends string>(name: string, choices: readonly T[], otherwise: T): T {
-    const value = this.raw(name) ?? otherwise;
+  choice<T extends string>(name: string, choices: readonly T[], fallback: T): T {
+    const value = this.raw(name) ?? fallback;
     const found = choices.find((choice) => choice === value);
     if (found !== undefined) return found;
     this.faults.push(`${name}: must be ${choices.join(' or ')}, not ${JSON.stringify(value)}`);
-    return otherwise;
+    return fallback;
   }
 
-  number(name: string, otherwise: number, from: number, to: number, step = 1): number {
-    const value = this.raw(name) ?? otherwise;
+  number(name: string, fallback: number, from: number, to: number, step = 1): number {
+    const value = this.raw(name) ?? fallback;
     const number = typeof value === 'string' && value !== '' ? Number(value) : value;
     if (typeof number === 'number' && number >= from && number <= to && number % step === 0) {
       return number;
     }
     const steps = step === 1 ? '' : ` in steps of ${step}`;
     this.faults.push(`${name}: must be ${from} to ${to}${steps}, not ${JSON.stringify(value)}`);
-    return otherwise;
+    return fallback;
   }
 
-  flag(name: string, otherwise: boolean): boolean {
-    const value = this.raw(name) ?? otherwise;
+  flag(name: string, fallback: boolean): boolean {
+    const value = this.raw(name) ?? fallback;
     if (value === true || value === 'true') return true;
     if (value === false || value === 'false') return false;
     this.faults.push(`${name}: must be true or false, not ${JSON.stringify(value)}`);
-    return otherwise;
+    return fallback;
   }
 
   list(name: string): string[] {
     const value = this.raw(name) ?? [];
     if (typeof value === 'string') return value.split(',').filter((part) => part !== '');
     if (Array.isArray(value) && value.every((part) => typeof part === 'string')) return value;
-    this.faults.push(`${name}: must be a list of texts, not ${JSON.stringify(value)}`);
+    this.faults.push(`${name}: must be a list of strings, not ${JSON.stringify(value)}`);
     return [];
   }
 
@@ -166,7 +166,7 @@ class Reader {
 const URL_PATTERN = /^https?:\/\/[^\s/]+(\/\S*)?$/;
 
 /**
- * The settings of a stage.
+ * Reads the settings of a stage.
  *
  * @param environment `CDK_DEFAULT_ACCOUNT` and `CDK_DEFAULT_REGION`, as the command line sets them, and
  *   `VITRINA_REVISION`.
@@ -179,8 +179,12 @@ export function readSettings(
 ): Settings {
   const read = new Reader(lookup);
   const { faults } = read;
-  const stage = read.text('stage', /^[a-z][a-z0-9-]{0,29}$/, 'up to 30 of a-z, 0-9 and -');
-  if (stage === undefined && faults.length === 0) faults.push('stage: is missing (-c stage=..)');
+  const stage = read.text(
+    'stage',
+    /^[a-z][a-z0-9-]{0,29}$/,
+    'up to 30 characters of a-z, 0-9 and -',
+  );
+  if (stage === undefined && faults.length === 0) faults.push('stage: is required (-c stage=..)');
   const account =
     read.text('account', /^\d{12}$/, 'an account id of 12 digits') ??
     environment['CDK_DEFAULT_ACCOUNT'];
@@ -191,7 +195,7 @@ export function readSettings(
   const artifacts = path.resolve(String(lookup('artifacts') ?? 'artifacts'));
   for (const service of SERVICES) {
     const file = path.join(artifacts, service, 'bootstrap');
-    if (!fs.existsSync(file)) faults.push(`artifacts: ${file} is not there (infra/aws/build)`);
+    if (!fs.existsSync(file)) faults.push(`artifacts: ${file} does not exist (infra/aws/build)`);
   }
   const architecture = read.choice('architecture', ['arm64', 'x86_64'] as const, 'arm64');
   const egress = read.choice('egress', ['nat', 'endpoints'] as const, 'nat');
@@ -201,16 +205,16 @@ export function readSettings(
     'RFC 3339 in UTC',
   );
   if (expires !== undefined && !(Date.parse(expires) > now.getTime())) {
-    faults.push(`expires: ${expires} is past`);
+    faults.push(`expires: ${expires} is in the past`);
   }
   const ephemeral = read.flag('ephemeral', expires !== undefined);
   if (ephemeral !== (expires !== undefined)) {
-    faults.push('expires: goes with ephemeral=true, and ephemeral=true with it');
+    faults.push('expires: must be set if and only if ephemeral=true');
   }
   const edge = read.flag('edge', false);
   if (edge && ephemeral && region !== EDGE_REGION) {
-    // What CDK carries values from region to region with writes into log groups of its own.
-    faults.push(`edge: leaves something behind of an ephemeral stage outside ${EDGE_REGION}`);
+    // CDK's functions for cross-region values write to log groups outside of the stage.
+    faults.push(`edge: an ephemeral stage outside ${EDGE_REGION} would leave log groups behind`);
   }
   const settings: Settings = {
     stage: stage ?? '',
@@ -225,11 +229,11 @@ export function readSettings(
     apiConcurrency: read.number('apiConcurrency', 20, 2, 500),
     reconcileMinutes: read.number('reconcileMinutes', 5, 1, 10),
     origins: read.list('origins'),
-    currency: read.text('currency', /^[A-Z]{3}$/, 'a currency of ISO 4217') ?? 'BRL',
+    currency: read.text('currency', /^[A-Z]{3}$/, 'an ISO 4217 currency') ?? 'BRL',
   };
   if (account !== undefined) settings.account = account;
   if (expires !== undefined) settings.expires = expires;
-  const alarmEmail = read.text('alarmEmail', /^[^\s@]+@[^\s@]+$/, 'a mail address');
+  const alarmEmail = read.text('alarmEmail', /^[^\s@]+@[^\s@]+$/, 'an email address');
   if (alarmEmail !== undefined) settings.alarmEmail = alarmEmail;
   const revision = read.text('revision', /^[0-9A-Za-z._-]{1,64}$/, 'the name of a commit');
   const deployed = revision ?? environment['VITRINA_REVISION'];
@@ -247,9 +251,10 @@ function readDatabase(read: Reader): Database {
   const url = read.text('databaseUrl', /^postgres(ql)?:\/\/\S+$/, 'postgres://user@host:port/name');
   const ownerSecret = read.text('databaseOwnerSecret', /^\S+$/, 'the name of a secret');
   if (url !== undefined) {
-    // A template can be read by whoever may look at the stack.
-    if (new URL(url).password !== '') read.faults.push('databaseUrl: must not have a password');
-    if (ownerSecret === undefined) read.faults.push('databaseOwnerSecret: goes with databaseUrl');
+    // Every user with read access to the stack can read its template.
+    if (new URL(url).password !== '') read.faults.push('databaseUrl: must not contain a password');
+    if (ownerSecret === undefined)
+      read.faults.push('databaseOwnerSecret: is required with databaseUrl');
     return { kind: 'external', url, ownerSecret: ownerSecret ?? '', minCapacity };
   }
   const maxCapacity = read.number('databaseMaxCapacity', 8, 1, 256, 0.5);
@@ -258,10 +263,8 @@ function readDatabase(read: Reader): Database {
     read.faults.push('databaseMaxCapacity: must not be below databaseMinCapacity');
   }
   if (proxy && minCapacity === 0) {
-    // It keeps connections open, and who has one open does not sleep.
-    read.faults.push(
-      'databaseProxy: keeps a database awake that may sleep (databaseMinCapacity 0)',
-    );
+    // The proxy keeps connections open, and a database with open connections does not sleep.
+    read.faults.push('databaseProxy: would keep the database awake (databaseMinCapacity is 0)');
   }
   const readers = read.number('databaseReaders', 0, 0, 15);
   const backupDays = read.number('databaseBackupDays', 14, 1, 35);
@@ -275,10 +278,10 @@ function readDomain(read: Reader, settings: Settings): void {
   const zoneName = read.text('zoneName', host, 'the name of the hosted zone');
   if (name === undefined && hostedZoneId === undefined && zoneName === undefined) return;
   if (name === undefined || hostedZoneId === undefined || zoneName === undefined) {
-    read.faults.push('domain: domain, hostedZoneId and zoneName go together');
+    read.faults.push('domain: domain, hostedZoneId and zoneName must be set together');
     return;
   }
-  if (!settings.edge) read.faults.push('domain: needs the edge (edge=true)');
+  if (!settings.edge) read.faults.push('domain: requires edge=true');
   if (name !== zoneName && !name.endsWith(`.${zoneName}`)) {
     read.faults.push(`domain: ${name} is not in the zone ${zoneName}`);
   }
@@ -290,19 +293,19 @@ function readEmulator(read: Reader, settings: Settings): void {
   const events = read.text('emulatorEventsEndpoint', URL_PATTERN, 'an HTTP address');
   if (endpoint === undefined) {
     if (settings.database.kind === 'external') {
-      read.faults.push('databaseUrl: is for the emulator (emulatorEndpoint)');
+      read.faults.push('databaseUrl: requires emulatorEndpoint');
     }
     return;
   }
   if (settings.database.kind === 'aurora')
-    read.faults.push('databaseUrl: the emulator has no Aurora');
-  if (settings.edge) read.faults.push('edge: the emulator has none');
+    read.faults.push('databaseUrl: is required with emulatorEndpoint, which has no Aurora');
+  if (settings.edge) read.faults.push('edge: is not supported by the emulator');
   settings.emulator = { endpoint, eventsEndpoint: events ?? endpoint };
 }
 
 /**
- * Looks at the command line first, then at the file of the stage. A name in the file that is no
- * setting is a typing error, which would otherwise be a default.
+ * Looks up settings on the command line first, then in the stage's file. An unknown name in the file is an
+ * error: a misspelt setting would otherwise silently have its default.
  */
 export function fromCommandLineAndFile(context: Lookup, folder: string): Lookup {
   const stage = context('stage');
@@ -315,7 +318,7 @@ export function fromCommandLineAndFile(context: Lookup, folder: string): Lookup 
     values = JSON.parse(fs.readFileSync(file, 'utf8')) as Record<string, unknown>;
     const unknown = Object.keys(values).filter((name) => !NAMES.has(name));
     if (unknown.length > 0) {
-      throw new SettingsError(unknown.map((name) => `${name}: is no setting (${file})`));
+      throw new SettingsError(unknown.map((name) => `${name}: unknown setting (${file})`));
     }
   }
   return (name) => context(name) ?? values[name];

@@ -1,4 +1,4 @@
-/** One stage of Vitrina: everything but what CloudFront wants in us-east-1. */
+/** One stage of Vitrina, without the edge stack in us-east-1. */
 import { CfnOutput, Fn, RemovalPolicy, Stack, Tags, type StackProps } from 'aws-cdk-lib';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sns from 'aws-cdk-lib/aws-sns';
@@ -19,7 +19,7 @@ import { Services } from './services';
 import { isEphemeral, sleeps, type Settings } from './settings';
 
 export class Stage extends Stack {
-  /** The name of the API's own address. */
+  /** The host name of the API. */
   readonly host: string;
 
   constructor(scope: Construct, id: string, props: StackProps, settings: Settings) {
@@ -46,7 +46,7 @@ export class Stage extends Stack {
     );
     new Schedule(this, 'Schedule', settings, services);
     const { api } = new Api(this, 'Api', settings, services, identity);
-    Providers.keep(this, settings);
+    Providers.attach(this, settings);
     const topic = this.alarms(settings);
     this.host = `${api.apiId}.execute-api.${this.region}.${this.urlSuffix}`;
     new Observability(this, 'Observability', {
@@ -61,11 +61,11 @@ export class Stage extends Stack {
       topic,
       metricsNamespace: `Vitrina/${this.stackName}`,
       sleeps: sleeps(settings),
-      // Nobody is woken for the stage of a branch, and the emulator knows no composed alarms.
+      // A branch's stage has no on-call, and the emulator does not support composite alarms.
       budgets: !isEphemeral(settings) && settings.emulator === undefined,
     });
     const outputs = {
-      // The emulator has one address for all APIs.
+      // The emulator serves all APIs on one address.
       ApiUrl: settings.emulator
         ? `${settings.emulator.endpoint}/_aws/execute-api/${api.apiId}/$default`
         : `https://${this.host}`,
@@ -83,7 +83,7 @@ export class Stage extends Stack {
     if (settings.expires !== undefined) Tags.of(this).add('vitrina:expires', settings.expires);
   }
 
-  /** Asked of CloudFormation, so that a synthesis needs neither credentials nor a memory. */
+  /** Resolved by CloudFormation, so that synthesis needs neither credentials nor a context cache. */
   override get availabilityZones(): string[] {
     return [0, 1].map((nth) => Fn.select(nth, Fn.getAzs()));
   }

@@ -1,4 +1,4 @@
-/** The commands of the workflows that act on an account, which the emulator plays. */
+/** The workflows' scripts that act on an account, tested against the emulator. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { CREDENTIALS, Ministack } from './emulator/ministack';
-import { AWS, run, type Ended } from './run';
+import { AWS, run, type RunResult } from './run';
 
 const MINISTACK = process.env['VITRINA_MINISTACK'];
 
-/** An account of its own. */
+/** Runs `act` against a new emulated account. */
 async function withEmulator(
   act: (aws: (...args: string[]) => string, at: Record<string, string>) => void,
 ): Promise<void> {
@@ -43,7 +43,7 @@ const hours = (count: number): string =>
   new Date(Date.now() + count * 3_600_000).toISOString().replace(/\.\d+/, '');
 
 test(
-  'the reaper removes what has expired, with its logs, and nothing else',
+  'reaper removes only expired stages and their logs',
   { skip: MINISTACK === undefined && 'VITRINA_MINISTACK names no emulator' },
   () =>
     withEmulator((aws, at) => {
@@ -62,7 +62,7 @@ test(
         );
         aws('cloudformation', 'wait', 'stack-create-complete', '--stack-name', name);
       };
-      const left = (): string[] =>
+      const remaining = (): string[] =>
         aws(
           ...['cloudformation', 'list-stacks', '--stack-status-filter', 'CREATE_COMPLETE'],
           ...['--query', 'StackSummaries[].StackName', '--output', 'text'],
@@ -72,25 +72,25 @@ test(
       stack('Vitrina-f-old-1', hours(-1));
       stack('Vitrina-f-new-2', hours(1));
       stack('Vitrina-f-wanted-3', hours(48));
-      // Neither is a feature branch's, whatever it says of itself.
+      // Not stages of feature branches, despite their tags.
       stack('Vitrina-production', hours(-1));
-      stack('Somebody-elses', hours(-1));
+      stack('Unrelated', hours(-1));
       stack('Vitrina-f-forgotten-4');
       for (const name of ['Vitrina-f-old-1-Fn', 'Vitrina-f-new-2-Fn', 'Vitrina-production-Fn']) {
         aws('logs', 'create-log-group', '--log-group-name', `/aws/lambda/${name}`);
       }
       const reap = join(AWS, 'reap');
-      const all = left();
+      const all = remaining();
 
       const dry = run(reap, ['--dry-run'], at);
       assert.equal(dry.status, 0, dry.err);
       assert.match(dry.out, /^Vitrina-f-old-1, .* would be removed\n$/);
-      assert.deepEqual(left(), all);
+      assert.deepEqual(remaining(), all);
 
       const done = run(reap, [], at);
       assert.equal(done.status, 0, done.err);
       assert.deepEqual(
-        left(),
+        remaining(),
         all.filter((name) => name !== 'Vitrina-f-old-1'),
       );
       const groups = aws(
@@ -108,14 +108,14 @@ test(
         '/aws/lambda/Vitrina-production-Fn',
       ]);
 
-      // Its branch is gone, though its time is not over.
+      // A named stage is removed before it expires.
       const wanted = run(reap, ['f-wanted-3'], at);
       assert.equal(wanted.status, 0, wanted.err);
-      assert.ok(!left().includes('Vitrina-f-wanted-3'));
-      // What is not there any more is gone, and production can't be named.
+      assert.ok(!remaining().includes('Vitrina-f-wanted-3'));
+      // Removing it again succeeds; production is not accepted as a name.
       assert.equal(run(reap, ['f-wanted-3'], at).status, 0);
       assert.equal(run(reap, ['production'], at).status, 2);
-      assert.ok(left().includes('Vitrina-production'));
+      assert.ok(remaining().includes('Vitrina-production'));
 
       stack('Vitrina-f-odd-5', 'tomorrow-ish');
       const odd = run(reap, [], at);
@@ -125,7 +125,7 @@ test(
 );
 
 test(
-  'code alone goes to the functions of the named services of one stage, by a new version that goes live',
+  'deploy-code updates only the named services of one stage',
   { skip: MINISTACK === undefined && 'VITRINA_MINISTACK names no emulator' },
   () =>
     withEmulator((aws, at) => {
@@ -176,22 +176,26 @@ test(
             ...['lambda', 'get-alias', '--function-name', name, '--name', 'live'],
             ...['--query', 'FunctionVersion', '--output', 'text'],
           );
-        const deploy = (...args: string[]): Ended => run(join(AWS, 'deploy-code'), args, at);
+        const deploy = (...args: string[]): RunResult => run(join(AWS, 'deploy-code'), args, at);
 
         artifact('catalog', 'after');
         const dry = deploy('--dry-run', 'sandbox', folder, 'catalog');
         assert.equal(dry.status, 0, dry.err);
-        assert.match(dry.out, /catalog-api would get/);
+        assert.match(dry.out, /catalog-api: would be updated/);
         assert.deepEqual(['a-api', 'a-projector'].map(live), ['1', '1']);
 
         const done = deploy('sandbox', folder, 'catalog');
         assert.equal(done.status, 0, done.err);
-        assert.match(done.out, /catalog-api: live is version 2, and was 1/);
+        assert.match(done.out, /catalog-api: live moved from version 1 to 2/);
         assert.deepEqual(['a-api', 'a-projector'].map(live), ['2', '2']);
         assert.deepEqual(['a-inventory', 'b-api'].map(live), ['1', '1']);
 
         assert.equal(deploy('f-unheard-of', folder, 'catalog').status, 4);
-        assert.equal(deploy('sandbox', folder, 'inventory').status, 1, 'there is no such artifact');
+        assert.equal(
+          deploy('sandbox', folder, 'inventory').status,
+          1,
+          'the artifact does not exist',
+        );
         assert.equal(live('a-inventory'), '1');
         assert.equal(deploy('sandbox').status, 2);
       } finally {
@@ -201,13 +205,13 @@ test(
 );
 
 test(
-  'the roles of delivery are deployed as the guide says, and each says which environment it is for',
+  'delivery roles trust exactly their environment',
   { skip: MINISTACK === undefined && 'VITRINA_MINISTACK names no emulator' },
   () =>
     withEmulator((aws, at) => {
       const work = mkdtempSync(join(tmpdir(), 'vitrina-roles-'));
       try {
-        // The emulator's CloudFormation makes no providers, so it is one that is there already.
+        // The emulator's CloudFormation does not support identity providers, so use an existing one.
         const provider = aws(
           ...['iam', 'create-open-id-connect-provider', '--client-id-list', 'sts.amazonaws.com'],
           ...['--url', 'https://token.actions.githubusercontent.com'],

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { ROUTES } from '../lib/api';
 import { EPHEMERAL, functions, ofType, PRODUCTION, ROOT, synthesise } from './fixture';
 
-/** The operations that a service's API describes. */
+/** The operations in a service's API description. */
 function operations(service: string): { method: string; path: string }[] {
   const folder = path.join(ROOT, 'services', service, 'src/http');
   return fs
@@ -20,20 +20,23 @@ function operations(service: string): { method: string; path: string }[] {
     });
 }
 
-/** Which function a request comes to, and whether it needs a token. */
-function routed(method: string, asked: string): { function: string; open: boolean } | undefined {
-  const fits = (pattern: string): boolean =>
+/** The function that serves a request, and whether the route is public. */
+function routed(
+  method: string,
+  requested: string,
+): { function: string; open: boolean } | undefined {
+  const matches = (pattern: string): boolean =>
     new RegExp(
       `^${pattern.replace(/\{[a-z_]+\+\}/g, '.+').replace(/\{[a-z_]+\}/g, '[^/]+')}$`,
-    ).test(asked);
+    ).test(requested);
   const found = ROUTES.filter(
-    (route) => fits(route.path) && route.methods.some((known) => known === method),
+    (route) => matches(route.path) && route.methods.some((known) => known === method),
   );
-  assert.ok(found.length <= 1, `${method} ${asked} has several routes`);
-  return found[0] && { function: found[0].function, open: found[0].open === true };
+  assert.ok(found.length <= 1, `${method} ${requested} has several routes`);
+  return found[0] && { function: found[0].function, open: found[0].isPublic === true };
 }
 
-test('every operation of the deployed services has a route to its function', () => {
+test('every operation has a route to its function', () => {
   for (const service of ['inventory', 'catalog', 'sync']) {
     const all = operations(service);
     assert.ok(all.length > 2, service);
@@ -46,8 +49,8 @@ test('every operation of the deployed services has a route to its function', () 
 /** The catalogue, and the documentation with its problem pages. */
 const PUBLIC = /^\/(v1\/catalog\/|docs(\/|$)|openapi\.json$)/;
 
-test('the catalogue and the documentation are public, and every other route requires a token', () => {
-  for (const { path: route, open } of ROUTES) {
+test('only the catalogue and the documentation are public', () => {
+  for (const { path: route, isPublic: open } of ROUTES) {
     assert.equal(open === true, PUBLIC.test(route), route);
   }
   const { resources } = synthesise(PRODUCTION);
@@ -67,22 +70,23 @@ test('the catalogue and the documentation are public, and every other route requ
   }
 });
 
-test('a stage describes exactly the operations that it routes', () => {
+test('a stage documents exactly its routes', () => {
   const read = (file: string): string => fs.readFileSync(path.join(ROOT, file), 'utf8');
-  const list = read('shared/src/docs.rs').match(/const NOT_ON_A_STAGE[^=]*= &\[(.*?)\]/s)![1]!;
+  const source = read('shared/src/http/docs.rs');
+  const list = source.match(/const NOT_ON_A_STAGE[^=]*=\s*&\[(.*?)\]/s)![1]!;
   const left = [...list.matchAll(/"([^"]+)"/g)].map(([, prefix]) => prefix!);
   assert.ok(left.length > 0);
   const document = JSON.parse(read('infra/local/api/openapi.json')) as { paths: object };
   for (const [route, item] of Object.entries(document.paths)) {
-    const described = !left.some((prefix) => route.startsWith(prefix));
+    const documented = !left.some((prefix) => route.startsWith(prefix));
     for (const method of Object.keys(item as object)) {
       const found = routed(method.toUpperCase(), route);
-      assert.equal(found !== undefined, described, `${method} ${route}`);
+      assert.equal(found !== undefined, documented, `${method} ${route}`);
     }
   }
 });
 
-test('the trace reads listings, and sync-api may do nothing else with them', () => {
+test('sync-api may read listings by key and do nothing else with them', () => {
   const { resources } = synthesise(PRODUCTION);
   const policies = ofType(resources, 'AWS::IAM::Policy').filter(([name]) =>
     name.includes('syncapi'),
@@ -91,7 +95,7 @@ test('the trace reads listings, and sync-api may do nothing else with them', () 
   assert.deepEqual(text.match(/dynamodb:\w+/g), ['dynamodb:BatchGetItem']);
 });
 
-test('the API limits how much it is asked, and logs without addresses', () => {
+test('api is throttled and logs no client address', () => {
   const { resources } = synthesise(PRODUCTION);
   const [[, { Properties }]] = ofType(resources, 'AWS::ApiGatewayV2::Stage') as [[string, any]];
   assert.equal(Properties.StageName, '$default');
@@ -100,7 +104,7 @@ test('the API limits how much it is asked, and logs without addresses', () => {
   assert.doesNotMatch(Properties.AccessLogSettings.Format, /sourceIp|path|querystring/i);
 });
 
-test('browsers may call from the origins that are named, and from no other', () => {
+test('cors allows only the configured origins', () => {
   const api = (given: object): any =>
     ofType(synthesise({ ...PRODUCTION, ...given }).resources, 'AWS::ApiGatewayV2::Api')[0]![1]
       .Properties;
@@ -111,7 +115,7 @@ test('browsers may call from the origins that are named, and from no other', () 
   assert.ok(cors.ExposeHeaders.includes('etag'));
 });
 
-test('whoever is called is called by the alias, never by a version or the newest code', () => {
+test('functions are only invoked through their alias', () => {
   for (const given of [PRODUCTION, EPHEMERAL]) {
     const { resources } = synthesise(given);
     const aliases = new Set(ofType(resources, 'AWS::Lambda::Alias').map(([name]) => name));
@@ -139,7 +143,7 @@ test('whoever is called is called by the alias, never by a version or the newest
   }
 });
 
-test('no alias moves before both schemas are migrated', () => {
+test('aliases move only after both migrations', () => {
   const { resources } = synthesise(PRODUCTION);
   const triggers = ofType(resources, 'Custom::Trigger');
   const trigger = (name: string): [string, any] =>
@@ -148,17 +152,17 @@ test('no alias moves before both schemas are migrated', () => {
     ) as [string, any];
   const [inventory] = trigger('inventorymigrate');
   const [sync, { DependsOn }] = trigger('syncmigrate');
-  assert.ok([DependsOn].flat().includes(inventory), 'sync migrates before inventory has');
+  assert.ok([DependsOn].flat().includes(inventory), 'sync migrates before inventory');
   for (const [name, alias] of ofType(resources, 'AWS::Lambda::Alias')) {
     if (name.includes('migrate')) continue;
     assert.ok([alias.DependsOn].flat().includes(sync), `${name} moves before the migrations`);
   }
   const writer = Object.keys(resources).find((name) => name.includes('ClusterWriter'))!;
   const needs = [resources[inventory]!.DependsOn].flat();
-  assert.ok(needs.includes(writer), 'migrations begin before there is a database');
+  assert.ok(needs.includes(writer), 'migrations do not depend on the database');
 });
 
-test('the guide says how much concurrency an account must have', () => {
+test('guide states the reserved concurrency', () => {
   const reserved = Object.values(functions(synthesise(PRODUCTION).resources))
     .map(({ Properties }) => Number(Properties['ReservedConcurrentExecutions']))
     .reduce((sum, one) => sum + one, 0);
@@ -166,7 +170,7 @@ test('the guide says how much concurrency an account must have', () => {
   assert.match(guide, new RegExp(`reserved, ${reserved} in production`));
 });
 
-test('each function has its own role, place and setting', () => {
+test('each function has its own role, network and settings', () => {
   const { resources } = synthesise(PRODUCTION);
   const all = functions(resources);
   assert.equal(Object.keys(all).length, 8);
@@ -176,7 +180,7 @@ test('each function has its own role, place and setting', () => {
     assert.ok(Properties['ReservedConcurrentExecutions'] > 0, name);
     const { VITRINA_ROLE: role } = Properties['Environment']['Variables'];
     assert.ok(name.endsWith(`-${role}`), name);
-    // Only what uses PostgreSQL is in the network, and waits for an interface there.
+    // Only functions that use PostgreSQL are in the network.
     const uses = 'DATABASE_URL' in Properties['Environment']['Variables'];
     assert.equal(Properties['VpcConfig'] !== undefined, uses, name);
   }

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { connectionFault, connectionLimit } from '../lib/functions';
 import { EPHEMERAL, functions, ofType, PRODUCTION, ROOT, settings, synthesise } from './fixture';
 
-/** The table as the service makes it for itself. */
+/** The table definition in the service's code. */
 function tableInCode(): { indexes: string[][]; card: string[]; source: string } {
   const source = fs.readFileSync(path.join(ROOT, 'services/catalog/src/store/table.rs'), 'utf8');
   const quoted = (text: string): string[] =>
@@ -19,7 +19,7 @@ function tableInCode(): { indexes: string[][]; card: string[]; source: string } 
   return { indexes, card: quoted(constant('CARD')), source };
 }
 
-test('the table is the one that the service makes for itself locally', () => {
+test('table matches the one that the service creates locally', () => {
   const { indexes, card, source } = tableInCode();
   assert.equal(indexes.length, 6);
   const { resources } = synthesise(PRODUCTION);
@@ -56,7 +56,7 @@ test('the table is the one that the service makes for itself locally', () => {
   assert.equal(table.PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled, true);
 });
 
-test('the functions cannot open more connections than the database takes at its smallest', () => {
+test('functions stay within the connection limit', () => {
   for (const given of [PRODUCTION, EPHEMERAL, { stage: 'sandbox' }]) {
     const { resources } = synthesise(given);
     const opened = Object.values(functions(resources))
@@ -81,13 +81,13 @@ test('the functions cannot open more connections than the database takes at its 
   }
 });
 
-test('a stage whose functions could use up the connections is refused', () => {
+test('too high api concurrency for the database is refused', () => {
   assert.equal(connectionFault(0.5, 20), undefined);
   assert.match(connectionFault(0.5, 100)!, /apiConcurrency: 100 lets functions open/);
   assert.equal(connectionFault(4, 100), undefined);
 });
 
-test('nobody has a password of the database but its owner, whose password is kept by RDS', () => {
+test('only migrations use a database password', () => {
   const { resources } = synthesise(PRODUCTION);
   const [, cluster] = ofType(resources, 'AWS::RDS::DBCluster')[0]!;
   assert.equal(cluster.Properties['ManageMasterUserPassword'], true);
@@ -107,7 +107,7 @@ test('nobody has a password of the database but its owner, whose password is kep
   }
 });
 
-test('a proxy is put between the functions and the database, and never before migrations', () => {
+test('proxy serves the functions but not migrations', () => {
   const { resources } = synthesise({ ...PRODUCTION, databaseProxy: true });
   const [[proxy, { Properties }]] = ofType(resources, 'AWS::RDS::DBProxy') as [[string, any]];
   assert.equal(Properties.DefaultAuthScheme, 'IAM_AUTH');
@@ -118,7 +118,7 @@ test('a proxy is put between the functions and the database, and never before mi
       JSON.stringify(policy.Properties['Roles']).includes(role) &&
       JSON.stringify(policy.Properties['PolicyDocument']).includes('rds-db:connect'),
   );
-  assert.ok(connects, 'the proxy itself may not log in');
+  assert.ok(connects, 'the proxy may not connect to the cluster');
   for (const [name, resource] of Object.entries(functions(resources))) {
     const url = JSON.stringify(
       resource.Properties['Environment']['Variables']['DATABASE_URL'] ?? '',
@@ -132,7 +132,7 @@ test('a proxy is put between the functions and the database, and never before mi
   }
 });
 
-test('PostgreSQL is reached by its functions alone', () => {
+test('only functions can reach PostgreSQL', () => {
   const { resources } = synthesise(PRODUCTION);
   const [, cluster] = ofType(resources, 'AWS::RDS::DBCluster')[0]!;
   const group = cluster.Properties['VpcSecurityGroupIds'][0]['Fn::GetAtt'][0] as string;

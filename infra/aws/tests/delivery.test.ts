@@ -49,13 +49,13 @@ function faultsOf(act: () => unknown): readonly string[] {
 
 const list = (value: string | string[]): string[] => (Array.isArray(value) ? value : [value]);
 
-test('a job gets the role of its own repository and environment, and no other job does', () => {
+test('role trusts only its repository and environment', () => {
   const found = roles(template());
   assert.equal(found.length, 3);
   for (const { name, trust } of found) {
     assert.equal(trust.length, 1, name);
     assert.equal(trust[0]?.Action, 'sts:AssumeRoleWithWebIdentity');
-    // Compared as a whole, and nothing beside it that would let in more.
+    // An exact comparison is the only condition.
     assert.deepEqual(Object.keys(trust[0]?.Condition ?? {}), ['StringEquals'], name);
   }
   const subjects = found.map(
@@ -73,7 +73,7 @@ test('a job gets the role of its own repository and environment, and no other jo
   }
 });
 
-test('no role may do everything of anything, and none touches users, keys or roles', () => {
+test('no role has wildcard or IAM actions', () => {
   for (const { name, policy } of roles(template())) {
     for (const statement of policy) {
       for (const action of list(statement.Action)) {
@@ -84,7 +84,7 @@ test('no role may do everything of anything, and none touches users, keys or rol
   }
 });
 
-test('what is allowed on everything only lists', () => {
+test('actions on all resources only list', () => {
   const open = roles(template()).flatMap(({ policy }) =>
     policy.filter((it) => it.Resource === '*'),
   );
@@ -96,7 +96,7 @@ test('what is allowed on everything only lists', () => {
   ]);
 });
 
-test('a job that compares changes nothing', () => {
+test('diff role may only assume the lookup role', () => {
   const diff = roles(template({ environments: { diff: 'diff' } }));
   const allowed = diff.flatMap(({ policy }) => policy);
   assert.equal(allowed.length, 1);
@@ -105,7 +105,7 @@ test('a job that compares changes nothing', () => {
   assert.doesNotMatch(JSON.stringify(allowed[0]?.Resource), /deploy|publishing/);
 });
 
-test('what removes stages reaches those of feature branches alone', () => {
+test('delete permissions cover only feature stages', () => {
   for (const { policy } of roles(template())) {
     for (const statement of policy) {
       const deletes = list(statement.Action).some((action) => action.includes(':Delete'));
@@ -116,7 +116,7 @@ test('what removes stages reaches those of feature branches alone', () => {
   }
 });
 
-test('production has no users made for checks', () => {
+test('production role may not manage users', () => {
   const found = roles(template({ environments: { production: 'stage' } }));
   const actions = found.flatMap(({ policy }) => policy.flatMap((it) => list(it.Action)));
   assert.ok(actions.length > 5);
@@ -126,33 +126,33 @@ test('production has no users made for checks', () => {
   );
 });
 
-test('an account that has the provider gets no second one', () => {
+test('existing identity provider is reused', () => {
   const providerArn = 'arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com';
   template({ providerArn }).resourceCountIs('AWS::IAM::OIDCProvider', 0);
   template().resourceCountIs('AWS::IAM::OIDCProvider', 1);
 });
 
-test('a repository or an environment that would let in others is refused, every fault at once', () => {
+test('every invalid repository and environment is reported', () => {
   const environments = { 'f-x': 'stage', 'a:b': 'diff' } as const;
   assert.deepEqual(
     faultsOf(() => template({ repository: 'example/*', environments })),
     [
-      'repository: example/* is not owner/name',
-      'environments: f-x would be a stage of a feature branch',
-      'environments: a:b is not a name of a-z, 0-9 and -',
+      'repository: "example/*" is not owner/name',
+      'environments: f-x has the prefix f-, which is reserved for feature branches',
+      'environments: a:b must consist of a-z, 0-9 and -',
     ],
   );
   assert.deepEqual(
     faultsOf(() => readDelivery('', 'sandbox=admin,x')),
     [
-      'environments: admin is none of stage, feature, diff',
+      'environments: admin is not one of stage, feature, diff',
       'environments: x is not of the form name=purpose',
-      'repository: it is not owner/name',
+      'repository: "" is not owner/name',
     ],
   );
   assert.deepEqual(
     faultsOf(() => readDelivery('example/vitrina', '')),
-    ['environments: there are none'],
+    ['environments: must not be empty'],
   );
   assert.deepEqual(readDelivery('example/vitrina', 'sandbox=stage,diff=diff'), {
     repository: 'example/vitrina',

@@ -9,7 +9,7 @@ function edge(given: object = {}): Record<string, Resource> {
 
 const DOMAIN = { domain: 'shop.example.com', hostedZoneId: 'Z1', zoneName: 'example.com' };
 
-test('of the catalogue is kept what its answers allow, by the whole query, and nothing else is', () => {
+test('only catalogue responses are cached, by full query', () => {
   const resources = edge();
   const [[, { Properties }]] = ofType(resources, 'AWS::CloudFront::Distribution') as [
     [string, any],
@@ -25,22 +25,23 @@ test('of the catalogue is kept what its answers allow, by the whole query, and n
   const key = cache.ParametersInCacheKeyAndForwardedToOrigin;
   assert.equal(key.QueryStringsConfig.QueryStringBehavior, 'all');
   assert.equal(key.CookiesConfig.CookieBehavior, 'none');
-  // The policy of AWS that keeps nothing.
+  // AWS's managed policy CachingDisabled.
   assert.equal(config.DefaultCacheBehavior.CachePolicyId, '4135ea2d-6df8-44a3-9df3-4b5a84be39ad');
 });
 
-test('no refusal is kept, so that nobody misses what he has seen', () => {
+test('error responses are not cached', () => {
   const [[, { Properties }]] = ofType(edge(), 'AWS::CloudFront::Distribution') as [[string, any]];
-  const kept = new Map(
+  const cached = new Map(
     Properties.DistributionConfig.CustomErrorResponses.map((answer: any) => [
       answer.ErrorCode,
       answer.ErrorCachingMinTTL,
     ]),
   );
-  for (const status of [404, 500, 502, 503, 504]) assert.equal(kept.get(status), 0, String(status));
+  for (const status of [404, 500, 502, 503, 504])
+    assert.equal(cached.get(status), 0, String(status));
 });
 
-test('the firewall is that of the distribution, and refuses an address that asks too often', () => {
+test('distribution has a firewall with a rate limit', () => {
   const resources = edge({ addressLimit: 500 });
   const [[name, { Properties }]] = ofType(resources, 'AWS::WAFv2::WebACL') as [[string, any]];
   assert.equal(Properties.Scope, 'CLOUDFRONT');
@@ -59,7 +60,7 @@ test('the firewall is that of the distribution, and refuses an address that asks
   });
 });
 
-test('a domain gets its certificate and its addresses, and old TLS is refused', () => {
+test('domain has a certificate, DNS records and minimum TLS', () => {
   const resources = edge(DOMAIN);
   assert.equal(ofType(resources, 'AWS::CertificateManager::Certificate').length, 1);
   const types = ofType(resources, 'AWS::Route53::RecordSet').map(([, r]) => r.Properties['Type']);
@@ -72,10 +73,10 @@ test('a domain gets its certificate and its addresses, and old TLS is refused', 
   assert.equal(ViewerCertificate.MinimumProtocolVersion, 'TLSv1.2_2021');
 });
 
-test('the edge is in us-east-1, wherever the stage is', () => {
+test('edge in the same region needs no cross-region export', () => {
   const names = Object.keys(edge());
   assert.ok(names.length > 0);
   const { template } = synthesise({ ...PRODUCTION, region: 'us-east-1', edge: true });
-  // In the same region one stack reads the other directly.
+  // In the same region the stacks share values directly.
   assert.equal(Object.keys(template.findResources('Custom::CrossRegionExportWriter')).length, 0);
 });

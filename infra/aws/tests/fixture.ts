@@ -1,4 +1,4 @@
-/** Stages to look at: synthesised as they would be deployed, without their binaries. */
+/** Synthesises stages as they would be deployed, with placeholder binaries. */
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -9,13 +9,13 @@ import { Template } from 'aws-cdk-lib/assertions';
 import { build } from '../lib/app';
 import { fromCommandLineAndFile, readSettings, SERVICES, type Settings } from '../lib/settings';
 
-/** Where the repository begins, seen from `infra/aws/dist/tests`. */
+/** The repository root, relative to `infra/aws/dist/tests`. */
 export const ROOT = path.join(__dirname, '../../../..');
 export const STAGES = path.join(ROOT, 'infra/aws/stages');
 export const NOW = new Date('2026-11-22T12:00:00Z');
 export const EXPIRES = '2026-11-29T12:00:00Z';
 
-/** A folder as `infra/aws/build` leaves it. */
+/** A folder with the layout of `infra/aws/build`. */
 export const ARTIFACTS = fs.mkdtempSync(path.join(os.tmpdir(), 'vitrina-artifacts-'));
 for (const service of SERVICES) {
   fs.mkdirSync(path.join(ARTIFACTS, service));
@@ -56,14 +56,14 @@ export interface Resource {
 export interface Synthesised {
   template: Template;
   edge?: Template;
-  /** Of all stacks, by their logical names. */
+  /** The resources of all stacks by logical name. */
   resources: Record<string, Resource>;
   json: Record<string, unknown>;
 }
 
 const synthesised = new Map<string, Synthesised>();
 
-/** The stacks of a stage. Each is made once in a run. */
+/** Synthesises the stacks of a stage, once per process. */
 export function synthesise(given: Given): Synthesised {
   const key = JSON.stringify(given);
   const known = synthesised.get(key);
@@ -82,7 +82,7 @@ export function synthesise(given: Given): Synthesised {
   return made;
 }
 
-/** As the command line reads it from `cdk.json`. */
+/** The context of `cdk.json`. */
 export const CONTEXT = (
   JSON.parse(fs.readFileSync(path.join(ROOT, 'infra/aws/cdk.json'), 'utf8')) as {
     context: Record<string, unknown>;
@@ -93,7 +93,7 @@ export function ofType(resources: Record<string, Resource>, type: string): [stri
   return Object.entries(resources).filter(([, resource]) => resource.Type === type);
 }
 
-/** The functions of the services, by their names. */
+/** The service functions by name. */
 export function functions(resources: Record<string, Resource>): Record<string, Resource> {
   return Object.fromEntries(
     ofType(resources, 'AWS::Lambda::Function').flatMap(([, resource]) => {

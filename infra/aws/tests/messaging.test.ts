@@ -14,21 +14,21 @@ function queues(): { queue: any; dead: any; deadName: string; queueName: string 
   return { queue: queue.Properties, dead: dead.Properties, deadName, queueName };
 }
 
-test('a message that fails comes to the dead letters, and is kept there for 14 days', () => {
+test('failed messages go to the dead letters for 14 days', () => {
   const { queue, dead, deadName } = queues();
   assert.deepEqual(queue.RedrivePolicy.deadLetterTargetArn, { 'Fn::GetAtt': [deadName, 'Arn'] });
   assert.equal(dead.MessageRetentionPeriod, 14 * DAYS);
-  // The projector buries what failed five times itself.
+  // The projector dead-letters a message itself after five failures.
   assert.ok(queue.RedrivePolicy.maxReceiveCount >= 8);
 });
 
-test('no message comes again while the projector may still work on it', () => {
+test('visibility timeout is six times the projector timeout', () => {
   const { queue } = queues();
   const projector = functions(synthesise(PRODUCTION).resources)['catalog-projector']!.Properties;
   assert.ok(queue.VisibilityTimeout >= 6 * projector['Timeout']);
 });
 
-test('queues are encrypted, and are spoken to over TLS only', () => {
+test('queues are encrypted and require TLS', () => {
   for (const given of [PRODUCTION, EPHEMERAL]) {
     const { resources } = synthesise(given);
     for (const [name, queue] of ofType(resources, 'AWS::SQS::Queue')) {
@@ -42,12 +42,12 @@ test('queues are encrypted, and are spoken to over TLS only', () => {
               statement.Condition?.Bool?.['aws:SecureTransport'] === 'false',
           ),
       );
-      assert.ok(refused, `${name} may be spoken to in the clear`);
+      assert.ok(refused, `${name} accepts requests without TLS`);
     }
   }
 });
 
-test('every event of inventory goes to the queue, whatever its type, and else to the dead letters', () => {
+test('rule routes all inventory events to the queue', () => {
   const { resources } = synthesise(PRODUCTION);
   const { queueName, deadName } = queues();
   const [[, rule]] = ofType(resources, 'AWS::Events::Rule') as [[string, any]];
@@ -57,7 +57,7 @@ test('every event of inventory goes to the queue, whatever its type, and else to
   assert.deepEqual(target.DeadLetterConfig.Arn, { 'Fn::GetAtt': [deadName, 'Arn'] });
 });
 
-test('whoever answers for the dead letters knows both queues and may take from the one and send to the other', () => {
+test('dead-letter api has its permissions on both queues', () => {
   const { resources } = synthesise(PRODUCTION);
   const { queueName, deadName } = queues();
   const routes = ROUTES.filter(({ path }) => /^\/v1\/admin\/(queues|dead-letters)/.test(path));
@@ -88,7 +88,7 @@ test('whoever answers for the dead letters knows both queues and may take from t
   ]);
 });
 
-test('of a batch only what failed comes again, and no more are taken than may run', () => {
+test('only failed messages of a batch are retried', () => {
   const { resources } = synthesise(PRODUCTION);
   const { queueName } = queues();
   const [, mapping] = ofType(resources, 'AWS::Lambda::EventSourceMapping').find(([, found]) =>

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { alarmsOf, limit } from '../lib/alarms';
+import { alarmsOf, burnThreshold } from '../lib/alarms';
 import { parseObjectives } from '../lib/objectives';
-import { OBJECTIVES, RULES, RUNBOOKS } from '../lib/places';
+import { OBJECTIVES, RULES, RUNBOOKS } from '../lib/paths';
 import { missingMetrics, prometheusRules } from '../lib/prometheus';
 import { Faults } from '../lib/reader';
 
@@ -19,7 +19,7 @@ function faultsOf(text: string): string[] {
   return [];
 }
 
-test('the promises are those of the design', () => {
+test('objectives match the design', () => {
   const { objectives } = parseObjectives(TEXT);
   const promised = objectives.map((objective) => {
     const { name } = objective;
@@ -40,7 +40,7 @@ test('the promises are those of the design', () => {
   ]);
 });
 
-test('a budget is watched in the windows of the design', () => {
+test('burn windows match the design', () => {
   const objectives = parseObjectives(TEXT);
   const windows = objectives.windows.map(({ long, short, burn, severity }) => [
     long / 60,
@@ -55,14 +55,16 @@ test('a budget is watched in the windows of the design', () => {
   ]);
 });
 
-test('no alarm waits for more bad ones than there can be', () => {
+test('every burn threshold is reachable', () => {
   const alarms = alarmsOf(parseObjectives(TEXT));
   const limits = alarms.flatMap((alarm) =>
-    alarm.kind === 'burn' ? alarm.windows.map((window) => limit(alarm.objective, window)) : [],
+    alarm.kind === 'burn'
+      ? alarm.windows.map((window) => burnThreshold(alarm.objective, window))
+      : [],
   );
   assert.ok(limits.length > 10);
   assert.deepEqual(
-    limits.filter((limit) => limit >= 1),
+    limits.filter((burnThreshold) => burnThreshold >= 1),
     [],
   );
   const half = alarms.filter((alarm) => alarm.objective.name === 'reads-p50');
@@ -72,7 +74,7 @@ test('no alarm waits for more bad ones than there can be', () => {
   );
 });
 
-test('everything that is wrong is told at once, each with its place', () => {
+test('every fault is reported with its path', () => {
   const wrong = TEXT.replace('burn: 14.4', 'burn: -1')
     .replace('short: 30m', 'short: 30 minutes')
     .replace('at_most: 1%', 'at_most: 120%')
@@ -93,59 +95,59 @@ test('everything that is wrong is told at once, each with its place', () => {
     'objectives[0].at_most: must be a share above 0% and below 100%',
     'objectives[1].kind: must be one of ratio, quantile, bound',
     'objectives[3].within: is missing',
-    'objectives[3].wihtin: is not known here',
+    'objectives[3].wihtin: is unknown',
     'objectives[5].missing: must be one of alarm, fine',
     'objectives[6].severity: is missing',
     'objectives[7].cloudwatch.role: is missing',
-    'objectives: reads-p99 is there twice',
+    'objectives: reads-p99 is not unique',
   ];
   for (const fault of expected)
     assert.ok(faults.includes(fault), `${fault} is not in\n${faults.join('\n')}`);
 });
 
-test('a kind that there is not is one fault and not many', () => {
+test('unknown kind is reported as one fault', () => {
   const faults = faultsOf(TEXT.replace('kind: bound', 'kind: gauge'));
   assert.deepEqual(faults, ['objectives[5].kind: must be one of ratio, quantile, bound']);
 });
 
-test('a promise whose every alarm would wait for the impossible is refused', () => {
+test('objective without a reachable threshold is refused', () => {
   const faults = faultsOf(
     TEXT.replace('  - { long: 3d, short: 6h, burn: 1, severity: ticket }\n', ''),
   );
   assert.deepEqual(faults, [
-    'objectives[1].name: no window can fire: at each burn rate more than all would have to be bad',
+    'objectives[1].name: no window can fire: each burn rate requires more bad events than there are events',
   ]);
 });
 
-test('nothing, a list and half a document are refused, and not read as no objectives', () => {
+test('incomplete documents are refused', () => {
   for (const text of ['', '[]', 'period: 30d\n', 'windows: []\nobjectives: {}\nperiod: 30d\n']) {
     assert.notDeepEqual(faultsOf(text), [], text);
   }
 });
 
-test('the rules of Prometheus are those that follow from the objectives', () => {
+test('Prometheus rules are up to date', () => {
   assert.equal(readFileSync(RULES, 'utf8'), prometheusRules(parseObjectives(TEXT)));
 });
 
-test('what the code does not export has no rule', () => {
+test('missing metrics have no rule', () => {
   const objectives = parseObjectives(TEXT);
   const rules = prometheusRules(objectives);
   for (const metric of missingMetrics(objectives)) assert.ok(!rules.includes(metric), metric);
 });
 
-test('each alarm has its page, and each page its alarm', () => {
+test('alarms and runbooks match one to one', () => {
   const alarms = new Set(alarmsOf(parseObjectives(TEXT)).map(({ alarm }) => alarm));
   const pages = readdirSync(RUNBOOKS).filter((file) => file !== 'README.md');
   assert.deepEqual(pages.sort(), [...alarms].map((alarm) => `${alarm}.md`).sort());
 });
 
-test('each page says what it means, where to look, how to mend it, and how to check that', () => {
+test('each runbook has all four sections', () => {
   for (const file of readdirSync(RUNBOOKS).filter((file) => file !== 'README.md')) {
     const page = readFileSync(`${RUNBOOKS}/${file}`, 'utf8');
     const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading);
     assert.deepEqual(
       headings,
-      [file.replace('.md', ''), 'What it means', 'Look', 'Mend', 'Check'],
+      [file.replace('.md', ''), 'What it means', 'Diagnose', 'Fix', 'Verify'],
       file,
     );
     for (const part of page.split(/^## .*$/m).slice(1)) assert.ok(part.trim().length > 40, file);

@@ -12,7 +12,7 @@ import { parse } from 'yaml';
 import { alarmsOf } from '../lib/alarms';
 import { readObjectives } from '../lib/objectives';
 import { Observability } from '../lib/observability';
-import { ROOT } from '../lib/places';
+import { ROOT } from '../lib/paths';
 
 const OBJECTIVES_READ = readObjectives();
 
@@ -53,13 +53,13 @@ function alarms(template: Template): AlarmProperties[] {
   );
 }
 
-test('each alarm of the objectives is there, notifies, and names its page', () => {
+test('each alarm notifies and names its runbook', () => {
   const notifying = alarms(synthesised({ sleeps: false, budgets: true })).filter(
     ({ AlarmActions }) => AlarmActions !== undefined,
   );
-  const wanted = alarmsOf(OBJECTIVES_READ);
-  assert.equal(notifying.length, wanted.length);
-  for (const { alarm, severity, objective } of wanted) {
+  const expected = alarmsOf(OBJECTIVES_READ);
+  assert.equal(notifying.length, expected.length);
+  for (const { alarm, severity, objective } of expected) {
     const found = notifying.filter(
       ({ AlarmDescription }) =>
         AlarmDescription.startsWith(severity) &&
@@ -71,7 +71,7 @@ test('each alarm of the objectives is there, notifies, and names its page', () =
   }
 });
 
-test('a budget that burns notifies only when a long and a short window agree', () => {
+test('budget alarm fires only when both windows agree', () => {
   const template = synthesised({ sleeps: false, budgets: true });
   const composed = Object.values(template.findResources('AWS::CloudWatch::CompositeAlarm'));
   const rules = composed.map((it) => {
@@ -94,7 +94,7 @@ test('a budget that burns notifies only when a long and a short window agree', (
   }
 });
 
-test('a window is one datapoint as long as CloudWatch allows, and its share needs enough to tell', () => {
+test('each window is one datapoint with a minimum event count', () => {
   const found = alarms(synthesised({ sleeps: false, budgets: true }));
   const shares = found.filter(({ Metrics }) =>
     Metrics?.some((it) => it.Expression?.startsWith('IF(all >=')),
@@ -121,20 +121,20 @@ test('a window is one datapoint as long as CloudWatch allows, and its share need
   );
 });
 
-test('silence of what ticks alarms, but for a stage that sleeps', () => {
-  const silent = (sleeps: boolean) =>
+test('missing data alarms except in a sleeping stage', () => {
+  const alarming = (sleeps: boolean) =>
     alarms(synthesised({ sleeps, budgets: false }))
       .filter(({ TreatMissingData }) => TreatMissingData === 'breaching')
       .map(({ MetricName }) => MetricName)
       .sort();
-  assert.deepEqual(silent(false), [
+  assert.deepEqual(alarming(false), [
     'buckets_oldest_checked_seconds',
     'outbox_oldest_pending_seconds',
   ]);
-  assert.deepEqual(silent(true), []);
+  assert.deepEqual(alarming(true), []);
 });
 
-test('without budgets there are only alarms on single metrics, which emulators know', () => {
+test('without budgets all alarms are on single metrics', () => {
   const template = synthesised({ sleeps: true, budgets: false });
   template.resourceCountIs('AWS::CloudWatch::CompositeAlarm', 0);
   const found = alarms(template);
@@ -145,7 +145,7 @@ test('without budgets there are only alarms on single metrics, which emulators k
   for (const { MetricName } of found) assert.ok(MetricName !== undefined);
 });
 
-test('the cost model counts the alarms that there are', () => {
+test('cost model has the right alarm counts', () => {
   const { watching } = parse(readFileSync(join(ROOT, 'infra/workloads.yaml'), 'utf8')) as {
     watching: Record<string, { alarm_metrics: number; composites: number }>;
   };
@@ -165,7 +165,7 @@ test('the cost model counts the alarms that there are', () => {
   assert.deepEqual(watching['without_budgets'], counted(false));
 });
 
-test('no alarm and no dashboard has a name of its own, so that two stages share an account', () => {
+test('alarms and dashboards have no fixed name', () => {
   const template = synthesised({ sleeps: false, budgets: true });
   const named = Object.values(template.findResources('AWS::CloudWatch::Dashboard')).filter(
     (it) => (it['Properties'] as { DashboardName?: string }).DashboardName !== undefined,

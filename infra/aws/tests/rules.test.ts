@@ -1,4 +1,4 @@
-/** The rule packs, and what their findings would not find. */
+/** The rule packs, and checks that they do not have. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
@@ -8,7 +8,7 @@ import * as path from 'node:path';
 
 import { acknowledged, SHOW_ALL } from '../lib/acknowledge';
 import { build } from '../lib/app';
-import { packs } from '../lib/rules';
+import { rulePacks } from '../lib/rules';
 import {
   ARTIFACTS,
   CONTEXT,
@@ -26,22 +26,22 @@ interface Finding {
   at: string;
 }
 
-/** What the packs find in a stage; with `all`, also what may stand. */
+/** The findings of the packs in a stage; with `all`, including accepted ones. */
 function findings(given: Given, all: boolean): Finding[] {
   const outdir = fs.mkdtempSync(path.join(ARTIFACTS, 'assembly-'));
   const app = new App({ outdir, context: { ...CONTEXT, [SHOW_ALL]: all } });
   build(app, settings(given));
-  Validations.of(app).addPlugins(...packs());
-  // Findings are printed and make the process fail, and here they are what is looked for.
+  Validations.of(app).addPlugins(...rulePacks());
+  // Findings would be printed and set the exit code; here they are the result.
   const { exitCode } = process;
-  const said = console.error;
+  const consoleError = console.error;
   console.error = () => undefined;
   try {
     app.synth();
   } catch (error) {
     if ((error as Error).name !== 'ValidationFailed') throw error;
   } finally {
-    console.error = said;
+    console.error = consoleError;
     process.exitCode = exitCode;
   }
   const report = JSON.parse(fs.readFileSync(path.join(outdir, 'validation-report.json'), 'utf8'));
@@ -68,11 +68,11 @@ const VARIANTS: Given[] = [
   EPHEMERAL,
 ];
 
-test('no finding of the rule packs is without a reason to stand', () => {
+test('every finding of the rule packs is acknowledged', () => {
   for (const given of VARIANTS) assert.deepEqual(findings(given, false), [], JSON.stringify(given));
 });
 
-test('no reason outlives its finding', () => {
+test('every acknowledgement has a finding', () => {
   acknowledged.length = 0;
   const found = VARIANTS.flatMap((given) => findings(given, true));
   assert.ok(found.length > 0);
@@ -90,7 +90,7 @@ test('no reason outlives its finding', () => {
   assert.deepEqual(stale, []);
 });
 
-test('no role may do everything, and none has the policy of an administrator', () => {
+test('no role has wildcard actions or an administrator policy', () => {
   for (const given of VARIANTS) {
     const { resources } = synthesise(given);
     const statements = Object.entries(resources).flatMap(([name, { Type, Properties }]) => {
@@ -118,7 +118,7 @@ test('no role may do everything, and none has the policy of an administrator', (
   }
 });
 
-test('each function has a role of its own, with no managed policy', () => {
+test('each function has its own role without managed policies', () => {
   const { resources } = synthesise(PRODUCTION);
   const roles = Object.values(functions(resources)).map(
     ({ Properties }) => Properties['Role']['Fn::GetAtt'][0] as string,
@@ -128,7 +128,7 @@ test('each function has a role of its own, with no managed policy', () => {
     assert.equal(resources[role]!.Properties['ManagedPolicyArns'], undefined);
 });
 
-test('nothing that is secret is in a template', () => {
+test('templates contain no secret', () => {
   for (const given of VARIANTS) {
     const text = JSON.stringify(synthesise(given).json);
     assert.doesNotMatch(text, /AKIA[0-9A-Z]{16}|-----BEGIN|postgres:\/\/[^@"]*:[^@"]*@/);

@@ -1,12 +1,12 @@
-/** Runs programs as whoever sits at a terminal. */
+/** Runs programs as from a terminal. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-import { ROOT } from '../lib/places';
+import { ROOT } from '../lib/paths';
 
 export const AWS = join(ROOT, 'infra/aws');
 
-export interface Ended {
+export interface RunResult {
   status: number | null;
   out: string;
   err: string;
@@ -16,7 +16,7 @@ export function run(
   program: string,
   args: string[],
   environment: Record<string, string> = {},
-): Ended {
+): RunResult {
   const { status, stdout, stderr } = spawnSync(program, args, {
     encoding: 'utf8',
     env: { ...process.env, ...environment },

@@ -1,4 +1,4 @@
-/** The commands of the workflows that look at a checkout: what a stage is called, what a change touches. */
+/** The workflows' scripts that only need a checkout: `stage-of` and `touched`. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { AWS, run } from './run';
 
 const stageOf = (branch: string): string => run(join(AWS, 'stage-of'), [branch]).out.trim();
 
-test('the name of a stage is one that the settings take, whatever the branch is called', () => {
+test('stage name is valid and unique for any branch name', () => {
   for (const branch of [
     'main',
     'Feature/ÄÖ-some thing',
@@ -29,7 +29,7 @@ test('the name of a stage is one that the settings take, whatever the branch is 
   assert.equal(run(join(AWS, 'stage-of'), ['']).status, 2);
 });
 
-/** A checkout with this one's `touched`, in which files are changed. */
+/** A temporary repository with a copy of `touched`. */
 class Checkout {
   readonly folder = mkdtempSync(join(tmpdir(), 'vitrina-touched-'));
 
@@ -41,8 +41,11 @@ class Checkout {
   }
 
   git(...args: string[]): string {
-    const who = ['-c', 'user.name=test', '-c', 'user.email=test@vitrina.example'];
-    return execFileSync('git', [...who, ...args], { cwd: this.folder, encoding: 'utf8' }).trim();
+    const identity = ['-c', 'user.name=test', '-c', 'user.email=test@vitrina.example'];
+    return execFileSync('git', [...identity, ...args], {
+      cwd: this.folder,
+      encoding: 'utf8',
+    }).trim();
   }
 
   commit(): string {
@@ -57,7 +60,7 @@ class Checkout {
     writeFileSync(file, `${Math.random()}\n`);
   }
 
-  /** What is touched by changing these files. */
+  /** Commits a change of these files and returns the output of `touched`. */
   touchedBy(...paths: string[]): string[] {
     const before = this.git('rev-parse', 'HEAD');
     paths.forEach((path) => this.write(path));
@@ -72,7 +75,7 @@ class Checkout {
   }
 }
 
-test('a change touches the functions that are built from it, and no others', () => {
+test('change touches only the functions built from it', () => {
   const checkout = new Checkout();
   try {
     const touched = (...paths: string[]) => checkout.touchedBy(...paths);
@@ -83,7 +86,7 @@ test('a change touches the functions that are built from it, and no others', () 
     ]);
     assert.deepEqual(touched('shared/src/lib.rs'), ['catalog', 'inventory', 'sync']);
     assert.deepEqual(touched('.sqlx/query-1.json'), ['catalog', 'inventory', 'sync']);
-    // Not deployed there.
+    // Not part of the AWS edition.
     assert.deepEqual(touched('services/identity/src/lib.rs', 'bench/src/main.rs', 'README.md'), []);
     assert.deepEqual(
       touched('services/inventory/tests/it/main.rs', 'infra/aws/tests/a.test.ts'),
@@ -95,7 +98,7 @@ test('a change touches the functions that are built from it, and no others', () 
   }
 });
 
-test('a change that code alone cannot bring is everything', () => {
+test('change of template or migration requires everything', () => {
   const checkout = new Checkout();
   try {
     for (const path of [
@@ -107,12 +110,12 @@ test('a change that code alone cannot bring is everything', () => {
     ]) {
       assert.deepEqual(checkout.touchedBy(path, 'services/catalog/src/a.rs'), ['everything'], path);
     }
-    // A migration that is gone was applied all the same.
+    // A deleted migration may already be applied.
     const before = checkout.git('rev-parse', 'HEAD');
     rmSync(join(checkout.folder, 'shared/migrations/0002_bus.sql'));
     checkout.commit();
     assert.deepEqual(checkout.touched(before), ['everything']);
-    // A new branch, and one whose history was written anew.
+    // A new branch, and one with a rewritten history.
     assert.deepEqual(checkout.touched('0'.repeat(40)), ['everything']);
     const gone = checkout.git('rev-parse', 'HEAD');
     checkout.git('checkout', '-q', '--orphan', 'anew');

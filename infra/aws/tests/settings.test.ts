@@ -25,7 +25,7 @@ function faults(given: Given): string[] {
   return [];
 }
 
-test('every fault is named at once', () => {
+test('every fault is reported at once', () => {
   const found = faults({
     stage: 'Not A Stage',
     artifacts: '/nowhere',
@@ -36,7 +36,7 @@ test('every fault is named at once', () => {
     domain: 'shop.example.com',
     apiConcurrency: 'many',
     expires: 'tomorrow',
-    alarmEmail: 'nobody',
+    alarmEmail: 'no-address',
   });
   for (const name of [
     'stage',
@@ -57,7 +57,7 @@ test('every fault is named at once', () => {
   }
 });
 
-test('each stage file has settings only, and they are right', () => {
+test('every stage file is valid', () => {
   for (const file of fs.readdirSync(STAGES)) {
     const stage = path.basename(file, '.json');
     const given = stage === 'ephemeral' ? EPHEMERAL : { stage };
@@ -65,54 +65,57 @@ test('each stage file has settings only, and they are right', () => {
   }
 });
 
-test('the command line goes before the file of the stage', () => {
+test('command line overrides the stage file', () => {
   assert.equal(settings(PRODUCTION).egress, 'nat');
   assert.equal(settings({ ...PRODUCTION, egress: 'endpoints' }).egress, 'endpoints');
 });
 
-test('arm64 is what is deployed unless said', () => {
+test('arm64 is the default architecture', () => {
   assert.equal(settings({ stage: 'new' }).architecture, 'arm64');
 });
 
-test('a typing error in the file of a stage is no default', () => {
+test('misspelt setting in a stage file is refused', () => {
   const folder = fs.mkdtempSync(path.join(ARTIFACTS, 'stages-'));
   fs.writeFileSync(path.join(folder, 'x.json'), '{"databaseMinCapcity": 2}');
   const { fromCommandLineAndFile } = require('../lib/settings') as typeof import('../lib/settings');
   const context = { stage: 'x' } as Given;
   assert.throws(
     () => fromCommandLineAndFile((name) => context[name], folder),
-    /databaseMinCapcity: is no setting/,
+    /databaseMinCapcity: unknown setting/,
   );
 });
 
-test('a password has no place in the address of a database', () => {
+test('database url with a password is refused', () => {
   const url = 'postgres://vitrina_app:hunter2@127.0.0.1/vitrina';
   assert.deepEqual(faults({ ...EMULATOR, databaseUrl: url }), [
-    'databaseUrl: must not have a password',
+    'databaseUrl: must not contain a password',
   ]);
 });
 
-test('a proxy does not go with a database that sleeps', () => {
-  assert.match(faults({ ...EPHEMERAL, databaseProxy: true }).join(), /databaseProxy: keeps/);
+test('proxy is refused with a sleeping database', () => {
+  assert.match(faults({ ...EPHEMERAL, databaseProxy: true }).join(), /databaseProxy: would keep/);
 });
 
-test('a stage that expires says when, and no stage expires in the past', () => {
+test('ephemeral stage needs an expiry in the future', () => {
   assert.match(faults({ stage: 'x', ephemeral: true }).join(), /^expires: /);
-  assert.match(faults({ ...EPHEMERAL, expires: '2026-11-21T00:00:00Z' }).join(), /is past/);
+  assert.match(faults({ ...EPHEMERAL, expires: '2026-11-21T00:00:00Z' }).join(), /is in the past/);
   assert.equal(settings(EPHEMERAL).expires, EXPIRES);
 });
 
-test('a domain needs its zone and the edge', () => {
+test('domain requires its zone and the edge', () => {
   const domain = { domain: 'shop.example.com', hostedZoneId: 'Z1', zoneName: 'example.com' };
   assert.deepEqual(faults({ ...PRODUCTION, ...domain }), []);
-  assert.match(faults({ ...PRODUCTION, ...domain, edge: false }).join(), /needs the edge/);
+  assert.match(faults({ ...PRODUCTION, ...domain, edge: false }).join(), /requires edge=true/);
   assert.match(
     faults({ ...PRODUCTION, ...domain, zoneName: 'example.org' }).join(),
     /not in the zone/,
   );
 });
 
-test('an ephemeral stage has no edge from where something of it would stay behind', () => {
-  assert.match(faults({ ...EPHEMERAL, edge: true }).join(), /edge: leaves something behind/);
+test('ephemeral stage outside us-east-1 may have no edge', () => {
+  assert.match(
+    faults({ ...EPHEMERAL, edge: true }).join(),
+    /edge: an ephemeral stage outside us-east-1 would leave/,
+  );
   assert.deepEqual(faults({ ...EPHEMERAL, edge: true, region: 'us-east-1' }), []);
 });

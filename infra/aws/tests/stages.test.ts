@@ -1,4 +1,4 @@
-/** What stays, what goes, and what two stages share: nothing. */
+/** Retention, removal and isolation of stages. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
@@ -12,7 +12,7 @@ import {
   type Resource,
 } from './fixture';
 
-/** Everything that would be missed. */
+/** Resource types with data. */
 const STATEFUL = [
   'AWS::DynamoDB::Table',
   'AWS::RDS::DBCluster',
@@ -20,7 +20,7 @@ const STATEFUL = [
   'AWS::SQS::Queue',
 ];
 
-/** Names that AWS or the code gives, and which are unique where they are. */
+/** Fixed names that are only unique within their parent resource. */
 const NAMED_WITHIN_ITS_PARENT = new Set(['live', '$default', 'buyer', 'seller', 'operator']);
 
 const NAME = /^(Name|.*Name|.*Identifier)$/;
@@ -45,22 +45,22 @@ function physicalNames(resources: Record<string, Resource>): string[] {
   );
 }
 
-test('two stages in one account share no name', () => {
+test('two stages of an account share no name', () => {
   const one = physicalNames(synthesise(EPHEMERAL).resources);
   const other = physicalNames(synthesise({ ...EPHEMERAL, stage: 'branch-43' }).resources);
-  // What has no name of its own gets one from CloudFormation; a bus must have one.
+  // CloudFormation generates most names; a bus must have an explicit one.
   assert.ok(
     one.some((name) => name.startsWith('AWS::Events::EventBus ')),
     one.join('\n'),
   );
   const common = one
     .filter((name) => other.includes(name))
-    // Each is a part of something that has a name of its own.
+    // These are parts of a uniquely named resource.
     .filter((name) => !/^AWS::(ApiGatewayV2::Authorizer|IAM::Policy) /.test(name));
   assert.deepEqual(common, []);
 });
 
-test('production keeps its data when it is destroyed', () => {
+test('production data survives destruction', () => {
   const { resources } = synthesise(PRODUCTION);
   for (const type of STATEFUL) {
     const found = ofType(resources, type);
@@ -76,10 +76,10 @@ test('production keeps its data when it is destroyed', () => {
   assert.equal(only('AWS::Cognito::UserPool')['DeletionProtection'], 'ACTIVE');
 });
 
-test('an ephemeral stage leaves nothing behind', () => {
+test('ephemeral stage leaves no resource behind', () => {
   const { resources } = synthesise(EPHEMERAL);
   for (const [name, resource] of Object.entries(resources)) {
-    // A version goes with its function.
+    // A version is deleted with its function.
     if (resource.Type === 'AWS::Lambda::Version') continue;
     assert.notEqual(resource.DeletionPolicy, 'Retain', name);
     assert.notEqual(resource.DeletionPolicy, 'Snapshot', name);
@@ -90,7 +90,7 @@ test('an ephemeral stage leaves nothing behind', () => {
   }
   const [, cluster] = ofType(resources, 'AWS::RDS::DBCluster')[0]!;
   assert.equal(cluster.DeletionPolicy, 'Delete');
-  // RDS would make a log group for them, which is nobody's.
+  // RDS would create a log group outside the stack.
   assert.deepEqual(cluster.Properties['EnableCloudwatchLogsExports'] ?? [], []);
   for (const [name, bucket] of ofType(resources, 'AWS::S3::Bucket')) {
     const cleaners = ofType(resources, 'Custom::S3AutoDeleteObjects').map(([, cleaner]) =>
@@ -101,11 +101,11 @@ test('an ephemeral stage leaves nothing behind', () => {
   }
 });
 
-test('no function writes into a log group that is not of the stage, and none is kept for ever', () => {
+test('all log groups belong to the stage and expire', () => {
   for (const given of [PRODUCTION, EPHEMERAL]) {
     const { resources } = synthesise(given);
     for (const [name, resource] of ofType(resources, 'AWS::Lambda::Function')) {
-      // CDK makes these when all else is made; an ephemeral stage must not have them.
+      // CDK adds these at the end of synthesis; an ephemeral stage must not have them.
       if (given === PRODUCTION && name.startsWith('CustomCrossRegionExport')) continue;
       const group = resource.Properties['LoggingConfig']?.['LogGroup']?.['Ref'] as string;
       assert.ok(resources[group] !== undefined, `${name} has no log group`);
@@ -116,7 +116,7 @@ test('no function writes into a log group that is not of the stage, and none is 
   }
 });
 
-test('whatever can be is tagged with its stage, and with the moment that it may be taken away', () => {
+test('resources are tagged with stage and expiry', () => {
   for (const given of [PRODUCTION, EPHEMERAL]) {
     const { resources } = synthesise(given);
     for (const resource of [
@@ -137,7 +137,7 @@ test('whatever can be is tagged with its stage, and with the moment that it may 
   }
 });
 
-test('nothing knocks at a database that may sleep', () => {
+test('nothing runs on a schedule while the database may sleep', () => {
   const { resources } = synthesise(EPHEMERAL);
   const [, cluster] = ofType(resources, 'AWS::RDS::DBCluster')[0]!;
   const scaling = cluster.Properties['ServerlessV2ScalingConfiguration'];
@@ -152,7 +152,7 @@ test('nothing knocks at a database that may sleep', () => {
   );
 });
 
-test('where nothing ticks, whoever may have written wakes the relay, until nothing is pending', () => {
+test('relay follows every writer in a sleeping stage', () => {
   const { resources } = synthesise(EPHEMERAL);
   const filters = ofType(resources, 'AWS::Logs::SubscriptionFilter').map(([, filter]) => [
     filter.Properties['LogGroupName']['Ref'],
@@ -186,7 +186,7 @@ test('where nothing ticks, whoever may have written wakes the relay, until nothi
   );
 });
 
-test('elsewhere the relay ticks every minute, and every bucket is compared within a day', () => {
+test('other stages run relay and reconciliation on a schedule', () => {
   const { resources } = synthesise(PRODUCTION);
   const rates = ofType(resources, 'AWS::Scheduler::Schedule').map(([, schedule]) => [
     JSON.stringify(schedule.Properties['Target']['Arn']).match(/(relay|reconcile)Live/)?.[1],

@@ -1,11 +1,11 @@
-/** What actionlint does not ask of the workflows. */
+/** Rules for the workflows that actionlint does not have. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { ROOT } from '../lib/places';
+import { ROOT } from '../lib/paths';
 
 interface Step {
   uses?: string;
@@ -45,7 +45,7 @@ const named = (file: string): Workflow => {
   return found.workflow;
 };
 
-test('actions of others are pinned to a commit, and its version stands beside it', () => {
+test('third-party actions are pinned to a commented commit', () => {
   let pinned = 0;
   for (const { file, text } of WORKFLOWS) {
     for (const [line, action] of text.matchAll(/^.*\buses: (\S+).*$/gm)) {
@@ -57,7 +57,7 @@ test('actions of others are pinned to a commit, and its version stands beside it
   assert.ok(pinned > 15, String(pinned));
 });
 
-test('one action is one commit, wherever it is used', () => {
+test('each action has one commit in all workflows', () => {
   const commits = new Map<string, Set<string>>();
   for (const { text } of WORKFLOWS) {
     for (const [, name, commit] of text.matchAll(/uses: ([\w-]+\/[\w-]+)@(\w{40})/g)) {
@@ -68,7 +68,7 @@ test('one action is one commit, wherever it is used', () => {
   for (const [name, found] of commits) assert.equal(found.size, 1, name);
 });
 
-test('a job has what it needs and no more: nothing by default, and writes nothing but its token', () => {
+test('jobs have read permissions and at most an id token', () => {
   for (const { file, workflow } of WORKFLOWS) assert.deepEqual(workflow.permissions, {}, file);
   for (const { job, where } of JOBS) {
     assert.ok(job.permissions, `${where} has no permissions of its own`);
@@ -78,7 +78,7 @@ test('a job has what it needs and no more: nothing by default, and writes nothin
   }
 });
 
-test('whoever asks for a role is in an environment, whose rules decide whether he gets it', () => {
+test('jobs that assume a role have an environment', () => {
   const deploying = JOBS.filter(({ job }) =>
     job.steps?.some(({ uses }) => uses?.includes('configure-aws')),
   );
@@ -91,18 +91,21 @@ test('whoever asks for a role is in an environment, whose rules decide whether h
     const calls = job.uses?.endsWith('/deploy.yaml') === true;
     if (calls) assert.ok(job.with?.['environment'] !== undefined, where);
     if (job.permissions?.['id-token'] === 'write') {
-      assert.ok(calls || job.environment !== undefined, `${where} could have any role of none`);
+      assert.ok(
+        calls || job.environment !== undefined,
+        `${where} has an id token without an environment`,
+      );
     }
   }
 });
 
-test('there is no key that lives longer than a job', () => {
+test('workflows use no stored AWS key', () => {
   for (const { file, text } of WORKFLOWS) {
     assert.doesNotMatch(text, /aws-access-key-id|aws-secret-access-key|secrets\./i, file);
   }
 });
 
-test('deployments of one stage wait for each other and are not broken off', () => {
+test('deployments of a stage are serial and never cancelled', () => {
   const { concurrency } = named('deploy.yaml').jobs['deploy'] ?? {};
   assert.deepEqual(concurrency, {
     group: 'stage-${{ inputs.stage }}',
@@ -114,22 +117,22 @@ test('deployments of one stage wait for each other and are not broken off', () =
   }
 });
 
-test('production comes after the checks of the sandbox, and from main alone', () => {
+test('production follows the sandbox check on main only', () => {
   const { on, jobs } = named('deliver.yaml');
   assert.deepEqual(on, { push: { branches: ['main'] } });
   assert.deepEqual(jobs['sandbox']?.needs, ['checks', 'build']);
-  assert.equal(jobs['sandbox-holds']?.needs, 'sandbox');
-  assert.equal(jobs['production']?.needs, 'sandbox-holds');
+  assert.equal(jobs['check-sandbox']?.needs, 'sandbox');
+  assert.equal(jobs['production']?.needs, 'check-sandbox');
   assert.equal(jobs['production']?.with?.['environment'], 'production');
 });
 
-test('what somebody else named is never part of a script', () => {
+test('scripts contain no expressions', () => {
   for (const { job, where } of JOBS) {
     for (const { run } of job.steps ?? []) assert.doesNotMatch(run ?? '', /\$\{\{/, where);
   }
 });
 
-test('each script is one that bash can read', () => {
+test('every script is valid bash', () => {
   let read = 0;
   for (const { job, where } of JOBS) {
     for (const { run } of job.steps ?? []) {
@@ -142,7 +145,7 @@ test('each script is one that bash can read', () => {
   assert.ok(read > 10, String(read));
 });
 
-test('no job that can push is left with a token, and none runs for ever', () => {
+test('jobs have a timeout and persist no credentials', () => {
   for (const { job, where } of JOBS) {
     if (job.steps === undefined) continue;
     assert.ok((job['timeout-minutes'] ?? 0) > 0, where);

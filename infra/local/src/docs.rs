@@ -1,8 +1,8 @@
 //! The OpenAPI document of the whole product, and its pages in the local edition.
 
 use axum::Router;
-use shared::docs::{self, DescribedProblem};
-use shared::problem::{self, Kind, SHARED};
+use shared::http::docs::{self, DescribedProblem};
+use shared::http::problem::{self, Kind, SHARED};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};

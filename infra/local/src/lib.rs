@@ -1,29 +1,11 @@
-//! The local edition: everything of Vitrina in one process, and the command that looks after it.
+//! The local edition: all of Vitrina in one process, and its command line.
 //!
-//! It runs the same services as the AWS edition. What differs is what they stand on: a private
-//! PostgreSQL, a queue in it, and a DynamoDB API on disk, all beneath this process.
+//! It runs the same services as the AWS edition, over other stores: a private PostgreSQL, a queue in
+//! it, and a DynamoDB API on disk. This process starts and stops them.
 
 pub mod asyncapi;
-mod batch;
-pub mod cli;
 pub mod client;
-pub mod data;
-pub mod database;
-mod dlq;
+pub mod commands;
+pub mod console;
 mod docs;
-pub mod doctor;
 pub mod edition;
-pub mod import;
-pub mod listings;
-pub mod load;
-pub mod output;
-pub mod port;
-pub mod progress;
-mod reconcile;
-mod remote;
-pub mod roles;
-pub mod seed;
-mod status;
-pub mod token;
-mod trace;
-mod up;

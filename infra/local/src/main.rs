@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use vitrina::cli::{self, Cli};
+use vitrina::commands::{self, Cli};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    cli::run(Cli::read()).await
+    commands::run(Cli::read()).await
 }

@@ -2,12 +2,12 @@
 
 use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
+use shared::contract::listing;
 use shared::database::DatabaseConfig;
-use shared::dynamodb::listings_table;
 use shared::host::HostConfig;
 use shared::money::Currency;
 
-/// What one process of the service does, and what only that needs.
+/// What one process of the service does, with the settings that only this needs.
 #[derive(Clone, Debug)]
 pub enum Role {
     /// Serves the public catalogue.
@@ -16,7 +16,7 @@ pub enum Role {
     Projector(Feed),
 }
 
-/// Where the projector's events come from.
+/// The source of the projector's events.
 #[derive(Clone, Debug)]
 pub enum Feed {
     Table(DatabaseConfig),
@@ -24,8 +24,8 @@ pub enum Feed {
 }
 
 impl Feed {
-    /// A function is fed from SQS, and a process where [`SqsConfig::read`] finds something; else it
-    /// is the queue table.
+    /// SQS for a function, and for a process with the settings of [`SqsConfig::read`]; otherwise the
+    /// queue table.
     fn read(settings: &mut Settings) -> Self {
         if settings.is_function() {
             return Self::Sqs(SqsConfig::required(settings));
@@ -45,8 +45,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, those of [`listings_table`] and [`HostConfig::read`], and those of the
-    /// role: `VITRINA_CURRENCY`, or where its events come from ([`SqsConfig::read`], else
+    /// Reads `VITRINA_ROLE`, the settings of [`listing::table_name`] and [`HostConfig::read`], and those
+    /// of the role: `VITRINA_CURRENCY`, or the source of its events ([`SqsConfig::read`], else
     /// [`DatabaseConfig::read`]).
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "projector"]);
@@ -59,7 +59,7 @@ impl Config {
         Self {
             role,
             host: HostConfig::read(settings, "catalog", name),
-            table: listings_table(settings),
+            table: listing::table_name(settings),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The read side: owns the listings in DynamoDB, keeps them by projecting events, and serves them.
+//! The read side: owns the listings in DynamoDB, updates them by projecting events, and serves them.
 //!
-//! Promise: a product read by its id never goes backwards. Lists come from indexes and state their
-//! staleness instead.
+//! Promise: a product read by its id never goes backwards. Lists come from indexes, and their
+//! documentation states how stale they may be.
 
 pub mod config;
 mod http;
@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
-use shared::contract::listing::ListingItem;
+use shared::contract::listing::{ListingItem, categories_key};
+use shared::dynamodb::Item;
 use shared::money::Currency;
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,14 +29,14 @@ pub use projector::Projector;
 pub use store::listings::StoreError;
 pub use store::table;
 
-/// How many readers may wait for a version at once; the next is told to come again.
+/// Requests that may wait for a version at once; further ones get a 503.
 const MAX_WAITERS: usize = 256;
 
-/// What the service needs. Cheap to clone.
+/// The state of the service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     listings: store::listings::Listings,
-    /// What prices are in unless a reader says otherwise.
+    /// Default currency of lists.
     currency: Currency,
     waiters: Arc<Semaphore>,
     pages: Pages,
@@ -48,19 +49,25 @@ impl App {
         Self { listings, currency, waiters, pages: Pages::default() }
     }
 
-    /// The same with pages of lists kept, and given out again, for `kept_for`.
+    /// Caches pages of lists for `kept_for`.
     #[must_use]
     pub fn with_kept_pages(self, kept_for: Duration) -> Self {
         Self { pages: Pages::new(kept_for), ..self }
     }
 
-    /// A listing as it is stored, for whoever follows the way of a change.
+    /// Reads a listing as stored, for the trace of a product.
     pub async fn find_listing(&self, id: Uuid) -> Result<Option<ListingItem>, StoreError> {
         self.listings.find(id).await
     }
 }
 
-/// The routes with their description.
+/// The key of an item that shows whether the table answers. Reading it costs half a unit, and it need
+/// not exist.
+pub fn probe_key() -> Item {
+    categories_key()
+}
+
+/// The routes with their OpenAPI description.
 pub fn routes() -> OpenApiRouter<App> {
     http::routes()
 }

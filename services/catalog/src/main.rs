@@ -1,14 +1,15 @@
-//! One binary, many roles: `VITRINA_ROLE` picks what this does, as a process or as a function.
+//! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
 use catalog::config::{Config, Feed, Role};
 use catalog::pages::KEPT_FOR;
-use catalog::{App, Projector, router};
+use catalog::{App, Projector, probe_key, router};
 use shared::bus::queue::Queue;
 use shared::bus::sqs::SqsQueue;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
 use shared::host::{Host, Source};
-use shared::{clock::Clock, database, docs, dynamodb, id::Ids};
+use shared::http::docs;
+use shared::{clock::Clock, database, dynamodb, id::Ids};
 
 /// The OpenAPI document of the whole product. The catalogue's API is the public one and needs no
 /// database, so it serves the documentation of a stage.
@@ -22,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
     let client = dynamodb::connect().await;
-    let host = host.on_table(&client, &config.table);
+    let host = host.with_table(&client, &config.table, probe_key());
     match config.role {
         Role::Api { currency } => {
             let app = App::new(client, &config.table, currency).with_kept_pages(KEPT_FOR);
@@ -33,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
             let database = database::open(&table, &clock).await?;
             let queue = Queue::new(database.pool.clone(), clock.clone(), CATALOG_QUEUE);
             let projector = Projector::new(client, &config.table, clock);
-            let host = host.on_database(&database).beside(Some(&queue));
+            let host = host.with_database(&database).with_queue(Some(&queue));
             host.consume(Source::Table(queue), &projector).await?;
         }
         Role::Projector(Feed::Sqs(queue)) => {

@@ -1,7 +1,7 @@
-//! Pages that were given out a moment ago: who asks for the same one again gets it as it was.
+//! A cache of pages of lists, for identical requests that arrive within a second.
 //!
-//! Promise: no page is given out again that is older than it may be, a second. What is read by its id
-//! is never kept, so no reader who names a version sees an older one.
+//! Promise: no cached page is older than a second. Reads by id are never cached, so that a reader that
+//! names a version never sees an older one.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use moka::sync::Cache;
 
-/// How long a page is given out again, and how long whoever got it may do the same.
+/// How long a page is cached here, and how long clients may cache it.
 pub const KEPT_FOR: Duration = Duration::from_secs(1);
 
-/// The same, to others.
+/// The same as a header.
 const CACHEABLE: &str = "public, max-age=1";
 
-/// What all kept pages may take, in bytes.
+/// Size of all cached pages, in bytes.
 const CAPACITY: u64 = 16 * 1024 * 1024;
 
-/// What a page takes beside its body and its parameters, about.
+/// Approximate size of a cached page without its body and its query, in bytes.
 const OVERHEAD: usize = 512;
 
-/// Keeps pages by the parameters that they were asked for with. Cheap to clone.
+/// Caches pages by their query string. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pages(Option<Cache<String, ReadyPage>>);
 
-/// A page as it goes out.
+/// A serialised page with its headers.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadyPage {
     headers: HeaderMap,
@@ -34,28 +34,28 @@ pub(crate) struct ReadyPage {
 }
 
 impl Pages {
-    /// Keeps pages for `kept_for`.
+    /// Caches pages for `kept_for`.
     pub(crate) fn new(kept_for: Duration) -> Self {
-        let weigh = |asked: &String, page: &ReadyPage| {
-            u32::try_from(asked.len() + page.body.len() + OVERHEAD).unwrap_or(u32::MAX)
+        let weigh = |query: &String, page: &ReadyPage| {
+            u32::try_from(query.len() + page.body.len() + OVERHEAD).unwrap_or(u32::MAX)
         };
         let cache = Cache::builder().max_capacity(CAPACITY).weigher(weigh).time_to_live(kept_for);
         Self(Some(cache.build()))
     }
 
-    pub(crate) fn find(&self, asked: &str) -> Option<ReadyPage> {
-        self.0.as_ref()?.get(asked)
+    pub(crate) fn find(&self, query: &str) -> Option<ReadyPage> {
+        self.0.as_ref()?.get(query)
     }
 
-    pub(crate) fn keep(&self, asked: &str, page: &ReadyPage) {
+    pub(crate) fn keep(&self, query: &str, page: &ReadyPage) {
         if let Some(cache) = &self.0 {
-            cache.insert(asked.to_owned(), page.clone());
+            cache.insert(query.to_owned(), page.clone());
         }
     }
 }
 
 impl ReadyPage {
-    /// A page with the link to the next one.
+    /// A page with the link to the next page.
     pub(crate) fn new(link: HeaderMap, json: Vec<u8>) -> Self {
         let mut headers = link;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

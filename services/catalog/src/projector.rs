@@ -1,12 +1,11 @@
 //! The projector: the only writer of listings.
 //!
-//! It reads the stored listings of a batch, folds the events in by the pure projection, and puts
-//! each changed listing on the condition that both fences are still those that it read. Who loses
-//! the race reads again. One write for many events, none for a duplicate.
+//! It reads the stored listings of a batch, folds the events in with the pure projection, and puts
+//! each changed listing on condition that both fences are unchanged since the read. A projector that
+//! loses the race reads again. Many events cost one write, and a duplicate costs no write.
 //!
-//! The first read may be a little behind, which costs half: what has come to an older state has come
-//! to the newest, too, so nothing is taken for done that is not, and a put that rests on an older
-//! state loses the race.
+//! The first read is eventually consistent, which costs half. This is safe: an event that an older
+//! state has already seen is also in the newest state, and a put based on an older state loses the race.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,21 +24,21 @@ use shared::telemetry;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::projection::project;
+use crate::projection::{Arrival, project};
 use crate::store::categories;
 use crate::store::listings::{Listings, StoreError, Stored};
 
-/// Puts that are under way at once.
+/// Puts in flight at once.
 const CONCURRENT_PUTS: usize = 16;
 
-/// Races that may be lost in a row. Somebody else wins each of them, so the listing moves on.
+/// Races that may be lost in a row. Another projector wins each of them, so the listing makes progress.
 const MAX_RACES: usize = 10;
 
-/// Categories that are remembered to be noted already.
+/// Categories remembered as already recorded.
 const CATEGORIES_REMEMBERED: u64 = 10_000;
 
-/// How long a category is taken for noted: reconciliation drops those that nothing is in, and the
-/// table may be made anew.
+/// How long a category is remembered as recorded. Reconciliation removes categories without products,
+/// and the table may be recreated.
 const NOTED_FOR: Duration = Duration::from_secs(10);
 
 /// Projects events into listings. Cheap to clone.
@@ -48,28 +47,28 @@ pub struct Projector {
     listings: Listings,
     clock: Clock,
     noted: Cache<String, ()>,
-    /// Held by whoever looks which categories are noted: the others of its batch wait for what it finds.
-    looking: Arc<Mutex<()>>,
+    /// Held while the recorded categories are read, so that a batch reads them only once.
+    reading: Arc<Mutex<()>>,
 }
 
 impl Projector {
     pub fn new(client: Client, table: &str, clock: Clock) -> Self {
         let noted =
             Cache::builder().max_capacity(CATEGORIES_REMEMBERED).time_to_live(NOTED_FOR).build();
-        Self { listings: Listings::new(client, table), clock, noted, looking: Arc::default() }
+        Self { listings: Listings::new(client, table), clock, noted, reading: Arc::default() }
     }
 
-    /// Projects the events of one product, until it wins or has nothing new to say.
+    /// Projects the events of one product, until a put succeeds or no event is news.
     async fn project(
         &self,
         id: Uuid,
         mut stored: Option<Stored>,
-        deliveries: &[&Delivery],
+        arrivals: &[Arrival<'_>],
     ) -> Result<(), Failure> {
         for _ in 0..MAX_RACES {
             let now = self.clock.now();
             let before = stored.as_ref().map(|stored| &stored.item);
-            let Some(listing) = project(before, id, deliveries, now) else {
+            let Some(listing) = project(before, id, arrivals, now) else {
                 return Ok(());
             };
             self.note_category(&listing).await.map_err(|error| failure(&error))?;
@@ -77,17 +76,17 @@ impl Projector {
             let put = self.listings.put_if_unchanged(&listing, stored.as_ref()).await;
             failpoint::reach("projector.put").await;
             if put.map_err(|error| failure(&error))? {
-                measure_lag(&listing, deliveries, self.clock.now());
+                measure_lag(&listing, arrivals, self.clock.now());
                 return Ok(());
             }
             metrics::counter!("vitrina_projection_races_total").increment(1);
             let again = self.listings.read(&[id], Consistency::Strong).await;
             stored = again.map_err(|error| failure(&error))?.remove(&id);
         }
-        Err(Failure::Unavailable("other projectors were faster each time".to_owned()))
+        Err(Failure::Unavailable("lost every race against other projectors".to_owned()))
     }
 
-    /// Notes a category before its first listing, so that no listing is in a category that is not
+    /// Records a category before its first listing, so that every listing is in a category that is
     /// known to be in use.
     async fn note_category(&self, listing: &ListingItem) -> Result<(), StoreError> {
         let Some(category) = listing.category.as_ref().filter(|_| listing.all_key.is_some()) else {
@@ -98,10 +97,10 @@ impl Projector {
         }
         match self.add_category(category).await {
             Err(error) if error.is_transient() => return Err(error),
-            // The set of categories may be full: that must not keep a product from its buyers.
+            // The item of categories may be full, which must not keep a product from its buyers.
             Err(error) => {
                 let error = telemetry::causes(&error);
-                tracing::warn!(category, error, "a category is not listed among those in use");
+                tracing::warn!(category, error, "a category cannot be recorded as in use");
                 self.noted.insert(category.clone(), ());
             }
             Ok(()) => {}
@@ -109,10 +108,10 @@ impl Projector {
         Ok(())
     }
 
-    /// Adds a category to those in use, unless it is there. To read all of them costs a small part of
-    /// a write, and most are.
+    /// Adds a category to those in use, unless it is there. Reading all of them costs a fraction of a
+    /// write, and most categories are there.
     async fn add_category(&self, category: &str) -> Result<(), StoreError> {
-        let _looking = self.looking.lock().await;
+        let _reading = self.reading.lock().await;
         if self.noted.contains_key(category) {
             return Ok(());
         }
@@ -130,9 +129,10 @@ impl Projector {
 
 impl Handler for Projector {
     async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
-        let mut by_product: BTreeMap<Uuid, Vec<&Delivery>> = BTreeMap::new();
-        for delivery in deliveries {
-            by_product.entry(delivery.envelope.subject).or_default().push(delivery);
+        let mut by_product: BTreeMap<Uuid, Vec<Arrival<'_>>> = BTreeMap::new();
+        for Delivery { envelope, received_at } in deliveries {
+            let arrival = Arrival { envelope, received_at: *received_at };
+            by_product.entry(envelope.subject).or_default().push(arrival);
         }
         let ids: Vec<Uuid> = by_product.keys().copied().collect();
         let stored = self.listings.read(&ids, Consistency::Eventual).await;
@@ -145,9 +145,9 @@ impl Handler for Projector {
             }
         };
         let mut work = Vec::with_capacity(by_product.len());
-        for (id, deliveries) in by_product {
+        for (id, arrivals) in by_product {
             let stored = stored.remove(&id);
-            work.push(async move { (id, self.project(id, stored, &deliveries).await) });
+            work.push(async move { (id, self.project(id, stored, &arrivals).await) });
         }
         let results: HashMap<Uuid, Result<(), Failure>> =
             futures::stream::iter(work).buffer_unordered(CONCURRENT_PUTS).collect().await;
@@ -163,14 +163,14 @@ fn failure(error: &StoreError) -> Failure {
     if error.is_transient() { Failure::Unavailable(causes) } else { Failure::Failed(causes) }
 }
 
-/// Measures how long it took what `listing` now shows to become visible.
-fn measure_lag(listing: &ListingItem, deliveries: &[&Delivery], visible_at: DateTime<Utc>) {
-    let position = |delivery: &Delivery| delivery.envelope.position;
-    let has_come = |position| listing.hops.iter().any(|hop| hop.position == position);
-    // A repair announces an old change: its age says nothing about the way.
-    let fresh = deliveries.iter().filter(|delivery| !delivery.envelope.republished);
-    for delivery in fresh.filter(|delivery| has_come(position(delivery))) {
-        let lag = (visible_at - delivery.envelope.time).to_std().unwrap_or_default();
+/// Records how long the events that `listing` now shows took to become visible.
+fn measure_lag(listing: &ListingItem, arrivals: &[Arrival<'_>], visible_at: DateTime<Utc>) {
+    let is_listed = |position| listing.hops.iter().any(|hop| hop.position == position);
+    // A repair republishes an old change, so its age does not measure the delivery.
+    let envelopes = arrivals.iter().map(|arrival| arrival.envelope);
+    let fresh = envelopes.filter(|envelope| !envelope.republished);
+    for envelope in fresh.filter(|envelope| is_listed(envelope.position)) {
+        let lag = (visible_at - envelope.time).to_std().unwrap_or_default();
         metrics::histogram!("vitrina_lag_seconds").record(lag);
     }
 }

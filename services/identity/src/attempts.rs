@@ -1,23 +1,23 @@
-//! THE RULES of how often something may be tried with one address.
+//! THE RULES that limit attempts per email address.
 //!
-//! They count by address whether or not anybody has it, so that being refused says nothing.
+//! Attempts are counted whether or not the address has an account, so that a refusal reveals nothing.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How many tries a window has.
+/// Attempts allowed per window.
 pub(crate) const LIMIT: i32 = 10;
 
-/// How long a window is. It begins with its first try and does not move.
+/// Length of a window. It starts with its first attempt and does not slide.
 pub(crate) const WINDOW: TimeDelta = TimeDelta::minutes(15);
 
-/// What is tried.
+/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Log-ins that failed.
+    /// Failed log-ins.
     Login,
-    /// Codes, right or wrong.
+    /// Codes sent by a client, right or wrong.
     Code,
-    /// Requests that send a mail: nobody's mailbox is flooded.
+    /// Requests that send a mail, so that no mailbox is flooded.
     Mail,
 }
 
@@ -31,20 +31,20 @@ impl Action {
     }
 }
 
-/// The window of an address, as it is stored.
+/// The stored window of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     pub made: i32,
     pub since: DateTime<Utc>,
 }
 
-/// How many seconds to wait before the next try; `None` if it may be made now.
+/// Seconds until the next attempt is allowed; `None` if it is allowed now.
 pub(crate) fn wait(window: Window, now: DateTime<Utc>) -> Option<u32> {
     let left = window.since + WINDOW - now;
     if window.made < LIMIT || left <= TimeDelta::zero() {
         return None;
     }
-    // Rounded up: who waits that long is not refused again.
+    // Rounded up, so that a client that waits exactly this long is not refused again.
     Some(u32::try_from(left.num_seconds() + 1).unwrap_or(u32::MAX))
 }
 
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn the_eleventh_try_waits_for_the_window_to_end() {
+    fn eleventh_attempt_waits_for_the_window_to_end() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::minutes(5);
         assert_eq!(wait(window(9), now), None);
         assert_eq!(wait(window(10), now), Some(601));
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_as_long_as_told_is_let_in() {
+    fn attempt_is_allowed_after_the_wait_it_was_given() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::milliseconds(14 * 60_000 + 59_500);
         let seconds = wait(window(10), now).unwrap();
         assert_eq!(seconds, 1);

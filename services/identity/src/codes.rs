@@ -1,8 +1,7 @@
-//! THE RULES of the codes that are mailed: six digits, good for a quarter of an hour and for five
-//! tries.
+//! THE RULES of mailed codes: six digits, valid for 15 minutes and for five attempts.
 //!
-//! A million codes are few, so it is the tries that protect them: those of one code here, those
-//! with one address in [`crate::attempts`], because a new code would bring new tries.
+//! A million codes could be guessed, so attempts are limited: per code here, and per address in
+//! [`crate::attempts`], because a new code would bring new attempts.
 
 use aws_lc_rs::constant_time;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,13 +10,13 @@ use uuid::Uuid;
 
 use crate::account::Email;
 
-/// How long a code is good.
+/// How long a code is valid.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
-/// How often a code may be tried.
+/// Attempts allowed per code.
 pub(crate) const MAX_ATTEMPTS: i32 = 5;
 
-/// What a code is for. One is never good for the other.
+/// What a code is for. A code for one purpose is not valid for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Activation,
@@ -33,30 +32,30 @@ impl Purpose {
     }
 }
 
-/// A code as it is stored.
+/// A stored code.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredCode {
     pub user_id: Uuid,
     pub hash: Vec<u8>,
-    /// How often it was tried, with this time.
+    /// Attempts so far, including the present one.
     pub attempts: i32,
     pub expires_at: DateTime<Utc>,
 }
 
-/// The code that `random` stands for. 2^64 is so much more than a million that no code is likelier
-/// than another by more than one part in 10^13.
+/// The code for `random`. The bias of the remainder is below one part in 10^13, because 2^64 is so
+/// much larger than a million.
 pub(crate) fn from_random(random: [u8; 8]) -> String {
     format!("{:06}", u64::from_be_bytes(random) % 1_000_000)
 }
 
-/// What is stored of a code. Whoever reads the table can try a million codes faster than it
-/// expires; the hash keeps it out of sight, no more.
+/// The stored form of a code. It only keeps the code out of plain sight: a reader of the table can
+/// hash all million codes before one expires.
 pub(crate) fn hash(purpose: Purpose, email: &Email, code: &str) -> [u8; 32] {
     let parts = [purpose.as_str(), email.as_str(), code];
     Sha256::digest(parts.join("\0").as_bytes()).into()
 }
 
-/// Whether `sent` is the code that was mailed, and still good.
+/// Whether `sent` is the mailed code and still valid.
 pub(crate) fn is_right(
     stored: &StoredCode,
     purpose: Purpose,
@@ -91,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn a_code_has_six_digits_zeros_included() {
+    fn code_has_six_digits_with_leading_zeros() {
         assert_eq!(from_random([0; 8]), "000000");
         assert_eq!(from_random(1_000_042_u64.to_be_bytes()), "000042");
         assert_eq!(from_random([255; 8]).len(), 6);
     }
 
     #[test]
-    fn only_the_very_code_is_right() {
+    fn only_the_exact_code_is_right() {
         let now = DateTime::UNIX_EPOCH;
         assert!(right(&stored(1), "012345", now));
         for wrong in ["012346", "12345", "", " 012345", "012345\0"] {
@@ -107,20 +106,20 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_dead_after_five_tries_even_if_the_sixth_is_right() {
+    fn sixth_attempt_fails_even_with_the_right_code() {
         assert!(right(&stored(5), "012345", DateTime::UNIX_EPOCH));
         assert!(!right(&stored(6), "012345", DateTime::UNIX_EPOCH));
     }
 
     #[test]
-    fn a_code_dies_after_a_quarter_of_an_hour() {
+    fn code_expires_after_fifteen_minutes() {
         let last = DateTime::UNIX_EPOCH + LIFETIME - TimeDelta::microseconds(1);
         assert!(right(&stored(1), "012345", last));
         assert!(!right(&stored(1), "012345", last + TimeDelta::microseconds(1)));
     }
 
     #[test]
-    fn a_code_is_good_for_one_purpose_and_one_address() {
+    fn code_is_valid_for_one_purpose_and_one_address() {
         let now = DateTime::UNIX_EPOCH;
         let other = Email::parse("eve@example.com").unwrap();
         assert!(!is_right(&stored(1), Purpose::Reset, &email(), "012345", now));

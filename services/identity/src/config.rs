@@ -6,14 +6,14 @@ use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
 
-use crate::http::DEAR;
+use crate::http::EXPENSIVE_PATHS;
 
-/// What one process of the service does, and what only that needs.
+/// What one process of the service does, with the settings that only this needs.
 #[derive(Clone, Debug)]
 pub enum Role {
     /// Serves sign-up, log-in and the key set.
     Api(ProviderConfig),
-    /// Brings the schema up to date.
+    /// Migrates the schema.
     Migrate(MigrationConfig),
 }
 
@@ -24,21 +24,21 @@ pub struct Config {
     pub database: DatabaseConfig,
 }
 
-/// How tokens are issued and mails are sent.
+/// How tokens are issued and mail is sent.
 #[derive(Clone, Debug)]
 pub struct ProviderConfig {
-    /// The address of this service, as verifiers know it.
+    /// Base URL of this service, as verifiers know it.
     pub issuer: String,
     pub audience: String,
-    /// The private key; made if it is not there.
+    /// File of the private key, created if it is missing.
     pub key_file: PathBuf,
-    /// Where mails are written.
+    /// Directory that mails are written to.
     pub mail_directory: PathBuf,
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
-    /// role: [`ProviderConfig::read`] or [`MigrationConfig::read`].
+    /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`] and [`DatabaseConfig::read`], and
+    /// those of the role: [`ProviderConfig::read`] or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "migrate"]);
         let role = match name {
@@ -47,14 +47,15 @@ impl Config {
         };
         Self {
             role,
-            host: HostConfig::read(settings, "identity", name).with_dear(DEAR),
+            host: HostConfig::read(settings, "identity", name)
+                .with_expensive_paths(EXPENSIVE_PATHS),
             database: DatabaseConfig::read(settings, "vitrina identity", 16),
         }
     }
 }
 
 impl ProviderConfig {
-    /// `VITRINA_AUTH_ISSUER`, `VITRINA_AUTH_AUDIENCE`, `VITRINA_IDENTITY_KEY_FILE` and
+    /// Reads `VITRINA_AUTH_ISSUER`, `VITRINA_AUTH_AUDIENCE`, `VITRINA_IDENTITY_KEY_FILE` and
     /// `VITRINA_MAIL_DIRECTORY`.
     pub fn read(settings: &mut Settings) -> Self {
         Self {

@@ -1,44 +1,45 @@
-//! The users that a local edition begins with.
+//! The users that a local edition starts with.
 
 use std::collections::BTreeMap;
 
-use shared::auth::Role;
 use shared::config::Secret;
+use shared::http::auth::Role;
 
 use crate::App;
 use crate::account::Email;
 use crate::passwords::PasswordError;
+use crate::store::error::StoreError;
 use crate::store::users::{self, NewUser, User};
 
-/// Address, name and role of each.
+/// Address, name and role of each demo user.
 pub const USERS: [(&str, &str, Role); 3] = [
     ("seller@demo.vitrina.example", "Demo Seller", Role::Seller),
     ("buyer@demo.vitrina.example", "Demo Buyer", Role::Buyer),
     ("operator@demo.vitrina.example", "Demo Operator", Role::Operator),
 ];
 
-/// One of [`USERS`], as he is stored.
+/// One of [`USERS`] as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoUser {
     pub email: &'static str,
     pub user: User,
-    /// Whether he logs in with the password that [`ensure_users`] was given.
+    /// Whether the password given to [`ensure_users`] logs this user in.
     pub has_given_password: bool,
 }
 
-/// Why the users are not there.
+/// Why the demo users could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error("storing the demo users")]
-    Store(#[from] sqlx::Error),
+    Store(#[from] StoreError),
 }
 
-/// Makes those of [`USERS`] that are missing, active and with this password. Who is there keeps
-/// the password that he has. Returns all of them.
+/// Creates each of [`USERS`] that is missing, active and with this password, and returns all of them.
+/// Existing users keep their password.
 ///
-/// It may be any password: whoever starts the edition decides how well it is guarded.
+/// Any password is accepted: the operator decides how well the local edition is guarded.
 pub async fn ensure_users(
     app: &App,
     password: &Secret<String>,
@@ -51,10 +52,11 @@ pub async fn ensure_users(
             missing.push((email, name, role));
         }
     }
-    // Whose password is known, by the hash of it.
+    // Whether the given password matches, by stored hash: users often share one, and each check is
+    // slow.
     let mut known = BTreeMap::new();
     if !missing.is_empty() {
-        // One hash for all: they have one password, and everybody knows that they do.
+        // One hash for all: that they share a password is no secret.
         let hash = app.passwords.hash(password.clone()).await?;
         let now = app.clock.now();
         for (email, name, role) in &missing {
@@ -72,7 +74,7 @@ pub async fn ensure_users(
         let hash = stored.password_hash;
         let has_given_password = match known.get(&hash) {
             Some(has_given_password) => *has_given_password,
-            None => is_of(app, password, &hash).await?,
+            None => matches(app, password, &hash).await?,
         };
         known.insert(hash, has_given_password);
         found.push(DemoUser { email: address, user: stored.user, has_given_password });
@@ -80,9 +82,9 @@ pub async fn ensure_users(
     Ok(found)
 }
 
-async fn is_of(app: &App, password: &Secret<String>, hash: &str) -> Result<bool, PasswordError> {
+async fn matches(app: &App, password: &Secret<String>, hash: &str) -> Result<bool, PasswordError> {
     match app.passwords.verify(password.clone(), Some(hash.to_owned())).await {
-        // Somebody stored what is no hash, to keep this user out.
+        // An operator may store an invalid hash to lock this user out.
         Err(PasswordError::Hash(_)) => Ok(false),
         verified => verified,
     }

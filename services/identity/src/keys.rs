@@ -1,7 +1,6 @@
 //! The key that signs access tokens, and the tokens.
 //!
-//! Promise: the private key never leaves its file and this process; whoever verifies needs only the
-//! key set.
+//! Promise: the private key never leaves its file and this process. Verifiers need only the key set.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,17 +20,17 @@ use jsonwebtoken::jwk::{
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
-use shared::auth::Role;
+use shared::http::auth::Role;
 use shared::id::Ids;
 use uuid::Uuid;
 
-/// How long an access token is good: as long as somebody whose session was ended may go on.
+/// How long an access token is valid, and so how long it outlives a session that was ended.
 pub const ACCESS_LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
-/// Who but the owner may do anything with the file of the key: nobody.
-const OTHERS: u32 = 0o077;
+/// Permission bits of group and others. The key file must have none of them: owner only.
+const NOT_OWNER: u32 = 0o077;
 
-/// Why there is no key to sign with.
+/// Why the signing key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("reading the signing key {}", .path.display())]
@@ -39,19 +38,20 @@ pub enum KeyError {
     #[error("creating the signing key {}", .path.display())]
     Create { path: PathBuf, source: io::Error },
     #[error(
-        "others can read the signing key {path} (mode {mode:04o}): run `chmod 600 {path}`, or delete \
-         it and have a new one made if somebody may have seen it",
+        "other users can access the signing key {path} (mode {mode:04o}): run `chmod 600 {path}`, or \
+         delete it if it may have leaked, and a new one is created at the next start",
         path = .path.display()
     )]
     Exposed { path: PathBuf, mode: u32 },
     #[error(
-        "the signing key {} is no Ed25519 key in PKCS#8: delete it and have a new one made",
+        "the signing key {} is not an Ed25519 key in PKCS#8: delete it, and a new one is created at \
+         the next start",
         .path.display()
     )]
     Broken { path: PathBuf },
-    #[error("making a signing key")]
+    #[error("generating a signing key")]
     Generate,
-    #[error("describing the signing key")]
+    #[error("computing the thumbprint of the signing key")]
     Describe(#[source] jsonwebtoken::errors::Error),
 }
 
@@ -72,8 +72,8 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// The key in the file; where there is none, a new one, which the file then has. Whoever else
-    /// starts at the same moment gets the same.
+    /// Reads the key, or creates the file with a new one. Processes that start at the same moment get
+    /// the same key.
     pub fn load_or_create(path: &Path) -> Result<Self, KeyError> {
         if let Some(key) = Self::find(path)? {
             return Ok(key);
@@ -85,7 +85,7 @@ impl SigningKey {
         })
     }
 
-    /// The key in the file, if there is one.
+    /// Reads the key, if the file exists.
     pub fn find(path: &Path) -> Result<Option<Self>, KeyError> {
         let read = |source| KeyError::Read { path: path.to_owned(), source };
         let mut file = match File::open(path) {
@@ -93,9 +93,9 @@ impl SigningKey {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(read(error)),
         };
-        // Asked of the open file, so that it is about what is read.
+        // Taken from the open file: the path could point to another one by now.
         let mode = file.metadata().map_err(read)?.permissions().mode() & 0o7777;
-        if mode & OTHERS != 0 {
+        if mode & NOT_OWNER != 0 {
             let path = path.to_owned();
             return Err(KeyError::Exposed { path, mode });
         }
@@ -119,15 +119,15 @@ impl SigningKey {
                 x: URL_SAFE_NO_PAD.encode(public),
             }),
         };
-        // RFC 7638: another key always has another name.
+        // RFC 7638: different keys have different names.
         let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(KeyError::Describe)?;
         jwk.common.key_id = Some(kid.clone());
         Ok(Self(Arc::new(Inner { private: EncodingKey::from_ed_der(pkcs8), public: jwk, kid })))
     }
 }
 
-/// Makes a key under another name and gives it its own only when it is whole on the disk. A file
-/// that is there by then stays: another process made it, and may have signed with it.
+/// Writes a new key to a temporary file, and gives it its name only once it is complete on disk. A
+/// file that exists by then stays: another process created it, and may have signed with it.
 fn create(path: &Path) -> Result<(), KeyError> {
     let create = |source| KeyError::Create { path: path.to_owned(), source };
     let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::Generate)?;
@@ -169,7 +169,7 @@ struct Claims<'a> {
 }
 
 impl Issuer {
-    /// `address` and `audience` are what verifiers expect in the claims `iss` and `aud`.
+    /// `address` and `audience` become the claims `iss` and `aud`.
     pub fn new(key: SigningKey, address: &str, audience: &str, ids: Ids) -> Self {
         Self { key, address: address.into(), audience: audience.into(), ids }
     }
@@ -183,7 +183,7 @@ impl Issuer {
         &self.address
     }
 
-    /// An access token that is good for [`ACCESS_LIFETIME`] from `now`.
+    /// Issues an access token that is valid for [`ACCESS_LIFETIME`] from `now`.
     pub fn issue(
         &self,
         subject: Uuid,
@@ -209,8 +209,8 @@ impl Issuer {
 mod tests {
     use std::fs;
 
-    use shared::auth::{AuthConfig, KeySource, Verifier};
     use shared::clock::Clock;
+    use shared::http::auth::{AuthConfig, KeySource, Verifier};
 
     use super::*;
 
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_is_for_its_owner_alone_and_is_found_again() {
+    fn new_key_file_is_private_and_is_read_again() {
         let directory = directory();
         let path = directory.path().join("key");
         let first = issuer(&path).jwks();
@@ -244,11 +244,11 @@ mod tests {
         assert_eq!(mode & 0o7777, 0o600);
         assert_eq!(issuer(&path).jwks(), first);
         let files = fs::read_dir(directory.path()).unwrap().count();
-        assert_eq!(files, 1, "nothing is left beside the key");
+        assert_eq!(files, 1, "a temporary file is left");
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_refused_with_the_remedy() {
+    fn key_readable_by_others_is_refused_with_the_remedy() {
         let directory = directory();
         let path = directory.path().join("key");
         issuer(&path);
@@ -259,29 +259,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_key_is_refused_and_left_alone() {
+    fn invalid_key_file_is_refused_and_left_alone() {
         let directory = directory();
         let path = directory.path().join("key");
-        fs::write(&path, "no key").unwrap();
+        fs::write(&path, "not a key").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let error = SigningKey::load_or_create(&path).unwrap_err();
         assert!(matches!(error, KeyError::Broken { .. }), "{error}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "no key");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "not a key");
     }
 
     #[test]
-    fn processes_that_start_together_sign_with_one_key() {
+    fn processes_started_together_share_one_key() {
         let directory = directory();
         let path = directory.path().join("key");
         let sets: Vec<JwkSet> = std::thread::scope(|scope| {
-            let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| issuer(&path))).collect();
-            starts.into_iter().map(|start| start.join().unwrap().jwks()).collect()
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| issuer(&path))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap().jwks()).collect()
         });
         assert!(sets.windows(2).all(|pair| pair[0] == pair[1]));
     }
 
     #[test]
-    fn the_key_set_names_the_key_and_says_nothing_private() {
+    fn key_set_has_no_private_part() {
         let directory = directory();
         let set = serde_json::to_value(issuer(&directory.path().join("key")).jwks()).unwrap();
         let key = set["keys"][0].as_object().unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_verifier_accepts_what_is_issued_until_it_expires() {
+    async fn issued_token_is_accepted_until_it_expires() {
         let directory = directory();
         let issuer = issuer(&directory.path().join("key"));
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_verifier_refuses_another_key_and_another_audience() {
+    async fn other_key_or_audience_is_refused() {
         let directory = directory();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let [ours, theirs] = ["ours", "theirs"].map(|name| issuer(&directory.path().join(name)));

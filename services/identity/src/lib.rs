@@ -1,20 +1,20 @@
-//! The embedded identity provider: who somebody is, proved by a password and a mailbox.
+//! The embedded identity provider: accounts proved by a password and a mailbox.
 //!
-//! Promise: no answer tells whether an address has an account, neither by what it says nor by how
-//! long it takes.
+//! Promise: no response reveals whether an address has an account, neither by its content nor by its
+//! timing.
 
 mod account;
 mod attempts;
 mod codes;
 pub mod config;
 pub mod demo;
+pub mod expire_sessions;
 mod http;
 pub mod keys;
 pub mod mail;
 pub mod passwords;
 mod sessions;
 mod store;
-pub mod tidy;
 
 use axum::Router;
 use shared::clock::Clock;
@@ -30,12 +30,13 @@ use crate::passwords::Passwords;
 use crate::store::users;
 
 pub use account::check_password;
-pub use http::{DEAR, PROBLEMS};
+pub use http::{EXPENSIVE_PATHS, PROBLEMS};
+pub use store::error::StoreError;
 pub use store::users::User;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// What the service needs. Cheap to clone.
+/// The state of the service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     pub pool: PgPool,
@@ -56,7 +57,7 @@ pub enum StartError {
 }
 
 impl App {
-    /// Reads the key, or makes one, and makes the directory for mails.
+    /// Reads or creates the signing key, and creates the directory for mail.
     pub fn new(
         config: &ProviderConfig,
         pool: PgPool,
@@ -74,8 +75,8 @@ impl App {
         })
     }
 
-    /// The active user with this address.
-    pub async fn find_user(&self, email: &str) -> Result<Option<User>, sqlx::Error> {
+    /// Finds the active user with this address.
+    pub async fn find_user(&self, email: &str) -> Result<Option<User>, StoreError> {
         let Ok(email) = Email::parse(email) else {
             return Ok(None);
         };
@@ -84,7 +85,7 @@ impl App {
     }
 }
 
-/// The routes with their description.
+/// The routes with their OpenAPI description.
 pub fn routes() -> OpenApiRouter<App> {
     http::routes()
 }

@@ -1,11 +1,11 @@
-//! Mails, written into a directory: what the local edition has instead of a mail server.
+//! Mail, written to a directory: the local edition has no mail server.
 //!
-//! Each is sent after the transaction that made it due, by a task of its own, so that an answer
-//! takes as long whichever mail it causes. A mail that is lost with its process is asked for again
-//! by its reader: signing up and forgetting a password can be repeated.
+//! A mail is sent after its transaction has committed, by a task of its own, so that a response takes
+//! equally long whichever mail it causes. A mail that is lost with its process can be requested again:
+//! signing up and resetting a password can be repeated.
 //!
-//! Nothing that somebody typed goes into a text, not even a name: whoever signs up with another's
-//! address would be writing to that person under our name.
+//! A text contains nothing that a client sent, not even a name. Otherwise a client could sign up with
+//! another person's address and write to that person under our name.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -20,26 +20,26 @@ use shared::telemetry;
 
 use crate::account::Email;
 
-/// What a mail says. Texts are ASCII in short lines, so that they stand in the file as they are.
+/// A mail. Texts are ASCII in short lines, so that the file contains them without an encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Letter {
-    /// To somebody who signed up; `again` if the address had been claimed before.
+pub(crate) enum Mail {
+    /// Response to a sign-up; `again` if the address had been claimed before.
     Activation {
         code: String,
         again: bool,
     },
-    /// To a user with whose address somebody signed up.
+    /// Response to a sign-up with the address of an active account.
     AlreadyActive,
     Reset {
         code: String,
     },
 }
 
-impl Letter {
+impl Mail {
     fn subject(&self) -> &'static str {
         match self {
             Self::Activation { .. } => "Activate your account",
-            Self::AlreadyActive => "You have an account already",
+            Self::AlreadyActive => "You already have an account",
             Self::Reset { .. } => "Reset your password",
         }
     }
@@ -48,49 +48,52 @@ impl Letter {
         match self {
             Self::Activation { code, again } => {
                 let warning = if *again {
-                    "It was not the first time: the code activates the account with the\n\
-                     password of this time. If that was not you, do not use the code, and\n\
-                     sign up again.\n\n"
+                    "It was not the first sign-up with this address. The code activates the\n\
+                     account with the password of this one. If that was not you, do not use\n\
+                     the code, and sign up again.\n\n"
                 } else {
                     ""
                 };
                 format!(
-                    "Somebody signed up to Vitrina with this address.\n\n\
+                    "This address was used to sign up to Vitrina.\n\n\
                      Activation code: {code}\n\n\
-                     It is good for 15 minutes, and no older code is good any more.\n\n\
+                     The code is valid for 15 minutes. Earlier codes are no longer valid.\n\n\
                      {warning}\
-                     If you did not sign up, do nothing: nobody can log in without the code.\n"
+                     If you did not sign up, ignore this mail: without the code, the account\n\
+                     cannot be used.\n"
                 )
             }
             Self::AlreadyActive => {
-                "Somebody tried to sign up to Vitrina with this address, which\n\
-                 has an account already. Nothing has changed.\n\n\
-                 If it was you, log in; if you do not know your password any more, ask for\n\
-                 another. If it was not you, do nothing.\n"
+                "There was an attempt to sign up to Vitrina with this address, which already\n\
+                 has an account. Nothing has changed.\n\n\
+                 If it was you, log in, or reset your password if you have forgotten it. If it\n\
+                 was not you, ignore this mail.\n"
                     .to_owned()
             }
             Self::Reset { code } => format!(
-                "Somebody asked to set another password for your account at Vitrina.\n\n\
+                "A new password was requested for your Vitrina account.\n\n\
                  Reset code: {code}\n\n\
-                 It is good for 15 minutes. If it was not you, do nothing and tell nobody\n\
-                 the code: your password stays as it is.\n"
+                 The code is valid for 15 minutes. If you did not request it, ignore this mail\n\
+                 and do not share the code: your password stays as it is.\n"
             ),
         }
     }
 }
 
-/// Why a mail was not sent.
+/// Why a mail was not written.
 #[derive(Debug, thiserror::Error)]
 enum MailError {
+    #[error("reading the recipient's address")]
+    Recipient(#[source] lettre::address::AddressError),
     #[error("composing a mail")]
     Compose(#[source] lettre::error::Error),
-    #[error("composing a mail: its text is not plain")]
+    #[error("encoding a mail as 7-bit text")]
     Encode,
     #[error("writing a mail")]
     Write(#[source] file::Error),
 }
 
-/// Writes each mail as one file `<directory>/<id>.eml`. Cheap to clone.
+/// Writes each mail to a file `<directory>/<id>.eml`. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Mailer {
     transport: AsyncFileTransport<Tokio1Executor>,
@@ -98,17 +101,17 @@ pub struct Mailer {
     from: Address,
 }
 
-/// Why mails cannot be written.
+/// Why mail cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum MailerError {
-    #[error("creating the directory for mails {}", .path.display())]
+    #[error("creating the mail directory {}", .path.display())]
     Directory { path: PathBuf, source: io::Error },
-    #[error("reading the address of the sender")]
+    #[error("reading the sender's address")]
     Sender(#[from] lettre::address::AddressError),
 }
 
 impl Mailer {
-    /// Makes the directory, for its owner alone: the codes in it open accounts.
+    /// Creates the directory for its owner only: the codes in it open accounts.
     pub fn new(directory: &Path) -> Result<Self, MailerError> {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -122,16 +125,16 @@ impl Mailer {
         })
     }
 
-    /// Sends a mail without making anybody wait for it.
-    pub(crate) fn send(&self, to: Email, letter: Letter, now: DateTime<Utc>) {
+    /// Sends a mail in the background, so that the response does not wait for it.
+    pub(crate) fn send(&self, to: Email, mail: Mail, now: DateTime<Utc>) {
         let mailer = self.clone();
         tokio::spawn(async move {
-            match mailer.write(&to, &letter, now).await {
-                // The local edition has no mailbox to look into: its reader needs the path.
+            match mailer.write(&to, &mail, now).await {
+                // There is no mailbox to open, so the log names the file.
                 Ok(path) => tracing::info!(mail.path = %path.display(), "a mail was written"),
                 Err(error) => tracing::error!(
                     error = telemetry::causes(&error),
-                    "a mail is lost; its reader can ask again"
+                    "a mail was not written; its recipient can request another"
                 ),
             }
         });
@@ -140,16 +143,17 @@ impl Mailer {
     async fn write(
         &self,
         to: &Email,
-        letter: &Letter,
+        mail: &Mail,
         now: DateTime<Utc>,
     ) -> Result<PathBuf, MailError> {
-        let body = Body::new_with_encoding(letter.text(), ContentTransferEncoding::SevenBit)
+        let address = to.as_str().parse().map_err(MailError::Recipient)?;
+        let body = Body::new_with_encoding(mail.text(), ContentTransferEncoding::SevenBit)
             .map_err(|_| MailError::Encode)?;
         let message = Message::builder()
             .from(Mailbox::new(Some("Vitrina".to_owned()), self.from.clone()))
-            .to(Mailbox::new(None, to.address().clone()))
+            .to(Mailbox::new(None, address))
             .date(now.into())
-            .subject(letter.subject())
+            .subject(mail.subject())
             .header(ContentType::TEXT_PLAIN)
             .body(body)
             .map_err(MailError::Compose)?;
@@ -164,35 +168,35 @@ mod tests {
 
     use super::*;
 
-    async fn written(letter: Letter) -> String {
+    async fn written(mail: Mail) -> String {
         let directory = tempfile::tempdir().unwrap();
         let mailer = Mailer::new(&directory.path().join("mails")).unwrap();
         let to = Email::parse("Ana@example.com").unwrap();
-        let path = mailer.write(&to, &letter, DateTime::UNIX_EPOCH).await.unwrap();
+        let path = mailer.write(&to, &mail, DateTime::UNIX_EPOCH).await.unwrap();
         std::fs::read_to_string(path).unwrap()
     }
 
     #[tokio::test]
-    async fn the_code_stands_alone_on_a_line_of_the_file() {
+    async fn code_has_its_own_line_in_the_file() {
         let code = "012345".to_owned();
-        let activation = Letter::Activation { code: code.clone(), again: true };
+        let activation = Mail::Activation { code: code.clone(), again: true };
         let mail = written(activation).await;
         assert!(mail.lines().any(|line| line == "Activation code: 012345"), "{mail}");
         assert!(mail.lines().any(|line| line == "To: ana@example.com"), "{mail}");
         assert!(mail.contains("Content-Transfer-Encoding: 7bit"), "{mail}");
-        let mail = written(Letter::Reset { code }).await;
+        let mail = written(Mail::Reset { code }).await;
         assert!(mail.lines().any(|line| line == "Reset code: 012345"), "{mail}");
     }
 
     #[tokio::test]
-    async fn who_is_active_already_gets_no_code() {
-        let mail = written(Letter::AlreadyActive).await;
-        assert!(mail.contains("tried to sign up"), "{mail}");
+    async fn mail_to_an_active_account_has_no_code() {
+        let mail = written(Mail::AlreadyActive).await;
+        assert!(mail.contains("attempt to sign up"), "{mail}");
         assert!(!mail.contains("code:"), "{mail}");
     }
 
     #[test]
-    fn nobody_else_can_look_into_the_directory() {
+    fn directory_is_private() {
         let directory = tempfile::tempdir().unwrap();
         let mails = directory.path().join("var/mails");
         Mailer::new(&mails).unwrap();

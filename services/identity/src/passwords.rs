@@ -1,7 +1,7 @@
-//! Hashing of passwords: slow on purpose, and so kept from slowing down anything else.
+//! Password hashing: slow on purpose, and limited so that it does not slow down anything else.
 //!
-//! Promise: however many log in at once, hashing takes a bounded share of the machine, and who
-//! would have to wait too long is told so at once.
+//! Promise: however many clients log in at once, hashing takes a bounded share of the machine, and
+//! requests that would have to wait too long are refused at once.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use shared::config::Secret;
-use shared::problem::{self, Problem};
+use shared::http::problem::{self, Problem};
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
@@ -19,20 +19,20 @@ const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// The hash of a password that nobody has, made with the parameters above: verifying against it
-/// takes as long as against a real one.
-const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$\
+/// A hash that no password matches, with the parameters above. Verifying against it takes as long as
+/// against a real one, so that timing does not reveal whether an account exists.
+const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$\
                        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// How many may wait for each hash that is being made: two seconds' worth, roughly.
+/// Requests that may wait per running hash: roughly two seconds of work.
 const QUEUE: usize = 64;
 
-/// Hashes and verifies passwords. Cheap to clone; clones share their bounds.
+/// Hashes and verifies passwords. Cheap to clone; clones share their limits.
 #[derive(Clone, Debug)]
 pub struct Passwords {
-    /// A hash is being made in each.
+    /// One permit per running hash.
     slots: Arc<Semaphore>,
-    /// Who has a slot or waits for one.
+    /// One permit per request that has a slot or waits for one.
     places: Arc<Semaphore>,
     made: Arc<AtomicU64>,
 }
@@ -40,7 +40,7 @@ pub struct Passwords {
 /// Why a password could not be hashed.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    #[error("too many passwords are waiting to be hashed")]
+    #[error("too many passwords wait to be hashed")]
     Busy,
     #[error("hashing a password")]
     Hash(#[source] password_hash::Error),
@@ -52,7 +52,7 @@ impl From<PasswordError> for Problem {
     fn from(error: PasswordError) -> Self {
         match error {
             PasswordError::Busy => {
-                problem::UNAVAILABLE.because("too many are logging in at present").retry_after(2)
+                problem::UNAVAILABLE.because("too many log-ins at the moment").retry_after(2)
             }
             error => Self::internal(error),
         }
@@ -60,7 +60,7 @@ impl From<PasswordError> for Problem {
 }
 
 impl Default for Passwords {
-    /// Leaves one processor to everything else, where there is more than one.
+    /// Leaves one processor to everything else, if there is more than one.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self::new(processors.saturating_sub(1).max(1))
@@ -68,7 +68,7 @@ impl Default for Passwords {
 }
 
 impl Passwords {
-    /// Makes at most `slots` hashes at a time.
+    /// Runs at most `slots` hashes at a time.
     pub fn new(slots: usize) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(slots)),
@@ -77,13 +77,13 @@ impl Passwords {
         }
     }
 
-    /// How many hashes were made so far. They are what a log-in takes its time for, so requests
-    /// that must not be told apart make equally many.
+    /// Number of hashes so far. Hashing dominates the time of a log-in, so requests that must take
+    /// equally long compute equally many.
     pub fn made(&self) -> u64 {
         self.made.load(Ordering::Relaxed)
     }
 
-    /// A PHC string of the password.
+    /// Hashes a password into a PHC string.
     pub(crate) async fn hash(&self, password: Secret<String>) -> Result<String, PasswordError> {
         self.run(move || {
             let hash = hasher()?.hash_password(password.expose().as_bytes())?;
@@ -92,14 +92,14 @@ impl Passwords {
         .await
     }
 
-    /// Whether the password is that of `hash`. Without a hash the answer is no, and takes as long.
+    /// Whether the password matches `hash`. Without a hash it does not, which takes equally long.
     pub(crate) async fn verify(
         &self,
         password: Secret<String>,
         hash: Option<String>,
     ) -> Result<bool, PasswordError> {
         self.run(move || {
-            let stored = hash.as_deref().unwrap_or(NOBODYS);
+            let stored = hash.as_deref().unwrap_or(DUMMY);
             match hasher()?.verify_password(password.expose().as_bytes(), stored) {
                 Ok(()) => Ok(hash.is_some()),
                 Err(password_hash::Error::PasswordInvalid) => Ok(false),
@@ -118,7 +118,7 @@ impl Passwords {
         let slot =
             Arc::clone(&self.slots).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
         self.made.fetch_add(1, Ordering::Relaxed);
-        // The permits go along: the work ends even if the request that wanted it is gone.
+        // The permits move to the thread: the work goes on even if its request is dropped.
         let hashing = tokio::task::spawn_blocking(move || {
             let result = work();
             drop((slot, place));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_is_good_for_its_own_hash_only() {
+    async fn password_matches_its_own_hash_only() {
         let passwords = Passwords::new(2);
         let hash = passwords.hash(secret("correct horse")).await.unwrap();
         let again = passwords.hash(secret("correct horse")).await.unwrap();
@@ -156,17 +156,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_there_is_no_user_the_work_is_the_same_and_no_password_is_right() {
+    async fn missing_hash_costs_the_same_and_matches_no_password() {
         let passwords = Passwords::new(1);
         let real = passwords.hash(secret("correct horse")).await.unwrap();
         let parameters = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
-        assert_eq!(parameters(NOBODYS), parameters(&real));
-        assert_eq!(NOBODYS.len(), real.len());
+        assert_eq!(parameters(DUMMY), parameters(&real));
+        assert_eq!(DUMMY.len(), real.len());
         assert!(!passwords.verify(secret(""), None).await.unwrap());
     }
 
     #[tokio::test]
-    async fn who_would_wait_too_long_is_told_at_once() {
+    async fn request_beyond_the_queue_is_refused_at_once() {
         let passwords = Passwords::new(1);
         let places = u32::try_from(QUEUE + 1).unwrap();
         let all = passwords.places.acquire_many(places).await.unwrap();

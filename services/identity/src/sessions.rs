@@ -1,5 +1,5 @@
-//! THE RULES of sessions: a log-in begins one, and a chain of refresh tokens carries it on, each
-//! good for one exchange.
+//! THE RULES of sessions: a log-in starts one, and a chain of refresh tokens continues it. Each token
+//! is valid for one exchange.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use shared::config::Secret;
 use uuid::Uuid;
 
-/// How long a refresh token is good.
+/// How long a refresh token is valid.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::days(30);
 
 /// A new refresh token.
@@ -20,7 +20,7 @@ pub(crate) struct NewToken {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A refresh token that could not be exchanged, as it is stored.
+/// A stored refresh token that could not be exchanged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoredToken {
     pub session_id: Uuid,
@@ -31,14 +31,14 @@ pub(crate) struct StoredToken {
 /// Why a refresh token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It is unknown, expired, or of a session that has ended: nothing is left to be done.
+    /// It is unknown or expired, or its session has ended. Nothing has to be done.
     Dead,
-    /// It was exchanged before, and its session goes on. One of the two who used it is a thief, and
-    /// nobody can tell which: the session must end.
+    /// It was exchanged before, and its session goes on. One of the two clients stole it, and it is
+    /// unknown which: the session must end.
     Reused { session_id: Uuid },
 }
 
-/// The token that 256 random bits make.
+/// Makes a token of 256 random bits.
 pub(crate) fn new_token(random: [u8; 32], now: DateTime<Utc>) -> NewToken {
     let token = URL_SAFE_NO_PAD.encode(random);
     NewToken {
@@ -49,7 +49,7 @@ pub(crate) fn new_token(random: [u8; 32], now: DateTime<Utc>) -> NewToken {
     }
 }
 
-/// What is stored of a token: so random a text needs no salt and no slow hash.
+/// The stored form of a token. A random text of this length needs no salt and no slow hash.
 pub(crate) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
@@ -74,22 +74,22 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_comes_back_after_its_exchange_ends_the_session() {
+    fn reused_token_ends_the_session() {
         let session_id = Uuid::max();
         assert_eq!(refuse(Some(stored(true, false))), Refusal::Reused { session_id });
     }
 
     #[test]
-    fn an_unknown_an_expired_and_a_revoked_token_end_nothing() {
+    fn unknown_expired_or_revoked_token_ends_nothing() {
         assert_eq!(refuse(None), Refusal::Dead);
-        // neither rotated nor revoked, and yet not exchanged: it has expired
+        // Neither rotated nor revoked, and yet not exchanged: it has expired.
         assert_eq!(refuse(Some(stored(false, false))), Refusal::Dead);
         assert_eq!(refuse(Some(stored(true, true))), Refusal::Dead);
         assert_eq!(refuse(Some(stored(false, true))), Refusal::Dead);
     }
 
     #[test]
-    fn a_token_carries_all_256_bits_and_is_stored_as_its_hash() {
+    fn token_has_256_bits_and_is_stored_as_its_hash() {
         let token = new_token([0xff; 32], DateTime::UNIX_EPOCH);
         assert_eq!(token.token.expose().len(), 43);
         assert_ne!(token.hash, [0xff; 32]);

@@ -1,10 +1,10 @@
 //! The service's settings.
 
-use shared::auth::AuthConfig;
 use shared::bus::BusConfig;
 use shared::config::Settings;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
+use shared::http::auth::AuthConfig;
 
 /// What one process of the service does, and what only that needs.
 #[derive(Clone, Debug)]

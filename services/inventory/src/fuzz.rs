@@ -5,7 +5,7 @@
 
 use chrono::DateTime;
 use shared::contract::product::Product;
-use shared::door::{self, Expected};
+use shared::http::{self, Expected};
 use uuid::Uuid;
 
 use crate::product::{self, CreateProduct};
@@ -28,7 +28,7 @@ pub fn new_product(data: &[u8]) {
 /// A merge patch: what is accepted changes a product once.
 pub fn merge_patch(data: &[u8]) {
     let before = create(SHOE).unwrap();
-    let Ok(patch) = door::parse::<SentPatch>(data) else { return };
+    let Ok(patch) = http::parse::<SentPatch>(data) else { return };
     let change = |product: &Product| {
         product::change(product, patch.clone(), &Expected::Any, DateTime::UNIX_EPOCH)
     };
@@ -42,7 +42,7 @@ pub fn merge_patch(data: &[u8]) {
 }
 
 fn create(data: &[u8]) -> Option<Product> {
-    let sent: SentProduct = door::parse(data).ok()?;
+    let sent: SentProduct = http::parse(data).ok()?;
     let command = CreateProduct::parse(sent).ok()?;
     let now = DateTime::UNIX_EPOCH;
     Some(product::create(command, Uuid::from_u128(1), Uuid::from_u128(2), now).ok()?.0)
@@ -50,7 +50,7 @@ fn create(data: &[u8]) -> Option<Product> {
 
 #[cfg(test)]
 mod tests {
-    use shared::testkit::fuzz::replay;
+    use testkit::fuzz::replay;
 
     #[test]
     fn every_input_that_is_kept_is_read_or_refused() {

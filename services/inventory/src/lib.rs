@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use shared::auth::Verifier;
 use shared::clock::Clock;
+use shared::http::auth::Verifier;
+use shared::http::problem::FieldError;
 use shared::id::Ids;
-use shared::problem::FieldError;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use inventory::config::{Config, Role};
 use inventory::relay::{self, Relay};
 use inventory::{App, MIGRATOR, router};
-use shared::auth::Verifier;
 use shared::bus::{self, Bus};
 use shared::config::Settings;
 use shared::host::Host;
+use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, id::Ids};
 
 #[tokio::main]
@@ -29,13 +29,13 @@ async fn main() -> anyhow::Result<()> {
                 let bus = Bus::connect(&config.bus, &pool, &clock).await;
                 api = relay::before_answers(api, Relay::new(pool, bus, clock, ids));
             }
-            host.on_database(&database).serve(api, Some(verifier)).await?;
+            host.with_database(&database).serve(api, Some(verifier)).await?;
         }
         Role::Relay => {
             let database = database::open(&config.database, &clock).await?;
             let bus = Bus::connect(&config.bus, &database.pool, &clock).await;
             let relay = Relay::new(database.pool.clone(), bus, clock, ids);
-            host.on_database(&database).work(relay, committed).await?;
+            host.with_database(&database).work(relay, committed).await?;
         }
         Role::Migrate(migration) => {
             let (migrators, schemas) = ([&bus::MIGRATOR, &MIGRATOR], ["bus", "inventory"]);

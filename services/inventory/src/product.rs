@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use shared::contract::events::{Event, MAX_DOCUMENT_BYTES};
 use shared::contract::product::{Attribute, Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
-use shared::door::{Expected, escape_pointer};
+use shared::http::problem::FieldError;
+use shared::http::{Expected, escape_pointer};
 use shared::money::{Currency, Money};
-use shared::problem::FieldError;
 use uuid::Uuid;
 
 use crate::attributes::SentAttributes;

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Deserializer};
 use shared::contract::events::MAX_DOCUMENT_BYTES;
 use shared::contract::product::{Attribute, Attributes, describe_attributes};
-use shared::door::object;
+use shared::http::object;
+use shared::http::problem::FieldError;
 use shared::money::{Currency, Money};
-use shared::problem::FieldError;
 use shared::text::{self, Lines};
 
 use crate::attributes::{MAX_ATTRIBUTES, SentAttributes, describe_attribute_changes};

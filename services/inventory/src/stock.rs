@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use shared::contract::stock::Stock;
-use shared::door::Expected;
+use shared::http::Expected;
 
 /// Most pieces of one product.
 pub(crate) const MAX_ON_HAND: i64 = 1_000_000_000;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use shared::auth::AuthConfig;
 use shared::bus::sqs::SqsConfig;
 use shared::config::Settings;
+use shared::contract::listing::table_name;
 use shared::database::{DatabaseConfig, MigrationConfig};
-use shared::dynamodb::listings_table;
 use shared::host::HostConfig;
+use shared::http::auth::AuthConfig;
 
 use crate::context;
 
@@ -44,7 +44,7 @@ pub struct Config {
 
 impl Config {
     /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`] and [`DatabaseConfig::read`], and those
-    /// of the role: [`AuthConfig::read`], [`listings_table`] and [`SqsConfig::read`]; [`listings_table`] and
+    /// of the role: [`AuthConfig::read`], [`table_name`] and [`SqsConfig::read`]; [`table_name`] and
     /// `VITRINA_SYNC_SLICE` (buckets a minute, or an invocation); or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
@@ -57,7 +57,7 @@ impl Config {
                 }
                 pace.slice = settings.or("VITRINA_SYNC_SLICE", pace.slice);
                 Role::Reconcile {
-                    table: listings_table(settings),
+                    table: table_name(settings),
                     settings: pace,
                     searches_queue: !is_function,
                 }
@@ -65,7 +65,7 @@ impl Config {
             "migrate" => Role::Migrate(MigrationConfig::read(settings)),
             _ => Role::Api {
                 auth: AuthConfig::read(settings),
-                table: listings_table(settings),
+                table: table_name(settings),
                 // On AWS this is the only API for dead letters, so it must be able to reach them.
                 sqs: if settings.is_function() {
                     Some(SqsConfig::required(settings))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use shared::database;
 use shared::dynamodb::{self, BatchError};
-use shared::problem::Problem;
+use shared::http::problem::Problem;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 

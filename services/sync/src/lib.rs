@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use shared::auth::Verifier;
 use shared::bus::dead_letters::DeadLetters;
 use shared::clock::Clock;
+use shared::http::auth::Verifier;
 use shared::id::Ids;
 use sqlx::PgPool;
 use tokio::sync::Notify;

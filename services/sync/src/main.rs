@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use shared::auth::Verifier;
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::queue::Queue;
 use shared::bus::sqs::SqsQueue;
 use shared::bus::sqs_dead_letters::SqsDeadLetters;
 use shared::config::Settings;
 use shared::contract::CATALOG_QUEUE;
+use shared::contract::listing::categories_key;
 use shared::host::Host;
+use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
 use sync::config::{Config, Role};
 use sync::{App, Listings, MIGRATOR, Reconciler, router};
@@ -37,14 +38,17 @@ async fn main() -> anyhow::Result<()> {
             };
             let listings = Listings::new(dynamodb::connect().await, &table);
             let app = App::new(pool, &clock, &ids, verifier.clone(), listings, dead_letters);
-            host.on_database(&database).serve(router(app), Some(verifier)).await?;
+            host.with_database(&database).serve(router(app), Some(verifier)).await?;
         }
         Role::Reconcile { table, settings, searches_queue } => {
             let database = database::open(&config.database, &clock).await?;
             let (pool, client) = (database.pool.clone(), dynamodb::connect().await);
             let queue =
                 searches_queue.then(|| Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE));
-            let host = host.on_database(&database).on_table(&client, &table).beside(queue.as_ref());
+            let host = host
+                .with_database(&database)
+                .with_table(&client, &table, categories_key())
+                .with_queue(queue.as_ref());
             let reconciler = Reconciler::new(pool, client, &table, clock, ids)
                 .with_settings(settings)
                 .with_queue(queue);

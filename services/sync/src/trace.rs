@@ -58,7 +58,7 @@ pub struct Gap {
 
 /// A change as the journal of inventory has it.
 #[derive(Clone, Debug)]
-pub(crate) struct Change {
+pub(crate) struct RecordedChange {
     pub(crate) event_id: Uuid,
     pub(crate) product_id: Uuid,
     /// `product` or `stock`.
@@ -98,7 +98,7 @@ const BURIED: Stage = Stage { name: "buried", gap: "in the queue and its attempt
 type Hops = Vec<(Stage, DateTime<Utc>)>;
 
 /// Traces a change.
-pub(crate) fn trace(change: &Change, sightings: &Sightings) -> TracedChange {
+pub(crate) fn trace(change: &RecordedChange, sightings: &Sightings) -> TracedChange {
     let mut hops = vec![(REQUESTED, change.requested_at), (COMMITTED, change.committed_at)];
     let (state, complete) = follow(change, sightings, &mut hops);
     let gaps = hops
@@ -124,7 +124,7 @@ pub(crate) fn trace(change: &Change, sightings: &Sightings) -> TracedChange {
 }
 
 /// Adds the hops after the commit; returns the state and whether it is final.
-fn follow(change: &Change, sightings: &Sightings, hops: &mut Hops) -> (String, bool) {
+fn follow(change: &RecordedChange, sightings: &Sightings, hops: &mut Hops) -> (String, bool) {
     let Sightings { listing, waiting, dead } = sightings;
     let listing = listing.as_ref();
     let hop = listing
@@ -184,9 +184,9 @@ fn milliseconds(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
 mod tests {
     use super::*;
 
-    fn change(pending: bool) -> Change {
+    fn change(pending: bool) -> RecordedChange {
         let at = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-        Change {
+        RecordedChange {
             event_id: Uuid::from_u128(1),
             product_id: Uuid::from_u128(2),
             aggregate: "product".to_owned(),

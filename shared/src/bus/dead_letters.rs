@@ -8,7 +8,7 @@ use super::queue::{Queue, QueueDepth};
 use super::sqs::SqsError;
 use super::sqs_dead_letters::SqsDeadLetters;
 use crate::database;
-use crate::problem::Problem;
+use crate::http::problem::Problem;
 
 /// A message that nobody could handle.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]

@@ -6,7 +6,7 @@
 
 pub mod dead_letters;
 mod event_bridge;
-#[cfg(feature = "testkit")]
+#[cfg(feature = "failpoints")]
 pub mod faulty;
 pub mod queue;
 pub mod sqs;
@@ -73,7 +73,7 @@ impl BusConfig {
 pub enum Bus {
     Postgres(PgBus),
     EventBridge(EventBridge),
-    #[cfg(feature = "testkit")]
+    #[cfg(feature = "failpoints")]
     Faulty(faulty::FaultyBus),
 }
 
@@ -95,7 +95,7 @@ impl Bus {
         match self {
             Self::Postgres(bus) => bus.publish(events).await,
             Self::EventBridge(bus) => bus.publish(events).await,
-            #[cfg(feature = "testkit")]
+            #[cfg(feature = "failpoints")]
             Self::Faulty(bus) => bus.publish(events).await,
         }
     }
@@ -110,7 +110,7 @@ pub enum BusError {
     EventBridge(#[source] Box<SdkError<PutEventsError>>),
     #[error("EventBridge did not answer in time")]
     NoAnswer,
-    #[cfg(feature = "testkit")]
+    #[cfg(feature = "failpoints")]
     #[error("the bus was told to fail")]
     Planted,
 }

@@ -1,6 +1,8 @@
 //! A listing as it lies in DynamoDB: the projector writes it, the catalogue reads it and
 //! reconciliation compares it.
 
+use std::str::FromStr;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,7 @@ use uuid::Uuid;
 use super::product::{Attributes, ContentHash, Product, Status};
 use super::stock::Stock;
 use super::sync_feed::{BUCKETS, bucket_of};
+use crate::config::Settings;
 use crate::dynamodb::Item;
 use crate::money::{Currency, Money};
 
@@ -16,6 +19,32 @@ use crate::money::{Currency, Money};
 /// the latest ([`DEAD_LETTER_KEPT`](crate::bus::queue::DEAD_LETTER_KEPT)), or a late event would
 /// raise the dead.
 pub const TOMBSTONE_KEPT: TimeDelta = TimeDelta::days(35);
+
+/// Reads `VITRINA_LISTINGS_TABLE`. A function requires it; elsewhere it defaults to `listings`.
+pub fn table_name(settings: &mut Settings) -> String {
+    const NAME: &str = "VITRINA_LISTINGS_TABLE";
+    if settings.is_function() {
+        return settings.required::<TableName>(NAME).0;
+    }
+    settings.or(NAME, TableName("listings".to_owned())).0
+}
+
+/// The name of a table.
+#[derive(Default)]
+struct TableName(String);
+
+impl FromStr for TableName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if (3..=255).contains(&text.len()) && text.chars().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("must be 3 to 255 letters, digits, _, - or .")
+        }
+    }
+}
 
 /// The key of the item that holds the categories in use, in its set `categories`. It lies in the
 /// partition behind the last bucket.
@@ -261,18 +290,29 @@ impl ListingItem {
         self.stock_updated_at = Some(stock.updated_at);
     }
 
-    /// Computes the index keys from what the listing now says.
+    /// Sets the index keys that follow from the other attributes.
     pub fn set_index_keys(&mut self) {
-        (self.all_key, self.category_key, self.seller_key, self.price_key) =
-            (None, None, None, None);
-        let Some(product) = self.product().filter(Product::is_listed) else {
-            return;
-        };
-        let availability = self.availability();
-        let currency = product.price.currency;
-        self.all_key = Some(all_key(currency, availability));
-        self.category_key = Some(scoped_key(&product.category, currency, availability));
-        self.seller_key = Some(scoped_key(&product.seller_id.to_string(), currency, availability));
-        self.price_key = Some(price_key(product.price.amount, self.id));
+        let keys = self.index_keys().map_or([const { None }; 4], |keys| keys.map(Some));
+        [self.all_key, self.category_key, self.seller_key, self.price_key] = keys;
+    }
+
+    /// The index keys, if [`Self::product`] is there and listed.
+    fn index_keys(&self) -> Option<[String; 4]> {
+        let is_whole = self.sku.is_some()
+            && self.name.is_some()
+            && self.content_hash.is_some()
+            && self.created_at.is_some()
+            && self.updated_at.is_some();
+        if !is_whole || self.deleted_at.is_some() || self.status != Some(Status::Active) {
+            return None;
+        }
+        let (currency, availability) = (self.currency?, self.availability());
+        let seller = self.seller_id?.to_string();
+        Some([
+            all_key(currency, availability),
+            scoped_key(self.category.as_deref()?, currency, availability),
+            scoped_key(&seller, currency, availability),
+            price_key(self.amount?, self.id),
+        ])
     }
 }

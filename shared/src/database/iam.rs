@@ -1,8 +1,9 @@
-//! Logging in to a database of RDS with a token instead of a password.
+//! Authentication to RDS with an IAM token instead of a password.
 //!
-//! A token is a signed address, good for a quarter of an hour and made without asking anybody. A
-//! connection that was made with it lives on; only new ones need a new one. So it is renewed by the
-//! clock, in a function before each invocation, since nothing runs in between.
+//! A token is a signed URL. It is valid for 15 minutes and is made locally, without a network call.
+//! Open connections outlive their token; only a new connection needs a valid one. A process renews
+//! the token periodically; a function renews it before each invocation, because nothing runs between
+//! invocations.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,19 +26,19 @@ use crate::clock::Clock;
 use crate::config::Secret;
 use crate::telemetry;
 
-/// How long a token is good: as long as RDS takes one.
+/// Lifetime of a token, fixed by RDS.
 const LIFETIME: Duration = Duration::from_mins(15);
 
-/// How old a token may become before another is made.
+/// Age at which a token is renewed.
 const RENEW_AFTER: TimeDelta = TimeDelta::minutes(10);
 
-/// How often a process that runs on looks at the clock.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Interval at which a long-running process checks the age of its token.
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long a request waits for credentials, at most.
+/// Timeout for obtaining AWS credentials.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a token says: who wants to reach which database.
+/// The database and user that a token is valid for.
 #[derive(Clone, Debug)]
 struct Address {
     host: String,
@@ -46,12 +47,12 @@ struct Address {
     region: String,
 }
 
-/// A token could not be made.
+/// Why a token could not be made.
 #[derive(Debug, thiserror::Error)]
 enum TokenError {
-    #[error("asking for credentials")]
+    #[error("obtaining AWS credentials")]
     Credentials(#[from] CredentialsError),
-    #[error("credentials took too long")]
+    #[error("obtaining AWS credentials timed out")]
     Late(#[from] tokio::time::error::Elapsed),
     #[error("preparing the signature")]
     Prepare(#[from] aws_sigv4::sign::v4::signing_params::BuildError),
@@ -61,7 +62,7 @@ enum TokenError {
     Address(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Keeps a pool able to make connections. Cheap to clone; clones share the token.
+/// Renews the token with which a pool connects. Cheap to clone; clones share the token.
 #[derive(Clone, Debug)]
 pub struct IamLogin(Arc<Inner>);
 
@@ -75,17 +76,17 @@ struct Inner {
     made_at: Mutex<Option<DateTime<Utc>>>,
 }
 
-/// Why there is nobody to log in as.
+/// Why IAM authentication cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum IamError {
     #[error("AWS_REGION is not set")]
     NoRegion,
-    #[error("there are no credentials of AWS")]
+    #[error("no AWS credentials provider is configured")]
     NoCredentials,
 }
 
 impl IamLogin {
-    /// Who logs in to what is in the options of the pool.
+    /// Takes host, port and user from the options of the pool.
     pub(super) fn new(
         environment: &SdkConfig,
         pool: PgPool,
@@ -110,8 +111,8 @@ impl IamLogin {
         })))
     }
 
-    /// Makes a new token where the last one is not good for long any more. Where that fails, the
-    /// last one stays, and who needs a connection is told that the store does not answer.
+    /// Makes a new token if the current one expires soon. On failure the current token stays, and a
+    /// request that needs a new connection gets a 503.
     pub async fn renew(&self) {
         let Inner { pool, options, clock, made_at, .. } = &*self.0;
         let mut made_at = made_at.lock().await;
@@ -126,17 +127,17 @@ impl IamLogin {
             }
             Err(error) => {
                 let error = telemetry::causes(&error);
-                tracing::warn!(error, "the log-in to the database could not be renewed");
+                tracing::warn!(error, "the IAM token for the database could not be renewed");
             }
         }
     }
 
-    /// Renews until `stop`.
+    /// Renews the token until `stop`.
     pub async fn keep(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => self.renew().await,
+                () = tokio::time::sleep(CHECK_INTERVAL) => self.renew().await,
             }
         }
     }
@@ -148,7 +149,7 @@ impl IamLogin {
     }
 }
 
-/// A token: the address of the database with a signature, without its scheme.
+/// Signs a token: the URL of the database, without its scheme.
 fn sign_token(
     address: &Address,
     credentials: Credentials,
@@ -190,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_what_the_sdks_of_others_make() {
-        // The vector that the SDK's own generator of tokens is tested by.
+    fn token_equals_that_of_the_sdk() {
+        // The test vector of the SDK's own token generator.
         let address = Address {
             host: HOST.to_owned(),
             port: 3306,
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(format!("{token:?}"), "[redacted]");
     }
 
-    /// A login to nowhere, and its clock.
+    /// A login whose database does not exist, and its clock.
     fn login(credentials: SharedCredentialsProvider) -> (IamLogin, Clock) {
         let clock = Clock::fixed(DateTime::from_timestamp(1_724_709_600, 0).unwrap());
         let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1);
@@ -224,13 +225,13 @@ mod tests {
     }
 
     fn password(login: &IamLogin) -> Option<String> {
-        // It has no getter; its debug form has all of it.
+        // The password has no getter; the debug output contains it.
         let options = format!("{:?}", login.0.pool.connect_options());
         options.split("X-Amz-Date=").nth(1).map(|rest| rest.chars().take(16).collect())
     }
 
     #[tokio::test]
-    async fn a_token_is_renewed_by_the_clock_before_it_expires() {
+    async fn token_is_renewed_before_it_expires() {
         let credentials = Credentials::new("akid", "secret", Some("+/=".to_owned()), None, "test");
         let (login, clock) = login(SharedCredentialsProvider::new(credentials));
         assert_eq!(password(&login), None);
@@ -239,30 +240,30 @@ mod tests {
         clock.advance(Duration::from_mins(9));
         login.renew().await;
         assert_eq!(password(&login).unwrap(), "20240826T220000Z");
-        // As after a night in which the function was frozen.
+        // The function was frozen overnight.
         clock.advance(Duration::from_hours(9));
         login.renew().await;
         assert_eq!(password(&login).unwrap(), "20240827T070900Z");
     }
 
     #[derive(Debug)]
-    struct Nobody;
+    struct NoCredentials;
 
-    impl aws_credential_types::provider::ProvideCredentials for Nobody {
+    impl aws_credential_types::provider::ProvideCredentials for NoCredentials {
         fn provide_credentials<'a>(
             &'a self,
         ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
         where
             Self: 'a,
         {
-            let refused = CredentialsError::not_loaded("nobody");
+            let refused = CredentialsError::not_loaded("none configured");
             aws_credential_types::provider::future::ProvideCredentials::ready(Err(refused))
         }
     }
 
     #[tokio::test]
-    async fn without_credentials_the_last_token_stays() {
-        let (login, _clock) = login(SharedCredentialsProvider::new(Nobody));
+    async fn token_stays_when_credentials_are_missing() {
+        let (login, _clock) = login(SharedCredentialsProvider::new(NoCredentials));
         login.renew().await;
         assert_eq!(password(&login), None);
     }

@@ -1,4 +1,4 @@
-//! The release step: brings a schema up to date as its owner, and lets the application in.
+//! The release step: migrates a schema as its owner and grants the application access.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -16,21 +16,21 @@ use super::{DatabaseConfig, SESSION};
 use crate::aws;
 use crate::config::{Secret, Settings};
 
-/// How long an attempt of asking for the secret may take.
+/// Timeout of one attempt to fetch the secret.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a schema is brought up to date.
+/// How a schema is migrated.
 #[derive(Clone, Debug)]
 pub struct MigrationConfig {
-    /// The name or ARN of the secret that knows who owns the database; without one, whoever is in
-    /// `DATABASE_URL` does.
+    /// The name or ARN of the secret that holds the credentials of the database owner. Without one,
+    /// the user in `DATABASE_URL` is the owner.
     pub secret: Option<String>,
-    /// The role that the application logs in as: made, and let in, where it is named.
+    /// The role that the application logs in as. If set, it is created and granted access.
     pub app_user: Option<String>,
 }
 
 impl MigrationConfig {
-    /// `VITRINA_DATABASE_SECRET` and `VITRINA_DATABASE_APP_USER`.
+    /// Reads `VITRINA_DATABASE_SECRET` and `VITRINA_DATABASE_APP_USER`.
     pub fn read(settings: &mut Settings) -> Self {
         Self {
             secret: settings.optional("VITRINA_DATABASE_SECRET"),
@@ -39,27 +39,27 @@ impl MigrationConfig {
     }
 }
 
-/// A schema is not up to date, or the application not let in. Both can be begun anew.
+/// Why a schema was not migrated, or access not granted. Both steps can be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     #[error("reading the secret of the database's owner")]
     Secret(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("connecting as the database's owner")]
     Connect(#[source] sqlx::Error),
-    #[error("bringing the schema up to date")]
+    #[error("migrating the schema")]
     Migrate(#[from] MigrateError),
-    #[error("letting the application in")]
+    #[error("granting the application access")]
     Grant(#[source] sqlx::Error),
 }
 
-/// Who owns a database, as RDS writes it down.
+/// The credentials of the database owner, in the form RDS stores them.
 #[derive(Deserialize)]
 struct Owner {
     username: String,
     password: String,
 }
 
-/// Brings `schemas` up to date as their owner, and lets the application into them.
+/// Migrates `schemas` as their owner and grants the application access to them.
 pub async fn release(
     database: &DatabaseConfig,
     migration: &MigrationConfig,
@@ -77,13 +77,13 @@ pub async fn release(
     let mut connection = connect(options).await.map_err(MigrationError::Connect)?;
     run(&mut connection, migrators).await?;
     if let Some(user) = &migration.app_user {
-        let_in(&mut connection, user, schemas).await.map_err(MigrationError::Grant)?;
+        grant(&mut connection, user, schemas).await.map_err(MigrationError::Grant)?;
     }
     connection.close().await.map_err(MigrationError::Connect)
 }
 
-/// Brings a schema up to date, over a connection of its own: what every other one gives up after
-/// seconds may take long here, and waiting for another process that does the same is no failure.
+/// Migrates a schema over a connection without timeouts: a migration may take long, and so may
+/// waiting for another process that migrates the same schema.
 pub async fn migrate(url: &Secret<String>, migrators: &[&Migrator]) -> Result<(), MigrateError> {
     let mut connection = connect(PgConnectOptions::from_str(url.expose())?).await?;
     run(&mut connection, migrators).await?;
@@ -113,24 +113,24 @@ async fn owner(
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
     let answer = Client::from_conf(config).get_secret_value().secret_id(secret).send().await?;
-    let text = answer.secret_string().ok_or("it is no text")?;
-    // What it says must not get into an error, where a parser would quote it.
-    let owner = serde_json::from_str(text).map_err(|_| "it has no username and password")?;
+    let text = answer.secret_string().ok_or("the secret is not text")?;
+    // A parser error would quote the secret.
+    let owner =
+        serde_json::from_str(text).map_err(|_| "the secret has no username and password")?;
     Ok(Secret::new(owner))
 }
 
-/// Makes the role `user` where there is none, and lets it read and write in `schemas`, now and in
-/// what is made there later. May be done as often as one likes.
+/// Creates role `user` and grants it read and write on `schemas`, including later tables. Idempotent.
 ///
-/// It may log in by a token of RDS where the server knows those, and gives up what takes long by
-/// itself: a proxy takes no such settings from whoever connects.
-async fn let_in(
+/// On RDS the role may log in with an IAM token. The session settings are set on the role, because a
+/// proxy refuses them from a client.
+async fn grant(
     connection: &mut PgConnection,
     user: &str,
     schemas: &[&str],
 ) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    // Both release steps may come here at once.
+    // Two release steps may run this at once.
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('vitrina.let_in', 0))")
         .execute(&mut *transaction)
         .await?;
@@ -149,7 +149,7 @@ async fn let_in(
     if is_rds {
         statements.push("grant rds_iam to {user}".to_owned());
     }
-    // Names and values are this program's own.
+    // Names and values are constants of this program.
     statements
         .extend(SESSION.map(|(name, value)| format!("alter role {{user}} set {name} = '{value}'")));
     for schema in schemas {
@@ -172,7 +172,7 @@ async fn let_in(
         .fetch_one(&mut *transaction)
         .await?;
     for statement in statements {
-        // PostgreSQL itself has quoted the name; statements like these take no parameters.
+        // PostgreSQL has quoted the name. These statements take no parameters.
         let statement = AssertSqlSafe(statement.replace("{user}", &quoted));
         sqlx::raw_sql(statement).execute(&mut *transaction).await?;
     }

@@ -1,4 +1,4 @@
-//! Whether the process lives, whether it can work, and what it measures.
+//! Liveness, readiness and metrics of a process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::bus::queue::Queue;
-use crate::contract::listing::categories_key;
+use crate::dynamodb::Item;
 use crate::host::metrics_recorder;
 
-/// What health looks at: the stores that the process cannot work without, and its queue.
+/// The stores that the process depends on, and its queue.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     pub postgres: Option<Arc<dyn Probe>>,
@@ -24,16 +24,17 @@ pub struct Health {
     pub queue: Option<Queue>,
 }
 
-/// A store that can be asked whether it answers.
+/// A store whose availability can be checked.
 pub trait Probe: fmt::Debug + Send + Sync {
     fn answers(&self) -> BoxFuture<'_, bool>;
 }
 
-/// The table of listings.
+/// A table, with the key of an item that is read to see whether DynamoDB answers.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub client: aws_sdk_dynamodb::Client,
     pub name: String,
+    pub probe: Item,
 }
 
 impl Probe for PgPool {
@@ -44,9 +45,9 @@ impl Probe for PgPool {
 
 impl Probe for Table {
     fn answers(&self) -> BoxFuture<'_, bool> {
-        // Not by describing it: the local store counts every item for that.
+        // Not DescribeTable: the local store counts every item for it.
         let look = self.client.get_item().table_name(&self.name);
-        async move { look.set_key(Some(categories_key())).send().await.is_ok() }.boxed()
+        async move { look.set_key(Some(self.probe.clone())).send().await.is_ok() }.boxed()
     }
 }
 
@@ -54,10 +55,10 @@ pub fn routes() -> OpenApiRouter<Health> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
 }
 
-/// Whether the process lives.
+/// Reports that the process is alive.
 #[utoipa::path(
     get, path = "/healthz", tag = "operators",
-    responses((status = 200, description = "It does", body = str, content_type = "text/plain")),
+    responses((status = 200, description = "The process is alive", body = str, content_type = "text/plain")),
 )]
 async fn healthz() -> &'static str {
     "ok\n"
@@ -66,20 +67,20 @@ async fn healthz() -> &'static str {
 #[derive(Serialize, utoipa::ToSchema)]
 struct Readiness {
     ready: bool,
-    /// Absent where the process does not use it.
+    /// Whether the store answers. Absent if the process does not use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     postgres: Option<bool>,
-    /// Absent where the process does not use it.
+    /// Whether the store answers. Absent if the process does not use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     dynamodb: Option<bool>,
 }
 
-/// Whether the stores answer.
+/// Reports whether the stores answer.
 #[utoipa::path(
     get, path = "/readyz", tag = "operators",
     responses(
-        (status = 200, description = "They do", body = Readiness),
-        (status = 503, description = "One does not", body = Readiness),
+        (status = 200, description = "All stores answer", body = Readiness),
+        (status = 503, description = "At least one store does not answer", body = Readiness),
     ),
 )]
 async fn readyz(State(health): State<Health>) -> Response {
@@ -91,7 +92,7 @@ async fn readyz(State(health): State<Health>) -> Response {
     (status, axum::Json(Readiness { ready, postgres, dynamodb })).into_response()
 }
 
-/// What the process measures, in the text format of Prometheus.
+/// Returns the metrics of the process in the Prometheus text format.
 #[utoipa::path(
     get, path = "/metrics", tag = "operators",
     responses(
@@ -99,7 +100,7 @@ async fn readyz(State(health): State<Health>) -> Response {
     ),
 )]
 async fn metrics(State(health): State<Health>) -> Response {
-    // While PostgreSQL is down, the rest is what somebody wants to see.
+    // While PostgreSQL is down, the other metrics are still served.
     if let Some(queue) = &health.queue
         && let Ok(depth) = queue.depth().await
     {

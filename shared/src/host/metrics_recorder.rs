@@ -1,4 +1,4 @@
-//! The process's metrics, as Prometheus reads them.
+//! The metrics of a process, for Prometheus to scrape.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -6,17 +6,19 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
-/// Upper bounds of the buckets, in seconds: fine where a lag or an answer is expected to be, and
-/// exactly what `infra/slo.yaml` promises.
+use crate::metrics::{CATALOGUE, Kind, Metric, Unit};
+
+/// Upper bounds of histogram buckets, in seconds: fine around expected latencies and lags, and equal
+/// to the thresholds in `infra/slo.yaml`.
 const SECONDS: [f64; 20] = [
     0.001, 0.002, 0.005, 0.010, 0.015, 0.025, 0.040, 0.060, 0.100, 0.150, 0.250, 0.300, 0.500, 1.0,
     1.5, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
-/// How often samples are folded into their buckets.
+/// Interval at which samples are folded into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The recorder of this process; made by the first call.
+/// Returns the recorder of this process. The first call installs it.
 pub fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE
@@ -25,12 +27,12 @@ pub fn recorder() -> PrometheusHandle {
             let builder = PrometheusBuilder::new();
             let recorder = match builder.set_buckets_for_metric(suffix, &SECONDS) {
                 Ok(builder) => builder,
-                // Only an empty list of buckets is refused.
+                // Only an empty bucket list is refused.
                 Err(_) => PrometheusBuilder::new(),
             }
             .build_recorder();
             let handle = recorder.handle();
-            // Somebody else's recorder stays; then ours has nothing to show.
+            // If another recorder is installed already, this one stays empty.
             let _ = metrics::set_global_recorder(recorder);
             describe();
             handle
@@ -39,41 +41,20 @@ pub fn recorder() -> PrometheusHandle {
 }
 
 fn describe() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_histogram!(
-        "vitrina_lag_seconds",
-        Unit::Seconds,
-        "From commit to visible in the catalogue"
-    );
-    describe_histogram!("vitrina_http_request_seconds", Unit::Seconds, "From request to answer");
-    describe_counter!("vitrina_events_published_total", "Events that the bus has taken");
-    describe_counter!(
-        "vitrina_events_ignored_total",
-        "Events of a type that this build does not know"
-    );
-    describe_counter!("vitrina_events_refused_total", "Events that the bus has not taken");
-    describe_counter!("vitrina_events_buried_total", "Messages that became dead letters");
-    describe_counter!("vitrina_listings_damaged_total", "Listings that lists have left out");
-    describe_gauge!("vitrina_outbox_pending", "Events that are not published yet");
-    describe_gauge!(
-        "vitrina_outbox_oldest_pending_seconds",
-        Unit::Seconds,
-        "How long ago the oldest of them was committed"
-    );
-    describe_counter!("vitrina_sync_repaired_total", "Differences that were announced again");
-    describe_gauge!(
-        "vitrina_buckets_oldest_checked_seconds",
-        Unit::Seconds,
-        "How long ago the bucket was compared that waits for longest"
-    );
-    describe_counter!(
-        "vitrina_projection_races_total",
-        "Puts that another projector was faster than"
-    );
-    describe_counter!("vitrina_background_failures_total", "Rounds of background work that failed");
+    for Metric { name, kind, unit, text, .. } in &CATALOGUE {
+        let unit = match unit {
+            Unit::Count => metrics::Unit::Count,
+            Unit::Seconds => metrics::Unit::Seconds,
+        };
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, unit, *text),
+            Kind::Gauge => metrics::describe_gauge!(*name, unit, *text),
+            Kind::Histogram => metrics::describe_histogram!(*name, unit, *text),
+        }
+    }
 }
 
-/// Keeps the recorder's memory bounded until `stop`.
+/// Bounds the memory of the recorder until `stop`.
 pub async fn upkeep(stop: CancellationToken) {
     let handle = recorder();
     while !stop.is_cancelled() {

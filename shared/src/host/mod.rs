@@ -1,17 +1,15 @@
-//! Hosts run what a service is: a router, a handler of events, or work that takes no input. They know
-//! how to wait, to stop and to answer; the service knows nothing of them.
+//! Hosts run a service: a router, an event handler, or work that takes no input. Hosts know how to
+//! wait, stop and respond; services do not know their host.
 //!
-//! A process runs on until it is told to stop. A function runs when it is invoked: the presence of
-//! Lambda's runtime picks it.
+//! A process runs until it is told to stop. A function runs when it is invoked. The presence of
+//! Lambda's runtime API selects the function host.
 
-pub mod emf;
 pub mod health;
-pub mod http;
 pub mod intake;
 mod lambda;
 pub mod metrics_recorder;
 pub mod process;
-pub mod rate_limit;
+pub mod server;
 pub mod sqs_intake;
 pub mod tick;
 
@@ -24,23 +22,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Verifier;
 use crate::bus::queue::Queue;
 use crate::bus::sqs::SqsQueue;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::{self, Database, DatabaseConfig, IamLogin, MigrationConfig, MigrationError};
+use crate::dynamodb::Item;
+use crate::http::auth::Verifier;
 use crate::id::Ids;
 use crate::telemetry::{self, Telemetry, TelemetryConfig, TelemetryError};
-use emf::Emf;
 use health::{Health, Table};
 use intake::Handler;
-use lambda::Lambda;
+use lambda::{Lambda, emf::Emf};
 use process::{Process, ProcessConfig};
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What runs a role, and how.
+/// How a program of a service runs.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
     service: &'static str,
@@ -48,22 +46,22 @@ pub struct HostConfig {
     is_function: bool,
     process: ProcessConfig,
     telemetry: TelemetryConfig,
-    /// Where the metrics of a function belong.
+    /// `CloudWatch` namespace of a function's metrics.
     namespace: String,
 }
 
-/// What is logged unless `RUST_LOG` says otherwise.
-const FILTER: &str = "info";
+/// Default log filter; `RUST_LOG` overrides it.
+const DEFAULT_FILTER: &str = "info";
 
-/// The runtime of Lambda logs what an invocation fails with, which we have logged.
-const FILTER_OF_A_FUNCTION: &str = "info,lambda_runtime::layers::panic=off";
+/// Lambda's runtime would log a failed invocation a second time.
+const FUNCTION_FILTER: &str = "info,lambda_runtime::layers::panic=off";
 
 impl HostConfig {
-    /// Those of [`ProcessConfig::read`] and [`TelemetryConfig::read`], and
-    /// `VITRINA_METRICS_NAMESPACE`.
+    /// Reads `VITRINA_METRICS_NAMESPACE` and the settings of [`ProcessConfig::read`] and
+    /// [`TelemetryConfig::read`].
     pub fn read(settings: &mut Settings, service: &'static str, role: &'static str) -> Self {
         let is_function = settings.is_function();
-        let filter = if is_function { FILTER_OF_A_FUNCTION } else { FILTER };
+        let filter = if is_function { FUNCTION_FILTER } else { DEFAULT_FILTER };
         Self {
             service,
             role,
@@ -74,53 +72,53 @@ impl HostConfig {
         }
     }
 
-    /// Requests to these paths count for twenty others, where callers are limited.
+    /// Requests to these paths count as 20 against the rate limit.
     #[must_use]
-    pub fn with_dear(mut self, paths: &'static [&'static str]) -> Self {
-        self.process.rate_limit.dear = paths;
+    pub fn with_expensive_paths(mut self, paths: &'static [&'static str]) -> Self {
+        self.process.rate_limit.expensive_paths = paths;
         self
     }
 }
 
-/// Work that takes no input: it looks at what is pending and moves it on.
+/// Work that takes no input: it looks for pending work and advances it.
 pub trait Work: Send + Sync {
     type Error: std::error::Error + Send + Sync + 'static;
 
     fn name(&self) -> &'static str;
 
-    /// Works until `stop`, when nudged and every so often.
+    /// Works until `stop`, when nudged and once per interval.
     fn run(self, nudge: Arc<Notify>, stop: CancellationToken) -> impl Future<Output = ()> + Send;
 
-    /// Works until nothing is left to do, but not past `deadline`.
+    /// Works until nothing is pending, but not past `deadline`.
     ///
     /// # Errors
-    /// When something is left that should not be.
+    /// If work is left over that should have been done.
     fn until(&self, deadline: Instant) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// Where a consumer's events come from.
+/// The queue that a consumer reads.
 #[derive(Debug)]
 pub enum Source {
     Table(Queue),
     Sqs(SqsQueue),
 }
 
-/// What a process or a function ended of.
+/// Why a process or function stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
-    #[error("listening for signals, or for callers")]
+    #[error("listening for signals or connections")]
     Io(#[from] std::io::Error),
-    #[error("the runtime of Lambda ended")]
+    #[error("Lambda's runtime stopped")]
     Lambda(#[source] BoxError),
     #[error(transparent)]
     Migration(#[from] MigrationError),
-    #[error("a function is fed from SQS: set VITRINA_QUEUE_URL and VITRINA_DEAD_LETTER_QUEUE_URL")]
+    #[error("a function reads from SQS: set VITRINA_QUEUE_URL and VITRINA_DEAD_LETTER_QUEUE_URL")]
     NoQueue,
 }
 
-/// What runs a role.
+/// Runs one program of a service.
 #[derive(Debug)]
 pub struct Host {
     config: HostConfig,
@@ -133,7 +131,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Sets up the log, and listens for being told to stop. Called once, in main.
+    /// Sets up telemetry and signal handling. Called once, in main.
     pub fn start(config: HostConfig, clock: &Clock, ids: &Ids) -> Result<Self, HostError> {
         let telemetry = telemetry::init(&config.telemetry)?;
         let (clock, ids, health) = (clock.clone(), ids.clone(), Health::default());
@@ -145,55 +143,60 @@ impl Host {
         self.config.is_function
     }
 
-    /// Cannot work without this database.
+    /// Makes readiness depend on this database.
     #[must_use]
-    pub fn on_database(mut self, database: &Database) -> Self {
+    pub fn with_database(mut self, database: &Database) -> Self {
         self.health.postgres = Some(Arc::new(database.pool.clone()));
         self.login.clone_from(&database.login);
         self
     }
 
-    /// Cannot work without this table.
+    /// Makes readiness depend on this table: it answers to a read of `probe`.
     #[must_use]
-    pub fn on_table(mut self, client: &aws_sdk_dynamodb::Client, name: &str) -> Self {
-        let table = Table { client: client.clone(), name: name.to_owned() };
+    pub fn with_table(
+        mut self,
+        client: &aws_sdk_dynamodb::Client,
+        name: &str,
+        probe: Item,
+    ) -> Self {
+        let table = Table { client: client.clone(), name: name.to_owned(), probe };
         self.health.dynamodb = Some(Arc::new(table));
         self
     }
 
-    /// Says how deep this queue is.
+    /// Reports the depth of this queue as metrics.
     #[must_use]
-    pub fn beside(mut self, queue: Option<&Queue>) -> Self {
+    pub fn with_queue(mut self, queue: Option<&Queue>) -> Self {
         self.health.queue = queue.cloned();
         self
     }
 
-    /// Serves `api`. A process limits its callers, by the subject of the token that `verifier`
-    /// accepts, else by their peer; what stands in front of a function does that.
+    /// Serves `api`. A process applies rate limits per subject of a token that `verifier` accepts,
+    /// otherwise per client address. In front of a function, API Gateway does that.
     pub async fn serve(self, api: Router, verifier: Option<Verifier>) -> Result<(), HostError> {
         if self.is_function() {
-            let api = http::dress(api, &self.clock, &self.ids);
+            let api = server::with_standard_layers(api, &self.clock, &self.ids);
             return Box::pin(self.lambda().serve(api)).await.map_err(HostError::Lambda);
         }
-        let (process, rest) = self.process();
+        let (process, teardown) = self.process();
         process.serve(api, verifier).await?;
-        rest.end();
+        teardown.run();
         Ok(())
     }
 
-    /// Does `work`.
+    /// Runs `work`.
     pub async fn work(self, work: impl Work, nudge: Arc<Notify>) -> Result<(), HostError> {
         if self.is_function() {
             return Box::pin(self.lambda().work(&work)).await.map_err(HostError::Lambda);
         }
         let stop = self.stop.clone();
-        let (process, rest) = self.process();
+        let (process, teardown) = self.process();
         process.run(Box::pin(work.run(nudge, stop))).await?;
-        rest.end();
+        teardown.run();
         Ok(())
     }
 
-    /// Has the events of `source` handled.
+    /// Passes the events of `source` to `handler`.
     pub async fn consume(self, source: Source, handler: &impl Handler) -> Result<(), HostError> {
         if self.is_function() {
             let Source::Sqs(queue) = source else { return Err(HostError::NoQueue) };
@@ -202,7 +205,7 @@ impl Host {
                 .map_err(HostError::Lambda);
         }
         let (stop, clock) = (self.stop.clone(), self.clock.clone());
-        let (process, rest) = self.process();
+        let (process, teardown) = self.process();
         match source {
             Source::Table(queue) => {
                 let work = intake::consume(queue, clock, handler, Arc::default(), stop);
@@ -213,11 +216,11 @@ impl Host {
                 process.run(Box::pin(work)).await?;
             }
         }
-        rest.end();
+        teardown.run();
         Ok(())
     }
 
-    /// Brings `schemas` up to date and ends; a function does so in each invocation.
+    /// Migrates `schemas` and returns; a function does so in each invocation.
     pub async fn migrate(
         self,
         database: &DatabaseConfig,
@@ -244,22 +247,22 @@ impl Host {
         }
     }
 
-    fn process(self) -> (Process, Rest) {
+    fn process(self) -> (Process, Teardown) {
         let Self { config, clock, ids, health, login, telemetry, stop } = self;
         let keeping = login.map(|login| tokio::spawn(login.keep(stop.clone())));
         let process = Process::new(config.process, &clock, &ids, health, &stop);
-        (process, Rest { telemetry, keeping })
+        (process, Teardown { telemetry, keeping })
     }
 }
 
-/// What is left to do when a process ends.
-struct Rest {
+/// Steps left when a process ends.
+struct Teardown {
     telemetry: Telemetry,
     keeping: Option<tokio::task::JoinHandle<()>>,
 }
 
-impl Rest {
-    fn end(self) {
+impl Teardown {
+    fn run(self) {
         if let Some(keeping) = self.keeping {
             keeping.abort();
         }
@@ -267,7 +270,7 @@ impl Rest {
     }
 }
 
-/// A token that is cancelled by the first SIGINT or SIGTERM.
+/// Returns a token that is cancelled by the first SIGINT or SIGTERM.
 pub fn stop_on_signal() -> Result<CancellationToken, std::io::Error> {
     let stop = CancellationToken::new();
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,5 +1,5 @@
-//! One role of a service as a process of its own that runs until it is told to stop. Beside its
-//! work it says how it is: `/healthz`, `/readyz` and `/metrics` on `PORT`, whatever the role.
+//! Runs a service as a process until it is told to stop. Every process serves `/healthz`, `/readyz`
+//! and `/metrics` on `PORT`, besides its own work.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,23 +7,23 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::host::health::{self, Health};
-use crate::host::rate_limit::{RateLimit, RateLimitConfig};
-use crate::host::{http, metrics_recorder};
+use crate::host::{metrics_recorder, server};
+use crate::http::auth::Verifier;
+use crate::http::rate_limit::{RateLimit, RateLimitConfig};
 use crate::id::Ids;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessConfig {
-    /// Every address of the machine unless said: a container has no other way to be reached.
+    /// Default: all interfaces, because a container cannot be reached otherwise.
     pub listen: SocketAddr,
     pub rate_limit: RateLimitConfig,
 }
 
 impl ProcessConfig {
-    /// `PORT`, `VITRINA_BIND`, and those of [`RateLimitConfig::read`].
+    /// Reads `PORT`, `VITRINA_BIND`, and the settings of [`RateLimitConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let address = settings.or("VITRINA_BIND", IpAddr::from(Ipv4Addr::UNSPECIFIED));
         let port = settings.or("PORT", 8080);
@@ -32,7 +32,7 @@ impl ProcessConfig {
     }
 }
 
-/// A process that is about to take up its role.
+/// A process that is about to run.
 #[derive(Debug)]
 pub struct Process {
     config: ProcessConfig,
@@ -43,7 +43,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process that runs until `stop`, and whose health depends on `health`.
+    /// A process that runs until `stop` and reports `health`.
     pub fn new(
         config: ProcessConfig,
         clock: &Clock,
@@ -54,8 +54,8 @@ impl Process {
         Self { config, clock: clock.clone(), ids: ids.clone(), health, stop: stop.clone() }
     }
 
-    /// Serves `api`, and limits its callers: by the subject of the token that `verifier` accepts,
-    /// else by their peer.
+    /// Serves `api` with rate limits: per subject of a token that `verifier` accepts, otherwise per
+    /// client address.
     pub async fn serve(
         self,
         api: Router,
@@ -64,15 +64,15 @@ impl Process {
         let listener = TcpListener::bind(self.config.listen).await?;
         let limit = RateLimit::new(self.config.rate_limit, verifier);
         let forgetting = tokio::spawn(limit.clone().upkeep(self.stop.clone()));
-        self.listen(listener, http::limit(api, &limit)).await;
+        self.listen(listener, server::with_rate_limit(api, &limit)).await;
         forgetting.abort();
         Ok(())
     }
 
-    /// Does `work`, which ends when the process is told to stop.
+    /// Runs `work`, which ends when the process is told to stop.
     ///
     /// # Errors
-    /// When the port is taken; then `work` is not begun.
+    /// If the port is taken; then `work` does not start.
     pub async fn run(self, work: impl Future<Output = ()>) -> Result<(), std::io::Error> {
         let listener = TcpListener::bind(self.config.listen).await?;
         tokio::join!(work, self.listen(listener, Router::new()));
@@ -81,10 +81,15 @@ impl Process {
 
     async fn listen(self, listener: TcpListener, router: Router) {
         metrics_recorder::recorder();
-        // Not behind the limit: who looks after the process must never be told to come later.
+        // Outside the rate limit: probes and scrapes must never get a 429.
         let router = router.merge(Router::from(health::routes()).with_state(self.health));
         let folding = tokio::spawn(metrics_recorder::upkeep(self.stop.clone()));
-        http::serve(listener, http::dress(router, &self.clock, &self.ids), self.stop).await;
+        server::serve(
+            listener,
+            server::with_standard_layers(router, &self.clock, &self.ids),
+            self.stop,
+        )
+        .await;
         folding.abort();
     }
 }

@@ -1,4 +1,4 @@
-//! Runs background work that takes no input: it looks at what is pending and moves it on.
+//! Runs background work that takes no input: each round looks for pending work and advances it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,43 +6,41 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Whether there is likely more to do at once.
+/// Whether another round should follow at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Everything that was pending has been moved on.
+    /// Nothing is pending.
     Idle,
-    /// There was as much as one round takes.
+    /// The round was full; more is likely pending.
     More,
 }
 
-/// How long a round may take unless its work says otherwise: several times what its slowest statement
-/// may.
-const LIMIT: Duration = Duration::from_mins(1);
+/// Default timeout of a round: several times the timeout of its slowest statement.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often work is done, and how long a round of it may take.
+/// How often a round runs, and its timeout.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// The longest time between two looks.
+    /// The longest pause between two rounds.
     pub every: Duration,
-    /// A round that takes longer is given up and begun anew: a connection that has gone silent, and
-    /// says nothing even of its end, must not hold up what is pending. None where a round goes on for
-    /// as long as there is something to do.
+    /// A round that exceeds this is cancelled and restarted, so that a silent connection cannot hold
+    /// up pending work. `None` if a round runs for as long as there is work.
     pub limit: Option<Duration>,
 }
 
 impl From<Duration> for Pace {
     fn from(every: Duration) -> Self {
-        Self { every, limit: Some(LIMIT) }
+        Self { every, limit: Some(DEFAULT_TIMEOUT) }
     }
 }
 
-/// A round took too long, and was given up.
+/// A round exceeded its timeout and was cancelled.
 #[derive(Debug, thiserror::Error)]
-#[error("the round did not end in {0:?}")]
-struct Late(Duration);
+#[error("the round did not end within {0:?}")]
+struct RoundTimeout(Duration);
 
-/// Runs `work` when nudged, at least every so often, and again at once while it says
-/// [`Progress::More`]. A failure is logged and waited out: a second, then up to half a minute.
+/// Runs `work` when nudged, at least once per interval, and again at once while it returns
+/// [`Progress::More`]. After a failure it logs the error and backs off, from 2 s up to 30 s.
 pub async fn run<E, F>(
     name: &'static str,
     pace: impl Into<Pace>,
@@ -69,25 +67,25 @@ pub async fn run<E, F>(
             Ok(Err(error)) => {
                 failures += 1;
                 crate::telemetry::failed(name, &error);
-                after(failures)
+                backoff(failures)
             }
             Err(_) => {
                 failures += 1;
-                crate::telemetry::failed(name, &Late(limit.unwrap_or_default()));
-                after(failures)
+                crate::telemetry::failed(name, &RoundTimeout(limit.unwrap_or_default()));
+                backoff(failures)
             }
         };
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
-            // After a failure a nudge must not turn into a busy loop.
+            // A nudge during backoff must not cause a busy loop.
             () = nudge.notified(), if failures == 0 => {}
         }
     }
 }
 
-/// How long to wait after so many failures in a row.
-fn after(failures: u32) -> Duration {
+/// Backoff after `failures` failures in a row.
+fn backoff(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.min(5)).min(Duration::from_secs(30))
 }
 
@@ -99,12 +97,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_round_that_never_ends_is_given_up_and_begun_anew() {
+    async fn hanging_round_is_cancelled_and_restarted() {
         let (rounds, stop) = (AtomicU32::new(0), CancellationToken::new());
         let pace = Pace { every: Duration::ZERO, limit: Some(Duration::from_millis(20)) };
         run("silent", pace, Arc::default(), stop.clone(), || async {
             if rounds.fetch_add(1, Ordering::Relaxed) == 0 {
-                // As a read from a connection that nobody will ever write to again.
+                // Like a read from a connection that has gone silent.
                 std::future::pending::<()>().await;
             }
             stop.cancel();

@@ -14,7 +14,7 @@ use shared::bus::{self, Bus, EventBridge, Outbound, PgBus};
 use shared::clock::Clock;
 use shared::host::intake::{self, Failure, Handler};
 use shared::host::sqs_intake;
-use shared::testkit::{Messaging, Ministack, TestDatabase, database};
+use testkit::{Messaging, Ministack, TestDatabase, database};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -1,6 +1,6 @@
 //! What the fuzzer once found is shown to every build.
 
-use shared::testkit::fuzz::{self, replay};
+use testkit::fuzz::{self, replay};
 
 #[test]
 fn every_input_that_is_kept_is_read_or_refused() {

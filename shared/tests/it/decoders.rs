@@ -7,11 +7,11 @@ use jsonwebtoken::jwk::JwkSet;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
-use shared::auth::{AuthConfig, KeySource, Verifier};
 use shared::clock::Clock;
 use shared::contract::events::{self, Received};
-use shared::door;
-use shared::page::{decode_cursor, encode_cursor};
+use shared::http;
+use shared::http::auth::{AuthConfig, KeySource, Verifier};
+use shared::http::page::{decode_cursor, encode_cursor};
 use shared::telemetry::causes;
 
 const UNSIGNED: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4IiwiZXhwIjo5OTk5OTk5OTk5fQ.";
@@ -94,7 +94,7 @@ proptest! {
             name: String,
         }
 
-        let problem = door::parse::<Wanted>(&bytes).unwrap_err();
+        let problem = http::parse::<Wanted>(&bytes).unwrap_err();
         prop_assert!([400, 422].contains(&problem.kind.status), "{:?}", problem);
     }
 

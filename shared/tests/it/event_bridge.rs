@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use shared::bus::{Bus, BusError, EventBridge, Outbound, Refused};
-use shared::testkit::{AwsWire, WireAnswer};
+use testkit::{AwsWire, WireAnswer};
 use uuid::Uuid;
 
 /// What the relay waits for at most.
@@ -132,7 +132,7 @@ async fn where_no_call_is_answered_the_bus_could_not_be_asked() {
         assert!(told, "{error:?}");
         assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     }
-    let nowhere = shared::testkit::aws_environment("http://127.0.0.1:1");
+    let nowhere = testkit::aws_environment("http://127.0.0.1:1");
     let bus = Bus::EventBridge(EventBridge::new(&nowhere, "shop"));
     assert!(bus.publish(&events(1)).await.is_err());
 }

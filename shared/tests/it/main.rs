@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod catalogues;
 mod conformance;
 mod corpora;
 mod decoders;
 mod event_bridge;
+mod key_set;
 mod queue;
 mod silence;
 mod sqs;

@@ -8,7 +8,7 @@ use shared::bus::queue::{Message, Outcome, Queue};
 use shared::bus::{self, Bus, Outbound, PgBus};
 use shared::clock::Clock;
 use shared::host::intake::{self, Failure};
-use shared::testkit::{TestDatabase, database};
+use testkit::{TestDatabase, database};
 use uuid::Uuid;
 
 use crate::told::{self, Told};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shared::bus;
 use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
-use shared::testkit::{PostgresFault, database, faulty_postgres};
+use testkit::{PostgresFault, database, faulty_postgres};
 
 #[tokio::test]
 async fn a_connection_that_has_gone_silent_is_not_kept() {

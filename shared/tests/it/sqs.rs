@@ -8,7 +8,7 @@ use shared::bus::sqs::{Patience, SqsQueue};
 use shared::clock::Clock;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::host::sqs_intake::{self, Invocation};
-use shared::testkit::{AwsWire, WireAnswer};
+use testkit::{AwsWire, WireAnswer};
 use tokio_util::sync::CancellationToken;
 
 use crate::told::GOLDEN;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use shared::auth::{AuthConfig, Role, Verifier};
 use shared::clock::Clock;
 use shared::config::Settings;
-use shared::testkit::Tokens;
+use shared::http::auth::{AuthConfig, Role, Verifier};
+use testkit::Tokens;
 
 /// Whether a token with these claims is taken, and the roles that it gives.
 async fn roles(claims: Value) -> Option<BTreeSet<Role>> {

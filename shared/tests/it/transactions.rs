@@ -4,8 +4,8 @@ use std::task::Poll;
 
 use shared::config::Secret;
 use shared::database::{DatabaseConfig, begin, connect};
-use shared::testkit::database;
 use sqlx::PgPool;
+use testkit::database;
 
 /// Lets `work` be polled so many times, and then drops it where it stands, as a caller does who hangs
 /// up. Returns whether it came to its end.

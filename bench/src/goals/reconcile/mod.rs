@@ -5,7 +5,7 @@ mod scan;
 
 use std::time::{Duration, Instant};
 
-use vitrina::token::DemoUser;
+use vitrina::client::demo_user::DemoUser;
 
 use super::project::waiting;
 use super::scale::thousands;

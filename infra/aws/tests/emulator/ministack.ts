@@ -1,4 +1,4 @@
-/** The emulator of AWS: a process with a port and a folder of its own. */
+/** The AWS emulator: a process with its own port and folder. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -7,7 +7,7 @@ import { eventually, freePort } from './wait';
 
 export const REGION = 'us-east-1';
 
-/** It asks for some, and looks at none. */
+/** The emulator requires credentials but does not check them. */
 export const CREDENTIALS = {
   AWS_ACCESS_KEY_ID: 'test',
   AWS_SECRET_ACCESS_KEY: 'test',
@@ -21,7 +21,7 @@ export class Ministack {
     private readonly process: ChildProcess,
   ) {}
 
-  /** Starts `program`, which keeps its things in `folder` and writes its log beside it. */
+  /** Starts `program` with its data in `folder` and its log next to it. */
   static async start(
     program: string,
     folder: string,

@@ -1,4 +1,4 @@
-/** A private PostgreSQL as the stage finds one on AWS: an owner with a password, a user without. */
+/** A private PostgreSQL, set up as on AWS: an owner with a password, a user without. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -18,12 +18,12 @@ function programs(): string {
     .readdirSync(root)
     .sort((one, other) => Number(other) - Number(one))
     .map((version) => path.join(root, version, 'bin'));
-  if (newest === undefined) throw new Error(`there is no PostgreSQL in ${root}`);
+  if (newest === undefined) throw new Error(`no PostgreSQL found in ${root}`);
   return newest;
 }
 
 /** PostgreSQL refuses to run as root; Debian's package brings a user for it. */
-function asWhom(): string[] {
+function userPrefix(): string[] {
   return process.getuid?.() === 0 ? ['runuser', '-u', 'postgres', '--'] : [];
 }
 
@@ -39,7 +39,7 @@ export class Postgres {
     fs.mkdirSync(data);
     const secret = path.join(folder, 'superuser');
     fs.writeFileSync(secret, OWNER_PASSWORD);
-    const prefix = asWhom();
+    const prefix = userPrefix();
     if (prefix.length > 0) {
       execFileSync('chown', ['-R', 'postgres', folder]);
     }
@@ -49,15 +49,15 @@ export class Postgres {
     };
     const init = ['-D', data, '-U', 'postgres', '--no-sync', '-E', 'UTF8', `--pwfile=${secret}`];
     run([path.join(bin, 'initdb'), ...init, '--auth=scram-sha-256', '--no-locale']);
-    // IAM is what lets this user in on AWS, and nothing here stands in for it.
+    // On AWS this user authenticates through IAM, which has no substitute here.
     const rules = path.join(data, 'pg_hba.conf');
     fs.writeFileSync(
       rules,
       `host all ${APP_USER} 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n`,
     );
     const port = await freePort();
-    // Whatever is reserved for a function, the emulator starts as many as there are requests, and
-    // keeps them.
+    // The emulator ignores reserved concurrency: it starts a function instance for each concurrent request
+    // and keeps it.
     const connections = 'max_connections=400';
     const options = ['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', '', '-F'];
     options.push('-c', connections);
@@ -70,7 +70,7 @@ export class Postgres {
     await eventually('PostgreSQL answers', 20, () => {
       postgres.query('select 1', 'postgres', 'postgres');
     });
-    // As on Aurora: the owner may make roles, and is no superuser.
+    // As on Aurora, the owner may create roles but is not a superuser.
     postgres.query(
       `create role ${OWNER} login createrole password '${OWNER_PASSWORD}'`,
       'postgres',
@@ -80,7 +80,7 @@ export class Postgres {
     return postgres;
   }
 
-  /** What a statement answers: a line a row, columns with `|` between them. */
+  /** Runs a statement and returns a line per row, with columns separated by `|`. */
   query(sql: string, user = OWNER, database = DATABASE): string {
     return execFileSync(
       path.join(programs(), 'psql'),
@@ -89,16 +89,16 @@ export class Postgres {
     ).trim();
   }
 
-  /** Ends it at once; there is nothing to keep. */
+  /** Stops it immediately; no data is kept. */
   async stop(): Promise<void> {
     const ended = new Promise((resolve) => this.server.once('exit', resolve));
     const pid = fs.readFileSync(
       `/proc/${this.server.pid}/task/${this.server.pid}/children`,
       'utf8',
     );
-    // `runuser` passes no signal on that PostgreSQL would understand.
+    // `runuser` does not forward SIGQUIT.
     const [child] = pid.trim().split(' ').filter(Boolean);
-    if (asWhom().length > 0 && child !== undefined) process.kill(Number(child), 'SIGQUIT');
+    if (userPrefix().length > 0 && child !== undefined) process.kill(Number(child), 'SIGQUIT');
     else this.server.kill('SIGQUIT');
     await ended;
   }

@@ -1,6 +1,6 @@
 /**
- * Stands between the functions and EventBridge, and refuses events when it is told to, as EventBridge
- * does when it throttles: the call succeeds, and an entry's own result says that it was not taken.
+ * A proxy between the functions and EventBridge that can refuse events like a throttling EventBridge: the call
+ * succeeds, and the result of each entry reports the refusal.
  */
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 export class RefusingBus {
   private refusing = false;
   private refuseNext = false;
-  /** How many events were refused. */
+  /** The number of refused events. */
   refused = 0;
 
   private constructor(
@@ -61,12 +61,12 @@ export class RefusingBus {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** Refuses the next call, and takes all others. */
+  /** Refuses only the next call. */
   refuseOnce(): void {
     this.refuseNext = true;
   }
 
-  /** Refuses every event while `work` goes on. */
+  /** Refuses every event while `work` runs. */
   async while<T>(work: () => Promise<T>): Promise<T> {
     this.refusing = true;
     try {

@@ -1,11 +1,11 @@
-/** Waiting for what happens by itself, and says when it did not. */
+/** Waits for asynchronous effects, with a timeout. */
 import { createServer, type AddressInfo } from 'node:net';
 
 export function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** Tries until `attempt` does not throw, or `seconds` are over; then it throws what that last did. */
+/** Retries `attempt` until it succeeds; after `seconds`, throws its last error as the cause. */
 export async function eventually<T>(
   what: string,
   seconds: number,
@@ -24,7 +24,7 @@ export async function eventually<T>(
   }
 }
 
-/** A port that nobody listens on. */
+/** Returns an unused port. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

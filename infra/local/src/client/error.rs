@@ -1,4 +1,4 @@
-//! Why a request was not answered as it was meant to be, in words for a person.
+//! Why a request failed, in words for people.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Problem {
     pub errors: Vec<Fault>,
 }
 
-/// One fault in what was sent.
+/// One fault in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// JSON Pointer, or the name of a parameter.
@@ -33,14 +33,14 @@ pub struct Fault {
 }
 
 impl Problem {
-    /// Reads the body of a refusal, whatever it is.
+    /// Reads the body of an error answer, which need not be a problem document.
     pub(super) fn read(status: u16, body: &[u8]) -> Self {
         let read: Option<Self> = serde_json::from_slice(body).ok();
         match read.filter(|problem| !problem.title.is_empty()) {
             Some(problem) => Self { status, ..problem },
             None => Self {
                 status,
-                title: format!("the answer was {status}, and no problem document"),
+                title: format!("the answer was {status} without a problem document"),
                 ..Self::default()
             },
         }
@@ -67,10 +67,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why there is no good answer.
+/// Why a request has no successful answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("making an HTTP client")]
+    #[error("building an HTTP client")]
     Build(#[source] reqwest::Error),
     #[error("writing a request as JSON: {0}")]
     Unwritable(String),
@@ -80,16 +80,16 @@ pub enum ClientError {
     NoAnswer { call: String, base: String, source: reqwest::Error },
     #[error("{call}: {problem}{}", again(*.retry_after))]
     Refused { call: String, problem: Box<Problem>, retry_after: Option<Duration> },
-    #[error("{call}: the answer is not what was expected")]
+    #[error("{call}: the answer cannot be read")]
     Unreadable { call: String, source: serde_json::Error },
 }
 
 fn again(retry_after: Option<Duration>) -> String {
-    retry_after.map_or_else(String::new, |wait| format!("; come again in {} s", wait.as_secs()))
+    retry_after.map_or_else(String::new, |wait| format!("; retry in {} s", wait.as_secs()))
 }
 
 impl ClientError {
-    /// The status of a refusal.
+    /// The status of the error answer.
     pub fn status(&self) -> Option<u16> {
         self.problem().map(|problem| problem.status)
     }
@@ -101,7 +101,7 @@ impl ClientError {
         }
     }
 
-    /// Whether it is refused with this stable code.
+    /// Whether it is a problem with this stable code.
     pub fn is(&self, code: &str) -> bool {
         self.problem().is_some_and(|problem| problem.code == code)
     }
@@ -113,14 +113,14 @@ impl ClientError {
         }
     }
 
-    /// Whether sending it again may help and does no harm.
+    /// Whether a retry may help and does no harm.
     pub(super) fn may_be_repeated(&self, repeatable: bool) -> bool {
         match self {
-            // Whoever was not reached has done nothing. Of every other silence nobody knows.
+            // Without a connection the request had no effect. Otherwise it may have had one.
             Self::NoAnswer { source, .. } => source.is_connect() || repeatable,
             Self::Refused { problem, .. } => match problem.status {
                 429 => true,
-                // A store may have done its part before it fell silent.
+                // A store may have applied the change before it stopped answering.
                 503 => repeatable,
                 _ => false,
             },
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_reads_as_a_sentence_with_every_fault() {
+    fn problem_is_shown_as_a_sentence_with_every_fault() {
         let body = br#"{"type":"/docs/problems/invalid_request","title":"Not acceptable",
             "status":422,"code":"invalid_request","request_id":"0190","errors":[
             {"pointer":"/sku","code":"invalid","detail":"must not be blank"},
@@ -147,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_is_no_problem_document_is_told_by_its_status() {
+    fn answer_without_a_problem_document_is_shown_by_its_status() {
         for body in [&b"<html>"[..], b"{}", b""] {
             let problem = Problem::read(502, body);
             assert_eq!(
                 (problem.status, problem.to_string().as_str()),
-                (502, "the answer was 502, and no problem document")
+                (502, "the answer was 502 without a problem document")
             );
         }
     }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_had_its_effect_is_only_repeated_where_that_is_harmless() {
+    fn request_is_retried_only_if_that_is_harmless() {
         assert!(refused(429).may_be_repeated(false));
         assert!(!refused(503).may_be_repeated(false));
         assert!(refused(503).may_be_repeated(true));

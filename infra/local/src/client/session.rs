@@ -1,5 +1,5 @@
-//! Whose requests they are. A session outlives its access token: it is refreshed ahead of time; and
-//! whoever signs tokens has a new one for every request.
+//! The bearer token of a request. A session refreshes its token ahead of time, and a client that
+//! signs tokens signs one for each request.
 
 use std::time::Duration;
 
@@ -12,15 +12,16 @@ use shared::config::Secret;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Client, ClientError};
-use crate::data::Account;
+use super::error::ClientError;
+use super::http::Http;
+use crate::edition::data_folder::Account;
 
-/// An access token is replaced so long before its end.
+/// How long before its expiry an access token is replaced.
 const MARGIN: Duration = Duration::from_secs(90);
 
 #[derive(Debug)]
 pub(super) enum Bearer {
-    /// A token that somebody gave us.
+    /// A fixed token.
     Given(Secret<String>),
     Signed {
         issuer: Issuer,
@@ -61,36 +62,36 @@ impl Tokens {
 
 impl Bearer {
     pub(super) async fn log_in(
-        client: &Client,
+        http: &Http,
         email: &str,
         password: &Secret<String>,
     ) -> Result<Self, ClientError> {
         Ok(Self::Session {
             email: email.to_owned(),
             password: password.clone(),
-            tokens: Mutex::new(log_in(client, email, password).await?),
+            tokens: Mutex::new(log_in(http, email, password).await?),
         })
     }
 
-    /// A token that is good for a while yet.
-    pub(super) async fn token(&self, client: &Client) -> Result<Secret<String>, ClientError> {
+    /// A token that remains valid for a while.
+    pub(super) async fn token(&self, http: &Http) -> Result<Secret<String>, ClientError> {
         match self {
             Self::Given(token) => Ok(token.clone()),
             Self::Signed { issuer, account } => sign(issuer, account),
             Self::Session { tokens, .. } => {
                 let mut tokens = tokens.lock().await;
                 if tokens.replace_at <= Instant::now() {
-                    *tokens = self.renew(client, &tokens).await?;
+                    *tokens = self.renew(http, &tokens).await?;
                 }
                 Ok(tokens.access.clone())
             }
         }
     }
 
-    /// Another token than the one that was refused, if there can be one.
+    /// A token in place of the one that was refused, unless the token is fixed.
     pub(super) async fn replace(
         &self,
-        client: &Client,
+        http: &Http,
         refused: &Secret<String>,
     ) -> Result<Option<Secret<String>>, ClientError> {
         match self {
@@ -98,23 +99,21 @@ impl Bearer {
             Self::Signed { issuer, account } => sign(issuer, account).map(Some),
             Self::Session { tokens, .. } => {
                 let mut tokens = tokens.lock().await;
-                // Of many requests that were refused at once, the first replaces it.
+                // Of several requests refused at the same time, the first replaces the token.
                 if tokens.access == *refused {
-                    *tokens = self.renew(client, &tokens).await?;
+                    *tokens = self.renew(http, &tokens).await?;
                 }
                 Ok(Some(tokens.access.clone()))
             }
         }
     }
 
-    async fn renew(&self, client: &Client, old: &Tokens) -> Result<Tokens, ClientError> {
+    async fn renew(&self, http: &Http, old: &Tokens) -> Result<Tokens, ClientError> {
         let body = json!({"refresh_token": old.refresh.expose()});
-        let refreshed = post(client, "/v1/auth/refresh", &body, false).await;
+        let refreshed = post(http, "/v1/auth/refresh", &body, false).await;
         match (refreshed, self) {
-            // The session has ended, or the answer was lost and with it the next refresh token.
-            (Err(_), Self::Session { email, password, .. }) => {
-                log_in(client, email, password).await
-            }
+            // The session has ended, or the answer with the next refresh token was lost.
+            (Err(_), Self::Session { email, password, .. }) => log_in(http, email, password).await,
             (refreshed, _) => refreshed,
         }
     }
@@ -128,30 +127,28 @@ fn sign(issuer: &Issuer, account: &Account) -> Result<Secret<String>, ClientErro
 }
 
 async fn log_in(
-    client: &Client,
+    http: &Http,
     email: &str,
     password: &Secret<String>,
 ) -> Result<Tokens, ClientError> {
     let body = json!({"email": email, "password": password.expose()});
-    // A second session that nobody knows of expires by itself.
-    post(client, "/v1/auth/login", &body, true).await
+    // Repeatable: if an answer is lost, its session expires by itself.
+    post(http, "/v1/auth/login", &body, true).await
 }
 
 async fn post(
-    client: &Client,
+    http: &Http,
     path: &str,
     body: &serde_json::Value,
     repeatable: bool,
 ) -> Result<Tokens, ClientError> {
-    let mut call = client.call(Method::POST, path).json(body);
-    if repeatable {
-        call = call.repeatable();
-    }
-    let name = call.name();
-    let answer = call.deliver(None).await?;
+    let mut request = http.request(Method::POST, path);
+    request.set_json(body);
+    request.repeatable = repeatable;
+    let answer = request.deliver(None).await?;
     serde_json::from_slice(&answer.body)
         .map(Tokens::granted)
-        .map_err(|source| ClientError::Unreadable { call: name, source })
+        .map_err(|source| ClientError::Unreadable { call: request.name(), source })
 }
 
 #[cfg(test)]
@@ -159,14 +156,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use identity::keys::SigningKey;
-    use shared::auth::{AuthConfig, KeySource, Role, Verifier};
+    use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
     use shared::id::Ids;
     use uuid::Uuid;
 
     use super::*;
 
     #[tokio::test]
-    async fn whoever_signs_tokens_has_another_one_for_each_request_and_for_one_that_is_refused() {
+    async fn each_request_gets_a_fresh_token() {
         let directory = tempfile::tempdir().unwrap();
         let key = SigningKey::load_or_create(&directory.path().join("key")).unwrap();
         let issuer = Issuer::new(key, "us", "them", Ids::System);
@@ -184,14 +181,13 @@ mod tests {
             id: Uuid::max(),
             roles: BTreeSet::from([Role::Operator]),
         };
-        let client = Client::new("http://127.0.0.1:1").unwrap();
-        let client = client.with_issuer(issuer, account.clone());
-        let bearer = client.bearer.as_ref().unwrap();
+        let http = Http::new("http://127.0.0.1:1").unwrap();
+        let bearer = Bearer::Signed { issuer, account: account.clone() };
         let mut tokens = Vec::new();
         for _ in 0..2 {
-            tokens.push(client.token().await.unwrap().unwrap());
+            tokens.push(bearer.token(&http).await.unwrap());
         }
-        tokens.push(bearer.replace(&client, &tokens[1]).await.unwrap().unwrap());
+        tokens.push(bearer.replace(&http, &tokens[1]).await.unwrap().unwrap());
         for token in &tokens {
             let identity = verifier.verify(token.expose()).await.unwrap();
             assert_eq!((identity.subject, &identity.roles), (account.id, &account.roles));

@@ -1,10 +1,10 @@
-//! What delivery drives a deployed stage with, against an edition on this machine.
+//! `infra/aws/check-stage`, the script that checks a deployed stage, run against a local edition.
 
 use std::path::Path;
 
 use tokio::process::Command;
 
-use crate::{Ended, World};
+use crate::{Ended, TestEdition};
 
 async fn check(url: &str, token: &str) -> Ended {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../aws/check-stage");
@@ -19,19 +19,19 @@ async fn check(url: &str, token: &str) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stage_that_holds_what_it_promises_passes_its_check_and_another_does_not() {
-    let world = World::start().await;
-    let token = world.run(&["token", "seller"]).await.expect(0).stdout;
-    let ended = check(&world.edition.url, token.trim()).await.expect(0);
+async fn check_stage_passes_a_healthy_stage_and_fails_others() {
+    let edition = TestEdition::start().await;
+    let token = edition.run(&["token", "seller"]).await.expect(0).stdout;
+    let ended = check(&edition.running.url, token.trim()).await.expect(0);
     assert!(ended.stdout.contains("holds what it promises"), "{ended:#?}");
-    // It leaves nothing for buyers to find.
-    assert!(world.catalogue(0).await.is_empty());
+    // The script deletes the products that it creates.
+    assert!(edition.catalogue(0).await.is_empty());
 
-    let buyer = world.run(&["token", "buyer"]).await.expect(0).stdout;
-    let ended = check(&world.edition.url, buyer.trim()).await.expect(1);
+    let buyer = edition.run(&["token", "buyer"]).await.expect(0).stdout;
+    let ended = check(&edition.running.url, buyer.trim()).await.expect(1);
     assert!(ended.stderr.contains("a create: answered 403 instead of 201"), "{ended:#?}");
-    let url = world.edition.url.clone();
-    world.stop().await;
+    let url = edition.running.url.clone();
+    edition.stop().await;
     let ended = check(&url, token.trim()).await.expect(1);
     assert!(ended.stderr.contains("no answer"), "{ended:#?}");
 }

@@ -7,9 +7,9 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{DEADLINE, Ended, World, run};
+use crate::{DEADLINE, Ended, TestEdition, run};
 
-/// A message of each of these types and bodies is planted, none of which anybody can read.
+/// Type and body of each planted message. No body can be parsed.
 const PLANTED: [(&str, &str); 3] = [
     ("ProductCreated", "no JSON at all"),
     ("ProductUpdated", r#"{"specversion": "1.0"}"#),
@@ -24,17 +24,18 @@ async fn database(data: &Path) -> PgConnection {
     PgConnection::connect_with(&options).await.unwrap()
 }
 
-struct Letters {
-    world: World,
+struct DlqTest {
+    edition: TestEdition,
     database: PgConnection,
 }
 
-impl Letters {
-    /// An edition whose projector has buried everything in [`PLANTED`], in this order.
+impl DlqTest {
+    /// Starts an edition and plants [`PLANTED`]. Returns once the projector has moved every message
+    /// to the dead letters, in this order.
     async fn plant() -> Self {
-        let world = World::start().await;
-        let database = database(world.data.path()).await;
-        let mut letters = Self { world, database };
+        let edition = TestEdition::start().await;
+        let database = database(edition.data.path()).await;
+        let mut dlq = Self { edition, database };
         for (nth, (event_type, body)) in PLANTED.into_iter().enumerate() {
             sqlx::query(
                 "insert into bus.messages
@@ -45,45 +46,45 @@ impl Letters {
             .bind(Uuid::from_u128(nth as u128 + 1))
             .bind(event_type)
             .bind(body)
-            .execute(&mut letters.database)
+            .execute(&mut dlq.database)
             .await
             .unwrap();
         }
-        assert_eq!(letters.buried(PLANTED.len()).await.len(), PLANTED.len());
-        letters
+        assert_eq!(dlq.wait_for(PLANTED.len()).await.len(), PLANTED.len());
+        dlq
     }
 
-    async fn list(&self, which: &[&str], code: i32) -> Vec<Value> {
-        let arguments = [&["dlq", "list", "-o", "json"], which].concat();
-        let listed = self.world.run(&arguments).await.expect(code).json();
+    async fn list(&self, filter: &[&str], code: i32) -> Vec<Value> {
+        let arguments = [&["dlq", "list", "-o", "json"], filter].concat();
+        let listed = self.edition.run(&arguments).await.expect(code).json();
         listed.as_array().unwrap().clone()
     }
 
-    /// Numbers of the letters that fit.
-    async fn ids(&self, which: &[&str]) -> Vec<i64> {
-        let listed = self.list(which, 3).await;
-        listed.iter().map(|letter| letter["id"].as_i64().unwrap()).collect()
+    /// Ids of the dead letters that match `filter`.
+    async fn ids(&self, filter: &[&str]) -> Vec<i64> {
+        let listed = self.list(filter, 3).await;
+        listed.iter().map(|dead_letter| dead_letter["id"].as_i64().unwrap()).collect()
     }
 
-    /// All letters, as soon as there are `count`.
-    async fn buried(&self, count: usize) -> Vec<Value> {
+    /// Waits until there are exactly `count` dead letters and returns them.
+    async fn wait_for(&self, count: usize) -> Vec<Value> {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let listed: Value = self.world.run(&["dlq", "list", "-o", "json"]).await.json();
+            let listed: Value = self.edition.run(&["dlq", "list", "-o", "json"]).await.json();
             let listed = listed.as_array().unwrap();
             if listed.len() == count {
                 return listed.clone();
             }
-            assert!(Instant::now() < deadline, "{count} letters are not buried: {listed:#?}");
+            assert!(Instant::now() < deadline, "there are never {count} dead letters: {listed:#?}");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
 
-    async fn dlq(&self, arguments: &[&str], code: i32) -> Ended {
-        self.world.run(&[&["dlq"], arguments].concat()).await.expect(code)
+    async fn run(&self, arguments: &[&str], code: i32) -> Ended {
+        self.edition.run(&[&["dlq"], arguments].concat()).await.expect(code)
     }
 
-    /// Who did what with which letter, in order, since this test began.
+    /// Actor, action, dead letter and reason of each audit row, oldest first.
     async fn audit(&mut self) -> Vec<(String, String, i64, String)> {
         sqlx::query_as(
             "select actor, action, dead_letter_id, reason from bus.dead_letter_audit
@@ -94,8 +95,8 @@ impl Letters {
         .unwrap()
     }
 
-    /// What the tokens of the operator say that he is called.
-    async fn operator(&mut self) -> String {
+    /// The operator's user id, which is the subject of the operator's tokens.
+    async fn operator_id(&mut self) -> String {
         let operator: Uuid = sqlx::query_scalar(
             "select id from identity.users where email = 'operator@demo.vitrina.example'",
         )
@@ -107,56 +108,56 @@ impl Letters {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_listed_and_shown_by_what_is_known_of_them() {
-    let mut letters = Letters::plant().await;
-    let all = letters.ids(&[]).await;
+async fn dead_letters_can_be_filtered_by_type_reason_and_age() {
+    let mut dlq = DlqTest::plant().await;
+    let all = dlq.ids(&[]).await;
     assert_eq!(all.len(), 3);
-    assert_eq!(letters.ids(&["--type", "ProductUpdated"]).await, all[1..]);
-    assert_eq!(letters.ids(&["--reason", "unreadable"]).await, all);
-    let reason = letters.list(&[], 3).await[1]["reason"].as_str().unwrap().to_owned();
-    assert_eq!(letters.ids(&["--reason", &reason]).await, all[1..2], "{reason}");
-    assert!(letters.list(&["--type", "ProductDeleted"], 0).await.is_empty());
-    assert!(letters.list(&["--older-than", "1h"], 0).await.is_empty());
+    assert_eq!(dlq.ids(&["--type", "ProductUpdated"]).await, all[1..]);
+    assert_eq!(dlq.ids(&["--reason", "unreadable"]).await, all);
+    let reason = dlq.list(&[], 3).await[1]["reason"].as_str().unwrap().to_owned();
+    assert_eq!(dlq.ids(&["--reason", &reason]).await, all[1..2], "{reason}");
+    assert!(dlq.list(&["--type", "ProductDeleted"], 0).await.is_empty());
+    assert!(dlq.list(&["--older-than", "1h"], 0).await.is_empty());
     sqlx::query("update bus.dead_letters set dead_at = now() - interval '2 hours' where id = $1")
         .bind(all[2])
-        .execute(&mut letters.database)
+        .execute(&mut dlq.database)
         .await
         .unwrap();
-    assert_eq!(letters.ids(&["--older-than", "1h"]).await, all[2..]);
-    assert_eq!(letters.ids(&["--older-than", "1h", "--type", "ProductUpdated"]).await, all[2..]);
-    letters.list(&["--older-than", "1h", "--type", "ProductCreated"], 0).await;
+    assert_eq!(dlq.ids(&["--older-than", "1h"]).await, all[2..]);
+    assert_eq!(dlq.ids(&["--older-than", "1h", "--type", "ProductUpdated"]).await, all[2..]);
+    dlq.list(&["--older-than", "1h", "--type", "ProductCreated"], 0).await;
 
-    let text = letters.dlq(&["list"], 3).await.stdout;
-    assert_eq!(text.lines().count(), 4, "a head and three letters: {text}");
+    let text = dlq.run(&["list"], 3).await.stdout;
+    assert_eq!(text.lines().count(), 4, "a header and three dead letters: {text}");
     for wanted in ["reason", "ProductCreated", "ProductUpdated", &all[0].to_string(), "unreadable"]
     {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
     for (id, (event_type, body)) in all.iter().zip(PLANTED) {
-        let shown = letters.dlq(&["show", &id.to_string()], 0).await.json();
+        let shown = dlq.run(&["show", &id.to_string()], 0).await.json();
         assert_eq!(shown["body"], json!(body));
         assert_eq!(shown["event_type"], json!(event_type));
         assert_eq!(shown["id"], json!(id));
     }
-    letters.dlq(&["show", "999999"], 1).await;
-    let status = letters.world.run(&["status", "-o", "json"]).await.expect(3).json();
+    dlq.run(&["show", "999999"], 1).await;
+    let status = dlq.edition.run(&["status", "-o", "json"]).await.expect(3).json();
     assert_eq!(status["dead_letters"], json!(3));
-    assert!(letters.audit().await.is_empty(), "who only looks leaves no row");
-    letters.world.stop().await;
+    assert!(dlq.audit().await.is_empty(), "reading leaves no audit row");
+    dlq.edition.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_that_is_redriven_dies_again_one_that_is_discarded_is_gone_and_each_has_its_row() {
-    let mut letters = Letters::plant().await;
-    let before = letters.list(&[], 3).await;
-    let ids = letters.ids(&[]).await;
+async fn redrive_and_discard_settle_the_chosen_and_audit_each() {
+    let mut dlq = DlqTest::plant().await;
+    let before = dlq.list(&[], 3).await;
+    let ids = dlq.ids(&[]).await;
     let [first, second, third] = [0, 1, 2].map(|nth| ids[nth].to_string());
 
     for action in ["redrive", "discard"] {
-        // Nothing is not everything.
-        let refused = letters.dlq(&[action], 2).await;
+        // An empty selection must not mean all of them.
+        let refused = dlq.run(&[action], 2).await;
         assert!(refused.stderr.contains("--all"), "{refused:#?}");
-        letters.dlq(&[action, "--dry-run"], 2).await;
+        dlq.run(&[action, "--dry-run"], 2).await;
         for (which, count) in [
             (&["--all"][..], 3),
             (&[&first], 1),
@@ -166,79 +167,86 @@ async fn a_letter_that_is_redriven_dies_again_one_that_is_discarded_is_gone_and_
             (&["--older-than", "1h"], 0),
             (&[&first, "--type", "ProductUpdated"], 0),
         ] {
-            let dry = letters.dlq(&[&[action, "--dry-run"], which].concat(), 0).await;
+            let dry = dlq.run(&[&[action, "--dry-run"], which].concat(), 0).await;
             let would = if action == "redrive" { "redriven" } else { "discarded" };
             assert_eq!(dry.stdout, format!("{count} would be {would}\n"), "{which:?}");
         }
     }
-    assert_eq!(letters.list(&[], 3).await, before, "a dry run changes nothing");
-    assert!(letters.audit().await.is_empty());
+    assert_eq!(dlq.list(&[], 3).await, before, "a dry run changes nothing");
+    assert!(dlq.audit().await.is_empty());
 
-    let operator = letters.operator().await;
+    let operator = dlq.operator_id().await;
     let reason = |nth: usize| before[nth]["reason"].as_str().unwrap().to_owned();
     let row =
         |action: &str, nth: usize| (operator.clone(), action.to_owned(), ids[nth], reason(nth));
-    let redriven = letters.dlq(&["redrive", &first], 0).await;
+    let redriven = dlq.run(&["redrive", &first], 0).await;
     assert_eq!(redriven.stdout, "1 redriven\n");
-    assert_eq!(letters.audit().await, [row("redrive", 0)]);
-    // It is as unreadable as before, and another letter then.
-    let again = letters.buried(3).await;
+    assert_eq!(dlq.audit().await, [row("redrive", 0)]);
+    // The message is still unreadable, so it becomes a new dead letter.
+    let again = dlq.wait_for(3).await;
     let last = again.last().unwrap();
     assert!(last["id"].as_i64().unwrap() > ids[2], "{again:#?}");
     assert_eq!(last["reason"], json!(reason(0)));
     assert_eq!(last["event_type"], json!("ProductCreated"));
 
-    assert_eq!(letters.dlq(&["discard", &second], 0).await.stdout, "1 discarded\n");
-    assert_eq!(letters.audit().await, [row("redrive", 0), row("discard", 1)]);
-    assert_eq!(letters.ids(&[]).await, [ids[2], last["id"].as_i64().unwrap()]);
-    assert_eq!(letters.dlq(&["discard", &second], 0).await.stdout, "0 discarded\n");
+    assert_eq!(dlq.run(&["discard", &second], 0).await.stdout, "1 discarded\n");
+    assert_eq!(dlq.audit().await, [row("redrive", 0), row("discard", 1)]);
+    assert_eq!(dlq.ids(&[]).await, [ids[2], last["id"].as_i64().unwrap()]);
+    assert_eq!(dlq.run(&["discard", &second], 0).await.stdout, "0 discarded\n");
 
-    let by_type = letters.dlq(&["discard", "--type", "ProductUpdated"], 0).await;
+    let by_type = dlq.run(&["discard", "--type", "ProductUpdated"], 0).await;
     assert_eq!(by_type.stdout, "1 discarded\n");
-    assert_eq!(letters.audit().await[2], row("discard", 2));
-    let by_reason = letters.dlq(&["discard", "--reason", "no such reason"], 0).await;
+    assert_eq!(dlq.audit().await[2], row("discard", 2));
+    let by_reason = dlq.run(&["discard", "--reason", "no such reason"], 0).await;
     assert_eq!(by_reason.stdout, "0 discarded\n");
-    assert_eq!(letters.dlq(&["discard", "--all"], 0).await.stdout, "1 discarded\n");
-    assert_eq!(letters.audit().await.len(), 4, "a row for each letter, and none for none");
-    assert_eq!(letters.dlq(&["list"], 0).await.stdout, "no dead letters\n");
-    letters.world.stop().await;
+    assert_eq!(dlq.run(&["discard", "--all"], 0).await.stdout, "1 discarded\n");
+    assert_eq!(
+        dlq.audit().await.len(),
+        4,
+        "one audit row for each dead letter, none when nothing matched"
+    );
+    assert_eq!(dlq.run(&["list"], 0).await.stdout, "no dead letters\n");
+    dlq.edition.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_of_a_certain_age_are_redriven_and_discarded_and_younger_ones_stay() {
-    let mut letters = Letters::plant().await;
-    let ids = letters.ids(&[]).await;
-    for (action, said) in [("redrive", "1 redriven\n"), ("discard", "1 discarded\n")] {
+async fn older_than_settles_old_dead_letters_and_leaves_young_ones() {
+    let mut dlq = DlqTest::plant().await;
+    let ids = dlq.ids(&[]).await;
+    for (action, output) in [("redrive", "1 redriven\n"), ("discard", "1 discarded\n")] {
         sqlx::query(
             "update bus.dead_letters set dead_at = now() - interval '2 hours'
              where id = (select min(id) from bus.dead_letters)",
         )
-        .execute(&mut letters.database)
+        .execute(&mut dlq.database)
         .await
         .unwrap();
-        let by_age = letters.dlq(&[action, "--older-than", "1h"], 0).await;
-        assert_eq!(by_age.stdout, said);
+        let by_age = dlq.run(&[action, "--older-than", "1h"], 0).await;
+        assert_eq!(by_age.stdout, output);
     }
-    let left = letters.buried(2).await;
+    let left = dlq.wait_for(2).await;
     assert_eq!(left[0]["id"], json!(ids[2]));
-    letters.world.stop().await;
+    dlq.edition.stop().await;
 }
 
 #[tokio::test]
-async fn without_an_edition_there_are_no_dead_letters_to_look_at() {
+async fn dlq_list_fails_without_a_running_edition() {
     let data = tempfile::tempdir().unwrap();
     run(data.path(), &["dlq", "list"]).await.expect(4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_that_are_redriven_at_a_rate_go_bit_by_bit_and_each_once() {
-    let mut letters = Letters::plant().await;
+async fn redrive_with_a_rate_is_paced_and_sends_each_once() {
+    let mut dlq = DlqTest::plant().await;
     let begun = Instant::now();
-    let redriven = letters.dlq(&["redrive", "--all", "--rate", "2"], 0).await;
-    // They die again at once, and are not taken for letters that are still to be redriven.
+    let redriven = dlq.run(&["redrive", "--all", "--rate", "2"], 0).await;
+    // Each fails again at once as a new dead letter, which this command must not redrive too.
     assert_eq!(redriven.stdout, "3 redriven\n");
-    assert!(begun.elapsed() >= std::time::Duration::from_secs(1), "two, and a second later one");
-    assert_eq!(letters.audit().await.len(), 3);
-    letters.dlq(&["redrive", "--all", "--rate", "0"], 2).await;
-    letters.world.stop().await;
+    assert!(
+        begun.elapsed() >= std::time::Duration::from_secs(1),
+        "two at once, and the third a second later"
+    );
+    assert_eq!(dlq.audit().await.len(), 3);
+    dlq.run(&["redrive", "--all", "--rate", "0"], 2).await;
+    dlq.edition.stop().await;
 }

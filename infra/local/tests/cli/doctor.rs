@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::{World, run};
+use crate::{TestEdition, run};
 
 fn state<'a>(report: &'a Value, what: &str) -> &'a str {
     report["checks"]
@@ -13,11 +13,11 @@ fn state<'a>(report: &'a Value, what: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_finds_a_running_edition_and_its_database_and_what_was_left_behind() {
-    let world = World::start().await;
-    let address = world.edition.url.trim_start_matches("http://").to_owned();
+async fn doctor_reports_a_running_edition_and_a_stale_state_file() {
+    let edition = TestEdition::start().await;
+    let address = edition.running.url.trim_start_matches("http://").to_owned();
     let doctor = ["doctor", "--listen", &address, "-o", "json"];
-    let report = world.run(&doctor).await.expect(0).json();
+    let report = edition.run(&doctor).await.expect(0).json();
     for what in ["settings", "in use", "port", "PostgreSQL server", "edition", "clock"] {
         assert_eq!(state(&report, what), "ok", "{what} in {report:#}");
     }
@@ -25,7 +25,7 @@ async fn the_doctor_finds_a_running_edition_and_its_database_and_what_was_left_b
     assert_eq!(listen["source"], "flag", "{listen}");
     assert_eq!(report["settings"][0]["source"], "environment", "{report:#}");
 
-    let data = world.stop().await;
+    let data = edition.stop().await;
     let report = run(data.path(), &doctor).await.expect(0).json();
     assert_eq!(state(&report, "edition"), "not looked at", "{report:#}");
     assert_eq!(state(&report, "port"), "ok", "{report:#}");
@@ -38,5 +38,5 @@ async fn the_doctor_finds_a_running_edition_and_its_database_and_what_was_left_b
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
     let ended = run(data.path(), &["doctor", "--listen", &taken]).await.expect(1);
-    assert!(ended.stdout.contains("take another with --listen"), "{ended:#?}");
+    assert!(ended.stdout.contains("choose another address with --listen"), "{ended:#?}");
 }

@@ -2,9 +2,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::{World, run};
+use crate::{TestEdition, run};
 
-/// Lines 2, 3, 5 and 8 are good.
+/// The rows that begin at lines 2, 5 and 8 are valid.
 const FILE: &str = "\u{feff}Artigo;name;description;category;price;on_hand;attr:cor\r\n\
     A-1;Tênis azul;\"Para correr;\r\nou \"\"não\"\"\";shoes;129,90;5;azul\r\n\
     A-2;Bota;;shoes;1.299;5;preta\r\n\
@@ -13,8 +13,8 @@ const FILE: &str = "\u{feff}Artigo;name;description;category;price;on_hand;attr:
     A-4;Curto;;shoes\r\n\
     A-5;Sandália;;shoes;0,05;1;\r\n";
 
-/// Line and column of every fault, which a row may have several of.
-fn places(report: &Value) -> Vec<(u64, &str)> {
+/// Line and column of every fault. A row may have several.
+fn fault_positions(report: &Value) -> Vec<(u64, &str)> {
     report["faults"]
         .as_array()
         .unwrap()
@@ -24,24 +24,24 @@ fn places(report: &Value) -> Vec<(u64, &str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_creates_the_good_rows_names_the_bad_ones_and_doubles_nothing() {
-    let world = World::start().await;
-    let file = world.data.path().join("products.csv");
+async fn import_creates_valid_rows_once_and_locates_the_faults() {
+    let edition = TestEdition::start().await;
+    let file = edition.data.path().join("products.csv");
     fs::write(&file, FILE).unwrap();
     let import = ["import", file.to_str().unwrap(), "--map", "Artigo=sku", "-o", "json"];
 
-    let report = world.run(&import).await.expect(1).json();
-    let counted = |report: &Value| {
+    let report = edition.run(&import).await.expect(1).json();
+    let counts = |report: &Value| {
         ["rows", "created", "already_there", "failed"].map(|name| report[name].as_u64().unwrap())
     };
-    assert_eq!(counted(&report), [6, 3, 0, 3], "{report:#}");
-    let places = places(&report);
-    for place in [(4, "price"), (6, "Artigo"), (6, "category"), (6, "on_hand"), (7, "")] {
-        assert!(places.contains(&place), "{place:?} in {places:?}");
+    assert_eq!(counts(&report), [6, 3, 0, 3], "{report:#}");
+    let positions = fault_positions(&report);
+    for position in [(4, "price"), (6, "Artigo"), (6, "category"), (6, "on_hand"), (7, "")] {
+        assert!(positions.contains(&position), "{position:?} in {positions:?}");
     }
-    assert_eq!(places.len(), 5, "{places:?}");
+    assert_eq!(positions.len(), 5, "{positions:?}");
 
-    let mut found: Vec<(Value, Value)> = world
+    let mut found: Vec<(Value, Value)> = edition
         .catalogue(3)
         .await
         .into_iter()
@@ -57,50 +57,50 @@ async fn an_import_creates_the_good_rows_names_the_bad_ones_and_doubles_nothing(
         ]
     );
 
-    let again = world.run(&import).await.expect(1).json();
-    assert_eq!(counted(&again), [6, 0, 3, 3], "{again:#}");
+    let again = edition.run(&import).await.expect(1).json();
+    assert_eq!(counts(&again), [6, 0, 3, 3], "{again:#}");
 
-    // The batch has another content now, and with it another key.
+    // The batch's idempotency key is made from its content, so the corrected batch has a new key.
     fs::write(&file, FILE.replace("1.299", "1299")).unwrap();
-    let mended = world.run(&import).await.expect(1).json();
-    assert_eq!(counted(&mended), [6, 1, 3, 2], "{mended:#}");
+    let fixed = edition.run(&import).await.expect(1).json();
+    assert_eq!(counts(&fixed), [6, 1, 3, 2], "{fixed:#}");
 
-    // What differs from what is there is not overwritten.
+    // An existing product that differs from its row is reported and not overwritten.
     fs::write(&file, FILE.replace("19.9", "25")).unwrap();
-    let other = world.run(&import).await.expect(1).json();
-    assert_eq!(counted(&other), [6, 0, 2, 4], "{other:#}");
-    assert!(self::places(&other).contains(&(5, "Artigo")), "{other:#}");
-    world.catalogue(4).await;
-    world.stop().await;
+    let other = edition.run(&import).await.expect(1).json();
+    assert_eq!(counts(&other), [6, 0, 2, 4], "{other:#}");
+    assert!(fault_positions(&other).contains(&(5, "Artigo")), "{other:#}");
+    edition.catalogue(4).await;
+    edition.stop().await;
 }
 
 #[tokio::test]
-async fn a_dry_run_needs_no_edition_and_writes_nothing() {
+async fn import_dry_run_needs_no_edition_and_writes_nothing() {
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("products.csv");
     fs::write(&file, FILE).unwrap();
     let path = file.to_str().unwrap();
     let dry = ["import", path, "--map", "Artigo=sku", "--dry-run"];
     let ended = run(data.path(), &dry).await.expect(1);
-    assert!(ended.stdout.contains("6 rows: 3 good, 3 not; nothing was written"), "{ended:#?}");
+    assert!(ended.stdout.contains("6 rows: 3 valid, 3 invalid; nothing was written"), "{ended:#?}");
     assert!(ended.stdout.contains("line 4, price: "), "{ended:#?}");
-    let wet = ["import", path, "--map", "Artigo=sku"];
-    run(data.path(), &wet).await.expect(4);
+    let import = ["import", path, "--map", "Artigo=sku"];
+    run(data.path(), &import).await.expect(4);
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_csv_in_utf_8_is_refused_with_its_line() {
+async fn import_refuses_a_malformed_file_and_names_the_line() {
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("products.csv");
     let dry = ["import", file.to_str().unwrap(), "--dry-run"];
     let header = b"sku,name,category,price\n".to_vec();
-    for (rest, said) in [
+    for (rest, message) in [
         (&b"1,Caf\xe9,shoes,1\n"[..], "line 2, cell 2 is not in UTF-8"),
         (b"1,\"Cafe,shoes,1\n2,x,shoes,1\n", "line 2: a quote is opened and never closed"),
     ] {
         fs::write(&file, [&header, rest].concat()).unwrap();
         let ended = run(data.path(), &dry).await.expect(1);
-        assert!(ended.stderr.contains(said), "{ended:#?}");
+        assert!(ended.stderr.contains(message), "{ended:#?}");
     }
     fs::write(&file, "").unwrap();
     let ended = run(data.path(), &dry).await.expect(1);

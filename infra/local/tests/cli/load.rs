@@ -1,29 +1,33 @@
-use crate::{World, run};
+use crate::{TestEdition, run};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_keeps_its_rate_and_says_how_it_was_answered() {
-    let world = World::start().await;
+async fn load_keeps_its_rate_and_reports_answers_and_lag() {
+    let edition = TestEdition::start().await;
     let arguments = ["load", "--rate", "50", "--seconds", "2", "--creates", "20"];
-    let seen = world.run(&[&arguments[..], &["--output", "json"]].concat()).await.expect(0).json();
+    let report =
+        edition.run(&[&arguments[..], &["--output", "json"]].concat()).await.expect(0).json();
     assert_eq!(
-        (&seen["creates"]["answered"], &seen["creates"]["refused"]),
+        (&report["creates"]["answered"], &report["creates"]["refused"]),
         (&20.into(), &0.into())
     );
-    assert_eq!((&seen["reads"]["answered"], &seen["reads"]["refused"]), (&80.into(), &0.into()));
-    let lag = &seen["commit_to_visible"];
+    assert_eq!(
+        (&report["reads"]["answered"], &report["reads"]["refused"]),
+        (&80.into(), &0.into())
+    );
+    let lag = &report["commit_to_visible"];
     assert_eq!(lag["looked_for"], 20);
     assert!(lag["p50_ms"].as_f64().unwrap() > 0.0 && lag["p99_ms"].as_f64().unwrap() < 10_000.0);
-    assert_eq!(world.catalogue(20).await.len(), 20);
+    assert_eq!(edition.catalogue(20).await.len(), 20);
 
-    let table = world.run(&arguments).await.expect(0).stdout;
+    let table = edition.run(&arguments).await.expect(0).stdout;
     for line in ["creates", "reads", "commit to visible"] {
         assert!(table.contains(line), "{table}");
     }
-    world.stop().await;
+    edition.stop().await;
 }
 
 #[tokio::test]
-async fn without_an_edition_there_is_nothing_to_load() {
+async fn load_fails_without_a_running_edition() {
     let data = tempfile::tempdir().unwrap();
     let ended = run(data.path(), &["load"]).await.expect(4);
     assert!(ended.stderr.contains("no vitrina runs on"), "{ended:#?}");

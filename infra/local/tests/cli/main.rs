@@ -1,21 +1,18 @@
-//! The commands, as somebody types them, against an edition that runs.
+//! The `vitrina` commands, run as separate processes against a running edition.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test whose edition or command cannot be started has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails if its edition or command does not start")]
 
 mod check_stage;
+mod command_output;
 mod dlq;
 mod doctor;
 mod import;
 mod load;
-mod output;
-mod printed;
-mod remote;
+mod monitoring;
+mod output_failures;
+mod remote_edition;
 mod seed;
 mod token;
-mod watching;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,25 +21,25 @@ use std::time::Duration;
 
 use serde_json::Value;
 use shared::config::Settings;
-use shared::host::rate_limit::RateLimitConfig;
+use shared::http::rate_limit::RateLimitConfig;
 use shared::money::Currency;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::Instant;
-use vitrina::database::Source;
+use vitrina::edition::database::Source;
+use vitrina::edition::parts::Parts;
 use vitrina::edition::{Edition, Options};
-use vitrina::roles::Roles;
 
-/// How long the catalogue may take to show what was written.
+/// Longest time for a write to appear in the catalogue.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// An edition of its own, with everything it stands on.
-struct World {
-    edition: Edition,
+/// An edition with its own data folder and its own PostgreSQL.
+struct TestEdition {
+    running: Edition,
     data: TempDir,
 }
 
-/// How a command ended.
+/// Exit code and output of a command.
 #[derive(Debug)]
 struct Ended {
     code: i32,
@@ -73,32 +70,36 @@ impl Ended {
     }
 }
 
-impl World {
+impl TestEdition {
     async fn start() -> Self {
-        Self::start_with(Roles::all()).await
+        Self::start_with(Parts::all()).await
     }
 
-    async fn start_with(roles: Roles) -> Self {
-        // Root lends PostgreSQL to a user who has to pass through.
+    async fn start_with(parts: Parts) -> Self {
+        // As root, PostgreSQL runs as another user, and that user must be able to enter the folder.
         let data =
             tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir().unwrap();
         let settings = Settings::from_env();
         let options = Options {
             listen: "127.0.0.1:0".parse().unwrap(),
             data: data.path().to_owned(),
-            roles,
+            parts,
             database: Source::private(settings.text("VITRINA_POSTGRES_BIN"), settings.text("PATH")),
             auth: None,
             currency: Currency::default(),
             connections: 8,
-            rate_limit: RateLimitConfig { per_second: None, trusted_proxies: 0, dear: &[] },
+            rate_limit: RateLimitConfig {
+                per_second: None,
+                trusted_proxies: 0,
+                expensive_paths: &[],
+            },
         };
-        let edition = Box::pin(Edition::start(options)).await.unwrap();
-        Self { edition, data }
+        let running = Box::pin(Edition::start(options)).await.unwrap();
+        Self { running, data }
     }
 
     async fn stop(self) -> TempDir {
-        self.edition.stop().await;
+        self.running.stop().await;
         self.data
     }
 
@@ -107,7 +108,7 @@ impl World {
         run(self.data.path(), arguments).await
     }
 
-    /// Everything in the public catalogue, as soon as there are `count` products.
+    /// Waits until the public catalogue has exactly `count` products and returns them.
     async fn catalogue(&self, count: usize) -> Vec<Value> {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -129,7 +130,7 @@ impl World {
         let mut found = Vec::new();
         let mut cursor = String::new();
         loop {
-            let url = format!("{}/v1/catalog/products?limit=100{cursor}", self.edition.url);
+            let url = format!("{}/v1/catalog/products?limit=100{cursor}", self.running.url);
             let answer = reqwest::get(url).await.unwrap().error_for_status().unwrap();
             let page: Value = answer.json().await.unwrap();
             found.extend(page["data"].as_array().unwrap().iter().cloned());
@@ -146,7 +147,8 @@ async fn run(data: &Path, arguments: &[&str]) -> Ended {
     Ended::from(vitrina(data, arguments).output().await.unwrap())
 }
 
-/// `vitrina` on a data folder, with nothing of this process's settings but where PostgreSQL is.
+/// `vitrina` on a data folder. Of this process's environment it inherits only the settings that
+/// locate PostgreSQL.
 fn vitrina(data: &Path, arguments: &[&str]) -> Command {
     let settings = Settings::from_env();
     let kept = ["PATH", "VITRINA_POSTGRES_BIN"];

@@ -1,15 +1,15 @@
 //! Counts times prices.
 
-use crate::counted::Asked;
 use crate::prices::{Prices, Stage, Workloads};
+use crate::usage::Usage;
 
 const HOURS: f64 = 730.0;
 const GB: f64 = 1e9;
 
-/// Users of a month that a user pool takes for nothing: without them, the smallest shop would seem to pay.
+/// Monthly users in Cognito's free tier. Without it, even the smallest shop would seem to pay.
 pub(crate) const FREE_USERS: f64 = 10_000.0;
 
-/// One thing that is paid for.
+/// One line of a bill.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) what: String,
@@ -24,54 +24,54 @@ fn line(what: impl Into<String>, usd: f64) -> Line {
     Line { what: what.into(), usd }
 }
 
-/// What was counted, of one of each.
+/// Usage of one operation of each kind.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    pub(crate) create: Each,
-    pub(crate) change: Each,
-    pub(crate) sale: Each,
-    pub(crate) listing: Each,
-    pub(crate) listing_of_everything: Each,
-    pub(crate) product: Each,
+    pub(crate) create: UnitUsage,
+    pub(crate) change: UnitUsage,
+    pub(crate) sale: UnitUsage,
+    pub(crate) listing: UnitUsage,
+    pub(crate) listing_of_everything: UnitUsage,
+    pub(crate) product: UnitUsage,
 }
 
-/// On average, of one.
+/// Average usage of one operation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Each {
+pub(crate) struct UnitUsage {
     pub(crate) events: f64,
     pub(crate) event_bytes: f64,
-    /// Times that the projector is invoked.
+    /// Invocations of the projector.
     pub(crate) batches: f64,
     pub(crate) writes: f64,
     pub(crate) reads: f64,
     pub(crate) answer_bytes: f64,
 }
 
-impl Each {
+impl UnitUsage {
     #[expect(clippy::cast_precision_loss, reason = "a test counts to a few hundred")]
-    pub(crate) fn of(asked: &Asked) -> Self {
-        let requests = asked.requests as f64;
-        let batches = asked.batches as f64;
-        // Which categories are noted is read every ten seconds: how often that is depends on how long
-        // the test takes. Supposed is once for each batch, which is on the safe side, and that the set
-        // has up to 4 KiB.
-        let reads = if asked.puts() > 0 {
-            asked.reads_of("BatchGetItem") + batches * 0.5
+    pub(crate) fn of(usage: &Usage) -> Self {
+        let requests = usage.requests as f64;
+        let batches = usage.batches as f64;
+        // The projector reads the set of known categories every ten seconds, so the count depends on how
+        // long the test takes. The model assumes one read a batch, which is an upper bound, of a set of
+        // up to 4 KiB.
+        let reads = if usage.puts() > 0 {
+            usage.reads_of("BatchGetItem") + batches * 0.5
         } else {
-            asked.read_units()
+            usage.read_units()
         };
         Self {
-            events: asked.events as f64 / requests,
-            event_bytes: asked.event_bytes as f64 / requests,
+            events: usage.events as f64 / requests,
+            event_bytes: usage.event_bytes as f64 / requests,
             batches: batches / requests,
-            writes: asked.write_units() / requests,
+            writes: usage.write_units() / requests,
             reads: reads / requests,
-            answer_bytes: asked.answer_bytes as f64 / requests,
+            answer_bytes: usage.answer_bytes as f64 / requests,
         }
     }
 }
 
-/// The model: what is counted, supposed and paid.
+/// Counted usage, assumed workloads and list prices.
 pub(crate) struct Model {
     pub(crate) counts: Counts,
     pub(crate) prices: Prices,
@@ -79,13 +79,13 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// From the commit to the listing, for so many changes that were counted as `each`.
-    pub(crate) fn propagation(&self, each: &Each, count: f64) -> Vec<Line> {
+    /// Cost from commit to listing of `count` changes with the usage `each`.
+    pub(crate) fn propagation(&self, each: &UnitUsage, count: f64) -> Vec<Line> {
         let price = |name: &str, amount: f64| self.prices.of(name, amount * count);
         let seconds = self.workloads.gb_seconds("catalog-projector", each.batches * count);
         vec![
             line("EventBridge, events", price("eventbridge-event", each.events)),
-            // One for each event by EventBridge; one to receive and one to delete for each batch.
+            // EventBridge sends one request an event. Each batch takes one to receive and one to delete.
             line("SQS, requests", price("sqs-request", each.events + 2.0 * each.batches)),
             line(
                 "projector, requests and GB-seconds",
@@ -96,26 +96,26 @@ impl Model {
         ]
     }
 
-    /// What keeps them for thirty days in the bus's archive, which nothing depends on.
-    pub(crate) fn archive(&self, each: &Each, count: f64) -> f64 {
+    /// Cost of keeping `count` changes for thirty days in the bus's archive, which nothing depends on.
+    pub(crate) fn archive(&self, each: &UnitUsage, count: f64) -> f64 {
         self.prices.of("eventbridge-archive-gb", each.event_bytes * count / GB)
     }
 
-    /// The function that answers so many requests, but for the gateway before it.
+    /// Cost of `count` invocations of a function, without API Gateway.
     pub(crate) fn function(&self, name: &str, count: f64) -> f64 {
         let seconds = self.workloads.gb_seconds(name, count);
         self.prices.of("lambda-request", count) + self.prices.of("lambda-gb-second", seconds)
     }
 
-    /// Pages or products that no cache knew, but for the gateway.
-    pub(crate) fn reading(&self, each: &Each, count: f64) -> Vec<Line> {
+    /// Cost of `count` uncached pages or products, without API Gateway.
+    pub(crate) fn reading(&self, each: &UnitUsage, count: f64) -> Vec<Line> {
         vec![
             line("catalog-api, requests and GB-seconds", self.function("catalog-api", count)),
             line("DynamoDB, read units", self.prices.of("dynamodb-read-unit", each.reads * count)),
         ]
     }
 
-    /// Users of a month, in the tier that the stack sets.
+    /// Cost of a month's active users in the tier that the stack sets.
     pub(crate) fn users(&self, active: f64) -> f64 {
         let steps = [
             ("cognito-lite-user", FREE_USERS, 100_000.0),
@@ -128,12 +128,12 @@ impl Model {
         steps.into_iter().map(paid).sum()
     }
 
-    /// A stage in a month.
+    /// The bill of a stage for a month.
     pub(crate) fn month(&self, stage: &Stage) -> Vec<Line> {
         let Counts { create, change, sale, listing, product, .. } = &self.counts;
         let of = |name: &str, amount: f64| self.prices.of(name, amount);
-        let read_through = 1.0 - stage.at_the_edge;
-        let (listings, products) = (stage.listings * read_through, stage.products * read_through);
+        let past_the_edge = 1.0 - stage.at_the_edge;
+        let (listings, products) = (stage.listings * past_the_edge, stage.products * past_the_edge);
         let written = stage.creates + stage.changes + stage.sales;
         let by_sellers = written + stage.seller_reads;
         let all = stage.listings + stage.products + by_sellers;
@@ -142,7 +142,7 @@ impl Model {
             + stage.products * product.answer_bytes
             + by_sellers * create.answer_bytes)
             / GB;
-        let at_the_door = if stage.edge {
+        let edge = if stage.edge {
             of("cloudfront-request", all)
                 + of("cloudfront-out-gb", out)
                 + of("waf-request", all)
@@ -159,7 +159,7 @@ impl Model {
         let archived = self.archive(create, stage.creates)
             + self.archive(change, stage.changes)
             + self.archive(sale, stage.sales);
-        let by = |start: &str| -> f64 {
+        let sum_of = |start: &str| -> f64 {
             propagated.iter().filter(|line| line.what.starts_with(start)).map(|line| line.usd).sum()
         };
         let ticks = if stage.ticks { HOURS * 60.0 } else { 0.0 };
@@ -168,11 +168,11 @@ impl Model {
             + self.function("inventory-api", by_sellers)
             + self.function("inventory-relay", ticks)
             + self.function("sync-reconcile", slices)
-            + by("projector");
-        // A pass a day reads every listing once, eventually consistent: half a unit for 4 KiB.
+            + sum_of("projector");
+        // One pass a day reads every listing once, eventually consistent: half a unit for 4 KiB.
         let reconciled = of("dynamodb-read-unit", stage.stored_products * 30.0 * 0.15);
         let stored = of("dynamodb-storage-gb-month", stage.stored_products * 4_000.0 / GB);
-        let listings_store = by("DynamoDB")
+        let listings_store = sum_of("DynamoDB")
             + of("dynamodb-read-unit", listings * listing.reads + products * product.reads)
             + reconciled
             + stored;
@@ -190,21 +190,21 @@ impl Model {
             &self.workloads.watching.without_budgets
         };
         let logged = (through + ticks + slices) * self.workloads.log_bytes / GB;
-        let watching = of("cloudwatch-metric-month", self.workloads.watching.metrics)
+        let monitoring = of("cloudwatch-metric-month", self.workloads.watching.metrics)
             + of("cloudwatch-alarm-metric-month", alarms.alarm_metrics)
             + of("cloudwatch-composite-alarm-month", alarms.composites)
             + of("cloudwatch-dashboard-month", 1.0)
             + of("cloudwatch-logs-gb", logged);
         let users = self.users(stage.active_users);
         vec![
-            line("edge: CloudFront and WAF, or what goes out", at_the_door),
+            line("edge: CloudFront and WAF, or data transfer out", edge),
             line("API Gateway", of("http-api-request", through)),
             line("functions", functions),
             line("listings: DynamoDB", listings_store),
-            line("bus and queue", by("EventBridge") + by("SQS") + archived),
+            line("bus and queue", sum_of("EventBridge") + sum_of("SQS") + archived),
             line("PostgreSQL: Aurora", database),
             line("network: NAT or endpoints", network),
-            line("watching: CloudWatch", watching),
+            line("monitoring: CloudWatch", monitoring),
             line("users: Cognito", users),
         ]
     }

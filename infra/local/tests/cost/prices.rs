@@ -1,4 +1,4 @@
-//! The list prices, and what the model supposes.
+//! Reads the list prices and the assumed workloads.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(crate) struct Prices {
 pub(crate) struct Price {
     usd: f64,
     per: f64,
-    /// The month that its source is of.
+    /// Date or month of the source, or `undated`.
     pub(crate) as_of: String,
     pub(crate) source: String,
 }
@@ -30,13 +30,13 @@ impl Prices {
         document("prices.yaml")
     }
 
-    /// Dollars for so many of what this is the price of.
+    /// Price of `count` units in dollars.
     pub(crate) fn of(&self, name: &str, count: f64) -> f64 {
         let price = self.list.get(name).unwrap_or_else(|| panic!("{name} has no price"));
         count * price.usd / price.per
     }
 
-    /// Those that could be read nowhere.
+    /// Prices without a published source.
     pub(crate) fn unsourced(&self) -> Vec<&str> {
         let unsourced = self.list.iter().filter(|(_, price)| price.source == "none");
         unsourced.map(|(name, _)| name.as_str()).collect()
@@ -64,7 +64,7 @@ struct Function {
     ms: f64,
 }
 
-/// What a stage has to do in a month.
+/// A stage's workload in a month.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stage {
@@ -111,7 +111,7 @@ impl Workloads {
         document("workloads.yaml")
     }
 
-    /// What so many warm invocations take, in GB-seconds.
+    /// GB-seconds of so many warm invocations.
     pub(crate) fn gb_seconds(&self, function: &str, invocations: f64) -> f64 {
         let Function { mib, ms } = &self.functions[function];
         invocations * mib / 1024.0 * ms / 1000.0

@@ -1,4 +1,4 @@
-//! Who may do what: every address and method of the edition, asked by everybody.
+//! Authorisation of every path and method of the edition, tried with every kind of caller.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,49 +6,49 @@ use std::path::Path;
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::keys::{Issuer, SigningKey};
 use reqwest::{Method, RequestBuilder};
-use shared::auth::Role;
 use shared::clock::Clock;
+use shared::http::auth::Role;
 use shared::id::Ids;
 use uuid::Uuid;
 use vitrina::edition::ISSUER;
 
-use crate::described::{OPERATIONS, send};
+use crate::openapi::{OPERATIONS, send};
 use crate::requests::Requests;
 
-/// Who asks.
+/// The callers of the matrix, in the order of [`Row`].
 const CALLERS: [&str; 9] = [
-    "nobody",
-    "a forger with a key of his own",
-    "a seller who wrote himself an operator's token",
-    "somebody whose token has expired",
-    "somebody without a role",
+    "no token",
+    "a token signed with a foreign key",
+    "an operator's claims with a seller's signature",
+    "an expired token",
+    "a token without a role",
     "a buyer",
-    "the seller whose product it is",
+    "the product's seller",
     "another seller",
     "an operator",
 ];
 
-/// Allowed: a success, or a refusal for nothing but a code that nobody could know.
+/// Allowed: a success, or a refusal only because the code from a mail is wrong.
 const YES: u16 = 200;
 
-/// What each of [`CALLERS`] is answered.
+/// Status for each of [`CALLERS`].
 type Row = [u16; 9];
 
-const ANYBODY: Row = [YES; 9];
+const PUBLIC: Row = [YES; 9];
 const SELLERS: Row = [401, 401, 401, 401, 403, 403, YES, YES, 403];
 const OWNER: Row = [401, 401, 401, 401, 403, 403, YES, 404, 403];
 const OPERATORS: Row = [401, 401, 401, 401, 403, 403, 403, 403, YES];
 
 const MATRIX: &[(&str, Row)] = &[
-    ("GET /.well-known/jwks.json", ANYBODY),
-    ("GET /.well-known/openid-configuration", ANYBODY),
-    ("GET /docs", ANYBODY),
-    ("GET /docs/problems", ANYBODY),
-    ("GET /docs/problems/{code}", ANYBODY),
-    ("GET /healthz", ANYBODY),
-    ("GET /metrics", ANYBODY),
-    ("GET /openapi.json", ANYBODY),
-    ("GET /readyz", ANYBODY),
+    ("GET /.well-known/jwks.json", PUBLIC),
+    ("GET /.well-known/openid-configuration", PUBLIC),
+    ("GET /docs", PUBLIC),
+    ("GET /docs/problems", PUBLIC),
+    ("GET /docs/problems/{code}", PUBLIC),
+    ("GET /healthz", PUBLIC),
+    ("GET /metrics", PUBLIC),
+    ("GET /openapi.json", PUBLIC),
+    ("GET /readyz", PUBLIC),
     ("GET /v1/admin/dead-letters", OPERATORS),
     ("POST /v1/admin/dead-letters/discard", OPERATORS),
     ("POST /v1/admin/dead-letters/redrive", OPERATORS),
@@ -59,16 +59,16 @@ const MATRIX: &[(&str, Row)] = &[
     ("POST /v1/admin/reconciliations", OPERATORS),
     ("GET /v1/admin/reconciliations/{id}", OPERATORS),
     ("GET /v1/admin/trace/{id}", OPERATORS),
-    ("POST /v1/auth/activate", ANYBODY),
-    ("POST /v1/auth/login", ANYBODY),
-    ("POST /v1/auth/logout", ANYBODY),
-    ("POST /v1/auth/password/forgot", ANYBODY),
-    ("POST /v1/auth/password/reset", ANYBODY),
-    ("POST /v1/auth/refresh", ANYBODY),
-    ("POST /v1/auth/signup", ANYBODY),
-    ("GET /v1/catalog/categories", ANYBODY),
-    ("GET /v1/catalog/products", ANYBODY),
-    ("GET /v1/catalog/products/{id}", ANYBODY),
+    ("POST /v1/auth/activate", PUBLIC),
+    ("POST /v1/auth/login", PUBLIC),
+    ("POST /v1/auth/logout", PUBLIC),
+    ("POST /v1/auth/password/forgot", PUBLIC),
+    ("POST /v1/auth/password/reset", PUBLIC),
+    ("POST /v1/auth/refresh", PUBLIC),
+    ("POST /v1/auth/signup", PUBLIC),
+    ("GET /v1/catalog/categories", PUBLIC),
+    ("GET /v1/catalog/products", PUBLIC),
+    ("GET /v1/catalog/products/{id}", PUBLIC),
     ("GET /v1/products", SELLERS),
     ("POST /v1/products", SELLERS),
     ("POST /v1/products/batch", SELLERS),
@@ -82,26 +82,25 @@ const MATRIX: &[(&str, Row)] = &[
     ("POST /v1/products/{id}/stock/adjustments", OWNER),
 ];
 
-/// Whatever of these an address is not described with, it does not know.
+/// A path must refuse those of these methods that it is not described with.
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// The addresses that the code serves without describing them.
-fn pages() -> BTreeSet<String> {
+/// Routes that the code serves and that the API description leaves out.
+fn undescribed_routes() -> BTreeSet<String> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut folders =
         vec![root.join("services"), root.join("shared/src"), root.join("infra/local/src")];
-    let mut pages = BTreeSet::new();
+    let mut routes = BTreeSet::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                // The testkit is in no program either.
-                if !path.ends_with("tests") && !path.ends_with("testkit") {
+                if !path.ends_with("tests") {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let code = std::fs::read_to_string(&path).unwrap();
-                // What follows is how a router serves anything that `routes!` does not describe.
+                // These calls make a router serve what `routes!` does not describe.
                 for call in [
                     ".nest(",
                     ".nest_service(",
@@ -111,7 +110,7 @@ fn pages() -> BTreeSet<String> {
                 ] {
                     assert!(
                         !code.contains(call),
-                        "{} has a {call}..): this test must learn what it serves",
+                        "{} calls {call}..): extend this test with the routes that it serves",
                         path.display()
                     );
                 }
@@ -119,25 +118,25 @@ fn pages() -> BTreeSet<String> {
                     let found =
                         code.split(call).skip(1).map(|rest| rest.split('"').next().unwrap());
                     let found = found.filter(|path| path.starts_with('/'));
-                    pages.extend(found.map(|path| format!("GET {path}")));
+                    routes.extend(found.map(|path| format!("GET {path}")));
                 }
             }
         }
     }
-    pages
+    routes
 }
 
 #[test]
 fn every_route_has_a_row_and_every_row_a_route() {
-    let mut routes = pages();
-    routes.extend(OPERATIONS.iter().map(crate::described::Operation::name));
+    let mut routes = undescribed_routes();
+    routes.extend(OPERATIONS.iter().map(crate::openapi::Operation::name));
     let rows: BTreeSet<String> = MATRIX.iter().map(|(route, _)| (*route).to_owned()).collect();
     let without_row: Vec<_> = routes.difference(&rows).collect();
-    assert!(without_row.is_empty(), "say in the matrix who may: {without_row:?}");
+    assert!(without_row.is_empty(), "add these routes to the matrix: {without_row:?}");
     let without_route: Vec<_> = rows.difference(&routes).collect();
-    assert!(without_route.is_empty(), "rows of nothing: {without_route:?}");
+    assert!(without_route.is_empty(), "rows without a route: {without_route:?}");
     assert_eq!(rows.len(), MATRIX.len(), "a route has two rows");
-    assert!(pages().len() >= 4, "where are the pages?");
+    assert!(undescribed_routes().len() >= 4, "the search for undescribed routes finds too few");
 }
 
 /// The tokens of [`CALLERS`], in order.
@@ -147,27 +146,27 @@ async fn tokens(requests: &Requests, data: &Path) -> [Option<String>; 9] {
         Issuer::new(key, ISSUER, "vitrina", Ids::System)
     };
     let (own, forger) = (issuer(&data.join("identity.pk8")), issuer(&data.join("forged.pk8")));
-    let everything = BTreeSet::from([Role::Buyer, Role::Seller, Role::Operator]);
+    let all_roles = BTreeSet::from([Role::Buyer, Role::Seller, Role::Operator]);
     let now: DateTime<Utc> = Clock::System.now();
-    let somebody = Uuid::from_u128(5);
-    let forged = forger.issue(somebody, &everything, now).unwrap();
-    let expired = own.issue(somebody, &everything, now - TimeDelta::minutes(16)).unwrap();
-    let without_role = own.issue(somebody, &BTreeSet::new(), now).unwrap();
-    // That the tokens are good in every other way: with roles, in time, from its own key.
-    let good = own.issue(somebody, &everything, now).unwrap();
+    let subject = Uuid::from_u128(5);
+    let forged = forger.issue(subject, &all_roles, now).unwrap();
+    let expired = own.issue(subject, &all_roles, now - TimeDelta::minutes(16)).unwrap();
+    let without_role = own.issue(subject, &BTreeSet::new(), now).unwrap();
+    // The bad tokens differ from a good one in one way each, so a good one must be accepted.
+    let good = own.issue(subject, &all_roles, now).unwrap();
     for path in ["/v1/products", "/v1/admin/outbox"] {
         let answer = send(requests.to(Method::GET, path).bearer_auth(&good)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     let (seller, operator) = (requests.seller.clone(), requests.operator.clone());
     let claims = operator.rsplit_once('.').unwrap().0;
-    let altered = format!("{claims}.{}", seller.rsplit_once('.').unwrap().1);
+    let tampered = format!("{claims}.{}", seller.rsplit_once('.').unwrap().1);
     let buyer = requests.process.token(&requests.http, "buyer").await;
     let other = requests.process.new_seller(&requests.http, "other@shop.example").await;
     [
         None,
         Some(forged),
-        Some(altered),
+        Some(tampered),
         Some(expired),
         Some(without_role),
         Some(buyer),
@@ -177,7 +176,7 @@ async fn tokens(requests: &Requests, data: &Path) -> [Option<String>; 9] {
     ]
 }
 
-fn ask(request: RequestBuilder, token: Option<&String>) -> RequestBuilder {
+fn with_token(request: RequestBuilder, token: Option<&String>) -> RequestBuilder {
     match token {
         Some(token) => request.bearer_auth(token),
         None => request,
@@ -185,31 +184,34 @@ fn ask(request: RequestBuilder, token: Option<&String>) -> RequestBuilder {
 }
 
 #[tokio::test]
-async fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
+async fn each_caller_may_do_exactly_what_the_matrix_says() {
     let data = tempfile::tempdir().unwrap();
     let mut requests = Requests::start(data.path()).await;
     let tokens = tokens(&requests, data.path()).await;
     let mut wrong = Vec::new();
     for (route, expected) in MATRIX {
         let operation = OPERATIONS.iter().find(|operation| operation.name() == *route);
-        // Whoever is let in may change what the request is about: the owner comes last.
+        // An allowed caller may change the product, so the owner comes last.
         for nth in [0, 1, 2, 3, 4, 5, 7, 8, 6] {
-            if nth == 0 || *expected == ANYBODY {
+            if nth == 0 || *expected == PUBLIC {
                 requests.renew().await;
             }
             let path = route.trim_start_matches("GET ").replace("{code}", "not_found");
             let request = operation.map_or_else(
                 || requests.to(Method::GET, &path),
-                |operation| requests.good(operation),
+                |operation| requests.valid(operation),
             );
-            let answer = send(ask(request, tokens[nth].as_ref())).await;
+            let answer = send(with_token(request, tokens[nth].as_ref())).await;
             let allowed = answer.status < 300 || answer.json["code"] == "invalid_code";
             let answered = if allowed { YES } else { answer.status };
             if answered != expected[nth] {
                 wrong.push(format!("{route}: {} gets {answered}: {}", CALLERS[nth], answer.text));
             }
-            let foreign = *expected == SELLERS && nth == 7;
-            assert!(!(foreign && answer.text.contains(&requests.product)), "{route}: {answer:?}");
+            let is_other_seller = *expected == SELLERS && nth == 7;
+            assert!(
+                !(is_other_seller && answer.text.contains(&requests.product)),
+                "{route}: {answer:?}"
+            );
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -222,7 +224,7 @@ async fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
         {
             for nth in [0, 6, 8] {
                 let request = requests.to(method.parse().unwrap(), &concrete);
-                let answer = send(ask(request, tokens[nth].as_ref())).await;
+                let answer = send(with_token(request, tokens[nth].as_ref())).await;
                 assert_eq!(answer.status, 405, "{method} {path}: {answer:?}");
             }
         }
@@ -231,7 +233,7 @@ async fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
         ["/", "/v1", "/v1/admin", "/v1/admin/users", "/admin", "/v2/products", "/v1/products/"]
     {
         for token in &tokens {
-            let answer = send(ask(requests.to(Method::GET, path), token.as_ref())).await;
+            let answer = send(with_token(requests.to(Method::GET, path), token.as_ref())).await;
             assert_eq!(answer.status, 404, "{path}: {answer:?}");
         }
     }

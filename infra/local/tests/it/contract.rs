@@ -5,7 +5,7 @@ use shared::contract::events::{self, Received};
 use shared::contract::listing::ListingItem;
 use vitrina::asyncapi;
 
-use crate::described::{DOCUMENT, OPERATIONS};
+use crate::openapi::{DOCUMENT, OPERATIONS};
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -17,7 +17,7 @@ fn read(path: &str) -> Value {
 }
 
 #[test]
-fn the_published_description_of_the_api_is_that_of_the_code() {
+fn the_checked_in_openapi_document_matches_the_code() {
     assert!(
         read("infra/local/api/openapi.json") == *DOCUMENT,
         "infra/local/api/openapi.json is not up to date: run .ci/describe"
@@ -25,7 +25,7 @@ fn the_published_description_of_the_api_is_that_of_the_code() {
 }
 
 #[test]
-fn the_published_description_of_the_events_is_that_of_the_code() {
+fn the_checked_in_asyncapi_document_matches_the_code() {
     assert!(
         read("infra/local/api/asyncapi.json") == asyncapi::document(),
         "infra/local/api/asyncapi.json is not up to date: run .ci/describe"
@@ -33,37 +33,37 @@ fn the_published_description_of_the_events_is_that_of_the_code() {
 }
 
 #[test]
-fn every_operation_of_the_api_says_how_it_is_refused() {
+fn every_operation_has_a_default_response() {
     for operation in OPERATIONS.iter() {
         assert!(operation.responses().contains_key("default"), "{}", operation.name());
     }
 }
 
 #[test]
-fn every_event_that_was_ever_shipped_is_still_read() {
+fn every_golden_event_reads_and_writes_unchanged() {
     let mut read_types = Vec::new();
     let folder = root().join("shared/src/contract/golden/events");
     for file in std::fs::read_dir(folder).unwrap() {
         let file = file.unwrap().path();
         let text = std::fs::read_to_string(&file).unwrap();
         let Received::Known(envelope) = events::read(&text).unwrap() else {
-            panic!("{} is of an unknown type", file.display())
+            panic!("{} has an unknown type", file.display())
         };
         if let Some(product) = envelope.event.product() {
             assert_eq!(product.content_hash, product.compute_hash(), "{}", file.display());
         }
         let written = serde_json::to_value(&envelope).unwrap();
         let golden: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(written, golden, "{} is written otherwise today", file.display());
+        assert_eq!(written, golden, "{} is written differently now", file.display());
         read_types.push(envelope.event.type_name());
     }
     for name in events::Event::TYPES {
-        assert!(read_types.contains(&name), "no golden file of {name}");
+        assert!(read_types.contains(&name), "{name} has no golden file");
     }
 }
 
 #[test]
-fn a_stored_listing_is_still_read() {
+fn the_golden_listing_reads_and_writes_unchanged() {
     let golden = read("shared/src/contract/golden/listing.json");
     let item: ListingItem = serde_json::from_value(golden.clone()).unwrap();
     assert_eq!(serde_json::to_value(&item).unwrap(), golden);

@@ -1,4 +1,4 @@
-//! What somebody new does: the README, letter by letter, and a machine without PostgreSQL.
+//! First use: the commands of the README as written, and the errors of a start that cannot work.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::process::{Process, vitrina};
 
-/// The commands of the README that stand between its two marks.
+/// The shell commands between the two `tested` marks of the README.
 fn commands_of_the_readme() -> String {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let text = std::fs::read_to_string(readme).unwrap();
@@ -20,14 +20,14 @@ fn commands_of_the_readme() -> String {
 }
 
 #[tokio::test]
-async fn the_commands_of_the_readme_work_as_they_stand() {
+async fn the_readme_commands_work_as_written() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let script = commands_of_the_readme()
         .replace("target/release/vitrina", env!("CARGO_BIN_EXE_vitrina"))
         .replace("http://127.0.0.1:8080", &process.url);
     assert!(script.matches("curl ").count() >= 5, "the README has too few commands:\n{script}");
-    // `--fail-with-body` where the README leaves it out: a refusal must fail this test.
+    // The README leaves `--fail-with-body` out, but here an error response must fail the test.
     let script = script.replace("curl ", "curl --silent --show-error --fail-with-body ");
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])
@@ -43,45 +43,45 @@ async fn the_commands_of_the_readme_work_as_they_stand() {
 }
 
 #[tokio::test]
-async fn without_postgresql_one_line_says_what_to_do() {
+async fn up_without_postgresql_fails_with_one_helpful_line() {
     let data = tempfile::tempdir().unwrap();
-    let nothing = tempfile::tempdir().unwrap();
+    let empty = tempfile::tempdir().unwrap();
     let output = vitrina(data.path())
         .args(["up", "--listen", "127.0.0.1:0"])
-        .env("VITRINA_POSTGRES_BIN", nothing.path())
+        .env("VITRINA_POSTGRES_BIN", empty.path())
         .output()
         .await
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    let complaint = said.lines().find(|line| line.starts_with("vitrina: ")).unwrap();
-    assert!(complaint.contains("PostgreSQL") || complaint.contains("initdb"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let message = stderr.lines().find(|line| line.starts_with("vitrina: ")).unwrap();
+    assert!(message.contains("PostgreSQL") || message.contains("initdb"), "{stderr}");
     assert!(output.stdout.is_empty());
 }
 
-/// Hides what the machine has of PostgreSQL from one process, and starts that.
-const WITHOUT_POSTGRESQL: &str = "for place in /usr/lib/postgresql* /usr/lib64/postgresql* \
+/// Hides the machine's PostgreSQL behind empty mounts, and starts an edition.
+const WITHOUT_POSTGRESQL: &str = "for folder in /usr/lib/postgresql* /usr/lib64/postgresql* \
     /usr/libexec/postgresql* /usr/pgsql-* /usr/local/pgsql; do
-    if [ -d \"$place\" ]; then mount -t tmpfs none \"$place\"; fi
+    if [ -d \"$folder\" ]; then mount -t tmpfs none \"$folder\"; fi
 done
 exec \"$0\" up --listen 127.0.0.1:0";
 
-/// Where this is 1, the machine may refuse namespaces, and the test that needs one is left out.
+/// If this is 1 and the machine refuses namespaces, the test that needs one is skipped.
 const WITHOUT_NAMESPACES: &str = "VITRINA_TEST_WITHOUT_NAMESPACES";
 
-/// Where ordinary users may have namespaces of their own, and for root everywhere.
+/// Needs a mount namespace: root always gets one, other users only on some machines.
 #[tokio::test]
-async fn a_first_start_on_a_machine_whose_postgresql_is_hidden_says_the_one_command_to_run() {
+async fn a_first_start_without_postgresql_names_the_way_out() {
     let namespace = ["--mount", "--map-root-user"];
     let allowed = Command::new("unshare").args(namespace).arg("true").output().await;
     if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
-        let left_out = Settings::from_env().text(WITHOUT_NAMESPACES) == Some("1");
+        let may_skip = Settings::from_env().text(WITHOUT_NAMESPACES) == Some("1");
         assert!(
-            left_out,
-            "this machine gives no namespace to hide PostgreSQL in ({allowed:?}); set \
-             {WITHOUT_NAMESPACES}=1 to leave this test out"
+            may_skip,
+            "this machine refuses the namespace that hides PostgreSQL ({allowed:?}); set \
+             {WITHOUT_NAMESPACES}=1 to skip this test"
         );
-        eprintln!("left out: {WITHOUT_NAMESPACES}=1");
+        eprintln!("skipped: {WITHOUT_NAMESPACES}=1");
         return;
     }
     let data = tempfile::tempdir().unwrap();
@@ -95,29 +95,29 @@ async fn a_first_start_on_a_machine_whose_postgresql_is_hidden_says_the_one_comm
         .output()
         .await
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let complaint = said.lines().find(|line| line.starts_with("vitrina: ")).unwrap();
-    assert!(complaint.contains("PostgreSQL") && complaint.contains("DATABASE_URL"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let message = stderr.lines().find(|line| line.starts_with("vitrina: ")).unwrap();
+    assert!(message.contains("PostgreSQL") && message.contains("DATABASE_URL"), "{stderr}");
     assert!(output.stdout.is_empty());
 }
 
 #[tokio::test]
-async fn a_command_for_a_role_that_does_not_run_names_it() {
+async fn a_command_names_the_role_that_does_not_run() {
     let data = tempfile::tempdir().unwrap();
     let roles = "inventory,relay,catalog,projector";
     let process = Process::start_with(data.path(), &[("VITRINA_ROLES", roles)]).await;
     for (command, role) in [(["token", "seller"], "identity"), (["sync", "--json"], "sync")] {
         let output = vitrina(data.path()).args(command).output().await.unwrap();
         assert_eq!(output.status.code(), Some(1));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains(&format!("`{role}`")), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(&format!("`{role}`")), "{stderr}");
     }
     process.terminate().await;
 }
 
 #[tokio::test]
-async fn a_command_without_a_running_edition_says_so() {
+async fn a_command_fails_without_a_running_edition() {
     let data = tempfile::tempdir().unwrap();
     let output = vitrina(data.path()).args(["token", "seller"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(4));
@@ -125,19 +125,19 @@ async fn a_command_without_a_running_edition_says_so() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_named_with_its_holder() {
+async fn up_names_the_process_that_holds_its_port() {
     let data = tempfile::tempdir().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let output = vitrina(data.path()).args(["up", "--listen", &address]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     let holder = format!("process {}", std::process::id());
-    assert!(said.contains(&address) && said.contains(&holder), "{said}");
+    assert!(stderr.contains(&address) && stderr.contains(&holder), "{stderr}");
 }
 
 #[tokio::test]
-async fn two_editions_do_not_share_a_data_folder() {
+async fn a_second_edition_on_one_data_folder_is_refused() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let output =

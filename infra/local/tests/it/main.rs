@@ -1,20 +1,20 @@
-//! The whole edition, from a seller's request to a buyer's listing.
+//! Tests of a whole edition, from a seller's request to a buyer's listing.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 
-mod answers;
+mod architecture;
 mod authorisation;
 mod contract;
-mod described;
 mod first_start;
 mod history;
-mod house;
 mod kills;
+mod openapi;
 mod poison;
 mod process;
 mod reconciliation;
 mod repeats;
 mod requests;
+mod response_coverage;
 mod resumed;
 mod trace;
 mod tracing;

@@ -1,4 +1,4 @@
-//! The real process, started as anybody would start it.
+//! The real `vitrina` process, started as a user would start it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,12 +11,12 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::described::{send, try_send};
+use crate::openapi::{send, try_send};
 
-/// How long a start may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longest time for a start on a machine that is busy with other tests.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Of everybody who signs up.
+/// Password of all users that sign up in tests.
 pub(crate) const PASSWORD: &str = "a long sentence";
 
 /// A running edition.
@@ -27,14 +27,14 @@ pub(crate) struct Process {
     password: String,
 }
 
-/// The process of an edition's own PostgreSQL, while there is one.
+/// Process id of an edition's PostgreSQL, if it runs.
 pub(crate) fn postmaster(data: &Path) -> Option<u32> {
     let folder = data.join("postgres/data").canonicalize().ok()?;
     let file = std::fs::read_to_string(folder.join("postmaster.pid")).ok()?;
     let pid: u32 = file.lines().next()?.parse().ok()?;
-    // The number of one that was killed may be another process's by now.
-    let lives_in = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-    (lives_in == folder).then_some(pid)
+    // After a kill, the id in the file may belong to an unrelated process.
+    let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    (directory == folder).then_some(pid)
 }
 
 pub(crate) fn vitrina(data: &Path) -> Command {
@@ -43,7 +43,7 @@ pub(crate) fn vitrina(data: &Path) -> Command {
     command
 }
 
-/// An edition that has not said yet that it is ready.
+/// An edition that has not printed its `ready` line yet.
 pub(crate) struct Starting {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -51,20 +51,22 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// Waits until it is ready; what it logged, where it ends instead.
+    /// Waits until it is ready. Returns its log if it exits instead.
     pub(crate) async fn ready(mut self) -> Result<Process, String> {
-        let first = timeout(PATIENCE, self.lines.next_line()).await.expect("it does not start");
+        let first =
+            timeout(TIMEOUT, self.lines.next_line()).await.expect("the start takes too long");
         let Some(first) = first.unwrap() else {
             return Err(std::fs::read_to_string(self.data.join("stderr.log")).unwrap());
         };
-        let url = first.strip_prefix("ready ").expect("it says where it is").to_owned();
-        // What it says afterwards must not stop it.
+        let url =
+            first.strip_prefix("ready ").expect("the first line is not the ready line").to_owned();
+        // Keep reading, so that a full pipe never blocks the process.
         tokio::spawn(async move { while let Ok(Some(_)) = self.lines.next_line().await {} });
         let password = std::fs::read_to_string(self.data.join("demo-password")).unwrap();
         Ok(Process { child: self.child, url, data: self.data, password })
     }
 
-    /// SIGKILL, however far it has come.
+    /// Sends SIGKILL during the start.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
@@ -75,13 +77,13 @@ impl Process {
         Self::start_with(data, &[]).await
     }
 
-    /// With these settings.
+    /// Starts it with these settings and waits until it is ready.
     pub(crate) async fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
         let ready = Self::begin(data, settings).ready().await;
-        ready.unwrap_or_else(|log| panic!("it ended: {log}"))
+        ready.unwrap_or_else(|log| panic!("the start failed: {log}"))
     }
 
-    /// Begins a start.
+    /// Begins a start without waiting for it.
     pub(crate) fn begin(data: &Path, settings: &[(&str, &str)]) -> Starting {
         let log = std::fs::File::options()
             .create(true)
@@ -99,31 +101,32 @@ impl Process {
         Starting { child, lines, data: data.to_owned() }
     }
 
-    /// SIGKILL: no chance to do anything.
+    /// Sends SIGKILL.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// SIGTERM, and it stops by itself.
+    /// Sends SIGTERM and waits for a clean exit.
     pub(crate) async fn terminate(mut self) {
         let pid = self.child.id().unwrap().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
         assert!(sent.success());
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("it does not stop").unwrap();
+        let status =
+            timeout(TIMEOUT, self.child.wait()).await.expect("the process does not exit").unwrap();
         assert!(status.success(), "{status}");
     }
 
-    /// A demo user's token, as anybody else would get it.
+    /// A demo user's token, from a log-in.
     pub(crate) async fn token(&self, http: &reqwest::Client, role: &str) -> String {
         self.log_in(http, &format!("{role}@demo.vitrina.example"), &self.password).await
     }
 
-    /// What the demo buyer logs in with.
-    pub(crate) fn buyer(&self) -> Value {
+    /// Log-in body of the demo buyer.
+    pub(crate) fn buyer_login(&self) -> Value {
         json!({"email": "buyer@demo.vitrina.example", "password": self.password})
     }
 
-    /// The token of somebody who signs up as a seller.
+    /// Signs up a new seller and returns its token.
     pub(crate) async fn new_seller(&self, http: &reqwest::Client, email: &str) -> String {
         let seller = json!({
             "email": email, "password": PASSWORD, "name": "Ana Souza", "role": "seller"
@@ -136,7 +139,7 @@ impl Process {
         self.log_in(http, email, PASSWORD).await
     }
 
-    /// The same, from an edition whose stores may be away; `None` where it gives none.
+    /// As [`Self::token`], but `None` if the log-in fails because a store is down.
     pub(crate) async fn try_token(&self, http: &reqwest::Client, role: &str) -> Option<String> {
         let email = format!("{role}@demo.vitrina.example");
         let login = json!({"email": email, "password": self.password});
@@ -151,7 +154,7 @@ impl Process {
         answer.json["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// The code in the one mail to somebody, which is sent after the answer. It is forgotten then.
+    /// Waits for the mail to this address, deletes it and returns its code.
     pub(crate) async fn mailed_code(&self, email: &str) -> String {
         let to = format!("To: {email}");
         let begun = Instant::now();
@@ -165,12 +168,12 @@ impl Process {
                     return code.to_owned();
                 }
             }
-            assert!(begun.elapsed() < PATIENCE, "no mail to {email}");
+            assert!(begun.elapsed() < TIMEOUT, "no mail to {email}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Its PostgreSQL, for what no request can plant.
+    /// A connection to its PostgreSQL, for states that no request can cause.
     pub(crate) async fn database(&self) -> PgConnection {
         let options = PgConnectOptions::new()
             .socket(self.data.join("postgres/run"))

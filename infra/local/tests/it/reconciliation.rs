@@ -1,5 +1,4 @@
-//! Twenty thousand products, drift planted behind the projector's back, and what `vitrina sync`
-//! makes of it.
+//! `vitrina sync` over twenty thousand products, with drift written directly into the listings.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -14,15 +13,15 @@ use shared::contract::listing::ListingItem;
 use shared::dynamodb::connect_local;
 use uuid::Uuid;
 
-use crate::described::send;
+use crate::openapi::send;
 use crate::process::{Process, vitrina};
 
 const PRODUCTS: usize = 20_000;
 
-/// Of each kind of drift.
+/// Number of products with each kind of drift.
 const PLANTED: usize = 25;
 
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 async fn command(data: &Path, args: &[&str]) -> Output {
     vitrina(data).args(args).output().await.unwrap()
@@ -39,22 +38,22 @@ async fn seed(data: &Path, products: usize) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Waits until everything that was announced is in the listings.
-pub(crate) async fn quiet(data: &Path) {
+/// Waits until no event is in flight.
+pub(crate) async fn wait_until_drained(data: &Path) {
     let begun = Instant::now();
     loop {
         let status = json_of(data, &["status", "-o", "json"]).await;
-        let waiting = ["outbox_pending", "queue_visible", "queue_in_flight"];
-        if waiting.iter().all(|name| status[name] == json!(0)) {
+        let in_flight = ["outbox_pending", "queue_visible", "queue_in_flight"];
+        if in_flight.iter().all(|name| status[name] == json!(0)) {
             assert_eq!(status["dead_letters"], json!(0));
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "it does not come to rest: {status}");
+        assert!(begun.elapsed() < TIMEOUT, "events are still in flight: {status}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// Counts of a report, by kind.
+/// Differences in a report, by kind.
 pub(crate) fn counts(report: &Value) -> [i64; 6] {
     ["missing", "stale", "ahead", "extra", "altered", "stock"]
         .map(|kind| report[kind].as_i64().unwrap())
@@ -74,7 +73,7 @@ impl Listings {
         let mut pages = self.0.scan().table_name("listings").into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.unwrap().items.unwrap_or_default();
-            // The item of the categories is no listing.
+            // The item with the set of categories has no such attribute.
             let listings = page.into_iter().filter(|item| item.contains_key("product_version"));
             for item in listings {
                 items.push(serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap());
@@ -99,8 +98,8 @@ impl Listings {
         delete.send().await.unwrap();
     }
 
-    /// Plants drift of every kind, each in products of its own, all of them changed once and in
-    /// stock. Returns the ids of the products that must be announced again.
+    /// Plants drift of every kind. `victims` are the listings before and after a change of products in
+    /// stock, and each gets one kind. Returns the ids of the products that must be announced again.
     async fn plant(&self, victims: Vec<(ListingItem, ListingItem)>) -> BTreeSet<Uuid> {
         let mut planted: BTreeSet<Uuid> = victims.iter().map(|(_, after)| after.id).collect();
         let mut victims = victims.into_iter();
@@ -116,14 +115,14 @@ impl Listings {
             self.put(&ahead).await;
 
             let (_, mut extra) = victim();
-            // In the same bucket, of a product that never was.
+            // A listing in the same bucket, of a product that never existed.
             planted.remove(&extra.id);
             extra.id = Uuid::from_u128(extra.id.as_u128() ^ (1 << 40));
             planted.insert(extra.id);
             self.put(&extra).await;
 
             let (_, mut altered) = victim();
-            altered.name = Some("Somebody was here".to_owned());
+            altered.name = Some("Altered directly".to_owned());
             self.put(&altered).await;
 
             let (_, mut stock) = victim();
@@ -133,7 +132,7 @@ impl Listings {
         planted
     }
 
-    /// How far each listing has come: an announcement moves it on, and nothing else does.
+    /// The event positions of each listing. Only a new announcement advances them.
     async fn positions(&self) -> BTreeSet<(Uuid, i64, i64)> {
         let all = self.all().await.into_iter();
         all.map(|item| (item.id, item.product_position, item.stock_position)).collect()
@@ -141,12 +140,12 @@ impl Listings {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_mends_it() {
+async fn reconciliation_finds_and_repairs_exactly_the_planted_drift() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path();
     let process = Process::start(data).await;
     seed(data, PRODUCTS).await;
-    quiet(data).await;
+    wait_until_drained(data).await;
     let listings = Listings::of(data);
 
     let clean = json_of(data, &["sync", "--deep", "--json"]).await;
@@ -154,7 +153,7 @@ async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_men
     assert_eq!(counts(&clean), [0; 6], "{clean}");
 
     let victims = change_some(&listings, &process).await;
-    quiet(data).await;
+    wait_until_drained(data).await;
     let before = listings.positions().await;
     let planted = listings.plant(victims).await;
     let output = command(data, &["sync", "--deep", "--json"]).await;
@@ -162,18 +161,18 @@ async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_men
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let each = i64::try_from(PLANTED).unwrap();
     assert_eq!(counts(&found), [each; 6], "{found}");
-    quiet(data).await;
+    wait_until_drained(data).await;
     let after = listings.positions().await;
     let announced: BTreeSet<Uuid> = after.difference(&before).map(|(id, ..)| *id).collect();
     assert_eq!(announced, planted, "exactly what was planted is announced again");
     let again = json_of(data, &["sync", "--deep", "--json"]).await;
     assert_eq!(counts(&again), [0; 6], "{again}");
 
-    // While sellers write, what is under way is no difference, and nothing newer is overwritten.
+    // While sellers write, events in flight are not reported, and no newer listing is overwritten.
     let (live, changed) =
         tokio::join!(json_of(data, &["sync", "--deep", "--json"]), keep_changing(&process, data));
     assert_eq!(counts(&live), [0; 6], "{live}");
-    quiet(data).await;
+    wait_until_drained(data).await;
     let names: HashMap<Uuid, Option<String>> =
         listings.all().await.into_iter().map(|listing| (listing.id, listing.name)).collect();
     for (id, name) in changed {
@@ -186,13 +185,13 @@ async fn reconciliation_finds_exactly_what_was_planted_and_the_ordinary_path_men
     listings.0.delete_table().table_name("listings").send().await.unwrap();
     let rebuilt = json_of(data, &["sync", "--json"]).await;
     assert_eq!(rebuilt["missing"], json!(PRODUCTS + 6_000), "{rebuilt}");
-    quiet(data).await;
+    wait_until_drained(data).await;
     assert_eq!(fingerprints(&listings.all().await), before);
     process.terminate().await;
 }
 
-/// Plants drift in products that nobody touches while sellers write to others, and has it mended
-/// meanwhile: afterwards every listing is as it was or as its seller left it.
+/// Plants drift in idle products and repairs it while sellers write to other products. Afterwards each
+/// listing must be as it was before, or as its seller left it.
 async fn drift_while_sellers_write(listings: &Listings, process: &Process, data: &Path) {
     let sellers = own_products(process).await;
     let all = listings.all().await;
@@ -200,11 +199,11 @@ async fn drift_while_sellers_write(listings: &Listings, process: &Process, data:
         all.into_iter().partition(|listing| sellers.contains(&listing.id));
     assert_eq!(written.len(), sellers.len());
     let untouched = fingerprints(&idle);
-    // In stock, so that more of it changes no index key: that would be another kind of drift.
+    // These are in stock, so that more stock changes no index key: that would be another kind of drift.
     let can_be_bought =
         |listing: &ListingItem| listing.product().is_some() && listing.available() > 0;
     let victims: Vec<ListingItem> = idle.into_iter().filter(can_be_bought).collect();
-    let sync_often = async {
+    let sync_repeatedly = async {
         let mut found = [0; 6];
         for round in victims.chunks(3 * PLANTED).take(3) {
             for (nth, victim) in round.iter().enumerate() {
@@ -215,7 +214,7 @@ async fn drift_while_sellers_write(listings: &Listings, process: &Process, data:
                         continue;
                     }
                     1 => drifted.on_hand += 1_000,
-                    _ => drifted.name = Some("Somebody was here".to_owned()),
+                    _ => drifted.name = Some("Altered directly".to_owned()),
                 }
                 listings.put(&drifted).await;
             }
@@ -226,12 +225,12 @@ async fn drift_while_sellers_write(listings: &Listings, process: &Process, data:
         }
         found
     };
-    let (found, changed) = tokio::join!(sync_often, keep_changing(process, data));
-    quiet(data).await;
+    let (found, changed) = tokio::join!(sync_repeatedly, keep_changing(process, data));
+    wait_until_drained(data).await;
     let last = json_of(data, &["sync", "--deep", "--json"]).await;
     assert_eq!(counts(&last), [0; 6], "{last}");
     let each = i64::try_from(3 * PLANTED).unwrap();
-    assert_eq!(found, [each, 0, 0, 0, each, each], "what was planted, and nothing else");
+    assert_eq!(found, [each, 0, 0, 0, each, each], "exactly the planted drift is found");
 
     let all = listings.all().await;
     let after: HashMap<Uuid, &ListingItem> =
@@ -240,11 +239,15 @@ async fn drift_while_sellers_write(listings: &Listings, process: &Process, data:
         assert_eq!(after[&id].name, Some(name), "{id}");
     }
     let all = fingerprints(&all);
-    assert_eq!(untouched.difference(&all).next(), None, "mended as it was");
+    assert_eq!(
+        untouched.difference(&all).next(),
+        None,
+        "a repaired listing differs from its original"
+    );
     compare_with_sellers(process, &sellers, &after).await;
 }
 
-/// Every listing of these products says what their seller is told.
+/// Checks that the listings of these products equal what their seller reads.
 async fn compare_with_sellers(
     process: &Process,
     ids: &[Uuid],
@@ -276,7 +279,7 @@ async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem
             .patch(format!("{}/v1/products/{id}", process.url))
             .bearer_auth(&token)
             .header("if-match", "\"v1\"")
-            .json(&json!({"name": "What it is called now"}));
+            .json(&json!({"name": "A new name"}));
         assert_eq!(send(request).await.status, 200);
         let listing = format!("{}/v1/catalog/products/{id}?min_version=2", process.url);
         assert_eq!(send(http.get(listing)).await.status, 200);
@@ -302,12 +305,12 @@ async fn own_products(process: &Process) -> Vec<Uuid> {
         .iter()
         .map(|product| product["id"].as_str().unwrap().parse().unwrap())
         .collect();
-    assert!(ids.len() >= 90, "the seller has products");
+    assert!(ids.len() >= 90, "the seller has too few products");
     ids
 }
 
-/// What sellers do while the stores are compared: create, rename, delete, restore and sell.
-/// Returns what the renamed products are called in the end.
+/// Creates, renames, deletes, restores and sells products while the stores are compared. Returns the
+/// final names of the renamed products.
 async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<Uuid, String> {
     let http = reqwest::Client::new();
     let token = process.token(&http, "seller").await;
@@ -354,7 +357,7 @@ async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<Uuid, String>
     names
 }
 
-/// What buyers see of each listing that is no tombstone.
+/// What buyers see of each listing, without tombstones.
 fn fingerprints(listings: &[ListingItem]) -> BTreeSet<String> {
     listings
         .iter()

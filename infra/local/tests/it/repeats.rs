@@ -1,6 +1,5 @@
-//! Creates that are sent several times at once with the same key, over HTTP: one product, one entry
-//! in the journal, one event and one answer; and whoever sends something else with that key is
-//! refused, even at the same moment.
+//! Concurrent creates with the same idempotency key, over HTTP: one product, one journal entry, one
+//! event and one answer. A different body with the same key is refused, even at the same moment.
 
 use std::collections::HashSet;
 
@@ -9,42 +8,42 @@ use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use shared::testkit::Scale;
+use testkit::Scale;
 use uuid::Uuid;
 
-use crate::described::{Answer, send};
+use crate::openapi::{Answer, send};
 use crate::process::Process;
 
-/// Unless more is asked for.
+/// Defaults, unless the environment asks for more.
 const REQUESTS: u64 = 1_000;
 const SEED: u64 = 11;
 
-/// Keys that are in use at once.
+/// Keys that are in use at the same time.
 const AT_ONCE: usize = 32;
 
-/// No relay, so that events stay where they can be counted; and no limit, since the requests are
-/// one seller's.
+/// Without a relay, events stay in the outbox and can be counted. Without a rate limit, one seller can
+/// send all requests.
 const SETTINGS: [(&str, &str); 2] =
     [("VITRINA_ROLES", "inventory,identity"), ("VITRINA_RATE_LIMIT", "0")];
 
-/// What is sent under one key.
+/// The copies that are sent with one key.
 pub(crate) struct Request {
     key: String,
-    /// One of the two in each copy, most often the first in all of them.
+    /// Each copy has one of two bodies. In most requests all copies have the first.
     bodies: [Value; 2],
     copies: Vec<usize>,
-    /// Whether both are sent once more when all copies are answered.
+    /// Whether both bodies are sent again after all copies are answered.
     again: bool,
 }
 
-/// What came of a key.
+/// The outcome of one key.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) id: Uuid,
     copies: usize,
-    /// Copies with the other body.
+    /// Copies with the losing body.
     refused: usize,
-    /// Whether both bodies were under way at once.
+    /// Whether both bodies were in flight at the same time.
     is_race: bool,
 }
 
@@ -59,7 +58,7 @@ impl Request {
             })
         };
         let sku = format!("SKU-{nth}");
-        // The other is another product, or the same sku at another price.
+        // The second body has another sku, or the same sku at another price.
         let other = if rng.random_bool(0.5) { format!("OTHER-{nth}") } else { sku.clone() };
         let races = rng.random_bool(0.25);
         let copies = rng.random_range(1..=5);
@@ -72,7 +71,7 @@ impl Request {
 
 pub(crate) struct Client {
     pub(crate) http: reqwest::Client,
-    /// Where products are created.
+    /// URL of the collection of products.
     pub(crate) url: String,
     pub(crate) token: String,
 }
@@ -83,14 +82,15 @@ impl Client {
         send(request.header("idempotency-key", key).json(body)).await
     }
 
-    /// Sends all copies at once, and some a last time.
+    /// Sends all copies concurrently, and repeats some afterwards.
     pub(crate) async fn send(&self, request: Request) -> Outcome {
         let Request { key, bodies, copies, again } = request;
         let sent = copies.iter().map(|body| self.create(&key, &bodies[*body]));
         let answers: Vec<(usize, Answer)> =
             copies.iter().copied().zip(join_all(sent).await).collect();
         let first = answers.iter().find(|(_, answer)| answer.status == 201);
-        let (winner, first) = first.unwrap_or_else(|| panic!("{key}: nobody won: {answers:#?}"));
+        let (winner, first) =
+            first.unwrap_or_else(|| panic!("{key}: no copy created a product: {answers:#?}"));
         let mut fresh = 0;
         for (body, answer) in &answers {
             if body == winner {
@@ -100,7 +100,7 @@ impl Client {
                 check_refused(&key, answer);
             }
         }
-        assert_eq!(fresh, 1, "{key}: one answer is the first: {answers:#?}");
+        assert_eq!(fresh, 1, "{key}: not exactly one answer is original: {answers:#?}");
         for (body, content) in bodies.iter().enumerate().filter(|_| again) {
             let again = self.create(&key, content).await;
             if body == *winner {
@@ -135,7 +135,7 @@ fn check_refused(key: &str, answer: &Answer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_create_that_is_sent_several_times_at_once_is_done_once_and_answered_alike() {
+async fn concurrent_creates_with_one_key_create_one_product() {
     let Scale { count, seed } = Scale::asked(REQUESTS, SEED);
     eprintln!("{count} requests from seed {seed}");
     let data = tempfile::tempdir().unwrap();
@@ -161,11 +161,15 @@ async fn a_create_that_is_sent_several_times_at_once_is_done_once_and_answered_a
     .await
     .unwrap();
     let answered: HashSet<Uuid> = outcomes.iter().map(|outcome| outcome.id).collect();
-    assert_eq!(rows.len(), outcomes.len(), "seed {seed}: a product for each key");
-    assert_eq!(answered.len(), outcomes.len(), "seed {seed}: another product for each key");
+    assert_eq!(rows.len(), outcomes.len(), "seed {seed}: not one product for each key");
+    assert_eq!(
+        answered.len(),
+        outcomes.len(),
+        "seed {seed}: two keys were answered with one product"
+    );
     for (id, entries, events) in rows {
-        assert!(answered.contains(&id), "seed {seed}: nobody was told of {id}");
-        assert_eq!((entries, events), (1, 1), "seed {seed}: of {id}");
+        assert!(answered.contains(&id), "seed {seed}: no answer has {id}");
+        assert_eq!((entries, events), (1, 1), "seed {seed}: entries and events of {id}");
     }
     let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();
     let (copies, refused) = (sum(|it| it.copies), sum(|it| it.refused));
@@ -174,6 +178,6 @@ async fn a_create_that_is_sent_several_times_at_once_is_done_once_and_answered_a
         "seed {seed}: {count} requests in {copies} copies: {count} products, entries and events; \
          {races} races of two bodies, {refused} copies refused"
     );
-    assert!(races >= outcomes.len() / 20, "only {races} races: what was tested?");
+    assert!(races >= outcomes.len() / 20, "only {races} races: too little was tested");
     process.terminate().await;
 }

@@ -1,4 +1,4 @@
-//! A request that each operation of the API takes.
+//! A valid request for each operation of the API.
 
 use std::cell::Cell;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::described::{Answer, Operation, send};
+use crate::openapi::{Answer, Operation, send};
 use crate::process::Process;
 
-/// Makes requests, and what they are about.
+/// Builds requests, and creates the objects that they are about.
 pub(crate) struct Requests {
     pub(crate) http: reqwest::Client,
     pub(crate) process: Process,
@@ -46,14 +46,14 @@ impl Requests {
         self.http.request(method, format!("{}{path}", self.process.url))
     }
 
-    /// A name that was not used yet.
+    /// A name that was not used before.
     pub(crate) fn fresh(&self) -> String {
         self.used.set(self.used.get() + 1);
         format!("A-{}", self.used.get())
     }
 
-    /// A product of the seller, a dead letter, a reconciliation and a session, which no request was
-    /// about yet.
+    /// Creates a product of the seller, a dead letter, a reconciliation and a session that no request
+    /// has used.
     pub(crate) async fn renew(&mut self) {
         let create = self.to(Method::POST, "/v1/products").bearer_auth(&self.seller);
         let created = send(create.json(&product(&self.fresh()))).await;
@@ -61,7 +61,7 @@ impl Requests {
         let start = self.to(Method::POST, "/v1/admin/reconciliations").bearer_auth(&self.operator);
         let started = send(start.json(&json!({}))).await;
         text(&started, "id").clone_into(&mut self.reconciliation);
-        let login = self.to(Method::POST, "/v1/auth/login").json(&self.process.buyer());
+        let login = self.to(Method::POST, "/v1/auth/login").json(&self.process.buyer_login());
         text(&send(login).await, "refresh_token").clone_into(&mut self.refresh_token);
         sqlx::query(
             "insert into bus.dead_letters values
@@ -74,9 +74,8 @@ impl Requests {
         .unwrap();
     }
 
-    /// A request that the operation answers with a success to whoever may have one. Where a code
-    /// from a mail is needed, it is a wrong one.
-    pub(crate) fn good(&self, operation: &Operation) -> RequestBuilder {
+    /// A request that succeeds for an allowed caller. If it needs a code from a mail, the code is wrong.
+    pub(crate) fn valid(&self, operation: &Operation) -> RequestBuilder {
         let id = match operation.path.as_str() {
             "/v1/admin/dead-letters/{id}" => "1",
             "/v1/admin/reconciliations/{id}" => &self.reconciliation,
@@ -85,7 +84,7 @@ impl Requests {
         self.about(operation, id)
     }
 
-    /// The same about something else.
+    /// A valid request for the object with this id.
     pub(crate) fn about(&self, operation: &Operation, id: &str) -> RequestBuilder {
         let method = operation.method.parse().unwrap();
         let mut request = self.to(method, &operation.path.replace("{id}", id));
@@ -98,7 +97,7 @@ impl Requests {
         if operation.takes_body() { request.json(&self.body(&operation.name())) } else { request }
     }
 
-    /// A body that the operation takes.
+    /// A valid body for the operation.
     pub(crate) fn body(&self, operation: &str) -> Value {
         let fresh = self.fresh();
         let email = format!("{}@shop.example", fresh.to_lowercase());
@@ -114,7 +113,7 @@ impl Requests {
             }
             "POST /v1/admin/reconciliations" => json!({"deep": true}),
             "POST /v1/auth/activate" => json!({"email": email, "code": "000000"}),
-            "POST /v1/auth/login" => self.process.buyer(),
+            "POST /v1/auth/login" => self.process.buyer_login(),
             "POST /v1/auth/logout" | "POST /v1/auth/refresh" => {
                 json!({"refresh_token": self.refresh_token})
             }
@@ -125,7 +124,7 @@ impl Requests {
             "POST /v1/auth/signup" => json!({
                 "email": email, "password": password, "name": "Ana Souza", "role": "seller"
             }),
-            other => panic!("{other} takes a body: say here which"),
+            other => panic!("add a body for {other}"),
         }
     }
 }
@@ -138,7 +137,7 @@ pub(crate) fn product(sku: &str) -> Value {
     })
 }
 
-/// A field of an answer.
+/// A string field of an answer.
 pub(crate) fn text<'a>(answer: &'a Answer, field: &str) -> &'a str {
     answer.json[field].as_str().unwrap_or_else(|| panic!("no {field} in {answer:?}"))
 }

@@ -1,38 +1,38 @@
-//! A reconciliation whose process is killed again and again: it goes on where it was, and compares
-//! every product once.
+//! A reconciliation that is killed repeatedly: it resumes at its last bucket and compares every product
+//! once.
 
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use shared::testkit::Scale;
+use testkit::Scale;
 
-use crate::described::send;
+use crate::openapi::send;
 use crate::process::Process;
-use crate::reconciliation::{Listings, counts, json_of, quiet};
+use crate::reconciliation::{Listings, counts, json_of, wait_until_drained};
 
-/// Unless more are asked for.
+/// Defaults, unless the environment asks for more.
 const KILLS: u64 = 3;
 const SEED: u64 = 31;
 
 const PRODUCTS: i64 = 1_000;
 const BUCKETS: i64 = 1_024;
 
-/// How many listings are missing.
+/// Number of listings that are deleted before the run.
 const MISSING: i64 = 25;
 
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Lets the minute pass for which the dead hold what they had leased.
-async fn let_leases_end(process: &Process) {
-    let past = "update sync.buckets set lease_until = now() - interval '1 second'
+/// Ends the leases of the killed process at once, instead of after a minute.
+async fn expire_leases(process: &Process) {
+    let expire = "update sync.buckets set lease_until = now() - interval '1 second'
                 where lease_until is not null";
-    sqlx::query(past).execute(&mut process.database().await).await.unwrap();
+    sqlx::query(expire).execute(&mut process.database().await).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reconciliation_goes_on_where_it_was_however_often_its_process_is_killed() {
+async fn a_killed_reconciliation_resumes_at_its_last_bucket() {
     let Scale { count, seed } = Scale::asked(KILLS, SEED);
     eprintln!("{count} kills from seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -51,16 +51,16 @@ async fn a_reconciliation_goes_on_where_it_was_however_often_its_process_is_kill
         let request = http.post(format!("{}/v1/products/batch", process.url)).bearer_auth(&seller);
         assert_eq!(send(request.json(&json!({ "items": items }))).await.status, 200);
     }
-    quiet(data.path()).await;
+    wait_until_drained(data.path()).await;
     let listings = Listings::of(data.path());
     for listing in listings.all().await.iter().take(usize::try_from(MISSING).unwrap()) {
         listings.delete(listing).await;
     }
 
     let operator = process.token(&http, "operator").await;
-    let asked = http.post(format!("{}/v1/admin/reconciliations", process.url));
-    let asked = send(asked.bearer_auth(&operator).json(&json!({"deep": true}))).await.json;
-    let path = format!("/v1/admin/reconciliations/{}", asked["id"].as_str().unwrap());
+    let started = http.post(format!("{}/v1/admin/reconciliations", process.url));
+    let started = send(started.bearer_auth(&operator).json(&json!({"deep": true}))).await.json;
+    let path = format!("/v1/admin/reconciliations/{}", started["id"].as_str().unwrap());
     let mut moments: Vec<i64> = (0..count).map(|_| rng.random_range(1..BUCKETS)).collect();
     moments.sort_unstable();
     let mut moments = moments.into_iter().peekable();
@@ -76,21 +76,21 @@ async fn a_reconciliation_goes_on_where_it_was_however_often_its_process_is_kill
             process.kill().await;
             killed_at.push(done);
             process = Process::start(data.path()).await;
-            let_leases_end(&process).await;
+            expire_leases(&process).await;
         }
-        assert!(begun.elapsed() < PATIENCE, "it does not come to its end: {report}");
+        assert!(begun.elapsed() < TIMEOUT, "the run does not finish: {report}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    assert!(!killed_at.is_empty(), "it was over before the first kill: what was tested?");
-    assert_eq!(report["compared"], json!(PRODUCTS), "each product once: {report}");
+    assert!(!killed_at.is_empty(), "the run finished before the first kill: nothing was tested");
+    assert_eq!(report["compared"], json!(PRODUCTS), "each product must be compared once: {report}");
     assert_eq!(counts(&report), [MISSING, 0, 0, 0, 0, 0], "seed {seed}: {report}");
     assert_eq!(report["repaired"], json!(MISSING), "seed {seed}: {report}");
-    quiet(data.path()).await;
+    wait_until_drained(data.path()).await;
     let again = json_of(data.path(), &["sync", "--deep", "--json"]).await;
     assert_eq!(counts(&again), [0; 6], "seed {seed}: {again}");
     eprintln!(
         "seed {seed}: killed after {killed_at:?} of {BUCKETS} buckets; {PRODUCTS} products were \
-         compared once, all of {MISSING} differences found and mended"
+         compared once, all of {MISSING} differences found and repaired"
     );
     process.terminate().await;
 }

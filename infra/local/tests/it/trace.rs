@@ -1,4 +1,4 @@
-//! `vitrina trace` and `GET /v1/admin/trace/{id}`: where a change is, hop by hop.
+//! `vitrina trace` and `GET /v1/admin/trace/{id}`: the hops of a change on its way to the listing.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,27 +6,27 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::described::send;
+use crate::openapi::send;
 use crate::process::{Process, vitrina};
 use crate::requests::{product, text};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const HOPS: [&str; 5] = ["requested", "committed", "published", "received", "projected"];
 const GAPS: [&str; 4] = ["writing", "in the outbox", "in the queue", "projecting"];
 
-/// What a seller's request is known by.
-struct Made {
+/// The ids of a created product and of the request that created it.
+struct CreatedProduct {
     product: String,
     request: String,
 }
 
-async fn create(process: &Process, http: &reqwest::Client) -> Made {
+async fn create(process: &Process, http: &reqwest::Client) -> CreatedProduct {
     let token = process.token(http, "seller").await;
     let request = http.post(format!("{}/v1/products", process.url)).bearer_auth(token);
     let answer = send(request.json(&product("A"))).await;
     let request = answer.headers["x-request-id"].to_str().unwrap().to_owned();
-    Made { product: text(&answer, "id").to_owned(), request }
+    CreatedProduct { product: text(&answer, "id").to_owned(), request }
 }
 
 async fn rename(process: &Process, http: &reqwest::Client, id: &str, times: u32) {
@@ -49,7 +49,7 @@ async fn trace(process: &Process, http: &reqwest::Client, id: &str) -> Value {
     answer.json
 }
 
-/// The trace of the last change as soon as it is in this state.
+/// Waits until the last change is in this state and returns the trace.
 async fn trace_in(process: &Process, http: &reqwest::Client, id: &str, state: &str) -> Value {
     let begun = Instant::now();
     loop {
@@ -58,16 +58,16 @@ async fn trace_in(process: &Process, http: &reqwest::Client, id: &str, state: &s
         if last["state"].as_str().unwrap().starts_with(state) {
             return trace;
         }
-        assert!(begun.elapsed() < PATIENCE, "it is never {state:?}: {trace:#}");
+        assert!(begun.elapsed() < TIMEOUT, "the change is never {state:?}: {trace:#}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// What the command says.
-async fn said(data: &Path, arguments: &[&str]) -> String {
+/// The output of `vitrina trace`.
+async fn command_output(data: &Path, arguments: &[&str]) -> String {
     let output = vitrina(data).arg("trace").args(arguments).output().await.unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -75,7 +75,7 @@ fn names<'a>(change: &'a Value, of: &str) -> Vec<&'a str> {
     change[of].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
 }
 
-/// Each hop has a time that is not before the last, and each gap is what lies between.
+/// Checks that hops are in order of time, and that each gap is the time between two hops.
 fn check_times(change: &Value) {
     let times: Vec<DateTime<Utc>> = change["hops"]
         .as_array()
@@ -88,12 +88,12 @@ fn check_times(change: &Value) {
     for (pair, gap) in times.windows(2).zip(gaps) {
         let between = (pair[1] - pair[0]).num_microseconds().unwrap();
         assert!(between >= 0, "{change:#}");
-        let told = format!("{:.3}", gap["milliseconds"].as_f64().unwrap());
-        assert_eq!(told, format!("{}.{:03}", between / 1000, between % 1000), "{change:#}");
+        let reported = format!("{:.3}", gap["milliseconds"].as_f64().unwrap());
+        assert_eq!(reported, format!("{}.{:03}", between / 1000, between % 1000), "{change:#}");
     }
 }
 
-/// The text says of the change what the JSON says: a line a hop, with the gap that led to it.
+/// Checks the text against the JSON: one line a hop, with the gap before it.
 fn check_text(text: &str, change: &Value) {
     assert!(text.contains(change["state"].as_str().unwrap()), "{text}");
     for id in ["product_id", "event_id", "request_id"] {
@@ -106,8 +106,8 @@ fn check_text(text: &str, change: &Value) {
     for (nth, (line, hop)) in lines.iter().zip(hops).enumerate() {
         assert_eq!(line.split_whitespace().next(), Some(hop), "{text}");
         let at: DateTime<Utc> = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        let told: DateTime<Utc> = change["hops"][nth]["at"].as_str().unwrap().parse().unwrap();
-        assert_eq!(at, told, "{text}");
+        let reported: DateTime<Utc> = change["hops"][nth]["at"].as_str().unwrap().parse().unwrap();
+        assert_eq!(at, reported, "{text}");
         if let Some(before) = nth.checked_sub(1) {
             let gap = change["gaps"][before]["name"].as_str().unwrap();
             assert!(line.ends_with(&format!(" ms {gap}")), "{text}");
@@ -116,30 +116,29 @@ fn check_text(text: &str, change: &Value) {
 }
 
 #[tokio::test]
-async fn the_way_of_a_change_is_told_by_its_product_its_request_and_its_event_and_after_a_restart()
-{
+async fn a_trace_is_the_same_by_product_request_or_event() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let http = reqwest::Client::new();
-    let made = create(&process, &http).await;
-    let by_product = trace_in(&process, &http, &made.product, "in the listing").await;
+    let created = create(&process, &http).await;
+    let by_product = trace_in(&process, &http, &created.product, "in the listing").await;
     assert_eq!(by_product["cut"], json!(false));
     let change = &by_product["changes"][0];
-    assert_eq!(change["product_id"], json!(made.product));
-    assert_eq!(change["request_id"], json!(made.request));
+    assert_eq!(change["product_id"], json!(created.product));
+    assert_eq!(change["request_id"], json!(created.request));
     assert_eq!((&change["version"], &change["change"]), (&json!(1), &json!("created")));
     assert_eq!(change["complete"], json!(true));
     assert_eq!(names(change, "hops"), HOPS);
     assert_eq!(names(change, "gaps"), GAPS);
     check_times(change);
     let event = change["event_id"].as_str().unwrap();
-    let ids = [made.product.as_str(), &made.request, event];
+    let ids = [created.product.as_str(), &created.request, event];
     for id in ids {
         assert_eq!(trace(&process, &http, id).await, by_product, "by {id}");
         let json: Value =
-            serde_json::from_str(&said(data.path(), &[id, "-o", "json"]).await).unwrap();
+            serde_json::from_str(&command_output(data.path(), &[id, "-o", "json"]).await).unwrap();
         assert_eq!(json, by_product, "by {id}");
-        check_text(&said(data.path(), &[id]).await, change);
+        check_text(&command_output(data.path(), &[id]).await, change);
     }
     process.terminate().await;
 
@@ -147,21 +146,21 @@ async fn the_way_of_a_change_is_told_by_its_product_its_request_and_its_event_an
     for id in ids {
         assert_eq!(trace(&process, &http, id).await, by_product, "by {id} after a restart");
     }
-    let nobody = "0190a000-0000-7000-8000-000000000000";
-    let output = vitrina(data.path()).args(["trace", nobody]).output().await.unwrap();
+    let unknown_id = "0190a000-0000-7000-8000-000000000000";
+    let output = vitrina(data.path()).args(["trace", unknown_id]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains(nobody), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(unknown_id), "{output:?}");
     process.terminate().await;
 }
 
 #[tokio::test]
-async fn a_change_that_is_stuck_is_found_where_it_is_and_goes_on_from_there() {
+async fn a_stuck_change_is_traced_to_its_last_hop_and_resumes() {
     let data = tempfile::tempdir().unwrap();
     let http = reqwest::Client::new();
     let without_relay = [("VITRINA_ROLES", "inventory,catalog,projector,identity")];
     let process = Process::start_with(data.path(), &without_relay).await;
-    let made = create(&process, &http).await;
-    let stuck = trace(&process, &http, &made.product).await;
+    let created = create(&process, &http).await;
+    let stuck = trace(&process, &http, &created.product).await;
     process.kill().await;
     let process = Process::start_with(data.path(), &without_relay).await;
     let change = &stuck["changes"][0];
@@ -171,16 +170,16 @@ async fn a_change_that_is_stuck_is_found_where_it_is_and_goes_on_from_there() {
     assert_eq!(names(change, "gaps"), GAPS[..1]);
     check_times(change);
     let event = change["event_id"].as_str().unwrap();
-    let ids = [made.product.as_str(), &made.request, event];
+    let ids = [created.product.as_str(), &created.request, event];
     for id in ids {
         assert_eq!(trace(&process, &http, id).await, stuck, "by {id} after a restart");
-        check_text(&said(data.path(), &[id]).await, change);
+        check_text(&command_output(data.path(), &[id]).await, change);
     }
     process.terminate().await;
 
     let without_projector = [("VITRINA_ROLES", "inventory,relay,catalog,identity")];
     let process = Process::start_with(data.path(), &without_projector).await;
-    let queued = trace_in(&process, &http, &made.product, "in the queue").await;
+    let queued = trace_in(&process, &http, &created.product, "in the queue").await;
     process.kill().await;
     let process = Process::start_with(data.path(), &without_projector).await;
     let change = &queued["changes"][0];
@@ -191,7 +190,7 @@ async fn a_change_that_is_stuck_is_found_where_it_is_and_goes_on_from_there() {
     check_times(change);
     for id in ids {
         assert_eq!(trace(&process, &http, id).await, queued, "by {id} after a restart");
-        check_text(&said(data.path(), &[id]).await, change);
+        check_text(&command_output(data.path(), &[id]).await, change);
     }
     process.terminate().await;
 
@@ -203,19 +202,19 @@ async fn a_change_that_is_stuck_is_found_where_it_is_and_goes_on_from_there() {
 }
 
 #[tokio::test]
-async fn a_trace_that_leaves_older_changes_out_says_so() {
+async fn a_truncated_trace_says_so_and_keeps_the_latest_changes() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let http = reqwest::Client::new();
-    let made = create(&process, &http).await;
+    let created = create(&process, &http).await;
     let hint = "only the latest 50 changes";
-    rename(&process, &http, &made.product, 49).await;
-    let whole = trace(&process, &http, &made.product).await;
+    rename(&process, &http, &created.product, 49).await;
+    let whole = trace(&process, &http, &created.product).await;
     assert_eq!(whole["cut"], json!(false));
     assert_eq!(whole["changes"].as_array().unwrap().len(), 50);
-    assert!(!said(data.path(), &[&made.product]).await.contains(hint));
-    rename(&process, &http, &made.product, 1).await;
-    let cut = trace(&process, &http, &made.product).await;
+    assert!(!command_output(data.path(), &[&created.product]).await.contains(hint));
+    rename(&process, &http, &created.product, 1).await;
+    let cut = trace(&process, &http, &created.product).await;
     assert_eq!(cut["cut"], json!(true));
     let versions: Vec<i64> = cut["changes"]
         .as_array()
@@ -223,19 +222,19 @@ async fn a_trace_that_leaves_older_changes_out_says_so() {
         .iter()
         .map(|change| change["version"].as_i64().unwrap())
         .collect();
-    assert_eq!(versions, (2..=51).collect::<Vec<_>>(), "the latest, oldest first");
-    assert!(said(data.path(), &[&made.product]).await.contains(hint));
+    assert_eq!(versions, (2..=51).collect::<Vec<_>>(), "the latest changes, oldest first");
+    assert!(command_output(data.path(), &[&created.product]).await.contains(hint));
     process.terminate().await;
 }
 
 #[tokio::test]
-async fn a_change_that_became_a_dead_letter_is_buried_and_not_received() {
+async fn a_dead_letters_trace_ends_with_buried_instead_of_received() {
     let data = tempfile::tempdir().unwrap();
     let http = reqwest::Client::new();
     let without_projector = [("VITRINA_ROLES", "inventory,relay,catalog,identity")];
     let process = Process::start_with(data.path(), &without_projector).await;
-    let made = create(&process, &http).await;
-    trace_in(&process, &http, &made.product, "in the queue").await;
+    let created = create(&process, &http).await;
+    trace_in(&process, &http, &created.product, "in the queue").await;
     sqlx::query("update bus.messages set body = '{'")
         .execute(&mut process.database().await)
         .await
@@ -243,7 +242,7 @@ async fn a_change_that_became_a_dead_letter_is_buried_and_not_received() {
     process.terminate().await;
 
     let process = Process::start(data.path()).await;
-    let dead = trace_in(&process, &http, &made.product, "dead letter ").await;
+    let dead = trace_in(&process, &http, &created.product, "dead letter ").await;
     let change = &dead["changes"][0];
     assert_eq!(change["complete"], json!(false));
     assert_eq!(names(change, "hops"), ["requested", "committed", "published", "buried"]);
@@ -252,6 +251,6 @@ async fn a_change_that_became_a_dead_letter_is_buried_and_not_received() {
         ["writing", "in the outbox", "in the queue and its attempts"]
     );
     check_times(change);
-    check_text(&said(data.path(), &[&made.request]).await, change);
+    check_text(&command_output(data.path(), &[&created.request]).await, change);
     process.terminate().await;
 }

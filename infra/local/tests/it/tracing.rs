@@ -1,4 +1,4 @@
-//! One trace from a seller's request to the listing, over OTLP.
+//! Spans over OTLP: one trace from a seller's request to the listing.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use axum::extract::State;
 use axum::routing::post;
 use serde_json::json;
 
-use crate::described::send;
+use crate::openapi::send;
 use crate::process::Process;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// What a collector has received: the spans of each export, as they came.
+/// The bodies of all exports that a collector received.
 type Exports = Arc<Mutex<Vec<Bytes>>>;
 
 async fn collector() -> (String, Exports) {
@@ -33,15 +33,15 @@ fn contains(export: &[u8], wanted: &[u8]) -> bool {
     export.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// Whether a span of this name belongs to the trace. In protobuf both stand as they are, and the
-/// trace's id begins the span.
+/// Whether a span of this name belongs to the trace. Protobuf leaves both as plain bytes, and a span
+/// begins with its trace id.
 fn has_span(exports: &Exports, name: &str) -> bool {
     let trace: Vec<u8> =
         (0..16).map(|n| u8::from_str_radix(&TRACE[2 * n..2 * n + 2], 16).unwrap()).collect();
     exports.lock().unwrap().iter().any(|export| {
         let mut rest = &export[..];
         while let Some(at) = rest.windows(16).position(|window| window == trace) {
-            // A span is short: its name follows within a hundred bytes of its trace's id.
+            // The name follows within a hundred bytes of the trace id.
             let span = &rest[at..rest.len().min(at + 100)];
             if contains(span, name.as_bytes()) {
                 return true;
@@ -53,7 +53,7 @@ fn has_span(exports: &Exports, name: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_request_and_the_projection_it_led_to_are_one_trace() {
+async fn a_request_and_its_projection_share_one_trace() {
     let data = tempfile::tempdir().unwrap();
     let (url, exports) = collector().await;
     let settings =
@@ -71,14 +71,14 @@ async fn a_request_and_the_projection_it_led_to_are_one_trace() {
     assert_eq!(send(create).await.status, 201);
     let begun = Instant::now();
     while !(has_span(&exports, "request") && has_span(&exports, "project")) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the spans do not come");
+        assert!(begun.elapsed() < Duration::from_secs(30), "the spans do not arrive");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     process.terminate().await;
 }
 
 #[tokio::test]
-async fn a_collector_that_is_down_fails_no_request_and_no_stop() {
+async fn requests_and_shutdown_succeed_without_a_collector() {
     let data = tempfile::tempdir().unwrap();
     let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
     let process = Process::start_with(data.path(), &settings).await;

@@ -1,6 +1,6 @@
-//! From a seller's request to a buyer's page, with nothing but HTTP: of an edition on this machine, or
-//! of one that is deployed, whose address is in `VITRINA_TEST_URL`, and on which nobody else works at
-//! the time. Its tokens are then in `VITRINA_TEST_SELLER`, of a seller who has no products yet, and in
+//! From a seller's request to a buyer's page, over HTTP only. The edition under test is a local one, or
+//! the deployed one at `VITRINA_TEST_URL`, which must have no other users at the time. A deployed
+//! edition also needs the tokens `VITRINA_TEST_SELLER`, of a seller without products, and
 //! `VITRINA_TEST_OPERATOR`.
 
 use std::collections::HashSet;
@@ -13,35 +13,35 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::described::send;
-use crate::kills::chaos::{Address, Place};
-use crate::kills::contenders::{Arena, Contender};
-use crate::kills::writers::{Ledger, Writer};
-use crate::kills::{CONTENDERS, WRITERS, client};
+use crate::kills::concurrent_clients::{ConcurrentClient, SharedProducts};
+use crate::kills::supervised::{Address, AddressWatch};
+use crate::kills::writers::{WriteLog, Writer};
+use crate::kills::{CONCURRENT_CLIENTS, WRITERS, client};
+use crate::openapi::send;
 use crate::process::Process;
 use crate::reconciliation::counts;
 use crate::repeats::{Client, Outcome, Request};
 
 const SEED: u64 = 5;
 
-/// Keys that creates are repeated with.
+/// Number of idempotency keys.
 const KEYS: u64 = 100;
 
-/// Keys that are in use at once: each is several requests, and a stage has room for some dozens.
+/// Keys that are in use at the same time. Each has several requests, and a stage takes a few dozen.
 const AT_ONCE: usize = 8;
 
-/// Products that are turned over page by page.
+/// Number of products that are listed page by page.
 const PAGED: usize = 60;
 
-/// How long anything may take; the schedule of a stage fires once a minute.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Longest time for any step. The schedule of a stage fires once a minute.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// An edition, wherever it is.
+/// The edition under test, local or deployed.
 struct Endpoint {
     http: reqwest::Client,
     seller: Address,
     operator: String,
-    /// Where it is one of this machine.
+    /// The process of a local edition.
     process: Option<(Process, tempfile::TempDir)>,
 }
 
@@ -80,13 +80,13 @@ impl Endpoint {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "whoever runs the test says what it is about")]
+#[expect(clippy::disallowed_methods, reason = "the environment selects the edition under test")]
 fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Every element of a list, page by page.
-async fn walk(first: impl Fn() -> reqwest::RequestBuilder) -> Vec<Value> {
+/// All elements of a paged list.
+async fn list_all(first: impl Fn() -> reqwest::RequestBuilder) -> Vec<Value> {
     let (mut all, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let request = match &cursor {
@@ -103,50 +103,49 @@ async fn walk(first: impl Fn() -> reqwest::RequestBuilder) -> Vec<Value> {
     }
 }
 
-/// Waits until `look` finds something.
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+/// Waits until `check` returns a value.
+async fn wait_for<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = check().await {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "{what}: it does not come");
+        assert!(begun.elapsed() < TIMEOUT, "timed out waiting for {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_sellers_write_is_what_buyers_see_wherever_the_edition_runs() {
+async fn buyers_see_what_sellers_write_locally_or_deployed() {
     let endpoint = Endpoint::open().await;
-    let looked_at = write_and_look(&endpoint).await;
-    eprintln!("{looked_at}");
-    repeat(&endpoint).await;
-    turn_pages(&endpoint).await;
-    compare(&endpoint).await;
+    let summary = write_and_read(&endpoint).await;
+    eprintln!("{summary}");
+    repeat_creates(&endpoint).await;
+    list_pages(&endpoint).await;
+    reconcile(&endpoint).await;
     endpoint.close().await;
 }
 
-/// Sellers of their own products, and sellers and buyers of the same few, all at once: buyers see
-/// what was acknowledged, and every answer can be explained.
-/// Says how much there was of it.
-async fn write_and_look(endpoint: &Endpoint) -> String {
+/// Runs writers and concurrent clients. Buyers must see what was acknowledged, and the answers must be
+/// linearizable. Returns a summary.
+async fn write_and_read(endpoint: &Endpoint) -> String {
     let stop = CancellationToken::new();
-    let place = || Place::fixed(endpoint.seller.clone(), stop.clone());
-    let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let arena = Arc::new(Arena::default());
+    let address = || AddressWatch::fixed(endpoint.seller.clone(), stop.clone());
+    let log = Arc::new(Mutex::new(WriteLog::default()));
+    let products = Arc::new(SharedProducts::default());
     let mut clients = Vec::new();
     for writer in 0..WRITERS {
-        let (name, ledger) = (format!("w{writer}"), Arc::clone(&ledger));
-        let writer = Writer { name, http: client(), place: place(), ledger };
-        clients.push(tokio::spawn(writer.write()));
+        let (name, log) = (format!("w{writer}"), Arc::clone(&log));
+        let writer = Writer { name, http: client(), address: address(), log };
+        clients.push(tokio::spawn(writer.run()));
     }
-    for contender in 1..=CONTENDERS {
-        let contender = Contender::new(contender, SEED, place(), &arena);
-        clients.push(tokio::spawn(contender.contend()));
+    for number in 1..=CONCURRENT_CLIENTS {
+        let client = ConcurrentClient::new(number, SEED, address(), &products);
+        clients.push(tokio::spawn(client.run()));
     }
-    eventually("enough to look at", async || {
-        let written = ledger.lock().unwrap().kinds().iter().all(|count| *count > 20);
-        let noted = arena.notes.lock().unwrap().confirmed() > 20;
+    wait_for("enough writes and reads", async || {
+        let written = log.lock().unwrap().count_by_kind().iter().all(|count| *count > 20);
+        let noted = products.histories.lock().unwrap().confirmed() > 20;
         (written && noted).then_some(())
     })
     .await;
@@ -154,18 +153,18 @@ async fn write_and_look(endpoint: &Endpoint) -> String {
     for client in clients {
         client.await.unwrap();
     }
-    let ledger = Arc::into_inner(ledger).unwrap().into_inner().unwrap();
-    ledger.check(&endpoint.http, &endpoint.seller.url).await;
-    let mut notes = std::mem::take(&mut *arena.notes.lock().unwrap());
-    notes.look_again(&endpoint.http, &endpoint.seller, &arena).await;
-    let explained = notes.explain(SEED);
+    let log = Arc::into_inner(log).unwrap().into_inner().unwrap();
+    log.check(&endpoint.http, &endpoint.seller.url).await;
+    let mut histories = std::mem::take(&mut *products.histories.lock().unwrap());
+    histories.read_until_consistent(&endpoint.http, &endpoint.seller, &products).await;
+    let explained = histories.explain(SEED);
     assert!(explained.overlaps > 20 && explained.confirmed > 20, "{explained:?}");
-    assert_eq!(ledger.lost, 0, "answers were lost, and nothing was killed");
-    format!("{} writes acknowledged and listed; {explained:?}", ledger.acknowledged)
+    assert_eq!(log.lost, 0, "answers were lost although nothing was killed");
+    format!("{} writes acknowledged and listed; {explained:?}", log.acknowledged)
 }
 
-/// Creates that are sent several times at once are done once.
-async fn repeat(endpoint: &Endpoint) {
+/// Concurrent creates with one key create one product.
+async fn repeat_creates(endpoint: &Endpoint) {
     let http = endpoint.http.clone();
     let (url, token) =
         (format!("{}/v1/products", endpoint.seller.url), endpoint.seller.token.clone());
@@ -174,20 +173,21 @@ async fn repeat(endpoint: &Endpoint) {
     let outcomes: Vec<Outcome> =
         futures::stream::iter(sent).buffer_unordered(AT_ONCE).collect().await;
     let answered: HashSet<Uuid> = outcomes.iter().map(|outcome| outcome.id).collect();
-    assert_eq!(answered.len(), outcomes.len(), "another product for each key");
-    let own = walk(|| endpoint.as_seller(Method::GET, "/v1/products?limit=100")).await;
-    let made = own.iter().filter(|product| {
+    assert_eq!(answered.len(), outcomes.len(), "two keys were answered with one product");
+    let own = list_all(|| endpoint.as_seller(Method::GET, "/v1/products?limit=100")).await;
+    let created = own.iter().filter(|product| {
         let sku = product["sku"].as_str().unwrap();
         sku.starts_with("SKU-") || sku.starts_with("OTHER-")
     });
-    let made: HashSet<Uuid> = made.map(|it| it["id"].as_str().unwrap().parse().unwrap()).collect();
-    assert_eq!(made, answered, "a product for each key, and nobody was told of another");
+    let created: HashSet<Uuid> =
+        created.map(|it| it["id"].as_str().unwrap().parse().unwrap()).collect();
+    assert_eq!(created, answered, "the products are not those of the answers");
 }
 
-/// A list that is walked by its cursors has each product once, in order.
-async fn turn_pages(endpoint: &Endpoint) {
+/// A paged list has each product once, in order.
+async fn list_pages(endpoint: &Endpoint) {
     let price = |nth: usize| (nth * 37) % 20;
-    // Of its own: another run may have been here before.
+    // A category of this run only: an earlier run may have left products.
     let category = format!("leaves-{}", Uuid::from_u128(rand::random()).simple());
     let item = |nth: usize| {
         json!({
@@ -204,15 +204,15 @@ async fn turn_pages(endpoint: &Endpoint) {
         let path = format!("/v1/catalog/products?category={category}&sort=price&limit=7{more}");
         move || endpoint.to(Method::GET, &path)
     };
-    let all = eventually("all are listed", async || {
-        Some(walk(list("")).await).filter(|all| all.len() >= PAGED)
+    let all = wait_for("all products to be listed", async || {
+        Some(list_all(list("")).await).filter(|all| all.len() >= PAGED)
     })
     .await;
     let amounts: Vec<i64> = all.iter().map(|it| it["price"]["amount"].as_i64().unwrap()).collect();
     assert!(amounts.is_sorted(), "{amounts:?}");
     let ids: HashSet<&str> = all.iter().map(|it| it["id"].as_str().unwrap()).collect();
-    assert_eq!((all.len(), ids.len()), (PAGED, PAGED), "each comes once");
-    let in_stock = walk(list("&in_stock=true&price_min=3&price_max=11")).await;
+    assert_eq!((all.len(), ids.len()), (PAGED, PAGED), "each product must be listed once");
+    let in_stock = list_all(list("&in_stock=true&price_min=3&price_max=11")).await;
     let wanted = (0..PAGED).filter(|nth| (3..=11).contains(&price(*nth)) && nth % 3 > 0).count();
     assert_eq!(in_stock.len(), wanted);
     let categories = send(endpoint.to(Method::GET, "/v1/catalog/categories")).await;
@@ -222,13 +222,13 @@ async fn turn_pages(endpoint: &Endpoint) {
     assert!(named(&category) && named("contended"), "{categories:?}");
 }
 
-/// The two stores agree.
-async fn compare(endpoint: &Endpoint) {
-    let asked = endpoint.as_operator(Method::POST, "/v1/admin/reconciliations");
-    let asked = send(asked.json(&json!({"deep": true}))).await;
-    assert_eq!(asked.status, 202, "{asked:?}");
-    let path = format!("/v1/admin/reconciliations/{}", asked.json["id"].as_str().unwrap());
-    let report = eventually("everything is compared", async || {
+/// A deep reconciliation finds no difference.
+async fn reconcile(endpoint: &Endpoint) {
+    let run = endpoint.as_operator(Method::POST, "/v1/admin/reconciliations");
+    let run = send(run.json(&json!({"deep": true}))).await;
+    assert_eq!(run.status, 202, "{run:?}");
+    let path = format!("/v1/admin/reconciliations/{}", run.json["id"].as_str().unwrap());
+    let report = wait_for("the end of the reconciliation", async || {
         let report = send(endpoint.as_operator(Method::GET, &path)).await;
         assert_eq!(report.status, 200, "{report:?}");
         (report.json["state"] == "finished").then_some(report.json)

@@ -1,4 +1,4 @@
-//! Every kind of step of the core path, each with what has to be there before it.
+//! Every kind of step of the core path, with its preparation and its clean-up.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use shared::contract::listing::{categories_key, key_of};
 use shared::contract::sync_feed::bucket_of;
-use shared::testkit::DynamoFault;
+use testkit::DynamoFault;
 use uuid::Uuid;
 
 use crate::operation::{Done, Operation};
 use crate::points::{Plan, Stop};
 use crate::process::TABLE;
-use crate::world::{Outcome, World};
+use crate::simulation::{Outcome, Simulation};
 
-/// The process that things happen to; the other one prepares them.
-pub(crate) const PATIENT: usize = 0;
+/// The process that gets the faults. The other process prepares the steps.
+pub(crate) const UNDER_TEST: usize = 0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
     Create,
     CreateBatch,
     Change,
-    /// A change that was overtaken so often that it locks the product.
+    /// A change that lost so many races that it locks the product.
     ChangeBehindLock,
     Delete,
     Restore,
@@ -33,17 +33,17 @@ pub(crate) enum Case {
     Relay,
     Repair,
     Intake,
-    /// A message that cannot be read.
+    /// An unreadable message.
     IntakeOfPoison,
-    /// While the store does not answer.
+    /// A batch while the store throttles every call.
     IntakeWithoutStore,
     Redrive,
     Reconcile,
-    /// The last bucket of a run, and what follows from it.
+    /// The last bucket of a run, and the end of the run.
     EndOfRun,
 }
 
-/// An operation that can go ahead.
+/// A prepared operation.
 pub(crate) enum Ready {
     Begin(Operation),
     Resume(u64),
@@ -69,143 +69,143 @@ impl Case {
         Self::EndOfRun,
     ];
 
-    /// Makes everything that the step needs.
-    pub(crate) async fn prepare(self, world: &mut World) -> Ready {
+    /// Creates everything that the step needs.
+    pub(crate) async fn prepare(self, sim: &mut Simulation) -> Ready {
         Ready::Begin(match self {
             Self::Create => {
-                let product = world.product();
-                world.send(Method::POST, "/v1/products".to_owned(), Some(product))
+                let product = sim.product();
+                sim.send(Method::POST, "/v1/products".to_owned(), Some(product))
             }
             Self::CreateBatch => {
-                let items = [world.product(), world.product()];
+                let items = [sim.product(), sim.product()];
                 let body = json!({"items": items});
-                world.send(Method::POST, "/v1/products/batch".to_owned(), Some(body))
+                sim.send(Method::POST, "/v1/products/batch".to_owned(), Some(body))
             }
             Self::Change => {
-                let id = world.create().await;
-                let name = format!("Renamed {}", world.serial());
-                world.send(Method::PATCH, format!("/v1/products/{id}"), Some(json!({"name": name})))
+                let id = sim.create().await;
+                let name = format!("Renamed {}", sim.serial());
+                sim.send(Method::PATCH, format!("/v1/products/{id}"), Some(json!({"name": name})))
             }
-            Self::ChangeBehindLock => return overtaken(world).await,
+            Self::ChangeBehindLock => return overtaken(sim).await,
             Self::Delete => {
-                let id = world.create().await;
-                world.send(Method::DELETE, format!("/v1/products/{id}"), None)
+                let id = sim.create().await;
+                sim.send(Method::DELETE, format!("/v1/products/{id}"), None)
             }
             Self::Restore => {
-                let id = world.create().await;
+                let id = sim.create().await;
                 let path = format!("/v1/products/{id}");
-                let delete = world.send(Method::DELETE, path.clone(), None);
-                world.finish(delete).await;
-                world.send(Method::POST, format!("{path}/restore"), None)
+                let delete = sim.send(Method::DELETE, path.clone(), None);
+                sim.finish(delete).await;
+                sim.send(Method::POST, format!("{path}/restore"), None)
             }
             Self::SetStock => {
-                let id = world.create().await;
+                let id = sim.create().await;
                 let path = format!("/v1/products/{id}/stock");
-                world.send(Method::PUT, path, Some(json!({"on_hand": 9})))
+                sim.send(Method::PUT, path, Some(json!({"on_hand": 9})))
             }
             Self::AdjustStock => {
-                let id = world.create().await;
+                let id = sim.create().await;
                 let path = format!("/v1/products/{id}/stock/adjustments");
                 let body = json!({"delta": 1, "reason": "found"});
-                world.send(Method::POST, path, Some(body))
+                sim.send(Method::POST, path, Some(body))
             }
             Self::Relay => {
-                world.create().await;
+                sim.create().await;
                 Operation::Relay
             }
             Self::Repair => {
-                let id = world.create().await;
-                ask_for_repair(world, id).await;
+                let id = sim.create().await;
+                ask_for_repair(sim, id).await;
                 Operation::Repair
             }
             Self::Intake => {
-                world.create().await;
-                world.finish(Operation::Relay).await;
+                sim.create().await;
+                sim.finish(Operation::Relay).await;
                 Operation::Intake
             }
             Self::IntakeOfPoison => {
-                send_poison(world).await;
+                send_poison(sim).await;
                 Operation::Intake
             }
             Self::IntakeWithoutStore => {
-                world.create().await;
-                world.finish(Operation::Relay).await;
-                world.processes[PATIENT].dynamodb.plan(|_| Some(DynamoFault::THROTTLED));
+                sim.create().await;
+                sim.finish(Operation::Relay).await;
+                sim.processes[UNDER_TEST].dynamodb.plan(|_| Some(DynamoFault::THROTTLED));
                 Operation::Intake
             }
             Self::Redrive => {
-                world.create().await;
-                world.finish(Operation::Relay).await;
-                bury(world).await;
+                sim.create().await;
+                sim.finish(Operation::Relay).await;
+                make_dead_letters(sim).await;
                 Operation::Redrive
             }
             Self::Reconcile => {
-                end_of_runs(world).await;
-                let id = world.create().await;
-                world.settle().await;
-                lose_listing(world, id).await;
-                point_out(world, id).await;
+                finish_all_runs(sim).await;
+                let id = sim.create().await;
+                sim.settle().await;
+                delete_listing(sim, id).await;
+                put_bucket_first(sim, id).await;
                 Operation::Reconcile
             }
             Self::EndOfRun => {
-                end_of_runs(world).await;
-                world.finish(Operation::Reconcile).await;
-                spoil_categories(world).await;
-                skip_to_the_end(world).await;
+                finish_all_runs(sim).await;
+                sim.finish(Operation::Reconcile).await;
+                corrupt_categories(sim).await;
+                skip_to_last_bucket(sim).await;
                 Operation::Reconcile
             }
         })
     }
 
-    /// Lets the step go ahead.
-    pub(crate) async fn go(world: &mut World, ready: Ready, plan: Option<Plan>) -> Outcome {
+    /// Runs the step.
+    pub(crate) async fn run(sim: &mut Simulation, ready: Ready, plan: Option<Plan>) -> Outcome {
         match ready {
-            Ready::Begin(operation) => world.begin(PATIENT, operation, plan).await,
-            Ready::Resume(id) => world.resume(id, plan).await,
+            Ready::Begin(operation) => sim.begin(UNDER_TEST, operation, plan).await,
+            Ready::Resume(id) => sim.resume(id, plan).await,
         }
     }
 
-    /// What operators and the machinery do until everything is as it should be.
-    pub(crate) async fn mend(self, world: &mut World) {
-        for process in &world.processes {
-            process.line.faults.clear();
+    /// Stops the faults, and does what operators and background workers do until the stores agree.
+    pub(crate) async fn clean_up(self, sim: &mut Simulation) {
+        for process in &sim.processes {
+            process.postgres.faults.clear();
             process.dynamodb.clear();
         }
-        while let Some(request) = world.model.unanswered.pop() {
-            world.finish(Operation::Request(request)).await;
+        while let Some(request) = sim.model.unanswered.pop() {
+            sim.finish(Operation::Request(request)).await;
         }
         if let Self::Reconcile | Self::EndOfRun = self {
-            // Longer than a lease, so that what a dead worker had is taken up.
-            world.around.clock.advance(Duration::from_mins(2));
+            // Longer than a lease, so that another worker takes over.
+            sim.env.clock.advance(Duration::from_mins(2));
         }
         if self == Self::Reconcile {
-            end_of_runs(world).await;
-            point_out(world, *world.model.products.last().unwrap()).await;
-            while is_pointed_out(world).await {
-                world.around.clock.advance(Duration::from_secs(2));
-                world.finish(Operation::Reconcile).await;
+            finish_all_runs(sim).await;
+            put_bucket_first(sim, *sim.model.products.last().unwrap()).await;
+            while has_unchecked_bucket(sim).await {
+                sim.env.clock.advance(Duration::from_secs(2));
+                sim.finish(Operation::Reconcile).await;
             }
         }
         if self == Self::EndOfRun {
-            while is_running(world).await {
-                world.around.clock.advance(Duration::from_secs(2));
-                world.finish(Operation::Reconcile).await;
+            while is_running(sim).await {
+                sim.env.clock.advance(Duration::from_secs(2));
+                sim.finish(Operation::Reconcile).await;
             }
-            let categories = world.categories().await;
-            assert!(!categories.contains("nobody"), "{categories}");
+            let categories = sim.categories().await;
+            assert!(!categories.contains("unused"), "{categories}");
         }
         if self == Self::IntakeOfPoison {
-            // It can never be read, so an operator gives it up.
-            world.around.clock.advance(Duration::from_mins(2));
-            world.finish(Operation::Intake).await;
-            give_poison_up(world).await;
+            // It stays unreadable, so an operator discards it.
+            sim.env.clock.advance(Duration::from_mins(2));
+            sim.finish(Operation::Intake).await;
+            discard_poison(sim).await;
         }
-        world.settle().await;
+        sim.settle().await;
     }
 }
 
-impl World {
-    /// A product that nobody has sent yet.
+impl Simulation {
+    /// A new product for a create.
     pub(crate) fn product(&mut self) -> Value {
         let nth = self.serial();
         json!({
@@ -227,63 +227,63 @@ impl World {
     }
 }
 
-/// A change that lost every race that it may lose.
-async fn overtaken(world: &mut World) -> Ready {
-    let id = world.create().await;
+/// A change that has lost as many races as it may lose.
+async fn overtaken(sim: &mut Simulation) -> Ready {
+    let id = sim.create().await;
     let hold = Some(Plan::At("change.read", Stop::Hold));
-    let patch = |world: &mut World| {
-        let name = format!("Renamed {}", world.serial());
+    let patch = |sim: &mut Simulation| {
+        let name = format!("Renamed {}", sim.serial());
         let body = json!({"name": name});
-        world.send(Method::PATCH, format!("/v1/products/{id}"), Some(body))
+        sim.send(Method::PATCH, format!("/v1/products/{id}"), Some(body))
     };
-    let slow = patch(world);
-    let outcome = world.begin(PATIENT, slow, hold).await;
+    let slow = patch(sim);
+    let outcome = sim.begin(UNDER_TEST, slow, hold).await;
     assert!(outcome.is_held_at("change.read"), "{outcome:?}");
-    let slow = *world.running.keys().next().unwrap();
+    let slow = *sim.running.keys().next().unwrap();
     for race in 0..3 {
-        let fast = patch(world);
-        world.finish(fast).await;
+        let fast = patch(sim);
+        sim.finish(fast).await;
         if race < 2 {
-            let outcome = world.resume(slow, hold).await;
+            let outcome = sim.resume(slow, hold).await;
             assert!(outcome.is_held_at("change.read"), "{outcome:?}");
         }
     }
     Ready::Resume(slow)
 }
 
-async fn ask_for_repair(world: &World, id: Uuid) {
+async fn ask_for_repair(sim: &Simulation, id: Uuid) {
     sqlx::query(
         "insert into inventory.repair_requests (product_id, part, seen_version, requested_at)
          values ($1, 'product', 7, now()), ($1, 'stock', 7, now())",
     )
     .bind(id)
-    .execute(&world.database.pool)
+    .execute(&sim.database.pool)
     .await
     .unwrap();
 }
 
-async fn send_poison(world: &World) {
+async fn send_poison(sim: &Simulation) {
     sqlx::query(
         "insert into bus.messages (queue, event_id, event_type, subject, body, sent_at, visible_at)
          values ('catalog', gen_random_uuid(), 'ProductCreated', gen_random_uuid(), 'poison', $1, $1)",
     )
-    .bind(world.around.clock.now())
-    .execute(&world.database.pool)
+    .bind(sim.env.clock.now())
+    .execute(&sim.database.pool)
     .await
     .unwrap();
 }
 
-async fn give_poison_up(world: &World) {
-    let gone = sqlx::query("delete from bus.dead_letters where body = 'poison'")
-        .execute(&world.database.pool)
+async fn discard_poison(sim: &Simulation) {
+    let deleted = sqlx::query("delete from bus.dead_letters where body = 'poison'")
+        .execute(&sim.database.pool)
         .await
         .unwrap();
-    assert!(gone.rows_affected() > 0, "the poison is no dead letter");
+    assert!(deleted.rows_affected() > 0, "the poison is not a dead letter");
 }
 
-/// Makes every waiting message a dead letter.
-async fn bury(world: &World) {
-    world
+/// Makes every queued message a dead letter.
+async fn make_dead_letters(sim: &Simulation) {
+    sim
         .sql(
             "with gone as (delete from bus.messages returning *)
              insert into bus.dead_letters
@@ -294,63 +294,61 @@ async fn bury(world: &World) {
         .await;
 }
 
-async fn end_of_runs(world: &World) {
-    world.sql("update sync.runs set finished_at = requested_at where finished_at is null").await;
+async fn finish_all_runs(sim: &Simulation) {
+    sim.sql("update sync.runs set finished_at = requested_at where finished_at is null").await;
 }
 
-async fn lose_listing(world: &World, id: Uuid) {
-    let delete = world.around.dynamodb.delete_item().table_name(TABLE).set_key(Some(key_of(id)));
+async fn delete_listing(sim: &Simulation, id: Uuid) {
+    let delete = sim.env.dynamodb.delete_item().table_name(TABLE).set_key(Some(key_of(id)));
     delete.send().await.unwrap();
 }
 
-/// Has the bucket of a product come first.
-async fn point_out(world: &World, id: Uuid) {
+/// Makes the bucket of a product the next to be checked.
+async fn put_bucket_first(sim: &Simulation, id: Uuid) {
     sqlx::query("update sync.buckets set checked_at = null where bucket = $1")
         .bind(i32::from(bucket_of(id)))
-        .execute(&world.database.pool)
+        .execute(&sim.database.pool)
         .await
         .unwrap();
 }
 
-async fn is_running(world: &World) -> bool {
+async fn is_running(sim: &Simulation) -> bool {
     sqlx::query_scalar("select exists (select from sync.runs where finished_at is null)")
-        .fetch_one(&world.database.pool)
+        .fetch_one(&sim.database.pool)
         .await
         .unwrap()
 }
 
-async fn is_pointed_out(world: &World) -> bool {
+async fn has_unchecked_bucket(sim: &Simulation) -> bool {
     sqlx::query_scalar("select exists (select from sync.buckets where checked_at is null)")
-        .fetch_one(&world.database.pool)
+        .fetch_one(&sim.database.pool)
         .await
         .unwrap()
 }
 
-/// A category too many, and one too few.
-async fn spoil_categories(world: &World) {
-    let categories = AttributeValue::Ss(vec!["nobody".to_owned()]);
+/// Replaces the set of categories: one is too many, and the real ones are missing.
+async fn corrupt_categories(sim: &Simulation) {
+    let categories = AttributeValue::Ss(vec!["unused".to_owned()]);
     let item = HashMap::from([("categories".to_owned(), categories)]);
     let item = item.into_iter().chain(categories_key()).collect();
-    let put = world.around.dynamodb.put_item().table_name(TABLE).set_item(Some(item));
+    let put = sim.env.dynamodb.put_item().table_name(TABLE).set_item(Some(item));
     put.send().await.unwrap();
 }
 
-/// The current run has done all buckets but one.
-async fn skip_to_the_end(world: &mut World) {
-    world
-        .sql(
-            "update sync.buckets set done = true, checked_at = to_timestamp(1), lease = null,
+/// Marks all buckets but one of the current run as done.
+async fn skip_to_last_bucket(sim: &mut Simulation) {
+    sim.sql(
+        "update sync.buckets set done = true, checked_at = to_timestamp(1), lease = null,
                  lease_until = null,
                  run_id = (select id from sync.runs where finished_at is null)
              where bucket >= 1",
-        )
-        .await;
-    world
-        .sql(
-            "update sync.buckets set done = false, checked_at = to_timestamp(0), lease = null,
+    )
+    .await;
+    sim.sql(
+        "update sync.buckets set done = false, checked_at = to_timestamp(0), lease = null,
                  lease_until = null
              where bucket < 1",
-        )
-        .await;
-    world.around.clock.advance(Duration::from_secs(2));
+    )
+    .await;
+    sim.env.clock.advance(Duration::from_secs(2));
 }

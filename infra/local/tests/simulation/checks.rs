@@ -1,4 +1,4 @@
-//! What must hold of a world once it is quiet.
+//! Invariants that must hold once all work has settled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use crate::model::Acknowledged;
 use crate::operation::Done;
-use crate::world::World;
+use crate::simulation::Simulation;
 
-/// The journal: what each version of each product and of each stock was.
+/// The journal entry of each version of each product and of each stock.
 type Journal = HashMap<(String, Uuid, i64), Value>;
 
-impl World {
-    /// Everything that was acknowledged is there, and every listing equals its product, field by
+impl Simulation {
+    /// Checks that no acknowledged change is lost, and that every listing equals its product, field by
     /// field.
     pub(crate) async fn check(&mut self) {
         let journal = self.check_journal().await;
@@ -31,12 +31,12 @@ impl World {
         (answer.status.as_u16(), answer.json)
     }
 
-    /// The categories that buyers are told of.
+    /// The categories that buyers see.
     pub(crate) async fn categories(&mut self) -> String {
         self.get("/v1/catalog/categories").await.1["data"].to_string()
     }
 
-    /// All pages of a list.
+    /// All elements of a paged list.
     async fn list(&mut self, path: &str) -> Vec<Value> {
         let (mut cards, mut next) = (Vec::new(), path.to_owned());
         loop {
@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    /// Every product is what its last entry in the journal says.
+    /// Checks every product against its last journal entry.
     async fn check_journal(&mut self) -> Journal {
         let pool = &self.database.pool;
         let entries =
@@ -86,7 +86,7 @@ impl World {
         journal
     }
 
-    /// Nothing that was answered with a success is lost.
+    /// Checks that every acknowledged change is in the journal.
     async fn check_acknowledged(&self, journal: &Journal) {
         let deletions: BTreeSet<(Uuid, Uuid)> = sqlx::query_as(
             "select aggregate_id, request_id from inventory.journal where change = 'deleted'",
@@ -113,14 +113,14 @@ impl World {
                     assert_eq!(entry["data"]["stock"]["on_hand"], stock["on_hand"], "{product}");
                 }
                 Acknowledged::Deleted { product, request } => {
-                    let is_there = deletions.contains(&(*product, *request));
-                    assert!(is_there, "the deletion of {product} was lost");
+                    let is_recorded = deletions.contains(&(*product, *request));
+                    assert!(is_recorded, "the deletion of {product} was lost");
                 }
             }
         }
     }
 
-    /// Compares every product with its listing, and returns what lists must show, by category.
+    /// Compares every product with its listing. Returns the expected elements of lists, by category.
     async fn check_listings(&mut self) -> BTreeMap<String, BTreeMap<Uuid, Value>> {
         let mut expected: BTreeMap<String, BTreeMap<Uuid, Value>> = BTreeMap::new();
         for id in self.model.products.clone() {
@@ -146,7 +146,7 @@ impl World {
         expected
     }
 
-    /// Lists show what they must and nothing else.
+    /// Checks that lists show exactly the expected elements.
     async fn check_lists(&mut self, expected: BTreeMap<String, BTreeMap<Uuid, Value>>) {
         let known = self.categories().await;
         for (category, mut products) in expected {

@@ -1,4 +1,4 @@
-//! One seed drives everything: writes, readers, the relay, the bus, the queue, the projector,
+//! Random runs from one seed: writes, reads, the relay, the bus, the queue, the projector,
 //! reconciliation, restarts and the clock.
 
 use std::collections::BTreeMap;
@@ -15,83 +15,83 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use shared::bus::faulty::Rates;
 use shared::contract::sync_feed::bucket_of;
-use shared::testkit::{DynamoFault, PostgresFault, Scale};
+use testkit::{DynamoFault, PostgresFault, Scale};
 use uuid::Uuid;
 
 use crate::operation::Operation;
 use crate::points::{Plan, Stop};
-use crate::world::{Log, Outcome, World};
+use crate::simulation::{Log, Outcome, Simulation};
 
-/// Steps of one seed at least; it goes on until it has seen enough faults.
+/// Least number of steps and of faults in a run.
 const STEPS: usize = 70;
 const FAULTS: u64 = 10;
 
-/// Operations that are held at once.
+/// Most operations that are held at the same time.
 const HELD: usize = 4;
 
-/// A seed and what it has done so far.
-struct Simulation {
-    world: World,
+/// The run of one seed.
+struct SeededRun {
+    sim: Simulation,
     rng: StdRng,
     skus: u32,
-    /// Store calls that went wrong in processes that are gone.
-    ended: BTreeMap<&'static str, u64>,
+    /// Number of events of each kind, for the summary.
+    counts: BTreeMap<&'static str, u64>,
 }
 
-impl Simulation {
+impl SeededRun {
     async fn run(seed: u64, log: Log) -> BTreeMap<&'static str, u64> {
-        let world = World::new(seed, Rates::each(7), log).await;
+        let sim = Simulation::new(seed, Rates::each(7), log).await;
         let rng = StdRng::seed_from_u64(seed);
-        let mut this = Self { world, rng, skus: 0, ended: BTreeMap::new() };
+        let mut this = Self { sim, rng, skus: 0, counts: BTreeMap::new() };
         let mut steps = 0;
-        while steps < STEPS || this.world.all_faults() < FAULTS {
+        while steps < STEPS || this.sim.all_faults() < FAULTS {
             this.step().await;
             steps += 1;
         }
-        this.world.quiet().await;
-        this.world.check().await;
+        this.sim.settle_without_faults().await;
+        this.sim.check().await;
         this.count("steps", steps as u64);
-        this.count("products", this.world.model.products.len() as u64);
-        this.count("acknowledged writes", this.world.model.acknowledged.len() as u64);
-        this.count("bus faults", u64::from(this.world.around.bus.faults()));
-        this.world.end().await;
-        this.ended
+        this.count("products", this.sim.model.products.len() as u64);
+        this.count("acknowledged writes", this.sim.model.acknowledged.len() as u64);
+        this.count("bus faults", u64::from(this.sim.env.bus.faults()));
+        this.sim.end().await;
+        this.counts
     }
 
     fn count(&mut self, what: &'static str, more: u64) {
-        *self.ended.entry(what).or_default() += more;
+        *self.counts.entry(what).or_default() += more;
     }
 
-    /// One step: somebody does something, or something goes wrong.
+    /// One step: a new or resumed operation, a fault, a restart, or a jump of the clock.
     async fn step(&mut self) {
-        self.world.around.clock.advance(Duration::from_millis(self.rng.random_range(1..3_000)));
+        self.sim.env.clock.advance(Duration::from_millis(self.rng.random_range(1..3_000)));
         let held: Vec<u64> =
-            self.world.running.iter().filter(|(_, r)| r.is_held).map(|(id, _)| *id).collect();
+            self.sim.running.iter().filter(|(_, r)| r.is_held).map(|(id, _)| *id).collect();
         if held.len() >= HELD || (!held.is_empty() && self.rng.random_bool(0.25)) {
             let id = *held.choose(&mut self.rng).unwrap();
             let plan = self.plan();
-            let outcome = self.world.resume(id, plan).await;
+            let outcome = self.sim.resume(id, plan).await;
             self.tally(&outcome);
             return;
         }
         match self.rng.random_range(0..100) {
-            0..4 => self.break_a_line(),
-            // Longer than a message is out of sight, a lease lasts, or a key is remembered.
+            0..4 => self.inject_store_fault(),
+            // Longer than the visibility timeout, a lease, or the lifetime of an idempotency key.
             4..7 => {
                 let jump = [40, 90, 90_000].choose(&mut self.rng).copied().unwrap();
-                self.world.around.clock.advance(Duration::from_secs(jump));
+                self.sim.env.clock.advance(Duration::from_secs(jump));
             }
             7..9 => {
                 let process = self.rng.random_range(0..2);
-                self.world.note(format!("process {process} ends"));
-                self.world.faults += 1;
+                self.sim.log(format!("process {process} is killed"));
+                self.sim.faults += 1;
                 self.count("restarts", 1);
-                self.world.crash(process).await;
+                self.sim.crash(process).await;
             }
             _ => {
                 let operation = self.operation().await;
                 let (process, plan) = (self.rng.random_range(0..2), self.plan());
-                let outcome = self.world.begin(process, operation, plan).await;
+                let outcome = self.sim.begin(process, operation, plan).await;
                 self.tally(&outcome);
             }
         }
@@ -115,15 +115,15 @@ impl Simulation {
         }
     }
 
-    /// One of the next calls of a process to a store goes wrong.
-    fn break_a_line(&mut self) {
+    /// Makes one of the next calls of a process to a store fail.
+    fn inject_store_fault(&mut self) {
         let process = self.rng.random_range(0..2);
-        self.world.faults += 1;
+        self.sim.faults += 1;
         if self.rng.random_bool(0.5) {
             let after = self.rng.random_range(0..6);
             let fault = *PostgresFault::ALL.choose(&mut self.rng).unwrap();
-            self.world.note(format!("PostgreSQL: {fault:?} after {after}"));
-            self.world.processes[process].line.faults.once_after(after, fault);
+            self.sim.log(format!("PostgreSQL: {fault:?} after {after}"));
+            self.sim.processes[process].postgres.faults.once_after(after, fault);
             self.count("PostgreSQL faults", 1);
         } else {
             let transient = [
@@ -133,12 +133,12 @@ impl Simulation {
                 DynamoFault::INTERNAL,
             ];
             let fault = *transient.choose(&mut self.rng).unwrap();
-            // By product, since the calls of a batch have no certain order. Some faults are over
-            // before the client gives up, and some are not.
+            // By product, since the calls of a batch have no fixed order. Some faults end before the
+            // client's last retry, and some do not.
             let Some(id) = self.known().map(|id| id.to_string()) else { return };
             let mut left = self.rng.random_range(1..6);
-            self.world.note(format!("DynamoDB: {fault:?} for {id}, {left} times"));
-            self.world.processes[process].dynamodb.plan(move |call| {
+            self.sim.log(format!("DynamoDB: {fault:?} for {id}, {left} times"));
+            self.sim.processes[process].dynamodb.plan(move |call| {
                 let hit = left > 0 && call.contains(&id);
                 left -= i32::from(hit);
                 hit.then_some(fault)
@@ -148,16 +148,16 @@ impl Simulation {
     }
 
     async fn operation(&mut self) -> Operation {
-        let again = self.world.model.unanswered.len();
+        let again = self.sim.model.unanswered.len();
         match self.rng.random_range(0..100) {
             0..40 => self.write(),
             40..48 if again > 0 => {
                 let nth = self.rng.random_range(0..again);
-                // Sometimes twice at once.
+                // Sometimes the request is in flight twice.
                 if self.rng.random_bool(0.3) {
-                    Operation::Request(self.world.model.unanswered[nth].clone())
+                    Operation::Request(self.sim.model.unanswered[nth].clone())
                 } else {
-                    Operation::Request(self.world.model.unanswered.swap_remove(nth))
+                    Operation::Request(self.sim.model.unanswered.swap_remove(nth))
                 }
             }
             40..56 => self.read(),
@@ -166,17 +166,17 @@ impl Simulation {
             86..88 => Operation::Receive,
             88..91 => Operation::Repair,
             91..97 => {
-                self.point_out_buckets().await;
+                self.put_buckets_first().await;
                 Operation::Reconcile
             }
-            97..98 => Operation::Tidy,
+            97..98 => Operation::Expire,
             _ => Operation::Redrive,
         }
     }
 
-    /// Has the background pass begin with the buckets that there is something in.
-    async fn point_out_buckets(&self) {
-        let ids = &self.world.model.products;
+    /// Makes the background pass begin with the buckets that have products.
+    async fn put_buckets_first(&self) {
+        let ids = &self.sim.model.products;
         let buckets: Vec<i32> = ids.iter().map(|id| i32::from(bucket_of(*id))).collect();
         sqlx::query(
             "update sync.buckets set checked_at = null
@@ -184,13 +184,13 @@ impl Simulation {
                  select bucket from sync.buckets where bucket = any($1) for update skip locked)",
         )
         .bind(buckets)
-        .execute(&self.world.database.pool)
+        .execute(&self.sim.database.pool)
         .await
         .unwrap();
     }
 
     fn known(&mut self) -> Option<Uuid> {
-        self.world.model.products.iter().copied().choose(&mut self.rng)
+        self.sim.model.products.iter().copied().choose(&mut self.rng)
     }
 
     fn read(&mut self) -> Operation {
@@ -238,12 +238,12 @@ impl Simulation {
     }
 
     fn send(&mut self, method: Method, path: String, body: Option<Value>) -> Operation {
-        let Operation::Request(mut request) = self.world.send(method, path, body) else {
+        let Operation::Request(mut request) = self.sim.send(method, path, body) else {
             unreachable!()
         };
         if request.if_match.is_some() && self.rng.random_bool(0.4) {
             let id = request.path.split('/').nth(3).unwrap().parse::<Uuid>().unwrap();
-            let version = self.world.model.versions.get(&id).copied().unwrap_or(1);
+            let version = self.sim.model.versions.get(&id).copied().unwrap_or(1);
             request.if_match = Some(format!("\"v{version}\""));
         }
         if self.rng.random_bool(0.2) {
@@ -277,22 +277,22 @@ impl Simulation {
     }
 }
 
-/// Runs one seed, and says what it did and how to do it again if it fails.
+/// Runs one seed. A failure has the log of the run and the command that repeats it.
 fn run(seed: u64) -> Result<BTreeMap<&'static str, u64>, String> {
     let log = Log::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let simulation = AssertUnwindSafe(Simulation::run(seed, Log::clone(&log))).catch_unwind();
-    runtime.block_on(simulation).map_err(|_| {
+    let seeded_run = AssertUnwindSafe(SeededRun::run(seed, Log::clone(&log))).catch_unwind();
+    runtime.block_on(seeded_run).map_err(|_| {
         let log = log.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
         format!(
-            "{log}\nseed {seed} failed; again: VITRINA_TEST_SEED={seed} VITRINA_TEST_COUNT=1 \
+            "{log}\nseed {seed} failed; repeat it with: VITRINA_TEST_SEED={seed} VITRINA_TEST_COUNT=1 \
              cargo test -p vitrina --test simulation converge"
         )
     })
 }
 
 #[test]
-fn after_quiet_every_listing_equals_its_product_whatever_went_wrong() {
+fn listings_equal_their_products_once_faults_stop() {
     let scale = Scale::asked(1_000, 0);
     let next = AtomicU64::new(scale.seed);
     let (sums, failures) = (Mutex::new(BTreeMap::<&str, u64>::new()), Mutex::new(Vec::new()));

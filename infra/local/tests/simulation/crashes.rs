@@ -1,19 +1,19 @@
-//! A crash between every two effects of every step, once and twice in a row.
+//! Crashes between every two effects of every step, once and twice in a row.
 //!
-//! The points are those that the code names: each must be met by some step, and each step is ended
-//! at each point that it meets.
+//! The points are the failpoints in the code. Some step must reach each point, and each step is killed
+//! at each point that it reaches.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use shared::bus::faulty::Rates;
 
-use crate::cases::{Case, PATIENT};
+use crate::cases::{Case, UNDER_TEST};
 use crate::points::{Plan, Stop};
-use crate::world::{Log, Outcome, World};
+use crate::simulation::{Log, Outcome, Simulation};
 
-/// The points that the code names.
-fn named() -> BTreeSet<String> {
+/// Names of all failpoints in the code.
+fn points_in_code() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut names = BTreeSet::new();
     let mut folders: Vec<PathBuf> =
@@ -29,7 +29,7 @@ fn named() -> BTreeSet<String> {
                 let text = std::fs::read_to_string(&path).unwrap();
                 for name in text.split("failpoint::reach(\"").skip(1) {
                     let name = name.split('"').next().unwrap().to_owned();
-                    assert!(names.insert(name.clone()), "two points are called {name}");
+                    assert!(names.insert(name.clone()), "two points have the name {name}");
                 }
             }
         }
@@ -37,52 +37,52 @@ fn named() -> BTreeSet<String> {
     names
 }
 
-/// The points that a step meets.
-async fn met(case: Case, world: &mut World) -> BTreeSet<&'static str> {
-    let ready = case.prepare(world).await;
-    world.processes[PATIENT].points.forget();
-    let outcome = Case::go(world, ready, None).await;
+/// The points that a step reaches.
+async fn points_of_step(case: Case, sim: &mut Simulation) -> BTreeSet<&'static str> {
+    let ready = case.prepare(sim).await;
+    sim.processes[UNDER_TEST].points.clear_reached();
+    let outcome = Case::run(sim, ready, None).await;
     assert!(matches!(outcome, Outcome::Ended(_)), "{case:?}: {outcome:?}");
-    let met = world.processes[PATIENT].points.reached();
-    case.mend(world).await;
-    met
+    let reached = sim.processes[UNDER_TEST].points.reached();
+    case.clean_up(sim).await;
+    reached
 }
 
-/// Ends the step at `point`: `times` in a row, each time on the way to do what is left.
-async fn crash(case: Case, world: &mut World, point: &'static str, times: u32) {
+/// Kills the step at `point`, `times` in a row. Each retry continues with the remaining work.
+async fn crash(case: Case, sim: &mut Simulation, point: &'static str, times: u32) {
     for _ in 0..times {
-        // What was not answered is sent again, which may find that it was done.
-        let again = world.model.unanswered.pop().map(crate::operation::Operation::Request);
+        // An unanswered request is retried. It may already have been done.
+        let again = sim.model.unanswered.pop().map(crate::operation::Operation::Request);
         let plan = Some(Plan::At(point, Stop::Crash));
         if let Some(again) = again
-            && world.begin(PATIENT, again, plan).await.is_crash_at(point)
+            && sim.begin(UNDER_TEST, again, plan).await.is_crash_at(point)
         {
             continue;
         }
-        let ready = case.prepare(world).await;
-        let outcome = Case::go(world, ready, plan).await;
+        let ready = case.prepare(sim).await;
+        let outcome = Case::run(sim, ready, plan).await;
         assert!(outcome.is_crash_at(point), "{case:?} at {point}: {outcome:?}");
     }
-    case.mend(world).await;
+    case.clean_up(sim).await;
 }
 
 #[tokio::test]
 async fn a_crash_at_any_point_of_any_step_loses_nothing() {
-    let mut left = named();
+    let mut left = points_in_code();
     let (mut points, mut crashes) = (0, 0);
     for case in Case::ALL {
-        let mut world = World::new(1, Rates::each(0), Log::default()).await;
-        for point in met(case, &mut world).await {
+        let mut sim = Simulation::new(1, Rates::each(0), Log::default()).await;
+        for point in points_of_step(case, &mut sim).await {
             left.remove(point);
             points += 1;
             for times in [1, 2] {
-                crash(case, &mut world, point, times).await;
+                crash(case, &mut sim, point, times).await;
                 crashes += times;
             }
         }
-        world.check().await;
-        world.end().await;
+        sim.check().await;
+        sim.end().await;
     }
     println!("{crashes} crashes at {points} points of {} steps", Case::ALL.len());
-    assert!(left.is_empty(), "no step meets {left:?}");
+    assert!(left.is_empty(), "no step reaches {left:?}");
 }

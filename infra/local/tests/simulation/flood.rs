@@ -1,5 +1,5 @@
-//! Many events, of which one in five is doubled, one in five reordered, one in ten delayed and one
-//! in a hundred a dead letter: the catalogue ends up with what is true, field by field.
+//! Thousands of events, of which 20 % are duplicated, 20 % reordered, 10 % delayed and 1 % become dead
+//! letters. In the end every listing must equal its product, field by field.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use shared::bus::faulty::Rates;
 use shared::bus::queue::{Outcome, Queue};
-use shared::testkit::Scale;
+use testkit::Scale;
 use uuid::Uuid;
 
 use crate::operation::{Done, Operation};
 use crate::process::QUEUE;
-use crate::world::{Log, World};
+use crate::simulation::{Log, Simulation};
 
 const RATES: Rates = Rates { refused: 1, doubled: 20, delayed: 10, unanswered: 0, reordered: 20 };
 
-/// Changes of one product, its creation included.
+/// Changes of each product, including its creation.
 const CHANGES: u64 = 20;
 
-/// Has one in a hundred of the waiting messages fail for good.
-async fn bury(queue: &Queue, rng: &mut StdRng) -> u64 {
+/// Makes one in a hundred queued messages a dead letter. Returns their number.
+async fn make_dead_letters(queue: &Queue, rng: &mut StdRng) -> u64 {
     let received = queue.receive(100).await.unwrap();
     let mut dead = 0;
     let settled = received.into_iter().map(|message| {
@@ -39,30 +39,30 @@ async fn bury(queue: &Queue, rng: &mut StdRng) -> u64 {
     dead
 }
 
-/// How many changes there were, each of which is an event.
-async fn count(world: &World) -> u64 {
+/// Number of changes so far. Each is one event.
+async fn count(sim: &Simulation) -> u64 {
     let count: i64 = sqlx::query_scalar("select count(*) from inventory.journal")
-        .fetch_one(&world.database.pool)
+        .fetch_one(&sim.database.pool)
         .await
         .unwrap();
     count.unsigned_abs()
 }
 
 #[tokio::test]
-async fn a_flood_of_doubled_reordered_delayed_and_dead_events_leaves_the_catalogue_right() {
+async fn listings_are_right_after_thousands_of_faulty_deliveries() {
     let scale = Scale::asked(5_000, 11);
-    // With fewer there may be nothing of a kind.
+    // With fewer, a kind of fault may not occur.
     let least = scale.count.max(2_000);
     let mut rng = StdRng::seed_from_u64(scale.seed);
-    let mut world = World::new(scale.seed, RATES, Log::default()).await;
-    let queue = Queue::new(world.database.pool.clone(), world.around.clock.clone(), QUEUE);
+    let mut sim = Simulation::new(scale.seed, RATES, Log::default()).await;
+    let queue = Queue::new(sim.database.pool.clone(), sim.env.clock.clone(), QUEUE);
     let mut products: Vec<Uuid> = Vec::new();
     let (mut changes, mut dead) = (0, 0);
     while changes < least {
         for nth in 0..100 {
-            world.around.clock.advance(Duration::from_millis(rng.random_range(1..20)));
+            sim.env.clock.advance(Duration::from_millis(rng.random_range(1..20)));
             if nth % CHANGES == 0 {
-                products.push(world.create().await);
+                products.push(sim.create().await);
             } else {
                 let id = products.choose(&mut rng).unwrap();
                 let (path, method, body) = match rng.random_range(0..100) {
@@ -77,32 +77,32 @@ async fn a_flood_of_doubled_reordered_delayed_and_dead_events_leaves_the_catalog
                         (format!("/v1/products/{id}"), Method::PATCH, Some(body))
                     }
                 };
-                let operation = world.send(method, path, body);
-                let Done::Answered(answer) = world.finish(operation).await else { unreachable!() };
-                // What is deleted cannot be changed.
+                let operation = sim.send(method, path, body);
+                let Done::Answered(answer) = sim.finish(operation).await else { unreachable!() };
+                // A deleted product answers 404.
                 assert!([200, 204, 404].contains(&answer.status.as_u16()), "{}", answer.text);
             }
         }
-        world.finish(Operation::Relay).await;
+        sim.finish(Operation::Relay).await;
         if rng.random_bool(0.5) {
-            dead += bury(&queue, &mut rng).await;
+            dead += make_dead_letters(&queue, &mut rng).await;
         }
         if rng.random_bool(0.7) {
-            world.finish(Operation::Intake).await;
+            sim.finish(Operation::Intake).await;
         }
         if rng.random_bool(0.05) {
-            world.finish(Operation::Redrive).await;
+            sim.finish(Operation::Redrive).await;
         }
-        changes = count(&world).await;
+        changes = count(&sim).await;
     }
-    world.quiet().await;
-    world.check().await;
+    sim.settle_without_faults().await;
+    sim.check().await;
     println!(
         "seed {}: {} products, {changes} changes, {} faults of the bus, {dead} dead letters",
         scale.seed,
         products.len(),
-        world.around.bus.faults(),
+        sim.env.bus.faults(),
     );
-    assert!(dead > 0 && u64::from(world.around.bus.faults()) > changes / 4);
-    world.end().await;
+    assert!(dead > 0 && u64::from(sim.env.bus.faults()) > changes / 4);
+    sim.end().await;
 }

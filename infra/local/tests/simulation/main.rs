@@ -1,11 +1,11 @@
-//! The core path under faults: real stores, real handlers, and a seed or a list that decides what
-//! goes wrong between them.
+//! Simulation of the core path under faults, with real stores and real handlers. A seed or a list
+//! decides which faults occur between them.
 //!
-//! Each process of a simulated world runs on a thread of its own and can be held at, or ended at,
-//! any point between two effects. One operation moves at a time, but for those that wait for one that
-//! is held, so that a seed does the same nearly each time.
+//! Each simulated process runs on its own thread and can be held or killed at any failpoint between two
+//! effects. Only one operation moves at a time, except for those that wait for a held one, so that a
+//! seed almost always repeats the same run.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 
 mod cases;
 mod checks;
@@ -16,6 +16,6 @@ mod model;
 mod operation;
 mod points;
 mod process;
+mod simulation;
 mod store_errors;
 mod subsets;
-mod world;

@@ -1,18 +1,18 @@
-//! What the sellers and buyers of a world know: what they were answered, and what they were not.
+//! What sellers and buyers know: the answers that they got, and the requests without an answer.
 
 use std::collections::{BTreeMap, HashMap};
 
 use axum::http::Method;
 use serde_json::Value;
-use shared::testkit::Answer;
+use testkit::Answer;
 use uuid::Uuid;
 
 use crate::operation::Request;
 
-/// A change that was answered with a success: it may never be lost.
+/// An acknowledged change. It may never be lost.
 #[derive(Clone, Debug)]
 pub(crate) enum Acknowledged {
-    /// A product was, or became, exactly this.
+    /// A product had exactly this state.
     Product(Value),
     Stock {
         product: Uuid,
@@ -26,36 +26,36 @@ pub(crate) enum Acknowledged {
 
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    /// Products that somebody knows of, in the order in which they were heard of.
+    /// Known products, in the order in which they became known.
     pub(crate) products: Vec<Uuid>,
     pub(crate) acknowledged: Vec<Acknowledged>,
-    /// Requests that name themselves and were not answered: they are sent until they are.
+    /// Unanswered requests with an idempotency key. They are retried until they are answered.
     pub(crate) unanswered: Vec<Request>,
-    /// What each idempotency key of a create stands for.
+    /// The first answer for each idempotency key of a create.
     created: BTreeMap<String, Value>,
-    /// The version of a product that its sellers heard of last.
+    /// The greatest version of each product in an answer to a seller.
     pub(crate) versions: HashMap<Uuid, i64>,
-    /// The greatest version that buyers have seen.
+    /// The greatest version of each product that buyers have seen.
     pub(crate) seen: HashMap<Uuid, i64>,
 }
 
 impl Model {
-    /// Takes note of an answer.
+    /// Records an answer.
     ///
-    /// `floor` is the version that buyers had seen before the request was sent, if it is one of theirs.
+    /// `floor` is the version that buyers had seen before a buyer's request was sent.
     pub(crate) fn answered(&mut self, request: Request, answer: &Answer, floor: i64) {
         let status = answer.status.as_u16();
         assert_ne!(status, 500, "{request:?}: {}", answer.text);
         if status == 503 {
             self.lost(request);
         } else if request.path.starts_with("/v1/catalog/") {
-            self.buyer_saw(answer, floor);
+            self.record_buyer_answer(answer, floor);
         } else if answer.status.is_success() {
             self.acknowledge(&request, answer);
         }
     }
 
-    /// Takes note of a request to which there will be no answer.
+    /// Records a request without an answer.
     pub(crate) fn lost(&mut self, request: Request) {
         if request.key.is_some() {
             self.unanswered.push(request);
@@ -66,7 +66,7 @@ impl Model {
         let body = &answer.json;
         if let Some(results) = body["results"].as_array() {
             for result in results.iter().filter(|result| result["status"] == 201) {
-                self.heard_of(&result["product"]);
+                self.record_product(&result["product"]);
             }
         } else if request.path.contains("/stock") {
             let product = request.path.split('/').nth(3).unwrap().parse().unwrap();
@@ -76,15 +76,15 @@ impl Model {
             let request = answer.header("x-request-id").parse().unwrap();
             self.acknowledged.push(Acknowledged::Deleted { product, request });
         } else {
-            self.heard_of(body);
+            self.record_product(body);
             if let Some(key) = &request.key {
                 let first = self.created.entry(key.clone()).or_insert_with(|| body.clone());
-                assert_eq!(first, body, "{key} was answered in two ways");
+                assert_eq!(first, body, "{key} got two different answers");
             }
         }
     }
 
-    fn heard_of(&mut self, product: &Value) {
+    fn record_product(&mut self, product: &Value) {
         let id: Uuid = product["id"].as_str().unwrap().parse().unwrap();
         if !self.products.contains(&id) {
             self.products.push(id);
@@ -95,15 +95,15 @@ impl Model {
         self.acknowledged.push(Acknowledged::Product(product.clone()));
     }
 
-    fn buyer_saw(&mut self, answer: &Answer, floor: i64) {
-        // Lists may lag, and say so.
+    fn record_buyer_answer(&mut self, answer: &Answer, floor: i64) {
+        // Lists may lag, as documented, so only reads by id count.
         if let Some(id) = answer.json["id"].as_str() {
-            self.saw(id.parse().unwrap(), answer.json["version"].as_i64().unwrap(), floor);
+            self.record_seen(id.parse().unwrap(), answer.json["version"].as_i64().unwrap(), floor);
         }
     }
 
-    /// A buyer saw a version, or was told by a tombstone of that version that it is gone.
-    pub(crate) fn saw(&mut self, id: Uuid, version: i64, floor: i64) {
+    /// Records that a buyer saw a version, or a deletion in that version.
+    pub(crate) fn record_seen(&mut self, id: Uuid, version: i64, floor: i64) {
         assert!(floor <= version, "{id} went back from version {floor} to {version}");
         let seen = self.seen.entry(id).or_default();
         *seen = version.max(*seen);

@@ -1,4 +1,4 @@
-//! Operations: what sellers, buyers, operators and the machinery do, each through its real handler.
+//! Operations of sellers, buyers, operators and background workers, each through its real handler.
 
 use std::fmt;
 
@@ -7,31 +7,31 @@ use serde_json::Value;
 use shared::bus::dead_letters::{self, Action, Selection};
 use shared::host::intake;
 use shared::telemetry;
-use shared::testkit::{Answer, Call};
+use testkit::{Answer, Call};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::process::Parts;
 
-/// Who redrives dead letters.
+/// The actor of redrives.
 const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Request(Request),
-    /// A batch of the outbox is published.
+    /// Publishes a batch of the outbox.
     Relay,
-    /// A repair that reconciliation asked for is announced.
+    /// Announces a product that reconciliation asked to repair.
     Repair,
-    /// A batch of the queue is projected.
+    /// Projects a batch of the queue.
     Intake,
-    /// A batch is received, and then nothing: it comes again after the visibility timeout.
+    /// Receives a batch and never acknowledges it, so that it returns after the visibility timeout.
     Receive,
-    /// A slice of the background pass.
+    /// Runs a slice of the background pass.
     Reconcile,
-    /// Old idempotency keys and old messages are looked for.
-    Tidy,
-    /// All dead letters go back into their queue.
+    /// Moves old messages to the dead letters and deletes old dead letters.
+    Expire,
+    /// Sends all dead letters back to their queue.
     Redrive,
 }
 
@@ -45,15 +45,15 @@ pub(crate) struct Request {
     pub(crate) body: Option<Value>,
 }
 
-/// How an operation ended.
+/// The result of an operation.
 pub(crate) enum Done {
     Answered(Answer),
     Worked,
-    /// What was pending is pending still.
+    /// The pending work is still pending.
     Failed(String),
 }
 
-// Both are read by people who look for the reason of a failure.
+// Both appear in the log of a failed run.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { method, path, if_match, key, body, .. } = self;
@@ -78,7 +78,7 @@ impl fmt::Debug for Done {
 }
 
 impl Operation {
-    /// The product that a buyer asks for by its id.
+    /// The product that a buyer's request reads by id.
     pub(crate) fn reads(&self) -> Option<Uuid> {
         let Self::Request(request) = self else { return None };
         request.path.strip_prefix("/v1/catalog/products/")?.parse().ok()
@@ -102,7 +102,7 @@ impl Operation {
                 .await
                 .map(drop)
                 .map_err(|e| telemetry::causes(&e)),
-            Self::Tidy => parts.queue.expire().await.map(drop).map_err(|e| telemetry::causes(&e)),
+            Self::Expire => parts.queue.expire().await.map(drop).map_err(|e| telemetry::causes(&e)),
             Self::Redrive => {
                 let (all, now) = (Selection::default(), parts.clock.now());
                 dead_letters::settle(&parts.pool, &all, None, Action::Redrive, OPERATOR, now)

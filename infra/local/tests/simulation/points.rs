@@ -1,4 +1,4 @@
-//! Who passes a point, who is held there, and who ends there.
+//! Controls failpoints: an operation passes a point, is held there, or is killed there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,22 +16,22 @@ tokio::task_local! {
 /// What happens to an operation at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// It waits there until it is let go.
+    /// It waits there until it is released.
     Hold,
-    /// Its process ends there.
+    /// Its process is killed there.
     Crash,
 }
 
-/// Which of the points that an operation reaches stops it.
+/// The point at which an operation is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// The one after so many others.
+    /// The point after so many others.
     After(u32, Stop),
-    /// The first of this name.
+    /// The first point of this name.
     At(&'static str, Stop),
 }
 
-/// An operation was stopped.
+/// A report that an operation was stopped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopped {
     pub(crate) operation: u64,
@@ -47,21 +47,21 @@ pub(crate) struct Points {
 
 #[derive(Default)]
 struct State {
-    /// Whose points those are that a task of its own reaches, such as a writer of a group.
+    /// The operation that owns the points of a background task, such as a group commit's writer.
     active: u64,
     plans: BTreeMap<u64, Plan>,
     held: BTreeMap<u64, Vec<oneshot::Sender<()>>>,
-    is_dead: bool,
+    has_crashed: bool,
     reached: BTreeSet<&'static str>,
 }
 
 impl Points {
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Stopped>) {
-        let (stopped, told) = mpsc::unbounded_channel();
-        (Self { state: Mutex::default(), stopped }, told)
+        let (stopped, receiver) = mpsc::unbounded_channel();
+        (Self { state: Mutex::default(), stopped }, receiver)
     }
 
-    /// From now on `operation` is the one that moves.
+    /// Makes `operation` the one that moves.
     pub(crate) fn activate(&self, operation: u64, plan: Option<Plan>) {
         let mut state = self.state();
         state.active = operation;
@@ -70,21 +70,21 @@ impl Points {
         }
     }
 
-    /// Lets go of an operation that is held.
+    /// Releases a held operation.
     pub(crate) fn release(&self, operation: u64, plan: Option<Plan>) {
         self.activate(operation, plan);
         for waiting in self.state().held.remove(&operation).unwrap_or_default() {
-            // Whoever was dropped meanwhile needs no telling.
+            // An error means that the task was dropped meanwhile.
             let _ = waiting.send(());
         }
     }
 
-    /// Forgets which points were reached.
-    pub(crate) fn forget(&self) {
+    /// Clears the set of reached points.
+    pub(crate) fn clear_reached(&self) {
         self.state().reached.clear();
     }
 
-    /// The names of all points that were reached since.
+    /// Names of all points that were reached since the last [`Self::clear_reached`].
     pub(crate) fn reached(&self) -> BTreeSet<&'static str> {
         self.state().reached.clone()
     }
@@ -98,7 +98,7 @@ impl Control for Points {
     fn reached(&self, point: &'static str) -> BoxFuture<'static, ()> {
         let mut state = self.state();
         state.reached.insert(point);
-        if state.is_dead {
+        if state.has_crashed {
             return std::future::pending().boxed();
         }
         let operation = OPERATION.try_with(|id| *id).unwrap_or(state.active);
@@ -113,15 +113,17 @@ impl Control for Points {
         };
         if let Some(stop) = stop {
             state.plans.remove(&operation);
-            let told = Stopped { operation, point, stop };
-            self.stopped.send(told).expect("somebody watches every process");
+            let stopped = Stopped { operation, point, stop };
+            self.stopped
+                .send(stopped)
+                .expect("the simulation receives until the process is dropped");
             if stop == Stop::Crash {
-                state.is_dead = true;
+                state.has_crashed = true;
                 return std::future::pending().boxed();
             }
             state.held.insert(operation, Vec::new());
         }
-        // All of an operation stands still while one part of it is held.
+        // While one task of an operation is held, all its tasks stop at their next point.
         let Some(held) = state.held.get_mut(&operation) else {
             return std::future::ready(()).boxed();
         };

@@ -1,5 +1,5 @@
-//! A process: everything that an edition runs, on a thread of its own, so that it can end at any
-//! moment and nothing of it goes on.
+//! A simulated process: all parts of an edition on its own thread, which can be killed at any moment
+//! with everything that it does.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,11 +17,9 @@ use shared::database::{self, DatabaseConfig};
 use shared::failpoint;
 use shared::host;
 use shared::id::Ids;
-use shared::testkit::{
-    DynamoFault, Faults, FaultyPostgres, Tokens, faulty_dynamodb, faulty_postgres,
-};
 use sqlx::PgPool;
 use sync::{Reconciler, Settings};
+use testkit::{DynamoFault, Faults, FaultyPostgres, Tokens, faulty_dynamodb, faulty_postgres};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task;
@@ -32,9 +30,9 @@ use crate::points::{OPERATION, Points, Stopped};
 pub(crate) const TABLE: &str = "listings";
 pub(crate) const QUEUE: &str = "catalog";
 
-/// What every process of a world has in common.
+/// What all processes share.
 #[derive(Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     pub(crate) database: String,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) clock: Clock,
@@ -43,7 +41,7 @@ pub(crate) struct Surroundings {
     pub(crate) bus: FaultyBus,
 }
 
-/// The parts of a process, as an edition puts them together.
+/// The parts of a process, put together as an edition does.
 #[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) pool: PgPool,
@@ -58,7 +56,7 @@ pub(crate) struct Parts {
 pub(crate) struct Process {
     pub(crate) points: Arc<Points>,
     pub(crate) stopped: mpsc::UnboundedReceiver<Stopped>,
-    pub(crate) line: FaultyPostgres,
+    pub(crate) postgres: FaultyPostgres,
     pub(crate) dynamodb: Faults<DynamoFault>,
     parts: Parts,
     runtime: Handle,
@@ -67,29 +65,29 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) async fn start(surroundings: &Surroundings) -> Self {
-        let line = faulty_postgres(&surroundings.database).await;
+    pub(crate) async fn start(env: &Environment) -> Self {
+        let postgres = faulty_postgres(&env.database).await;
         let dynamodb = Faults::default();
         let (points, stopped) = Points::new();
         let points = Arc::new(points);
         let (ready, started) = oneshot::channel();
         let (end, ended) = oneshot::channel::<()>();
-        let (control, url) = (Arc::clone(&points), line.url.clone());
-        let (surroundings, faults) = (surroundings.clone(), dynamodb.clone());
+        let (control, url) = (Arc::clone(&points), postgres.url.clone());
+        let (env, faults) = (env.clone(), dynamodb.clone());
         let thread = std::thread::spawn(move || {
             failpoint::install(control);
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let parts = Parts::new(&surroundings, url, &faults);
+                let parts = Parts::new(&env, url, &faults);
                 let _ = ready.send((Handle::current(), parts));
-                // Without an end, the world itself is gone.
+                // An error means that the simulation was dropped, which also ends the process.
                 let _ = ended.await;
             });
-            // Tasks are dropped where they stand; nothing of them runs any more.
+            // Drops all tasks at their current await point.
             runtime.shutdown_background();
         });
         let (runtime, parts) = started.await.unwrap();
-        Self { points, stopped, line, dynamodb, parts, runtime, end, thread }
+        Self { points, stopped, postgres, dynamodb, parts, runtime, end, thread }
     }
 
     pub(crate) fn begin(&self, id: u64, operation: Operation) -> task::JoinHandle<Done> {
@@ -97,20 +95,20 @@ impl Process {
         self.runtime.spawn(OPERATION.scope(id, async move { operation.perform(&parts).await }))
     }
 
-    /// Ends it as SIGKILL does: nothing is said to anybody.
+    /// Ends it as SIGKILL does: nothing is flushed or handed back.
     pub(crate) fn kill(self) {
-        let Self { end, thread, parts, line, .. } = self;
+        let Self { end, thread, parts, postgres, .. } = self;
         let _ = end.send(());
         thread.join().unwrap();
-        // With these its connections are closed.
+        // Dropping these closes its connections.
         drop(parts);
-        drop(line);
+        drop(postgres);
     }
 }
 
 impl Parts {
-    fn new(around: &Surroundings, url: String, faults: &Faults<DynamoFault>) -> Self {
-        let Surroundings { clock, ids, tokens, bus, dynamodb, .. } = around.clone();
+    fn new(env: &Environment, url: String, faults: &Faults<DynamoFault>) -> Self {
+        let Environment { clock, ids, tokens, bus, dynamodb, .. } = env.clone();
         let config = DatabaseConfig::new(Secret::new(url), 8, "vitrina simulation");
         let pool = database::connect(&config).unwrap();
         let client = faulty_dynamodb(&dynamodb, faults);
@@ -118,7 +116,7 @@ impl Parts {
             inventory::App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
         let catalogue = catalog::App::new(client.clone(), TABLE, "BRL".parse().unwrap());
         let router = inventory::router(inventory).merge(catalog::router(catalogue));
-        let router = host::http::dress(router, &clock, &ids);
+        let router = host::server::with_standard_layers(router, &clock, &ids);
         let pg_bus = PgBus::new(pool.clone(), clock.clone(), &[QUEUE], Arc::default());
         let bus = Bus::Faulty(bus.through(pg_bus));
         let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
@@ -127,12 +125,12 @@ impl Parts {
         let reconciler = Reconciler::new(pool.clone(), client, TABLE, clock.clone(), ids)
             .with_queue(queue.clone())
             .with_settings(Settings {
-                // Nothing moves unless the seed says so: there is nothing to wait for.
+                // The seed schedules every change, so there is nothing to wait for.
                 grace: Duration::ZERO,
                 max_wait: Duration::ZERO,
                 lease: Duration::from_mins(1),
                 page: 3,
-                // One bucket at a time: what goes on at once in one operation has no certain order.
+                // One bucket at a time: concurrent work within an operation would have no fixed order.
                 concurrency: 1,
                 slice: 1,
                 pause: Duration::from_secs(1),

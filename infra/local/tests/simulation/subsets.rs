@@ -1,42 +1,42 @@
-//! Every subset of a batch of ten failing: only those come back.
+//! Partial failure of a batch: for each subset of ten messages, exactly the failed ones are redelivered.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::bus::faulty::Rates;
-use shared::testkit::DynamoFault;
+use testkit::DynamoFault;
 use uuid::Uuid;
 
 use crate::operation::Operation;
-use crate::world::{Log, World};
+use crate::simulation::{Log, Simulation};
 
 const BATCH: u32 = 10;
 
-/// Messages of ten products that the catalogue has, to be sent again under newer versions.
+/// Messages of ten listed products, to be sent again with newer versions.
 struct Batch {
     messages: Vec<(Uuid, Value)>,
     version: i64,
 }
 
 impl Batch {
-    async fn new(world: &mut World) -> Self {
+    async fn new(sim: &mut Simulation) -> Self {
         for _ in 0..BATCH {
-            world.create().await;
+            sim.create().await;
         }
-        world.finish(Operation::Relay).await;
+        sim.finish(Operation::Relay).await;
         let messages: Vec<(Uuid, String)> =
             sqlx::query_as("select subject, body from bus.messages order by id")
-                .fetch_all(&world.database.pool)
+                .fetch_all(&sim.database.pool)
                 .await
                 .unwrap();
         let read = |(id, body): (Uuid, String)| (id, serde_json::from_str(&body).unwrap());
-        world.settle().await;
+        sim.settle().await;
         Self { messages: messages.into_iter().map(read).collect(), version: 1 }
     }
 
-    /// Sends one event of each product that the catalogue has not seen.
-    async fn send(&mut self, world: &World) {
+    /// Sends one new event of each product.
+    async fn send(&mut self, sim: &Simulation) {
         self.version += 1;
         let (mut subjects, mut bodies) = (Vec::new(), Vec::new());
         for (nth, (id, body)) in self.messages.iter_mut().enumerate() {
@@ -53,34 +53,31 @@ impl Batch {
         )
         .bind(subjects)
         .bind(bodies)
-        .bind(world.around.clock.now())
-        .execute(&world.database.pool)
+        .bind(sim.env.clock.now())
+        .execute(&sim.database.pool)
         .await
         .unwrap();
     }
 
-    /// The products of the batch whose bits are set.
+    /// The products of the batch that have their bit set.
     fn subset(&self, bits: u32) -> BTreeSet<Uuid> {
         let all = self.messages.iter().enumerate();
         all.filter(|(nth, _)| bits >> nth & 1 == 1).map(|(_, (id, _))| *id).collect()
     }
 }
 
-async fn waiting(world: &World) -> BTreeSet<Uuid> {
-    let waiting: Vec<Uuid> = sqlx::query_scalar("select subject from bus.messages")
-        .fetch_all(&world.database.pool)
+async fn queued(sim: &Simulation) -> BTreeSet<Uuid> {
+    let queued: Vec<Uuid> = sqlx::query_scalar("select subject from bus.messages")
+        .fetch_all(&sim.database.pool)
         .await
         .unwrap();
-    waiting.into_iter().collect()
+    queued.into_iter().collect()
 }
 
-/// The versions that the catalogue has of the batch's products.
-async fn listed(world: &World, batch: &Batch) -> Vec<i64> {
-    let app = catalog::App::new(
-        world.around.dynamodb.clone(),
-        crate::process::TABLE,
-        "BRL".parse().unwrap(),
-    );
+/// The listed versions of the batch's products.
+async fn listed(sim: &Simulation, batch: &Batch) -> Vec<i64> {
+    let app =
+        catalog::App::new(sim.env.dynamodb.clone(), crate::process::TABLE, "BRL".parse().unwrap());
     let mut versions = Vec::new();
     for (id, _) in &batch.messages {
         versions.push(app.find_listing(*id).await.unwrap().unwrap().product_version);
@@ -89,36 +86,36 @@ async fn listed(world: &World, batch: &Batch) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn of_a_batch_only_what_failed_comes_back_whatever_subset_that_is() {
-    let mut world = World::new(3, Rates::each(0), Log::default()).await;
-    let mut batch = Batch::new(&mut world).await;
+async fn only_the_failed_messages_of_a_batch_are_redelivered() {
+    let mut sim = Simulation::new(3, Rates::each(0), Log::default()).await;
+    let mut batch = Batch::new(&mut sim).await;
     for bits in 0..1 << BATCH {
-        batch.send(&world).await;
+        batch.send(&sim).await;
         let failing = batch.subset(bits);
-        // A store that is away and one that refuses take different ways.
+        // An unavailable store and a refusal are handled differently, so alternate.
         let fault =
             if bits.count_ones() % 2 == 0 { DynamoFault::INTERNAL } else { DynamoFault::DENIED };
         let names: Vec<String> = failing.iter().map(Uuid::to_string).collect();
-        world.processes[1].dynamodb.plan(move |call| {
+        sim.processes[1].dynamodb.plan(move |call| {
             let hit = call.starts_with("PutItem") && names.iter().any(|id| call.contains(id));
             hit.then_some(fault)
         });
-        world.finish(Operation::Intake).await;
-        assert_eq!(waiting(&world).await, failing, "subset {bits:#012b}");
+        sim.finish(Operation::Intake).await;
+        assert_eq!(queued(&sim).await, failing, "subset {bits:#012b}");
         let expected = batch
             .messages
             .iter()
             .map(|(id, _)| if failing.contains(id) { batch.version - 1 } else { batch.version });
-        // A stride that has each product among those that fail and among those that do not.
+        // With this stride each product is sometimes among the failed and sometimes not.
         if bits % 11 == 0 {
-            assert_eq!(listed(&world, &batch).await, expected.collect::<Vec<_>>());
+            assert_eq!(listed(&sim, &batch).await, expected.collect::<Vec<_>>());
         }
-        world.processes[1].dynamodb.clear();
-        world.around.clock.advance(Duration::from_mins(1));
-        world.finish(Operation::Intake).await;
-        assert!(waiting(&world).await.is_empty(), "subset {bits:#012b} is stuck");
+        sim.processes[1].dynamodb.clear();
+        sim.env.clock.advance(Duration::from_mins(1));
+        sim.finish(Operation::Intake).await;
+        assert!(queued(&sim).await.is_empty(), "subset {bits:#012b} is stuck");
     }
-    assert_eq!(listed(&world, &batch).await, vec![batch.version; BATCH as usize]);
+    assert_eq!(listed(&sim, &batch).await, vec![batch.version; BATCH as usize]);
     println!("{} subsets of a batch of {BATCH}", 1 << BATCH);
-    world.end().await;
+    sim.end().await;
 }

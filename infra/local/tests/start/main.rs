@@ -1,9 +1,9 @@
-//! How fast an edition starts, what it says then, and what it leaves behind.
+//! How fast an edition starts, what it prints, and what it leaves behind.
 //!
-//! These tests are a program of their own and run one after another: what is measured is the
-//! start, not the other tests.
+//! These tests are a separate binary and run one after another, so that no other test slows down the
+//! start that is measured.
 
-#![expect(clippy::unwrap_used, reason = "a test whose edition cannot be started has failed")]
+#![expect(clippy::unwrap_used, reason = "a test fails if its edition does not start")]
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -14,22 +14,22 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// How long a start may take, the making of everything included.
-const START: Duration = Duration::from_secs(3);
+/// Longest time for a start, including initdb and all migrations.
+const MAX_START: Duration = Duration::from_secs(3);
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// A command that has said that it is ready.
-struct Up {
+/// A `vitrina` process that has printed its `ready` line.
+struct RunningEdition {
     child: Child,
     stdout: BufReader<ChildStdout>,
     url: String,
     took: Duration,
 }
 
-impl Up {
+impl RunningEdition {
     async fn start(data: &Path, arguments: &[&str]) -> Self {
         let stderr = std::fs::File::create(data.join("stderr.log")).unwrap();
         let begun = Instant::now();
@@ -45,7 +45,7 @@ impl Up {
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut first = String::new();
-        timeout(PATIENCE, stdout.read_line(&mut first)).await.unwrap().unwrap();
+        timeout(TIMEOUT, stdout.read_line(&mut first)).await.unwrap().unwrap();
         let took = begun.elapsed();
         let url = first.trim_end().strip_prefix("ready ").unwrap_or_else(|| {
             panic!("{first:?}: {}", std::fs::read_to_string(data.join("stderr.log")).unwrap())
@@ -53,50 +53,51 @@ impl Up {
         Self { child, stdout, url: url.to_owned(), took }
     }
 
-    /// Sends a signal, and waits until it has stopped by itself. Returns what it had said beside
-    /// the first line, too.
+    /// Sends a signal and waits for the process to exit. Returns its status and the output after the
+    /// `ready` line.
     async fn stop(mut self, signal: &str) -> (ExitStatus, String) {
         let pid = self.child.id().unwrap().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status().await.unwrap();
         assert!(sent.success());
-        let mut said = String::new();
-        timeout(PATIENCE, self.stdout.read_to_string(&mut said)).await.unwrap().unwrap();
-        (timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap(), said)
+        let mut output = String::new();
+        timeout(TIMEOUT, self.stdout.read_to_string(&mut output)).await.unwrap().unwrap();
+        (timeout(TIMEOUT, self.child.wait()).await.unwrap().unwrap(), output)
     }
 }
 
-/// Processes that work in this folder, as PostgreSQL's do in that of the cluster.
+/// Processes with their working directory in this folder. PostgreSQL's are in the data directory of
+/// its cluster.
 fn processes_in(folder: &Path) -> Vec<u32> {
     let folder = folder.canonicalize().unwrap();
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
-        let place = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-        place.starts_with(&folder).then_some(pid)
+        let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+        directory.starts_with(&folder).then_some(pid)
     });
     processes.collect()
 }
 
 #[tokio::test]
-async fn it_is_ready_within_three_seconds_says_where_what_is_and_leaves_no_process_behind() {
+async fn up_is_ready_in_three_seconds_and_stops_without_leftovers() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();
     let cluster = data.path().join("postgres/data");
     let pid_file = cluster.join("postmaster.pid");
-    // Ctrl-C and SIGTERM, after the first start and after one on what that left.
+    // SIGINT and SIGTERM, on an empty folder and on the folder of an earlier start.
     for (nth, signal) in ["-INT", "-TERM", "-INT"].into_iter().enumerate() {
-        let up = Up::start(data.path(), &["up"]).await;
-        assert!(up.took < START, "start {nth} took {:?}", up.took);
-        let url = up.url.clone();
+        let edition = RunningEdition::start(data.path(), &["up"]).await;
+        assert!(edition.took < MAX_START, "start {nth} took {:?}", edition.took);
+        let url = edition.url.clone();
         let answer = reqwest::get(format!("{url}/readyz")).await.unwrap();
-        assert!(answer.status().is_success(), "ready is ready: {answer:?}");
+        assert!(answer.status().is_success(), "it printed ready before it was: {answer:?}");
         let postmaster = std::fs::read_to_string(&pid_file).unwrap();
         let postmaster: u32 = postmaster.lines().next().unwrap().parse().unwrap();
         assert!(processes_in(&cluster).contains(&postmaster));
 
-        let (status, table) = up.stop(signal).await;
+        let (status, table) = edition.stop(signal).await;
         assert_eq!(status.code(), Some(0), "{signal}");
         assert!(!pid_file.exists(), "{signal}");
-        assert_eq!(processes_in(&cluster), [0; 0], "{signal} leaves no process behind");
+        assert_eq!(processes_in(&cluster), [0; 0], "{signal} left a process behind");
         assert!(!data.path().join("running.json").exists(), "{signal}");
 
         let row = |name: &str| {
@@ -119,15 +120,18 @@ async fn it_is_ready_within_three_seconds_says_where_what_is_and_leaves_no_proce
 }
 
 #[tokio::test]
-async fn without_a_command_it_starts_and_a_demo_user_of_the_table_can_log_in() {
+async fn no_command_starts_an_edition_with_demo_users_that_log_in() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();
-    let mut up = Up::start(data.path(), &[]).await;
-    assert!(up.took < START, "it took {:?}", up.took);
+    let mut edition = RunningEdition::start(data.path(), &[]).await;
+    assert!(edition.took < MAX_START, "it took {:?}", edition.took);
     let mut logins = Vec::new();
     while logins.len() < 3 {
         let mut line = String::new();
-        assert_ne!(timeout(PATIENCE, up.stdout.read_line(&mut line)).await.unwrap().unwrap(), 0);
+        assert_ne!(
+            timeout(TIMEOUT, edition.stdout.read_line(&mut line)).await.unwrap().unwrap(),
+            0
+        );
         let login = line.split_once("Demo ").and_then(|(_, login)| login.split_once(", password "));
         if let Some((user, password)) = login {
             let email = user.split_whitespace().last().unwrap();
@@ -136,15 +140,16 @@ async fn without_a_command_it_starts_and_a_demo_user_of_the_table_can_log_in() {
     }
     for (email, password) in logins {
         let login = serde_json::json!({"email": email, "password": password});
-        let request = reqwest::Client::new().post(format!("{}/v1/auth/login", up.url)).json(&login);
+        let request =
+            reqwest::Client::new().post(format!("{}/v1/auth/login", edition.url)).json(&login);
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 200, "{email}");
     }
-    assert_eq!(up.stop("-INT").await.0.code(), Some(0));
+    assert_eq!(edition.stop("-INT").await.0.code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_start_that_is_interrupted_leaves_no_process_behind_and_the_next_one_goes_on() {
+async fn an_interrupted_start_cleans_up_and_the_next_start_works() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_vitrina"))
@@ -158,35 +163,35 @@ async fn a_start_that_is_interrupted_leaves_no_process_behind_and_the_next_one_g
         .unwrap();
     let cluster = data.path().join("postgres/data");
     let begun = Instant::now();
-    // Half-way: the cluster is being made, or PostgreSQL starts.
+    // Interrupt it while initdb runs or PostgreSQL starts.
     while !cluster.join("postmaster.pid").exists() {
-        assert!(begun.elapsed() < PATIENCE, "there is no cluster");
+        assert!(begun.elapsed() < TIMEOUT, "PostgreSQL was never started");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let pid = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
-    let status = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+    let status = timeout(TIMEOUT, child.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(0));
-    assert_eq!(processes_in(&cluster), [0; 0], "of the interrupted start");
+    assert_eq!(processes_in(&cluster), [0; 0], "processes of the interrupted start");
 
-    let up = Up::start(data.path(), &["up"]).await;
-    assert!(up.took < START, "it took {:?}", up.took);
-    assert_eq!(up.stop("-TERM").await.0.code(), Some(0));
+    let edition = RunningEdition::start(data.path(), &["up"]).await;
+    assert!(edition.took < MAX_START, "it took {:?}", edition.took);
+    assert_eq!(edition.stop("-TERM").await.0.code(), Some(0));
     assert_eq!(processes_in(&cluster), [0; 0]);
 }
 
 #[tokio::test]
-async fn a_password_that_is_not_that_of_the_demo_users_is_not_told_as_theirs() {
+async fn up_does_not_print_a_password_that_the_demo_users_lack() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("demo-password");
-    let first = Up::start(data.path(), &["up"]).await;
+    let first = RunningEdition::start(data.path(), &["up"]).await;
     assert_eq!(first.stop("-TERM").await.0.code(), Some(0));
     std::fs::remove_file(&file).unwrap();
-    // The first start makes a new file, and the second one finds it.
+    // The first start creates the file again, and the second start reads it.
     for _ in 0..2 {
-        let up = Up::start(data.path(), &["up"]).await;
-        let (status, table) = up.stop("-TERM").await;
+        let edition = RunningEdition::start(data.path(), &["up"]).await;
+        let (status, table) = edition.stop("-TERM").await;
         assert_eq!(status.code(), Some(0));
         let password = std::fs::read_to_string(&file).unwrap();
         assert!(!table.contains(&password), "{table}");
@@ -199,7 +204,7 @@ async fn a_password_that_is_not_that_of_the_demo_users_is_not_told_as_theirs() {
 }
 
 #[tokio::test]
-async fn an_empty_password_is_refused_before_anything_is_made() {
+async fn an_empty_demo_password_fails_the_start_before_postgresql() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("demo-password");
@@ -210,9 +215,9 @@ async fn an_empty_password_is_refused_before_anything_is_made() {
         .env("VITRINA_DATA", data.path())
         .kill_on_drop(true)
         .output();
-    let ended = timeout(PATIENCE, ended).await.unwrap().unwrap();
+    let ended = timeout(TIMEOUT, ended).await.unwrap().unwrap();
     assert_eq!((ended.status.code(), ended.stdout.as_slice()), (Some(1), &b""[..]));
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(said.contains(&format!("the demo password in {}", file.display())), "{said}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(stderr.contains(&format!("the demo password in {}", file.display())), "{stderr}");
     assert!(!data.path().join("postgres").exists());
 }

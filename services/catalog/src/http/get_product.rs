@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::contract::listing::ListingItem;
 use shared::contract::product::{Attributes, ContentHash, Product, describe_attributes};
-use shared::door::{PathId, Query, has_already};
+use shared::http::problem::{FieldError, Kind, Problem, ProblemDocument};
+use shared::http::{PathId, Query, has_already};
 use shared::money::Money;
-use shared::problem::{FieldError, Kind, Problem, ProblemDocument};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -20,23 +20,24 @@ use crate::App;
 pub(crate) static NOT_YET_VISIBLE: Kind = Kind {
     code: "not_yet_visible",
     status: 503,
-    title: "The version has not arrived yet",
-    explanation: "The catalogue has not seen the version that `min_version` asks for, or too many \
-                  readers wait already. Wait as many seconds as `Retry-After` says and ask again.",
+    title: "The version is not visible yet",
+    explanation: "The catalogue has not received the version given in `min_version`, or too many \
+                  requests are waiting already. Retry after the number of seconds in `Retry-After`.",
 };
 
-/// How long a reader may wait for a version.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request may wait for a version.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The first and the longest pause between two looks.
+/// The first and the longest pause between two reads.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Wanted {
-    /// Waits up to 2 s for this version of the product: what a write answered.
+pub(crate) struct Parameters {
+    /// Waits up to 2 s until the catalogue has this version or a newer one. Use the version that a
+    /// write returned.
     #[param(minimum = 1)]
     min_version: Option<i64>,
 }
@@ -56,7 +57,7 @@ pub(crate) struct ListedProduct {
     attributes: Attributes,
     price: Money,
     in_stock: bool,
-    /// Pieces that can be bought now.
+    /// Number of pieces that can be bought now.
     available: i64,
     version: i64,
     content_hash: ContentHash,
@@ -64,16 +65,16 @@ pub(crate) struct ListedProduct {
     updated_at: DateTime<Utc>,
 }
 
-/// Reads one product. Never goes backwards: who saw a version never sees an older one.
+/// Returns one product. Reads never go backwards: a version is never followed by an older one.
 #[utoipa::path(
     get, path = "/v1/catalog/products/{id}", tag = "catalogue",
-    params(("id" = Uuid, Path), Wanted, ("If-None-Match" = Option<String>, Header)),
+    params(("id" = Uuid, Path), Parameters, ("If-None-Match" = Option<String>, Header)),
     responses(
         (status = 200, description = "The product", body = ListedProduct, headers(("ETag"))),
-        (status = 304, description = "You have it already"),
-        (status = 422, description = "The version is none", body = ProblemDocument,
+        (status = 304, description = "The product has not changed"),
+        (status = 422, description = "`min_version` is not a valid version", body = ProblemDocument,
             content_type = "application/problem+json"),
-        (status = 503, description = "The version has not arrived yet", body = ProblemDocument,
+        (status = 503, description = "The version is not visible yet", body = ProblemDocument,
             content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
@@ -82,10 +83,10 @@ pub(crate) struct ListedProduct {
 pub(crate) async fn get_product(
     State(app): State<App>,
     PathId(id): PathId,
-    Query(wanted): Query<Wanted>,
+    Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let listing = match wanted.min_version {
+    let listing = match parameters.min_version {
         None => app.listings.find(id).await?,
         Some(version) if version >= 1 => Some(wait(&app, id, version).await?),
         Some(_) => {
@@ -97,14 +98,14 @@ pub(crate) async fn get_product(
         .and_then(|listing| listing.product().map(|product| (listing, product)))
         .filter(|(_, product)| product.is_listed())
         .ok_or_else(Problem::not_found)?;
-    // The positions, too: a repair changes what is listed and keeps the versions.
+    // Includes the positions, because a repair changes a listing without changing its versions.
     let (product_fence, stock_fence) = (listing.product_fence(), listing.stock_fence());
     let tag = format!(
         "\"v{}.{}-{}.{}\"",
         product_fence.version, stock_fence.version, product_fence.position, stock_fence.position
     );
-    // A shared cache may keep it, and must ask each time whether it is still the one: a reader by
-    // id is promised that it never goes backwards.
+    // A shared cache may store the response but must revalidate it each time, so that reads by id never
+    // go backwards.
     let shared_headers =
         [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, "public, no-cache".to_owned())];
     if has_already(&headers, &tag) {
@@ -132,29 +133,29 @@ fn view(listing: &ListingItem, product: Product) -> ListedProduct {
     }
 }
 
-/// Looks again and again, with growing pauses, until the listing has come to `version`.
+/// Polls with growing pauses until the listing has reached `version`.
 async fn wait(app: &App, id: Uuid, version: i64) -> Result<ListingItem, Problem> {
-    let come_again = || NOT_YET_VISIBLE.because("").retry_after(1);
-    let look = async || {
+    let not_yet = || NOT_YET_VISIBLE.because("").retry_after(1);
+    let read = async || {
         let found = app.listings.find(id).await?;
         Ok::<_, Problem>(found.filter(|listing| listing.product_version >= version))
     };
-    // Before a place is taken: who waits for what never comes must not keep others from what is
-    // there.
-    if let Some(listing) = look().await? {
+    // Before a waiter's place is taken: requests that wait for a version that never comes must not
+    // block requests for versions that are there.
+    if let Some(listing) = read().await? {
         return Ok(listing);
     }
-    let Ok(_place) = app.waiters.try_acquire() else {
-        return Err(come_again());
+    let Ok(_waiter) = app.waiters.try_acquire() else {
+        return Err(not_yet());
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut pause = FIRST_PAUSE;
     while Instant::now() + pause <= deadline {
         tokio::time::sleep(pause).await;
-        if let Some(listing) = look().await? {
+        if let Some(listing) = read().await? {
             return Ok(listing);
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    Err(come_again())
+    Err(not_yet())
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::store::categories;
@@ -20,12 +20,11 @@ struct Category {
     slug: String,
 }
 
-/// Lists the categories in use. One whose last product is gone is dropped by the next
-/// reconciliation.
+/// Lists the categories in use. The next reconciliation removes a category without products.
 #[utoipa::path(
     get, path = "/v1/catalog/categories", tag = "catalogue",
     responses(
-        (status = 200, description = "The categories, in order", body = Categories),
+        (status = 200, description = "The categories in alphabetical order", body = Categories),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),

@@ -3,18 +3,17 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use shared::contract::listing::Availability;
-use shared::door::{Query, optional_id};
-use shared::money::{Currency, Money};
-use shared::page::{self, Limit, Page, PageInfo};
-use shared::problem::{FieldError, INVALID_CURSOR, Problem, ProblemDocument};
+use shared::http::page::{self, Limit, Page, PageInfo};
+use shared::http::problem::{FieldError, INVALID_CURSOR, Problem, ProblemDocument};
+use shared::http::{Query, optional_id};
+use shared::money::Currency;
 use uuid::Uuid;
 
 use crate::App;
 use crate::pages::ReadyPage;
-use crate::store::card::Card;
+use crate::store::card::ProductCard;
 use crate::store::queries::{GREATEST_AMOUNT, List, Order, Place, Scope};
 
 /// The longest slug of a category, in bytes.
@@ -24,28 +23,28 @@ const MAX_SLUG: usize = 64;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
-    /// A slug; not together with `seller`.
+    /// Slug of a category. Cannot be combined with `seller`.
     category: Option<String>,
-    /// Not together with `category`.
+    /// Id of a seller. Cannot be combined with `category`.
     #[serde(default, deserialize_with = "optional_id")]
     seller: Option<Uuid>,
-    /// ISO 4217; the marketplace's own unless said.
+    /// ISO 4217 code. Defaults to the currency of the marketplace.
     currency: Option<Currency>,
-    /// Minor units, included.
+    /// Lowest price in minor units, inclusive.
     #[param(minimum = 0)]
     price_min: Option<i64>,
-    /// Minor units, included.
+    /// Highest price in minor units, inclusive.
     #[param(minimum = 0)]
     price_max: Option<i64>,
-    /// `true`: only what can be bought now; `false`: only what is sold out.
+    /// `true` for products that can be bought now, `false` for products that are sold out.
     in_stock: Option<bool>,
     #[param(inline)]
     sort: Option<Sort>,
-    /// 1 to 100, 20 unless said.
+    /// Products per page, 1 to 100. Defaults to 20.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 100)]
     limit: Limit,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -59,54 +58,26 @@ enum Sort {
     Newest,
 }
 
-/// A product in a list.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct ProductCard {
-    id: Uuid,
-    seller_id: Uuid,
-    name: String,
-    category: String,
-    price: Money,
-    in_stock: bool,
-    version: i64,
-    created_at: DateTime<Utc>,
-}
-
-impl From<Card> for ProductCard {
-    fn from(card: Card) -> Self {
-        Self {
-            id: card.id,
-            seller_id: card.seller_id,
-            name: card.name,
-            category: card.category,
-            price: Money { amount: card.amount, currency: card.currency },
-            in_stock: card.in_stock,
-            version: card.product_version,
-            created_at: card.created_at,
-        }
-    }
-}
-
-/// Lists products, newest first unless said.
+/// Lists products, newest first by default.
 ///
-/// A page may be older than the products by two seconds (one that it is kept here, and one that
-/// `Cache-Control` lets others keep it) and the moments that an index lags. With `price_min` or
-/// `price_max` in the order of creation, a page may be short and still have a next one.
+/// A page may lag behind the products by two seconds, plus the short delay of an index: the service
+/// caches a page for one second, and `Cache-Control` allows others to cache it for another. With
+/// `price_min` or `price_max` in order of creation, a page may be short and still have a next page.
 #[utoipa::path(
     get, path = "/v1/catalog/products", tag = "catalogue",
     params(Filter),
     responses(
         (status = 200, description = "A page of products", body = Page<ProductCard>,
             headers(("Link"), ("Cache-Control"))),
-        (status = 422, description = "The filters do not go together", body = ProblemDocument,
+        (status = 422, description = "The filters are invalid or cannot be combined", body = ProblemDocument,
             content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn list_products(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {
-    let asked = uri.query().unwrap_or_default();
-    if let Some(page) = app.pages.find(asked) {
+    let query = uri.query().unwrap_or_default();
+    if let Some(page) = app.pages.find(query) {
         return Ok(page.into_response());
     }
     let Query(filter) = Query::<Filter>::read(&uri)?;
@@ -117,18 +88,18 @@ pub(crate) async fn list_products(State(app): State<App>, uri: Uri) -> Result<Re
         .map(|place| page::encode_cursor(&scope, &format!("{}#{}", place.amount, place.id)));
     let info = PageInfo::new(next);
     let link = info.link(uri.path(), uri.query());
-    let data: Vec<ProductCard> = found.cards.into_iter().map(ProductCard::from).collect();
-    let json = serde_json::to_vec(&Page { data, page: info }).map_err(Problem::internal)?;
+    let json =
+        serde_json::to_vec(&Page { data: found.cards, page: info }).map_err(Problem::internal)?;
     let page = ReadyPage::new(link, json);
-    app.pages.keep(asked, &page);
+    app.pages.keep(query, &page);
     Ok(page.into_response())
 }
 
-/// The list that is asked for, and what its cursors belong to.
+/// The requested list, and the scope that its cursors are bound to.
 fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), Problem> {
     let mut faults = Vec::new();
     if filter.category.is_some() && filter.seller.is_some() {
-        let detail = "cannot be together with seller";
+        let detail = "cannot be combined with seller";
         faults.push(FieldError::new("category", "invalid", detail));
     }
     let amounts = (filter.price_min.is_some() || filter.price_max.is_some()).then(|| {
@@ -140,7 +111,7 @@ fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), P
         }
     }
     if filter.category.as_ref().is_some_and(|category| category.len() > MAX_SLUG) {
-        faults.push(FieldError::new("category", "invalid", "is no slug of a category"));
+        faults.push(FieldError::new("category", "invalid", "is not a valid category slug"));
     }
     if !faults.is_empty() {
         return Err(Problem::invalid(faults));
@@ -164,6 +135,7 @@ fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), P
         amounts,
         after: None,
     };
+    // Part of every cursor: renaming a variant or a field of `List` invalidates cursors in use.
     let scope = format!("catalogue#{list:?}");
     if let Some(cursor) = &filter.cursor {
         let key = page::decode_cursor(&scope, cursor)?;

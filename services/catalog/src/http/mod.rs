@@ -1,10 +1,10 @@
-//! The public catalogue: one file an endpoint. Two layers, no rules.
+//! The public catalogue: one file per endpoint. Endpoints read the store directly; there are no rules.
 
 mod get_product;
 mod list_categories;
 mod list_products;
 
-use shared::problem::Kind;
+use shared::http::problem::Kind;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -17,5 +17,5 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list_categories::list_categories))
 }
 
-/// The kinds of problems that only this service answers with.
+/// The kinds of problems that only this service returns.
 pub static PROBLEMS: &[&Kind] = &[&get_product::NOT_YET_VISIBLE];

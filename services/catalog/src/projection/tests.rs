@@ -1,4 +1,4 @@
-//! The law of the projection, tried on random histories.
+//! The law of the projection, checked on random histories.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -6,11 +6,10 @@ use shared::contract::events::{Envelope, Event, SOURCE};
 use shared::contract::listing::ListingItem;
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
-use shared::host::intake::Delivery;
 use shared::money::{Currency, Money};
 use uuid::Uuid;
 
-use super::project;
+use super::{Arrival, project};
 
 const ID: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
 
@@ -18,7 +17,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(seconds)
 }
 
-/// What happens to a product, in order.
+/// One change to a product.
 #[derive(Clone, Debug)]
 enum Change {
     Rename(u8),
@@ -41,7 +40,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// The events that a history leads to, and what they leave in the end.
+/// The events of a history, and the state of the product and its stock at the end.
 fn history(changes: &[Change]) -> (Vec<Event>, Product, Stock) {
     let mut product = Product {
         id: ID,
@@ -89,8 +88,8 @@ fn history(changes: &[Change]) -> (Vec<Event>, Product, Stock) {
     (events, product, stock)
 }
 
-fn delivery(event: &Event, position: i64) -> Delivery {
-    let envelope = Envelope {
+fn envelope(event: &Event, position: i64) -> Envelope {
+    Envelope {
         specversion: "1.0".to_owned(),
         id: Uuid::from_u128(u128::from(position.unsigned_abs())),
         source: SOURCE.to_owned(),
@@ -104,23 +103,29 @@ fn delivery(event: &Event, position: i64) -> Delivery {
         position,
         republished: false,
         event: event.clone(),
-    };
-    Delivery { envelope, received_at: at(position) }
+    }
 }
 
-/// Projects deliveries in batches of these sizes, over and over.
-fn run(deliveries: &[Delivery], sizes: &[usize]) -> Option<ListingItem> {
+fn arrival(envelope: &Envelope) -> Arrival<'_> {
+    Arrival { envelope, received_at: at(envelope.position) }
+}
+
+/// Projects events in batches, cycling through these sizes.
+fn run(events: &[Envelope], sizes: &[usize]) -> Option<ListingItem> {
     let mut listing: Option<ListingItem> = None;
-    let (mut rest, mut sizes) = (deliveries, sizes.iter().cycle());
+    let (mut rest, mut sizes) = (events, sizes.iter().cycle());
     while !rest.is_empty() {
         let size = (*sizes.next().unwrap()).min(rest.len());
         let (batch, later) = rest.split_at(size);
         rest = later;
-        let batch: Vec<&Delivery> = batch.iter().collect();
+        let batch: Vec<Arrival<'_>> = batch.iter().map(arrival).collect();
         if let Some(next) = project(listing.as_ref(), ID, &batch, at(0)) {
             if let Some(before) = &listing {
-                assert!(before.product_fence() <= next.product_fence(), "it went backwards");
-                assert!(before.stock_fence() <= next.stock_fence(), "its stock went backwards");
+                assert!(
+                    before.product_fence() <= next.product_fence(),
+                    "the product went backwards"
+                );
+                assert!(before.stock_fence() <= next.stock_fence(), "the stock went backwards");
             }
             listing = Some(next);
         }
@@ -128,37 +133,37 @@ fn run(deliveries: &[Delivery], sizes: &[usize]) -> Option<ListingItem> {
     listing
 }
 
-/// How a change came is not part of what the listing says.
-fn apart_from_its_way(listing: ListingItem) -> ListingItem {
+/// The hops of a listing record how changes arrived, so they depend on the order of arrival.
+fn without_hops(listing: ListingItem) -> ListingItem {
     ListingItem { hops: Vec::new(), ..listing }
 }
 
 proptest! {
     #[test]
-    fn any_shuffled_and_doubled_history_leads_to_the_same_listing(
+    fn shuffled_and_duplicated_history_leads_to_one_listing(
         changes in prop::collection::vec(change(), 0..12),
         picks in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
         order in any::<u64>(),
         sizes in prop::collection::vec(1_usize..6, 1..6),
     ) {
         let (events, product, stock) = history(&changes);
-        // Everything once, in order, and some of it published again under later positions.
-        let mut deliveries: Vec<Delivery> =
-            (1..).zip(&events).map(|(position, event)| delivery(event, position)).collect();
-        let straight = run(&deliveries, &[1]).unwrap();
+        // Everything once, in order, and some of it republished under later positions.
+        let mut arriving: Vec<Envelope> =
+            (1..).zip(&events).map(|(position, event)| envelope(event, position)).collect();
+        let straight = run(&arriving, &[1]).unwrap();
         for pick in &picks {
-            let position = i64::try_from(deliveries.len() + 1).unwrap();
-            deliveries.push(delivery(pick.get(&events), position));
+            let position = i64::try_from(arriving.len() + 1).unwrap();
+            arriving.push(envelope(pick.get(&events), position));
         }
         for pick in &picks {
-            deliveries.push(pick.get(&deliveries).clone());
+            arriving.push(pick.get(&arriving).clone());
         }
-        let in_order = run(&deliveries, &[usize::MAX]).unwrap();
-        shuffle(&mut deliveries, order);
-        let shuffled = run(&deliveries, &sizes).unwrap();
-        prop_assert_eq!(apart_from_its_way(shuffled.clone()), apart_from_its_way(in_order));
+        let in_order = run(&arriving, &[usize::MAX]).unwrap();
+        shuffle(&mut arriving, order);
+        let shuffled = run(&arriving, &sizes).unwrap();
+        prop_assert_eq!(without_hops(shuffled.clone()), without_hops(in_order));
 
-        // It is the product's last state, whatever was announced again meanwhile.
+        // It is the last state of the product, whatever was republished in between.
         prop_assert_eq!(shuffled.product(), straight.product());
         prop_assert_eq!(shuffled.product_version, product.version);
         prop_assert_eq!(shuffled.available(), stock.available());
@@ -168,53 +173,53 @@ proptest! {
     }
 }
 
-/// Fisher and Yates, with the generator of Knuth: the same order for the same number.
-fn shuffle(deliveries: &mut [Delivery], mut state: u64) {
-    for last in (1..deliveries.len()).rev() {
+/// Fisher-Yates with Knuth's generator: the same order for the same seed.
+fn shuffle(events: &mut [Envelope], mut state: u64) {
+    for last in (1..events.len()).rev() {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let choice = usize::try_from(state >> 33).unwrap() % (last + 1);
-        deliveries.swap(last, choice);
+        events.swap(last, choice);
     }
 }
 
 #[test]
-fn a_repair_heals_a_damaged_listing_of_the_same_version() {
+fn repair_heals_a_damaged_listing_of_the_same_version() {
     let (events, product, _) = history(&[]);
-    let healthy = run(&[delivery(&events[0], 1)], &[1]).unwrap();
+    let healthy = run(&[envelope(&events[0], 1)], &[1]).unwrap();
     let damaged = ListingItem { name: Some("Damaged".to_owned()), ..healthy };
-    let again = delivery(&events[0], 2);
-    let healed = project(Some(&damaged), ID, &[&again], at(0)).unwrap();
+    let again = envelope(&events[0], 2);
+    let healed = project(Some(&damaged), ID, &[arrival(&again)], at(0)).unwrap();
     assert_eq!(healed.product(), Some(product));
 }
 
 #[test]
-fn an_event_that_says_nothing_new_leads_to_no_write() {
+fn old_event_causes_no_write() {
     let (events, ..) = history(&[Change::Rename(1), Change::Stock(2)]);
-    let all: Vec<Delivery> = (1..).zip(&events).map(|(n, event)| delivery(event, n)).collect();
+    let all: Vec<Envelope> = (1..).zip(&events).map(|(n, event)| envelope(event, n)).collect();
     let listing = run(&all, &[3]).unwrap();
-    for delivery in &all {
-        assert_eq!(project(Some(&listing), ID, &[delivery], at(0)), None);
+    for old in &all {
+        assert_eq!(project(Some(&listing), ID, &[arrival(old)], at(0)), None);
     }
 }
 
 #[test]
-fn stock_that_arrives_first_makes_a_listing_that_nobody_sees() {
+fn stock_that_arrives_first_makes_an_invisible_listing() {
     let (events, ..) = history(&[Change::Stock(2)]);
-    let early = delivery(&events[1], 2);
-    let listing = project(None, ID, &[&early], at(0)).unwrap();
+    let early = envelope(&events[1], 2);
+    let listing = project(None, ID, &[arrival(&early)], at(0)).unwrap();
     assert_eq!((listing.product(), listing.all_key.clone()), (None, None));
-    let late = delivery(&events[0], 1);
-    let whole = project(Some(&listing), ID, &[&late], at(0)).unwrap();
+    let late = envelope(&events[0], 1);
+    let whole = project(Some(&listing), ID, &[arrival(&late)], at(0)).unwrap();
     assert_eq!(whole.available(), 2);
     assert!(whole.all_key.unwrap().ends_with("#i"));
 }
 
 #[test]
-fn a_late_event_does_not_raise_the_dead() {
+fn late_event_does_not_revive_a_tombstone() {
     let (events, ..) = history(&[Change::Rename(1), Change::Delete]);
-    let listing = run(&[delivery(&events[2], 3)], &[1]).unwrap();
+    let listing = run(&[envelope(&events[2], 3)], &[1]).unwrap();
     assert!(listing.deleted_at.is_some());
-    let late = delivery(&events[1], 2);
-    assert_eq!(project(Some(&listing), ID, &[&late], at(0)), None);
+    let late = envelope(&events[1], 2);
+    assert_eq!(project(Some(&listing), ID, &[arrival(&late)], at(0)), None);
 }

@@ -1,50 +1,49 @@
-//! Cards: listings as the indexes have them.
+//! Cards: listings as the indexes hold them and as lists show them.
 
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use shared::contract::sync_feed::bucket_of;
 use shared::dynamodb::Item;
-use shared::money::Currency;
+use shared::money::Money;
 use uuid::Uuid;
 
-/// A listing as an index has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Card {
+/// A product in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub(crate) struct ProductCard {
     pub(crate) id: Uuid,
-    pub(crate) name: String,
     pub(crate) seller_id: Uuid,
+    pub(crate) name: String,
     pub(crate) category: String,
-    pub(crate) amount: i64,
-    pub(crate) currency: Currency,
-    pub(crate) product_version: i64,
-    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) price: Money,
     pub(crate) in_stock: bool,
+    pub(crate) version: i64,
+    pub(crate) created_at: DateTime<Utc>,
 }
 
-impl Card {
-    /// Reads an item of an index partition whose listings are `in_stock`, or are not. Attribute by
-    /// attribute, since every page has hundreds of them.
+impl ProductCard {
+    /// Reads an item of an index partition. The partition decides `in_stock`. Attributes are moved out
+    /// one by one, because a page has hundreds of items.
     ///
     /// # Errors
-    /// The name of an attribute that is missing, or is not what it should be.
+    /// The name of an attribute that is missing or invalid.
     pub(crate) fn read(item: &mut Item, in_stock: bool) -> Result<Self, &'static str> {
         let id = parsed(item, "id")?;
-        // A copy under another key is reached by no event, and would show what nobody sells.
+        // No event reaches a copy under another key, so it would show a stale product for ever.
         if number(item, "bucket")? != i64::from(bucket_of(id)) {
             return Err("bucket");
         }
         Ok(Self {
             id,
-            name: taken(item, "name")?,
             seller_id: parsed(item, "seller_id")?,
+            name: taken(item, "name")?,
             category: taken(item, "category")?,
-            amount: number(item, "amount")?,
-            currency: parsed(item, "currency")?,
-            product_version: number(item, "product_version")?,
-            created_at: parsed(item, "created_at")?,
+            price: Money { amount: number(item, "amount")?, currency: parsed(item, "currency")? },
             in_stock,
+            version: number(item, "product_version")?,
+            created_at: parsed(item, "created_at")?,
         })
     }
 }
@@ -70,6 +69,7 @@ fn number(item: &Item, name: &'static str) -> Result<i64, &'static str> {
 mod tests {
     use super::*;
     use shared::contract::listing::ListingItem;
+    use shared::money::Currency;
 
     fn item() -> Item {
         let listing = ListingItem {
@@ -86,30 +86,29 @@ mod tests {
     }
 
     #[test]
-    fn a_card_is_what_the_projector_wrote() {
-        let card = Card {
+    fn card_is_what_the_projector_wrote() {
+        let card = ProductCard {
             id: Uuid::from_u128(1),
-            name: "Shoe".to_owned(),
             seller_id: Uuid::from_u128(2),
+            name: "Shoe".to_owned(),
             category: "shoes".to_owned(),
-            amount: 1990,
-            currency: Currency::default(),
-            product_version: 3,
-            created_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
+            price: Money { amount: 1990, currency: Currency::default() },
             in_stock: true,
+            version: 3,
+            created_at: DateTime::from_timestamp(1_767_225_600, 0).unwrap(),
         };
-        assert_eq!(Card::read(&mut item(), true), Ok(card));
+        assert_eq!(ProductCard::read(&mut item(), true), Ok(card));
     }
 
     #[test]
-    fn what_is_no_card_says_which_attribute_is_wrong() {
+    fn invalid_item_names_its_wrong_attribute() {
         for name in ["bucket", "id", "name", "seller_id", "amount", "currency", "created_at"] {
             let mut missing = item();
             missing.remove(name);
-            assert_eq!(Card::read(&mut missing, true), Err(name));
-            let mut other = item();
-            other.insert(name.to_owned(), AttributeValue::Bool(true));
-            assert_eq!(Card::read(&mut other, true), Err(name));
+            assert_eq!(ProductCard::read(&mut missing, true), Err(name));
+            let mut invalid = item();
+            invalid.insert(name.to_owned(), AttributeValue::Bool(true));
+            assert_eq!(ProductCard::read(&mut invalid, true), Err(name));
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The categories in use: one item with a set, beside the listings.
+//! The categories in use: one item with a set, in the table of listings.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::categories_key;
 
 use super::listings::{Listings, StoreError};
 
-/// Adds a category; one that is there stays.
+/// Adds a category. Idempotent.
 pub(crate) async fn add(listings: &Listings, category: &str) -> Result<(), StoreError> {
     listings
         .client
@@ -16,11 +16,11 @@ pub(crate) async fn add(listings: &Listings, category: &str) -> Result<(), Store
         .expression_attribute_values(":category", AttributeValue::Ss(vec![category.to_owned()]))
         .send()
         .await
-        .map_err(StoreError::call("noting a category"))?;
+        .map_err(StoreError::call("adding a category"))?;
     Ok(())
 }
 
-/// The categories in use, in order.
+/// Reads the categories in use, in order.
 pub(crate) async fn list(listings: &Listings) -> Result<Vec<String>, StoreError> {
     let found = listings
         .client

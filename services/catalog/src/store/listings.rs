@@ -1,4 +1,4 @@
-//! Listings by their id: read consistently, and put only while nobody else did.
+//! Listings by id: read, and put only if unchanged since they were read.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::{ListingItem, key_of};
 use shared::dynamodb::{self, Consistency, Item};
-use shared::problem::Problem;
+use shared::http::problem::Problem;
 use shared::telemetry;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ pub(crate) struct Listings {
     pub(crate) table: String,
 }
 
-/// A listing together with what a put must find unchanged.
+/// A listing, with the attributes that a put must find unchanged.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) item: ListingItem,
@@ -35,8 +35,8 @@ const FENCES: [&str; 4] =
 pub enum StoreError {
     #[error("{doing}")]
     Call { doing: &'static str, transient: bool, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{doing}: the item does not have the form of one")]
-    Form { doing: &'static str, source: serde_dynamo::Error },
+    #[error("{doing}: converting the item {id}")]
+    Form { doing: &'static str, id: Uuid, source: serde_dynamo::Error },
 }
 
 impl StoreError {
@@ -52,7 +52,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the store is the reason and another try may well succeed.
+    /// Whether the store is the cause and a retry may succeed.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Call { transient, .. } => *transient,
@@ -72,7 +72,7 @@ impl Listings {
         Self { client, table: table.to_owned() }
     }
 
-    /// One listing, strongly consistent.
+    /// Reads one listing, strongly consistent.
     pub(crate) async fn find(&self, id: Uuid) -> Result<Option<ListingItem>, StoreError> {
         let doing = "reading a listing";
         let found = self
@@ -88,10 +88,10 @@ impl Listings {
             .item
             .map(serde_dynamo::aws_sdk_dynamodb_1::from_item)
             .transpose()
-            .map_err(|source| StoreError::Form { doing, source })
+            .map_err(|source| StoreError::Form { doing, id, source })
     }
 
-    /// The listings of `ids`, as far as there are any.
+    /// Reads the listings of `ids` that exist.
     pub(crate) async fn read(
         &self,
         ids: &[Uuid],
@@ -109,9 +109,9 @@ impl Listings {
         Ok(items.filter_map(Stored::read).map(|found| (found.item.id, found)).collect())
     }
 
-    /// Puts `item` if both fences are still those of `before`, or if there is still nothing.
+    /// Puts `item` if both fences are still those of `before`, or if there is still no item.
     ///
-    /// Returns whether it was put: `false` means that somebody else was faster.
+    /// Returns whether it was put; `false` means that another projector was faster.
     pub(crate) async fn put_if_unchanged(
         &self,
         item: &ListingItem,
@@ -119,7 +119,7 @@ impl Listings {
     ) -> Result<bool, StoreError> {
         let doing = "putting a listing";
         let attributes = serde_dynamo::aws_sdk_dynamodb_1::to_item(item)
-            .map_err(|source| StoreError::Form { doing, source })?;
+            .map_err(|source| StoreError::Form { doing, id: item.id, source })?;
         let mut put = self.client.put_item().table_name(&self.table).set_item(Some(attributes));
         put = match before {
             None => put.condition_expression("attribute_not_exists(id)"),
@@ -149,14 +149,14 @@ impl Listings {
 }
 
 impl Stored {
-    /// Reads an item. A damaged one counts as a listing that nothing has reached, so that the next
-    /// event rewrites it whole; what is left of its fences still guards the put.
+    /// Reads an item. A damaged item counts as an empty listing, so that the next event rewrites it
+    /// whole. Its remaining fences still guard the put.
     fn read(item: Item) -> Option<Self> {
         let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
         let fences = FENCES.map(|name| item.get(name).cloned());
         let item = serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap_or_else(|error| {
             tracing::warn!(product.id = %id, error = telemetry::causes(&error), "a listing is damaged");
-            // What it has come to must not be forgotten with the rest: a late event would win.
+            // Its fences are kept: without them, a late event would win.
             let fence = |value: &Option<AttributeValue>| {
                 value.as_ref().and_then(|value| value.as_n().ok()?.parse().ok()).unwrap_or(0)
             };

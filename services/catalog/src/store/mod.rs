@@ -1,4 +1,4 @@
-//! Every call to DynamoDB of the service.
+//! Every call of the service to DynamoDB.
 
 pub(crate) mod card;
 pub(crate) mod categories;

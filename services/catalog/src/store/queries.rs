@@ -1,4 +1,4 @@
-//! Lists of listings, from the indexes. An index may lag behind the listings by moments.
+//! Lists of listings, from the indexes. An index lags slightly behind the listings.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::{Availability, all_key, price_key, scoped_key};
@@ -6,20 +6,20 @@ use shared::dynamodb::Item;
 use shared::money::Currency;
 use uuid::Uuid;
 
-use super::card::Card;
+use super::card::ProductCard;
 use super::listings::{Listings, StoreError};
 
-/// How many queries one page may take where a filter drops most of what they find. Beyond it, the
-/// page is short and its cursor goes on.
+/// Queries per page and partition, where a filter drops most items. After these, the page is short and
+/// its cursor continues from there.
 const MAX_QUERIES: usize = 5;
 
-/// Items that are looked at by one query behind a filter.
+/// Items that one filtered query reads.
 const FILTERED_CHUNK: i32 = 200;
 
-/// The greatest amount that a sort key has room for.
+/// The greatest amount that fits into a sort key.
 pub(crate) const GREATEST_AMOUNT: i64 = 9_999_999_999_999;
 
-/// What a list is over.
+/// The listings that a list covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     All,
@@ -27,7 +27,7 @@ pub(crate) enum Scope {
     Seller(Uuid),
 }
 
-/// How a list is ordered.
+/// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Newest,
@@ -35,15 +35,15 @@ pub(crate) enum Order {
     Dearest,
 }
 
-/// Where a list stands: the sort key of an item.
+/// A position in a list: the sort key of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// 0 where the order does not look at prices.
+    /// 0 in an order that ignores prices.
     pub(crate) amount: i64,
     pub(crate) id: Uuid,
 }
 
-/// A place as it is compared.
+/// A place as a comparable key.
 type Key = (i64, u128);
 
 impl Place {
@@ -52,23 +52,23 @@ impl Place {
     }
 }
 
-/// A list that is asked for.
+/// A requested list.
 #[derive(Clone, Debug)]
 pub(crate) struct List {
     pub(crate) scope: Scope,
     pub(crate) order: Order,
     pub(crate) currency: Currency,
-    /// Both where absent.
+    /// `None` for both.
     pub(crate) availability: Option<Availability>,
-    /// The least and the greatest price, both included; every price where absent.
+    /// The least and the greatest price, inclusive; `None` for every price.
     pub(crate) amounts: Option<(i64, i64)>,
     pub(crate) after: Option<Place>,
 }
 
-/// A page of cards, and where the next one begins.
+/// A page of cards, and the place after which the next page begins.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) cards: Vec<Card>,
+    pub(crate) cards: Vec<ProductCard>,
     pub(crate) next: Option<Place>,
 }
 
@@ -106,8 +106,8 @@ impl List {
         }
     }
 
-    fn place(&self, card: &Card) -> Place {
-        Place { amount: if self.order.by_price() { card.amount } else { 0 }, id: card.id }
+    fn place(&self, card: &ProductCard) -> Place {
+        Place { amount: if self.order.by_price() { card.price.amount } else { 0 }, id: card.id }
     }
 
     /// Whether `a` comes before `b` in this list.
@@ -116,7 +116,7 @@ impl List {
         if self.order.ascending() { a < b } else { a > b }
     }
 
-    /// The least and the greatest key that the list can still have; `None` if it is at its end.
+    /// The least and the greatest key left in the list; `None` at its end.
     fn bounds(&self) -> Option<(Key, Key)> {
         if self.amounts.is_some_and(|(min, max)| min > max) {
             return None;
@@ -138,29 +138,29 @@ impl List {
         (low <= high).then_some((low, high))
     }
 
-    /// A key as the index has it.
+    /// A key in the form of the index.
     fn sort_key(&self, (amount, id): Key) -> String {
         let id = Uuid::from_u128(id);
         if self.order.by_price() { price_key(amount, id) } else { id.to_string() }
     }
 
-    /// Reads an item that was found between `low` and `high`.
+    /// Reads an item that the index returned between `low` and `high`.
     ///
     /// # Errors
-    /// The name of an attribute that is damaged. A card that says of itself that it lies elsewhere is,
-    /// too: the next page would begin there, and the list might never end.
+    /// The name of a damaged attribute. A card that its own attributes place outside of these bounds is
+    /// damaged too: the next page would begin there, and the list might never end.
     fn read(
         &self,
         item: &mut Item,
         availability: Availability,
         (low, high): (Key, Key),
-    ) -> Result<Card, &'static str> {
-        let card = Card::read(item, availability == Availability::InStock)?;
+    ) -> Result<ProductCard, &'static str> {
+        let card = ProductCard::read(item, availability == Availability::InStock)?;
         let key = self.place(&card).key();
         if low <= key && key <= high { Ok(card) } else { Err("price_key") }
     }
 
-    /// The amounts that are wanted, where the index cannot tell them apart.
+    /// The amounts to filter by, in an order that the index does not sort by price.
     fn filtered(&self) -> Option<(i64, i64)> {
         self.amounts.filter(|_| !self.order.by_price())
     }
@@ -177,15 +177,15 @@ fn predecessor((amount, id): Key) -> Option<Key> {
     }
 }
 
-/// What one partition of an index gave.
+/// The result of one partition of an index.
 struct Part {
-    cards: Vec<Card>,
-    /// How far it was looked through, where there may be more behind.
+    cards: Vec<ProductCard>,
+    /// The place up to which the partition was read, if it may hold more.
     frontier: Option<Place>,
 }
 
 impl Listings {
-    /// One page of `list`: at most `limit` cards.
+    /// Reads one page of `list`: at most `limit` cards.
     pub(crate) async fn list(&self, list: &List, limit: usize) -> Result<Found, StoreError> {
         let Some(bounds) = list.bounds() else {
             return Ok(Found::default());
@@ -203,7 +203,7 @@ impl Listings {
         Ok(merge(list, parts, limit))
     }
 
-    /// Looks through one partition until it has `limit` cards, or has reached its end.
+    /// Reads one partition until there are more than `limit` cards, or up to its end.
     async fn part(
         &self,
         list: &List,
@@ -241,7 +241,7 @@ impl Listings {
                     .expression_attribute_values(":min", number(min))
                     .expression_attribute_values(":max", number(max))
             } else {
-                // One more than a page has tells whether there is another page.
+                // One more than the page holds, to learn whether there is a next page.
                 let wanted = limit + 1 - part.cards.len();
                 query.limit(i32::try_from(wanted).unwrap_or(i32::MAX))
             };
@@ -249,7 +249,7 @@ impl Listings {
             for mut item in answer.items.unwrap_or_default() {
                 match list.read(&mut item, availability, bounds) {
                     Ok(card) => part.cards.push(card),
-                    // One damaged listing must not hide all that are listed beside it.
+                    // One damaged listing must not hide the rest of the page.
                     Err(attribute) => {
                         let id = item.get("id").and_then(|id| id.as_s().ok());
                         tracing::warn!(product.id = id, attribute, "a damaged listing is left out");
@@ -262,7 +262,7 @@ impl Listings {
                 part.frontier = None;
                 return Ok(part);
             };
-            // Where the last one found is damaged, the one before it will do.
+            // If the last key is damaged, the last readable card has to do.
             let place = place_of(last, list.order);
             part.frontier =
                 place.or(part.cards.last().map(|card| list.place(card))).or(part.frontier);
@@ -278,7 +278,7 @@ fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The place that DynamoDB says it has come to.
+/// The place of DynamoDB's last evaluated key.
 fn place_of(key: &Item, order: Order) -> Option<Place> {
     let id = key.get("id")?.as_s().ok()?.parse().ok()?;
     let amount = if order.by_price() {
@@ -289,19 +289,19 @@ fn place_of(key: &Item, order: Order) -> Option<Place> {
     Some(Place { amount, id })
 }
 
-/// Merges what the partitions gave into one page: only as far as every one of them was looked
-/// through, since what is behind may belong before what the others gave.
+/// Merges the results of the partitions into one page. It ends where the first partition stopped
+/// reading: cards beyond that place may have to come before those of other partitions.
 fn merge(list: &List, parts: Vec<Part>, limit: usize) -> Found {
     let frontier = parts
         .iter()
         .filter_map(|part| part.frontier)
         .reduce(|a, b| if list.precedes(a, b) { a } else { b });
-    let mut cards: Vec<Card> = parts.into_iter().flat_map(|part| part.cards).collect();
+    let mut cards: Vec<ProductCard> = parts.into_iter().flat_map(|part| part.cards).collect();
     cards.sort_by(|a, b| {
         let (a, b) = (list.place(a), list.place(b));
         if list.precedes(a, b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater }
     });
-    // The moment in which a listing moves from one partition to the other can show it in both.
+    // A listing that just moved between the partitions may be in both.
     cards.dedup_by_key(|card| card.id);
     if let Some(frontier) = frontier {
         cards.retain(|card| !list.precedes(frontier, list.place(card)));

@@ -1,7 +1,9 @@
-//! The table `listings` and its indexes. On AWS the deployment makes it; locally the process does.
+//! The table `listings` and its indexes. The deployment creates it on AWS, the process does locally.
+
+use std::error::Error;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata as _};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata as _};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -9,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 };
 use shared::contract::listing::categories_key;
 
-/// The indexes: each has the partition key of its scope and the sort key of its order.
+/// The indexes: name, partition key (the scope) and sort key (the order).
 pub const INDEXES: [(&str, &str, &str); 6] = [
     ("all_by_price", "all_key", "price_key"),
     ("all_by_newest", "all_key", "id"),
@@ -19,43 +21,45 @@ pub const INDEXES: [(&str, &str, &str); 6] = [
     ("seller_by_newest", "seller_key", "id"),
 ];
 
-/// What an index carries beside the keys: a card of the listing. Nothing that changes with every
-/// sale is among it, so that selling one of many pieces writes to no index.
+/// Attributes that an index holds beside its keys: those of a card. None of them changes with a sale,
+/// so that selling one of many pieces writes to no index.
 pub const CARD: [&str; 7] =
     ["name", "seller_id", "category", "amount", "currency", "product_version", "created_at"];
 
-/// Why the table could not be made.
+/// Why the table could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    #[error("describing the table: {0}")]
-    Describe(String),
-    #[error("creating the table {name}: {cause}")]
-    Create { name: String, cause: String },
-    #[error("having expired tombstones dropped from the table {name}: {cause}")]
-    Expiry { name: String, cause: String },
+    #[error("reading from the table {name}")]
+    Read { name: String, source: Box<dyn Error + Send + Sync> },
+    #[error("describing the table")]
+    Describe(#[from] BuildError),
+    #[error("creating the table {name}")]
+    Create { name: String, source: Box<dyn Error + Send + Sync> },
+    #[error("turning on the expiry of tombstones in the table {name}")]
+    Expiry { name: String, source: Box<dyn Error + Send + Sync> },
 }
 
-/// Makes the table unless it is there.
+/// Creates the table unless it exists.
 pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
-    // Not by describing it: the local store counts every listing for that, which takes longer with
-    // each of them, and at some hundred thousand longer than a call may take.
-    let look = client.get_item().table_name(name).set_key(Some(categories_key()));
-    match look.send().await {
+    // A read instead of DescribeTable: for that, the local store counts every listing, and with some
+    // hundred thousand this exceeds the timeout of a call.
+    let read = client.get_item().table_name(name).set_key(Some(categories_key()));
+    match read.send().await {
         Ok(_) => return Ok(()),
         Err(error) if error.code() == Some("ResourceNotFoundException") => {}
-        Err(error) => return Err(TableError::Describe(DisplayErrorContext(&error).to_string())),
+        Err(error) => {
+            return Err(TableError::Read { name: name.to_owned(), source: Box::new(error) });
+        }
     }
-    let describe =
-        |error: aws_sdk_dynamodb::error::BuildError| TableError::Describe(error.to_string());
     let mut request = client
         .create_table()
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
-        .key_schema(key("bucket", KeyType::Hash).map_err(describe)?)
-        .key_schema(key("id", KeyType::Range).map_err(describe)?)
-        .attribute_definitions(attribute("bucket", ScalarAttributeType::N).map_err(describe)?);
+        .key_schema(key("bucket", KeyType::Hash)?)
+        .key_schema(key("id", KeyType::Range)?)
+        .attribute_definitions(attribute("bucket", ScalarAttributeType::N)?);
     for text in ["id", "all_key", "category_key", "seller_key", "price_key"] {
-        let definition = attribute(text, ScalarAttributeType::S).map_err(describe)?;
+        let definition = attribute(text, ScalarAttributeType::S)?;
         request = request.attribute_definitions(definition);
     }
     for (index, partition, sort) in INDEXES {
@@ -65,11 +69,10 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
             .build();
         let index = GlobalSecondaryIndex::builder()
             .index_name(index)
-            .key_schema(key(partition, KeyType::Hash).map_err(describe)?)
-            .key_schema(key(sort, KeyType::Range).map_err(describe)?)
+            .key_schema(key(partition, KeyType::Hash)?)
+            .key_schema(key(sort, KeyType::Range)?)
             .projection(projection)
-            .build()
-            .map_err(describe)?;
+            .build()?;
         request = request.global_secondary_indexes(index);
     }
     match request.send().await {
@@ -77,23 +80,21 @@ pub async fn ensure(client: &Client, name: &str) -> Result<(), TableError> {
         Err(error) => match error.as_service_error() {
             Some(CreateTableError::ResourceInUseException(_)) => Ok(()),
             Some(other) if other.code() == Some("ResourceInUseException") => Ok(()),
-            _ => Err(TableError::Create {
-                name: name.to_owned(),
-                cause: DisplayErrorContext(&error).to_string(),
-            }),
+            _ => Err(TableError::Create { name: name.to_owned(), source: Box::new(error) }),
         },
     }
 }
 
-/// Has tombstones dropped when they have expired, also of a table that was made before they did.
+/// Turns on the expiry of tombstones, also in a table that was created without it.
 pub async fn ensure_expiry(client: &Client, name: &str) -> Result<(), TableError> {
-    let failed = |cause: String| TableError::Expiry { name: name.to_owned(), cause };
+    let failed =
+        |source: Box<dyn Error + Send + Sync>| TableError::Expiry { name: name.to_owned(), source };
     let described = client
         .describe_time_to_live()
         .table_name(name)
         .send()
         .await
-        .map_err(|error| failed(DisplayErrorContext(&error).to_string()))?;
+        .map_err(|error| failed(Box::new(error)))?;
     let status = described.time_to_live_description.and_then(|ttl| ttl.time_to_live_status);
     if matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)) {
         return Ok(());
@@ -102,21 +103,18 @@ pub async fn ensure_expiry(client: &Client, name: &str) -> Result<(), TableError
         .attribute_name("expires_at")
         .enabled(true)
         .build()
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(Box::new(error)))?;
     let request = client.update_time_to_live().table_name(name);
     match request.time_to_live_specification(specification).send().await {
         Ok(_) => Ok(()),
-        Err(error) => Err(failed(DisplayErrorContext(&error).to_string())),
+        Err(error) => Err(failed(Box::new(error))),
     }
 }
 
-fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, aws_sdk_dynamodb::error::BuildError> {
+fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {
     KeySchemaElement::builder().attribute_name(name).key_type(kind).build()
 }
 
-fn attribute(
-    name: &str,
-    kind: ScalarAttributeType,
-) -> Result<AttributeDefinition, aws_sdk_dynamodb::error::BuildError> {
+fn attribute(name: &str, kind: ScalarAttributeType) -> Result<AttributeDefinition, BuildError> {
     AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
 }

@@ -1,9 +1,9 @@
-//! The service's program as functions of Lambda.
+//! The service's binary as Lambda functions.
 
 use serde_json::{Value, json};
-use shared::testkit::{AwsWire, Function, WireAnswer};
+use testkit::{AwsWire, Function, WireAnswer};
 
-use crate::World;
+use crate::Catalogue;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
 
@@ -22,7 +22,7 @@ async fn start(role: &str, dynamodb: &str, sqs: &str) -> Function {
     Function::start(PROGRAM, &settings).await
 }
 
-/// A queue that takes everything.
+/// A queue that accepts every message.
 async fn queue() -> AwsWire {
     AwsWire::start(|_, sent| {
         let entries = sent["Entries"].as_array().unwrap().iter();
@@ -33,7 +33,7 @@ async fn queue() -> AwsWire {
     .await
 }
 
-/// What Lambda invokes with for messages of these bodies, which EventBridge has sent.
+/// An invocation with messages of these bodies, as Lambda delivers them from SQS.
 fn invocation(bodies: &[&str]) -> Value {
     let records = bodies.iter().enumerate().map(|(nth, body)| {
         json!({
@@ -54,11 +54,11 @@ fn wrapped(detail: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_one_function_projects_the_other_serves() {
-    let (world, queue) = (World::new().await, queue().await);
-    let mut projector = start("projector", &world.dynamo.endpoint, &queue.endpoint).await;
+async fn api_function_serves_what_the_projector_wrote() {
+    let (catalogue, queue) = (Catalogue::new().await, queue().await);
+    let mut projector = start("projector", &catalogue.dynamo.endpoint, &queue.endpoint).await;
     let event = wrapped(GOLDEN);
-    let answer = projector.invoke(invocation(&["no event", &event])).await.unwrap();
+    let answer = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
     assert_eq!(answer, json!({"batchItemFailures": []}));
     let sent = queue.calls();
     assert_eq!((sent.len(), sent[0].0.as_str()), (1, "SendMessageBatch"));
@@ -66,7 +66,7 @@ async fn what_one_function_projects_the_other_serves() {
     assert_eq!(projector.metric("dead_letters"), [1.0]);
     assert_eq!(projector.metric("events_lag_ms").len(), 1);
 
-    let mut api = start("api", &world.dynamo.endpoint, &queue.endpoint).await;
+    let mut api = start("api", &catalogue.dynamo.endpoint, &queue.endpoint).await;
     let id: Value = serde_json::from_str(GOLDEN).unwrap();
     let id = id["subject"].as_str().unwrap();
     let listed = api.ask("GET", &format!("/v1/catalog/products/{id}"), &[], "").await;
@@ -77,17 +77,17 @@ async fn what_one_function_projects_the_other_serves() {
     assert_eq!((same.status, same.body.as_str()), (304, ""));
     let list = api.ask("GET", "/v1/catalog/products?category=shoes&limit=1", &[], "").await;
     assert_eq!((list.status, list.json()["data"].as_array().unwrap().len()), (200, 1));
-    // What only those need who look after a process.
+    // These exist in a process only.
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(api.ask("GET", path, &[], "").await.status, 404);
     }
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_answered_as_everywhere() {
-    let world = World::new().await;
-    let mut api = start("api", &world.dynamo.endpoint, "http://127.0.0.1:1").await;
-    // As the bytes of a client that does not encode them, and as a gateway decodes a path.
+async fn unencoded_urls_are_handled_as_in_a_process() {
+    let catalogue = Catalogue::new().await;
+    let mut api = start("api", &catalogue.dynamo.endpoint, "http://127.0.0.1:1").await;
+    // Clients may send bytes without encoding them, and a gateway decodes the path.
     for (path, status) in [
         (r#"/v1/catalog/products?category="x""#, 200),
         ("/v1/catalog/products?category=<b>#{ü}`", 200),
@@ -101,11 +101,11 @@ async fn an_address_that_is_none_is_answered_as_everywhere() {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_has_its_messages_come_again() {
+async fn messages_are_retried_while_the_store_is_down() {
     let queue = queue().await;
     let mut projector = start("projector", "http://127.0.0.1:1", &queue.endpoint).await;
     let event = wrapped(GOLDEN);
-    let answer = projector.invoke(invocation(&["no event", &event])).await.unwrap();
+    let answer = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
     assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "message 1"}]}));
     let mut api = start("api", "http://127.0.0.1:1", &queue.endpoint).await;
     let refused = api.ask("GET", "/v1/catalog/products", &[], "").await;
@@ -113,7 +113,7 @@ async fn a_store_that_does_not_answer_has_its_messages_come_again() {
 }
 
 #[tokio::test]
-async fn a_projector_without_its_queues_and_its_table_does_not_start_and_names_all() {
+async fn projector_without_settings_names_all_that_are_missing() {
     let mut function = Function::start(PROGRAM, &[("VITRINA_ROLE", "projector")]).await;
     assert!(!function.ended().await.success());
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -122,7 +122,7 @@ async fn a_projector_without_its_queues_and_its_table_does_not_start_and_names_a
     for name in needed {
         assert!(log.contains(name), "{log}");
     }
-    assert!(!log.contains("DATABASE_URL"), "it needs none here: {log}");
+    assert!(!log.contains("DATABASE_URL"), "a function has no queue table: {log}");
 }
 
 #[tokio::test]

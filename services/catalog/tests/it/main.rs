@@ -1,6 +1,6 @@
-//! The public catalogue over a DynamoDB API: what it answers to what the projector has written.
+//! The public catalogue over a DynamoDB API, with listings written by the projector.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod function;
 mod lists;
@@ -19,14 +19,14 @@ use shared::contract::stock::Stock;
 use shared::host::intake::{Delivery, Handler as _};
 use shared::id::Ids;
 use shared::money::Money;
-use shared::testkit::{Answer, Call, TestDynamo, dynamodb};
 use shared::{contract, host};
+use testkit::{Answer, Call, TestDynamo, dynamodb};
 use uuid::Uuid;
 
 const TABLE: &str = "listings";
 
 /// A catalogue with a projector that feeds it.
-pub(crate) struct World {
+pub(crate) struct Catalogue {
     pub(crate) router: Router,
     pub(crate) projector: Projector,
     pub(crate) clock: Clock,
@@ -34,30 +34,30 @@ pub(crate) struct World {
     pub(crate) dynamo: TestDynamo,
 }
 
-impl World {
+impl Catalogue {
     pub(crate) async fn new() -> Self {
         let dynamo = dynamodb().await;
         catalog::table::ensure(&dynamo.client, TABLE).await.unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let ids = Ids::seeded(1);
         let app = App::new(dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
-        let router = host::http::dress(catalog::router(app), &clock, &ids);
+        let router = host::server::with_standard_layers(catalog::router(app), &clock, &ids);
         let projector = Projector::new(dynamo.client.clone(), TABLE, clock.clone());
         Self { router, projector, clock, ids, dynamo }
     }
 
-    /// The same catalogue, whose pages are kept for a while.
-    pub(crate) fn keeping_pages(&self, kept_for: Duration) -> Router {
+    /// A router over the same catalogue that caches pages.
+    pub(crate) fn caching_pages(&self, kept_for: Duration) -> Router {
         let app = App::new(self.dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
         let router = catalog::router(app.with_kept_pages(kept_for));
-        host::http::dress(router, &self.clock, &self.ids)
+        host::server::with_standard_layers(router, &self.clock, &self.ids)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         Call::get(path).send(&self.router).await
     }
 
-    /// Projects events, each at its position, and expects each to be handled.
+    /// Projects events at their positions, and expects each to succeed.
     pub(crate) async fn project(&self, events: &[(Event, Uuid, i64)]) {
         let now = self.clock.now();
         let deliveries: Vec<Delivery> = events

@@ -6,10 +6,10 @@ use shared::clock::Clock;
 use shared::contract::events::Event;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
-use shared::testkit::{Call, Calls, counted_dynamodb, stale_dynamodb};
+use testkit::{Call, Calls, counted_dynamodb, stale_dynamodb};
 use uuid::Uuid;
 
-use crate::{TABLE, World, delivery, product, stock};
+use crate::{Catalogue, TABLE, delivery, product, stock};
 use catalog::Projector;
 
 fn path(id: Uuid) -> String {
@@ -17,19 +17,19 @@ fn path(id: Uuid) -> String {
 }
 
 /// Lists one product and returns it.
-async fn listed(world: &World) -> Product {
-    let now = world.clock.now();
-    let product = product(world.ids.next(now), now);
+async fn listed(catalogue: &Catalogue) -> Product {
+    let now = catalogue.clock.now();
+    let product = product(catalogue.ids.next(now), now);
     let event = Event::ProductCreated { product: product.clone(), stock: stock(2, 1, now) };
-    world.project(&[(event, product.id, 1)]).await;
+    catalogue.project(&[(event, product.id, 1)]).await;
     product
 }
 
 #[tokio::test]
-async fn a_listed_product_shows_everything_that_buyers_may_know() {
-    let world = World::new().await;
-    let product = listed(&world).await;
-    let shown = world.get(&path(product.id)).await.expect(200);
+async fn listed_product_has_every_public_field() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    let shown = catalogue.get(&path(product.id)).await.expect(200);
     let mut expected = serde_json::to_value(&product).unwrap();
     let fields = expected.as_object_mut().unwrap();
     fields.remove("status");
@@ -38,44 +38,44 @@ async fn a_listed_product_shows_everything_that_buyers_may_know() {
     assert_eq!(shown.json, expected);
     assert_eq!(shown.header("etag"), "\"v1.1-1.1\"");
     let again = Call::get(&path(product.id)).header("if-none-match", "\"v1.1-1.1\"");
-    again.send(&world.router).await.expect(304);
+    again.send(&catalogue.router).await.expect(304);
     let lists = Call::get(&path(product.id)).header("if-none-match", "\"x\", W/\"v1.1-1.1\"");
-    lists.send(&world.router).await.expect(304);
+    lists.send(&catalogue.router).await.expect(304);
 }
 
 #[tokio::test]
-async fn a_sale_changes_what_is_available_and_the_etag() {
-    let world = World::new().await;
-    let product = listed(&world).await;
-    let sold = Event::StockChanged { stock: stock(0, 2, world.clock.now()) };
-    world.project(&[(sold, product.id, 2)]).await;
-    let shown = world.get(&path(product.id)).await.expect(200);
+async fn sale_changes_availability_and_etag() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    let sold = Event::StockChanged { stock: stock(0, 2, catalogue.clock.now()) };
+    catalogue.project(&[(sold, product.id, 2)]).await;
+    let shown = catalogue.get(&path(product.id)).await.expect(200);
     assert_eq!((&shown.json["available"], &shown.json["in_stock"]), (&json!(0), &json!(false)));
     assert_eq!(shown.header("etag"), "\"v1.2-1.2\"");
 }
 
 #[tokio::test]
-async fn drafts_tombstones_and_what_never_was_are_not_there() {
-    let world = World::new().await;
-    let listed = listed(&world).await;
+async fn drafts_tombstones_and_unknown_ids_are_not_found() {
+    let catalogue = Catalogue::new().await;
+    let listed = listed(&catalogue).await;
     let draft =
         Product { status: shared::contract::product::Status::Draft, version: 2, ..listed.clone() };
     let event = Event::ProductUpdated { product: draft.clone().hashed() };
-    world.project(&[(event, listed.id, 2)]).await;
-    world.get(&path(listed.id)).await.expect(404);
-    world.get(&format!("{}?min_version=2", path(listed.id))).await.expect(404);
-    let gone = Product { version: 3, deleted_at: Some(world.clock.now()), ..draft };
+    catalogue.project(&[(event, listed.id, 2)]).await;
+    catalogue.get(&path(listed.id)).await.expect(404);
+    catalogue.get(&format!("{}?min_version=2", path(listed.id))).await.expect(404);
+    let gone = Product { version: 3, deleted_at: Some(catalogue.clock.now()), ..draft };
     let event = Event::ProductDeleted { product: gone.hashed() };
-    world.project(&[(event, listed.id, 3)]).await;
-    world.get(&path(listed.id)).await.expect(404);
-    world.get(&path(Uuid::from_u128(1))).await.expect(404);
-    world.get("/v1/catalog/products/nonsense").await.expect(404);
+    catalogue.project(&[(event, listed.id, 3)]).await;
+    catalogue.get(&path(listed.id)).await.expect(404);
+    catalogue.get(&path(Uuid::from_u128(1))).await.expect(404);
+    catalogue.get("/v1/catalog/products/nonsense").await.expect(404);
 }
 
 #[tokio::test]
-async fn a_tombstone_that_has_expired_is_dropped_and_no_other() {
-    let world = World::new().await;
-    let listed = listed(&world).await;
+async fn only_expired_tombstones_are_dropped() {
+    let catalogue = Catalogue::new().await;
+    let listed = listed(&catalogue).await;
     let deletion = |n: u128, deleted_at: DateTime<Utc>| {
         let gone =
             Product { id: Uuid::from_u128(n), deleted_at: Some(deleted_at), ..listed.clone() };
@@ -84,103 +84,103 @@ async fn a_tombstone_that_has_expired_is_dropped_and_no_other() {
     let now = Clock::System.now();
     let (old, young) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let (long_ago, lately) = (now - TimeDelta::days(36), now - TimeDelta::days(34));
-    world.project(&[(deletion(1, long_ago), old, 2), (deletion(2, lately), young, 3)]).await;
-    assert_eq!(world.dynamo.store.sweep_ttl().unwrap(), 1);
-    world.get(&path(listed.id)).await.expect(200);
-    let left = world.dynamo.client.scan().table_name(TABLE).send().await.unwrap();
+    catalogue.project(&[(deletion(1, long_ago), old, 2), (deletion(2, lately), young, 3)]).await;
+    assert_eq!(catalogue.dynamo.store.sweep_ttl().unwrap(), 1);
+    catalogue.get(&path(listed.id)).await.expect(200);
+    let left = catalogue.dynamo.client.scan().table_name(TABLE).send().await.unwrap();
     let ids: Vec<String> =
         left.items().iter().filter_map(|item| item.get("id")?.as_s().ok().cloned()).collect();
     assert!(ids.contains(&young.to_string()) && !ids.contains(&old.to_string()), "{ids:?}");
 }
 
 #[tokio::test]
-async fn a_reader_gets_the_version_that_he_waits_for() {
-    let world = World::new().await;
-    let product = listed(&world).await;
+async fn reader_gets_the_version_it_waits_for() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
     let renamed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
     let event = Event::ProductUpdated { product: renamed.hashed() };
     let wanted = format!("{}?min_version=2", path(product.id));
     let subject = [(event, product.id, 2)];
-    let (shown, ()) = tokio::join!(world.get(&wanted), world.project(&subject));
+    let (shown, ()) = tokio::join!(catalogue.get(&wanted), catalogue.project(&subject));
     assert_eq!(shown.expect(200).json["name"], "Renamed");
 }
 
 #[tokio::test]
-async fn a_version_that_does_not_come_is_a_503_after_a_while() {
-    let world = World::new().await;
-    let product = listed(&world).await;
+async fn missing_version_is_a_503_after_the_timeout() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
     let begun = std::time::Instant::now();
-    let late = world.get(&format!("{}?min_version=2", path(product.id))).await.expect(503);
+    let late = catalogue.get(&format!("{}?min_version=2", path(product.id))).await.expect(503);
     assert_eq!(late.code(), "not_yet_visible");
     assert_eq!(late.header("retry-after"), "1");
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
     for wrong in ["0", "-1"] {
-        world.get(&format!("{}?min_version={wrong}", path(product.id))).await.expect(422);
+        catalogue.get(&format!("{}?min_version={wrong}", path(product.id))).await.expect(422);
     }
-    world.get(&format!("{}?min_version=x", path(product.id))).await.expect(400);
+    catalogue.get(&format!("{}?min_version=x", path(product.id))).await.expect(400);
 }
 
 #[tokio::test]
-async fn a_category_that_is_noted_already_is_not_written_again() {
-    let mut world = World::new().await;
-    listed(&world).await;
+async fn known_category_is_not_written_again() {
+    let mut catalogue = Catalogue::new().await;
+    listed(&catalogue).await;
     let calls = Calls::default();
-    let client = counted_dynamodb(&world.dynamo.client, &calls);
-    // Another one, that remembers nothing.
-    world.projector = Projector::new(client, TABLE, world.clock.clone());
-    listed(&world).await;
+    let client = counted_dynamodb(&catalogue.dynamo.client, &calls);
+    // A new projector, which remembers no category.
+    catalogue.projector = Projector::new(client, TABLE, catalogue.clock.clone());
+    listed(&catalogue).await;
     let counted = calls.take();
     let names: Vec<&String> = counted.keys().collect();
     assert_eq!(names, ["BatchGetItem", "GetItem", "PutItem"]);
-    // Half of what a consistent read costs.
+    // Half the cost of a strongly consistent read.
     assert!((counted["BatchGetItem"].units - 0.5).abs() < 0.01, "{counted:?}");
 }
 
 #[tokio::test]
-async fn a_projector_to_which_reads_are_always_behind_loses_nothing_and_brings_nothing_back() {
-    let mut world = World::new().await;
-    let client = stale_dynamodb(&world.dynamo.client);
-    world.projector = Projector::new(client, TABLE, world.clock.clone());
-    let product = listed(&world).await;
-    let now = world.clock.now();
+async fn stale_reads_lose_no_event_and_revive_no_listing() {
+    let mut catalogue = Catalogue::new().await;
+    let client = stale_dynamodb(&catalogue.dynamo.client);
+    catalogue.projector = Projector::new(client, TABLE, catalogue.clock.clone());
+    let product = listed(&catalogue).await;
+    let now = catalogue.clock.now();
     let renamed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
     let renamed = Event::ProductUpdated { product: renamed.hashed() };
     let sold = Event::StockChanged { stock: stock(1, 2, now) };
-    world.project(&[(sold, product.id, 3)]).await;
-    // The older one comes later, and twice.
+    catalogue.project(&[(sold, product.id, 3)]).await;
+    // The older event arrives later, and twice.
     for _ in 0..2 {
-        world.project(&[(renamed.clone(), product.id, 2)]).await;
+        catalogue.project(&[(renamed.clone(), product.id, 2)]).await;
     }
-    let shown = world.get(&path(product.id)).await.expect(200);
+    let shown = catalogue.get(&path(product.id)).await.expect(200);
     assert_eq!((&shown.json["name"], &shown.json["available"]), (&json!("Renamed"), &json!(1)));
 
     let gone = Product { version: 3, deleted_at: Some(now), ..product.clone() };
     let deleted = Event::ProductDeleted { product: gone.hashed() };
-    world.project(&[(deleted, product.id, 4)]).await;
-    world.project(&[(renamed, product.id, 2)]).await;
-    world.get(&path(product.id)).await.expect(404);
-    let categories = world.get("/v1/catalog/categories").await.expect(200);
+    catalogue.project(&[(deleted, product.id, 4)]).await;
+    catalogue.project(&[(renamed, product.id, 2)]).await;
+    catalogue.get(&path(product.id)).await.expect(404);
+    let categories = catalogue.get("/v1/catalog/categories").await.expect(200);
     assert_eq!(categories.json["data"], json!([{"slug": product.category}]));
 }
 
 #[tokio::test]
-async fn what_is_there_is_shown_however_many_wait_for_what_never_comes() {
-    let world = World::new().await;
-    let product = listed(&world).await;
+async fn visible_version_is_served_while_waiters_are_at_the_limit() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
     let never = format!("{}?min_version=9", path(product.id));
     // More than may wait at once.
-    let mut waiting: FuturesUnordered<_> = (0..300).map(|_| world.get(&never)).collect();
-    // Whoever finds no place any more is told at once.
+    let mut waiting: FuturesUnordered<_> = (0..300).map(|_| catalogue.get(&never)).collect();
+    // Requests beyond the limit are refused at once.
     let refused = waiting.next().await.unwrap().expect(503);
     assert_eq!(refused.code(), "not_yet_visible");
-    world.get(&format!("{}?min_version=1", path(product.id))).await.expect(200);
+    catalogue.get(&format!("{}?min_version=1", path(product.id))).await.expect(200);
 }
 
 #[tokio::test]
-async fn projectors_that_race_for_one_listing_lose_nothing() {
-    let world = World::new().await;
-    let product = listed(&world).await;
-    let now = world.clock.now();
+async fn racing_projectors_lose_no_event() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    let now = catalogue.clock.now();
     let one = |version: i64| {
         let changed = Product { name: format!("V{version}"), version, ..product.clone() };
         let renamed = Event::ProductUpdated { product: changed.hashed() };
@@ -188,63 +188,68 @@ async fn projectors_that_race_for_one_listing_lose_nothing() {
         [(renamed, product.id, version * 2), (sold, product.id, version * 2 + 1)]
     };
     let (a, b, c, d) = (one(2), one(3), one(4), one(5));
-    tokio::join!(world.project(&a), world.project(&b), world.project(&c), world.project(&d));
-    let shown = world.get(&path(product.id)).await.expect(200);
+    tokio::join!(
+        catalogue.project(&a),
+        catalogue.project(&b),
+        catalogue.project(&c),
+        catalogue.project(&d)
+    );
+    let shown = catalogue.get(&path(product.id)).await.expect(200);
     assert_eq!((&shown.json["name"], &shown.json["available"]), (&json!("V5"), &json!(5)));
 }
 
 #[tokio::test]
-async fn projectors_that_race_for_a_first_listing_lose_nothing() {
-    let world = World::new().await;
-    let now = world.clock.now();
+async fn racing_projectors_lose_no_event_of_a_first_listing() {
+    let catalogue = Catalogue::new().await;
+    let now = catalogue.clock.now();
     for nth in 0..8 {
-        let product = product(world.ids.next(now), now);
+        let product = product(catalogue.ids.next(now), now);
         let changed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
         let created = Event::ProductCreated { product: product.clone(), stock: stock(3, 1, now) };
         let created = [(created, product.id, nth * 2 + 1)];
         let changed = Event::ProductUpdated { product: changed.hashed() };
         let changed = [(changed, product.id, nth * 2 + 2)];
-        // Whoever begins first may be the one that puts last.
+        // The projector that begins first may put last, so both orders are tried.
         if nth % 2 == 0 {
-            tokio::join!(world.project(&created), world.project(&changed));
+            tokio::join!(catalogue.project(&created), catalogue.project(&changed));
         } else {
-            tokio::join!(world.project(&changed), world.project(&created));
+            tokio::join!(catalogue.project(&changed), catalogue.project(&created));
         }
-        let shown = world.get(&path(product.id)).await.expect(200);
+        let shown = catalogue.get(&path(product.id)).await.expect(200);
         assert_eq!((&shown.json["name"], &shown.json["available"]), (&json!("Renamed"), &json!(3)));
     }
 }
 
 #[tokio::test]
-async fn a_change_and_a_sale_that_race_are_both_listed() {
-    let world = World::new().await;
-    let now = world.clock.now();
+async fn racing_change_and_sale_are_both_listed() {
+    let catalogue = Catalogue::new().await;
+    let now = catalogue.clock.now();
     for nth in 0..8 {
-        let product = listed(&world).await;
+        let product = listed(&catalogue).await;
         let changed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
         let changed = Event::ProductUpdated { product: changed.hashed() };
         let changed = [(changed, product.id, nth * 2 + 2)];
         let sold = [(Event::StockChanged { stock: stock(1, 2, now) }, product.id, nth * 2 + 3)];
         if nth % 2 == 0 {
-            tokio::join!(world.project(&changed), world.project(&sold));
+            tokio::join!(catalogue.project(&changed), catalogue.project(&sold));
         } else {
-            tokio::join!(world.project(&sold), world.project(&changed));
+            tokio::join!(catalogue.project(&sold), catalogue.project(&changed));
         }
-        let shown = world.get(&path(product.id)).await.expect(200);
+        let shown = catalogue.get(&path(product.id)).await.expect(200);
         assert_eq!((&shown.json["name"], &shown.json["available"]), (&json!("Renamed"), &json!(1)));
     }
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_a_503_and_costs_no_event_its_attempt() {
-    let world = World::new().await;
-    let product = listed(&world).await;
-    world.dynamo.client.delete_table().table_name("listings").send().await.unwrap();
-    let sold = Event::StockChanged { stock: stock(0, 2, world.clock.now()) };
+async fn unavailable_store_is_a_503_and_costs_no_attempt() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    catalogue.dynamo.client.delete_table().table_name("listings").send().await.unwrap();
+    let sold = Event::StockChanged { stock: stock(0, 2, catalogue.clock.now()) };
     let results =
-        world.projector.handle(&[delivery(&sold, product.id, 2, product.created_at)]).await;
+        catalogue.projector.handle(&[delivery(&sold, product.id, 2, product.created_at)]).await;
     assert!(matches!(results[..], [Err(Failure::Unavailable(_))]), "{results:?}");
-    let refused = world.get(&path(product.id)).await.expect(503);
+    let refused = catalogue.get(&path(product.id)).await.expect(503);
     assert_eq!(refused.header("retry-after"), "1");
     assert!(!refused.text.contains("ResourceNotFound"), "{}", refused.text);
 }

@@ -1,11 +1,11 @@
 use serde_json::Value;
 use shared::bus;
-use shared::testkit::{Program, database, dynamodb};
+use testkit::{Program, database, dynamodb};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
 
 #[tokio::test]
-async fn each_role_says_whether_it_can_work() {
+async fn each_role_reports_its_readiness() {
     let dynamo = dynamodb().await;
     catalog::table::ensure(&dynamo.client, "listings").await.unwrap();
     let database = database(&[&bus::MIGRATOR]).await;

@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use shared::database;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::attempts::Action;
@@ -19,17 +19,17 @@ use crate::store::{attempts, codes, users};
 pub(crate) struct SentActivation {
     #[schema(format = "email", max_length = 254, example = "ana@example.com")]
     email: String,
-    /// The six digits of the latest mail.
+    /// The six digits from the latest mail.
     #[schema(pattern = "^[0-9]{6}$", example = "012345")]
     code: String,
 }
 
-/// Activates an account with the code that was mailed.
+/// Activates an account with the mailed code.
 #[utoipa::path(
     post, path = "/v1/auth/activate", tag = "identity",
     request_body = SentActivation,
     responses(
-        (status = 204, description = "The account is active: log in"),
+        (status = 204, description = "The account is active and can log in"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
@@ -48,7 +48,7 @@ pub(crate) async fn activate(
     let right =
         stored.filter(|stored| rules::is_right(stored, purpose, &email, &body.value.code, now));
     let Some(code) = right else {
-        // What was counted must stay counted.
+        // The failed attempt must stay counted.
         transaction.commit().await?;
         return Err(INVALID_CODE.because(""));
     };

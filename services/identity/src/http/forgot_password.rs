@@ -5,15 +5,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::account::Email;
 use crate::attempts::Action;
 use crate::codes::{self as rules, Purpose};
 use crate::http::{MAIL_SENT, MailSent, count_attempt, parse_email, random};
-use crate::mail::Letter;
+use crate::mail::Mail;
 use crate::store::codes;
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -24,14 +24,14 @@ pub(crate) struct SentEmail {
     email: String,
 }
 
-/// Asks for a code to set another password with. It comes by mail, if the account is active.
+/// Requests a code for setting a new password. It is mailed if the account is active.
 ///
-/// The answer is the same whether or not the address has an account.
+/// The response is the same whether or not the address has an account.
 #[utoipa::path(
     post, path = "/v1/auth/password/forgot", tag = "identity",
     request_body = SentEmail,
     responses(
-        (status = 202, description = "A mail is on its way", body = MailSent),
+        (status = 202, description = "The mail is on its way", body = MailSent),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
@@ -43,7 +43,7 @@ pub(crate) async fn forgot_password(
     let email = parse_email(&body.value.email)?;
     let now = app.clock.now();
     count_attempt(&app.pool, Action::Mail, &email, now).await?;
-    // There is no slow hash here to hide in: what is done for a user only is not waited for.
+    // Done in the background: no slow hash here hides the extra work for an existing account.
     tokio::spawn(async move {
         if let Err(problem) = send_code(&app, email, now).await {
             problem.log();
@@ -56,7 +56,7 @@ async fn send_code(app: &App, email: Email, now: DateTime<Utc>) -> Result<(), Pr
     let code = rules::from_random(random()?);
     let hash = rules::hash(Purpose::Reset, &email, &code);
     if codes::put_reset(&app.pool, &email, &hash, now + rules::LIFETIME).await? {
-        app.mailer.send(email, Letter::Reset { code }, now);
+        app.mailer.send(email, Mail::Reset { code }, now);
     }
     Ok(())
 }

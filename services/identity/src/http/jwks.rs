@@ -6,18 +6,18 @@ use axum::response::{IntoResponse, Response};
 
 use crate::App;
 
-/// How long a key set may be kept. Verifiers ask again by themselves when a token names another key.
+/// How long a key set may be cached. Verifiers fetch it again when a token names an unknown key.
 pub(super) const CACHEABLE: &str = "public, max-age=300";
 
 /// A JSON Web Key Set (RFC 7517).
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "describes what jsonwebtoken writes")]
+#[expect(dead_code, reason = "describes the type that jsonwebtoken serialises")]
 struct KeySet {
     #[schema(value_type = Vec<Object>)]
     keys: Vec<()>,
 }
 
-/// The public keys that access tokens are verified with.
+/// Returns the public keys that verify access tokens.
 #[utoipa::path(
     get, path = "/.well-known/jwks.json", tag = "identity",
     responses((status = 200, description = "The keys", body = KeySet, headers(("Cache-Control")))),

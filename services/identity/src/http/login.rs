@@ -5,8 +5,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use shared::config::Secret;
 use shared::database;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::attempts::Action;
@@ -24,13 +24,13 @@ pub(crate) struct SentLogin {
     password: String,
 }
 
-/// Logs in. After ten failures with an address it waits for up to 15 minutes.
+/// Logs in. After ten failures with an address, log-ins with it are refused for up to 15 minutes.
 #[utoipa::path(
     post, path = "/v1/auth/login", tag = "identity",
     request_body = SentLogin,
     responses(
         (status = 200, description = "The tokens of a new session", body = Tokens),
-        (status = 401, description = "Address and password do not fit", body = ProblemDocument,
+        (status = 401, description = "Wrong email address or password", body = ProblemDocument,
             content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
@@ -51,7 +51,7 @@ pub(crate) async fn login(
         attempts::count(&app.pool, Action::Login, &email, now).await?;
         return Err(INVALID_CREDENTIALS.because(""));
     };
-    // Again: of a thousand guesses sent at once, none had failed when the first was let through.
+    // Checked again: of many guesses sent at once, none had failed at the first check.
     check_attempts(&app, Action::Login, &email, now).await?;
 
     let token = rules::new_token(random()?, now);
@@ -61,7 +61,7 @@ pub(crate) async fn login(
         sessions::begin(&mut *transaction, session_id, user.id, &found.password_hash, &token)
             .await?;
     if !begun {
-        // Somebody has set another password meanwhile.
+        // The password was changed in the meantime.
         return Err(INVALID_CREDENTIALS.because(""));
     }
     attempts::clear(&mut *transaction, Action::Login, &email).await?;

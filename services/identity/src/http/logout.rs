@@ -2,17 +2,17 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::http::refresh::SentToken;
 use crate::sessions as rules;
 use crate::store::sessions;
 
-/// Ends the session that a refresh token belongs to. The answer is the same if there is none.
+/// Ends the session of a refresh token. The response is the same if there is no such session.
 ///
-/// The access token stays good for the rest of its 15 minutes.
+/// The access token stays valid for the rest of its 15 minutes.
 #[utoipa::path(
     post, path = "/v1/auth/logout", tag = "identity",
     request_body = SentToken,

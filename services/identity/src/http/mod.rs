@@ -1,6 +1,7 @@
-//! The provider's API: one file an endpoint.
+//! The provider's API: one file per endpoint.
 
 mod activate;
+mod faults;
 mod forgot_password;
 mod jwks;
 mod login;
@@ -14,7 +15,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::problem::{self, FieldError, Kind, Problem};
+use shared::http::problem::{self, FieldError, Kind, Problem};
 use sqlx::PgExecutor;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -40,8 +41,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(openid_configuration::openid_configuration))
 }
 
-/// Where a password or a code is hashed. Whoever asks there takes most of what this service has.
-pub const DEAR: &[&str] = &[
+/// Paths that hash a password or check a code. They use the most CPU, so that callers are limited more
+/// tightly there.
+pub const EXPENSIVE_PATHS: &[&str] = &[
     "/v1/auth/signup",
     "/v1/auth/activate",
     "/v1/auth/login",
@@ -49,50 +51,50 @@ pub const DEAR: &[&str] = &[
     "/v1/auth/password/reset",
 ];
 
-/// The kinds of problems that only this service answers with.
+/// The kinds of problems that only this service returns.
 pub static PROBLEMS: &[&Kind] = &[&INVALID_CREDENTIALS, &INVALID_REFRESH_TOKEN, &INVALID_CODE];
 
 static INVALID_CREDENTIALS: Kind = Kind {
     code: "invalid_credentials",
     status: 401,
-    title: "Address and password do not fit",
-    explanation: "There is no active account with this address and this password. Which of the two \
-                  is wrong, or whether the account waits for its activation, is not told. \
-                  `POST /v1/auth/password/forgot` helps whoever has an account, \
-                  `POST /v1/auth/signup` whoever has none or did not activate it.",
+    title: "Wrong email address or password",
+    explanation: "No active account has this address and this password. The response does not reveal \
+                  which of the two is wrong, or whether the account still has to be activated. Reset a \
+                  forgotten password with `POST /v1/auth/password/forgot`. If there is no account, or \
+                  it was never activated, use `POST /v1/auth/signup`.",
 };
 
 static INVALID_REFRESH_TOKEN: Kind = Kind {
     code: "invalid_refresh_token",
     status: 401,
-    title: "The refresh token is not good any more",
-    explanation: "It is unknown, has expired, was exchanged before, or its session has ended. A \
-                  refresh token is good for one exchange: keep the one that comes back, and do not \
-                  use one twice, for that ends the session. Log in again.",
+    title: "The refresh token is not valid",
+    explanation: "The token is unknown, has expired or was exchanged before, or its session has ended. \
+                  A refresh token is valid for one exchange: keep the new one from the response. Using \
+                  a token twice ends the session. Log in again.",
 };
 
 static INVALID_CODE: Kind = Kind {
     code: "invalid_code",
     status: 422,
-    title: "The code is not good",
-    explanation: "It is wrong, older than 15 minutes, replaced by a newer one, or was tried five \
-                  times. Ask for a new one: sign up again, or `POST /v1/auth/password/forgot`.",
+    title: "The code is not valid",
+    explanation: "The code is wrong, older than 15 minutes, replaced by a newer one, or was tried five \
+                  times. Request a new one: sign up again, or use `POST /v1/auth/password/forgot`.",
 };
 
-/// What somebody has who logged in.
+/// The tokens of a session.
 #[derive(Serialize, utoipa::ToSchema)]
 struct Tokens {
     access_token: String,
     #[schema(example = "Bearer")]
     token_type: &'static str,
-    /// Seconds that the access token is good for.
+    /// Lifetime of the access token in seconds.
     #[schema(example = 900)]
     expires_in: i64,
-    /// Good for 30 days and for one exchange.
+    /// Valid for 30 days and for one exchange.
     refresh_token: String,
 }
 
-/// Hands out tokens, past every cache.
+/// Returns tokens in a response that no cache may store.
 fn grant(
     app: &App,
     user: &User,
@@ -108,21 +110,21 @@ fn grant(
     Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(tokens)).into_response())
 }
 
-/// The same answer, whatever a mail says and whether there is one.
+/// The same response whether or not a mail was sent, and whatever it says.
 #[derive(Serialize, utoipa::ToSchema)]
 struct MailSent {
-    #[schema(example = "look into the mailbox of this address")]
+    #[schema(example = "check the mailbox of this address")]
     detail: &'static str,
 }
 
-static MAIL_SENT: MailSent = MailSent { detail: "look into the mailbox of this address" };
+static MAIL_SENT: MailSent = MailSent { detail: "check the mailbox of this address" };
 
 fn parse_email(text: &str) -> Result<Email, Problem> {
     Email::parse(text)
         .map_err(|fault| Problem::invalid(vec![FieldError::new("/email", "invalid", fault)]))
 }
 
-/// Refuses before any work is done, where too much was tried with the address.
+/// Refuses an address that has used up its attempts, before any expensive work.
 async fn check_attempts(
     app: &App,
     action: Action,
@@ -135,7 +137,7 @@ async fn check_attempts(
     }
 }
 
-/// Counts a try, and refuses the one that is too much.
+/// Counts an attempt, and refuses it if it is over the limit.
 async fn count_attempt(
     executor: impl PgExecutor<'_>,
     action: Action,
@@ -156,11 +158,11 @@ fn refuse_if_over(window: Window, now: DateTime<Utc>) -> Result<(), Problem> {
     }
 }
 
-/// Bits that nobody can guess.
+/// Cryptographically secure random bytes.
 fn random<const BYTES: usize>() -> Result<[u8; BYTES], Problem> {
     let mut bytes = [0; BYTES];
     aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| Problem::internal("the machine has no random bits"))?;
+        .map_err(|_| Problem::internal("reading random bytes from the system"))?;
     Ok(bytes)
 }
 
@@ -169,9 +171,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_counts_for_many_is_served() {
+    fn expensive_paths_are_routes() {
         let served = routes().into_openapi().paths.paths;
-        for path in DEAR {
+        for path in EXPENSIVE_PATHS {
             assert!(served.contains_key(*path), "{path}");
         }
     }

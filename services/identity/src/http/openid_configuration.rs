@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::App;
 use crate::http::jwks::CACHEABLE;
 
-/// As much of `OpenID` Connect Discovery as a verifier needs.
+/// The part of `OpenID` Connect Discovery that a verifier needs.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = OpenidConfiguration)]
 struct Configuration {
@@ -16,10 +16,10 @@ struct Configuration {
     jwks_uri: String,
 }
 
-/// Where verifiers find the keys.
+/// Returns the address of the key set, for verifiers.
 #[utoipa::path(
     get, path = "/.well-known/openid-configuration", tag = "identity",
-    responses((status = 200, description = "The provider", body = Configuration,
+    responses((status = 200, description = "The provider's configuration", body = Configuration,
         headers(("Cache-Control")))),
 )]
 pub(crate) async fn openid_configuration(State(app): State<App>) -> Response {

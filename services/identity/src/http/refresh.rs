@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::http::{INVALID_REFRESH_TOKEN, Tokens, grant, random};
@@ -18,13 +18,13 @@ pub(crate) struct SentToken {
     pub(super) refresh_token: String,
 }
 
-/// Exchanges a refresh token for new tokens. Using one twice ends the session: it was stolen.
+/// Exchanges a refresh token for new tokens. Using a token twice ends its session, as it may be stolen.
 #[utoipa::path(
     post, path = "/v1/auth/refresh", tag = "identity",
     request_body = SentToken,
     responses(
         (status = 200, description = "The next tokens of the session", body = Tokens),
-        (status = 401, description = "The refresh token is not good any more", body = ProblemDocument,
+        (status = 401, description = "The refresh token is not valid", body = ProblemDocument,
             content_type = "application/problem+json"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
@@ -44,7 +44,7 @@ pub(crate) async fn refresh(
     if let Refusal::Reused { session_id } = rules::refuse(stored) {
         sessions::revoke(&app.pool, session_id, now).await?;
         metrics::counter!("vitrina_refresh_tokens_reused_total").increment(1);
-        tracing::warn!(session.id = %session_id, "a refresh token was used twice: its session ended");
+        tracing::warn!(session.id = %session_id, "a refresh token was used twice, so its session was ended");
     }
     Err(INVALID_REFRESH_TOKEN.because(""))
 }

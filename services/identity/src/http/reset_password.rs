@@ -5,13 +5,14 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use shared::config::Secret;
 use shared::database;
-use shared::door::Json;
-use shared::problem::{FieldError, Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::problem::{FieldError, Problem, ProblemDocument};
 
 use crate::App;
-use crate::account::{Email, Faults, check_password};
+use crate::account::{Email, check_password};
 use crate::attempts::Action;
 use crate::codes::{self as rules, Purpose};
+use crate::http::faults::Faults;
 use crate::http::{INVALID_CODE, check_attempts, count_attempt};
 use crate::store::{attempts, codes, sessions, users};
 
@@ -21,10 +22,10 @@ use crate::store::{attempts, codes, sessions, users};
 pub(crate) struct SentReset {
     #[schema(format = "email", max_length = 254, example = "ana@example.com")]
     email: String,
-    /// The six digits of the latest mail.
+    /// The six digits from the latest mail.
     #[schema(pattern = "^[0-9]{6}$", example = "012345")]
     code: String,
-    /// The new one.
+    /// The new password.
     #[schema(format = "password", min_length = 8, max_length = 128, example = "a long sentence")]
     password: String,
 }
@@ -47,14 +48,14 @@ impl Reset {
     }
 }
 
-/// Sets another password with the code that was mailed. It ends every session of the account.
+/// Sets a new password with the mailed code, and ends every session of the account.
 ///
-/// Access tokens that are out there stay good for the rest of their 15 minutes.
+/// Access tokens that were issued before stay valid for the rest of their 15 minutes.
 #[utoipa::path(
     post, path = "/v1/auth/password/reset", tag = "identity",
     request_body = SentReset,
     responses(
-        (status = 204, description = "The new password is good: log in"),
+        (status = 204, description = "The new password is set and can be used to log in"),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
@@ -67,7 +68,7 @@ pub(crate) async fn reset_password(
     let reset = Reset::parse(body.value).map_err(Problem::invalid)?;
     let (email, now) = (reset.email, app.clock.now());
     check_attempts(&app, Action::Code, &email, now).await?;
-    // Before the code is looked at: a right and a wrong one take as long, and no transaction waits.
+    // Before the code is checked: a wrong code takes as long, and no transaction waits for the hash.
     let hash = app.passwords.hash(reset.password).await?;
 
     let mut transaction = database::begin(&app.pool).await?;
@@ -75,7 +76,7 @@ pub(crate) async fn reset_password(
     let stored = codes::count_try(&mut *transaction, purpose, &email).await?;
     let right = stored.filter(|stored| rules::is_right(stored, purpose, &email, &reset.code, now));
     let Some(code) = right else {
-        // What was counted must stay counted.
+        // The failed attempt must stay counted.
         transaction.commit().await?;
         return Err(INVALID_CODE.because(""));
     };
@@ -83,7 +84,7 @@ pub(crate) async fn reset_password(
     sessions::revoke_all(&mut *transaction, code.user_id, now).await?;
     codes::delete(&mut *transaction, code.user_id, purpose).await?;
     attempts::clear(&mut *transaction, Action::Code, &email).await?;
-    // Whoever failed to log in before may try the new password at once.
+    // Failed log-ins with the old password must not delay the first one with the new password.
     attempts::clear(&mut *transaction, Action::Login, &email).await?;
     transaction.commit().await?;
     Ok(StatusCode::NO_CONTENT)

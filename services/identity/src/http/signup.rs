@@ -1,28 +1,94 @@
 //! `POST /v1/auth/signup`
 
+use std::str::FromStr;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
 use shared::database;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::auth::Role;
+use shared::http::problem::{FieldError, Problem, ProblemDocument};
 
 use crate::App;
-use crate::account::{SentSignup, Signup};
+use crate::account::{Email, Signup, check_name, check_password};
 use crate::attempts::Action;
 use crate::codes::{self, Purpose};
+use crate::http::faults::Faults;
 use crate::http::{MAIL_SENT, MailSent, check_attempts, count_attempt, random};
-use crate::mail::Letter;
+use crate::mail::Mail;
 use crate::store::users::{self, NewUser, SignedUp};
 
-/// Signs up. A mail brings the code that activates the account; ask again, and another comes.
+/// Role of a new account. Operators cannot sign up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum SignupRole {
+    Seller,
+    Buyer,
+}
+
+impl FromStr for SignupRole {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "seller" => Ok(Self::Seller),
+            "buyer" => Ok(Self::Buyer),
+            _ => Err("must be seller or buyer"),
+        }
+    }
+}
+
+impl From<SignupRole> for Role {
+    fn from(role: SignupRole) -> Self {
+        match role {
+            SignupRole::Seller => Self::Seller,
+            SignupRole::Buyer => Self::Buyer,
+        }
+    }
+}
+
+/// A sign-up as the client sends it.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SignUp)]
+pub(crate) struct SentSignup {
+    #[schema(format = "email", max_length = 254, example = "ana@example.com")]
+    email: String,
+    /// Any characters; only the length is checked.
+    #[schema(format = "password", min_length = 8, max_length = 128, example = "a long sentence")]
+    password: String,
+    #[schema(min_length = 1, max_length = 200, example = "Ana Souza")]
+    name: String,
+    #[schema(value_type = SignupRole)]
+    role: String,
+}
+
+impl Signup {
+    fn parse(sent: SentSignup) -> Result<Self, Vec<FieldError>> {
+        let mut faults = Faults::default();
+        let email = faults.keep("/email", Email::parse(&sent.email));
+        let password = faults.keep("/password", check_password(sent.password));
+        faults.keep("/name", check_name(&sent.name));
+        let role = faults.keep("/role", sent.role.parse::<SignupRole>());
+        match (email, password, role) {
+            (Some(email), Some(password), Some(role)) if faults.0.is_empty() => {
+                Ok(Self { email, password, name: sent.name, role: role.into() })
+            }
+            _ => Err(faults.0),
+        }
+    }
+}
+
+/// Signs up. The code that activates the account is mailed; signing up again sends a new one.
 ///
-/// The answer is the same whether or not the address has an account.
+/// The response is the same whether or not the address has an account.
 #[utoipa::path(
     post, path = "/v1/auth/signup", tag = "identity",
     request_body = SentSignup,
     responses(
-        (status = 202, description = "A mail is on its way", body = MailSent),
+        (status = 202, description = "The mail is on its way", body = MailSent),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
@@ -45,10 +111,28 @@ pub(crate) async fn signup(
     let signed_up = users::claim(&mut *transaction, &user, &code_hash, expires_at).await?;
     transaction.commit().await?;
 
-    let letter = match signed_up {
-        SignedUp::Pending { again } => Letter::Activation { code, again },
-        SignedUp::AlreadyActive => Letter::AlreadyActive,
+    let mail = match signed_up {
+        SignedUp::Pending { again } => Mail::Activation { code, again },
+        SignedUp::AlreadyActive => Mail::AlreadyActive,
     };
-    app.mailer.send(signup.email, letter, now);
+    app.mailer.send(signup.email, mail, now);
     Ok((StatusCode::ACCEPTED, axum::Json(&MAIL_SENT)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_signup_names_every_fault() {
+        let faults = Signup::parse(SentSignup {
+            email: "ana".to_owned(),
+            password: "short".to_owned(),
+            name: " ".to_owned(),
+            role: "operator".to_owned(),
+        })
+        .unwrap_err();
+        let pointers: Vec<&str> = faults.iter().map(|f| f.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/email", "/password", "/name", "/role"]);
+    }
 }

@@ -1,8 +1,9 @@
-//! How often something was tried with an address.
+//! Attempts per email address.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
+use super::error::{StoreError, doing};
 use crate::account::Email;
 use crate::attempts::{Action, WINDOW, Window};
 
@@ -10,7 +11,7 @@ pub(crate) async fn find(
     executor: impl PgExecutor<'_>,
     action: Action,
     email: &Email,
-) -> Result<Option<Window>, sqlx::Error> {
+) -> Result<Option<Window>, StoreError> {
     sqlx::query_as!(
         Window,
         "select made, since from identity.attempts where action = $1 and email = $2",
@@ -19,16 +20,17 @@ pub(crate) async fn find(
     )
     .fetch_optional(executor)
     .await
+    .map_err(doing("reading from identity.attempts"))
 }
 
-/// Counts one more try, in a new window if the last one is over. Returns the window with it.
+/// Counts an attempt, in a new window if the last one is over, and returns the window.
 pub(crate) async fn count(
     executor: impl PgExecutor<'_>,
     action: Action,
     email: &Email,
     now: DateTime<Utc>,
-) -> Result<Window, sqlx::Error> {
-    // Cut off at a thousand, so that nobody can make it overflow.
+) -> Result<Window, StoreError> {
+    // Capped at a thousand, so that it cannot overflow.
     sqlx::query_as!(
         Window,
         "insert into identity.attempts as a (action, email, made, since) values ($1, $2, 1, $3)
@@ -43,20 +45,22 @@ pub(crate) async fn count(
     )
     .fetch_one(executor)
     .await
+    .map_err(doing("counting an attempt in identity.attempts"))
 }
 
-/// Forgets the tries: one of them was right.
+/// Deletes the window, after an attempt succeeded.
 pub(crate) async fn clear(
     executor: impl PgExecutor<'_>,
     action: Action,
     email: &Email,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "delete from identity.attempts where action = $1 and email = $2",
         action.as_str(),
         email.as_str(),
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("clearing identity.attempts"))?;
     Ok(())
 }

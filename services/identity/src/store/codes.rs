@@ -1,21 +1,22 @@
-//! Codes that were mailed.
+//! Mailed codes.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
+use super::error::{StoreError, doing};
 use crate::account::Email;
 use crate::codes::{Purpose, StoredCode};
 
-/// Puts a code for resetting the password in the place of the one before, if the address is that
-/// of an active user. Returns whether it is.
+/// Stores a reset code, replacing an earlier one, if the address belongs to an active user. Returns
+/// whether it does.
 pub(crate) async fn put_reset(
     executor: impl PgExecutor<'_>,
     email: &Email,
     hash: &[u8; 32],
     expires_at: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    // The user is locked before the code, here and everywhere: no two requests wait for each other.
+) -> Result<bool, StoreError> {
+    // Every statement locks the user before the code, so that no two requests deadlock.
     let put = sqlx::query!(
         "with holder as (
              select id from identity.users
@@ -30,17 +31,18 @@ pub(crate) async fn put_reset(
         expires_at,
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("putting a reset code into identity.codes"))?;
     Ok(put.rows_affected() == 1)
 }
 
-/// Counts a try of the code of an address, whatever comes of it, and returns the code with it. The
-/// code stays locked until the transaction ends: tries are judged one after the other.
+/// Counts an attempt at the code of an address, and returns the code. The code stays locked until the
+/// transaction ends, so that attempts are judged one after the other.
 pub(crate) async fn count_try(
     executor: impl PgExecutor<'_>,
     purpose: Purpose,
     email: &Email,
-) -> Result<Option<StoredCode>, sqlx::Error> {
+) -> Result<Option<StoredCode>, StoreError> {
     sqlx::query_as!(
         StoredCode,
         "with holder as (
@@ -54,20 +56,22 @@ pub(crate) async fn count_try(
     )
     .fetch_optional(executor)
     .await
+    .map_err(doing("counting an attempt in identity.codes"))
 }
 
-/// Takes away a code that was used.
+/// Deletes a code after its use.
 pub(crate) async fn delete(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
     purpose: Purpose,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "delete from identity.codes where user_id = $1 and purpose = $2",
         user_id,
         purpose.as_str(),
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("deleting from identity.codes"))?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod attempts;
 pub(crate) mod codes;
+pub(crate) mod error;
+pub(crate) mod expire_sessions;
 pub(crate) mod sessions;
-pub(crate) mod tidy;
 pub(crate) mod users;

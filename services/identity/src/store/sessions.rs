@@ -4,21 +4,22 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
+use super::error::{StoreError, doing};
 use super::users::{self, User};
 use crate::sessions::{NewToken, StoredToken};
 
-/// Begins a session with its first refresh token, if the password is still the one that was
-/// verified. Returns whether it is.
+/// Starts a session with its first refresh token, unless the password has changed since it was
+/// verified. Returns whether the session was started.
 ///
-/// The user is locked against a change of the password at the same moment, which ends every session
-/// that it finds: it either finds this one, or this one does not begin.
+/// The lock on the user serialises this with a change of the password, which ends all sessions. Either
+/// the change sees this session and ends it, or this session does not start.
 pub(crate) async fn begin(
     executor: impl PgExecutor<'_>,
     id: Uuid,
     user_id: Uuid,
     password_hash: &str,
     token: &NewToken,
-) -> Result<bool, sqlx::Error> {
+) -> Result<bool, StoreError> {
     let begun = sqlx::query!(
         "with holder as (
              select id from identity.users where id = $2 and password_hash = $3 for share),
@@ -36,17 +37,19 @@ pub(crate) async fn begin(
         token.expires_at,
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("inserting into identity.sessions"))?;
     Ok(begun.rows_affected() == 1)
 }
 
-/// Exchanges a refresh token for the next one, if it is good and nobody has done so: of two who try
-/// at once, one finds it exchanged.
+/// Exchanges a valid refresh token for the next one. Of two concurrent requests with one token, only
+/// one succeeds.
 pub(crate) async fn rotate(
     pool: &PgPool,
     hash: &[u8; 32],
     next: &NewToken,
-) -> Result<Option<User>, sqlx::Error> {
+) -> Result<Option<User>, StoreError> {
+    let failed = doing("rotating a row of identity.refresh_tokens");
     let row = sqlx::query!(
         "with rotated as (
              update identity.refresh_tokens t set rotated_at = $3
@@ -64,14 +67,15 @@ pub(crate) async fn rotate(
         next.expires_at,
     )
     .fetch_optional(pool)
-    .await?;
-    row.map(|row| Ok(User { id: row.id, roles: users::roles(&row.roles)? })).transpose()
+    .await
+    .map_err(&failed)?;
+    row.map(|row| users::user(row.id, &row.roles)).transpose().map_err(failed)
 }
 
 pub(crate) async fn find_token(
     pool: &PgPool,
     hash: &[u8; 32],
-) -> Result<Option<StoredToken>, sqlx::Error> {
+) -> Result<Option<StoredToken>, StoreError> {
     sqlx::query_as!(
         StoredToken,
         "select t.session_id, t.rotated_at, s.revoked_at
@@ -81,21 +85,23 @@ pub(crate) async fn find_token(
     )
     .fetch_optional(pool)
     .await
+    .map_err(doing("reading from identity.refresh_tokens"))
 }
 
-/// Ends a session: no refresh token of it is good any more.
+/// Ends a session: its refresh tokens are no longer valid.
 pub(crate) async fn revoke(
     executor: impl PgExecutor<'_>,
     id: Uuid,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update identity.sessions set revoked_at = $2 where id = $1 and revoked_at is null",
         id,
         now,
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("revoking a row of identity.sessions"))?;
     Ok(())
 }
 
@@ -104,13 +110,14 @@ pub(crate) async fn revoke_all(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update identity.sessions set revoked_at = $2 where user_id = $1 and revoked_at is null",
         user_id,
         now,
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("revoking the sessions of a user in identity.sessions"))?;
     Ok(())
 }

@@ -3,20 +3,21 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use shared::auth::Role;
+use shared::http::auth::Role;
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
+use super::error::{DecodeError, StoreError, doing};
 use crate::account::{Email, Signup};
 
-/// Who may log in, and as what.
+/// A user and the roles that its tokens carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub id: Uuid,
     pub roles: BTreeSet<Role>,
 }
 
-/// What a log-in is measured against.
+/// What a log-in is checked against.
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     pub user: User,
@@ -24,16 +25,16 @@ pub(crate) struct Credentials {
     pub is_active: bool,
 }
 
-/// What became of a sign-up.
+/// Result of a sign-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignedUp {
-    /// The account waits for the code; `again` if it did before.
+    /// The account waits for its code; `again` if the address had been claimed before.
     Pending { again: bool },
-    /// The address has an active account, which stays as it is.
+    /// The address has an active account, which is left unchanged.
     AlreadyActive,
 }
 
-/// A new user as the store takes it.
+/// A user to insert.
 #[derive(Clone, Debug)]
 pub(crate) struct NewUser<'a> {
     pub id: Uuid,
@@ -57,19 +58,19 @@ impl<'a> NewUser<'a> {
 
 /// Claims an address, with the code that activates it.
 ///
-/// Until somebody proves to read its mail, an address belongs to nobody, and anybody may claim it:
-/// otherwise a stranger could keep its owner out. The latest claim replaces name, password and role
-/// together with the code, in one statement: so a code activates the very password that was sent
-/// along with it, and the codes of earlier claims are dead. Were the first password kept, the
-/// owner's code would activate a stranger's password; were the codes kept, the stranger's later
-/// claim would ride on the code that the owner is just typing in. What remains is an owner who
-/// types in the code of a mail that a stranger caused: that mail says so.
+/// Until a code proves that the mailbox was read, an address has no owner and any client may claim it:
+/// otherwise a stranger could lock the owner out. The latest claim replaces name, password, role and
+/// code in one statement. A code therefore activates exactly the password it was requested with, and
+/// codes of earlier claims are invalid. If the first password were kept, the owner's code would activate
+/// a stranger's password. If earlier codes stayed valid, the owner's code would activate a stranger's
+/// later claim. One case remains: an owner enters the code of a mail that a stranger caused. That mail
+/// warns of it.
 pub(crate) async fn claim(
     executor: impl PgExecutor<'_>,
     user: &NewUser<'_>,
     code_hash: &[u8; 32],
     code_expires_at: DateTime<Utc>,
-) -> Result<SignedUp, sqlx::Error> {
+) -> Result<SignedUp, StoreError> {
     let claimed = sqlx::query_scalar!(
         "with claimed as (
              insert into identity.users (id, email, name, password_hash, roles, created_at)
@@ -94,15 +95,16 @@ pub(crate) async fn claim(
         code_expires_at,
     )
     .fetch_optional(executor)
-    .await?;
+    .await
+    .map_err(doing("claiming an address in identity.users"))?;
     Ok(match claimed {
         Some(id) => SignedUp::Pending { again: id != user.id },
         None => SignedUp::AlreadyActive,
     })
 }
 
-/// Makes a user who is active at once, unless there is one. Replaces what was only claimed.
-pub(crate) async fn put_active(pool: &PgPool, user: &NewUser<'_>) -> Result<(), sqlx::Error> {
+/// Inserts an active user, or replaces a claim that was never activated. Keeps an active user.
+pub(crate) async fn put_active(pool: &PgPool, user: &NewUser<'_>) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into identity.users
              (id, email, name, password_hash, roles, activated_at, created_at)
@@ -119,43 +121,45 @@ pub(crate) async fn put_active(pool: &PgPool, user: &NewUser<'_>) -> Result<(), 
         user.now,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(doing("inserting into identity.users"))?;
     Ok(())
 }
 
 pub(crate) async fn find_credentials(
     pool: &PgPool,
     email: &Email,
-) -> Result<Option<Credentials>, sqlx::Error> {
+) -> Result<Option<Credentials>, StoreError> {
+    let failed = doing("reading credentials from identity.users");
     let row = sqlx::query!(
         r#"select id, password_hash, roles, activated_at is not null as "is_active!"
            from identity.users where email = $1"#,
         email.as_str(),
     )
     .fetch_optional(pool)
-    .await?;
-    row.map(|row| {
-        Ok(Credentials {
-            user: User { id: row.id, roles: roles(&row.roles)? },
-            password_hash: row.password_hash,
-            is_active: row.is_active,
-        })
-    })
-    .transpose()
+    .await
+    .map_err(&failed)?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Credentials {
+        user: user(row.id, &row.roles).map_err(failed)?,
+        password_hash: row.password_hash,
+        is_active: row.is_active,
+    }))
 }
 
 pub(crate) async fn activate(
     executor: impl PgExecutor<'_>,
     id: Uuid,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update identity.users set activated_at = $2 where id = $1 and activated_at is null",
         id,
         now,
     )
     .execute(executor)
-    .await?;
+    .await
+    .map_err(doing("activating a row of identity.users"))?;
     Ok(())
 }
 
@@ -163,17 +167,21 @@ pub(crate) async fn set_password(
     executor: impl PgExecutor<'_>,
     id: Uuid,
     password_hash: &str,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!("update identity.users set password_hash = $2 where id = $1", id, password_hash,)
         .execute(executor)
-        .await?;
+        .await
+        .map_err(doing("setting a password in identity.users"))?;
     Ok(())
 }
 
-pub(super) fn roles(names: &[String]) -> Result<BTreeSet<Role>, sqlx::Error> {
-    names
-        .iter()
-        .map(|name| name.parse::<Role>())
-        .collect::<Result<_, _>>()
-        .map_err(|error| sqlx::Error::Decode(error.into()))
+pub(super) fn user(id: Uuid, roles: &[String]) -> Result<User, sqlx::Error> {
+    let roles = roles.iter().map(|name| name.parse::<Role>()).collect::<Result<_, _>>();
+    let roles = roles.map_err(|error| DecodeError {
+        table: "identity.users",
+        column: "roles",
+        row: id,
+        source: error.into(),
+    })?;
+    Ok(User { id, roles })
 }

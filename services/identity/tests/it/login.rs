@@ -3,19 +3,19 @@ use futures::future::join_all;
 use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider};
 
 #[tokio::test]
-async fn nobody_can_tell_a_wrong_password_from_an_unknown_or_a_pending_address() {
+async fn failed_log_ins_look_alike_for_every_kind_of_address() {
     let mut provider = Provider::with_ana().await;
     provider.sign_up("pending@example.com", PASSWORD).await;
     let wrong = provider.log_in(ANA, "another sentence").await;
     let unknown = provider.log_in("eve@example.com", PASSWORD).await;
     let pending = provider.log_in("pending@example.com", PASSWORD).await;
-    let wrong = wrong.expect_problem(401, "invalid_credentials").apart_from_its_id();
-    assert_eq!(unknown.apart_from_its_id(), wrong);
-    assert_eq!(pending.apart_from_its_id(), wrong);
+    let wrong = wrong.expect_problem(401, "invalid_credentials").without_request_id();
+    assert_eq!(unknown.without_request_id(), wrong);
+    assert_eq!(pending.without_request_id(), wrong);
 }
 
 #[tokio::test]
-async fn an_unknown_or_pending_address_takes_as_much_work_as_a_wrong_password() {
+async fn failed_log_ins_hash_once_for_every_kind_of_address() {
     let mut provider = Provider::with_ana().await;
     provider.sign_up("pending@example.com", PASSWORD).await;
     for email in [ANA, "eve@example.com", "pending@example.com"] {
@@ -26,13 +26,13 @@ async fn an_unknown_or_pending_address_takes_as_much_work_as_a_wrong_password() 
 }
 
 #[tokio::test]
-async fn an_address_is_the_same_however_it_is_written() {
+async fn address_case_is_ignored() {
     let provider = Provider::with_ana().await;
     provider.log_in("ANA@Example.COM", PASSWORD).await.expect(200);
 }
 
 #[tokio::test]
-async fn after_ten_failures_even_the_right_password_has_to_wait() {
+async fn right_password_is_limited_after_ten_failures() {
     let provider = Provider::with_ana().await;
     for _ in 0..10 {
         provider.log_in(ANA, "another sentence").await.expect(401);
@@ -47,7 +47,7 @@ async fn after_ten_failures_even_the_right_password_has_to_wait() {
 }
 
 #[tokio::test]
-async fn an_address_that_nobody_has_is_limited_alike() {
+async fn unknown_address_is_limited_alike() {
     let provider = Provider::start().await;
     for _ in 0..10 {
         provider.log_in(ANA, PASSWORD).await.expect(401);
@@ -56,7 +56,7 @@ async fn an_address_that_nobody_has_is_limited_alike() {
 }
 
 #[tokio::test]
-async fn a_success_forgets_the_failures_before_it() {
+async fn success_resets_the_failures() {
     let provider = Provider::with_ana().await;
     for _ in 0..2 {
         for _ in 0..9 {
@@ -67,7 +67,7 @@ async fn a_success_forgets_the_failures_before_it() {
 }
 
 #[tokio::test]
-async fn many_good_log_ins_at_once_do_not_lock_anybody_out() {
+async fn concurrent_valid_log_ins_are_not_limited() {
     let provider = Provider::with_ana().await;
     for answer in join_all((0..30).map(|_| provider.log_in(ANA, PASSWORD))).await {
         answer.expect(200);
@@ -75,7 +75,7 @@ async fn many_good_log_ins_at_once_do_not_lock_anybody_out() {
 }
 
 #[tokio::test]
-async fn guesses_that_come_all_at_once_are_limited_alike() {
+async fn concurrent_guesses_are_limited() {
     let provider = Provider::with_ana().await;
     let mut guesses = vec!["another sentence"; 60];
     guesses.push(PASSWORD);
@@ -85,7 +85,7 @@ async fn guesses_that_come_all_at_once_are_limited_alike() {
 }
 
 #[tokio::test]
-async fn who_would_wait_too_long_is_told_to_come_again() {
+async fn log_ins_beyond_the_queue_get_503_with_retry_after() {
     let provider = Provider::with_ana().await;
     let answers = join_all((0..200).map(|_| provider.log_in(ANA, PASSWORD))).await;
     let (good, refused): (Vec<_>, Vec<_>) =

@@ -1,4 +1,4 @@
-//! The provider from outside: its router in-process, over a real database.
+//! The provider's router in-process, over a real database.
 
 mod login;
 mod password;

@@ -3,7 +3,7 @@ use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, other_than};
 const NEW: &str = "another sentence";
 
 #[tokio::test]
-async fn who_forgot_a_password_sets_another_and_every_session_ends() {
+async fn reset_sets_the_password_and_ends_every_session() {
     let mut provider = Provider::with_ana().await;
     let session = provider.log_in(ANA, PASSWORD).await.expect(200);
     provider.forget_password(ANA).await.expect(202);
@@ -18,22 +18,22 @@ async fn who_forgot_a_password_sets_another_and_every_session_ends() {
 }
 
 #[tokio::test]
-async fn an_address_without_an_active_account_gets_no_code_and_the_same_answer() {
+async fn inactive_address_gets_no_code_and_the_same_response() {
     let mut provider = Provider::with_ana().await;
     provider.sign_up("pending@example.com", PASSWORD).await;
     let pending = provider.forget_password("pending@example.com").await;
     let unknown = provider.forget_password("eve@example.com").await;
     let active = provider.forget_password(ANA).await.expect(202);
     provider.code(ANA).await;
-    let active = active.apart_from_its_id();
-    assert_eq!(pending.apart_from_its_id(), active);
-    assert_eq!(unknown.apart_from_its_id(), active);
+    let active = active.without_request_id();
+    assert_eq!(pending.without_request_id(), active);
+    assert_eq!(unknown.without_request_id(), active);
     assert!(provider.unread("pending@example.com").is_empty());
     assert!(provider.unread("eve@example.com").is_empty());
 }
 
 #[tokio::test]
-async fn a_code_for_activation_does_not_reset_a_password() {
+async fn activation_code_does_not_reset_a_password() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     let refused = provider.reset_password(ANA, &code, NEW).await;
@@ -42,7 +42,7 @@ async fn a_code_for_activation_does_not_reset_a_password() {
 }
 
 #[tokio::test]
-async fn a_reset_code_is_dead_after_five_wrong_ones() {
+async fn reset_code_is_invalid_after_five_wrong_attempts() {
     let mut provider = Provider::with_ana().await;
     provider.forget_password(ANA).await.expect(202);
     let code = provider.code(ANA).await;
@@ -56,7 +56,7 @@ async fn a_reset_code_is_dead_after_five_wrong_ones() {
 }
 
 #[tokio::test]
-async fn a_new_password_lets_in_at_once_whoever_failed_before() {
+async fn reset_lifts_the_limit_on_log_ins() {
     let mut provider = Provider::with_ana().await;
     for _ in 0..10 {
         provider.log_in(ANA, NEW).await.expect(401);
@@ -69,7 +69,7 @@ async fn a_new_password_lets_in_at_once_whoever_failed_before() {
 }
 
 #[tokio::test]
-async fn a_bad_password_is_refused_and_costs_no_try() {
+async fn invalid_new_password_costs_no_attempt() {
     let mut provider = Provider::with_ana().await;
     provider.forget_password(ANA).await.expect(202);
     let code = provider.code(ANA).await;

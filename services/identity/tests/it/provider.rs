@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use identity::{demo, tidy};
+use identity::{demo, expire_sessions};
 use shared::config::Secret;
 use shared::host::tick::Progress;
 
@@ -11,7 +11,7 @@ fn secret(text: &str) -> Secret<String> {
 }
 
 #[tokio::test]
-async fn verifiers_find_the_keys_and_may_keep_them() {
+async fn key_set_is_discoverable_and_cacheable() {
     let provider = Provider::start().await;
     let configuration = provider.get("/.well-known/openid-configuration").await.expect(200);
     assert_eq!(configuration.json["issuer"], ISSUER);
@@ -36,7 +36,7 @@ async fn every_route_is_described_under_one_tag() {
 }
 
 #[tokio::test]
-async fn the_demo_users_are_made_once_and_keep_their_password() {
+async fn demo_users_are_created_once_and_keep_their_password() {
     let provider = Provider::start().await;
     let app = &provider.app;
     let made = demo::ensure_users(app, &secret(PASSWORD)).await.unwrap();
@@ -59,7 +59,7 @@ async fn the_demo_users_are_made_once_and_keep_their_password() {
 }
 
 #[tokio::test]
-async fn a_demo_user_goes_before_whoever_only_claimed_the_address() {
+async fn demo_user_replaces_a_claim_on_its_address() {
     let mut provider = Provider::start().await;
     let (operator, ..) = demo::USERS[2];
     let code = provider.sign_up(operator, "a stranger's password").await;
@@ -70,11 +70,11 @@ async fn a_demo_user_goes_before_whoever_only_claimed_the_address() {
 }
 
 #[tokio::test]
-async fn an_address_that_was_only_claimed_is_no_user() {
+async fn claimed_address_is_not_a_user() {
     let mut provider = Provider::start().await;
     provider.sign_up(ANA, PASSWORD).await;
     assert_eq!(provider.app.find_user(ANA).await.unwrap(), None);
-    assert_eq!(provider.app.find_user("no address").await.unwrap(), None);
+    assert_eq!(provider.app.find_user("not an address").await.unwrap(), None);
 }
 
 async fn rows(provider: &Provider) -> Vec<i64> {
@@ -86,33 +86,33 @@ async fn rows(provider: &Provider) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn what_has_had_its_time_is_forgotten_and_nothing_else() {
+async fn expired_rows_are_deleted_and_no_others() {
     let provider = Provider::with_ana().await;
     let pending = signup("pending@example.com", PASSWORD);
     let pending = provider.post("/v1/auth/signup", pending).await;
     pending.expect(202);
     let tokens = provider.log_in(ANA, PASSWORD).await.expect(200);
     provider.log_in(ANA, "another sentence").await.expect(401);
-    // Ana and the claim; its code; a session with its token; two counters of mails, one of log-ins
+    // Ana and the claim, its code, a session with its token, two mail counters and one of log-ins
     assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
-    let tidied = tidy::once(&provider.app).await.unwrap();
-    assert_eq!(tidied, Progress::Idle);
+    let progress = expire_sessions::once(&provider.app).await.unwrap();
+    assert_eq!(progress, Progress::Idle);
     assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
 
     provider.wait_minutes(16);
-    tidy::once(&provider.app).await.unwrap();
+    expire_sessions::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [2, 0, 1, 1, 0]);
 
     provider.wait_days(29);
     let next = provider.refresh(&tokens.member("refresh_token")).await;
     let next = next.expect(200);
     provider.wait_days(2);
-    tidy::once(&provider.app).await.unwrap();
-    // the claim is gone, and so is the first token; its session goes on
+    expire_sessions::once(&provider.app).await.unwrap();
+    // The claim and the first token are gone; the session goes on.
     assert_eq!(rows(&provider).await, [1, 0, 1, 1, 0]);
     provider.refresh(&next.member("refresh_token")).await.expect(200);
 
     provider.wait_days(31);
-    tidy::once(&provider.app).await.unwrap();
+    expire_sessions::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [1, 0, 0, 0, 0]);
 }

@@ -9,7 +9,7 @@ async fn log_in(provider: &Provider) -> String {
 }
 
 #[tokio::test]
-async fn a_refresh_token_brings_the_next_one_and_an_access_token() {
+async fn refresh_returns_the_next_token_and_an_access_token() {
     let provider = Provider::with_ana().await;
     let first = log_in(&provider).await;
     provider.wait_minutes(20);
@@ -22,7 +22,7 @@ async fn a_refresh_token_brings_the_next_one_and_an_access_token() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_used_twice_ends_its_session_and_no_other() {
+async fn reused_token_ends_its_session_and_no_other() {
     let provider = Provider::with_ana().await;
     let (stolen, other) = (log_in(&provider).await, log_in(&provider).await);
     let next = provider.refresh(&stolen).await.expect(200);
@@ -34,7 +34,7 @@ async fn a_token_that_is_used_twice_ends_its_session_and_no_other() {
 }
 
 #[tokio::test]
-async fn of_two_who_use_a_token_at_once_one_wins_and_the_session_ends() {
+async fn concurrent_use_of_a_token_has_one_winner_and_ends_it() {
     let provider = Provider::with_ana().await;
     for _ in 0..10 {
         let token = log_in(&provider).await;
@@ -48,7 +48,7 @@ async fn of_two_who_use_a_token_at_once_one_wins_and_the_session_ends() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_good_for_thirty_days() {
+async fn refresh_token_is_valid_for_thirty_days() {
     let provider = Provider::with_ana().await;
     let (in_time, too_late) = (log_in(&provider).await, log_in(&provider).await);
     provider.wait_days(29);
@@ -60,7 +60,7 @@ async fn a_refresh_token_is_good_for_thirty_days() {
 }
 
 #[tokio::test]
-async fn logging_out_ends_the_session_with_whichever_of_its_tokens() {
+async fn logout_ends_the_session_of_any_of_its_tokens() {
     let provider = Provider::with_ana().await;
     let first = log_in(&provider).await;
     let second = provider.refresh(&first).await.expect(200);
@@ -70,19 +70,19 @@ async fn logging_out_ends_the_session_with_whichever_of_its_tokens() {
 }
 
 #[tokio::test]
-async fn logging_out_answers_the_same_where_there_is_no_session() {
+async fn logout_response_is_the_same_without_a_session() {
     let provider = Provider::with_ana().await;
     let token = log_in(&provider).await;
     let good = provider.log_out(&token).await.expect(204);
     let again = provider.log_out(&token).await;
     let unknown = provider.log_out("\u{0} nothing").await;
-    let good = good.apart_from_its_id();
-    assert_eq!(again.apart_from_its_id(), good);
-    assert_eq!(unknown.apart_from_its_id(), good);
+    let good = good.without_request_id();
+    assert_eq!(again.without_request_id(), good);
+    assert_eq!(unknown.without_request_id(), good);
 }
 
 #[tokio::test]
-async fn whoever_reads_the_database_finds_no_token_no_code_and_no_password() {
+async fn database_has_no_plain_token_code_or_password() {
     let mut provider = Provider::with_ana().await;
     let token = log_in(&provider).await;
     provider.forget_password(ANA).await.expect(202);

@@ -1,11 +1,11 @@
 use futures::future::join_all;
 use serde_json::json;
-use shared::auth::Role;
+use shared::http::auth::Role;
 
 use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, other_than, signup};
 
 #[tokio::test]
-async fn who_signs_up_and_types_in_the_code_can_log_in() {
+async fn activated_account_can_log_in() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     provider.activate(ANA, &code).await.expect(204);
@@ -20,11 +20,11 @@ async fn who_signs_up_and_types_in_the_code_can_log_in() {
 }
 
 #[tokio::test]
-async fn the_answer_is_the_same_for_a_new_a_pending_and_an_active_address() {
+async fn signup_response_is_the_same_for_every_kind_of_address() {
     let mut provider = Provider::start().await;
     let sign_up = async |provider: &Provider| {
         let answer = provider.post("/v1/auth/signup", signup(ANA, PASSWORD)).await;
-        answer.expect(202).apart_from_its_id()
+        answer.expect(202).without_request_id()
     };
     let new = sign_up(&provider).await;
     provider.code(ANA).await;
@@ -35,11 +35,11 @@ async fn the_answer_is_the_same_for_a_new_a_pending_and_an_active_address() {
     assert_eq!(new, pending);
     assert_eq!(new, active);
     let mail = provider.mail(ANA).await;
-    assert!(mail.contains("tried to sign up"), "{mail}");
+    assert!(mail.contains("attempt to sign up"), "{mail}");
 }
 
 #[tokio::test]
-async fn signing_up_with_an_active_address_changes_nothing() {
+async fn signup_with_an_active_address_changes_nothing() {
     let mut provider = Provider::with_ana().await;
     provider.post("/v1/auth/signup", signup(ANA, "another sentence")).await.expect(202);
     provider.mail(ANA).await;
@@ -48,12 +48,12 @@ async fn signing_up_with_an_active_address_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_code_activates_the_password_it_came_with_and_older_codes_are_dead() {
+async fn code_activates_its_own_password_and_replaces_older_codes() {
     let mut provider = Provider::start().await;
     let strangers = provider.sign_up(ANA, "a stranger's password").await;
     provider.post("/v1/auth/signup", signup("Ana@Example.com", PASSWORD)).await.expect(202);
     let mail = provider.mail(ANA).await;
-    assert!(mail.contains("It was not the first time"), "{mail}");
+    assert!(mail.contains("It was not the first sign-up"), "{mail}");
     let (_, anas) = mail.split_once("Activation code: ").unwrap();
     if strangers != anas[..6] {
         let old = provider.activate(ANA, &strangers).await;
@@ -65,7 +65,7 @@ async fn a_code_activates_the_password_it_came_with_and_older_codes_are_dead() {
 }
 
 #[tokio::test]
-async fn a_code_works_once() {
+async fn code_works_once() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     provider.activate(ANA, &code).await.expect(204);
@@ -74,7 +74,7 @@ async fn a_code_works_once() {
 }
 
 #[tokio::test]
-async fn a_code_is_dead_after_five_wrong_ones_even_if_they_come_at_once() {
+async fn code_is_invalid_after_five_concurrent_wrong_attempts() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     let wrong = other_than(&code);
@@ -86,7 +86,7 @@ async fn a_code_is_dead_after_five_wrong_ones_even_if_they_come_at_once() {
 }
 
 #[tokio::test]
-async fn a_code_survives_four_wrong_ones() {
+async fn code_survives_four_wrong_attempts() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     for _ in 0..4 {
@@ -96,7 +96,7 @@ async fn a_code_survives_four_wrong_ones() {
 }
 
 #[tokio::test]
-async fn a_code_expires() {
+async fn code_expires() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     provider.wait_minutes(15);
@@ -105,7 +105,7 @@ async fn a_code_expires() {
 }
 
 #[tokio::test]
-async fn new_codes_do_not_bring_more_than_ten_tries() {
+async fn new_codes_do_not_reset_the_limit_of_the_address() {
     let mut provider = Provider::start().await;
     for _ in 0..2 {
         let code = provider.sign_up(ANA, PASSWORD).await;
@@ -123,16 +123,16 @@ async fn new_codes_do_not_bring_more_than_ten_tries() {
 }
 
 #[tokio::test]
-async fn an_address_nobody_signed_up_with_answers_like_a_wrong_code() {
+async fn unknown_address_answers_like_a_wrong_code() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     let wrong = provider.activate(ANA, other_than(&code)).await;
     let unknown = provider.activate("eve@example.com", "123456").await;
-    assert_eq!(wrong.apart_from_its_id(), unknown.apart_from_its_id());
+    assert_eq!(wrong.without_request_id(), unknown.without_request_id());
 }
 
 #[tokio::test]
-async fn nobodys_mailbox_is_flooded() {
+async fn mail_per_address_is_limited() {
     let mut provider = Provider::start().await;
     for _ in 0..5 {
         provider.sign_up(ANA, PASSWORD).await;
@@ -146,7 +146,7 @@ async fn nobodys_mailbox_is_flooded() {
 }
 
 #[tokio::test]
-async fn two_who_sign_up_with_one_address_at_once_make_one_account() {
+async fn concurrent_signups_with_one_address_make_one_account() {
     let provider = Provider::start().await;
     let signups = (0..4).map(|_| provider.post("/v1/auth/signup", signup(ANA, PASSWORD)));
     for answer in join_all(signups).await {
@@ -156,7 +156,7 @@ async fn two_who_sign_up_with_one_address_at_once_make_one_account() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_accepted_is_refused_with_where_it_is() {
+async fn invalid_signup_is_refused_with_a_pointer() {
     let provider = Provider::start().await;
     let long = "x".repeat(201);
     for (member, value) in [

@@ -1,8 +1,8 @@
-//! A provider of its own for each test.
+//! A separate provider for each test.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a test whose provider cannot be started or read has failed"
+    reason = "a test has failed if its provider cannot be started or read"
 )]
 
 use std::collections::BTreeSet;
@@ -15,11 +15,11 @@ use identity::App;
 use identity::config::ProviderConfig;
 use identity::passwords::Passwords;
 use serde_json::{Value, json};
-use shared::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::clock::Clock;
-use shared::host::http::dress;
+use shared::host::server::with_standard_layers;
+use shared::http::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::id::Ids;
-use shared::testkit::{self, Answer, Call, TestDatabase};
+use testkit::{self, Answer, Call, TestDatabase};
 
 pub(crate) const ISSUER: &str = "http://localhost:8080";
 pub(crate) const ANA: &str = "ana@example.com";
@@ -34,15 +34,15 @@ pub(crate) struct Provider {
     read: BTreeSet<PathBuf>,
 }
 
-/// What this service's tests ask of an answer beside what all do.
+/// Assertions on responses that only this service's tests need.
 pub(crate) trait AnswerExt {
     fn expect_problem(self, status: u16, code: &str) -> Answer;
 
-    /// A member of the body that is a text.
+    /// A string member of the body.
     fn member(&self, name: &str) -> String;
 
-    /// What a caller could tell two answers apart by.
-    fn apart_from_its_id(self) -> (StatusCode, HeaderMap, Value);
+    /// Everything that could distinguish two responses for a client.
+    fn without_request_id(self) -> (StatusCode, HeaderMap, Value);
 }
 
 impl AnswerExt for Answer {
@@ -58,7 +58,7 @@ impl AnswerExt for Answer {
         self.json[name].as_str().unwrap().to_owned()
     }
 
-    fn apart_from_its_id(mut self) -> (StatusCode, HeaderMap, Value) {
+    fn without_request_id(mut self) -> (StatusCode, HeaderMap, Value) {
         self.headers.remove("x-request-id");
         if let Some(body) = self.json.as_object_mut() {
             body.remove("request_id");
@@ -84,7 +84,7 @@ impl Provider {
             ..App::new(&config, pool, clock.clone(), ids.clone()).unwrap()
         };
         Self {
-            router: dress(identity::router(app.clone()), &clock, &ids),
+            router: with_standard_layers(identity::router(app.clone()), &clock, &ids),
             app,
             clock,
             database,
@@ -93,7 +93,7 @@ impl Provider {
         }
     }
 
-    /// With an active seller who is [`ANA`].
+    /// A provider with the active seller [`ANA`].
     pub(crate) async fn with_ana() -> Self {
         let mut provider = Self::start().await;
         let code = provider.sign_up(ANA, PASSWORD).await;
@@ -142,7 +142,7 @@ impl Provider {
         self.post("/v1/auth/password/reset", body).await
     }
 
-    /// Who other services take the owner of a token for.
+    /// The identity that other services read from a token.
     pub(crate) async fn verify(&self, access_token: &str) -> Identity {
         let config = AuthConfig {
             issuer: ISSUER.to_owned(),
@@ -154,14 +154,14 @@ impl Provider {
         verifier.verify(access_token).await.unwrap()
     }
 
-    /// The code in the next mail to somebody.
+    /// The code in the next mail to an address.
     pub(crate) async fn code(&mut self, to: &str) -> String {
         let mail = self.mail(to).await;
         let code = mail.lines().find_map(|line| line.split_once(" code: "));
         code.unwrap().1.to_owned()
     }
 
-    /// The next mail to somebody; it is sent after the answer.
+    /// The next mail to an address. It is sent after the response, so this waits for it.
     pub(crate) async fn mail(&mut self, to: &str) -> String {
         for _ in 0..500 {
             if let Some((path, mail)) = self.unread(to).into_iter().next() {
@@ -173,7 +173,7 @@ impl Provider {
         panic!("no mail to {to}");
     }
 
-    /// The mails to somebody that no test has read yet.
+    /// The mails to an address that the test has not read yet.
     pub(crate) fn unread(&self, to: &str) -> Vec<(PathBuf, String)> {
         let to = format!("To: {to}");
         std::fs::read_dir(self.directory.path().join("mails"))
@@ -193,7 +193,7 @@ impl Provider {
         self.clock.advance(Duration::from_hours(24 * days));
     }
 
-    /// How many rows a table of the service has.
+    /// Number of rows in a table of the service.
     pub(crate) async fn count(&self, table: &'static str) -> i64 {
         let statement = format!("select count(*) from identity.{table}");
         sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
@@ -209,7 +209,7 @@ pub(crate) fn signup(email: &str, password: &str) -> Value {
     json!({"email": email, "password": password, "name": "Ana Souza", "role": "seller"})
 }
 
-/// A code that is not this one.
+/// A code other than this one.
 pub(crate) fn other_than(code: &str) -> &'static str {
     if code == "000000" { "000001" } else { "000000" }
 }

@@ -4,12 +4,12 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::auth::Seller;
 use shared::database;
-use shared::door::{IdempotencyKey, Json, PathId};
 use shared::failpoint;
-use shared::problem::{self, FieldError, Problem, ProblemDocument};
-use shared::request::RequestContext;
+use shared::http::auth::Seller;
+use shared::http::problem::{self, FieldError, Problem, ProblemDocument};
+use shared::http::request::RequestContext;
+use shared::http::{IdempotencyKey, Json, PathId};
 use shared::text::{self, Lines};
 use sqlx::PgConnection;
 

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use shared::auth::Seller;
 use shared::contract::product::Product;
-use shared::door::{IdempotencyKey, Json};
 use shared::failpoint;
-use shared::problem::{self, Problem, ProblemDocument};
-use shared::request::RequestContext;
+use shared::http::auth::Seller;
+use shared::http::problem::{self, Problem, ProblemDocument};
+use shared::http::request::RequestContext;
+use shared::http::{IdempotencyKey, Json};
 use sqlx::PgPool;
 use uuid::Uuid;
 

@@ -4,12 +4,12 @@ use axum::extract::State;
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use shared::auth::Seller;
 use shared::contract::product::Product;
-use shared::door::{self, IdempotencyKey, LargeJson};
-use shared::host::http::MAX_BODY;
-use shared::problem::{self, FieldError, Problem, ProblemDocument};
-use shared::request::RequestContext;
+use shared::http::MAX_BODY;
+use shared::http::auth::Seller;
+use shared::http::problem::{self, FieldError, Problem, ProblemDocument};
+use shared::http::request::RequestContext;
+use shared::http::{self, IdempotencyKey, LargeJson};
 use uuid::Uuid;
 
 use crate::App;
@@ -116,7 +116,7 @@ fn read(item: &[u8]) -> Result<CreateProduct, Problem> {
     if item.len() > MAX_BODY {
         return Err(problem::PAYLOAD_TOO_LARGE.because("an item may have 64 KiB"));
     }
-    let sent: SentProduct = door::parse(item)?;
+    let sent: SentProduct = http::parse(item)?;
     CreateProduct::parse(sent).map_err(Problem::invalid)
 }
 

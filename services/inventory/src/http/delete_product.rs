@@ -2,10 +2,10 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use shared::auth::Seller;
-use shared::door::{IfMatch, PathId};
-use shared::problem::{Problem, ProblemDocument};
-use shared::request::RequestContext;
+use shared::http::auth::Seller;
+use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::request::RequestContext;
+use shared::http::{IfMatch, PathId};
 
 use crate::App;
 use crate::http::Revision;

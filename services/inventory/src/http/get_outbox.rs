@@ -1,8 +1,8 @@
 //! `GET /v1/admin/outbox`
 
 use axum::extract::State;
-use shared::auth::Operator;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::auth::Operator;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::store::outbox::{self, Backlog};

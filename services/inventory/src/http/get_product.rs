@@ -3,10 +3,10 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use shared::auth::Seller;
 use shared::contract::product::Product;
-use shared::door::{PathId, etag, has_already};
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::auth::Seller;
+use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::{PathId, etag, has_already};
 
 use crate::App;
 use crate::http::product_response;

@@ -2,9 +2,9 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use shared::auth::Seller;
-use shared::door::PathId;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::PathId;
+use shared::http::auth::Seller;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::http::{StockView, stock_response};

@@ -5,11 +5,11 @@ use axum::http::Uri;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use shared::auth::Seller;
 use shared::contract::product::Product;
-use shared::door::{PathId, Query};
-use shared::page::{Asked, Limit, Page};
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::auth::Seller;
+use shared::http::page::{Asked, Limit, Page};
+use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::{PathId, Query};
 
 use crate::App;
 use crate::http::product_response;

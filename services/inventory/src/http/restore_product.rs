@@ -2,11 +2,11 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use shared::auth::Seller;
 use shared::contract::product::Product;
-use shared::door::PathId;
-use shared::problem::{Problem, ProblemDocument};
-use shared::request::RequestContext;
+use shared::http::PathId;
+use shared::http::auth::Seller;
+use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::request::RequestContext;
 
 use crate::App;
 use crate::http::{Revision, product_response};

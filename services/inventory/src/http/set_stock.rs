@@ -2,12 +2,12 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use shared::auth::Seller;
 use shared::database;
-use shared::door::{IfMatch, Json, PathId};
 use shared::failpoint;
-use shared::problem::{FieldError, Problem, ProblemDocument};
-use shared::request::RequestContext;
+use shared::http::auth::Seller;
+use shared::http::problem::{FieldError, Problem, ProblemDocument};
+use shared::http::request::RequestContext;
+use shared::http::{IfMatch, Json, PathId};
 
 use crate::App;
 use crate::http::{STOCK_BELOW_HELD, STOCK_OUT_OF_RANGE, StockView, cause, stale, stock_response};

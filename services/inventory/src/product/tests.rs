@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use shared::door;
+use shared::http;
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn shoe() -> Product {
         "sku": "SHOE-42", "name": "Running shoe", "category": "shoes", "description": "Runs",
         "attributes": {"size": 42, "color": "red"}, "price": {"amount": 12990, "currency": "BRL"},
     });
-    let sent = door::parse(sent.to_string().as_bytes()).unwrap();
+    let sent = http::parse(sent.to_string().as_bytes()).unwrap();
     let command = CreateProduct::parse(sent).unwrap();
     create(command, Uuid::from_u128(1), Uuid::from_u128(2), DateTime::UNIX_EPOCH).unwrap().0
 }
@@ -65,7 +65,7 @@ proptest! {
     #[test]
     fn a_patch_that_is_accepted_changes_a_product_once(sent in patches()) {
         let (before, now) = (shoe(), DateTime::UNIX_EPOCH);
-        let Ok(patch) = door::parse::<SentPatch>(sent.to_string().as_bytes()) else {
+        let Ok(patch) = http::parse::<SentPatch>(sent.to_string().as_bytes()) else {
             return Ok(());
         };
         let Ok(Some(after)) = change(&before, patch.clone(), &Expected::Any, now) else {

@@ -9,7 +9,7 @@ pub(crate) mod repairs;
 pub(crate) mod stock;
 
 use shared::contract::events::Event;
-use shared::request::RequestContext;
+use shared::http::request::RequestContext;
 use uuid::Uuid;
 
 /// What the journal keeps of a change beside its content: who made it, and on whose request.

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
-use shared::auth::Role;
-use shared::testkit::{Answer, Call};
+use shared::http::auth::Role;
+use testkit::{Answer, Call};
 use uuid::Uuid;
 
 use crate::{World, shoe};
@@ -236,7 +236,7 @@ async fn nobody_gets_in_without_a_good_token_of_the_right_role() {
     let good = tokens.with_claims(seller.clone());
     let (head, rest) = good.split_once('.').unwrap();
     let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{rest}");
-    let stranger = shared::testkit::Tokens::new(world.clock.clone()).with_claims(seller.clone());
+    let stranger = testkit::Tokens::new(world.clock.clone()).with_claims(seller.clone());
     for bad in [
         with("exp", json!(now)),
         with("exp", json!(now - 1)),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use shared::testkit::{AwsWire, Function, HttpAnswer, WireAnswer};
+use testkit::{AwsWire, Function, HttpAnswer, WireAnswer};
 use uuid::Uuid;
 
 use crate::{World, shoe};
@@ -218,7 +218,7 @@ async fn every_fault_of_the_settings_is_named_when_a_function_starts() {
 
 #[tokio::test]
 async fn the_release_step_lets_the_application_in_and_can_be_taken_again() {
-    let database = shared::testkit::database(&[]).await;
+    let database = testkit::database(&[]).await;
     let options: sqlx::postgres::PgConnectOptions = database.url.parse().unwrap();
     let owner = options.get_username().to_owned();
     let secret = json!({"username": owner, "password": "hunter2 'secret'", "port": 5432});
@@ -262,7 +262,7 @@ async fn the_release_step_lets_the_application_in_and_can_be_taken_again() {
 
 #[tokio::test]
 async fn a_release_step_that_is_not_taken_fails_and_keeps_its_secrets() {
-    let database = shared::testkit::database(&[]).await;
+    let database = testkit::database(&[]).await;
     let wire = AwsWire::start(|_, _| {
         WireAnswer::Fine(json!({"Name": "owner", "SecretString": "{\"password\": \"hunter2\"}"}))
     })

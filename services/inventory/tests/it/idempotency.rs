@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::auth::Role;
-use shared::testkit::{Answer, Call};
+use shared::http::auth::Role;
+use testkit::{Answer, Call};
 use uuid::Uuid;
 
 use crate::{World, shoe};

@@ -18,15 +18,15 @@ use axum::Router;
 use chrono::DateTime;
 use inventory::App;
 use serde_json::{Value, json};
-use shared::auth::Role;
 use shared::bus;
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
 use shared::host;
+use shared::http::auth::Role;
 use shared::id::Ids;
-use shared::testkit::{Answer, Call, TestDatabase, Tokens, database};
 use sqlx::PgPool;
+use testkit::{Answer, Call, TestDatabase, Tokens, database};
 use uuid::Uuid;
 
 /// A service with a seller who may use it.
@@ -54,7 +54,7 @@ impl World {
         let ids = Ids::seeded(1);
         let tokens = Tokens::new(clock.clone());
         let app = App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
-        let router = host::http::dress(inventory::router(app), &clock, &ids);
+        let router = host::server::with_standard_layers(inventory::router(app), &clock, &ids);
         let seller_id = Uuid::from_u128(0x005e_11e5);
         let seller = tokens.token(seller_id, Role::Seller);
         Self { router, tokens, clock, seller, seller_id, pool, database }

@@ -2,8 +2,8 @@
 //! must be found by its whole key then, and not among everything that a seller has.
 
 use serde_json::{Value, json};
-use shared::auth::Role;
-use shared::testkit::{Answer, Call};
+use shared::http::auth::Role;
+use testkit::{Answer, Call};
 use uuid::Uuid;
 
 use crate::{World, path_of, shoe};

@@ -1,5 +1,5 @@
 use serde_json::Value;
-use shared::testkit::Program;
+use testkit::Program;
 
 use crate::World;
 

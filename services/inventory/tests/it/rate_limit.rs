@@ -2,11 +2,11 @@ use std::num::NonZeroU32;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use shared::auth::Role;
 use shared::host;
-use shared::host::rate_limit::{RateLimit, RateLimitConfig};
+use shared::http::auth::Role;
+use shared::http::rate_limit::{RateLimit, RateLimitConfig};
 use shared::id::Ids;
-use shared::testkit::{Answer, Call};
+use testkit::{Answer, Call};
 use uuid::Uuid;
 
 use crate::World;
@@ -20,13 +20,13 @@ fn limited_to(per_second: u32, world: &World, peer: [u8; 4]) -> Router {
     let config = RateLimitConfig {
         per_second: NonZeroU32::new(per_second),
         trusted_proxies: 0,
-        dear: &["/dear"],
+        expensive_paths: &["/expensive"],
     };
     let limit = RateLimit::new(config, Some(world.tokens.verifier()));
-    let router = host::http::limit(world.router.clone(), &limit);
+    let router = host::server::with_rate_limit(world.router.clone(), &limit);
     let peer = std::net::SocketAddr::from((peer, 1));
     let router = router.layer(axum::Extension(ConnectInfo(peer)));
-    host::http::dress(router, &world.clock, &Ids::seeded(3))
+    host::server::with_standard_layers(router, &world.clock, &Ids::seeded(3))
 }
 
 async fn ask(router: &Router, token: Option<&str>) -> Answer {
@@ -67,18 +67,18 @@ async fn a_dear_request_counts_for_twenty_others_and_never_for_more_than_there_a
     // Nothing is served there: that is told to whoever is let in.
     let ask = async |router: &Router, path: &str| Call::get(path).send(router).await;
     let router = limited_to(20, &world, [192, 0, 2, 3]);
-    ask(&router, "/dear").await.expect(404);
+    ask(&router, "/expensive").await.expect(404);
     // It is a second until there are twenty again.
-    let refused = ask(&router, "/dear").await.expect(429);
+    let refused = ask(&router, "/expensive").await.expect(429);
     assert_eq!(refused.header("retry-after"), "1");
 
     let narrow = limited(&world, [192, 0, 2, 4]);
-    ask(&narrow, "/dear").await.expect(404);
-    ask(&narrow, "/dear").await.expect(429);
+    ask(&narrow, "/expensive").await.expect(404);
+    ask(&narrow, "/expensive").await.expect(429);
 
     // What is beside it counts as anything else.
     let other = limited(&world, [192, 0, 2, 5]);
     for _ in 0..3 {
-        ask(&other, "/dear/not").await.expect(404);
+        ask(&other, "/expensive/not").await.expect(404);
     }
 }

@@ -1,5 +1,5 @@
 use serde_json::json;
-use shared::testkit::Call;
+use testkit::Call;
 
 use crate::{World, path_of};
 

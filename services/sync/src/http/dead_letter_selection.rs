@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use shared::bus::dead_letters::{Action, Selection};
 use shared::clock::Clock;
-use shared::problem::{FieldError, Problem};
+use shared::http::problem::{FieldError, Problem};
 use uuid::Uuid;
 
 use crate::App;

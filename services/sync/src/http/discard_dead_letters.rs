@@ -1,10 +1,10 @@
 //! `POST /v1/admin/dead-letters/discard`
 
 use axum::extract::State;
-use shared::auth::Operator;
 use shared::bus::dead_letters::Action;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::auth::Operator;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use super::dead_letter_selection::{DeadLetterSelection, SettledDeadLetters, settle};
 use crate::App;

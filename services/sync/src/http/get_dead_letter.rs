@@ -3,9 +3,9 @@
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use shared::auth::Operator;
 use shared::bus::dead_letters::DeadLetter;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::auth::Operator;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 

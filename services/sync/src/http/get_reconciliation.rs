@@ -1,9 +1,9 @@
 //! `GET /v1/admin/reconciliations/{id}`
 
 use axum::extract::State;
-use shared::auth::Operator;
-use shared::door::PathId;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::PathId;
+use shared::http::auth::Operator;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::store::runs::{self, Run};

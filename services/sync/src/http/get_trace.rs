@@ -3,15 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
-use shared::auth::Operator;
 use shared::bus::dead_letters::{DeadLetter, DeadLetters, Selection};
-use shared::door::PathId;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::PathId;
+use shared::http::auth::Operator;
+use shared::http::problem::{Problem, ProblemDocument};
 use uuid::Uuid;
 
 use crate::App;
 use crate::store::changes;
-use crate::trace::{Change, Sightings, Trace, trace};
+use crate::trace::{RecordedChange, Sightings, Trace, trace};
 
 /// The most changes in a trace: the latest ones.
 const MAX_CHANGES: u16 = 50;
@@ -57,7 +57,7 @@ pub(crate) async fn get_trace(
 /// Most changes are in their listings, which one call reads. Only for the others are the queue and
 /// the dead letters searched, and then the listings again: an event that is projected meanwhile has
 /// left the queue and shows in its listing.
-async fn look_up(app: &App, found: &[Change]) -> Result<HashMap<Uuid, Sightings>, Problem> {
+async fn look_up(app: &App, found: &[RecordedChange]) -> Result<HashMap<Uuid, Sightings>, Problem> {
     let products: BTreeSet<Uuid> = found.iter().map(|change| change.product_id).collect();
     let products: Vec<Uuid> = products.into_iter().collect();
     let mut listings = app.listings.find_whole(&products).await?;

@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::auth::Operator;
 use shared::bus::dead_letters::{DeadLetter, Selection};
-use shared::door::Query;
-use shared::page::{Asked, Limit, Page};
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Query;
+use shared::http::auth::Operator;
+use shared::http::page::{Asked, Limit, Page};
+use shared::http::problem::{Problem, ProblemDocument};
 
 use super::dead_letter_selection::died_before;
 use crate::App;

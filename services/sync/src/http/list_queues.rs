@@ -2,9 +2,9 @@
 
 use axum::extract::State;
 use serde::Serialize;
-use shared::auth::Operator;
 use shared::bus::queue::QueueDepth;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::auth::Operator;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 

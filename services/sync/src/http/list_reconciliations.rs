@@ -4,10 +4,10 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::auth::Operator;
-use shared::door::Query;
-use shared::page::{Asked, Limit, Page};
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Query;
+use shared::http::auth::Operator;
+use shared::http::page::{Asked, Limit, Page};
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::store::runs::{self, Run};

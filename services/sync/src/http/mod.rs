@@ -11,7 +11,7 @@ mod list_reconciliations;
 mod redrive_dead_letters;
 mod request_reconciliation;
 
-use shared::problem::Kind;
+use shared::http::problem::Kind;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

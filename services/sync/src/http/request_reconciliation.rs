@@ -4,9 +4,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use shared::auth::Operator;
-use shared::door::Json;
-use shared::problem::{Problem, ProblemDocument};
+use shared::http::Json;
+use shared::http::auth::Operator;
+use shared::http::problem::{Problem, ProblemDocument};
 
 use crate::App;
 use crate::store::runs::{self, Run};

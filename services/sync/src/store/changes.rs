@@ -5,13 +5,17 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::trace::Change;
+use crate::trace::RecordedChange;
 
 /// Ids keep the millisecond that they were made in.
 const PRECISION: TimeDelta = TimeDelta::milliseconds(2);
 
 /// The latest changes of the product, the request or the event `id`, oldest first.
-pub(crate) async fn find(pool: &PgPool, id: Uuid, limit: i64) -> Result<Vec<Change>, StoreError> {
+pub(crate) async fn find(
+    pool: &PgPool,
+    id: Uuid,
+    limit: i64,
+) -> Result<Vec<RecordedChange>, StoreError> {
     let mut changes = find_by_product(pool, id, limit).await?;
     if changes.is_empty()
         && let Some(made_at) = time_of(id)
@@ -32,9 +36,9 @@ async fn find_by_product(
     pool: &PgPool,
     product: Uuid,
     limit: i64,
-) -> Result<Vec<Change>, StoreError> {
+) -> Result<Vec<RecordedChange>, StoreError> {
     sqlx::query_as!(
-        Change,
+        RecordedChange,
         r#"select event_id as "event_id!", product_id as "product_id!", aggregate as "aggregate!",
                   version as "version!", change as "change!", request_id as "request_id!",
                   traceparent as "traceparent!", requested_at as "requested_at!",
@@ -53,9 +57,9 @@ async fn find_by_request_or_event(
     id: Uuid,
     made_at: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<Change>, StoreError> {
+) -> Result<Vec<RecordedChange>, StoreError> {
     sqlx::query_as!(
-        Change,
+        RecordedChange,
         r#"select event_id as "event_id!", product_id as "product_id!", aggregate as "aggregate!",
                   version as "version!", change as "change!", request_id as "request_id!",
                   traceparent as "traceparent!", requested_at as "requested_at!",

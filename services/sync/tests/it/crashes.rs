@@ -8,8 +8,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
-use shared::testkit::Scale;
 use sync::{Settings, State};
+use testkit::Scale;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

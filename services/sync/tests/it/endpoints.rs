@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::Router;
 use serde_json::{Value, json};
-use shared::auth::Role;
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::queue::Queue;
 use shared::contract::CATALOG_QUEUE;
-use shared::testkit::{Answer, Call};
+use shared::http::auth::Role;
 use sync::{App, Listings};
+use testkit::{Answer, Call};
 
 use crate::test_bed::{OPERATOR, TABLE, TestBed};
 

@@ -1,7 +1,7 @@
 //! The service's program as Lambda functions.
 
 use serde_json::{Value, json};
-use shared::testkit::{AwsWire, Function, WireAnswer};
+use testkit::{AwsWire, Function, WireAnswer};
 
 use crate::test_bed::{OPERATOR, TABLE, TestBed};
 

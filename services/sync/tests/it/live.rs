@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use shared::testkit::Scale;
 use sync::Run;
+use testkit::Scale;
 use uuid::Uuid;
 
 use crate::test_bed::{Item, TestBed, n, s};

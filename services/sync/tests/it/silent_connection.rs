@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
 use shared::host::Work as _;
-use shared::testkit::{PostgresFault, faulty_postgres};
 use sync::{Reconciler, Settings, StoreError, SyncError};
+use testkit::{PostgresFault, faulty_postgres};
 use tokio_util::sync::CancellationToken;
 
 use crate::test_bed::{OPERATOR, TABLE, TestBed, n, settings};

@@ -11,16 +11,16 @@ use catalog::Projector;
 use chrono::DateTime;
 use inventory::relay::Relay;
 use serde_json::{Value, json};
-use shared::auth::Role;
 use shared::bus::queue::Queue;
 use shared::bus::{Bus, PgBus};
 use shared::clock::Clock;
 use shared::contract::sync_feed::bucket_of;
 use shared::host::intake;
 use shared::host::tick::Progress;
+use shared::http::auth::Role;
 use shared::id::Ids;
-use shared::testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
 use sync::{Reconciler, Run, Settings};
+use testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -1,9 +1,10 @@
-//! Whether a history is linearizable: whether each call can have been done at one moment between its
-//! invocation and its answer, so that every answer is the one that the model gives at that moment.
+//! Checks that a history is linearizable: each call took effect at one moment between its invocation
+//! and its answer, and each answer is what the model returns at that moment.
 //!
-//! The search is that of Wing and Gong with the memory of Lowe ("Testing for linearizability", 2017):
-//! the next call to be done is one that was invoked before any other was answered, and a set of calls
-//! that led to a state is tried once. A call without an answer may be done at any time, or never.
+//! The search is that of Wing and Gong with the cache of Lowe ("Testing for linearizability", 2017):
+//! the next call is one that was invoked before any remaining call was answered, and each pair of
+//! applied calls and state is tried once. A call without an answer may take effect at any time, or
+//! never.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,27 +13,27 @@ use std::time::Duration;
 
 use super::Operation;
 
-/// What a thing does when one call comes after the other.
+/// Sequential behaviour of an object.
 pub(crate) trait Model: Clone + Eq + Hash + fmt::Debug {
     type Call: fmt::Debug;
     type Answer: fmt::Debug + PartialEq;
 
-    /// What it becomes by a call, and what it answers.
+    /// The state after a call, and the answer to the call.
     fn apply(&self, call: &Self::Call) -> (Self, Self::Answer);
 
-    /// Whether it never gives this answer any more, whatever is called.
+    /// Whether no sequence of calls from here can give this answer.
     fn is_past(&self, answer: &Self::Answer) -> bool;
 }
 
-/// A call's index in its history, and what the thing was after it.
+/// Indices of calls in their history, each with the state after the call.
 pub(crate) type Order<M> = Vec<(usize, M)>;
 
-/// No order explains this history.
+/// No order of calls explains this history.
 #[derive(Debug)]
 pub(crate) struct Unexplained<M> {
-    /// The history by the time of invocation; `+` marks what the longest attempt explains.
+    /// The history by time of invocation. `+` marks the calls that the longest attempt explains.
     lines: Vec<String>,
-    /// What the thing was at the end of that attempt.
+    /// The state at the end of that attempt.
     state: M,
 }
 
@@ -42,23 +43,23 @@ impl<M: fmt::Debug> fmt::Display for Unexplained<M> {
         for line in &self.lines {
             writeln!(f, "{line}")?;
         }
-        write!(f, "the calls marked + can be explained, and leave {:?}", self.state)
+        write!(f, "the calls marked + can be explained, and lead to {:?}", self.state)
     }
 }
 
-/// Finds an order of calls, which starts from `initial`, that explains every answer.
+/// Finds an order of calls that starts from `initial` and explains every answer.
 pub(crate) fn explain<M: Model>(
     initial: &M,
     history: &[Operation<M::Call, M::Answer>],
 ) -> Result<Order<M>, Unexplained<M>> {
     let mut search = Search {
         history,
-        done: vec![false; history.len()],
+        applied: vec![false; history.len()],
         order: Vec::new(),
         longest: Vec::new(),
         tried: HashSet::new(),
     };
-    if search.goes_on(initial) {
+    if search.explain_rest(initial) {
         return Ok(search.order);
     }
     let explained: HashSet<usize> = search.longest.iter().map(|(nth, _)| *nth).collect();
@@ -74,64 +75,64 @@ pub(crate) fn explain<M: Model>(
 
 struct Search<'a, M: Model> {
     history: &'a [Operation<M::Call, M::Answer>],
-    done: Vec<bool>,
+    applied: Vec<bool>,
     order: Order<M>,
     longest: Order<M>,
     tried: HashSet<(Vec<bool>, M)>,
 }
 
 impl<M: Model> Search<'_, M> {
-    /// Whether what is not done yet can be explained from here.
-    fn goes_on(&mut self, state: &M) -> bool {
+    /// Whether the remaining calls can be explained from this state.
+    fn explain_rest(&mut self, state: &M) -> bool {
         let Some(first_answer) = self.first_answer() else { return true };
         if self.open_answers().any(|(_, answer)| state.is_past(answer))
-            || !self.tried.insert((self.done.clone(), state.clone()))
+            || !self.tried.insert((self.applied.clone(), state.clone()))
         {
             return false;
         }
         let mut possible = Vec::new();
         for (nth, operation) in self.history.iter().enumerate() {
-            if self.done[nth] || operation.invoked > first_answer {
+            if self.applied[nth] || operation.invoked > first_answer {
                 continue;
             }
             let (next, given) = state.apply(&operation.call);
             match &operation.answer {
                 Some((_, answer)) if *answer != given => {}
-                // What is answered like this and changes nothing may as well be done now: that
-                // stands in nobody's way.
-                Some(_) if next == *state => return self.goes_on_after(nth, &next),
+                // A matching call that changes nothing can be applied now without ruling out any
+                // other order.
+                Some(_) if next == *state => return self.explain_rest_after(nth, &next),
                 Some((at, _)) => possible.push((*at, nth, next)),
-                // What has no answer and changes nothing need not be done at all.
+                // A call that has no answer and changes nothing can be left out.
                 None if next == *state => {}
                 None => possible.push((Duration::MAX, nth, next)),
             }
         }
         possible.sort_by_key(|(at, ..)| *at);
-        possible.into_iter().any(|(_, nth, next)| self.goes_on_after(nth, &next))
+        possible.into_iter().any(|(_, nth, next)| self.explain_rest_after(nth, &next))
     }
 
-    /// When the first of those calls was answered that are not done yet: each that was invoked
-    /// later comes after it. `None` where all are done that were answered.
+    /// Time of the earliest answer among the remaining calls. A call that was invoked later comes
+    /// after it. `None` if no answered call remains.
     fn first_answer(&self) -> Option<Duration> {
         self.open_answers().map(|(at, _)| *at).min()
     }
 
     fn open_answers(&self) -> impl Iterator<Item = &(Duration, M::Answer)> {
-        let open = self.history.iter().zip(&self.done).filter(|(_, done)| !**done);
+        let open = self.history.iter().zip(&self.applied).filter(|(_, applied)| !**applied);
         open.filter_map(|(operation, _)| operation.answer.as_ref())
     }
 
-    fn goes_on_after(&mut self, nth: usize, next: &M) -> bool {
-        self.done[nth] = true;
+    fn explain_rest_after(&mut self, nth: usize, next: &M) -> bool {
+        self.applied[nth] = true;
         self.order.push((nth, next.clone()));
         if self.order.len() > self.longest.len() {
             self.longest.clone_from(&self.order);
         }
-        if self.goes_on(next) {
+        if self.explain_rest(next) {
             return true;
         }
         self.order.pop();
-        self.done[nth] = false;
+        self.applied[nth] = false;
         false
     }
 }
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_one_after_the_other_are_explained_in_their_order() {
+    fn sequential_calls_are_explained_in_their_order() {
         let history = [
             create(),
             op(20, 30, rename("b", Some(1)), shown(2, "b")),
@@ -185,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_overlap_may_have_been_done_in_either_order() {
+    fn concurrent_calls_are_explained_in_either_order() {
         let both = |first: i64, second: i64| {
             vec![
                 create(),
                 op(20, 50, rename("b", None), shown(first, "b")),
                 op(30, 40, rename("c", None), shown(second, "c")),
-                // While the two are under way, any of three states may be seen.
+                // While both are in flight, a read may see any of three states.
                 op(25, 45, Read, shown(1, "a")),
             ]
         };
@@ -216,14 +217,14 @@ mod tests {
 
     #[test]
     fn a_lost_update_is_not_explained() {
-        // Both decided on version 1, and both were told that theirs is version 2.
+        // Both were based on version 1, and both were answered with version 2.
         let history = [
             create(),
             op(20, 40, rename("b", Some(1)), shown(2, "b")),
             op(21, 41, rename("c", Some(1)), shown(2, "c")),
         ];
         check(&history).unwrap_err();
-        // An update that was acknowledged, and is gone without a trace.
+        // An acknowledged update that no later answer shows.
         let history = [
             create(),
             op(20, 30, rename("b", None), shown(2, "b")),
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_goes_back_is_not_explained() {
+    fn a_decreasing_version_is_not_explained() {
         let history = [
             create(),
             op(20, 30, rename("b", None), shown(2, "b")),
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_needs_a_reason() {
+    fn a_refusal_without_a_cause_is_not_explained() {
         let refused = |call, answer| check(&[create(), op(20, 30, call, answer)]);
         refused(rename("b", Some(1)), Answer::Stale).unwrap_err();
         refused(rename("b", None), Answer::NotFound).unwrap_err();
@@ -259,17 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn a_call_without_an_answer_was_done_at_any_time_after_it_or_never() {
+    fn a_call_without_an_answer_takes_effect_later_or_never() {
         let with = |read: Op| check(&[create(), lost(20, rename("b", None)), read]);
         with(op(30, 40, Read, shown(1, "a"))).unwrap();
         with(op(30, 40, Read, shown(2, "b"))).unwrap();
         with(op(12, 15, Read, shown(2, "b"))).unwrap_err();
-        // Late, and once only.
+        // It may take effect late, but only once.
         let (first, second) = (op(30, 40, Read, shown(1, "a")), op(50, 60, Read, shown(2, "b")));
         check(&[create(), lost(20, rename("b", None)), first.clone(), second.clone()]).unwrap();
         check(&[create(), lost(20, rename("b", None)), second, op(70, 80, Read, shown(1, "a"))])
             .unwrap_err();
-        // It decided on a version that is not there any more.
+        // It was based on a version that is no longer current.
         let late = [
             create(),
             lost(20, rename("b", Some(1))),
@@ -280,8 +281,8 @@ mod tests {
     }
 
     #[test]
-    fn many_calls_at_once_are_explained_without_trying_every_order() {
-        // Sixteen at once have 2 x 10^13 orders, of which each answer leaves one.
+    fn many_concurrent_calls_are_explained_in_a_short_search() {
+        // Sixteen concurrent calls have 2 x 10^13 orders. The answers allow only one of them.
         let mut history = vec![create()];
         for nth in 0..16 {
             let name = format!("n{nth}");

@@ -1,8 +1,8 @@
-//! The seller's side of a product as its clients may rely on it: a register with a version.
+//! Model of a product: a register with a version.
 
 use super::linearizable::Model;
 
-/// What a seller asks, or a buyer is shown, of one product. `None` in `if_match` is any version.
+/// A call about one product. `None` in `if_match` accepts any version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Create { name: String },
@@ -20,12 +20,12 @@ pub(crate) enum Answer {
     },
     /// Deleted.
     Done,
-    /// It has another version.
+    /// The product has another version than `if_match`.
     Stale,
     NotFound,
 }
 
-/// What a product is.
+/// State of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ProductModel {
     Absent,

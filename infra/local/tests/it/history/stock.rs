@@ -1,8 +1,8 @@
-//! The stock of a product as its clients may rely on it: a counter with a version of its own.
+//! Model of a product's stock: a counter with its own version.
 
 use super::linearizable::Model;
 
-/// What a seller asks, or a buyer is shown, of one stock. `None` in `if_match` is any version.
+/// A call about one stock. `None` in `if_match` accepts any version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Adjust {
@@ -13,7 +13,7 @@ pub(crate) enum Call {
         if_match: Option<i64>,
     },
     Read,
-    /// What buyers can buy.
+    /// The quantity in the listing, as a buyer reads it.
     ReadAvailable,
 }
 
@@ -24,11 +24,11 @@ pub(crate) enum Answer {
         on_hand: i64,
     },
     Available(i64),
-    /// It has another version.
+    /// The stock has another version than `if_match`.
     Stale,
 }
 
-/// What there is of a product that nobody holds anything of.
+/// State of a stock without held pieces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StockModel {
     pub(crate) version: i64,
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_buyers_are_shown_is_what_there_was_at_some_time() {
+    fn a_listed_quantity_was_on_hand_at_some_time() {
         let at = Duration::from_millis;
         let op = |invoked, answered, call, answer| Operation {
             client: 1,
@@ -87,11 +87,11 @@ mod tests {
             op(10, 20, Call::Adjust { delta: -1 }, sold(2, 4)),
             op(30, 40, Call::Set { on_hand: 9, if_match: Some(1) }, Answer::Stale),
             op(50, 60, Call::Set { on_hand: 9, if_match: Some(2) }, sold(3, 9)),
-            // A listing that lags.
+            // A listing may lag.
             op(0, 90, Call::ReadAvailable, Answer::Available(4)),
         ];
         explain(&first, &history).unwrap();
-        // It shows what nobody has asked for yet, or what never was.
+        // A listing may not show a quantity before it is set, or one that never was.
         history.push(op(0, 45, Call::ReadAvailable, Answer::Available(9)));
         explain(&first, &history).unwrap_err();
         history.pop();

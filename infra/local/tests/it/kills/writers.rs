@@ -1,4 +1,4 @@
-//! Sellers who write to products of their own, so that each knows what his products must be.
+//! Sellers that write to their own products. No other client changes these, so their state is known.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,31 +7,31 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::chaos::{Address, Place};
-use super::{BREATH, answered};
-use crate::described::{Answer, send};
+use super::supervised::{Address, AddressWatch};
+use super::{RETRY_DELAY, answered};
+use crate::openapi::{Answer, send};
 
-/// How long what was acknowledged may take to be shown after a restart.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest time for an acknowledged write to be listed after a restart.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What was answered with a success.
+/// The acknowledged state of each product, and counts of writes.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    products: HashMap<String, Known>,
+pub(crate) struct WriteLog {
+    products: HashMap<String, ProductState>,
     pub(crate) acknowledged: u32,
-    /// Writes whose answers did not arrive.
+    /// Writes with a lost answer.
     pub(crate) lost: u32,
 }
 
-/// What the seller of a product knows of it.
+/// State of a product as its seller knows it.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct ProductState {
     name: String,
     version: i64,
     deleted: bool,
     on_hand: i64,
-    /// Where the answer to a change did not arrive, it may have been made all the same.
-    asked: Option<Change>,
+    /// A change with a lost answer. It may have been committed.
+    pending: Option<Change>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,8 +41,8 @@ enum Change {
     Sell,
 }
 
-impl Known {
-    /// What is in stock when it is created.
+impl ProductState {
+    /// Initial stock.
     const ON_HAND: i64 = 5;
 
     fn of(product: &Value) -> Self {
@@ -50,9 +50,9 @@ impl Known {
         Self { name, version: 1, on_hand: Self::ON_HAND, ..Self::default() }
     }
 
-    /// As it is after a change.
+    /// The state after a change.
     fn after(&self, change: Change) -> Self {
-        let mut after = Self { asked: None, ..self.clone() };
+        let mut after = Self { pending: None, ..self.clone() };
         match change {
             Change::Rename => after.name.push_str(", renamed"),
             Change::Delete => after.deleted = true,
@@ -64,13 +64,13 @@ impl Known {
         after
     }
 
-    /// What a buyer may see of it: as it was acknowledged, or as it was asked for after that.
-    fn may_be(&self) -> Vec<Self> {
-        let asked = self.asked.map(|change| self.after(change));
-        std::iter::once(Self { asked: None, ..self.clone() }).chain(asked).collect()
+    /// The states that a buyer may see: the acknowledged one, or the one after the pending change.
+    fn possible_states(&self) -> Vec<Self> {
+        let pending = self.pending.map(|change| self.after(change));
+        std::iter::once(Self { pending: None, ..self.clone() }).chain(pending).collect()
     }
 
-    /// Whether this is what a buyer is answered about it.
+    /// Whether a buyer's answer shows this state.
     fn is_shown_by(&self, answer: &Answer) -> bool {
         let listing = &answer.json;
         match answer.status {
@@ -89,27 +89,27 @@ impl Known {
 fn body(sku: &str, amount: u32) -> Value {
     json!({
         "sku": sku, "name": format!("Product {sku}"), "category": "things",
-        "price": {"amount": amount, "currency": "BRL"}, "stock": {"on_hand": Known::ON_HAND},
+        "price": {"amount": amount, "currency": "BRL"}, "stock": {"on_hand": ProductState::ON_HAND},
     })
 }
 
-/// A seller who writes until it is time to stop.
+/// A seller that writes until clients must stop.
 pub(crate) struct Writer {
     pub(crate) name: String,
     pub(crate) http: reqwest::Client,
-    pub(crate) place: Place,
-    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    pub(crate) address: AddressWatch,
+    pub(crate) log: Arc<Mutex<WriteLog>>,
 }
 
 impl Writer {
-    /// Creates products, one by one and in batches, changes them, and deletes some.
-    pub(crate) async fn write(mut self) {
+    /// Creates products one by one and in batches, changes them, and deletes some.
+    pub(crate) async fn run(mut self) {
         let mut n = 0;
-        while let Some(address) = self.place.find().await {
+        while let Some(address) = self.address.wait().await {
             n += 1;
             if self.write_once(&address, &format!("{}-{n}", self.name), n).await.is_none() {
-                self.ledger.lock().unwrap().lost += 1;
-                tokio::time::sleep(BREATH).await;
+                self.log.lock().unwrap().lost += 1;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     }
@@ -119,7 +119,7 @@ impl Writer {
         request.bearer_auth(&address.token)
     }
 
-    /// A few writes after each other; `None` as soon as an answer is lost.
+    /// A short sequence of writes. `None` as soon as an answer is lost.
     async fn write_once(&self, address: &Address, sku: &str, n: u32) -> Option<()> {
         let create = self.to(address, Method::POST, "").json(&body(sku, n));
         let one = self.acknowledge(&expect(create, 201).await?);
@@ -131,7 +131,7 @@ impl Writer {
             assert_eq!(result["status"], json!(201), "{result}");
             self.acknowledge(&result["product"])
         });
-        // The first of a batch stays as it is.
+        // The first product of a batch is not changed.
         let (_, second, third) = (batch.next()?, batch.next()?, batch.next()?);
         if n.is_multiple_of(2) {
             self.change(address, &one, Change::Rename).await?;
@@ -143,17 +143,17 @@ impl Writer {
 
     fn acknowledge(&self, product: &Value) -> String {
         let id = product["id"].as_str().unwrap().to_owned();
-        let mut ledger = self.ledger.lock().unwrap();
-        ledger.products.insert(id.clone(), Known::of(product));
-        ledger.acknowledged += 1;
+        let mut log = self.log.lock().unwrap();
+        log.products.insert(id.clone(), ProductState::of(product));
+        log.acknowledged += 1;
         id
     }
 
     async fn change(&self, address: &Address, id: &str, change: Change) -> Option<()> {
         let known = {
-            let mut ledger = self.ledger.lock().unwrap();
-            let known = ledger.products.get_mut(id).unwrap();
-            known.asked = Some(change);
+            let mut log = self.log.lock().unwrap();
+            let known = log.products.get_mut(id).unwrap();
+            known.pending = Some(change);
             known.clone()
         };
         let after = known.after(change);
@@ -170,52 +170,57 @@ impl Writer {
             }
         };
         expect(request.header("if-match", "*"), status).await?;
-        let mut ledger = self.ledger.lock().unwrap();
-        ledger.products.insert(id.to_owned(), after);
-        ledger.acknowledged += 1;
+        let mut log = self.log.lock().unwrap();
+        log.products.insert(id.to_owned(), after);
+        log.acknowledged += 1;
         Some(())
     }
 }
 
-/// The body of a whole answer with this status; `None` if the answer was lost.
+/// The body of an answer with this status. `None` if the answer was lost.
 async fn expect(request: reqwest::RequestBuilder, status: u16) -> Option<Value> {
     let answer = answered(request).await?;
     assert_eq!(answer.status, status, "{}", answer.text);
     Some(answer.json)
 }
 
-impl Ledger {
-    /// Buyers see every product as it was acknowledged.
+impl WriteLog {
+    /// Checks that buyers see every product as it was acknowledged.
     pub(crate) async fn check(&self, http: &reqwest::Client, url: &str) {
-        let kinds = self.kinds();
-        assert!(kinds.iter().all(|count| *count > 10), "only {kinds:?} writes: what was tested?");
+        let kinds = self.count_by_kind();
+        assert!(
+            kinds.iter().all(|count| *count > 10),
+            "only {kinds:?} writes: too little was tested"
+        );
         for (id, known) in &self.products {
             check(http, url, id, known).await;
         }
     }
 
-    /// Products that were only created, changed, deleted, and sold of.
-    pub(crate) fn kinds(&self) -> [usize; 4] {
-        let of = |fits: fn(&Known) -> bool| self.products.values().filter(|k| fits(k)).count();
+    /// Number of products that were only created, renamed, deleted, and sold from.
+    pub(crate) fn count_by_kind(&self) -> [usize; 4] {
+        let count = |matches: fn(&ProductState) -> bool| {
+            self.products.values().filter(|state| matches(state)).count()
+        };
         [
-            of(|known| known.version == 1 && known.on_hand == Known::ON_HAND),
-            of(|known| known.version == 2 && !known.deleted),
-            of(|known| known.deleted),
-            of(|known| known.on_hand < Known::ON_HAND),
+            count(|known| known.version == 1 && known.on_hand == ProductState::ON_HAND),
+            count(|known| known.version == 2 && !known.deleted),
+            count(|known| known.deleted),
+            count(|known| known.on_hand < ProductState::ON_HAND),
         ]
     }
 }
 
-async fn check(http: &reqwest::Client, url: &str, id: &str, known: &Known) {
+async fn check(http: &reqwest::Client, url: &str, id: &str, known: &ProductState) {
     let url = format!("{url}/v1/catalog/products/{id}");
     let begun = Instant::now();
-    // A backlog may take a few seconds after the start.
+    // A backlog may take a few seconds to drain after the start.
     loop {
         let shown = send(http.get(&url)).await;
-        if known.may_be().iter().any(|state| state.is_shown_by(&shown)) {
+        if known.possible_states().iter().any(|state| state.is_shown_by(&shown)) {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "{id} is lost: {known:?} is shown as {}", shown.text);
+        assert!(begun.elapsed() < TIMEOUT, "{id} is lost: {known:?} is listed as {}", shown.text);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -3,9 +3,9 @@ use serde_json::json;
 use shared::bus;
 use shared::clock::Clock;
 use shared::contract::stock::Stock;
+use shared::http::request::RequestContext;
 use shared::id::Ids;
-use shared::request::RequestContext;
-use shared::testkit::database;
+use testkit::database;
 
 use super::*;
 use crate::product::{self, CreateProduct};

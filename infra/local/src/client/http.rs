@@ -1,0 +1,161 @@
+//! Requests to one edition, retried while that is safe and may help. They carry the token that the
+//! caller passes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use serde::Serialize;
+use shared::config::Secret;
+use tokio::time::Instant;
+
+use super::error::{ClientError, Problem};
+
+/// How long to retry a request: a restart takes some seconds.
+const RETRY_FOR: Duration = Duration::from_mins(1);
+
+/// The pauses between attempts, unless the answer names one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Somewhat longer than the edition's own limit for an answer.
+const TIMEOUT: Duration = Duration::from_secs(40);
+
+/// The API at one base URL. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    base: Arc<str>,
+    pub(super) retry_for: Duration,
+}
+
+impl Http {
+    pub(super) fn new(base: &str) -> Result<Self, ClientError> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            // A proxy in the environment is meant for other hosts, and must not see tokens.
+            .no_proxy()
+            .build()
+            .map_err(ClientError::Build)?;
+        Ok(Self { client, base: base.trim_end_matches('/').into(), retry_for: RETRY_FOR })
+    }
+
+    pub(super) fn request(&self, method: Method, path: &str) -> Request<'_> {
+        Request {
+            http: self,
+            repeatable: method.is_safe(),
+            method,
+            path: path.to_owned(),
+            query: Vec::new(),
+            body: Ok(None),
+            key: None,
+            if_match: None,
+        }
+    }
+}
+
+/// A request under construction.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    http: &'a Http,
+    method: Method,
+    path: String,
+    pub(super) query: Vec<(&'static str, String)>,
+    body: Result<Option<Bytes>, serde_json::Error>,
+    pub(super) key: Option<String>,
+    pub(super) if_match: Option<String>,
+    pub(super) repeatable: bool,
+}
+
+/// A successful answer with its whole body.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Request<'_> {
+    pub(super) fn set_json(&mut self, body: &impl Serialize) {
+        self.body = serde_json::to_vec(body).map(|bytes| Some(bytes.into()));
+    }
+
+    /// Sends it, and retries while that is safe and may help.
+    pub(super) async fn deliver(
+        &self,
+        token: Option<&Secret<String>>,
+    ) -> Result<Answer, ClientError> {
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match self.attempt(token).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !error.may_be_repeated(self.repeatable) {
+                return Err(error);
+            }
+            let wait = error.retry_after().unwrap_or(pause).max(FIRST_PAUSE);
+            if begun.elapsed() + wait > self.http.retry_for {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn attempt(&self, token: Option<&Secret<String>>) -> Result<Answer, ClientError> {
+        let url = format!("{}{}", self.http.base, self.path);
+        let mut request = self.http.client.request(self.method.clone(), url);
+        if !self.query.is_empty() {
+            request = request.query(&self.query);
+        }
+        match &self.body {
+            Ok(None) => {}
+            Ok(Some(body)) => {
+                request =
+                    request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
+            }
+            Err(error) => return Err(ClientError::Unwritable(error.to_string())),
+        }
+        if let Some(key) = &self.key {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(tag) = &self.if_match {
+            request = request.header(header::IF_MATCH, tag);
+        }
+        if let Some(token) = token {
+            request = request.bearer_auth(token.expose());
+        }
+        let no_answer = |source: reqwest::Error| ClientError::NoAnswer {
+            call: self.name(),
+            base: self.http.base.to_string(),
+            source: source.without_url(),
+        };
+        let response = request.send().await.map_err(no_answer)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map_err(no_answer)?;
+        if status.is_success() || status.is_redirection() {
+            return Ok(Answer { status, headers, body });
+        }
+        let retry_after = headers
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
+        Err(ClientError::Refused {
+            call: self.name(),
+            problem: Box::new(Problem::read(status.as_u16(), &body)),
+            retry_after,
+        })
+    }
+
+    /// The name of the request in errors. The query may hold personal data, so it is left out.
+    pub(super) fn name(&self) -> String {
+        let path = self.path.split('?').next().unwrap_or_default();
+        format!("{} {path}", self.method)
+    }
+}

@@ -1,0 +1,268 @@
+//! `vitrina dlq`: lists, shows, redrives and discards dead letters.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use clap::builder::NonEmptyStringValueParser;
+use comfy_table::{Table, presets};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::client::remote::Remote;
+use crate::console::exit::{FOUND, OK};
+use crate::console::global::Global;
+use crate::console::output::print;
+use crate::console::output::{Output, OutputArgs};
+
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct DlqArgs {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: DlqCommand,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+enum DlqCommand {
+    /// List dead letters, oldest first
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Show one dead letter with its message
+    Show {
+        /// Id, as shown by `dlq list`
+        id: i64,
+    },
+    /// Put dead letters back into their queue
+    Redrive {
+        #[command(flatten)]
+        selection: Selection,
+        /// Maximum per second, so as not to flood the projector
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+        rate: Option<u16>,
+    },
+    /// Delete dead letters for good
+    Discard(Selection),
+}
+
+/// Dead letters that match every given filter.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Filter {
+    /// Event type, such as `ProductUpdated`
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    r#type: Option<String>,
+    /// Text that the reason contains
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    reason: Option<String>,
+    /// Minimum age, such as 90s, 15m, 2h or 7d
+    #[arg(long, value_parser = parse_age)]
+    older_than: Option<Duration>,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("selection").required(true).multiple(true)
+    .args(["ids", "type", "reason", "older_than", "all"]))]
+pub(crate) struct Selection {
+    /// Ids, as shown by `dlq list`
+    ids: Vec<i64>,
+    #[command(flatten)]
+    filter: Filter,
+    /// All dead letters
+    #[arg(long)]
+    all: bool,
+    /// Only count the matching dead letters
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct DeadLetter {
+    id: i64,
+    queue: String,
+    event_type: String,
+    subject: String,
+    attempts: i32,
+    dead_at: String,
+    reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    data: Vec<DeadLetter>,
+    page: PageInfo,
+}
+
+#[derive(Debug, Deserialize)]
+struct PageInfo {
+    next_cursor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Outcome {
+    matched: i64,
+    settled: i64,
+}
+
+/// Reads a number of seconds, minutes, hours or days.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let unit = text.chars().last().filter(char::is_ascii_alphabetic);
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let seconds = match unit {
+        None | Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        Some(_) => 0,
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds)) {
+        Some(age) if seconds > 0 && u32::try_from(age).is_ok() => Ok(Duration::from_secs(age)),
+        _ => Err("must be a number and s, m, h or d, such as 15m".to_owned()),
+    }
+}
+
+pub(crate) async fn run(global: &Global, args: DlqArgs) -> anyhow::Result<u8> {
+    let client = args.remote.operator(global, None)?;
+    match args.command {
+        DlqCommand::List { filter, output } => list(&client, &filter, output.output).await,
+        DlqCommand::Show { id } => {
+            let letter: Value = client.get(&format!("/v1/admin/dead-letters/{id}")).await?;
+            print(&serde_json::to_string_pretty(&letter)?)?;
+            Ok(OK)
+        }
+        DlqCommand::Redrive { selection, rate } => {
+            settle(&client, "redrive", "redriven", &selection, rate).await
+        }
+        DlqCommand::Discard(selection) => {
+            settle(&client, "discard", "discarded", &selection, None).await
+        }
+    }
+}
+
+/// Lists dead letters. The exit code is [`FOUND`] if there are any.
+async fn list(client: &Client, filter: &Filter, output: Output) -> anyhow::Result<u8> {
+    let mut letters = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut call = client.call(Method::GET, "/v1/admin/dead-letters").query("limit", "100");
+        if let Some(event_type) = &filter.r#type {
+            call = call.query("type", event_type);
+        }
+        if let Some(reason) = &filter.reason {
+            call = call.query("reason", reason);
+        }
+        if let Some(age) = filter.older_than {
+            call = call.query("older_than", &age.as_secs().to_string());
+        }
+        if let Some(cursor) = &cursor {
+            call = call.query("cursor", cursor);
+        }
+        let page: Page = call.send().await?;
+        letters.extend(page.data);
+        cursor = page.page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    match output {
+        Output::Json => print(&serde_json::to_string_pretty(&letters)?)?,
+        Output::Text if letters.is_empty() => print("no dead letters")?,
+        Output::Text => print(&table(&letters).to_string())?,
+    }
+    Ok(if letters.is_empty() { OK } else { FOUND })
+}
+
+fn table(letters: &[DeadLetter]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["id", "dead since", "type", "product", "attempts", "reason"]);
+    for letter in letters {
+        table.add_row([
+            &letter.id.to_string(),
+            &letter.dead_at,
+            &letter.event_type,
+            &letter.subject,
+            &letter.attempts.to_string(),
+            &letter.reason,
+        ]);
+    }
+    table
+}
+
+async fn settle(
+    client: &Client,
+    action: &str,
+    done: &str,
+    selection: &Selection,
+    rate: Option<u16>,
+) -> anyhow::Result<u8> {
+    let mut body = json!({ "all": selection.all, "dry_run": selection.dry_run });
+    if !selection.ids.is_empty() {
+        body["ids"] = json!(selection.ids);
+    }
+    if let Some(event_type) = &selection.filter.r#type {
+        body["type"] = json!(event_type);
+    }
+    if let Some(reason) = &selection.filter.reason {
+        body["reason"] = json!(reason);
+    }
+    if let Some(age) = selection.filter.older_than {
+        body["older_than"] = json!(age.as_secs());
+    }
+    let path = format!("/v1/admin/dead-letters/{action}");
+    if let Some(rate) = rate.filter(|_| !selection.dry_run) {
+        let settled = settle_slowly(client, &path, body, rate).await?;
+        print(&format!("{settled} {done}"))?;
+        return Ok(OK);
+    }
+    let outcome: Outcome = client.post(&path, &body).await?;
+    if selection.dry_run {
+        print(&format!("{} would be {done}", outcome.matched))?;
+    } else {
+        print(&format!("{} {done}", outcome.settled))?;
+    }
+    Ok(OK)
+}
+
+/// Settles `rate` dead letters a second, and no more than matched at first: some may fail again and
+/// return meanwhile.
+async fn settle_slowly(
+    client: &Client,
+    path: &str,
+    mut body: Value,
+    rate: u16,
+) -> anyhow::Result<i64> {
+    body["dry_run"] = true.into();
+    let mut left = client.post::<Outcome>(path, &body).await?.matched;
+    body["dry_run"] = false.into();
+    let (mut settled, mut second) = (0, tokio::time::interval(Duration::from_secs(1)));
+    while left > 0 {
+        second.tick().await;
+        body["limit"] = left.min(rate.into()).into();
+        let some = client.post::<Outcome>(path, &body).await?.settled;
+        settled += some;
+        left -= some;
+        if some == 0 {
+            break;
+        }
+    }
+    Ok(settled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_is_a_number_with_a_unit() {
+        assert_eq!(parse_age("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_age("15m"), Ok(Duration::from_mins(15)));
+        assert_eq!(parse_age("7d"), Ok(Duration::from_hours(7 * 24)));
+        for wrong in ["", "m", "-1s", "1w", "1.5h", "99999999999999d"] {
+            assert!(parse_age(wrong).is_err(), "{wrong}");
+        }
+    }
+}

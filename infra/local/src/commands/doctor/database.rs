@@ -1,0 +1,162 @@
+//! PostgreSQL: whether it is installed, and whether it answers.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use local_postgres::{self as postgres, Binaries, Search};
+use shared::clock::Clock;
+use shared::telemetry::causes;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::clock::Reading;
+use super::report::Finding;
+use super::settings::database_name;
+use crate::edition::data_folder::{DataFolder, Running};
+use crate::edition::database::{NAME, Source};
+
+const PROGRAMS: &str = "PostgreSQL programs";
+const SERVER: &str = "PostgreSQL server";
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn check(
+    source: &Source,
+    folder: &DataFolder,
+    running: Option<&Running>,
+) -> (Vec<Finding>, Option<Reading>) {
+    match source {
+        Source::Url(url) => {
+            let (finding, reading) = ask(
+                url.expose(),
+                &format!(" at {}", database_name(url.expose())),
+                "start it, correct DATABASE_URL, or unset it to use a private PostgreSQL",
+            )
+            .await;
+            (vec![finding], reading)
+        }
+        Source::Private(search) => {
+            let programs = check_programs(search, folder);
+            let (server, reading) = check_private(folder, running).await;
+            (vec![programs, server], reading)
+        }
+    }
+}
+
+fn check_programs(search: &Search, folder: &DataFolder) -> Finding {
+    match Binaries::find_for(search, &folder.postgres()) {
+        Ok(found) => {
+            let detail = format!("version {} in {}", found.major(), found.directory().display());
+            match postgres::made_by(&folder.postgres()) {
+                Some(made) if made != found.major() => Finding::failed(
+                    PROGRAMS,
+                    format!("{detail}, but the data was created by version {made}"),
+                    format!("install PostgreSQL {made}, or set VITRINA_POSTGRES_BIN to its folder"),
+                ),
+                _ => Finding::ok(PROGRAMS, detail),
+            }
+        }
+        Err(postgres::Error::NotFound { advice }) => {
+            Finding::failed(PROGRAMS, "PostgreSQL is not installed on this machine", advice)
+        }
+        Err(error) => Finding::failed(
+            PROGRAMS,
+            causes(&error),
+            "set VITRINA_POSTGRES_BIN to the folder with initdb and postgres",
+        ),
+    }
+}
+
+async fn check_private(
+    folder: &DataFolder,
+    running: Option<&Running>,
+) -> (Finding, Option<Reading>) {
+    let log = folder.postgres().join("server.log");
+    match (postgres::find_running(&folder.postgres(), NAME), running) {
+        (Ok(Some(url)), _) => {
+            let left = match running {
+                Some(_) => "",
+                None => ", left by an edition that was killed; the next edition takes it over",
+            };
+            ask(&url, left, &format!("see {}", log.display())).await
+        }
+        (Ok(None), None) => {
+            let detail = "not running; `vitrina up` starts it";
+            (Finding::ok(SERVER, detail), None)
+        }
+        (Ok(None), Some(_)) => {
+            let finding = Finding::failed(
+                SERVER,
+                "not running, although an edition is",
+                format!("the edition restarts it; if it does not, see {}", log.display()),
+            );
+            (finding, None)
+        }
+        (Err(error), _) => {
+            let fix = "run this command as the user of the edition";
+            (Finding::failed(SERVER, causes(&error), fix), None)
+        }
+    }
+}
+
+/// Asks for the version and the time. `more` is appended to what is said of the server.
+async fn ask(url: &str, more: &str, fix: &str) -> (Finding, Option<Reading>) {
+    let answer = tokio::time::timeout(TIMEOUT, version_and_time(url)).await;
+    match answer {
+        Ok(Ok((version, reading))) => {
+            let finding = Finding::ok(SERVER, format!("version {version} answers{more}"));
+            (finding, Some(reading))
+        }
+        Ok(Err(error)) => {
+            let detail = format!("it does not answer{more}: {}", causes(&error));
+            (Finding::failed(SERVER, detail, fix), None)
+        }
+        Err(_) => {
+            let seconds = TIMEOUT.as_secs();
+            let detail = format!("it does not answer within {seconds} s{more}");
+            (Finding::failed(SERVER, detail, fix), None)
+        }
+    }
+}
+
+async fn version_and_time(url: &str) -> Result<(String, Reading), sqlx::Error> {
+    let mut connection =
+        PgConnectOptions::from_str(url)?.application_name("vitrina doctor").connect().await?;
+    let (version, there): (String, DateTime<Utc>) =
+        sqlx::query_as("select current_setting('server_version'), clock_timestamp()")
+            .fetch_one(&mut connection)
+            .await?;
+    let here = Clock::System.now();
+    // The answer is complete, so a failure to close does not matter.
+    let _ = connection.close().await;
+    let reading = Reading { of: "PostgreSQL", here, there };
+    Ok((version, reading))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::State;
+    use super::*;
+
+    #[tokio::test]
+    async fn missing_postgresql_is_reported_with_advice() {
+        let empty = tempfile::tempdir().unwrap();
+        let folder = DataFolder::at(&empty.path().join("data")).unwrap();
+        let search = Search { root: empty.path().to_owned(), ..Search::default() };
+        let (findings, reading) = check(&Source::Private(search), &folder, None).await;
+        assert_eq!(findings[0].state, State::Failed);
+        assert!(findings[0].fix.is_some());
+        assert_eq!((findings[1].state, reading), (State::Ok, None));
+    }
+
+    #[tokio::test]
+    async fn unreachable_database_fails_without_showing_its_password() {
+        let folder = DataFolder::at(std::path::Path::new("/nonexistent")).unwrap();
+        let url = "postgres://me:hunter2@127.0.0.1:1/shop".to_owned();
+        let source = Source::Url(shared::config::Secret::new(url));
+        let (findings, _) = check(&source, &folder, None).await;
+        assert_eq!(findings[0].state, State::Failed);
+        assert!(!format!("{findings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,123 @@
+//! The port, and the edition that runs on the data folder.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::{Method, header};
+use chrono::DateTime;
+use shared::clock::Clock;
+
+use super::clock::Reading;
+use super::report::Finding;
+use crate::client::Client;
+use crate::edition::data_folder::Running;
+use crate::edition::port::{self, PortError};
+
+const PORT: &str = "port";
+const EDITION: &str = "edition";
+
+/// Whether the edition can listen on `address`.
+pub(super) async fn check_port(address: SocketAddr, running: Option<&Running>) -> Finding {
+    let ours = running.and_then(|running| running.url.rsplit(':').next()?.parse().ok());
+    match port::listen(address).await {
+        Ok(_) => Finding::ok(PORT, format!("{address} is free")),
+        Err(PortError::Taken { .. }) if ours == Some(address.port()) => Finding::ok(
+            PORT,
+            format!("{address} is held by the edition that runs on the data folder"),
+        ),
+        Err(PortError::Taken { address, holder }) => Finding::failed(
+            PORT,
+            format!("{address} is taken by {holder}"),
+            "stop it, or choose another address with --listen",
+        ),
+        Err(PortError::Listen { address, source }) => Finding::failed(
+            PORT,
+            format!("cannot listen on {address}: {source}"),
+            "choose an address of this machine with --listen",
+        ),
+    }
+}
+
+/// Whether the edition is ready, and the time of its clock.
+pub(super) async fn check(running: &Running) -> (Finding, Option<Reading>) {
+    let asked = ask(running).await;
+    let fix = format!("see the log of process {}, or restart it", running.pid);
+    match asked {
+        Ok((ready, time)) => {
+            let finding = match ready {
+                Ok(()) => Finding::ok(EDITION, format!("{} answers and is ready", running.url)),
+                Err(why) => Finding::failed(EDITION, why, fix),
+            };
+            (finding, time)
+        }
+        Err(why) => (Finding::failed(EDITION, why, fix), None),
+    }
+}
+
+type Ready = Result<(), String>;
+
+async fn ask(running: &Running) -> Result<(Ready, Option<Reading>), String> {
+    let describe = |error: &crate::client::ClientError| shared::telemetry::causes(error);
+    let client = Client::new(&running.url)
+        .map_err(|error| describe(&error))?
+        .with_retries_for(Duration::ZERO);
+    let alive =
+        client.call(Method::GET, "/healthz").answer().await.map_err(|error| describe(&error))?;
+    let here = Clock::System.now();
+    let time = alive
+        .headers
+        .get(header::DATE)
+        .and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok())
+        .map(|there| Reading { of: "the edition", here, there: there.to_utc() });
+    let ready = client.call(Method::GET, "/readyz").answer().await;
+    let ready = match ready {
+        Ok(_) => Ok(()),
+        Err(error) if error.status() == Some(503) => Err(format!(
+            "{} answers, but one of its stores does not ({}/readyz says which)",
+            running.url, running.url
+        )),
+        Err(error) => Err(describe(&error)),
+    };
+    Ok((ready, time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::State;
+    use super::*;
+    use crate::edition::parts::Parts;
+
+    #[tokio::test]
+    async fn taken_port_is_reported_with_its_holder() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let finding = check_port(address, None).await;
+        assert_eq!(finding.state, State::Failed);
+        assert!(finding.detail.contains(&std::process::id().to_string()), "{finding:?}");
+        let running = Running {
+            pid: 1,
+            url: format!("http://{address}"),
+            dynamodb: String::new(),
+            currency: shared::money::Currency::default(),
+            parts: Parts::all(),
+            demo_users: Vec::new(),
+        };
+        assert_eq!(check_port(address, Some(&running)).await.state, State::Ok);
+        drop(listener);
+        assert_eq!(check_port(address, None).await.state, State::Ok);
+    }
+
+    #[tokio::test]
+    async fn edition_that_does_not_answer_fails() {
+        let running = Running {
+            pid: 1,
+            url: "http://127.0.0.1:1".to_owned(),
+            dynamodb: String::new(),
+            currency: shared::money::Currency::default(),
+            parts: Parts::all(),
+            demo_users: Vec::new(),
+        };
+        let (finding, time) = check(&running).await;
+        assert_eq!((finding.state, time), (State::Failed, None));
+    }
+}

@@ -1,0 +1,23 @@
+//! Load over HTTP/1.1 with persistent connections, from a thread of its own. It shares the machine
+//! with the server that it measures, so it uses as little CPU as possible.
+//!
+//! A closed loop sends the next request as soon as it has an answer: it measures throughput. An open
+//! loop sends at a fixed rate, whether answers arrive or not, and measures from the scheduled time
+//! of each request: it measures latency.
+
+#![expect(
+    clippy::float_arithmetic,
+    reason = "float arithmetic on measurements; exactness not needed"
+)]
+
+mod command;
+mod generator;
+pub mod lag;
+mod number;
+mod wire;
+
+pub use command::LoadArgs;
+pub(crate) use command::run;
+pub use generator::{Load, Observe, Seen, WriteRequest, closed_loop, open_loop};
+pub use number::{Latencies, figure, rate};
+pub use wire::{Connection, get, post};

@@ -1,0 +1,348 @@
+//! Clients that call about the same few products concurrently, and record calls and answers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::histories::{CATEGORY, Histories, ON_HAND};
+use super::supervised::{Address, AddressWatch};
+use super::{RETRY_DELAY, answered, client};
+use crate::history::buyer_reads::{Asked, BuyerRead, Seen};
+use crate::history::{Operation, product, stock};
+use crate::openapi::Answer;
+
+/// Number of products that are shared at a time.
+const PRODUCTS: usize = 4;
+
+/// After so many calls a product is replaced, so that its history stays short enough to check.
+const MAX_CALLS: u32 = 60;
+
+/// The products that all clients share, and the histories of all products.
+#[derive(Debug)]
+pub(crate) struct SharedProducts {
+    began: Instant,
+    slots: Mutex<[Option<(Uuid, u32)>; PRODUCTS]>,
+    pub(crate) histories: Mutex<Histories>,
+}
+
+impl Default for SharedProducts {
+    fn default() -> Self {
+        let (slots, histories) = (Mutex::default(), Mutex::default());
+        Self { began: Instant::now(), slots, histories }
+    }
+}
+
+impl SharedProducts {
+    /// The time since the history began.
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The product in a slot. `None` if the caller must create a new one for it.
+    fn pick(&self, slot: usize) -> Option<Uuid> {
+        let mut slots = self.slots.lock().unwrap();
+        match &mut slots[slot] {
+            Some((id, calls)) if *calls < MAX_CALLS => {
+                *calls += 1;
+                Some(*id)
+            }
+            free => {
+                *free = None;
+                None
+            }
+        }
+    }
+
+    fn put(&self, slot: usize, id: Uuid) {
+        self.slots.lock().unwrap()[slot] = Some((id, 0));
+    }
+}
+
+/// A client that is both seller and buyer, with one call in flight at a time.
+pub(crate) struct ConcurrentClient {
+    number: u32,
+    calls: u32,
+    rng: StdRng,
+    http: reqwest::Client,
+    address: AddressWatch,
+    products: Arc<SharedProducts>,
+    /// The last version in an answer to this client, of each product and of each stock.
+    product_versions: HashMap<Uuid, i64>,
+    stock_versions: HashMap<Uuid, i64>,
+}
+
+impl ConcurrentClient {
+    pub(crate) fn new(
+        number: u32,
+        seed: u64,
+        address: AddressWatch,
+        products: &Arc<SharedProducts>,
+    ) -> Self {
+        Self {
+            number,
+            calls: 0,
+            rng: StdRng::seed_from_u64(seed.wrapping_mul(1_000) + u64::from(number)),
+            http: client(),
+            address,
+            products: Arc::clone(products),
+            product_versions: HashMap::new(),
+            stock_versions: HashMap::new(),
+        }
+    }
+
+    /// Sends calls until clients must stop.
+    pub(crate) async fn run(mut self) {
+        while let Some(address) = self.address.wait().await {
+            self.calls += 1;
+            let slot = self.rng.random_range(0..PRODUCTS);
+            let Some(id) = self.products.pick(slot) else {
+                self.create(slot).await;
+                continue;
+            };
+            if self.call(&address, id).await.is_none() {
+                self.read_until_answered(id).await;
+            }
+        }
+    }
+
+    /// Creates a product for a slot. Retries until an answer arrives: the idempotency key prevents
+    /// duplicates.
+    async fn create(&mut self, slot: usize) {
+        let name = self.name();
+        let body = json!({
+            "sku": name, "name": name, "category": CATEGORY,
+            "price": {"amount": 1_000, "currency": "BRL"}, "stock": {"on_hand": ON_HAND},
+        });
+        let invoked = self.products.now();
+        while let Some(address) = self.address.wait().await {
+            let request = self.to(&address, Method::POST, "").header("idempotency-key", &name);
+            let Some(created) = answered(request.json(&body)).await else {
+                tokio::time::sleep(RETRY_DELAY).await;
+                continue;
+            };
+            assert_eq!(created.status, 201, "{}", created.text);
+            let id = created.json["id"].as_str().unwrap().parse().unwrap();
+            let answer = Some((self.products.now(), created));
+            self.record_product(id, product::Call::Create { name }, invoked, answer);
+            self.products.put(slot, id);
+            return;
+        }
+    }
+
+    /// One random call. `None` if the answer to a change was lost.
+    async fn call(&mut self, address: &Address, id: Uuid) -> Option<()> {
+        let known = |versions: &HashMap<Uuid, i64>, rng: &mut StdRng| {
+            versions.get(&id).copied().filter(|_| rng.random_bool(0.5))
+        };
+        let if_match = known(&self.product_versions, &mut self.rng);
+        match self.rng.random_range(0..100) {
+            0..40 => {
+                let name = self.name();
+                let request = self.to(address, Method::PATCH, &format!("/{id}"));
+                let request = expecting(request, if_match).json(&json!({"name": name}));
+                self.product(id, product::Call::Rename { name, if_match }, request).await
+            }
+            40..46 => {
+                let request = self.to(address, Method::DELETE, &format!("/{id}"));
+                let request = expecting(request, if_match);
+                self.product(id, product::Call::Delete { if_match }, request).await
+            }
+            46..56 => {
+                let request = self.to(address, Method::POST, &format!("/{id}/restore"));
+                self.product(id, product::Call::Restore, request).await
+            }
+            56..64 => {
+                let request = self.to(address, Method::GET, &format!("/{id}"));
+                self.product(id, product::Call::Read, request).await
+            }
+            64..72 => {
+                let delta = [-2, -1, 1, 2][self.rng.random_range(0..4)];
+                let request = self.to(address, Method::POST, &format!("/{id}/stock/adjustments"));
+                let request = request.json(&json!({"delta": delta, "reason": "counted"}));
+                self.stock(id, stock::Call::Adjust { delta }, request).await
+            }
+            72..78 => {
+                let if_match = known(&self.stock_versions, &mut self.rng);
+                let on_hand = ON_HAND + self.rng.random_range(0..1_000);
+                let request = self.to(address, Method::PUT, &format!("/{id}/stock"));
+                let request = expecting(request, if_match).json(&json!({"on_hand": on_hand}));
+                self.stock(id, stock::Call::Set { on_hand, if_match }, request).await
+            }
+            78..82 => {
+                let request = self.to(address, Method::GET, &format!("/{id}/stock"));
+                self.stock(id, stock::Call::Read, request).await
+            }
+            82..97 => {
+                self.get_listing(address, id, if_match).await;
+                Some(())
+            }
+            _ => {
+                self.list(address).await;
+                Some(())
+            }
+        }
+    }
+
+    /// Reads a product until an answer arrives.
+    async fn read_until_answered(&mut self, id: Uuid) {
+        while let Some(address) = self.address.wait().await {
+            tokio::time::sleep(RETRY_DELAY).await;
+            let request = self.to(&address, Method::GET, &format!("/{id}"));
+            if self.product(id, product::Call::Read, request).await.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn to(&self, address: &Address, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}/v1/products{path}", address.url));
+        request.bearer_auth(&address.token)
+    }
+
+    /// A name that is used only once.
+    fn name(&self) -> String {
+        format!("c{}-{}", self.number, self.calls)
+    }
+
+    async fn product(
+        &mut self,
+        id: Uuid,
+        call: product::Call,
+        request: reqwest::RequestBuilder,
+    ) -> Option<()> {
+        let invoked = self.products.now();
+        let answer = answered(request).await.map(|answer| (self.products.now(), answer));
+        self.record_product(id, call, invoked, answer)
+    }
+
+    fn record_product(
+        &mut self,
+        id: Uuid,
+        call: product::Call,
+        invoked: Duration,
+        answer: Option<(Duration, Answer)>,
+    ) -> Option<()> {
+        let answer = answer.map(|(at, answer)| (at, product_answer(&answer)));
+        if let Some((_, product::Answer::Shown { version, .. })) = &answer {
+            self.product_versions.insert(id, *version);
+        }
+        let answered = answer.is_some();
+        let operation = Operation { client: self.number, call, invoked, answer };
+        self.products.histories.lock().unwrap().of(id).product.push(operation);
+        answered.then_some(())
+    }
+
+    async fn stock(
+        &mut self,
+        id: Uuid,
+        call: stock::Call,
+        request: reqwest::RequestBuilder,
+    ) -> Option<()> {
+        let invoked = self.products.now();
+        let answer = answered(request).await;
+        // The product is deleted, and the answer says nothing about its stock.
+        if answer.as_ref().is_some_and(|answer| answer.status == 404) {
+            return Some(());
+        }
+        let answer = answer.map(|answer| (self.products.now(), stock_answer(&answer)));
+        if let Some((_, stock::Answer::Shown { version, .. })) = &answer {
+            self.stock_versions.insert(id, *version);
+        }
+        let answered = answer.is_some();
+        let operation = Operation { client: self.number, call, invoked, answer };
+        self.products.histories.lock().unwrap().of(id).stock.push(operation);
+        answered.then_some(())
+    }
+
+    /// Reads one product as a buyer.
+    async fn get_listing(&mut self, address: &Address, id: Uuid, min_version: Option<i64>) {
+        let url = format!("{}/v1/catalog/products/{id}", address.url);
+        let request = self.http.get(with_version(url, min_version));
+        let invoked = self.products.now();
+        // A 503 says that the version has not arrived yet. It carries no information to record.
+        let Some(answer) = answered(request).await else { return };
+        let answered = self.products.now();
+        let asked = Asked::ById { min_version };
+        let seen = seen(&answer);
+        let read = BuyerRead { client: self.number, invoked, answered, asked, seen };
+        let mut histories = self.products.histories.lock().unwrap();
+        histories.of(id).record_read(read, answer.json["available"].as_i64());
+    }
+
+    /// Reads a list as a buyer.
+    async fn list(&mut self, address: &Address) {
+        let url = format!("{}/v1/catalog/products?category={CATEGORY}", address.url);
+        let invoked = self.products.now();
+        let Some(answer) = answered(self.http.get(url)).await else { return };
+        let answered = self.products.now();
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let mut histories = self.products.histories.lock().unwrap();
+        for card in answer.json["data"].as_array().unwrap() {
+            let (client, asked, seen) = (self.number, Asked::List, listed(card));
+            let id = card["id"].as_str().unwrap().parse().unwrap();
+            histories
+                .of(id)
+                .record_read(BuyerRead { client, invoked, answered, asked, seen }, None);
+        }
+    }
+}
+
+fn expecting(request: reqwest::RequestBuilder, version: Option<i64>) -> reqwest::RequestBuilder {
+    let tag = version.map_or_else(|| "*".to_owned(), |version| format!("\"v{version}\""));
+    request.header("if-match", tag)
+}
+
+pub(crate) fn with_version(url: String, min_version: Option<i64>) -> String {
+    match min_version {
+        Some(version) => format!("{url}?min_version={version}"),
+        None => url,
+    }
+}
+
+pub(crate) fn product_answer(answer: &Answer) -> product::Answer {
+    let product = &answer.json;
+    match answer.status {
+        200 | 201 => product::Answer::Shown {
+            version: product["version"].as_i64().unwrap(),
+            name: product["name"].as_str().unwrap().to_owned(),
+        },
+        204 => product::Answer::Done,
+        404 => product::Answer::NotFound,
+        412 => product::Answer::Stale,
+        _ => panic!("not an answer about a product: {answer:#?}"),
+    }
+}
+
+pub(crate) fn stock_answer(answer: &Answer) -> stock::Answer {
+    let stock = &answer.json;
+    match answer.status {
+        200 => stock::Answer::Shown {
+            version: stock["version"].as_i64().unwrap(),
+            on_hand: stock["on_hand"].as_i64().unwrap(),
+        },
+        412 => stock::Answer::Stale,
+        _ => panic!("not an answer about a stock: {answer:#?}"),
+    }
+}
+
+/// What a buyer's read of one product showed.
+pub(crate) fn seen(answer: &Answer) -> Seen {
+    match answer.status {
+        200 => listed(&answer.json),
+        404 => Seen::Absent,
+        _ => panic!("not an answer about a listing: {answer:#?}"),
+    }
+}
+
+fn listed(listing: &Value) -> Seen {
+    Seen::Listed {
+        version: listing["version"].as_i64().unwrap(),
+        name: listing["name"].as_str().unwrap().to_owned(),
+    }
+}

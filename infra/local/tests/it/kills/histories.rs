@@ -1,0 +1,211 @@
+//! The recorded history of each shared product, its final read, and its check.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::concurrent_clients::{SharedProducts, product_answer, seen, stock_answer, with_version};
+use super::supervised::Address;
+use crate::history::Operation;
+use crate::history::buyer_reads::{Asked, BuyerRead, Seen, check_monotonic};
+use crate::history::linearizable::explain;
+use crate::history::product::{self, ProductModel};
+use crate::history::stock::{self, StockModel};
+use crate::openapi::send;
+
+/// Category of the shared products only.
+pub(crate) const CATEGORY: &str = "contended";
+
+/// Initial stock of each product: more than all clients together take.
+pub(crate) const ON_HAND: i64 = 10_000;
+
+/// Client number of the final reads, after all clients have stopped.
+const FINAL_READER: u32 = 0;
+
+/// Longest time for an acknowledged write to be listed.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// History of each product.
+#[derive(Debug, Default)]
+pub(crate) struct Histories(BTreeMap<Uuid, History>);
+
+/// Calls about one product and about its stock, and buyers' reads.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) product: Vec<Operation<product::Call, product::Answer>>,
+    pub(crate) stock: Vec<Operation<stock::Call, stock::Answer>>,
+    buyer_reads: Vec<BuyerRead>,
+    /// States from buyers' reads that are already among the calls.
+    listed: HashSet<(i64, String)>,
+    available: HashSet<i64>,
+}
+
+impl History {
+    /// Records a buyer's read. A listing may lag, so the state it shows was current at some time before
+    /// the answer: it is also recorded as a read call that began at time zero.
+    pub(crate) fn record_read(&mut self, read: BuyerRead, available: Option<i64>) {
+        let BuyerRead { client, answered, .. } = read;
+        let invoked = Duration::ZERO;
+        if let Seen::Listed { version, name } = &read.seen
+            && self.listed.insert((*version, name.clone()))
+        {
+            let answer = product::Answer::Shown { version: *version, name: name.clone() };
+            let (call, answer) = (product::Call::Read, Some((answered, answer)));
+            self.product.push(Operation { client, call, invoked, answer });
+        }
+        if let Some(available) = available
+            && self.available.insert(available)
+        {
+            let answer = Some((answered, stock::Answer::Available(available)));
+            let call = stock::Call::ReadAvailable;
+            self.stock.push(Operation { client, call, invoked, answer });
+        }
+        self.buyer_reads.push(read);
+    }
+
+    fn confirmed(&self) -> usize {
+        self.buyer_reads.iter().filter(|read| read.is_confirmed()).count()
+    }
+
+    /// Whether the create was recorded. Without it the history cannot be explained.
+    fn has_create(&self) -> bool {
+        self.product.iter().any(|operation| matches!(operation.call, product::Call::Create { .. }))
+    }
+
+    /// The greatest version in any answer.
+    fn version(&self) -> i64 {
+        let answers = self.product.iter().filter_map(|operation| operation.answer.as_ref());
+        let versions = answers.map(|(_, answer)| match answer {
+            product::Answer::Shown { version, .. } => *version,
+            _ => 0,
+        });
+        versions.max().unwrap_or(0)
+    }
+
+    /// Pairs of answered calls that were in flight at the same time.
+    fn overlaps(&self) -> usize {
+        let by_sellers = |operation: &&Operation<_, product::Answer>| {
+            operation.invoked > Duration::ZERO && operation.answer.is_some()
+        };
+        let calls: Vec<_> = self.product.iter().filter(by_sellers).collect();
+        let after = |nth: usize| calls[nth + 1..].iter();
+        let of = |(nth, one): (usize, &&Operation<_, _>)| {
+            after(nth).filter(|other| one.overlaps(other)).count()
+        };
+        calls.iter().enumerate().map(of).sum()
+    }
+
+    /// Changes with a lost answer.
+    fn lost(&self) -> usize {
+        let product = self.product.iter().filter(|operation| operation.answer.is_none());
+        let stock = self.stock.iter().filter(|operation| operation.answer.is_none());
+        product.filter(|operation| operation.call != product::Call::Read).count()
+            + stock.filter(|operation| operation.call != stock::Call::Read).count()
+    }
+}
+
+/// Totals of what was explained.
+#[derive(Debug, Default)]
+pub(crate) struct Explained {
+    products: usize,
+    calls: usize,
+    /// Changes with a lost answer.
+    pub(crate) lost: usize,
+    /// Pairs of answered calls to the same product that were in flight at the same time.
+    pub(crate) overlaps: usize,
+    buyer_reads: usize,
+    /// Of `buyer_reads`, those that confirmed a requested version.
+    pub(crate) confirmed: usize,
+}
+
+impl Histories {
+    /// Number of buyers' reads that confirmed a requested version.
+    pub(crate) fn confirmed(&self) -> usize {
+        self.0.values().map(History::confirmed).sum()
+    }
+
+    pub(crate) fn of(&mut self, id: Uuid) -> &mut History {
+        self.0.entry(id).or_default()
+    }
+
+    /// Reads every product as its seller and as a buyer until both see the same.
+    pub(crate) async fn read_until_consistent(
+        &mut self,
+        http: &reqwest::Client,
+        at: &Address,
+        products: &SharedProducts,
+    ) {
+        for (id, history) in self.0.iter_mut().filter(|(_, history)| history.has_create()) {
+            let path = format!("{}/v1/products/{id}", at.url);
+            let own = async |path: &str| {
+                let invoked = products.now();
+                let answer = send(http.get(path).bearer_auth(&at.token)).await;
+                (invoked, products.now(), answer)
+            };
+            let (invoked, answered, product) = own(&path).await;
+            let (call, answer) = (product::Call::Read, Some((answered, product_answer(&product))));
+            history.product.push(Operation { client: FINAL_READER, call, invoked, answer });
+            let (invoked, answered, stock) = own(&format!("{path}/stock")).await;
+            if stock.status != 404 {
+                let (call, answer) = (stock::Call::Read, Some((answered, stock_answer(&stock))));
+                history.stock.push(Operation { client: FINAL_READER, call, invoked, answer });
+            }
+
+            let min_version = Some(history.version());
+            let url = with_version(format!("{}/v1/catalog/products/{id}", at.url), min_version);
+            let begun = Instant::now();
+            loop {
+                let invoked = products.now();
+                // `None` while the version has not arrived.
+                let listing = super::answered(http.get(&url)).await.map(|it| (products.now(), it));
+                let is_consistent = listing.as_ref().is_some_and(|(_, listing)| {
+                    let [product, stock, listing] = [&product, &stock, listing].map(|it| &it.json);
+                    listing["version"] == product["version"]
+                        && listing["name"] == product["name"]
+                        && listing["content_hash"] == product["content_hash"]
+                        && listing["available"] == stock["available"]
+                });
+                assert!(
+                    is_consistent || begun.elapsed() < TIMEOUT,
+                    "{id} is {} with stock {}, but listed as {listing:#?}",
+                    product.text,
+                    stock.text
+                );
+                if let Some((answered, listing)) = listing {
+                    let (client, asked) = (FINAL_READER, Asked::ById { min_version });
+                    let read = BuyerRead { client, invoked, answered, asked, seen: seen(&listing) };
+                    history.record_read(read, listing.json["available"].as_i64());
+                }
+                if is_consistent {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// Checks every history. Panics with the first one that cannot be explained.
+    pub(crate) fn explain(&self, seed: u64) -> Explained {
+        let mut explained = Explained::default();
+        for (id, history) in self.0.iter().filter(|(_, history)| history.has_create()) {
+            if let Err(unexplained) = explain(&ProductModel::Absent, &history.product) {
+                panic!("seed {seed}, product {id}: {unexplained}");
+            }
+            let first = StockModel { version: 1, on_hand: ON_HAND };
+            if let Err(unexplained) = explain(&first, &history.stock) {
+                panic!("seed {seed}, stock of {id}: {unexplained}");
+            }
+            if let Err(error) = check_monotonic(&history.buyer_reads) {
+                panic!("seed {seed}, what buyers saw of {id}: {error}");
+            }
+            explained.products += 1;
+            explained.calls += history.product.len() + history.stock.len();
+            explained.lost += history.lost();
+            explained.overlaps += history.overlaps();
+            explained.buyer_reads += history.buyer_reads.len();
+            explained.confirmed += history.confirmed();
+        }
+        explained
+    }
+}

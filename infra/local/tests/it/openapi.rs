@@ -1,0 +1,250 @@
+//! Sends requests and validates every response against the API description: its status, its content
+//! type and its body. A test that uses [`send`] also tests the description.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use reqwest::RequestBuilder;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use serde_json::{Map, Value, json};
+use vitrina::edition;
+
+/// The API description that the edition serves.
+pub(crate) static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(edition::openapi()).unwrap());
+
+/// All described operations.
+pub(crate) static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+    let mut operations = Vec::new();
+    for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
+        for (method, described) in item.as_object().unwrap() {
+            let method = method.to_uppercase();
+            operations.push(Operation { method, path: path.clone(), described });
+        }
+    }
+    operations
+});
+
+static VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
+    let mut validators = HashMap::new();
+    for operation in OPERATIONS.iter() {
+        for response in operation.responses().values() {
+            for content in response["content"].as_object().into_iter().flat_map(Map::values) {
+                let schema = &content["schema"];
+                validators.entry(schema.to_string()).or_insert_with(|| validator(schema));
+            }
+        }
+    }
+    validators
+});
+
+/// One method of one path, as described.
+pub(crate) struct Operation {
+    pub(crate) method: String,
+    /// With parameter names in braces.
+    pub(crate) path: String,
+    pub(crate) described: &'static Value,
+}
+
+/// A complete response that matches its description.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The operation of the request, if it is described.
+    pub(crate) operation: Option<&'static Operation>,
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    /// Null if the body is not JSON.
+    pub(crate) json: Value,
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+impl Operation {
+    /// `GET /v1/products/{id}`
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    pub(crate) fn responses(&self) -> &'static Map<String, Value> {
+        self.described["responses"].as_object().unwrap()
+    }
+
+    /// Statuses that are described for this operation only.
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = u16> {
+        self.responses().keys().filter_map(|status| status.parse().ok())
+    }
+
+    pub(crate) fn is_secured(&self) -> bool {
+        self.described.get("security").is_some()
+    }
+
+    pub(crate) fn takes_body(&self) -> bool {
+        self.described.get("requestBody").is_some()
+    }
+
+    /// Whether it has a parameter in this location, such as `query`.
+    pub(crate) fn takes(&self, location: &str) -> bool {
+        self.parameters().any(|parameter| parameter["in"] == location)
+    }
+
+    pub(crate) fn takes_header(&self, name: &str) -> bool {
+        self.parameters().any(|parameter| parameter["name"] == name)
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = &'static Value> {
+        self.described.get("parameters").and_then(Value::as_array).into_iter().flatten()
+    }
+
+    /// Whether a path matches this operation's. Names in braces match any segment.
+    fn has_path(&self, path: &str) -> bool {
+        let (own, requested) = (self.path.split('/'), path.split('/'));
+        own.clone().count() == requested.clone().count()
+            && own.zip(requested).all(|(own, requested)| own.starts_with('{') || own == requested)
+    }
+}
+
+/// The operation that a request is for.
+fn find(method: &str, path: &str) -> Option<&'static Operation> {
+    // A literal segment takes precedence over a parameter.
+    let parameters = |operation: &&Operation| operation.path.matches('{').count();
+    let path = OPERATIONS.iter().filter(|o| o.has_path(path)).min_by_key(parameters)?.path.as_str();
+    OPERATIONS.iter().find(|operation| operation.path == path && operation.method == method)
+}
+
+/// Sends a request to the edition. Panics if there is no response, or one that is not as described.
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
+    try_send(request).await.unwrap()
+}
+
+/// As [`send`], for an edition that may be down.
+pub(crate) async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let (client, request) = request.build_split();
+    let request = request?;
+    let (method, path) = (request.method().to_string(), request.url().path().to_owned());
+    let response = client.execute(request).await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await?;
+    let json = serde_json::from_str(&text).unwrap_or_default();
+    let operation = find(&method, &path);
+    let answer = Answer { operation, status, headers, text, json };
+    if let Err(fault) = check(&answer) {
+        panic!("{method} {path} does not match its description: {fault}\n{answer:#?}");
+    }
+    Ok(answer)
+}
+
+fn check(answer: &Answer) -> Result<(), String> {
+    let refusal = json!({"content": {"application/problem+json": {
+        "schema": {"$ref": "#/components/schemas/Problem"}
+    }}});
+    let Some(operation) = answer.operation else {
+        // Undescribed paths serve pages for a browser, and problems.
+        return if answer.status < 400 { Ok(()) } else { check_body(&refusal, answer) };
+    };
+    let responses = operation.responses();
+    let response = match responses.get(&answer.status.to_string()) {
+        Some(response) => response,
+        // Statuses that any request may get are described once, as `default`.
+        None if matches!(answer.status, 408 | 429 | 500..) => &responses["default"],
+        None => return Err(format!("{} is not described", answer.status)),
+    };
+    check_body(response, answer)
+}
+
+fn check_body(response: &Value, answer: &Answer) -> Result<(), String> {
+    let kind = answer.headers.get(CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap());
+    let kind = kind.split(';').next().unwrap_or_default();
+    let Some(contents) = response["content"].as_object() else {
+        let empty = kind.is_empty() && answer.text.is_empty();
+        return if empty { Ok(()) } else { Err("the description has no body".to_owned()) };
+    };
+    let content = contents.get(kind).ok_or_else(|| format!("{kind:?} is not described"))?;
+    let text = Value::String(answer.text.clone());
+    let body = if kind.ends_with("json") { &answer.json } else { &text };
+    let validator = &VALIDATORS[&content["schema"].to_string()];
+    let faults: Vec<String> = validator
+        .iter_errors(body)
+        .take(5)
+        .map(|fault| format!("{}: {fault}", fault.instance_path()))
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+}
+
+/// Validates bodies against a schema of the description. Checks formats and refuses undescribed fields:
+/// clients do not expect such a field, and it may expose data by mistake.
+fn validator(schema: &Value) -> Validator {
+    let mut root = schema.clone();
+    let mut components = DOCUMENT["components"].clone();
+    close(&mut root);
+    close(&mut components);
+    root["components"] = components;
+    root["open"] = DOCUMENT["components"].clone();
+    jsonschema::options().should_validate_formats(true).build(&root).unwrap()
+}
+
+/// Makes every object schema refuse undescribed fields.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(close),
+        Value::Object(schema) => {
+            for (keyword, inner) in schema.iter_mut() {
+                // A part of `allOf` does not know the fields of the other parts.
+                if keyword == "allOf" { leave_open(inner) } else { close(inner) }
+            }
+            let is_object = schema.get("properties").is_some_and(Value::is_object);
+            let is_closed = schema.contains_key("additionalProperties");
+            if (is_object || schema.contains_key("allOf")) && !is_closed {
+                schema.insert("unevaluatedProperties".to_owned(), json!(false));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn leave_open(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(leave_open),
+        Value::Object(schema) => {
+            for (keyword, inner) in schema.iter_mut() {
+                match inner {
+                    Value::String(target) if keyword == "$ref" => {
+                        *target = target.replace("#/components/", "#/open/");
+                    }
+                    inner => leave_open(inner),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn check_refuses_a_response_that_is_not_described() {
+    let answer = |status, kind: &'static str, json: Value| {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+        let operation = find("GET", "/v1/catalog/categories");
+        Answer { operation, status, headers, text: json.to_string(), json }
+    };
+    let good = json!({"data": [{"slug": "shoes"}]});
+    check(&answer(200, "application/json; charset=utf-8", good.clone())).unwrap();
+    check(&answer(201, "application/json", good.clone())).unwrap_err();
+    check(&answer(200, "text/plain", good)).unwrap_err();
+    check(&answer(200, "application/json", json!({"data": [{"slug": 1}]}))).unwrap_err();
+    check(&answer(200, "application/json", json!({"data": [{}]}))).unwrap_err();
+    check(&answer(200, "application/json", json!({"data": [], "secret": 1}))).unwrap_err();
+    check(&answer(503, "application/problem+json", json!({"title": "No"}))).unwrap_err();
+    let problem = json!({"type": "/x", "title": "No", "status": 503, "code": "unavailable"});
+    check(&answer(503, "application/problem+json", problem.clone())).unwrap();
+    check(&answer(404, "application/problem+json", problem.clone())).unwrap_err();
+    let undescribed = |answer| check(&Answer { operation: find("GET", "/v1/nowhere"), ..answer });
+    undescribed(answer(404, "application/problem+json", problem)).unwrap();
+    undescribed(answer(404, "text/plain", json!("no"))).unwrap_err();
+}

@@ -1,0 +1,328 @@
+//! The data folder: its lock, the places of its parts, and their fallback if the user of the server
+//! cannot enter it.
+//!
+//! ```text
+//! <folder>/lock          locked while a process uses the folder
+//! <folder>/server.log    the log of the server
+//! <folder>/location      the other place of `data` and `run`, if they are not here
+//! <folder>/data          PostgreSQL's own data directory
+//! <folder>/run           the socket, accessible only to the user of the server
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Error,
+    account::{self, Account},
+    binaries::Binaries,
+    location::{record, recorded},
+};
+
+/// A data folder that this process has locked.
+#[derive(Debug)]
+pub(super) struct Home {
+    folder: PathBuf,
+    place: PathBuf,
+    account: Account,
+    // One on the folder and one on the place, because a copied folder names the same place.
+    _locks: Vec<Lock>,
+}
+
+impl Home {
+    /// Creates `folder` if needed, locks it, and decides where its data is. `elsewhere` is where root
+    /// puts the data if the user of the server cannot enter the folder.
+    pub(super) fn open(folder: &Path, elsewhere: &Path) -> Result<Self, Error> {
+        let new = !folder.exists();
+        fs::create_dir_all(folder).map_err(Error::files("making the data folder", folder))?;
+        let folder = fs::canonicalize(folder).map_err(Error::files("finding", folder))?;
+        if new {
+            // If root starts the server as another user, that user must be able to pass through.
+            let mode = if account::is_root() { 0o711 } else { 0o700 };
+            fs::set_permissions(&folder, Permissions::from_mode(mode))
+                .map_err(Error::files("setting the permissions of", &folder))?;
+        }
+        let mut locks = vec![lock(&folder, &folder)?];
+        let place = place(&folder, elsewhere)?;
+        if place != folder {
+            locks.push(lock(&place, &folder)?);
+        }
+        let data = place.join("data");
+        let account = if data.exists() { Account::of(&data)? } else { Account::choose()? };
+        if !account.can_enter(&place)? {
+            return Err(Error::Unreachable { directory: place, user: account.name().to_owned() });
+        }
+        Ok(Self { folder, place, account, _locks: locks })
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The folder of the data and the socket.
+    pub(super) fn place(&self) -> &Path {
+        &self.place
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.place.join("data")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    /// Whether a cluster exists. An empty data folder does not count and is removed.
+    pub(super) fn has_cluster(&self) -> Result<bool, Error> {
+        let data = self.data();
+        let mut entries = match fs::read_dir(&data) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::files("looking into", data)(error)),
+        };
+        if data.join("PG_VERSION").exists() {
+            return Ok(true);
+        }
+        if entries.next().is_some() {
+            return Err(Error::NotACluster { directory: data });
+        }
+        fs::remove_dir(&data).map_err(Error::files("removing the empty folder", &data))?;
+        Ok(false)
+    }
+
+    /// Checks that `binaries` have the major version that created the cluster.
+    pub(super) fn check_major(&self, binaries: &Binaries) -> Result<(), Error> {
+        let path = self.data().join("PG_VERSION");
+        let made = fs::read_to_string(&path).map_err(Error::files("reading", &path))?;
+        let made = made.trim();
+        if made == binaries.major() {
+            return Ok(());
+        }
+        Err(Error::OtherMajor {
+            directory: self.data(),
+            made: made.to_owned(),
+            program: binaries.postgres.clone(),
+            found: binaries.major().to_owned(),
+        })
+    }
+
+    /// Creates a staging folder for `initdb` beside the final one, and removes those of killed attempts.
+    /// An orphaned `initdb` may still write to one, so names are never reused.
+    pub(super) fn staging_folder(&self) -> Result<PathBuf, Error> {
+        const PREFIX: &str = "data.new-";
+        let failed = || Error::files("looking into", &self.place);
+        for entry in fs::read_dir(&self.place).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            if entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
+                && let Err(error) = fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!(
+                    path = %entry.path().display(),
+                    error = &error as &dyn std::error::Error,
+                    "what is left of an unfinished initdb could not be removed",
+                );
+            }
+        }
+        let random = RandomState::new().build_hasher().finish();
+        let path = self.place.join(format!("{PREFIX}{random:016x}"));
+        make_private(&path).map_err(Error::files("making", &path))?;
+        self.account.own(&path)?;
+        Ok(path)
+    }
+
+    /// Moves the finished staging folder into place, durably.
+    pub(super) fn move_in(&self, staging: &Path) -> Result<(), Error> {
+        fs::rename(staging, self.data()).map_err(Error::files("moving into place", staging))?;
+        File::open(&self.place)
+            .and_then(|place| place.sync_all())
+            .map_err(Error::files("syncing", &self.place))
+    }
+}
+
+/// Creates a folder that only its owner can access.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+/// A lock file, unlocked on drop.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing is not enough: a child that another thread is spawning has the file open too, until it
+    /// executes its program.
+    fn drop(&mut self) {
+        // Fails only if the file system has no locks; then closing is enough.
+        self.0.unlock().ok();
+    }
+}
+
+fn lock(place: &Path, folder: &Path) -> Result<Lock, Error> {
+    let path = place.join("lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(Error::files("opening", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { directory: folder.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(Error::files("locking", path)(error)),
+    }
+}
+
+/// Decides where the data of `folder` is: inside it, unless the user that root must start the server
+/// as cannot enter it.
+fn place(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
+    if let Some(place) = recorded(folder)? {
+        return if place.is_dir() {
+            Ok(place)
+        } else {
+            let record = folder.join("location");
+            Err(Error::PlaceGone { directory: folder.to_owned(), place, record })
+        };
+    }
+    let account = Account::choose()?;
+    // Existing data stays in place, even if its user can no longer enter: an empty cluster would be
+    // worse.
+    if account == Account::Own || folder.join("data").exists() || account.can_enter(folder)? {
+        return Ok(folder.to_owned());
+    }
+    let failed = || Error::files("making a folder for the data in", elsewhere);
+    let new = !elsewhere.exists();
+    fs::create_dir_all(elsewhere).map_err(failed())?;
+    let elsewhere = fs::canonicalize(elsewhere).map_err(failed())?;
+    let passable = Permissions::from_mode(0o711);
+    if new {
+        fs::set_permissions(&elsewhere, passable.clone()).map_err(failed())?;
+    }
+    let hash = fnv(folder);
+    for attempt in 1_u64.. {
+        // A taken name belongs to a data folder that was deleted since, in order to start empty.
+        let place = elsewhere.join(format!("{hash:016x}-{attempt}"));
+        match make_private(&place) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made.map_err(failed())?,
+        }
+        fs::set_permissions(&place, passable).map_err(failed())?;
+        record(folder, &place)?;
+        tracing::info!(
+            folder = %folder.display(),
+            place = %place.display(),
+            user = account.name(),
+            "the user that runs PostgreSQL cannot enter the data folder: its data goes elsewhere",
+        );
+        return Ok(place);
+    }
+    Err(failed()(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// FNV-1a. Names must be stable, and the hash of the standard library may change.
+pub(super) fn fnv(path: &Path) -> u64 {
+    path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn second_process_on_one_folder_is_refused() {
+        let base = super::super::tests::passable_folder();
+        let first = Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap();
+        let error = Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap_err();
+        assert!(matches!(&error, Error::InUse { .. }), "{error}");
+        assert!(error.to_string().contains("another vitrina process"));
+        drop(first);
+        Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap();
+    }
+
+    #[test]
+    fn folder_with_other_content_is_left_unchanged() {
+        let base = super::super::tests::passable_folder();
+        let home = Home::open(base.path(), Path::new("/nowhere")).unwrap();
+        assert!(!home.has_cluster().unwrap());
+        fs::create_dir(home.data()).unwrap();
+        assert!(!home.has_cluster().unwrap());
+        assert!(!home.data().exists(), "an empty folder is in the way of the rename");
+        fs::create_dir(home.data()).unwrap();
+        fs::write(home.data().join("thesis.tex"), "").unwrap();
+        assert!(matches!(home.has_cluster(), Err(Error::NotACluster { .. })));
+        assert!(home.data().join("thesis.tex").exists());
+    }
+
+    #[test]
+    fn leftovers_of_a_killed_initdb_are_removed() {
+        let base = super::super::tests::passable_folder();
+        let home = Home::open(base.path(), Path::new("/nowhere")).unwrap();
+        let first = home.staging_folder().unwrap();
+        fs::write(first.join("half"), "").unwrap();
+        let second = home.staging_folder().unwrap();
+        assert!(!first.exists() && second.exists());
+        assert_ne!(first, second);
+        assert_eq!(mode(&second), 0o700);
+        home.move_in(&second).unwrap();
+        assert!(home.data().exists() && !second.exists());
+    }
+
+    #[test]
+    fn root_puts_the_data_where_the_server_can_enter() {
+        let base = super::super::tests::passable_folder();
+        let shut = tempfile::tempdir().unwrap();
+        fs::set_permissions(shut.path(), Permissions::from_mode(0o700)).unwrap();
+        let folder = shut.path().join("pg");
+        let elsewhere = base.path().join("else");
+        let home = Home::open(&folder, &elsewhere).unwrap();
+        if !account::is_root() {
+            assert_eq!(home.place, fs::canonicalize(&folder).unwrap());
+            return;
+        }
+        let place = home.place.clone();
+        assert!(place.starts_with(fs::canonicalize(&elsewhere).unwrap()), "{}", place.display());
+        assert!(home.account().can_enter(&place).unwrap());
+        drop(home);
+        assert_eq!(Home::open(&folder, &elsewhere).unwrap().place, place);
+        fs::create_dir(place.join("data")).unwrap();
+        fs::write(place.join("data/PG_VERSION"), "15\n").unwrap();
+        assert_eq!(super::super::made_by(&folder).as_deref(), Some("15"));
+
+        // A deleted folder starts empty. A folder without its recorded data is an error.
+        fs::remove_dir_all(&folder).unwrap();
+        let second = Home::open(&folder, &elsewhere).unwrap();
+        assert_ne!(second.place, place);
+        fs::remove_dir_all(&second.place).unwrap();
+        drop(second);
+        let error = Home::open(&folder, &elsewhere).unwrap_err();
+        assert!(matches!(error, Error::PlaceGone { .. }), "{error}");
+    }
+
+    #[test]
+    fn copied_folder_cannot_share_the_place_of_its_original() {
+        let base = super::super::tests::passable_folder();
+        let place = base.path().join("place");
+        fs::create_dir(&place).unwrap();
+        for folder in ["one", "copy"] {
+            fs::create_dir(base.path().join(folder)).unwrap();
+            record(&base.path().join(folder), &place).unwrap();
+        }
+        let _first = Home::open(&base.path().join("one"), Path::new("/nowhere")).unwrap();
+        let error = Home::open(&base.path().join("copy"), Path::new("/nowhere")).unwrap_err();
+        assert!(matches!(error, Error::InUse { .. }), "{error}");
+    }
+}

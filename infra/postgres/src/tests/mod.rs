@@ -1,0 +1,263 @@
+//! The whole crate, against real servers.
+
+mod ephemeral;
+mod recovery;
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Binaries, Cluster, Ephemeral, Error, Progress, Search, StartOptions, account::Account,
+    binaries::tests::put, postmaster, url,
+};
+use support::{Client, OWNER_MARK, eventually, group, servers, socket_directory};
+
+/// A temporary folder that the user of the server can enter.
+pub(super) fn passable_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    folder
+}
+
+fn binaries() -> Binaries {
+    Binaries::find(&Search::default()).unwrap()
+}
+
+async fn start(folder: &Path) -> Cluster {
+    Cluster::start(StartOptions::new(folder, binaries())).await.unwrap()
+}
+
+fn runs(pid: u32, data: &Path) -> bool {
+    postmaster::is_server_of(pid, data).unwrap()
+}
+
+/// An installation whose `initdb` is `script`.
+fn fake(directory: &Path, script: &str) -> Search {
+    put(directory, "initdb", script);
+    put(directory, "postgres", "echo 'postgres (PostgreSQL) 15.1'");
+    Search { explicit: Some(directory.to_owned()), ..Search::default() }
+}
+
+fn ask(cluster: &Cluster, sql: &str) -> Vec<String> {
+    Client::connect(&cluster.url("postgres")).query(sql)
+}
+
+#[tokio::test]
+async fn cluster_keeps_its_data_over_a_restart() {
+    let base = passable_folder();
+    let folder = base.path().join("pg");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let mut options = StartOptions::new(&folder, binaries());
+    let log = Arc::clone(&seen);
+    options.on_progress = Some(Box::new(move |progress| log.lock().unwrap().push(progress)));
+    let cluster = Cluster::start(options).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [Progress::Making, Progress::Starting, Progress::Ready]);
+    ask(&cluster, "create table kept (n int); insert into kept values (7)");
+    let pid = cluster.pid();
+    assert!(cluster.is_alive() && runs(pid, &cluster.data_directory()));
+    assert_ne!(group(pid), group(std::process::id()), "a Ctrl-C for us must not reach it");
+    cluster.stop().await.unwrap();
+    assert!(!cluster.is_alive() && !runs(pid, &cluster.data_directory()));
+    assert!(cluster.wait().await.status.unwrap().success());
+    cluster.stop().await.unwrap();
+    drop(cluster);
+    let cluster = start(&folder).await;
+    assert_eq!(ask(&cluster, "select n from kept"), ["7"]);
+}
+
+#[tokio::test]
+async fn server_is_durable_and_closed_to_other_users() {
+    let base = passable_folder();
+    let cluster = start(base.path()).await;
+    let mut client = Client::connect(&cluster.url("postgres"));
+    for (setting, value) in [
+        ("fsync", "on"),
+        ("synchronous_commit", "on"),
+        ("full_page_writes", "on"),
+        ("max_connections", "200"),
+        ("shared_buffers", "1GB"),
+        ("timezone", "UTC"),
+        ("server_encoding", "UTF8"),
+        ("listen_addresses", ""),
+    ] {
+        assert_eq!(client.query(&format!("show {setting}")), [value], "{setting}");
+    }
+    let collation = "select datcollate from pg_database where datname = 'postgres'";
+    assert_eq!(client.query(collation), ["C"]);
+    let run = fs::metadata(base.path().join("run")).unwrap();
+    let data = fs::metadata(cluster.data_directory()).unwrap();
+    assert_eq!(run.permissions().mode() & 0o777, 0o700);
+    assert_eq!(data.permissions().mode() & 0o777, 0o700);
+    assert_eq!(run.uid(), data.uid());
+    assert_ne!(data.uid(), 0, "the server never runs as root");
+}
+
+#[tokio::test]
+async fn failed_start_reports_the_reason_at_once() {
+    let base = passable_folder();
+    let cluster = start(base.path()).await;
+    let control = cluster.data_directory().join("global/pg_control");
+    cluster.stop().await.unwrap();
+    drop(cluster);
+    fs::remove_file(control).unwrap();
+    let begun = Instant::now();
+    let error = Cluster::start(StartOptions::new(base.path(), binaries())).await.unwrap_err();
+    assert!(matches!(&error, Error::Ended { log, .. } if log.contains("pg_control")), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn root_serves_a_folder_that_the_server_cannot_enter() {
+    let base = passable_folder();
+    let shut = tempfile::tempdir().unwrap();
+    fs::set_permissions(shut.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let folder = shut.path().join("pg");
+    let options = || {
+        let mut options = StartOptions::new(&folder, binaries());
+        options.elsewhere = base.path().join("elsewhere");
+        options
+    };
+    let cluster = Cluster::start(options()).await.unwrap();
+    ask(&cluster, "create table kept (n int); insert into kept values (7)");
+    drop(cluster);
+    let cluster = Cluster::start(options()).await.unwrap();
+    assert_eq!(ask(&cluster, "select n from kept"), ["7"]);
+    let own = Account::choose().unwrap() == Account::Own;
+    assert_eq!(cluster.data_directory().starts_with(shut.path()), own);
+}
+
+#[tokio::test]
+async fn failed_initdb_reports_the_reason_and_leaves_nothing() {
+    let base = passable_folder();
+    let folder = passable_folder();
+    let script = "touch \"$2/half\"; echo 'could not write: No space left on device'; exit 1";
+    let search = fake(base.path(), script);
+    let found = Binaries::find(&search).unwrap();
+    let error = Cluster::start(StartOptions::new(folder.path(), found)).await.unwrap_err();
+    assert!(error.to_string().contains("No space left on device"), "{error}");
+    let names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("data"))
+        .collect();
+    assert!(names.is_empty(), "{names:?}");
+    // The next start, with a working `initdb`, succeeds.
+    assert_eq!(ask(&start(folder.path()).await, "select 1"), ["1"]);
+}
+
+#[tokio::test]
+async fn other_major_version_is_refused_with_both_named() {
+    let base = passable_folder();
+    fs::create_dir(base.path().join("data")).unwrap();
+    fs::write(base.path().join("data/PG_VERSION"), "9.2\n").unwrap();
+    let found = binaries();
+    let expected = format!("is PostgreSQL {}", found.major());
+    let error = Cluster::start(StartOptions::new(base.path(), found)).await.unwrap_err();
+    assert!(matches!(error, Error::OtherMajor { .. }), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("made by PostgreSQL 9.2") && message.contains(&expected), "{message}");
+}
+
+#[tokio::test]
+async fn error_for_an_impossible_folder_keeps_its_cause() {
+    let base = passable_folder();
+    let file = base.path().join("file");
+    fs::write(&file, "").unwrap();
+    let options = StartOptions::new(file.join("pg"), binaries());
+    let error = Cluster::start(options).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("Not a directory"), "{error}: {source}");
+}
+
+#[tokio::test]
+async fn dropping_a_cluster_stops_its_server() {
+    let base = passable_folder();
+    let cluster = start(base.path()).await;
+    let (pid, data) = (cluster.pid(), cluster.data_directory());
+    drop(cluster);
+    eventually("the server ends", || !runs(pid, &data));
+}
+
+#[tokio::test]
+async fn cancelled_start_leaves_no_server() {
+    let base = passable_folder();
+    let (sender, mut progress) = tokio::sync::mpsc::unbounded_channel();
+    let mut options = StartOptions::new(base.path(), binaries());
+    options.on_progress = Some(Box::new(move |step| drop(sender.send(step))));
+    let mut starting = Box::pin(Cluster::start(options));
+    loop {
+        tokio::select! {
+            _ = &mut starting => panic!("it was ready before it could be called off"),
+            step = progress.recv() => if step == Some(Progress::Starting) { break },
+        }
+    }
+    drop(starting);
+    // The sender is dropped with the start.
+    while progress.recv().await.is_some() {}
+    let data = fs::canonicalize(base.path()).unwrap().join("data");
+    eventually("nothing runs", || !servers().iter().any(|(_, of)| *of == data));
+    start(base.path()).await;
+}
+
+#[tokio::test]
+async fn folder_with_a_long_and_odd_name_works() {
+    let base = passable_folder();
+    let folder = base.path().join(format!("it's a, \"{}\"", "long name ".repeat(10)));
+    let cluster = start(&folder).await;
+    assert_eq!(ask(&cluster, "select 1"), ["1"]);
+    let pid = cluster.pid();
+    cluster.leave();
+    let cluster = start(&folder).await;
+    assert_eq!(cluster.pid(), pid);
+    let directory = socket_directory(&cluster.url("postgres"));
+    assert!(directory.exists());
+    cluster.stop().await.unwrap();
+    assert!(!directory.exists(), "the folder outside goes with the server");
+}
+
+#[test]
+fn url_is_percent_encoded() {
+    let address = url(Path::new("/a b/ü"), "or/ders?");
+    assert_eq!(
+        address,
+        "postgres://vitrina@localhost:5432/or/ders%3F?host=/a%20b/%C3%BC&sslmode=disable"
+    );
+}
+
+const OWNER: &str = concat!(module_path!(), "::owner_of_a_server_waits_to_be_killed");
+
+#[tokio::test]
+#[ignore = "is no test but the process that other tests kill"]
+async fn owner_of_a_server_waits_to_be_killed() {
+    let told = std::env::args().find_map(|word| word.strip_prefix(OWNER_MARK).map(str::to_owned));
+    let Some((kind, folder)) = told.as_deref().and_then(|told| told.split_once(':')) else {
+        return;
+    };
+    let answer = |folder: &Path, pid: u32| {
+        eprintln!("{OWNER_MARK}{}\n{OWNER_MARK}{pid}", folder.display());
+    };
+    if kind == "making" {
+        let mut options = StartOptions::new(folder, binaries());
+        let told = PathBuf::from(folder);
+        options.on_progress = Some(Box::new(move |step| {
+            if step == Progress::Making {
+                answer(&told, 0);
+            }
+        }));
+        drop(Cluster::start(options).await);
+    } else if kind == "cluster" {
+        let cluster = start(Path::new(folder)).await;
+        answer(Path::new(folder), cluster.pid());
+        cluster.wait().await;
+    } else {
+        let cluster = Ephemeral::start(&Search::default()).unwrap();
+        answer(cluster.folder(), cluster.pid());
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,155 @@
+//! Runs a service as an AWS Lambda function. The runtime sends one invocation at a time; between two
+//! invocations the process is frozen.
+//!
+//! So metrics and spans of an invocation are flushed before its response, with a short timeout. An
+//! unreachable collector loses spans and nothing else.
+
+pub(super) mod emf;
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use chrono::{DateTime, Utc};
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Request};
+use lambda_runtime::{LambdaEvent, service_fn};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::de::IgnoredAny;
+use tower::ServiceExt as _;
+
+use crate::bus::sqs::SqsQueue;
+use crate::clock::Clock;
+use crate::database::IamLogin;
+use crate::host::intake::Handler;
+use crate::host::sqs_intake::{self, Invocation};
+use crate::host::{BoxError, Work};
+use crate::telemetry::{self, Telemetry};
+use emf::Emf;
+
+/// How long a response waits for its spans to be sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// How long before its deadline an invocation stops its work.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// Characters that a URI cannot contain, besides non-ASCII ones. API Gateway passes them on raw or
+/// decoded.
+const NEVER_IN_A_URI: &AsciiSet =
+    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
+
+/// A function that is about to run. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Lambda {
+    pub(super) clock: Clock,
+    pub(super) login: Option<IamLogin>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) metrics: Emf,
+}
+
+/// Encodes characters that are invalid in a URI; `lambda_http` panics on them.
+fn encoded(part: &str) -> String {
+    utf8_percent_encode(part, NEVER_IN_A_URI).to_string()
+}
+
+impl Lambda {
+    /// Serves requests from API Gateway.
+    pub(super) async fn serve(self, api: Router) -> Result<(), BoxError> {
+        let service = Adapter::from(service_fn(|request: Request| {
+            let (this, api) = (self.clone(), api.clone());
+            async move {
+                this.prepare().await;
+                let request = request.map(|body| Body::from(body.to_vec()));
+                let response = api.oneshot(request).await;
+                this.finish().await;
+                response
+            }
+        }));
+        let service = service.map_request(|mut event: LambdaEvent<LambdaRequest>| {
+            if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+                for part in [&mut request.raw_path, &mut request.raw_query_string] {
+                    *part = part.as_deref().map(encoded);
+                }
+            }
+            event
+        });
+        lambda_runtime::run(service).await
+    }
+
+    /// Handles the messages of each invocation and reports the failed ones (partial batch response).
+    pub(super) async fn consume(
+        self,
+        queue: SqsQueue,
+        handler: &impl Handler,
+    ) -> Result<(), BoxError> {
+        let (this, queue) = (&self, &queue);
+        lambda_runtime::run(service_fn(async |event: LambdaEvent<Invocation>| {
+            this.prepare().await;
+            let answer = sqs_intake::answer(queue, &this.clock, handler, event.payload);
+            let answer = Box::pin(answer).await;
+            this.finish().await;
+            Ok::<_, BoxError>(answer)
+        }))
+        .await
+    }
+
+    /// Advances pending work in each invocation; the payload is ignored.
+    ///
+    /// Returns an error to the invoker if the work did not finish, so that the invoker retries.
+    pub(super) async fn work(self, work: &impl Work) -> Result<(), BoxError> {
+        let this = &self;
+        lambda_runtime::run(service_fn(async |event: LambdaEvent<IgnoredAny>| {
+            this.prepare().await;
+            let until = this.deadline(event.context.deadline());
+            let result = Box::pin(work.until(until)).await;
+            if let Err(error) = &result {
+                telemetry::failed(work.name(), error);
+            }
+            this.finish().await;
+            // The runtime logs the whole error, whose details may contain a seller's row.
+            result.map_err(|error| BoxError::from(telemetry::causes(&error)))
+        }))
+        .await
+    }
+
+    /// Runs `step` in each invocation.
+    pub(super) async fn step<E: Into<BoxError>>(
+        self,
+        step: impl AsyncFn() -> Result<(), E>,
+    ) -> Result<(), BoxError> {
+        let (this, step) = (&self, &step);
+        lambda_runtime::run(service_fn(async |_: LambdaEvent<IgnoredAny>| {
+            this.prepare().await;
+            let result = step().await.map_err(Into::into);
+            if let Err(error) = &result {
+                let error = telemetry::causes(error.as_ref());
+                tracing::error!(error, "the release step failed");
+            }
+            this.finish().await;
+            // With all causes: the invoker sees nothing else.
+            result.map_err(|error: BoxError| BoxError::from(telemetry::causes(error.as_ref())))
+        }))
+        .await
+    }
+
+    async fn prepare(&self) {
+        if let Some(login) = &self.login {
+            login.renew().await;
+        }
+    }
+
+    async fn finish(&self) {
+        let mut lines = Vec::new();
+        self.metrics.write(&mut lines);
+        let _ = std::io::stdout().lock().write_all(&lines);
+        self.telemetry.flush_within(FLUSH_TIMEOUT).await;
+    }
+
+    /// The deadline for work, as a monotonic instant.
+    fn deadline(&self, deadline: SystemTime) -> Instant {
+        let left = DateTime::<Utc>::from(deadline) - self.clock.now();
+        Instant::now() + left.to_std().unwrap_or_default().saturating_sub(MARGIN)
+    }
+}

@@ -1,0 +1,20 @@
+//! HTTP: parsing, problem documents, authorisation, rate limits and pages.
+//!
+//! Everything that comes from outside is parsed here, once, or refused with a problem document.
+
+pub mod auth;
+mod body;
+mod conditions;
+pub mod docs;
+mod idempotency;
+mod key_set;
+pub mod page;
+mod parameters;
+pub mod problem;
+pub mod rate_limit;
+pub mod request;
+
+pub use body::{Json, LargeJson, MAX_BATCH_BODY, MAX_BODY, escape_pointer, object, parse};
+pub use conditions::{Expected, IfMatch, etag, has_already};
+pub use idempotency::IdempotencyKey;
+pub use parameters::{PathId, Query, optional_id};

@@ -1,0 +1,254 @@
+//! The keys of a token issuer that rotates, stalls or fails, over HTTP.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use jsonwebtoken::jwk::JwkSet;
+use serde_json::json;
+use shared::clock::Clock;
+use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
+use testkit::Tokens;
+use uuid::Uuid;
+
+const TEN_MINUTES: Duration = Duration::from_mins(10);
+const AN_HOUR: Duration = Duration::from_hours(1);
+
+/// How long a request may take that does not wait for the issuer.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// What the issuer does with a request for its keys.
+#[derive(Clone)]
+enum Answer {
+    Keys(JwkSet),
+    Error,
+    Silence,
+}
+
+/// An issuer's key set at an address, with a count of its readers.
+#[derive(Clone)]
+struct Issuer {
+    answer: Arc<Mutex<Answer>>,
+    fetches: Arc<AtomicUsize>,
+    url: String,
+}
+
+impl Issuer {
+    async fn start(answer: Answer) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let issuer = Self { answer: Arc::new(Mutex::new(answer)), fetches: Arc::default(), url };
+        let serving = issuer.clone();
+        let router = axum::Router::new().fallback(move || {
+            let issuer = serving.clone();
+            async move {
+                issuer.fetches.fetch_add(1, Ordering::SeqCst);
+                let answer = issuer.answer.lock().unwrap().clone();
+                match answer {
+                    Answer::Keys(set) => axum::Json(set).into_response(),
+                    Answer::Error => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                    Answer::Silence => std::future::pending().await,
+                }
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        issuer
+    }
+
+    fn now_answers(&self, answer: Answer) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
+    }
+
+    fn verifier(&self, clock: &Clock) -> Verifier {
+        let keys = KeySource::Url(self.url.clone());
+        let config = AuthConfig { keys, ..Tokens::new(clock.clone()).config() };
+        Verifier::new(config, clock.clone())
+    }
+}
+
+fn clock() -> Clock {
+    Clock::fixed("2026-03-01T12:00:00Z".parse().unwrap())
+}
+
+/// A token that no verifier has seen.
+fn fresh(tokens: &Tokens) -> String {
+    tokens.with_claims(json!({"sub": Uuid::nil(), "jti": another()}))
+}
+
+/// Another number each time.
+fn another() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::SeqCst)
+}
+
+fn both(first: &Tokens, second: &Tokens) -> Answer {
+    let keys = [first, second].into_iter().flat_map(|tokens| tokens.keys().keys.clone());
+    Answer::Keys(JwkSet { keys: keys.collect() })
+}
+
+fn only(tokens: &Tokens) -> Answer {
+    Answer::Keys(tokens.keys().clone())
+}
+
+/// Waits for a condition that a background task brings about.
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    for _ in 0..500 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}");
+}
+
+/// The code of a refusal that must come without waiting for the issuer, or `ok`.
+async fn at_once(verifier: &Verifier, token: &str) -> &'static str {
+    let verified = tokio::time::timeout(AT_ONCE, verifier.verify(token)).await;
+    let Ok(verified) = verified else { panic!("the request waited for the issuer") };
+    verified.map_or_else(|problem| problem.kind.code, |_| "ok")
+}
+
+#[tokio::test]
+async fn withdrawn_key_is_refused_after_the_refresh() {
+    let clock = clock();
+    let (old, new) =
+        (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()));
+    let issuer = Issuer::start(both(&old, &new)).await;
+    let verifier = issuer.verifier(&clock);
+    // One token, which the verifier remembers from now on.
+    let token = old.token(Uuid::nil(), Role::Seller);
+    verifier.verify(&token).await.unwrap();
+
+    issuer.now_answers(only(&new));
+    clock.advance(Duration::from_secs(599));
+    assert_eq!(at_once(&verifier, &token).await, "ok", "the set is young enough");
+    assert_eq!(issuer.fetches(), 1);
+
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(at_once(&verifier, &token).await, "ok", "the refresh has only begun");
+    eventually("a withdrawn key works", async || verifier.verify(&token).await.is_err()).await;
+    assert_eq!(at_once(&verifier, &fresh(&old)).await, "unauthenticated");
+    assert_eq!(at_once(&verifier, &fresh(&new)).await, "ok");
+    assert_eq!(issuer.fetches(), 2);
+}
+
+#[tokio::test]
+async fn key_withdrawn_during_an_idle_hour_is_refused_at_once() {
+    let clock = clock();
+    let (old, new) =
+        (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()));
+    let issuer = Issuer::start(only(&old)).await;
+    let verifier = issuer.verifier(&clock);
+    verifier.verify(&fresh(&old)).await.unwrap();
+
+    issuer.now_answers(only(&new));
+    clock.advance(AN_HOUR);
+    let refused = verifier.verify(&fresh(&old)).await.unwrap_err();
+    assert_eq!(refused.kind.code, "unauthenticated");
+}
+
+#[tokio::test]
+async fn silent_issuer_does_not_delay_tokens_of_known_keys() {
+    let clock = clock();
+    let known = Tokens::with_key("known", clock.clone());
+    let unknown = Tokens::with_key("unknown", clock.clone());
+    let issuer = Issuer::start(only(&known)).await;
+    let verifier = issuer.verifier(&clock);
+    verifier.verify(&fresh(&known)).await.unwrap();
+
+    issuer.now_answers(Answer::Silence);
+    clock.advance(TEN_MINUTES);
+    let (waiting, token) = (verifier.clone(), fresh(&unknown));
+    let waiting = tokio::spawn(async move { waiting.verify(&token).await });
+    eventually("nothing is fetched", async || issuer.fetches() == 2).await;
+    for _ in 0..10 {
+        assert_eq!(at_once(&verifier, &fresh(&known)).await, "ok");
+    }
+    assert!(!waiting.is_finished(), "the unknown key does not wait for the issuer");
+    let refused = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    let Ok(refused) = refused else { panic!("the wait for an unknown key has no end") };
+    let refused = refused.unwrap().unwrap_err();
+    assert_eq!(refused.kind.code, "unauthenticated");
+}
+
+#[tokio::test]
+async fn unknown_keys_are_fetched_once_in_ten_seconds() {
+    let clock = clock();
+    let known = Tokens::with_key("known", clock.clone());
+    let issuer = Issuer::start(only(&known)).await;
+    let verifier = issuer.verifier(&clock);
+    verifier.verify(&fresh(&known)).await.unwrap();
+    assert_eq!(issuer.fetches(), 1);
+
+    let flood = async || {
+        let mut tasks = tokio::task::JoinSet::new();
+        for nth in 0..50 {
+            let token = fresh(&Tokens::with_key(&format!("invented {nth}"), clock.clone()));
+            let verifier = verifier.clone();
+            tasks.spawn(async move { verifier.verify(&token).await.is_err() });
+        }
+        assert!(tasks.join_all().await.into_iter().all(|refused| refused));
+    };
+    flood().await;
+    assert_eq!(issuer.fetches(), 1, "the last fetch is moments ago");
+    clock.advance(Duration::from_secs(10));
+    flood().await;
+    flood().await;
+    assert_eq!(issuer.fetches(), 2);
+
+    let added = Tokens::with_key("added", clock.clone());
+    issuer.now_answers(both(&known, &added));
+    clock.advance(Duration::from_secs(10));
+    verifier.verify(&fresh(&added)).await.unwrap();
+    assert_eq!(issuer.fetches(), 3);
+}
+
+#[tokio::test]
+async fn known_keys_stay_in_use_while_the_issuer_fails() {
+    let clock = clock();
+    let tokens = Tokens::with_key("known", clock.clone());
+    let issuer = Issuer::start(only(&tokens)).await;
+    let verifier = issuer.verifier(&clock);
+    verifier.verify(&fresh(&tokens)).await.unwrap();
+
+    issuer.now_answers(Answer::Error);
+    for fetches in 2..5 {
+        clock.advance(AN_HOUR);
+        verifier.verify(&fresh(&tokens)).await.unwrap();
+        assert_eq!(issuer.fetches(), fetches);
+        // Not again for each request.
+        verifier.verify(&fresh(&tokens)).await.unwrap();
+        assert_eq!(issuer.fetches(), fetches);
+    }
+}
+
+#[tokio::test]
+async fn first_fetch_that_fails_is_a_503_until_one_succeeds() {
+    let clock = clock();
+    let tokens = Tokens::with_key("known", clock.clone());
+    let issuer = Issuer::start(Answer::Error).await;
+    let verifier = issuer.verifier(&clock);
+    for _ in 0..2 {
+        let refused = verifier.verify(&fresh(&tokens)).await.unwrap_err();
+        assert_eq!((refused.kind.code, refused.retry_after), ("unavailable", Some(1)));
+    }
+    assert_eq!(issuer.fetches(), 1);
+
+    issuer.now_answers(only(&tokens));
+    clock.advance(Duration::from_secs(10));
+    verifier.verify(&fresh(&tokens)).await.unwrap();
+}
+
+#[tokio::test]
+async fn malformed_token_fetches_no_keys() {
+    let issuer = Issuer::start(Answer::Error).await;
+    let verifier = issuer.verifier(&clock());
+    let refused = verifier.verify("not a token").await.unwrap_err();
+    assert_eq!((refused.kind.code, issuer.fetches()), ("unauthenticated", 0));
+}

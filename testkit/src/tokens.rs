@@ -1,0 +1,98 @@
+//! Bearer tokens of a provider that only a test knows.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::json;
+use uuid::Uuid;
+
+use shared::clock::Clock;
+use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
+
+const ISSUER: &str = "https://identity.test";
+const AUDIENCE: &str = "vitrina";
+
+/// Issues tokens that [`Tokens::verifier`] accepts.
+#[derive(Clone)]
+pub struct Tokens {
+    key: EncodingKey,
+    keys: JwkSet,
+    kid: String,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").finish_non_exhaustive()
+    }
+}
+
+impl Tokens {
+    pub fn new(clock: Clock) -> Self {
+        Self::with_key("test", clock)
+    }
+
+    /// Signs with a new key that is named `kid`.
+    pub fn with_key(kid: &str, clock: Clock) -> Self {
+        let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let pair = Ed25519KeyPair::from_pkcs8(der.as_ref()).unwrap();
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        let keys = json!({"keys": [
+            {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "alg": "EdDSA", "use": "sig"}
+        ]});
+        Self {
+            key: EncodingKey::from_ed_der(der.as_ref()),
+            keys: serde_json::from_value(keys).unwrap(),
+            kid: kid.to_owned(),
+            clock,
+        }
+    }
+
+    /// Settings with which a program accepts the tokens: it fetches the keys from this test.
+    pub async fn settings(&self) -> [(&'static str, String); 2] {
+        let keys = axum::Json(self.keys.clone());
+        let router = axum::Router::new().fallback(move || std::future::ready(keys.clone()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        [("VITRINA_AUTH_ISSUER", ISSUER.to_owned()), ("VITRINA_AUTH_JWKS_URL", url)]
+    }
+
+    /// The public key, as its issuer publishes it.
+    pub fn keys(&self) -> &JwkSet {
+        &self.keys
+    }
+
+    /// What accepts the tokens.
+    pub fn config(&self) -> AuthConfig {
+        AuthConfig {
+            issuer: ISSUER.to_owned(),
+            audience: AUDIENCE.to_owned(),
+            keys: KeySource::Fixed(self.keys.clone()),
+            roles_claim: "roles".to_owned(),
+        }
+    }
+
+    pub fn verifier(&self) -> Verifier {
+        Verifier::new(self.config(), self.clock.clone())
+    }
+
+    /// A token for an hour.
+    pub fn token(&self, subject: Uuid, role: Role) -> String {
+        self.with_claims(json!({"sub": subject, "roles": [role.as_str()]}))
+    }
+
+    /// A token with these claims over the usual ones, to try what is refused.
+    pub fn with_claims(&self, claims: serde_json::Value) -> String {
+        let exp = self.clock.now().timestamp() + 3600;
+        let mut all = json!({"iss": ISSUER, "aud": AUDIENCE, "exp": exp});
+        if let (Some(all), serde_json::Value::Object(own)) = (all.as_object_mut(), claims) {
+            all.extend(own);
+        }
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        jsonwebtoken::encode(&header, &all, &self.key).unwrap()
+    }
+}
