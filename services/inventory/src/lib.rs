@@ -18,7 +18,6 @@ mod repair;
 mod revise;
 mod stock;
 mod store;
-pub mod trace;
 
 use std::sync::Arc;
 

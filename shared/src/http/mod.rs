@@ -5,6 +5,7 @@
 pub mod auth;
 mod body;
 mod conditions;
+pub mod docs;
 mod faults;
 mod idempotency;
 mod key_set;

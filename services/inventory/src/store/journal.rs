@@ -22,23 +22,6 @@ pub(crate) struct Entry {
     pub product: Product,
 }
 
-/// A change as the journal has it.
-#[derive(Clone, Debug)]
-pub struct Change {
-    pub event_id: Uuid,
-    pub product_id: Uuid,
-    /// `product` or `stock`.
-    pub aggregate: String,
-    pub version: i64,
-    pub change: String,
-    pub request_id: Uuid,
-    pub traceparent: String,
-    pub requested_at: DateTime<Utc>,
-    pub committed_at: DateTime<Utc>,
-    /// Whether its event is still in the outbox.
-    pub pending: bool,
-}
-
 /// Finds the product as it was at a version.
 pub(crate) async fn find_product(
     pool: &PgPool,
@@ -171,57 +154,4 @@ fn fault(
         row: format!("{id} at version {version}"),
         source: source.into(),
     }
-}
-
-/// Lists the latest changes of a product and its stock, newest first.
-pub(crate) async fn trace_product(
-    pool: &PgPool,
-    product_id: Uuid,
-    limit: i64,
-) -> Result<Vec<Change>, sqlx::Error> {
-    sqlx::query_as!(
-        Change,
-        r#"select j.event_id, j.aggregate_id as product_id, j.aggregate, j.version, j.change,
-                  j.request_id, j.traceparent, j.requested_at, j.committed_at,
-                  exists (select from inventory.outbox o
-                          where o.aggregate_id = j.aggregate_id and o.aggregate = j.aggregate
-                            and o.version = j.version) as "pending!"
-           from inventory.journal j
-           where j.aggregate_id = $1
-           order by j.committed_at desc, j.version desc
-           limit $2"#,
-        product_id,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
-}
-
-/// Lists the changes of the request or the event `id`, which was made at `at`, newest first.
-pub(crate) async fn trace_request_or_event(
-    pool: &PgPool,
-    id: Uuid,
-    at: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Change>, sqlx::Error> {
-    // An id keeps its time to the millisecond only.
-    let slack = chrono::TimeDelta::milliseconds(2);
-    sqlx::query_as!(
-        Change,
-        r#"select j.event_id, j.aggregate_id as product_id, j.aggregate, j.version, j.change,
-                  j.request_id, j.traceparent, j.requested_at, j.committed_at,
-                  exists (select from inventory.outbox o
-                          where o.aggregate_id = j.aggregate_id and o.aggregate = j.aggregate
-                            and o.version = j.version) as "pending!"
-           from inventory.journal j
-           where j.requested_at between $2 and $3 and (j.request_id = $1 or j.event_id = $1)
-           order by j.committed_at desc, j.version desc
-           limit $4"#,
-        id,
-        at - slack,
-        at + slack,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
 }

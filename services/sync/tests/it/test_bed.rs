@@ -1,4 +1,4 @@
-//! Both stores with everything between them, moved by hand.
+//! Both stores and everything between them; each step runs only when a test asks for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-pub(crate) struct World {
+pub(crate) struct TestBed {
     pub(crate) database: TestDatabase,
     pub(crate) client: Client,
     pub(crate) clock: Clock,
@@ -45,12 +45,12 @@ pub(crate) struct World {
     pub(crate) dynamo: TestDynamo,
 }
 
-/// No grace, since nothing moves unless a test moves it; pages so small that there are several.
+/// No grace, since events move only when a test moves them; pages so small that buckets have several.
 pub(crate) fn settings() -> Settings {
     Settings { grace: Duration::ZERO, page: 2, concurrency: 8, ..Settings::default() }
 }
 
-impl World {
+impl TestBed {
     pub(crate) async fn new() -> Self {
         let database =
             database(&[&shared::bus::MIGRATOR, &inventory::MIGRATOR, &sync::MIGRATOR]).await;
@@ -91,18 +91,18 @@ impl World {
         }
     }
 
-    /// A world in which `count` products are listed.
+    /// Creates `count` products and lists them.
     pub(crate) async fn with_products(count: usize) -> (Self, Vec<Uuid>) {
-        let world = Self::new().await;
+        let bed = Self::new().await;
         let mut ids = Vec::with_capacity(count);
         for nth in 0..count {
-            ids.push(world.create(&format!("SKU-{nth}"), "shoes").await);
+            ids.push(bed.create(&format!("SKU-{nth}"), "shoes").await);
         }
-        world.arrive().await;
-        (world, ids)
+        bed.arrive().await;
+        (bed, ids)
     }
 
-    /// A seller's request.
+    /// Sends a request as a seller.
     async fn ask(&self, call: Call, body: Value) -> Answer {
         let token = self.tokens.token(SELLER, Role::Seller);
         let call = call.bearer(&token).header("if-match", "*").json(&body);
@@ -119,7 +119,7 @@ impl World {
         answer.json["id"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Changes a product by a document that is sent as it is written.
+    /// Changes a product by a document that is sent byte for byte.
     pub(crate) async fn change_as_written(&self, id: Uuid, patch: &'static str) {
         let token = self.tokens.token(SELLER, Role::Seller);
         let call = Call::patch(&format!("/v1/products/{id}")).bearer(&token);
@@ -147,27 +147,27 @@ impl World {
         self.ask(call, Value::Null).await.expect(200);
     }
 
-    /// Publishes what is committed, after the repairs that are asked for.
+    /// Makes the requested repairs and publishes every committed event.
     pub(crate) async fn publish(&self) {
         while self.relay.repair().await.unwrap() == Progress::More {}
         while self.relay.once().await.unwrap() == Progress::More {}
     }
 
-    /// Projects what is published.
+    /// Projects every published event.
     pub(crate) async fn project(&self) {
         while intake::once(&self.queue, &self.clock, &self.projector).await.unwrap()
             == Progress::More
         {}
     }
 
-    /// Lets everything that is under way arrive.
+    /// Delivers every event in flight.
     pub(crate) async fn arrive(&self) {
         self.publish().await;
         self.project().await;
         assert_eq!(self.queue.depth().await.unwrap().oldest_sent_at, None);
     }
 
-    /// A whole run.
+    /// Requests a run and completes it.
     pub(crate) async fn reconcile(&self, deep: bool) -> Run {
         let id = self.reconciler.request(OPERATOR, deep).await.unwrap();
         self.round().await;
@@ -197,7 +197,7 @@ impl World {
         request.send().await.unwrap().item
     }
 
-    /// What of a listing buyers can tell: all but how it came about.
+    /// The content of a listing without the attributes that tell how it came about.
     pub(crate) async fn content(&self, id: Uuid) -> Option<Item> {
         let mut item = self.listing(id).await?;
         for name in ["hops", "product_position", "stock_position"] {
@@ -206,7 +206,7 @@ impl World {
         Some(item)
     }
 
-    /// Versions of the product and of the stock that a listing shows; 0 where there is none.
+    /// The versions of product and stock in a listing; 0 if absent.
     pub(crate) async fn versions(&self, id: Uuid) -> [i64; 2] {
         let item = self.listing(id).await.unwrap_or_default();
         ["product_version", "stock_version"].map(|name| {
@@ -215,7 +215,7 @@ impl World {
         })
     }
 
-    /// A listing says what its seller is told.
+    /// Checks that a listing has what the seller's API answers.
     pub(crate) async fn check_listing(&self, id: Uuid) {
         let token = self.tokens.token(SELLER, Role::Seller);
         let path = format!("/v1/products/{id}");
@@ -246,7 +246,7 @@ impl World {
         request.send().await.unwrap();
     }
 
-    /// Changes one attribute of a listing behind everybody's back.
+    /// Changes one attribute of a listing directly in the table.
     pub(crate) async fn tamper(&self, id: Uuid, name: &str, value: AttributeValue) {
         let mut item = self.listing(id).await.unwrap();
         item.insert(name.to_owned(), value);

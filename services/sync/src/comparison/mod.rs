@@ -1,18 +1,19 @@
-//! THE RULES of reconciliation: (what is true, what is listed, now) -> what differs.
+//! The rules of reconciliation: (row, listing, now) -> difference.
 //!
-//! A difference that is seen once is a candidate: both sides are read at different moments, and
-//! events are under way between them. It counts once a second look, taken after everything that was
-//! under way has arrived, finds the same gap again.
+//! A difference seen once is a candidate, because the two stores are read at different moments and
+//! events are in flight between them. It counts only if a second read, made after those events have
+//! arrived, shows the same gap.
 
 use std::collections::VecDeque;
 
 use chrono::{DateTime, Utc};
+use shared::contract::event_type::Parts;
 use shared::contract::listing::{ListingItem, TOMBSTONE_KEPT, is_damage};
 use shared::contract::product::ContentHash;
 use shared::contract::sync_feed::bucket_of;
 use uuid::Uuid;
 
-/// The stock of a product on one of the sides.
+/// The stock of a product in one of the stores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StockPart {
     pub(crate) version: i64,
@@ -20,7 +21,7 @@ pub(crate) struct StockPart {
     pub(crate) held: i64,
 }
 
-/// A product as inventory's feed has it.
+/// A product in the feed of inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) id: Uuid,
@@ -32,38 +33,38 @@ pub(crate) struct Row {
     pub(crate) stock_updated_at: DateTime<Utc>,
 }
 
-/// A product as its listing has it, as far as it is compared.
+/// The compared attributes of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) id: Uuid,
-    /// 0 where only stock has arrived, or where it cannot be read.
+    /// 0 if only stock has arrived, or if the version is unreadable.
     pub(crate) version: i64,
     pub(crate) content_hash: Option<ContentHash>,
     pub(crate) is_tombstone: bool,
     pub(crate) stock: StockPart,
-    /// Whether what was read of it has the form of a listing and, in a deep run, agrees with
-    /// itself.
+    /// Whether the attributes read have the form of a listing and, in a deep run, match their hash and
+    /// index keys.
     pub(crate) is_sound: bool,
-    /// The category that buyers find it in, if they do.
+    /// The category that buyers find it in, unless it is hidden.
     pub(crate) category: Option<String>,
-    /// The greatest position of an event that it has seen; only a second look reads it.
+    /// The highest position of an event applied to it; only a second read includes it.
     pub(crate) position: i64,
 }
 
-/// How a listing differs from what is true.
+/// How a listing differs from its product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// There is a product and no listing.
+    /// The product has no listing.
     Missing,
     /// The listing is older than the product.
     Stale,
     /// The listing is newer than the product.
     Ahead,
-    /// There is a listing and no product.
+    /// The listing has no product.
     Extra,
-    /// The listing has the product's version and other content, or does not agree with itself.
+    /// The listing has the product's version and other content, or contradicts its own hash or keys.
     Altered,
-    /// The listing has the product, but other stock.
+    /// Only the stock in the listing differs.
     Stock,
 }
 
@@ -71,15 +72,15 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) kind: Kind,
-    /// The version that is true; 0 where there is none.
+    /// The version of the product; 0 if it does not exist.
     pub(crate) truth: i64,
-    /// The version in the listing; 0 where there is none.
+    /// The version in the listing; 0 if it has no version.
     pub(crate) seen: i64,
-    /// Since when it can have been there, as far as the product tells.
+    /// The earliest time at which it can have begun, if the product tells.
     pub(crate) since: Option<DateTime<Utc>>,
 }
 
-/// What differs in one product; at least one of the parts does.
+/// The difference of one product, in at least one of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub(crate) id: Uuid,
@@ -88,34 +89,27 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
-    /// The same where the listing has seen positions that have yet to be given out: what is
-    /// announced again under a version that it has would be refused, so a greater one is needed.
-    pub(crate) fn out_of_reach(self) -> Self {
+    /// The same difference for a listing with a position that is not allocated yet, as after a restore.
+    /// It would reject an event of the version it has, so the repair must use a higher version.
+    pub(crate) fn requiring_new_version(self) -> Self {
         let raised = |gap: Gap| Gap { seen: gap.seen + i64::from(gap.seen == gap.truth), ..gap };
         Self { product: self.product.map(raised), stock: self.stock.map(raised), ..self }
     }
 }
 
-/// Which parts of a product are under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct UnderWay {
-    pub(crate) product: bool,
-    pub(crate) stock: bool,
-}
-
-/// What a second look makes of a candidate.
+/// The outcome of the second read of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// There is no difference any more.
+    /// The difference is gone.
     Agrees,
-    /// Something is still under way: for the next pass.
-    Moves,
-    /// It is a difference, in these parts.
+    /// Events are still in flight: left for the next pass.
+    Moving,
+    /// The difference is confirmed, in these parts.
     Differs(Difference),
 }
 
 impl Difference {
-    /// The kind that it is reported as: that of the product before that of its stock.
+    /// The reported kind: that of the product, or else that of its stock.
     pub(crate) fn kind(&self) -> Kind {
         self.product.or(self.stock).map_or(Kind::Altered, |gap| gap.kind)
     }
@@ -126,19 +120,19 @@ impl Difference {
     }
 }
 
-/// Compares what is true of a product with its listing.
+/// Compares a product with its listing.
 ///
-/// A product that was deleted longer ago than tombstones are kept equals one that never was, and a
-/// tombstone equals no listing then.
+/// A product deleted longer ago than tombstones are kept counts as absent, and from then on a tombstone
+/// equals the absence of a listing.
 pub(crate) fn compare(
     row: Option<&Row>,
     listed: Option<&Listed>,
     now: DateTime<Utc>,
 ) -> Option<Difference> {
     let id = row.map(|row| row.id).or(listed.map(|listed| listed.id))?;
-    let forgotten = |row: &Row| row.deleted_at.is_some_and(|at| at + TOMBSTONE_KEPT <= now);
+    let is_forgotten = |row: &Row| row.deleted_at.is_some_and(|at| at + TOMBSTONE_KEPT <= now);
     let truth = row.map_or(0, |row| row.version);
-    let living = row.filter(|row| !forgotten(row));
+    let living = row.filter(|row| !is_forgotten(row));
     let (product, stock) = match (living, listed) {
         (None, None) => (None, None),
         (None, Some(listed)) => {
@@ -156,7 +150,7 @@ pub(crate) fn compare(
                 |truth, since| Gap { kind: Kind::Missing, truth, seen: 0, since: Some(since) };
             (
                 Some(missing(row.version, row.updated_at)),
-                // Nobody sees the stock of what is deleted, and it comes back with the product.
+                // The stock of a deleted product is not shown, and a restore announces it again.
                 (row.deleted_at.is_none())
                     .then(|| missing(row.stock.version, row.stock_updated_at)),
             )
@@ -166,13 +160,13 @@ pub(crate) fn compare(
     (product.is_some() || stock.is_some()).then_some(Difference { id, product, stock })
 }
 
-/// What is to be exceeded, of a version that is seen where `truth` is true: nothing of damage.
+/// The version that a repair has to exceed: 0 if the version in the listing can only be damage.
 fn credible(seen: i64, truth: i64) -> i64 {
     if is_damage(seen, truth) { 0 } else { seen }
 }
 
-/// Whether an item lies in the bucket that its id has. No event reaches one that does not, and no buyer
-/// is shown it.
+/// Whether an item is in the bucket of its id. No event reaches an item in another bucket, and buyers
+/// never see it.
 pub(crate) fn is_in_place(id: Uuid, bucket: i32) -> bool {
     i32::from(bucket_of(id)) == bucket
 }
@@ -217,27 +211,26 @@ fn stock_gap(row: &Row, listed: &Listed) -> Option<Gap> {
     })
 }
 
-/// Decides about a candidate by a second look. A part counts if it shows the same gap again and
-/// nothing was under way to it before the second look began.
+/// Decides about a candidate by a second read. A part counts if it shows the same gap again and had no
+/// event in flight before the second read began.
 pub(crate) fn confirm(
     first: &Difference,
     second: Option<&Difference>,
-    under_way: UnderWay,
+    in_flight: Parts,
 ) -> Verdict {
     let Some(second) = second else {
         return Verdict::Agrees;
     };
-    let same = |a: Option<Gap>, b: Option<Gap>, moves: bool| a.filter(|_| a == b && !moves);
-    let product = same(first.product, second.product, under_way.product);
-    let stock = same(first.stock, second.stock, under_way.stock);
+    let confirmed = |a: Option<Gap>, b: Option<Gap>, moving: bool| a.filter(|_| a == b && !moving);
+    let product = confirmed(first.product, second.product, in_flight.product);
+    let stock = confirmed(first.stock, second.stock, in_flight.stock);
     if product.is_none() && stock.is_none() {
-        return Verdict::Moves;
+        return Verdict::Moving;
     }
     Verdict::Differs(Difference { id: first.id, product, stock })
 }
 
-/// Whether a stored listing agrees with itself: its hash is that of its content, and the indexes
-/// have it where its content belongs.
+/// Whether a stored listing is consistent: its hash, its bucket and its index keys match its content.
 pub(crate) fn is_sound(item: &ListingItem) -> bool {
     if item.bucket != bucket_of(item.id) {
         return false;
@@ -257,7 +250,7 @@ pub(crate) fn is_sound(item: &ListingItem) -> bool {
     item.product().is_some_and(|product| product.compute_hash() == product.content_hash)
 }
 
-/// Two sides in the order of their ids, as far as they have been read.
+/// Merges the rows and the listings of a bucket, both in the order of their ids, page by page.
 #[derive(Debug, Default)]
 pub(crate) struct Merge {
     rows: VecDeque<Row>,
@@ -266,7 +259,7 @@ pub(crate) struct Merge {
     listed_ended: bool,
 }
 
-/// One product, as each side has it; at least one of them does.
+/// One product in each store; at least one of them has it.
 pub(crate) type Pair = (Option<Row>, Option<Listed>);
 
 impl Merge {
@@ -278,19 +271,19 @@ impl Merge {
         self.listed.is_empty() && !self.listed_ended
     }
 
-    /// The next page of one side; `ended` if there is none behind it.
+    /// Adds the next page of rows; `ended` if it is the last.
     pub(crate) fn push_rows(&mut self, rows: Vec<Row>, ended: bool) {
         self.rows.extend(rows);
         self.rows_ended = ended;
     }
 
-    /// The next page of the other side; `ended` if there is none behind it.
+    /// Adds the next page of listings; `ended` if it is the last.
     pub(crate) fn push_listed(&mut self, listed: Vec<Listed>, ended: bool) {
         self.listed.extend(listed);
         self.listed_ended = ended;
     }
 
-    /// The next product, unless both sides are at their end. Neither may need a page.
+    /// The next product, until both sides have ended. Neither side may need a page.
     pub(crate) fn next_pair(&mut self) -> Option<Pair> {
         let row = self.rows.front().map(|row| row.id);
         let listed = self.listed.front().map(|listed| listed.id);
