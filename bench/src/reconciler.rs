@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use shared::bus::queue::Queue;
+use shared::bus::postgres::Queue;
 use shared::clock::Clock;
 use shared::config::Secret;
-use shared::contract::CATALOG_QUEUE;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::database::{self, DatabaseConfig};
 use shared::host::Work as _;
 use shared::id::Ids;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use dynoxide::{Database, ImportOptions};
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use sqlx::postgres::PgPoolCopyExt as _;
 use tempfile::TempDir;
 use tokio::process::Command;

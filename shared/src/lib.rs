@@ -17,5 +17,6 @@ pub mod http;
 pub mod id;
 pub mod metrics;
 pub mod money;
+pub mod outbox;
 pub mod telemetry;
 pub mod text;

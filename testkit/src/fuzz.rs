@@ -14,7 +14,8 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
 use shared::clock::Clock;
-use shared::contract::events::{self, Received};
+use shared::contract::envelope::{self, Received};
+use shared::contract::inventory::Event;
 use shared::http::auth::{AuthConfig, KeySource, Verifier};
 use shared::http::page::{decode_cursor, encode_cursor};
 use shared::http::{Expected, IdempotencyKey, IfMatch, etag};
@@ -41,9 +42,9 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
 /// A message of the bus: what is read is the same when it is written and read again.
 pub fn event(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Ok(Received::Known(envelope)) = events::read(text) {
+    if let Ok(Received::Known(envelope)) = envelope::read::<Event>(text) {
         let written = serde_json::to_string(&envelope).unwrap();
-        let Ok(Received::Known(again)) = events::read(&written) else {
+        let Ok(Received::Known(again)) = envelope::read::<Event>(&written) else {
             panic!("{written} cannot be read again")
         };
         assert_eq!(serde_json::to_string(&again).unwrap(), written);

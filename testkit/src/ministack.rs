@@ -1,5 +1,6 @@
 //! An emulator of AWS on this machine: EventBridge and SQS as they work together.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -11,10 +12,11 @@ use std::time::{Duration, Instant};
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::types::Target;
 use aws_sdk_sqs::types::QueueAttributeName;
-use serde_json::json;
 
 use super::aws_environment;
+use shared::bus::aws::SqsConfig;
 use shared::config::Settings;
+use shared::contract::routes::{self, Route};
 
 /// How long it may take to start on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -43,13 +45,20 @@ pub struct Ministack {
     _keeper: std::process::Child,
 }
 
-/// A bus, the queue that is fed from it, and the queue of its dead letters.
+/// A bus and the queues that its rules feed.
 #[derive(Clone, Debug)]
 pub struct Messaging {
     pub environment: SdkConfig,
     pub bus: String,
-    pub queue: String,
-    pub dead_letters: String,
+    /// By the names that the routes give them.
+    queues: HashMap<&'static str, SqsConfig>,
+}
+
+impl Messaging {
+    /// Where the queue of this name and its dead letters are.
+    pub fn queue(&self, name: &str) -> &SqsConfig {
+        &self.queues[name]
+    }
 }
 
 /// What `VITRINA_MINISTACK` names, which must be there, else what is found by `PATH`.
@@ -91,34 +100,40 @@ impl Ministack {
         Self { endpoint: format!("http://127.0.0.1:{port}"), _keeper: keeper }
     }
 
-    /// A bus and queues of their own, connected as on AWS.
-    pub async fn messaging(&self) -> Messaging {
+    /// A bus and queues of its own, connected by `routes` as on AWS.
+    pub async fn messaging(&self, routes: &[Route]) -> Messaging {
         let environment = aws_environment(&self.endpoint);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         let bus = format!("bus-{nth}");
         let events = aws_sdk_eventbridge::Client::new(&environment);
-        let queues = aws_sdk_sqs::Client::new(&environment);
         events.create_event_bus().name(&bus).send().await.unwrap();
-        let mut urls = Vec::new();
-        for name in [format!("catalog-{nth}"), format!("catalog-{nth}-dead")] {
-            let made = queues.create_queue().queue_name(name).send().await.unwrap();
-            urls.push(made.queue_url.unwrap());
+        let sqs = aws_sdk_sqs::Client::new(&environment);
+        let mut queues = HashMap::new();
+        for name in routes::queues(routes) {
+            let queue = create_queue(&sqs, format!("{name}-{nth}")).await;
+            let dead_letters = create_queue(&sqs, format!("{name}-{nth}-dead")).await;
+            queues.insert(name, SqsConfig { queue, dead_letters });
         }
-        let attributes = queues
-            .get_queue_attributes()
-            .queue_url(&urls[0])
-            .attribute_names(QueueAttributeName::QueueArn)
-            .send()
-            .await
-            .unwrap();
-        let arn = attributes.attributes.unwrap()[&QueueAttributeName::QueueArn].clone();
-        let pattern = json!({"source": ["vitrina.inventory"]}).to_string();
-        let rule = events.put_rule().name("catalog").event_bus_name(&bus).event_pattern(pattern);
-        rule.send().await.unwrap();
-        let target = Target::builder().id("catalog").arn(arn).build().unwrap();
-        let targets = events.put_targets().rule("catalog").event_bus_name(&bus).targets(target);
-        targets.send().await.unwrap();
-        let dead_letters = urls.pop().unwrap();
-        Messaging { environment, bus, queue: urls.pop().unwrap(), dead_letters }
+        for (nth, route) in routes.iter().enumerate() {
+            let (rule, pattern) = (format!("route-{nth}"), route.event_pattern().to_string());
+            let put = events.put_rule().name(&rule).event_bus_name(&bus).event_pattern(pattern);
+            put.send().await.unwrap();
+            let arn = arn_of(&sqs, &queues[route.queue].queue).await;
+            let target = Target::builder().id(route.queue).arn(arn).build().unwrap();
+            let put = events.put_targets().rule(rule).event_bus_name(&bus).targets(target);
+            put.send().await.unwrap();
+        }
+        Messaging { environment, bus, queues }
     }
+}
+
+/// Creates a queue and returns its URL.
+async fn create_queue(sqs: &aws_sdk_sqs::Client, name: String) -> String {
+    sqs.create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap()
+}
+
+async fn arn_of(sqs: &aws_sdk_sqs::Client, url: &str) -> String {
+    let name = QueueAttributeName::QueueArn;
+    let call = sqs.get_queue_attributes().queue_url(url).attribute_names(name.clone());
+    call.send().await.unwrap().attributes.unwrap()[&name].clone()
 }

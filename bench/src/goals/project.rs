@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::json;
 use shared::clock::Clock;
-use shared::contract::CATALOG_QUEUE;
-use shared::contract::events::{Envelope, Event, SOURCE};
+use shared::contract::envelope::{Envelope, Event as _};
+use shared::contract::inventory::Event;
+use shared::contract::routes::CATALOG_QUEUE;
 use sqlx::postgres::PgPoolCopyExt as _;
 
 use super::{Outcome, rounds, split};
@@ -140,12 +141,12 @@ pub(super) async fn send(edition: &Edition, numbers: std::ops::Range<u64>) -> an
     Ok(())
 }
 
-fn envelope(made: Made) -> Envelope {
+fn envelope(made: Made) -> Envelope<Event> {
     let now = Clock::System.now();
     Envelope {
         specversion: "1.0".to_owned(),
         id: made.event_id,
-        source: SOURCE.to_owned(),
+        source: Event::SOURCE.to_owned(),
         subject: made.product.id,
         time: now,
         schemaversion: 1,

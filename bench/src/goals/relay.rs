@@ -1,11 +1,10 @@
 //! P10: what the relay claims and deletes a second, without what the bus takes, against the same
 //! claim alone.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use inventory::relay::Relay;
-use shared::bus::{Bus, PgBus};
+use shared::bus::postgres::PgBus;
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::database::{self, DatabaseConfig};
@@ -66,7 +65,7 @@ async fn relay(edition: &Edition) -> anyhow::Result<Stat> {
         8,
         "vitrina bench",
     ))?;
-    let bus = Bus::Postgres(PgBus::new(pool.clone(), Clock::System, &[], Arc::default()));
+    let bus = PgBus::new(pool.clone(), Clock::System, &[]);
     let relay = Relay::new(pool.clone(), bus, Clock::System, Ids::System);
     let begun = Instant::now();
     while relay.once().await? == Progress::More {}

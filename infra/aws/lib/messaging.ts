@@ -7,6 +7,7 @@ import { Construct } from 'constructs';
 
 import { acknowledge } from './acknowledge';
 import { planOf } from './functions';
+import { readRules, type Rule } from './routes';
 import { isEphemeral, type Settings } from './settings';
 
 /** The maximum retention of SQS. */
@@ -18,8 +19,8 @@ const MAX_RETENTION = Duration.days(14);
  */
 const MAX_RECEIVES = 8;
 
-/** The source of all inventory events. */
-const SOURCE = 'vitrina.inventory';
+/** The queue of the projector, as the routes call it. */
+const CATALOGUE = 'catalog';
 
 export class Messaging extends Construct {
   readonly bus: events.EventBus;
@@ -45,18 +46,22 @@ export class Messaging extends Construct {
     this.bus = new events.EventBus(this, 'Bus', {
       eventBusName: Names.uniqueResourceName(this, { maxLength: 64 }),
     });
-    new events.Rule(this, 'ToCatalogue', {
-      eventBus: this.bus,
-      description: 'Routes all inventory events to the queue of the catalogue',
-      // All types: the projector ignores and counts types that it does not know yet.
-      eventPattern: { source: [SOURCE] },
-      targets: [
-        new targets.SqsQueue(this.queue, {
-          deadLetterQueue: this.deadLetters,
-          maxEventAge: Duration.hours(24),
-          retryAttempts: 185,
-        }),
-      ],
+    const rules = readRules();
+    rules.forEach(({ queue, eventPattern }, index) => {
+      if (queue !== CATALOGUE) throw new Error(`this stack has no queue ${queue}`);
+      // Logical ids stay what they are when a rule is added.
+      new events.Rule(this, index === 0 ? 'ToCatalogue' : `ToCatalogue${index + 1}`, {
+        eventBus: this.bus,
+        description: 'Every event of inventory goes to the queue of the catalogue',
+        eventPattern: { source: eventPattern.source, detailType: eventPattern['detail-type'] },
+        targets: [
+          new targets.SqsQueue(this.queue, {
+            deadLetterQueue: this.deadLetters,
+            maxEventAge: Duration.hours(24),
+            retryAttempts: 185,
+          }),
+        ],
+      });
     });
     acknowledge(this.deadLetters, {
       'Serverless-SQSRedrivePolicy':
@@ -67,9 +72,14 @@ export class Messaging extends Construct {
       // The L1 construct, so that CloudFormation generates the name.
       new events.CfnArchive(this, 'Archive', {
         sourceArn: this.bus.eventBusArn,
-        eventPattern: { source: [SOURCE] },
+        eventPattern: { source: sourcesOf(rules) },
         retentionDays: ephemeral ? 1 : 30,
       });
     }
   }
+}
+
+/** The sources of all rules, each once. */
+function sourcesOf(rules: Rule[]): string[] {
+  return [...new Set(rules.flatMap(({ eventPattern }) => eventPattern.source))];
 }

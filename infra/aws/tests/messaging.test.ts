@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { ROUTES } from '../lib/api';
+import { readRules } from '../lib/routes';
 import { EPHEMERAL, functions, ofType, PRODUCTION, synthesise } from './fixture';
 
 const DAYS = 24 * 60 * 60;
@@ -55,6 +56,18 @@ test('rule routes all inventory events to the queue', () => {
   const [target] = rule.Properties.Targets;
   assert.deepEqual(target.Arn, { 'Fn::GetAtt': [queueName, 'Arn'] });
   assert.deepEqual(target.DeadLetterConfig.Arn, { 'Fn::GetAtt': [deadName, 'Arn'] });
+});
+
+test('each rule of the routes is in the template', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const patterns = ofType(resources, 'AWS::Events::Rule').map(
+    ([, rule]) => (rule as any).Properties.EventPattern,
+  );
+  assert.deepEqual(
+    patterns,
+    readRules().map(({ eventPattern }) => eventPattern),
+  );
+  assert.deepEqual([...new Set(readRules().map(({ queue }) => queue))], ['catalog']);
 });
 
 test('dead-letter api has its permissions on both queues', () => {

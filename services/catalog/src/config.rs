@@ -1,6 +1,6 @@
 //! The service's settings.
 
-use shared::bus::sqs::SqsConfig;
+use shared::bus::aws::SqsConfig;
 use shared::config::Settings;
 use shared::contract::listing;
 use shared::database::DatabaseConfig;

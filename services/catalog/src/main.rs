@@ -3,10 +3,10 @@
 use catalog::config::{Config, Feed, Role};
 use catalog::pages::KEPT_FOR;
 use catalog::{App, Projector, probe_key, router};
-use shared::bus::queue::Queue;
-use shared::bus::sqs::SqsQueue;
+use shared::bus::aws::SqsQueue;
+use shared::bus::postgres::Queue;
 use shared::config::Settings;
-use shared::contract::CATALOG_QUEUE;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::{Host, Source};
 use shared::http::docs;
 use shared::{clock::Clock, database, dynamodb, id::Ids};

@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use moka::sync::Cache;
 use shared::clock::Clock;
+use shared::contract::inventory::Event;
 use shared::contract::listing::ListingItem;
 use shared::dynamodb::Consistency;
 use shared::failpoint;
@@ -128,7 +129,11 @@ impl Projector {
 }
 
 impl Handler for Projector {
-    async fn handle(&self, deliveries: &[Delivery]) -> Vec<Result<(), Failure>> {
+    type Event = Event;
+
+    const SPAN: &'static str = "project";
+
+    async fn handle(&self, deliveries: &[Delivery<Event>]) -> Vec<Result<(), Failure>> {
         let mut by_product: BTreeMap<Uuid, Vec<Arrival<'_>>> = BTreeMap::new();
         for Delivery { envelope, received_at } in deliveries {
             let arrival = Arrival { envelope, received_at: *received_at };

@@ -1,14 +1,16 @@
-//! One binary, many roles: `VITRINA_ROLE` picks what this does, as a process or as a function.
+//! One binary with three roles, selected by `VITRINA_ROLE`, as a process or as a function.
 
 use std::sync::Arc;
 
 use inventory::config::{Config, Role};
-use inventory::relay::{self, Relay};
+use inventory::relay::Relay;
 use inventory::{App, MIGRATOR, router};
 use shared::bus::{self, Bus};
 use shared::config::Settings;
+use shared::contract::routes::ROUTES;
 use shared::host::Host;
 use shared::http::auth::Verifier;
+use shared::outbox::publish_before_answers;
 use shared::{clock::Clock, database, id::Ids};
 
 #[tokio::main]
@@ -26,14 +28,15 @@ async fn main() -> anyhow::Result<()> {
             let app = App::new(pool.clone(), &clock, &ids, verifier.clone(), committed);
             let mut api = router(app);
             if host.is_function() {
-                let bus = Bus::connect(&config.bus, &pool, &clock).await;
-                api = relay::before_answers(api, Relay::new(pool, bus, clock, ids));
+                let bus = Bus::connect(&config.bus, &pool, &clock, ROUTES).await;
+                let relay = Relay::new(pool, bus, clock, ids).into_events();
+                api = publish_before_answers(api, relay);
             }
             host.with_database(&database).serve(api, Some(verifier)).await?;
         }
         Role::Relay => {
             let database = database::open(&config.database, &clock).await?;
-            let bus = Bus::connect(&config.bus, &database.pool, &clock).await;
+            let bus = Bus::connect(&config.bus, &database.pool, &clock, ROUTES).await;
             let relay = Relay::new(database.pool.clone(), bus, clock, ids);
             host.with_database(&database).work(relay, committed).await?;
         }

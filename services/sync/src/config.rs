@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::bus::sqs::SqsConfig;
+use shared::bus::aws::SqsConfig;
 use shared::config::Settings;
 use shared::contract::listing::table_name;
 use shared::database::{DatabaseConfig, MigrationConfig};

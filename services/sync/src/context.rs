@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::bus::queue::Queue;
+use shared::bus::postgres::Queue;
 use shared::clock::Clock;
 use shared::id::Ids;
 use sqlx::PgPool;

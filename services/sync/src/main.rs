@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use shared::bus::aws::{SqsDeadLetters, SqsQueue};
 use shared::bus::dead_letters::DeadLetters;
-use shared::bus::queue::Queue;
-use shared::bus::sqs::SqsQueue;
-use shared::bus::sqs_dead_letters::SqsDeadLetters;
+use shared::bus::postgres::Queue;
 use shared::config::Settings;
-use shared::contract::CATALOG_QUEUE;
 use shared::contract::listing::categories_key;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::Host;
 use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use chrono::{DateTime, TimeDelta};
-use shared::bus::queue::Queue;
+use shared::bus::postgres::Queue;
 use shared::clock::Clock;
 use shared::failpoint;
 use shared::host::Work;

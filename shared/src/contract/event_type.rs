@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::events::Event;
+use super::inventory::Event;
 
 /// The type of an event, without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +76,11 @@ impl From<&Event> for EventType {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::envelope::Event as _;
 
     #[test]
     fn names_are_those_of_the_envelope() {
-        assert_eq!(EventType::ALL.map(EventType::name), Event::TYPES);
+        assert_eq!(EventType::ALL.map(EventType::name).as_slice(), Event::TYPES);
         for known in EventType::ALL {
             assert_eq!(known.name().parse(), Ok(known));
         }

@@ -3,12 +3,12 @@
 //! A shipped event never changes meaning: a field may be added, a type may be added, and the golden
 //! files in `golden/` must parse for ever.
 
+pub mod envelope;
 pub mod event_type;
-pub mod events;
+pub mod inventory;
 pub mod listing;
 pub mod product;
+pub mod routes;
 pub mod stock;
 pub mod sync_feed;
-
-/// The queue that the catalogue is fed from.
-pub const CATALOG_QUEUE: &str = "catalog";
+mod tagged;

@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::bus::queue::Queue;
+use crate::bus::postgres::Queue;
 use crate::dynamodb::Item;
 use crate::host::metrics_recorder;
 

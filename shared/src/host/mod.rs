@@ -22,8 +22,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::queue::Queue;
-use crate::bus::sqs::SqsQueue;
+use crate::bus::aws::SqsQueue;
+use crate::bus::postgres::Queue;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::{self, Database, DatabaseConfig, IamLogin, MigrationConfig, MigrationError};

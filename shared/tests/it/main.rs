@@ -1,4 +1,4 @@
-//! What comes from outside, against everything that could come.
+//! The bus, the queues and everything that reads from outside, against whatever may arrive.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,11 +7,12 @@ mod conformance;
 mod corpora;
 mod decoders;
 mod event_bridge;
+mod handlers;
 mod key_set;
-mod queue;
-mod silence;
-mod sqs;
+mod postgres_queue;
+mod second_producer;
+mod silent_connection;
+mod sqs_consumer;
 mod tls;
 mod tokens;
-mod told;
 mod transactions;

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use serde_json::json;
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use vitrina::edition::TABLE;
 
 use crate::dynamo;

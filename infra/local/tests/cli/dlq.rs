@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use shared::contract::CATALOG_QUEUE;
+use shared::contract::routes::CATALOG_QUEUE;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;

@@ -8,10 +8,12 @@ use catalog::Projector;
 use chrono::DateTime;
 use inventory::relay::Relay;
 use serde_json::{Value, json};
-use shared::bus::queue::{Outcome, Queue};
-use shared::bus::{self, Bus, PgBus};
+use shared::bus::message::Outcome;
+use shared::bus::postgres::{PgBus, Queue};
+use shared::bus::{self, Bus};
 use shared::clock::Clock;
-use shared::contract::events::{self, Received};
+use shared::contract::envelope::{self, Received};
+use shared::contract::routes::ROUTES;
 use shared::host;
 use shared::host::intake::{Delivery, Handler as _};
 use shared::host::tick::Progress;
@@ -113,7 +115,7 @@ impl CountedEdition {
         let catalogue = catalog::App::new(client.clone(), TABLE, "BRL".parse().unwrap());
         let router = inventory::router(inventory).merge(catalog::router(catalogue));
         let router = host::server::with_standard_layers(router, &clock, &ids);
-        let bus = PgBus::new(pool.clone(), clock.clone(), &[QUEUE], Arc::default());
+        let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
         let relay = Relay::new(pool.clone(), Bus::Postgres(bus), clock.clone(), ids);
         let queue = Queue::new(pool, clock.clone(), QUEUE);
         let projector = Projector::new(client, TABLE, clock.clone());
@@ -225,7 +227,7 @@ impl CountedEdition {
                 break;
             }
             let received_at = self.clock.now();
-            let read = |body: &str| match events::read(body).unwrap() {
+            let read = |body: &str| match envelope::read(body).unwrap() {
                 Received::Known(envelope) => Delivery { envelope: *envelope, received_at },
                 Received::Unknown { type_name } => panic!("{type_name} is not known"),
             };

@@ -40,9 +40,6 @@ const RULE_EXCEPTIONS: &[&str] = &[
 const STORE_EXCEPTIONS: &[&str] = &[];
 const SHARED_HTTP_EXCEPTIONS: &[&str] = &[];
 const CIRCLE_EXCEPTIONS: &[&str] = &[
-    "infra/local: batch, cli, client, dlq, doctor, import, load, progress, reconcile, remote, seed, \
-     status, token, trace, up",
-    "services/inventory: store, trace",
     "shared: bus::dead_letters, bus::sqs_dead_letters",
     "shared: door, host",
     "shared: postgres::binaries, postgres::home, postgres::obtain",

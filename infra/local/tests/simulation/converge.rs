@@ -13,8 +13,8 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, IteratorRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use shared::bus::faulty::Rates;
 use shared::contract::sync_feed::bucket_of;
+use testkit::Rates;
 use testkit::{DynamoFault, PostgresFault, Scale};
 use uuid::Uuid;
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use shared::bus::faulty::Rates;
+use testkit::Rates;
 
 use crate::cases::{Case, UNDER_TEST};
 use crate::points::{Plan, Stop};

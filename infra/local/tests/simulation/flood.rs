@@ -8,8 +8,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use shared::bus::faulty::Rates;
-use shared::bus::queue::{Outcome, Queue};
+use shared::bus::message::Outcome;
+use shared::bus::postgres::Queue;
+use testkit::Rates;
 use testkit::Scale;
 use uuid::Uuid;
 

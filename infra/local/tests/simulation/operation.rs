@@ -4,7 +4,8 @@ use std::fmt;
 
 use axum::http::Method;
 use serde_json::Value;
-use shared::bus::dead_letters::{self, Action, Selection};
+use shared::bus::dead_letter::{Action, Selection};
+use shared::bus::postgres::dead_letters;
 use shared::host::intake;
 use shared::telemetry;
 use testkit::{Answer, Call};

@@ -8,17 +8,17 @@ use std::time::Duration;
 use axum::Router;
 use catalog::Projector;
 use inventory::relay::Relay;
-use shared::bus::faulty::FaultyBus;
-use shared::bus::queue::Queue;
-use shared::bus::{Bus, PgBus};
+use shared::bus::postgres::{PgBus, Queue};
 use shared::clock::Clock;
 use shared::config::Secret;
+use shared::contract::routes::ROUTES;
 use shared::database::{self, DatabaseConfig};
 use shared::failpoint;
 use shared::host;
 use shared::id::Ids;
 use sqlx::PgPool;
 use sync::{Reconciler, Settings};
+use testkit::FaultyBus;
 use testkit::{DynamoFault, Faults, FaultyPostgres, Tokens, faulty_dynamodb, faulty_postgres};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
@@ -47,7 +47,7 @@ pub(crate) struct Parts {
     pub(crate) pool: PgPool,
     pub(crate) clock: Clock,
     pub(crate) router: Router,
-    pub(crate) relay: Relay,
+    pub(crate) relay: Relay<FaultyBus>,
     pub(crate) queue: Queue,
     pub(crate) projector: Projector,
     pub(crate) reconciler: Reconciler,
@@ -117,8 +117,8 @@ impl Parts {
         let catalogue = catalog::App::new(client.clone(), TABLE, "BRL".parse().unwrap());
         let router = inventory::router(inventory).merge(catalog::router(catalogue));
         let router = host::server::with_standard_layers(router, &clock, &ids);
-        let pg_bus = PgBus::new(pool.clone(), clock.clone(), &[QUEUE], Arc::default());
-        let bus = Bus::Faulty(bus.through(pg_bus));
+        let pg_bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
+        let bus = bus.through(pg_bus);
         let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
         let queue = Queue::new(pool.clone(), clock.clone(), QUEUE);
         let projector = Projector::new(client.clone(), TABLE, clock.clone());

@@ -7,19 +7,21 @@ use std::time::{Duration, Instant};
 use axum::http::Method;
 use chrono::DateTime;
 use serde_json::{Value, json};
-use shared::bus::faulty::{FaultyBus, Rates};
-use shared::bus::{self, PgBus};
+use shared::bus;
+use shared::bus::postgres::PgBus;
 use shared::clock::Clock;
+use shared::contract::routes::ROUTES;
 use shared::http::auth::Role;
 use shared::id::Ids;
 use testkit::{Faults, TestDatabase, TestDynamo, Tokens, database, dynamodb, faulty_dynamodb};
+use testkit::{FaultyBus, Rates};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::model::Model;
 use crate::operation::{Done, Operation, Request};
 use crate::points::{Plan, Stop};
-use crate::process::{Environment, Process, QUEUE, TABLE};
+use crate::process::{Environment, Process, TABLE};
 
 const SELLER: Uuid = Uuid::from_u128(0x005e_11e5);
 
@@ -100,7 +102,7 @@ impl Simulation {
         catalog::table::ensure(&client, TABLE).await.unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let tokens = Tokens::new(clock.clone());
-        let inner = PgBus::new(database.pool.clone(), clock.clone(), &[QUEUE], Arc::default());
+        let inner = PgBus::new(database.pool.clone(), clock.clone(), ROUTES);
         let token = tokens.with_claims(json!({
             "sub": SELLER, "roles": [Role::Seller.as_str()], "exp": 4_000_000_000_i64
         }));

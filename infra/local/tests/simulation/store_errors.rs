@@ -1,7 +1,7 @@
 //! A store error at every call of every step, before or after the store has applied the call. The kinds
 //! of error take turns, or each call gets all of them if the environment asks for it.
 
-use shared::bus::faulty::Rates;
+use testkit::Rates;
 use testkit::{DynamoFault, PostgresFault, Scale};
 
 use crate::cases::{Case, Ready, UNDER_TEST};

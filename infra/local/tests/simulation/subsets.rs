@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::bus::faulty::Rates;
 use testkit::DynamoFault;
+use testkit::Rates;
 use uuid::Uuid;
 
 use crate::operation::Operation;

@@ -4,14 +4,15 @@
 //! shuffled and duplicated history of a product therefore leads to the same listing.
 
 use chrono::{DateTime, Utc};
-use shared::contract::events::Envelope;
+use shared::contract::envelope::Envelope;
+use shared::contract::inventory::Event;
 use shared::contract::listing::{Fence, HOPS_KEPT, Hop, ListingItem, TOMBSTONE_KEPT};
 use uuid::Uuid;
 
 /// An event, and when it was received.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival<'a> {
-    pub(crate) envelope: &'a Envelope,
+    pub(crate) envelope: &'a Envelope<Event>,
     pub(crate) received_at: DateTime<Utc>,
 }
 
@@ -40,7 +41,7 @@ pub(crate) fn project(
 }
 
 /// Applies the parts of an event that are newer than the listing. Returns whether there were any.
-fn apply(listing: &mut ListingItem, envelope: &Envelope) -> bool {
+fn apply(listing: &mut ListingItem, envelope: &Envelope<Event>) -> bool {
     let Envelope { position, event, .. } = envelope;
     let position = *position;
     let mut applied = false;

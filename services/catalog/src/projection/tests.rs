@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
-use shared::contract::events::{Envelope, Event, SOURCE};
+use shared::contract::envelope::{Envelope, Event as _};
+use shared::contract::inventory::Event;
 use shared::contract::listing::ListingItem;
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
@@ -88,11 +89,11 @@ fn history(changes: &[Change]) -> (Vec<Event>, Product, Stock) {
     (events, product, stock)
 }
 
-fn envelope(event: &Event, position: i64) -> Envelope {
+fn envelope(event: &Event, position: i64) -> Envelope<Event> {
     Envelope {
         specversion: "1.0".to_owned(),
         id: Uuid::from_u128(u128::from(position.unsigned_abs())),
-        source: SOURCE.to_owned(),
+        source: Event::SOURCE.to_owned(),
         subject: ID,
         time: at(position),
         schemaversion: 1,
@@ -106,12 +107,12 @@ fn envelope(event: &Event, position: i64) -> Envelope {
     }
 }
 
-fn arrival(envelope: &Envelope) -> Arrival<'_> {
+fn arrival(envelope: &Envelope<Event>) -> Arrival<'_> {
     Arrival { envelope, received_at: at(envelope.position) }
 }
 
 /// Projects events in batches, cycling through these sizes.
-fn run(events: &[Envelope], sizes: &[usize]) -> Option<ListingItem> {
+fn run(events: &[Envelope<Event>], sizes: &[usize]) -> Option<ListingItem> {
     let mut listing: Option<ListingItem> = None;
     let (mut rest, mut sizes) = (events, sizes.iter().cycle());
     while !rest.is_empty() {
@@ -148,7 +149,7 @@ proptest! {
     ) {
         let (events, product, stock) = history(&changes);
         // Everything once, in order, and some of it republished under later positions.
-        let mut arriving: Vec<Envelope> =
+        let mut arriving: Vec<Envelope<Event>> =
             (1..).zip(&events).map(|(position, event)| envelope(event, position)).collect();
         let straight = run(&arriving, &[1]).unwrap();
         for pick in &picks {
@@ -174,7 +175,7 @@ proptest! {
 }
 
 /// Fisher-Yates with Knuth's generator: the same order for the same seed.
-fn shuffle(events: &mut [Envelope], mut state: u64) {
+fn shuffle(events: &mut [Envelope<Event>], mut state: u64) {
     for last in (1..events.len()).rev() {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -196,7 +197,8 @@ fn repair_heals_a_damaged_listing_of_the_same_version() {
 #[test]
 fn old_event_causes_no_write() {
     let (events, ..) = history(&[Change::Rename(1), Change::Stock(2)]);
-    let all: Vec<Envelope> = (1..).zip(&events).map(|(n, event)| envelope(event, n)).collect();
+    let all: Vec<Envelope<Event>> =
+        (1..).zip(&events).map(|(n, event)| envelope(event, n)).collect();
     let listing = run(&all, &[3]).unwrap();
     for old in &all {
         assert_eq!(project(Some(&listing), ID, &[arrival(old)], at(0)), None);

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use shared::contract::listing::key_of;
 use shared::contract::product::{Product, Status};
 use shared::money::Money;

@@ -13,7 +13,8 @@ use axum::Router;
 use catalog::{App, Projector};
 use chrono::{DateTime, Utc};
 use shared::clock::Clock;
-use shared::contract::events::{Envelope, Event, SOURCE};
+use shared::contract::envelope::{Envelope, Event as _};
+use shared::contract::inventory::Event;
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
 use shared::host::intake::{Delivery, Handler as _};
@@ -60,7 +61,7 @@ impl Catalogue {
     /// Projects events at their positions, and expects each to succeed.
     pub(crate) async fn project(&self, events: &[(Event, Uuid, i64)]) {
         let now = self.clock.now();
-        let deliveries: Vec<Delivery> = events
+        let deliveries: Vec<Delivery<Event>> = events
             .iter()
             .map(|(event, subject, position)| delivery(event, *subject, *position, now))
             .collect();
@@ -75,11 +76,11 @@ pub(crate) fn delivery(
     subject: Uuid,
     position: i64,
     now: DateTime<Utc>,
-) -> Delivery {
+) -> Delivery<Event> {
     let envelope = Envelope {
         specversion: "1.0".to_owned(),
         id: Uuid::from_u128(position.unsigned_abs().into()),
-        source: SOURCE.to_owned(),
+        source: Event::SOURCE.to_owned(),
         subject,
         time: now,
         schemaversion: 1,

@@ -3,7 +3,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use serde_json::json;
 use shared::clock::Clock;
-use shared::contract::events::Event;
+use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
 use testkit::{Call, Calls, counted_dynamodb, stale_dynamodb};

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use serde::Serialize;
-use shared::bus::queue::QueueDepth;
+use shared::bus::message::QueueDepth;
 use shared::http::auth::Operator;
 use shared::http::problem::{Problem, ProblemDocument};
 

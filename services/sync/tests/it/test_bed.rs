@@ -11,9 +11,10 @@ use catalog::Projector;
 use chrono::DateTime;
 use inventory::relay::Relay;
 use serde_json::{Value, json};
-use shared::bus::queue::Queue;
-use shared::bus::{Bus, PgBus};
+use shared::bus::Bus;
+use shared::bus::postgres::{PgBus, Queue};
 use shared::clock::Clock;
+use shared::contract::routes::ROUTES;
 use shared::contract::sync_feed::bucket_of;
 use shared::host::intake;
 use shared::host::tick::Progress;
@@ -67,7 +68,7 @@ impl TestBed {
             tokens.verifier(),
             Arc::default(),
         ));
-        let bus = PgBus::new(pool.clone(), clock.clone(), &["catalog"], Arc::default());
+        let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
         let bus = Bus::Postgres(bus);
         let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
         let queue = Queue::new(pool.clone(), clock.clone(), "catalog");

@@ -20,7 +20,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::de::IgnoredAny;
 use tower::ServiceExt as _;
 
-use crate::bus::sqs::SqsQueue;
+use crate::bus::aws::SqsQueue;
 use crate::clock::Clock;
 use crate::database::IamLogin;
 use crate::host::intake::Handler;

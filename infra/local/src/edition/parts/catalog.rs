@@ -20,15 +20,15 @@ pub const PROJECTOR: Part = Part::new("projector");
 /// The table of listings.
 pub const TABLE: &str = "listings";
 
-/// How often the table of listings is checked: an operator who deletes it and runs a reconciliation
-/// gets it rebuilt.
+/// How often to recreate a missing table of listings: after an operator deletes it, a reconciliation
+/// rebuilds the listings.
 const TABLE_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) static SERVICE: Service = Service {
     parts: &[CATALOG, PROJECTOR],
     migrator: None,
     expensive_paths: &[],
-    channel: None,
+    producer: None,
     openapi: || catalog::routes().into_openapi(),
     start: |context, work| Box::pin(start(context, work)),
 };

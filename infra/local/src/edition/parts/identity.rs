@@ -20,7 +20,7 @@ pub(super) static SERVICE: Service = Service {
     parts: &[IDENTITY],
     migrator: Some(&identity::MIGRATOR),
     expensive_paths: identity::EXPENSIVE_PATHS,
-    channel: None,
+    producer: None,
     openapi: || identity::routes().into_openapi(),
     start,
 };

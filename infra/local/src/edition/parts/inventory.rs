@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use inventory::relay::Relay;
-use shared::bus::{Bus, PgBus};
-use shared::contract::CATALOG_QUEUE;
-use shared::contract::events::{Envelope, Event};
+use shared::bus::Bus;
+use shared::bus::postgres::PgBus;
+use shared::contract::inventory::Event;
+use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::host::Work as _;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::service::{Channel, Context, Part, Service, Starting};
+use super::service::{Context, Part, Producer, Service, Starting};
 
 /// The sellers' API.
 pub const INVENTORY: Part = Part::new("inventory");
@@ -23,12 +24,7 @@ pub(super) static SERVICE: Service = Service {
     parts: &[INVENTORY, RELAY],
     migrator: Some(&inventory::MIGRATOR),
     expensive_paths: &[],
-    channel: Some(Channel {
-        name: "products",
-        operation: "announce",
-        event_types: &Event::TYPES,
-        message: ("Envelope", || schemars::schema_for!(Envelope)),
-    }),
+    producer: Some(|| Producer::of::<Event>("products", "announce", "Envelope")),
     openapi: || inventory::routes().into_openapi(),
     start,
 };
@@ -47,12 +43,8 @@ fn start<'a>(context: &'a Context, work: &'a mut JoinSet<()>) -> Starting<'a> {
         routes = inventory::routes().with_state(app);
     }
     if context.runs(RELAY) {
-        let bus = PgBus::new(
-            context.background.clone(),
-            context.clock.clone(),
-            &[CATALOG_QUEUE],
-            Arc::clone(&context.published),
-        );
+        let bus = PgBus::new(context.background.clone(), context.clock.clone(), ROUTES)
+            .with_nudge(CATALOG_QUEUE, Arc::clone(&context.published));
         let relay = Relay::new(
             context.background.clone(),
             Bus::Postgres(bus),

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use service::{Channel, Context};
+pub(crate) use service::{Context, Producer};
 pub use service::{Part, ServiceError};
 
 /// Every service, in the order in which they start.

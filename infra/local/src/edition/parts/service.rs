@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use futures::future::BoxFuture;
-use schemars::Schema;
-use shared::bus::queue::Queue;
+use schemars::JsonSchema;
+use serde_json::Value;
+use shared::bus::postgres::Queue;
 use shared::clock::Clock;
+use shared::contract::envelope::{Envelope, Event};
 use shared::http::auth::Verifier;
 use shared::id::Ids;
 use shared::money::Currency;
@@ -47,8 +49,8 @@ pub(crate) struct Service {
     pub(crate) migrator: Option<&'static Migrator>,
     /// Paths on which a request costs more than one in the rate limit.
     pub(crate) expensive_paths: &'static [&'static str],
-    /// The events that it publishes, if it publishes any.
-    pub(crate) channel: Option<Channel>,
+    /// What it publishes, if it publishes events.
+    pub(crate) producer: Option<fn() -> Producer>,
     /// The description of its routes, without anything running.
     pub(crate) openapi: fn() -> OpenApi,
     /// Prepares its stores, starts the background work of its chosen parts and returns their
@@ -58,13 +60,26 @@ pub(crate) struct Service {
 
 pub(crate) type Starting<'a> = BoxFuture<'a, Result<OpenApiRouter, ServiceError>>;
 
-/// The events of a service, as AsyncAPI describes them.
-pub(crate) struct Channel {
-    pub(crate) name: &'static str,
+/// A producer of events, as the AsyncAPI document describes it.
+pub(crate) struct Producer {
+    pub(crate) channel: &'static str,
     pub(crate) operation: &'static str,
-    pub(crate) event_types: &'static [&'static str],
-    /// The name of the schema of a message, and the schema.
-    pub(crate) message: (&'static str, fn() -> Schema),
+    /// The name of the schema of its envelopes.
+    pub(crate) envelope: &'static str,
+    pub(crate) schema: Value,
+    pub(crate) source: &'static str,
+    pub(crate) types: &'static [&'static str],
+}
+
+impl Producer {
+    pub(crate) fn of<E: Event + JsonSchema>(
+        channel: &'static str,
+        operation: &'static str,
+        envelope: &'static str,
+    ) -> Self {
+        let schema = schemars::schema_for!(Envelope<E>).to_value();
+        Self { channel, operation, envelope, schema, source: E::SOURCE, types: E::TYPES }
+    }
 }
 
 /// What the edition gives to its services.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use shared::bus::dead_letters::DeadLetters;
-use shared::bus::queue::Queue;
-use shared::contract::CATALOG_QUEUE;
+use shared::bus::postgres::Queue;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::Work as _;
 use sync::{Listings, Reconciler};
 use tokio::sync::Notify;
@@ -20,7 +20,7 @@ pub(super) static SERVICE: Service = Service {
     parts: &[SYNC],
     migrator: Some(&sync::MIGRATOR),
     expensive_paths: &[],
-    channel: None,
+    producer: None,
     openapi: || sync::routes().into_openapi(),
     start,
 };

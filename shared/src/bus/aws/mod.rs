@@ -1,0 +1,13 @@
+//! EventBridge, and the queues of SQS behind it.
+
+mod batch;
+mod config;
+mod counts;
+mod dead_letters;
+mod event_bridge;
+mod sqs;
+
+pub use config::SqsConfig;
+pub use dead_letters::SqsDeadLetters;
+pub use event_bridge::EventBridge;
+pub use sqs::{Settled, SqsError, SqsMessage, SqsQueue, SqsTimings};

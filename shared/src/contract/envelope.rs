@@ -1,0 +1,245 @@
+//! The envelope of every event, and how a consumer reads one.
+//!
+//! An event announces the whole state of an aggregate, never a difference: a consumer that missed
+//! one is right again with the next. The envelope has the attributes of `CloudEvents` 1.0 in their
+//! JSON form; on AWS it is the `detail` of an EventBridge event.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::tagged::Tagged;
+
+/// The version of `CloudEvents` that the envelope follows.
+pub const SPEC_VERSION: &str = "1.0";
+
+/// The largest document that an event may have to carry, so that every event can be published:
+/// EventBridge takes 256 KB in one entry.
+pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
+
+/// The events of one producer: an enum with `#[serde(tag = "type", content = "data")]`.
+pub trait Event: DeserializeOwned + Send + Sync + 'static {
+    /// The `source` attribute of each of them, such as `vitrina/inventory`. Rules of EventBridge
+    /// match by [`event_bridge_source`](super::routes::event_bridge_source) of it.
+    const SOURCE: &'static str;
+
+    /// The major version of the schema of `data` that this build writes and reads. Adding a field
+    /// keeps the version; changing a meaning raises it.
+    const SCHEMA_VERSION: i32;
+
+    /// The `type` attribute of every variant.
+    const TYPES: &'static [&'static str];
+
+    /// Those of [`TYPES`](Self::TYPES) that are commands. An event says what happened and has any
+    /// number of consumers; a command asks one consumer to act, so exactly one queue takes it.
+    const COMMANDS: &'static [&'static str] = &[];
+
+    /// The `type` attribute of this one.
+    fn type_name(&self) -> &'static str;
+
+    /// The id of the aggregate where `data` repeats it: it must be the envelope's `subject`.
+    fn aggregate_id(&self) -> Option<Uuid>;
+
+    /// The versions of the aggregates that `data` carries. Each is at least 1.
+    fn versions(&self) -> impl Iterator<Item = i64>;
+}
+
+/// One event with its envelope.
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Envelope")]
+pub struct Envelope<E> {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// Names the change; a republish of the same change has the same id and another position.
+    pub id: Uuid,
+    /// The producer, such as `vitrina/inventory`.
+    pub source: String,
+    /// The id of the aggregate, such as a product's.
+    pub subject: Uuid,
+    /// When the change was committed.
+    pub time: DateTime<Utc>,
+    /// Major version of the schema of `data`.
+    pub schemaversion: i32,
+    /// W3C trace context of the request that made the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The request that made the change.
+    pub requestid: Uuid,
+    /// When that request arrived.
+    pub requestedtime: DateTime<Utc>,
+    /// When the relay handed the event to the bus.
+    pub publishedtime: DateTime<Utc>,
+    /// Where in the outbox the event stood. Grows with every publish, also of an old change.
+    pub position: i64,
+    /// Whether the change was announced before: a repair. Absent if it was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub republished: bool,
+    #[serde(flatten)]
+    pub event: E,
+}
+
+/// An event as its producer stored it. It is published in the very same bytes: fields that this
+/// build does not know are kept, and nothing is serialised again.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct WrittenEvent<'a> {
+    #[serde(rename = "type")]
+    pub type_name: &'static str,
+    pub data: &'a RawValue,
+}
+
+impl<'a> WrittenEvent<'a> {
+    /// Reads a stored event of `E`.
+    ///
+    /// # Errors
+    /// If this build cannot read it: a newer build stored it, and will publish it.
+    pub fn read<E: Event>(json: &'a str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Stored<'a> {
+            #[serde(rename = "type", borrow)]
+            type_name: Cow<'a, str>,
+            #[serde(borrow)]
+            data: &'a RawValue,
+        }
+        let Stored { type_name, data } = serde_json::from_str(json)?;
+        let event = Tagged::new(&type_name, data).read::<E>()?;
+        Ok(Self { type_name: event.type_name(), data })
+    }
+}
+
+/// A message body, read as one of the events `E`.
+#[derive(Debug)]
+pub enum Received<E> {
+    Known(Box<Envelope<E>>),
+    /// An event of a type that this build does not know: newer producers are deployed first.
+    Unknown {
+        type_name: String,
+    },
+}
+
+/// The body is not an event, or says something that this build cannot rely on.
+#[derive(Debug, thiserror::Error)]
+#[error("reading an event")]
+pub struct UnreadableEvent(#[source] Fault);
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Form(#[from] serde_json::Error),
+    #[error("its specversion is {0:?}, not {SPEC_VERSION:?}")]
+    SpecVersion(String),
+    #[error("its source is {found:?}, not {expected:?}")]
+    Source { found: String, expected: &'static str },
+    #[error("its schemaversion is {found}, not {expected}")]
+    SchemaVersion { found: i32, expected: i32 },
+    #[error("it is about {subject} and carries {carried}")]
+    Subject { subject: Uuid, carried: Uuid },
+    #[error("{0} is not a valid version")]
+    Version(i64),
+}
+
+/// An envelope whose `data` is not read yet, so that its type can be looked at first.
+#[derive(Deserialize)]
+struct Sealed<'a> {
+    specversion: String,
+    id: Uuid,
+    source: String,
+    subject: Uuid,
+    time: DateTime<Utc>,
+    schemaversion: i32,
+    #[serde(default)]
+    traceparent: Option<String>,
+    requestid: Uuid,
+    requestedtime: DateTime<Utc>,
+    publishedtime: DateTime<Utc>,
+    position: i64,
+    #[serde(default)]
+    republished: bool,
+    #[serde(rename = "type", borrow)]
+    type_name: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// Reads a message body as one of the events `E`.
+pub fn read<E: Event>(body: &str) -> Result<Received<E>, UnreadableEvent> {
+    parse(body).map_err(UnreadableEvent)
+}
+
+fn parse<E: Event>(body: &str) -> Result<Received<E>, Fault> {
+    let sealed: Sealed = match serde_json::from_str(body) {
+        Ok(sealed) => sealed,
+        // A type that this build does not know may have another envelope, too.
+        Err(error) => match type_of(body) {
+            Some(type_name) if !is_known::<E>(&type_name) => {
+                return Ok(Received::Unknown { type_name });
+            }
+            _ => return Err(error.into()),
+        },
+    };
+    if !is_known::<E>(&sealed.type_name) {
+        return Ok(Received::Unknown { type_name: sealed.type_name.into_owned() });
+    }
+    let event = Tagged::new(&sealed.type_name, sealed.data).read()?;
+    let envelope = sealed.open(event);
+    check(&envelope)?;
+    Ok(Received::Known(Box::new(envelope)))
+}
+
+fn is_known<E: Event>(type_name: &str) -> bool {
+    E::TYPES.contains(&type_name)
+}
+
+fn type_of(body: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "type")]
+        type_name: String,
+    }
+    serde_json::from_str::<Head>(body).ok().map(|head| head.type_name)
+}
+
+impl Sealed<'_> {
+    fn open<E>(self, event: E) -> Envelope<E> {
+        Envelope {
+            specversion: self.specversion,
+            id: self.id,
+            source: self.source,
+            subject: self.subject,
+            time: self.time,
+            schemaversion: self.schemaversion,
+            traceparent: self.traceparent,
+            requestid: self.requestid,
+            requestedtime: self.requestedtime,
+            publishedtime: self.publishedtime,
+            position: self.position,
+            republished: self.republished,
+            event,
+        }
+    }
+}
+
+/// A message can have the form of an event and still mean something else. Applied, it would damage
+/// what its consumer stores; as a dead letter it waits for a build that understands it.
+fn check<E: Event>(envelope: &Envelope<E>) -> Result<(), Fault> {
+    let Envelope { specversion, source, schemaversion, subject, event, .. } = envelope;
+    if specversion != SPEC_VERSION {
+        return Err(Fault::SpecVersion(specversion.clone()));
+    }
+    if source != E::SOURCE {
+        return Err(Fault::Source { found: source.clone(), expected: E::SOURCE });
+    }
+    if *schemaversion != E::SCHEMA_VERSION {
+        return Err(Fault::SchemaVersion { found: *schemaversion, expected: E::SCHEMA_VERSION });
+    }
+    if let Some(version) = event.versions().find(|version| *version < 1) {
+        return Err(Fault::Version(version));
+    }
+    match event.aggregate_id() {
+        Some(carried) if carried != *subject => Err(Fault::Subject { subject: *subject, carried }),
+        _ => Ok(()),
+    }
+}

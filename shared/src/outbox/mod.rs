@@ -1,0 +1,83 @@
+//! The outbox of a producer: events that are committed and not yet published.
+//!
+//! A producer writes a pointer to its event in the transaction that makes the event true. The
+//! [`Relay`] publishes what the pointers point at; only its SQL belongs to the producer.
+
+mod before_answer;
+mod relay;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::contract::envelope::Event;
+
+pub use before_answer::publish_before_answers;
+pub use relay::{Relay, RelayError};
+
+/// The statements on the outbox of one producer.
+pub trait Outbox: Clone + Send + Sync + 'static {
+    /// The events that its pointers point at.
+    type Event: Event;
+
+    /// Claims the oldest `limit` pointers that are due, for as long as the transaction lasts. Those
+    /// that another relay has claimed are skipped.
+    fn claim(
+        &self,
+        transaction: &mut PgConnection,
+        now: DateTime<Utc>,
+        limit: i64,
+    ) -> impl Future<Output = Result<Vec<Claimed>, sqlx::Error>> + Send;
+
+    /// Deletes pointers whose events are published.
+    fn delete(
+        &self,
+        transaction: &mut PgConnection,
+        positions: &[i64],
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Makes pointers wait until `not_before`, so that they do not hold up the others.
+    fn put_off(
+        &self,
+        transaction: &mut PgConnection,
+        positions: &[i64],
+        not_before: DateTime<Utc>,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Measures how much is pending.
+    fn backlog(&self, pool: &PgPool) -> impl Future<Output = Result<Backlog, sqlx::Error>> + Send;
+}
+
+/// A claimed pointer and what it points at.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Grows with every pointer, also to a change that was announced before.
+    pub position: i64,
+    /// The id of the aggregate.
+    pub subject: Uuid,
+    /// When the pointer was written: later than the commit if it announces the change again.
+    pub pointed_at: DateTime<Utc>,
+    /// None if the pointer points at nothing.
+    pub entry: Option<Entry>,
+}
+
+/// A committed change that is to be announced.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub event_id: Uuid,
+    /// `{"type": .., "data": ..}`, published in these bytes.
+    pub event: String,
+    pub traceparent: String,
+    pub request_id: Uuid,
+    pub requested_at: DateTime<Utc>,
+    pub committed_at: DateTime<Utc>,
+}
+
+/// How much is pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    pub pending: i64,
+    pub oldest_committed_at: Option<DateTime<Utc>>,
+    /// Requests that are to become events and did not yet, such as repairs.
+    pub requested: i64,
+}

@@ -1,0 +1,163 @@
+//! A queue and its intake over a real database: redelivery, backoff and dead letters.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use shared::bus::dead_letter::{Action, Selection};
+use shared::bus::message::Outcome;
+use shared::bus::postgres::{Message, PgBus, Queue, dead_letters};
+use shared::bus::{self, Outbound, Publish as _};
+use shared::clock::Clock;
+use shared::contract::envelope::Event as _;
+use shared::contract::inventory::Event;
+use shared::contract::routes::ROUTES;
+use shared::host::intake::{self, Failure};
+use testkit::{TestDatabase, database};
+use uuid::Uuid;
+
+use crate::handlers::{self, ByPosition};
+
+struct TestBed {
+    database: TestDatabase,
+    clock: Clock,
+    bus: PgBus,
+    queue: Queue,
+}
+
+impl TestBed {
+    async fn new() -> Self {
+        let database = database(&[&bus::MIGRATOR]).await;
+        let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let pool = database.pool.clone();
+        let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
+        let queue = Queue::new(pool, clock.clone(), "catalog");
+        Self { database, clock, bus, queue }
+    }
+
+    /// Sends messages with these bodies.
+    async fn send(&self, bodies: &[String]) {
+        let events: Vec<Outbound> = (1..)
+            .zip(bodies)
+            .map(|(nth, body)| Outbound {
+                event_id: Uuid::from_u128(nth),
+                source: Event::SOURCE,
+                event_type: "ProductUpdated",
+                subject: Uuid::from_u128(nth),
+                body: body.clone(),
+            })
+            .collect();
+        for taken in self.bus.publish(&events).await.unwrap() {
+            taken.unwrap();
+        }
+    }
+
+    async fn receive(&self) -> Vec<Message> {
+        self.queue.receive(100).await.unwrap()
+    }
+
+    /// The numbers of visible, in-flight and dead messages.
+    async fn depth(&self) -> (i64, i64, i64) {
+        let depth = self.queue.depth().await.unwrap();
+        (depth.visible, depth.in_flight, depth.dead_letters)
+    }
+}
+
+/// An event at this position, as it is sent.
+fn event(position: i64) -> String {
+    handlers::inventory_event(position).to_string()
+}
+
+#[tokio::test]
+async fn received_message_is_invisible_for_the_visibility_timeout() {
+    let bed = TestBed::new().await;
+    bed.send(&[event(1)]).await;
+    assert_eq!(bed.receive().await.len(), 1);
+    bed.clock.advance(Duration::from_secs(29));
+    assert!(bed.receive().await.is_empty());
+    assert_eq!(bed.depth().await, (0, 1, 0));
+    bed.clock.advance(Duration::from_secs(1));
+    assert_eq!(bed.receive().await[0].attempts, 2);
+}
+
+#[tokio::test]
+async fn fifth_failure_makes_a_dead_letter_with_its_reason() {
+    let bed = TestBed::new().await;
+    bed.send(&[event(1)]).await;
+    for attempt in 1..=5 {
+        let message = bed.receive().await.remove(0);
+        assert_eq!(message.attempts, attempt);
+        let reason = "it cannot be".to_owned();
+        bed.queue.settle(vec![(message, Outcome::Retry { reason })]).await.unwrap();
+        bed.clock.advance(Duration::from_mins(10));
+    }
+    assert!(bed.receive().await.is_empty());
+    let pool = &bed.database.pool;
+    let letters = dead_letters::list(pool, &Selection::default(), 0, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].reason.as_str(), letters[0].attempts), ("it cannot be", 5));
+    let body = dead_letters::find_body(pool, letters[0].id).await.unwrap();
+    assert_eq!(body, Some(event(1)));
+}
+
+#[tokio::test]
+async fn redriven_message_is_received_as_if_for_the_first_time() {
+    let bed = TestBed::new().await;
+    bed.send(&[event(1)]).await;
+    let dead = Outcome::Dead { reason: "unreadable".to_owned() };
+    let message = bed.receive().await.remove(0);
+    bed.queue.settle(vec![(message, dead)]).await.unwrap();
+    let (pool, now) = (&bed.database.pool, bed.clock.now());
+    let all = Selection::default();
+    let operator = Uuid::from_u128(9);
+    let sent =
+        dead_letters::settle(pool, &all, None, Action::Redrive, operator, now).await.unwrap();
+    assert_eq!((sent, bed.depth().await), (1, (1, 0, 0)));
+    let message = bed.receive().await.remove(0);
+    assert_eq!((message.attempts, message.body), (1, event(1)));
+    let audit: (String, String) = sqlx::query_as("select actor, action from bus.dead_letter_audit")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert_eq!(audit, (operator.to_string(), "redrive".to_owned()));
+}
+
+#[tokio::test]
+async fn only_failed_messages_of_a_batch_are_redelivered() {
+    let bed = TestBed::new().await;
+    let bodies: Vec<String> = (1..=6).map(event).collect();
+    bed.send(&bodies).await;
+    let picky = ByPosition::new(|position| match position % 3 {
+        0 => Err(Failure::Failed("a multiple of three".to_owned())),
+        _ => Ok(()),
+    });
+    intake::once(&bed.queue, &bed.clock, &picky).await.unwrap();
+    bed.clock.advance(Duration::from_mins(1));
+    let accepting = ByPosition::new(|_| Ok(()));
+    intake::once(&bed.queue, &bed.clock, &accepting).await.unwrap();
+    assert_eq!(accepting.seen(), [3, 6]);
+    assert_eq!(bed.depth().await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn unreadable_message_is_buried_at_once() {
+    let bed = TestBed::new().await;
+    let unknown = event(3).replace("ProductUpdated", "FromTheFuture");
+    bed.send(&["no event".to_owned(), event(2), unknown]).await;
+    let accepting = ByPosition::new(|_| Ok(()));
+    intake::once(&bed.queue, &bed.clock, &accepting).await.unwrap();
+    assert_eq!(accepting.seen(), [2]);
+    assert_eq!(bed.depth().await, (0, 0, 1));
+}
+
+#[tokio::test]
+async fn long_outage_of_a_store_makes_no_dead_letter() {
+    let bed = TestBed::new().await;
+    bed.send(&[event(1)]).await;
+    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no answer".to_owned())));
+    for _ in 0..20 {
+        intake::once(&bed.queue, &bed.clock, &unavailable).await.unwrap();
+        bed.clock.advance(Duration::from_secs(5));
+    }
+    assert_eq!(unavailable.seen().len(), 20);
+    assert_eq!(bed.depth().await, (1, 0, 0));
+}

@@ -1,0 +1,26 @@
+//! A server that stops answering without closing its connections.
+
+use std::time::{Duration, Instant};
+
+use shared::bus;
+use shared::config::Secret;
+use shared::database::{DatabaseConfig, connect};
+use testkit::{PostgresFault, database, faulty_postgres};
+
+#[tokio::test]
+async fn pool_drops_a_connection_that_no_longer_answers() {
+    let database = database(&[&bus::MIGRATOR]).await;
+    let line = faulty_postgres(&database.url).await;
+    let pool =
+        connect(&DatabaseConfig::new(Secret::new(line.url.clone()), 1, "vitrina tests")).unwrap();
+    sqlx::query("select 1").execute(&pool).await.unwrap();
+    line.faults.once_after(0, PostgresFault::Silent);
+    let asking = sqlx::query("select 1").execute(&pool);
+    tokio::time::timeout(Duration::from_millis(100), asking).await.unwrap_err();
+
+    let begun = Instant::now();
+    while let Err(error) = sqlx::query("select 1").execute(&pool).await {
+        assert!(matches!(error, sqlx::Error::PoolTimedOut), "{error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "the pool waits for ever");
+    }
+}

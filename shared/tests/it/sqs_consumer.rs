@@ -1,0 +1,233 @@
+//! The consumer of SQS, against everything that SQS may answer.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::bus::aws::{SqsConfig, SqsQueue, SqsTimings};
+use shared::clock::Clock;
+use shared::contract::inventory::Event;
+use shared::host::intake::{Delivery, Failure, Handler};
+use shared::host::sqs_intake::{self, Invocation};
+use testkit::{AwsWire, WireAnswer};
+use tokio_util::sync::CancellationToken;
+
+use crate::handlers::GOLDEN;
+
+const QUEUE: &str = "http://127.0.0.1/1/catalog";
+const DEAD: &str = "http://127.0.0.1/1/catalog-dead";
+
+fn queue(wire: &AwsWire) -> SqsQueue {
+    let config = SqsConfig { queue: QUEUE.to_owned(), dead_letters: DEAD.to_owned() };
+    SqsQueue::new(&wire.environment(), Clock::System, &config)
+}
+
+/// An answer to a batch in which every entry succeeds that `refuse` does not name.
+fn answer(sent: &Value, refuse: impl Fn(&Value) -> bool) -> WireAnswer {
+    let (mut successful, mut failed) = (Vec::new(), Vec::new());
+    for entry in sent["Entries"].as_array().unwrap() {
+        if refuse(entry) {
+            failed.push(json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false}));
+        } else {
+            successful.push(json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
+        }
+    }
+    WireAnswer::Fine(json!({"Successful": successful, "Failed": failed}))
+}
+
+/// An invocation with messages of these bodies, each received this many times.
+fn invocation(bodies: &[&str], attempts: u32) -> Invocation {
+    let records = bodies.iter().enumerate().map(|(nth, body)| {
+        json!({
+            "messageId": format!("message {nth}"), "receiptHandle": format!("receipt {nth}"),
+            "body": body, "eventSource": "aws:sqs", "awsRegion": "us-east-1",
+            "messageAttributes": {}, "md5OfBody": "", "eventSourceARN": "arn:aws:sqs:x:1:catalog",
+            "attributes": {
+                "ApproximateReceiveCount": attempts.to_string(),
+                "SentTimestamp": "1800000000000",
+            },
+        })
+    });
+    serde_json::from_value(json!({"Records": records.collect::<Vec<_>>()})).unwrap()
+}
+
+struct Always(fn() -> Result<(), Failure>);
+
+impl Handler for Always {
+    type Event = Event;
+
+    const SPAN: &'static str = "always";
+
+    async fn handle(&self, deliveries: &[Delivery<Event>]) -> Vec<Result<(), Failure>> {
+        deliveries.iter().map(|_| self.0()).collect()
+    }
+}
+
+const ACCEPTING: Always = Always(|| Ok(()));
+const FAILING: Always = Always(|| Err(Failure::Failed("it cannot be".to_owned())));
+const UNAVAILABLE: Always = Always(|| Err(Failure::Unavailable("no answer".to_owned())));
+
+/// The answer to an invocation, as Lambda gets it.
+async fn invoke(wire: &AwsWire, handler: &impl Handler, invocation: Invocation) -> Value {
+    let answer = sqs_intake::answer(&queue(wire), &Clock::System, handler, invocation).await;
+    serde_json::to_value(answer).unwrap()
+}
+
+fn failures(ids: &[&str]) -> Value {
+    let failures = ids.iter().map(|id| json!({"itemIdentifier": id}));
+    json!({"batchItemFailures": failures.collect::<Vec<_>>()})
+}
+
+/// The calls of an operation.
+fn calls(wire: &AwsWire, operation: &str) -> Vec<Value> {
+    let calls = wire.calls().into_iter().filter(|(called, _)| called == operation);
+    calls.map(|(_, sent)| sent).collect()
+}
+
+#[tokio::test]
+async fn failed_messages_of_an_invocation_are_redelivered_later() {
+    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
+    let wrapped = format!(r#"{{"detail-type": "ProductUpdated", "detail": {GOLDEN}}}"#);
+    let bodies = [GOLDEN, wrapped.as_str()];
+    assert_eq!(invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
+    assert_eq!(wire.calls(), [], "Lambda deletes them itself");
+    let again = failures(&["message 0", "message 1"]);
+    assert_eq!(invoke(&wire, &FAILING, invocation(&bodies, 3)).await, again);
+    let pauses = calls(&wire, "ChangeMessageVisibilityBatch");
+    assert_eq!((pauses.len(), &pauses[0]["QueueUrl"]), (1, &json!(QUEUE)));
+    let first = json!({"Id": "0", "ReceiptHandle": "receipt 0", "VisibilityTimeout": 16});
+    assert_eq!(pauses[0]["Entries"][0], first);
+}
+
+#[tokio::test]
+async fn unreadable_message_is_sent_to_the_dead_letters() {
+    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
+    let answered = invoke(&wire, &ACCEPTING, invocation(&["no event", GOLDEN], 1)).await;
+    assert_eq!(answered, failures(&[]));
+    let sent = calls(&wire, "SendMessageBatch");
+    assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(DEAD)));
+    let entry = &sent[0]["Entries"][0];
+    assert_eq!(entry["MessageBody"], "no event");
+    let attribute = |name: &str| entry["MessageAttributes"][name]["StringValue"].as_str().unwrap();
+    assert!(attribute("reason").starts_with("unreadable: "), "{entry}");
+    assert_eq!((attribute("attempts"), attribute("sent_at")), ("1", "2027-01-15T08:00:00+00:00"));
+}
+
+#[tokio::test]
+async fn message_is_redelivered_if_the_dead_letters_refuse_it() {
+    let half = |entry: &Value| entry["Id"] == "1";
+    let wire = AwsWire::start(move |_, sent| answer(sent, half)).await;
+    let bodies = ["one", "two", "three"];
+    let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
+    assert_eq!(answered, failures(&["message 1"]));
+    let wire = AwsWire::start(|_, _| WireAnswer::Refused(400, "AccessDenied")).await;
+    let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
+    assert_eq!(answered, failures(&["message 0", "message 1", "message 2"]));
+    // An entry that is missing from the answer was not taken either.
+    let silent = json!({"Successful": [], "Failed": []});
+    let wire = AwsWire::start(move |_, _| WireAnswer::Fine(silent.clone())).await;
+    let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
+    assert_eq!(answered, failures(&["message 0", "message 1", "message 2"]));
+}
+
+#[tokio::test]
+async fn last_failure_makes_a_dead_letter_and_an_outage_does_not() {
+    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
+    assert_eq!(invoke(&wire, &FAILING, invocation(&[GOLDEN], 5)).await, failures(&[]));
+    let sent = calls(&wire, "SendMessageBatch");
+    assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(DEAD)));
+
+    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
+    for attempts in 1..=3 {
+        let answered = invoke(&wire, &UNAVAILABLE, invocation(&[GOLDEN], attempts)).await;
+        assert_eq!(answered, failures(&["message 0"]));
+    }
+    assert_eq!(calls(&wire, "SendMessageBatch"), Vec::<Value>::new());
+    // Before it was received so often that it looks like a message that crashes its consumer.
+    assert_eq!(invoke(&wire, &UNAVAILABLE, invocation(&[GOLDEN], 4)).await, failures(&[]));
+    let sent = calls(&wire, "SendMessageBatch");
+    assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(QUEUE)));
+    assert_eq!(sent[0]["Entries"][0]["MessageBody"], GOLDEN);
+    assert_eq!(sent[0]["Entries"][0]["DelaySeconds"], 15);
+}
+
+#[tokio::test]
+async fn large_messages_are_split_into_batches_that_sqs_takes() {
+    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
+    let large = "x".repeat(100 * 1024);
+    let bodies = [large.as_str(); 5];
+    assert_eq!(invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
+    let sent = calls(&wire, "SendMessageBatch");
+    let counts = sent.iter().map(|sent| sent["Entries"].as_array().unwrap().len());
+    assert_eq!(counts.collect::<Vec<_>>(), [2, 2, 1]);
+}
+
+/// A queue with one message, which was received once.
+async fn one_message(refuse_deletion: bool) -> AwsWire {
+    let given = AtomicU32::new(0);
+    AwsWire::start(move |operation, sent| match operation {
+        "ReceiveMessage" if given.fetch_add(1, Ordering::Relaxed) == 0 => {
+            WireAnswer::Fine(json!({"Messages": [{
+                "MessageId": "m", "ReceiptHandle": "r", "Body": GOLDEN, "MD5OfBody": "x",
+                "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1800000000000"},
+            }]}))
+        }
+        "ReceiveMessage" => WireAnswer::Silence,
+        _ => answer(sent, |_| refuse_deletion),
+    })
+    .await
+}
+
+/// Takes longer than the visibility timeout.
+struct Slow;
+
+impl Handler for Slow {
+    type Event = Event;
+
+    const SPAN: &'static str = "slow";
+
+    async fn handle(&self, deliveries: &[Delivery<Event>]) -> Vec<Result<(), Failure>> {
+        tokio::time::sleep(Duration::from_millis(1_400)).await;
+        deliveries.iter().map(|_| Ok(())).collect()
+    }
+}
+
+#[tokio::test]
+async fn visibility_timeout_is_extended_while_a_message_is_handled() {
+    let wire = one_message(false).await;
+    let timings = SqsTimings { visibility: Duration::from_secs(1), ..SqsTimings::default() };
+    let queue = queue(&wire).with_timings(timings);
+    let stop = CancellationToken::new();
+    sqs_intake::once(&queue, &Clock::System, &Slow, &stop).await.unwrap();
+    let extended = calls(&wire, "ChangeMessageVisibilityBatch");
+    assert_eq!(extended.len(), 2, "after each half of the timeout");
+    assert_eq!(calls(&wire, "DeleteMessageBatch")[0]["Entries"][0]["ReceiptHandle"], "r");
+}
+
+#[tokio::test]
+async fn failed_deletion_is_an_error() {
+    let wire = one_message(true).await;
+    let stop = CancellationToken::new();
+    let error =
+        sqs_intake::once(&queue(&wire), &Clock::System, &ACCEPTING, &stop).await.unwrap_err();
+    let error = shared::telemetry::causes(&error);
+    assert!(error.contains("deleting a message: InternalError"), "{error}");
+}
+
+#[tokio::test]
+async fn stopping_consumer_finishes_what_it_has_received() {
+    let (wire, stop) = (one_message(false).await, CancellationToken::new());
+    let consumer = {
+        let (queue, stop) = (queue(&wire), stop.clone());
+        tokio::spawn(async move {
+            sqs_intake::consume(queue, Clock::System, &Slow, stop).await;
+        })
+    };
+    while calls(&wire, "ReceiveMessage").is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), consumer).await.expect("it hangs").unwrap();
+    assert_eq!(calls(&wire, "DeleteMessageBatch").len(), 1);
+}

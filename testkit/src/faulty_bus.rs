@@ -1,0 +1,166 @@
+//! A bus that fails on purpose, always in the same way for the same seed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+use shared::bus::postgres::PgBus;
+use shared::bus::{BusError, Outbound, Publish, Refused};
+
+/// Drops, doubles, delays, reorders and stops what is published through it.
+#[derive(Clone, Debug)]
+pub struct FaultyBus {
+    inner: PgBus,
+    /// The bus outlives the processes that publish to it.
+    state: Arc<Mutex<State>>,
+}
+
+/// Of a hundred events, how many go wrong in which way.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Refused: the bus says so, as EventBridge does for an entry.
+    pub refused: u32,
+    /// Delivered twice.
+    pub doubled: u32,
+    /// Delivered with what is published later.
+    pub delayed: u32,
+    /// Delivered, and the relay does not learn it: everything that it publishes together with it
+    /// may or may not have been taken.
+    pub unanswered: u32,
+    /// Delivered in front of what was published before.
+    pub reordered: u32,
+}
+
+impl Rates {
+    /// As much of everything.
+    pub const fn each(percent: u32) -> Self {
+        Self {
+            refused: percent,
+            doubled: percent,
+            delayed: percent,
+            unanswered: percent,
+            reordered: percent,
+        }
+    }
+
+    const fn never() -> Self {
+        Self::each(0)
+    }
+
+    fn pick(self, rng: &mut StdRng) -> Option<Fault> {
+        let kinds = [
+            (self.refused, Fault::Refused),
+            (self.doubled, Fault::Doubled),
+            (self.delayed, Fault::Delayed),
+            (self.unanswered, Fault::Unanswered),
+            (self.reordered, Fault::Reordered),
+        ];
+        let mut drawn = rng.random_range(0..100);
+        for (rate, fault) in kinds {
+            if drawn < rate {
+                return Some(fault);
+            }
+            drawn -= rate;
+        }
+        None
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Refused,
+    Doubled,
+    Delayed,
+    Unanswered,
+    Reordered,
+}
+
+#[derive(Debug)]
+struct State {
+    rng: StdRng,
+    rates: Rates,
+    delayed: Vec<Outbound>,
+    faults: u32,
+}
+
+impl FaultyBus {
+    /// A bus in front of `inner`.
+    pub fn new(inner: PgBus, seed: u64, rates: Rates) -> Self {
+        let rng = StdRng::seed_from_u64(seed);
+        let state = State { rng, rates, delayed: Vec::new(), faults: 0 };
+        Self { inner, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The same bus as another process reaches it.
+    #[must_use]
+    pub fn through(&self, inner: PgBus) -> Self {
+        Self { inner, state: Arc::clone(&self.state) }
+    }
+
+    /// How many faults there were.
+    pub fn faults(&self) -> u32 {
+        self.state().faults
+    }
+
+    /// No more faults; what was delayed is delivered.
+    pub async fn calm(&self) -> Result<(), BusError> {
+        let delayed = {
+            let mut state = self.state();
+            state.rates = Rates::never();
+            std::mem::take(&mut state.delayed)
+        };
+        self.inner.publish(&delayed).await?;
+        Ok(())
+    }
+
+    fn plan(&self, events: &[Outbound]) -> Plan {
+        let mut state = self.state();
+        let mut plan = Plan { send: Vec::new(), results: Vec::new(), is_answered: true };
+        for event in events {
+            let rates = state.rates;
+            let fault = rates.pick(&mut state.rng);
+            state.faults += u32::from(fault.is_some());
+            let mut result = Ok(());
+            match fault {
+                Some(Fault::Refused) => result = Err(Refused("planted".to_owned())),
+                Some(Fault::Doubled) => plan.send.extend([event.clone(), event.clone()]),
+                Some(Fault::Delayed) => state.delayed.push(event.clone()),
+                Some(Fault::Unanswered) => {
+                    plan.send.push(event.clone());
+                    plan.is_answered = false;
+                }
+                Some(Fault::Reordered) => {
+                    let late = std::mem::take(&mut state.delayed);
+                    plan.send.extend(late);
+                    plan.send.push(event.clone());
+                    plan.send.shuffle(&mut state.rng);
+                }
+                None => plan.send.push(event.clone()),
+            }
+            plan.results.push(result);
+        }
+        plan
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Publish for FaultyBus {
+    async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+        let Plan { send, results, is_answered } = self.plan(events);
+        if !send.is_empty() {
+            self.inner.publish(&send).await?;
+        }
+        if is_answered { Ok(results) } else { Err(BusError::NoAnswer) }
+    }
+}
+
+struct Plan {
+    send: Vec<Outbound>,
+    results: Vec<Result<(), Refused>>,
+    is_answered: bool,
+}
