@@ -8,6 +8,7 @@ mod contract;
 mod first_start;
 mod history;
 mod kills;
+mod links;
 mod openapi;
 mod poison;
 mod process;
