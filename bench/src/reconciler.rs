@@ -106,14 +106,14 @@ pub(crate) async fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::
     };
     let report = PassReport {
         seconds: begun.elapsed().as_secs_f64(),
-        compared: run.compared,
-        missing: run.missing,
-        stale: run.stale,
-        ahead: run.ahead,
-        extra: run.extra,
-        altered: run.altered,
-        stock: run.stock,
-        repaired: run.repaired,
+        compared: run.findings.compared,
+        missing: run.findings.missing,
+        stale: run.findings.stale,
+        ahead: run.findings.ahead,
+        extra: run.findings.extra,
+        altered: run.findings.altered,
+        stock: run.findings.stock,
+        repaired: run.findings.repaired,
         read_units: run.read_units,
         memory: Memory::of(std::process::id())?.peak,
     };

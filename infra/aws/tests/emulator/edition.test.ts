@@ -209,7 +209,7 @@ describe('a deployed stage', () => {
   });
 
   test('documentation and problem pages are public', async () => {
-    const refused = await ask('POST', '/v1/products', { token: seller, body: {} });
+    const refused = await request('POST', '/v1/products', { token: seller, body: {} });
     assert.equal(refused.status, 422, JSON.stringify(refused.body));
     for (const route of ['/docs', '/docs/problems', '/openapi.json', refused.body.type]) {
       const page = await fetch(`${outputs['ApiUrl']!}${route}`);

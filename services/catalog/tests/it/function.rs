@@ -127,8 +127,8 @@ async fn projector_without_settings_names_all_that_are_missing() {
 
 #[tokio::test]
 async fn function_serves_the_documentation_and_its_problem_pages() {
-    let (world, queue) = (World::new().await, queue().await);
-    let mut api = start("api", &world.dynamo.endpoint, &queue.endpoint).await;
+    let (catalogue, queue) = (Catalogue::new().await, queue().await);
+    let mut api = start("api", &catalogue.dynamo.endpoint, &queue.endpoint).await;
     for path in ["/docs", "/docs/problems", "/openapi.json"] {
         let page = api.ask("GET", path, &[], "").await;
         assert_eq!(page.status, 200, "{path}: {}", page.body);
