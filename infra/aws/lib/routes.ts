@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { ROOT } from './places';
+import { ROOT } from './paths';
 
 /** A rule of EventBridge, and the queue that it feeds. */
 export interface Rule {
