@@ -18,6 +18,7 @@ mod store;
 
 use axum::Router;
 use shared::clock::Clock;
+use shared::database::ServiceSchema;
 use shared::id::Ids;
 use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
@@ -35,6 +36,10 @@ pub use store::error::StoreError;
 pub use store::users::User;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Its own tables.
+pub static SCHEMA: ServiceSchema =
+    ServiceSchema { migrators: &[&MIGRATOR], schemas: &["identity"], publishes: &[], uses: &[] };
 
 /// The state of the service. Cheap to clone.
 #[derive(Clone, Debug)]

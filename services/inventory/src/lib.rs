@@ -19,7 +19,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
+use shared::bus;
 use shared::clock::Clock;
+use shared::contract::sync_feed;
+use shared::database::{Contract, ServiceSchema};
 use shared::http::auth::Verifier;
 use shared::http::problem::FieldError;
 use shared::id::Ids;
@@ -32,6 +35,17 @@ use store::group_commit::GroupCommit;
 pub use http::PROBLEMS;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Its own tables, the bus that it publishes to, and what it publishes to reconciliation.
+pub static SCHEMA: ServiceSchema = ServiceSchema {
+    migrators: &[&bus::MIGRATOR, &MIGRATOR],
+    schemas: &["bus", "inventory"],
+    publishes: &[Contract {
+        role: sync_feed::DATABASE_ROLE,
+        grants: include_str!("../grants.sql"),
+    }],
+    uses: &[],
+};
 
 /// What the service needs. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -17,7 +17,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
+use shared::bus;
 use shared::clock::Clock;
+use shared::contract::sync_feed;
+use shared::database::ServiceSchema;
 use shared::http::auth::Verifier;
 use shared::id::Ids;
 use sqlx::PgPool;
@@ -30,6 +33,14 @@ pub use store::listings::StoreError;
 pub use store::runs::{BucketProgress, Run, State};
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Its own tables, the bus with its dead letters, and what inventory publishes to it.
+pub static SCHEMA: ServiceSchema = ServiceSchema {
+    migrators: &[&bus::MIGRATOR, &MIGRATOR],
+    schemas: &["bus", "sync"],
+    publishes: &[],
+    uses: &[sync_feed::DATABASE_ROLE],
+};
 
 /// What the service needs. Cheap to clone.
 #[derive(Clone, Debug)]

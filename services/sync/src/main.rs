@@ -10,7 +10,7 @@ use shared::host::{Host, dead_letters};
 use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
 use sync::config::{Config, Role};
-use sync::{App, MIGRATOR, Reconciler, router};
+use sync::{App, Reconciler, SCHEMA, router};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -44,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
             host.work(reconciler, requested).await?;
         }
         Role::Migrate(migration) => {
-            host.migrate(&config.database, &migration, &[&MIGRATOR], &["sync"]).await?;
+            host.migrate(&config.database, &migration, &SCHEMA).await?;
         }
     }
     Ok(())
