@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
+use shared::bus;
 use shared::contract::listing::{ListingItem, categories_key};
+use shared::database::ServiceSchema;
 use shared::dynamodb::Item;
 use shared::money::Currency;
 use tokio::sync::Semaphore;
@@ -31,6 +33,11 @@ pub use store::table;
 
 /// Requests that may wait for a version at once; further ones get a 503.
 const MAX_WAITERS: usize = 256;
+
+/// The bus, whose queue the projector reads where there is no SQS. The service has no tables in
+/// PostgreSQL.
+pub static SCHEMA: ServiceSchema =
+    ServiceSchema { migrators: &[&bus::MIGRATOR], schemas: &["bus"], publishes: &[], uses: &[] };
 
 /// The state of the service. Cheap to clone.
 #[derive(Clone, Debug)]
