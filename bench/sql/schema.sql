@@ -1,4 +1,4 @@
--- What the ceilings of the write path write into: a product and its event, and nothing else.
+-- The tables of the write ceilings: a product and its event, nothing else.
 create table products (
     id uuid primary key,
     seller_id bigint not null,

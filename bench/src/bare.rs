@@ -1,4 +1,4 @@
-//! The ceiling of HTTP: a server that does nothing but route and write JSON.
+//! The ceiling of HTTP: a server that only routes and writes JSON.
 
 use axum::response::IntoResponse as _;
 use axum::routing::get;
@@ -10,7 +10,7 @@ use vitrina::console::output::print;
 
 use crate::server;
 
-/// A card as the catalogue lists them.
+/// A product card as the catalogue returns it.
 #[derive(Clone, Serialize)]
 struct Card {
     id: String,
@@ -54,15 +54,15 @@ fn card(number: u64) -> Card {
     }
 }
 
-/// Serves `/hello` and `/list` on a free port until the parent is gone.
+/// Serves `/hello` and `/list` on a free port until the parent process ends.
 pub(crate) async fn run() -> anyhow::Result<u8> {
     server::end_with_parent();
     let cards: Vec<Card> = (0..20).map(card).collect();
     let list = move || {
         let info = Info { next_cursor: "eyJ2IjoxLCJmIjoxMjM0NTY3ODkwLCJrIjoiMCJ9", has_more: true };
-        // Written anew for each request, as a store's answer is.
-        let answer = Json(Page { data: &cards, page: info }).into_response();
-        async move { answer }
+        // Serialised for each request, like items from a store.
+        let response = Json(Page { data: &cards, page: info }).into_response();
+        async move { response }
     };
     let router = Router::new().route("/hello", get(|| async { "hello" })).route("/list", get(list));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

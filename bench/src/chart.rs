@@ -18,10 +18,10 @@ const PALETTE: [RGBColor; 6] = [
     RGBColor(0x7a, 0x5c, 0x3d),
 ];
 
-/// What is drawn.
+/// A chart to draw.
 #[derive(Clone, Debug)]
 pub(crate) struct Chart {
-    /// The name of its file, without the end.
+    /// The file name without its extension.
     pub(crate) name: &'static str,
     pub(crate) title: String,
     /// The unit of the vertical axis.
@@ -31,20 +31,20 @@ pub(crate) struct Chart {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    /// For each thing, one bar of each series.
-    Bars { things: Vec<String>, series: Vec<(String, Vec<Option<f64>>)>, logarithmic: bool },
-    /// Points by place.
+    /// A group of bars for each label, with one bar of each series.
+    Bars { labels: Vec<String>, series: Vec<(String, Vec<Option<f64>>)>, logarithmic: bool },
+    /// A line for each series.
     Lines { axis: &'static str, series: Vec<(String, Vec<(f64, f64)>)>, logarithmic: bool },
 }
 
 impl Chart {
-    /// Draws it into a file of its name in `folder`.
+    /// Draws the chart into `folder`.
     pub(crate) fn draw(&self, folder: &Path) -> Result<()> {
         let file = folder.join(format!("{}.svg", self.name));
         let area = SVGBackend::new(&file, SIZE).into_drawing_area();
         let drawn = match &self.kind {
-            Kind::Bars { things, series, logarithmic } => {
-                self.bars(&area, things, series, *logarithmic)
+            Kind::Bars { labels, series, logarithmic } => {
+                self.bars(&area, labels, series, *logarithmic)
             }
             Kind::Lines { axis, series, logarithmic } => {
                 self.lines(&area, axis, series, *logarithmic)
@@ -58,15 +58,15 @@ impl Chart {
     fn bars(
         &self,
         area: &DrawingArea<SVGBackend<'_>, Shift>,
-        things: &[String],
+        labels: &[String],
         series: &[(String, Vec<Option<f64>>)],
         logarithmic: bool,
     ) -> Result<()> {
         area.fill(&WHITE).map_err(failed)?;
         let scale =
             Scale::over(series.iter().flat_map(|(_, values)| values).flatten(), logarithmic);
-        // Beside the bars there is room for what they stand for.
-        let groups = things.len().max(1) + things.len().div_ceil(6);
+        // The extra groups leave room for the legend.
+        let groups = labels.len().max(1) + labels.len().div_ceil(6);
         let across = u32::try_from(groups).map_or(1.0, f64::from);
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, ("sans-serif", 20))
@@ -77,7 +77,7 @@ impl Chart {
             .map_err(failed)?;
         let name_of = |place: &f64| {
             let nth =
-                (0_u32..).zip(things).find(|(nth, _)| (f64::from(*nth) + 0.5 - place).abs() < 0.01);
+                (0_u32..).zip(labels).find(|(nth, _)| (f64::from(*nth) + 0.5 - place).abs() < 0.01);
             nth.map_or_else(String::new, |(_, name)| name.clone())
         };
         chart
@@ -156,7 +156,7 @@ fn colour(nth: u32) -> RGBColor {
     PALETTE.get(nth).copied().unwrap_or(BLACK)
 }
 
-/// A chart of two axes of plain figures.
+/// A chart with two numeric axes.
 type Plane<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 fn legend<'a, B: DrawingBackend + 'a>(chart: &mut Plane<'a, B>) -> Result<()> {
@@ -173,7 +173,7 @@ fn failed(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("{error}")
 }
 
-/// Where values come to lie on an axis.
+/// Maps values to positions on an axis.
 #[derive(Clone, Copy, Debug)]
 struct Scale {
     low: f64,
@@ -184,10 +184,10 @@ struct Scale {
 impl Scale {
     fn over<'a>(values: impl Iterator<Item = &'a f64>, logarithmic: bool) -> Self {
         let usable = values.copied().filter(|value| !logarithmic || *value > 0.0);
-        let mut seen: Vec<f64> = usable.collect();
-        seen.sort_by(f64::total_cmp);
+        let mut sorted: Vec<f64> = usable.collect();
+        sorted.sort_by(f64::total_cmp);
         let (least, greatest) =
-            (seen.first().copied().unwrap_or(1.0), seen.last().copied().unwrap_or(1.0));
+            (sorted.first().copied().unwrap_or(1.0), sorted.last().copied().unwrap_or(1.0));
         if logarithmic {
             let (low, high) = (least.log10().floor(), greatest.log10().ceil());
             Self { low, high: if high > low { high } else { low + 1.0 }, logarithmic }
@@ -217,10 +217,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn charts_are_drawn_whatever_is_in_them() {
+    fn charts_are_drawn_with_and_without_values() {
         let folder = tempfile::tempdir().unwrap();
         let bars = |values: Vec<Option<f64>>, logarithmic| Kind::Bars {
-            things: values.iter().map(|_| "P1".to_owned()).collect(),
+            labels: values.iter().map(|_| "P1".to_owned()).collect(),
             series: vec![("ours".to_owned(), values)],
             logarithmic,
         };
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logarithmic_axis_ends_at_powers_of_ten() {
+    fn logarithmic_axis_ends_at_powers_of_ten() {
         let scale = Scale::over([0.3, 250.0].iter(), true);
         assert_eq!((scale.low, scale.high), (-1.0, 3.0));
         assert_eq!(scale.label(3.0), "1000");

@@ -1,4 +1,4 @@
-//! The command line: what is measured, how thoroughly, and where the result goes.
+//! The command line: the selected goals, the rounds, and where the results go.
 
 use std::path::{Path, PathBuf};
 
@@ -11,45 +11,45 @@ use vitrina::console::output::{print, say};
 
 use crate::goal::{Figure, Row, judge};
 use crate::goals::{self, GOALS, Goal};
+use crate::progress::Progress;
 use crate::report::{self, Circumstances};
+use crate::setup::Setup;
 use crate::soak::{self, SoakArgs};
 use crate::table;
-use crate::watch::Watch;
-use crate::world::World;
 
-/// Measures Vitrina next to what this machine can do at best.
+/// Measures Vitrina against the ceilings of this machine.
 #[derive(Debug, Parser)]
 #[command(name = "bench", args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Only these goals, by commas, such as P1,P5
+    /// Measure only these goals, separated by commas, such as P1,P5
     #[arg(long, value_name = "IDS", value_delimiter = ',', value_parser = goals::find)]
     only: Vec<&'static Goal>,
-    /// The whole run in three minutes: shorter rounds, and no million products
+    /// Finish in three minutes: shorter rounds, and at most 100,000 products
     #[arg(long)]
     quick: bool,
-    /// How often each side is measured; 5 unless said, 2 with --quick
+    /// Number of rounds [default: 5, with --quick 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
-    /// How long each side of a round is; 5 unless said, 1 with --quick
+    /// Seconds for the ceiling and for Vitrina in each round [default: 5, with --quick 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: Option<u64>,
     /// Write the rows as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Where the report goes; bench/report unless said, and with --only nowhere
+    /// Folder for the report [default: bench/report, with --only none]
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// Where snapshots are kept between runs; beneath the user's cache folder unless said
+    /// Folder that keeps snapshots between runs [default: in the user's cache folder]
     #[arg(long, value_name = "FOLDER")]
     cache: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Load a fresh local edition for hours, and look at everything that could grow or go wrong
-    #[command(after_help = "Exits with 1 unless all was well.")]
+    /// Load a fresh local edition for hours, and watch for errors, drift and growing memory
+    #[command(after_help = "Exits with 1 if the verdict is bad.")]
     Soak(SoakArgs),
 }
 
@@ -59,19 +59,19 @@ impl Args {
     }
 
     fn report(&self) -> Option<PathBuf> {
-        let whole = self.only.is_empty().then(|| PathBuf::from("bench/report"));
-        self.report.clone().or(whole)
+        let default = self.only.is_empty().then(|| PathBuf::from("bench/report"));
+        self.report.clone().or(default)
     }
 
     fn cache(&self, settings: &Settings) -> anyhow::Result<PathBuf> {
         let caches = settings.text("XDG_CACHE_HOME").map(PathBuf::from);
         let caches = caches.or_else(|| Some(Path::new(settings.text("HOME")?).join(".cache")));
-        let beneath = caches.map(|caches| caches.join("vitrina").join("bench"));
-        self.cache.clone().or(beneath).context("there is no HOME: say where with --cache")
+        let default = caches.map(|caches| caches.join("vitrina").join("bench"));
+        self.cache.clone().or(default).context("HOME is not set: give a folder with --cache")
     }
 }
 
-/// Measures, prints the table, and writes what was asked for.
+/// Measures the selected goals, prints the table, and writes the requested files.
 pub(crate) async fn run(args: Args) -> anyhow::Result<u8> {
     if let Some(Command::Soak(args)) = args.command {
         return Box::pin(soak::run(args)).await;
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<u8> {
     let stop = shared::host::stop_on_signal().context("listening for signals")?;
     tokio::select! {
         result = Box::pin(measure(args)) => result,
-        // What runs is stopped, and its folders removed, by leaving.
+        // Dropping the measurement stops its processes and removes their folders.
         () = stop.cancelled() => Ok(FAILED),
     }
 }
@@ -89,22 +89,22 @@ async fn measure(args: Args) -> anyhow::Result<u8> {
     let goals = args.goals();
     let (rounds, seconds) = if args.quick { (2, 1) } else { (5, 5) };
     let length = (args.rounds.unwrap_or(rounds), args.seconds.unwrap_or(seconds), args.quick);
-    let watch = Watch::begin(&settings, goals.len());
-    let world = World::new(length, args.cache(&settings)?, &settings, watch)?;
+    let progress = Progress::begin(&settings, goals.len());
+    let setup = Setup::new(length, args.cache(&settings)?, &settings, progress)?;
     let mut circumstances = Circumstances {
         at: Clock::System.now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        rounds: world.rounds,
-        seconds: world.seconds,
-        quick: world.quick,
+        rounds: setup.rounds,
+        seconds: setup.seconds,
+        quick: setup.quick,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         generator: 0.0,
     };
     if args.report().is_some() {
-        circumstances.generator = goals::generator::measure(&world).await?;
+        circumstances.generator = goals::generator::measure(&setup).await?;
     }
     let (mut rows, mut charts, mut failures) = (Vec::new(), Vec::new(), 0);
     for goal in goals {
-        match (goal.measure)(&world).await {
+        match (goal.measure)(&setup).await {
             Ok(outcome) => {
                 rows.extend(outcome.figures.iter().map(|figure| judge(goal.id, figure)));
                 charts.extend(outcome.charts);
@@ -115,9 +115,9 @@ async fn measure(args: Args) -> anyhow::Result<u8> {
                 rows.push(unmeasured(goal, &error));
             }
         }
-        world.watch.goal_done();
+        setup.progress.goal_done();
     }
-    drop(world);
+    drop(setup);
     let printed = print(&table::text(&rows));
     if let Some(file) = &args.json {
         let json = serde_json::to_string_pretty(&rows)?;
@@ -130,7 +130,7 @@ async fn measure(args: Args) -> anyhow::Result<u8> {
     Ok(if failures == 0 { OK } else { FAILED })
 }
 
-/// The row of a goal that broke: it stays in the table, as not met.
+/// The row of a goal that could not be measured: not met.
 fn unmeasured(goal: &Goal, error: &anyhow::Error) -> Row {
     let figure = Figure {
         what: goal.what.to_owned(),
@@ -144,12 +144,12 @@ fn unmeasured(goal: &Goal, error: &anyhow::Error) -> Row {
 mod tests {
     use super::*;
 
-    fn parse(words: &[&str]) -> Result<Args, clap::Error> {
-        Args::try_parse_from(std::iter::once(&"bench").chain(words))
+    fn parse(arguments: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once(&"bench").chain(arguments))
     }
 
     #[test]
-    fn only_names_goals_and_refuses_what_is_none() {
+    fn only_accepts_goals_and_refuses_unknown_ids() {
         let args = parse(&["--only", "P1,p5"]).unwrap();
         let ids: Vec<&str> = args.goals().iter().map(|goal| goal.id).collect();
         assert_eq!(ids, ["P1", "P5"]);
@@ -160,17 +160,17 @@ mod tests {
     }
 
     #[test]
-    fn all_goals_are_measured_unless_said_and_only_then_is_the_report_replaced() {
+    fn report_is_replaced_by_default_only_when_all_goals_run() {
         let args = parse(&[]).unwrap();
         assert_eq!(args.goals().len(), GOALS.len());
         assert_eq!(args.report(), Some(PathBuf::from("bench/report")));
         assert_eq!(parse(&["--only", "P1"]).unwrap().report(), None);
-        let said = parse(&["--only", "P1", "--report", "x"]).unwrap();
-        assert_eq!(said.report(), Some(PathBuf::from("x")));
+        let explicit = parse(&["--only", "P1", "--report", "x"]).unwrap();
+        assert_eq!(explicit.report(), Some(PathBuf::from("x")));
     }
 
     #[test]
-    fn a_goal_that_broke_stays_in_the_table_as_not_met() {
+    fn unmeasured_goal_is_a_row_that_is_not_met() {
         let row = unmeasured(&GOALS[0], &anyhow::anyhow!("no disk"));
         assert_eq!((row.id, row.met, row.ours), ("P1", Some(false), None));
         assert!(row.note.unwrap().contains("no disk"));

@@ -1,4 +1,4 @@
-//! The DynamoDB API as bytes: its ceilings are measured without a client library.
+//! Raw DynamoDB requests: the ceilings are measured without a client library.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::load;
 
-/// Writes a call of `operation`.
+/// Writes a request for `operation`.
 ///
-/// The store of the local edition does not look at the signature; the protocol needs one.
+/// The protocol needs a signature. The local store does not check it.
 pub(crate) fn call(operation: &str, body: &str, buffer: &mut Vec<u8>) {
     let headers = format!(
         "content-type: application/x-amz-json-1.0\r\n\
@@ -22,18 +22,18 @@ pub(crate) fn call(operation: &str, body: &str, buffer: &mut Vec<u8>) {
     load::post("/", &headers, body, buffer);
 }
 
-/// An item in DynamoDB's own JSON, as `serde_dynamo` makes it.
-pub(crate) fn item(of: &impl Serialize) -> anyhow::Result<Value> {
-    let value = serde_json::to_value(of).context("writing an item")?;
-    let fields = value.as_object().context("an item has fields")?;
+/// An item in DynamoDB's JSON format, as `serde_dynamo` writes it.
+pub(crate) fn item(source: &impl Serialize) -> anyhow::Result<Value> {
+    let value = serde_json::to_value(source).context("writing an item")?;
+    let fields = value.as_object().context("an item must have fields")?;
     Ok(fields.iter().map(|(name, value)| (name.clone(), attribute(value))).collect())
 }
 
-/// The same for the store itself.
+/// An item as the local store represents it.
 pub(crate) fn stored(
-    of: &impl Serialize,
+    source: &impl Serialize,
 ) -> anyhow::Result<HashMap<String, dynoxide::AttributeValue>> {
-    serde_json::from_value(item(of)?).context("an item that the store cannot read")
+    serde_json::from_value(item(source)?).context("the store cannot read an item")
 }
 
 fn attribute(value: &Value) -> Value {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn items_are_written_as_dynamodb_wants_them() {
+    fn items_are_written_in_the_format_of_dynamodb() {
         let written = item(&json!({ "a": 1, "b": "x", "c": [true], "d": { "e": 2.5 } })).unwrap();
         let wanted = json!({
             "a": { "N": "1" }, "b": { "S": "x" }, "c": { "L": [{ "BOOL": true }] },

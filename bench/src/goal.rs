@@ -1,4 +1,4 @@
-//! Goals and how they are judged. Pure: samples in, a row of the table out.
+//! Judging goals: pure functions from samples to a row of the table.
 
 use std::fmt;
 
@@ -6,23 +6,23 @@ use serde::Serialize;
 
 use crate::number::{median, range};
 
-/// What one side of one round showed.
+/// The result of one side of a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Stat {
-    /// In the unit of its figure, mostly something a second.
+    /// In the unit of its figure, usually a rate per second.
     pub(crate) value: f64,
     pub(crate) p50_ms: Option<f64>,
     pub(crate) p99_ms: Option<f64>,
 }
 
 impl Stat {
-    /// A value that has no latency.
+    /// A value without latencies.
     pub(crate) fn of(value: f64) -> Self {
         Self { value, ..Self::default() }
     }
 }
 
-/// One round: the ceiling, where there is one, and ours right after it.
+/// One round: the ceiling, if there is one, and Vitrina right after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Sample {
     pub(crate) ceiling: Option<Stat>,
@@ -34,7 +34,7 @@ impl Sample {
         Self { ceiling: Some(ceiling), ours }
     }
 
-    /// What there is no ceiling for.
+    /// A sample without a ceiling.
     pub(crate) fn alone(ours: Stat) -> Self {
         Self { ceiling: None, ours }
     }
@@ -45,20 +45,20 @@ impl Sample {
     }
 }
 
-/// What of a round is judged.
+/// The quantity that a bound limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// Ours as a part of the ceiling.
+    /// Our value divided by the ceiling's.
     Ratio,
-    /// Ours, in the unit of the figure.
+    /// Our value, in this unit.
     Value(&'static str),
     /// Milliseconds.
     P50,
     /// Milliseconds.
     P99,
-    /// Our median latency above that of the ceiling, in milliseconds.
+    /// Our median latency minus the ceiling's, in milliseconds.
     P50Above,
-    /// Our 99th percentile as a multiple of the ceiling's.
+    /// Our 99th percentile divided by the ceiling's.
     P99Times,
 }
 
@@ -75,7 +75,7 @@ impl Measure {
     }
 }
 
-/// What the median of a measure over the rounds must keep to.
+/// A limit for the median of a measure over the rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Bound {
     AtLeast(Measure, f64),
@@ -83,13 +83,13 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    /// Whether the rounds keep to it; a measure that no round has is missed.
+    /// Whether the rounds are within the bound. A measure without values is not.
     fn holds(self, samples: &[Sample]) -> bool {
         let (Self::AtLeast(measure, _) | Self::AtMost(measure, _)) = self;
         let values: Vec<f64> = samples.iter().filter_map(|sample| measure.of(sample)).collect();
-        median(&values).is_some_and(|seen| match self {
-            Self::AtLeast(_, least) => seen >= least,
-            Self::AtMost(_, most) => seen <= most,
+        median(&values).is_some_and(|value| match self {
+            Self::AtLeast(_, least) => value >= least,
+            Self::AtMost(_, most) => value <= most,
         })
     }
 }
@@ -112,16 +112,16 @@ impl fmt::Display for Bound {
     }
 }
 
-/// One line of the table before it is judged.
+/// One line of the table, not judged yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figure {
     pub(crate) what: String,
-    /// Of the ceiling and of ours.
+    /// The unit of both values.
     pub(crate) unit: &'static str,
-    /// None where it only stands beside a goal.
+    /// Empty if the figure is only informative.
     pub(crate) bounds: Vec<Bound>,
     pub(crate) samples: Vec<Sample>,
-    /// What a reader must know of it.
+    /// A remark below the table.
     pub(crate) note: Option<String>,
 }
 
@@ -131,20 +131,20 @@ pub(crate) struct Row {
     pub(crate) id: &'static str,
     pub(crate) what: String,
     pub(crate) unit: &'static str,
-    /// Medians, as the next four.
+    /// A median over the rounds, like the next four fields.
     pub(crate) ceiling: Option<f64>,
     pub(crate) ours: Option<f64>,
     pub(crate) ratio: Option<f64>,
     pub(crate) p50_ms: Option<f64>,
     pub(crate) p99_ms: Option<f64>,
-    /// Of the ratios, round by round.
+    /// Of the ratios of the rounds.
     pub(crate) min: Option<f64>,
     pub(crate) max: Option<f64>,
     pub(crate) ceiling_p50_ms: Option<f64>,
     pub(crate) ceiling_p99_ms: Option<f64>,
     pub(crate) rounds: usize,
     pub(crate) goal: String,
-    /// Absent where it only stands beside a goal.
+    /// Absent if the figure is only informative.
     pub(crate) met: Option<bool>,
     pub(crate) note: Option<String>,
 }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_is_the_median_of_the_ratios_and_not_the_ratio_of_the_medians() {
+    fn ratio_is_the_median_of_the_ratios_of_the_rounds() {
         let row = judged(
             vec![Bound::AtLeast(Measure::Ratio, 0.5)],
             vec![round(100.0, 50.0), round(10.0, 9.0), round(1000.0, 400.0)],
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_is_met_only_if_every_bound_is() {
+    fn goal_is_met_only_if_every_bound_is_met() {
         let slow = Stat { value: 60.0, p50_ms: Some(1.0), p99_ms: Some(50.0) };
         let ceiling = Stat { value: 100.0, p50_ms: Some(1.0), p99_ms: Some(10.0) };
         let bounds =
@@ -215,10 +215,10 @@ mod tests {
     }
 
     #[test]
-    fn the_latency_above_the_ceiling_is_compared_within_a_round() {
+    fn latency_above_the_ceiling_is_compared_within_a_round() {
         let stat = |p50| Stat { value: 1.0, p50_ms: Some(p50), p99_ms: None };
         let bound = vec![Bound::AtMost(Measure::P50Above, 0.5)];
-        // The disk is slow in one round, for both sides.
+        // In one round, the disk is slow for both sides.
         let samples = vec![
             Sample::new(stat(0.2), stat(0.6)),
             Sample::new(stat(4.0), stat(4.4)),
@@ -228,28 +228,28 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_not_met() {
+    fn bound_without_a_measurement_is_not_met() {
         assert_eq!(judged(vec![Bound::AtLeast(Measure::Ratio, 0.5)], vec![]).met, Some(false));
         let no_ceiling = vec![Sample::alone(Stat::of(5.0))];
         assert_eq!(judged(vec![Bound::AtLeast(Measure::Ratio, 0.5)], no_ceiling).met, Some(false));
     }
 
     #[test]
-    fn bounds_read_as_they_are_judged() {
-        let said = |bound: Bound| bound.to_string();
-        assert_eq!(said(Bound::AtMost(Measure::Value("MiB"), 128.0)), "≤ 128 MiB");
-        assert_eq!(said(Bound::AtMost(Measure::Value(""), 0.0)), "≤ 0");
-        assert_eq!(said(Bound::AtMost(Measure::P99Times, 4.0)), "p99 ≤ 4 × ceiling");
-        assert_eq!(said(Bound::AtMost(Measure::P50Above, 0.5)), "p50 ≤ ceiling + 0.5 ms");
+    fn bounds_are_displayed_with_measure_and_unit() {
+        let display = |bound: Bound| bound.to_string();
+        assert_eq!(display(Bound::AtMost(Measure::Value("MiB"), 128.0)), "≤ 128 MiB");
+        assert_eq!(display(Bound::AtMost(Measure::Value(""), 0.0)), "≤ 0");
+        assert_eq!(display(Bound::AtMost(Measure::P99Times, 4.0)), "p99 ≤ 4 × ceiling");
+        assert_eq!(display(Bound::AtMost(Measure::P50Above, 0.5)), "p50 ≤ ceiling + 0.5 ms");
     }
 
     #[test]
-    fn what_only_stands_beside_a_goal_is_not_judged() {
+    fn figure_without_bounds_is_not_judged() {
         assert_eq!(judged(vec![], vec![round(2.0, 1.0)]).met, None);
     }
 
     #[test]
-    fn a_row_is_written_with_the_names_that_readers_look_for() {
+    fn row_is_written_with_the_documented_field_names() {
         let row = judged(vec![Bound::AtLeast(Measure::Ratio, 0.5)], vec![round(2.0, 1.0)]);
         let json = serde_json::to_value(&row).unwrap();
         for name in

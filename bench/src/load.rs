@@ -1,4 +1,4 @@
-//! The load that `vitrina load` makes, too, and what it shows as a goal sees it.
+//! The load generator of `vitrina load`, with its results as statistics of a goal.
 
 use std::ops::Deref;
 
@@ -7,21 +7,21 @@ use crate::number::rate;
 
 pub(crate) use vitrina::commands::load::{Connection, Load, get, lag, post};
 
-/// What a load showed.
+/// The result of a load.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen(vitrina::commands::load::Seen);
+pub(crate) struct LoadResult(vitrina::commands::load::Seen);
 
-/// Asks again as soon as it is answered.
-pub(crate) async fn closed_loop(load: &Load) -> anyhow::Result<Seen> {
-    vitrina::commands::load::closed_loop(load).await.map(Seen)
+/// Each connection sends its next request when it has the response.
+pub(crate) async fn closed_loop(load: &Load) -> anyhow::Result<LoadResult> {
+    vitrina::commands::load::closed_loop(load).await.map(LoadResult)
 }
 
-/// Asks `rate` times a second, however late answers come.
-pub(crate) async fn open_loop(load: &Load, rate: f64) -> anyhow::Result<Seen> {
-    vitrina::commands::load::open_loop(load, rate).await.map(Seen)
+/// Sends `rate` requests a second, however late the responses are.
+pub(crate) async fn open_loop(load: &Load, rate: f64) -> anyhow::Result<LoadResult> {
+    vitrina::commands::load::open_loop(load, rate).await.map(LoadResult)
 }
 
-impl Deref for Seen {
+impl Deref for LoadResult {
     type Target = vitrina::commands::load::Seen;
 
     fn deref(&self) -> &Self::Target {
@@ -29,7 +29,7 @@ impl Deref for Seen {
     }
 }
 
-impl Seen {
+impl LoadResult {
     pub(crate) fn stat(&self) -> Stat {
         Stat {
             value: rate(self.answered, self.took),
@@ -38,8 +38,8 @@ impl Seen {
         }
     }
 
-    /// As [`Seen::stat`], where each answer is about `each` things.
-    pub(crate) fn stat_of(&self, each: u64) -> Stat {
-        Stat { value: rate(self.answered * each, self.took), ..self.stat() }
+    /// Like [`LoadResult::stat`], with `items` items in each response.
+    pub(crate) fn stat_of(&self, items: u64) -> Stat {
+        Stat { value: rate(self.answered * items, self.took), ..self.stat() }
     }
 }

@@ -1,12 +1,11 @@
-//! The project's own performance harness: the measured system next to the ceilings of the machine
-//! that it runs on.
+//! The benchmarks: the system next to the ceilings of the machine that it runs on.
 //!
-//! Promise: no figure stands alone. Each is a ratio to what the machine can do at best, measured in
-//! the same run, turn by turn, and what is printed is what was seen.
+//! Promise: a rate is judged by its ratio to a ceiling of the same machine. Each round measures the
+//! ceiling and the system, one right after the other.
 
 #![expect(
     clippy::float_arithmetic,
-    reason = "what is computed here was measured; nobody is owed it"
+    reason = "float arithmetic on measurements; exactness is not needed"
 )]
 
 mod bare;
@@ -21,14 +20,14 @@ mod number;
 mod pgbench;
 mod product;
 mod profiles;
+mod progress;
 mod reconciler;
 mod report;
 mod server;
+mod setup;
 mod snapshot;
 mod soak;
 mod table;
-mod watch;
-mod world;
 
 use std::process::ExitCode;
 
@@ -36,11 +35,11 @@ use clap::Parser as _;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1);
-    match words.next().as_deref() {
-        // What is measured runs in processes of its own, out of this same file.
-        Some(server::EDITION) => server::run_edition(words).await,
-        Some(server::RECONCILER) => server::exit_code(reconciler::run(words).await),
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        // The measured parts run as child processes of this same binary.
+        Some(server::EDITION) => server::run_edition(arguments).await,
+        Some(server::RECONCILER) => server::exit_code(reconciler::run(arguments).await),
         Some(server::BARE) => server::exit_code(bare::run().await),
         _ => server::exit_code(cli::run(cli::Args::parse()).await),
     }

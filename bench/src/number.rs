@@ -1,9 +1,9 @@
-//! Figures: what of several is shown.
+//! Statistics over several values.
 
 pub(crate) use vitrina::commands::load::{Latencies, figure, rate};
 
-/// The value in the middle; of an even number of values the mean of both in the middle. `None` of
-/// none.
+/// The median; of an even number of values, the mean of the two in the middle. `None` if `values` is
+/// empty.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -15,7 +15,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// The least and the greatest. `None` of none.
+/// The minimum and the maximum. `None` if `values` is empty.
 pub(crate) fn range(values: &[f64]) -> Option<(f64, f64)> {
     let least = values.iter().copied().min_by(f64::total_cmp)?;
     let greatest = values.iter().copied().max_by(f64::total_cmp)?;
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_value_in_the_middle_whatever_the_order() {
+    fn median_and_range_do_not_depend_on_the_order() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(&[]), None);

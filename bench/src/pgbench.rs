@@ -1,5 +1,4 @@
-//! The ceilings of PostgreSQL, by its own `pgbench`, on the cluster of the edition that is
-//! measured.
+//! The ceilings of PostgreSQL: `pgbench` on the cluster of the measured edition.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,23 +11,23 @@ use tokio::process::Command;
 use crate::edition::Edition;
 use crate::goal::Stat;
 use crate::number::Latencies;
-use crate::world::World;
+use crate::setup::Setup;
 
-/// Product and event in one statement.
+/// Inserts a product and its event in one statement.
 pub(crate) const CREATE: &str = include_str!("../sql/create.sql");
 
-/// A hundred of each in one statement.
+/// Inserts a hundred products and their events in one statement.
 pub(crate) const CREATE_100: &str = include_str!("../sql/create_100.sql");
 
-/// Claims and deletes a hundred pointers of the edition itself, with what they point at.
+/// Claims and deletes a hundred pointers of the edition's outbox, and reads their journal rows.
 pub(crate) const CLAIM_100: &str = include_str!("../sql/claim_100.sql");
 
 const SCHEMA: &str = include_str!("../sql/schema.sql");
 
-/// The database that the ceilings have for themselves.
+/// The database of the ceilings.
 const DATABASE: &str = "ceiling";
 
-/// A way to run `pgbench` on a database.
+/// `pgbench` with a database.
 #[derive(Debug)]
 pub(crate) struct PgBench {
     program: PathBuf,
@@ -36,41 +35,44 @@ pub(crate) struct PgBench {
     logs: TempDir,
 }
 
-/// How long a run is.
+/// The length of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Length {
     Seconds(u64),
-    /// Of each client.
+    /// For each client.
     Transactions(u64),
 }
 
 impl PgBench {
-    /// On a database of its own, with the tables of the ceilings in it.
-    pub(crate) async fn beside(world: &World, edition: &Edition) -> anyhow::Result<Self> {
+    /// Creates a database with the tables of the ceilings in the edition's cluster.
+    pub(crate) async fn on_own_database(setup: &Setup, edition: &Edition) -> anyhow::Result<Self> {
         sqlx::query("create database ceiling").execute(&edition.pool).await?;
         let url = local_postgres::find_running(&edition.postgres(), DATABASE)?
-            .context("PostgreSQL does not run")?;
-        let bench = Self::at(world, edition, url)?;
+            .context("PostgreSQL is not running")?;
+        let bench = Self::at(setup, edition, url)?;
         let pool = sqlx::PgPool::connect(&bench.url).await?;
-        sqlx::raw_sql(SCHEMA).execute(&pool).await.context("making the tables of the ceilings")?;
+        sqlx::raw_sql(SCHEMA)
+            .execute(&pool)
+            .await
+            .context("creating the tables of the ceilings")?;
         pool.close().await;
         Ok(bench)
     }
 
-    /// On the tables of the edition.
-    pub(crate) fn within(world: &World, edition: &Edition) -> anyhow::Result<Self> {
-        Self::at(world, edition, edition.database.clone())
+    /// Uses the tables of the edition.
+    pub(crate) fn on_edition(setup: &Setup, edition: &Edition) -> anyhow::Result<Self> {
+        Self::at(setup, edition, edition.database.clone())
     }
 
-    fn at(world: &World, edition: &Edition, url: String) -> anyhow::Result<Self> {
-        let search: &Search = &world.postgres;
+    fn at(setup: &Setup, edition: &Edition, url: String) -> anyhow::Result<Self> {
+        let search: &Search = &setup.postgres;
         let binaries = Binaries::find_for(search, &edition.postgres())?;
-        let beside = binaries.directory().join("pgbench");
-        let program = if beside.is_file() { beside } else { PathBuf::from("pgbench") };
-        Ok(Self { program, url, logs: world.folder()? })
+        let bundled = binaries.directory().join("pgbench");
+        let program = if bundled.is_file() { bundled } else { PathBuf::from("pgbench") };
+        Ok(Self { program, url, logs: setup.folder()? })
     }
 
-    /// Runs `script` over and over.
+    /// Runs `script` repeatedly.
     pub(crate) async fn run(
         &self,
         script: &str,
@@ -96,8 +98,8 @@ impl PgBench {
         if !output.status.success() {
             bail!("pgbench failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
-        let said = String::from_utf8_lossy(&output.stdout);
-        let value = read_rate(&said).context("pgbench did not say how fast it was")?;
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let value = read_rate(&printed).context("pgbench printed no rate")?;
         let latencies = self.take_latencies()?;
         Ok(Stat {
             value,
@@ -106,7 +108,7 @@ impl PgBench {
         })
     }
 
-    /// Reads what every transaction took, and removes the files with it.
+    /// Reads the latency logs and removes them.
     fn take_latencies(&self) -> anyhow::Result<Latencies> {
         let mut latencies = Latencies::new();
         for entry in std::fs::read_dir(self.logs.path())? {
@@ -114,7 +116,7 @@ impl PgBench {
             if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"latency"))
             {
                 for line in std::fs::read_to_string(&path)?.lines() {
-                    // client, transaction, microseconds, ..
+                    // Fields: client, transaction, microseconds, and others.
                     if let Some(micros) = line.split(' ').nth(2).and_then(|text| text.parse().ok())
                     {
                         latencies.record(Duration::from_micros(micros));
@@ -127,9 +129,9 @@ impl PgBench {
     }
 }
 
-/// Transactions a second, out of what `pgbench` prints.
-fn read_rate(said: &str) -> Option<f64> {
-    let line = said.lines().find_map(|line| line.strip_prefix("tps = "))?;
+/// Transactions a second, from the output of `pgbench`.
+fn read_rate(printed: &str) -> Option<f64> {
+    let line = printed.lines().find_map(|line| line.strip_prefix("tps = "))?;
     line.split(' ').next()?.parse().ok()
 }
 
@@ -138,10 +140,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_read_out_of_what_pgbench_prints() {
-        let said = "latency average = 2.6 ms\ninitial connection time = 31.1 ms\n\
+    fn rate_is_read_from_the_output_of_pgbench() {
+        let printed = "latency average = 2.6 ms\ninitial connection time = 31.1 ms\n\
                     tps = 12218.500000 (without initial connection time)\n";
-        assert_eq!(read_rate(said), Some(12_218.5));
+        assert_eq!(read_rate(printed), Some(12_218.5));
         assert_eq!(read_rate("pgbench: error"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Products that are made up: as requests that create them, and whole, for snapshots.
+//! Generated products: as create requests, and as complete data for snapshots.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,25 +18,25 @@ use crate::load::{self, Load};
 const CATEGORIES: u64 = 50;
 const SELLERS: u64 = 100;
 
-/// A word that no other run has, for SKUs and idempotency keys.
-fn word() -> String {
+/// A random prefix for the SKUs and idempotency keys of a run.
+fn run_prefix() -> String {
     let id = Ids::System.next(Clock::System.now()).simple().to_string();
-    // The end of the id is random, its beginning the time.
+    // The id starts with the time; only its end is random.
     id[id.len() - 12..].to_owned()
 }
 
-/// A product as a seller sends it: with everything that has to be checked, and as large as the
-/// product of the ceiling.
-fn sent(word: &str, number: u64) -> String {
+/// The body of a create request. It is as large as the product of the ceiling, and has every field
+/// that is validated.
+fn create_body(prefix: &str, number: u64) -> String {
     let (category, amount) = (number % CATEGORIES, 100 + number % 100_000);
     format!(
-        r#"{{"sku":"{word}-{number}","name":"Product {number:07} blue widget","category":"cat-{category}","price":{{"amount":{amount},"currency":"BRL"}},"stock":{{"on_hand":10}}}}"#
+        r#"{{"sku":"{prefix}-{number}","name":"Product {number:07} blue widget","category":"cat-{category}","price":{{"amount":{amount},"currency":"BRL"}},"stock":{{"on_hand":10}}}}"#
     )
 }
 
-/// Requests that create a product each, every one with an idempotency key of its own.
+/// Requests that each create a product with a new idempotency key.
 pub(crate) fn creates(address: SocketAddr, token: &str, connections: usize, seconds: u64) -> Load {
-    let word = word();
+    let prefix = run_prefix();
     let headers = headers(token);
     Load {
         address,
@@ -44,21 +44,21 @@ pub(crate) fn creates(address: SocketAddr, token: &str, connections: usize, seco
         duration: Duration::from_secs(seconds),
         status: 201,
         request: Arc::new(move |number, buffer| {
-            let headers = format!("{headers}idempotency-key: {word}-{number}\r\n");
-            load::post("/v1/products", &headers, &sent(&word, number), buffer);
+            let headers = format!("{headers}idempotency-key: {prefix}-{number}\r\n");
+            load::post("/v1/products", &headers, &create_body(&prefix, number), buffer);
         }),
         observe: None,
     }
 }
 
-/// Requests that create a hundred products each.
+/// Requests that each create a hundred products.
 pub(crate) fn creates_100(
     address: SocketAddr,
     token: &str,
     connections: usize,
     seconds: u64,
 ) -> Load {
-    let word = word();
+    let prefix = run_prefix();
     let headers = headers(token);
     Load {
         address,
@@ -66,9 +66,10 @@ pub(crate) fn creates_100(
         duration: Duration::from_secs(seconds),
         status: 200,
         request: Arc::new(move |number, buffer| {
-            let items: Vec<String> =
-                (number * 100..(number + 1) * 100).map(|number| sent(&word, number)).collect();
-            let headers = format!("{headers}idempotency-key: {word}-{number}\r\n");
+            let items: Vec<String> = (number * 100..(number + 1) * 100)
+                .map(|number| create_body(&prefix, number))
+                .collect();
+            let headers = format!("{headers}idempotency-key: {prefix}-{number}\r\n");
             let body = format!(r#"{{"items":[{}]}}"#, items.join(","));
             load::post("/v1/products/batch", &headers, &body, buffer);
         }),
@@ -80,8 +81,8 @@ fn headers(token: &str) -> String {
     format!("authorization: Bearer {token}\r\ncontent-type: application/json\r\n")
 }
 
-/// Some bits that are always the same for a number and look like chance.
-fn scatter(number: u64) -> u64 {
+/// Pseudorandom bits that depend only on `number`.
+fn scramble(number: u64) -> u64 {
     // The finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
     let mut bits = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -90,7 +91,7 @@ fn scatter(number: u64) -> u64 {
 }
 
 fn id(number: u64, kind: u64, at: DateTime<Utc>) -> Uuid {
-    let random = [scatter(number ^ kind << 56), scatter(number.rotate_left(32) ^ kind)];
+    let random = [scramble(number ^ kind << 56), scramble(number.rotate_left(32) ^ kind)];
     let mut bytes = [0; 10];
     bytes[..8].copy_from_slice(&random[0].to_be_bytes());
     bytes[8..].copy_from_slice(&random[1].to_be_bytes()[..2]);
@@ -98,23 +99,23 @@ fn id(number: u64, kind: u64, at: DateTime<Utc>) -> Uuid {
         .into_uuid()
 }
 
-/// A product with its first stock: always the same for a number.
+/// A product with its first stock. The same number gives the same product.
 #[derive(Clone, Debug)]
-pub(crate) struct Made {
+pub(crate) struct Generated {
     pub(crate) product: Product,
     pub(crate) stock: Stock,
     pub(crate) event_id: Uuid,
     pub(crate) request_id: Uuid,
-    /// Where its event stood in the outbox.
+    /// The position of its event in the outbox.
     pub(crate) position: i64,
 }
 
-/// The product with this number. One in ten is sold out.
-pub(crate) fn made(number: u64) -> Made {
-    // The first of January 2026; then one every ten milliseconds.
-    let whole = i64::try_from(number).unwrap_or(0);
-    let at = DateTime::from_timestamp_millis(1_767_225_600_000 + whole * 10).unwrap_or_default();
-    let amount = i64::try_from(scatter(number) % 1_000_000).unwrap_or(0);
+/// Generates the product with this number. One in ten is out of stock.
+pub(crate) fn generate(number: u64) -> Generated {
+    // One product every ten milliseconds from 1 January 2026 on.
+    let index = i64::try_from(number).unwrap_or(0);
+    let at = DateTime::from_timestamp_millis(1_767_225_600_000 + index * 10).unwrap_or_default();
+    let amount = i64::try_from(scramble(number) % 1_000_000).unwrap_or(0);
     let product = Product {
         id: id(number, 1, at),
         seller_id: id(number % SELLERS, 2, DateTime::UNIX_EPOCH + TimeDelta::days(20_000)),
@@ -133,17 +134,17 @@ pub(crate) fn made(number: u64) -> Made {
     }
     .hashed();
     let on_hand = if number % 10 == 9 { 0 } else { 10 };
-    Made {
+    Generated {
         stock: Stock { on_hand, held: 0, version: 1, updated_at: at },
         event_id: id(number, 3, at),
         request_id: id(number, 4, at),
-        position: whole + 1,
+        position: index + 1,
         product,
     }
 }
 
-impl Made {
-    /// Its listing, as the projector would have put it.
+impl Generated {
+    /// Its listing, as the projector would write it.
     pub(crate) fn listing(&self) -> ListingItem {
         let mut item = ListingItem::empty(self.product.id);
         item.set_product(&self.product, self.position);
@@ -158,23 +159,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_made_up_product_is_always_the_same_and_its_hash_is_right() {
-        let (one, again) = (made(7), made(7));
+    fn generated_product_is_reproducible_and_has_a_valid_hash() {
+        let (one, again) = (generate(7), generate(7));
         assert_eq!(one.product, again.product);
         assert_eq!(one.product.compute_hash(), one.product.content_hash);
-        assert_ne!(one.product.id, made(8).product.id);
-        assert!(made(8).product.id > one.product.id, "ids rise with the numbers");
+        assert_ne!(one.product.id, generate(8).product.id);
+        assert!(generate(8).product.id > one.product.id, "ids increase with the numbers");
     }
 
     #[test]
-    fn made_up_products_are_spread_over_the_buckets() {
+    fn generated_products_are_spread_over_the_buckets() {
         let buckets: std::collections::BTreeSet<u16> =
-            (0..10_000).map(|number| made(number).listing().bucket).collect();
+            (0..10_000).map(|number| generate(number).listing().bucket).collect();
         assert!(buckets.len() > 1_000, "{}", buckets.len());
     }
 
     #[test]
-    fn what_is_sent_is_what_the_write_side_takes() {
-        assert!(inventory::check(sent("word", 42).as_bytes()).is_ok());
+    fn create_body_is_valid_for_the_write_side() {
+        assert!(inventory::check(create_body("prefix", 42).as_bytes()).is_ok());
     }
 }

@@ -1,8 +1,8 @@
-//! Where the time goes in what misses its goal: profiles that somebody took, next to the figures.
+//! Profiles of goals that were missed: where their time goes.
 
 use crate::goal::Row;
 
-/// What is known, by goal. A profile is taken anew by who changes what it is about.
+/// Profiles by goal. They are taken by hand: renew one when the code that it describes changes.
 const PROFILES: [(&str, &str); 5] = [
     ("P4", include_str!("../profiles/p4.md")),
     ("P5", include_str!("../profiles/p5.md")),
@@ -11,7 +11,7 @@ const PROFILES: [(&str, &str); 5] = [
     ("P17", include_str!("../profiles/p17.md")),
 ];
 
-/// A section with the profile of each goal that was missed, if there are any.
+/// A section with the profile of each missed goal. Empty if every goal was met.
 pub(crate) fn of_missed(rows: &[Row]) -> String {
     let missed = |id| rows.iter().any(|row| row.id == id && row.met == Some(false));
     let known = PROFILES.iter().filter(|(id, _)| missed(*id));
@@ -20,7 +20,7 @@ pub(crate) fn of_missed(rows: &[Row]) -> String {
     if sections.is_empty() {
         return String::new();
     }
-    format!("\n## Where the time goes in what was missed\n{}", sections.concat())
+    format!("\n## Where the time goes in missed goals\n{}", sections.concat())
 }
 
 #[cfg(test)]
@@ -29,7 +29,7 @@ mod tests {
     use crate::goal::{Bound, Figure, Measure, Sample, Stat, judge};
 
     #[test]
-    fn a_goal_that_was_missed_shows_its_profile_and_one_that_was_met_does_not() {
+    fn profile_is_shown_only_for_a_missed_goal() {
         let row = |id, ours| {
             let samples = vec![Sample::new(Stat::of(10.0), Stat::of(ours))];
             let bounds = vec![Bound::AtLeast(Measure::Ratio, 0.8)];

@@ -1,4 +1,4 @@
-//! A reconciler in a process of its own, as the deployed one is, so that its memory is its own.
+//! A reconciler in a process of its own, so that its memory can be measured.
 
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,13 @@ use vitrina::edition::TABLE;
 use crate::edition::Edition;
 use crate::server::{self, Memory};
 
-/// What is to be done: one pass, or the one that goes in the background.
+/// The two modes: a single pass, or continuous background passes.
 const PASS: &str = "pass";
 const BACKGROUND: &str = "background";
 
-/// What a pass found, and what it took.
+/// The results and costs of a pass.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Passed {
+pub(crate) struct PassReport {
     pub(crate) seconds: f64,
     pub(crate) compared: i64,
     pub(crate) missing: i64,
@@ -39,26 +39,26 @@ pub(crate) struct Passed {
     pub(crate) stock: i64,
     pub(crate) repaired: i64,
     pub(crate) read_units: f64,
-    /// At most, in MiB.
+    /// Peak, in MiB.
     pub(crate) memory: f64,
 }
 
-impl Passed {
-    /// Everything that was found to differ.
+impl PassReport {
+    /// The sum over all kinds of difference.
     pub(crate) fn differences(&self) -> i64 {
         self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
     }
 }
 
-/// Has a process reconcile everything once, as fast as it can.
-pub(crate) async fn pass(edition: &Edition) -> anyhow::Result<Passed> {
+/// Runs one pass over everything in a child process, at full speed.
+pub(crate) async fn pass(edition: &Edition) -> anyhow::Result<PassReport> {
     let output = command(edition, PASS)?.output().await?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "a reconciler failed: {}", said.trim());
-    serde_json::from_slice(&output.stdout).context("reading what a pass found")
+    let error = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "a reconciler failed: {}", error.trim());
+    serde_json::from_slice(&output.stdout).context("reading the report of a pass")
 }
 
-/// Has a process reconcile in the background, for as long as the value is.
+/// Starts a child process that reconciles in the background until it is dropped.
 pub(crate) fn background(edition: &Edition) -> anyhow::Result<tokio::process::Child> {
     Ok(command(edition, BACKGROUND)?
         .stdout(std::process::Stdio::null())
@@ -66,10 +66,10 @@ pub(crate) fn background(edition: &Edition) -> anyhow::Result<tokio::process::Ch
         .spawn()?)
 }
 
-fn command(edition: &Edition, what: &str) -> anyhow::Result<Command> {
+fn command(edition: &Edition, mode: &str) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args([server::RECONCILER, what, &edition.database, &edition.dynamodb_url])
+        .args([server::RECONCILER, mode, &edition.database, &edition.dynamodb_url])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -77,46 +77,46 @@ fn command(edition: &Edition, what: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The other side: what such a process does.
-pub(crate) async fn run(mut words: impl Iterator<Item = String>) -> anyhow::Result<u8> {
-    let mut word = || words.next().context("a word is missing");
-    let (what, url, endpoint) = (word()?, word()?, word()?);
+/// The main function of the child process.
+pub(crate) async fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<u8> {
+    let mut next = || arguments.next().context("an argument is missing");
+    let (mode, url, endpoint) = (next()?, next()?, next()?);
     let pool = database::connect(&DatabaseConfig::new(Secret::new(url), 8, "vitrina sync"))?;
     let queue = Queue::new(pool.clone(), Clock::System, CATALOG_QUEUE);
     let client = shared::dynamodb::connect_local(&endpoint);
     let reconciler =
         Reconciler::new(pool, client, TABLE, Clock::System, Ids::System).with_queue(queue);
     let stop = CancellationToken::new();
-    if what == BACKGROUND {
+    if mode == BACKGROUND {
         server::end_with_parent();
         reconciler.run(std::sync::Arc::default(), stop).await;
         return Ok(OK);
     }
-    // Only what is asked for, so that nothing else is counted.
+    // Without background slices, so that only the requested pass is counted.
     let reconciler = reconciler.with_settings(Settings { slice: 0, ..Settings::default() });
     let begun = Instant::now();
     let id = reconciler.request(Uuid::nil(), false).await?;
     let run = loop {
         reconciler.once(&stop).await?;
-        let run = reconciler.find_run(id).await?.context("the run is gone")?;
+        let run = reconciler.find_run(id).await?.context("the run no longer exists")?;
         if run.state == State::Finished {
             break run;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let passed = Passed {
+    let report = PassReport {
         seconds: begun.elapsed().as_secs_f64(),
-        compared: run.compared,
-        missing: run.missing,
-        stale: run.stale,
-        ahead: run.ahead,
-        extra: run.extra,
-        altered: run.altered,
-        stock: run.stock,
-        repaired: run.repaired,
+        compared: run.findings.compared,
+        missing: run.findings.missing,
+        stale: run.findings.stale,
+        ahead: run.findings.ahead,
+        extra: run.findings.extra,
+        altered: run.findings.altered,
+        stock: run.findings.stock,
+        repaired: run.findings.repaired,
         read_units: run.read_units,
         memory: Memory::of(std::process::id())?.peak,
     };
-    print(&serde_json::to_string(&passed)?)?;
+    print(&serde_json::to_string(&report)?)?;
     Ok(OK)
 }

@@ -1,4 +1,4 @@
-//! The report: the table, how it came about, and charts beside it.
+//! The report: the conditions of the run, the table, and charts.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,16 +9,16 @@ use crate::chart::{Chart, Kind};
 use crate::goal::Row;
 use crate::{profiles, table};
 
-/// What a reader must know of a run to judge its figures.
+/// The conditions of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Circumstances {
-    /// When it began, as RFC 3339.
+    /// Start time, in RFC 3339 format.
     pub(crate) at: String,
     pub(crate) rounds: u32,
     pub(crate) seconds: u64,
     pub(crate) quick: bool,
     pub(crate) cores: usize,
-    /// Requests a second that the load itself can make of a server that does nothing.
+    /// Requests a second that the load generator sends to a server that does nothing.
     pub(crate) generator: f64,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn write(
     std::fs::create_dir_all(folder).with_context(writing)?;
     charts.insert(0, throughput(rows));
     charts.insert(1, latency(rows));
-    let mut text = head(circumstances);
+    let mut text = header(circumstances);
     text.push_str(&table::markdown(rows));
     text.push_str(&profiles::of_missed(rows));
     for chart in &charts {
@@ -44,25 +44,25 @@ pub(crate) fn write(
     std::fs::write(folder.join("report.md"), text).with_context(writing)
 }
 
-fn head(seen: &Circumstances) -> String {
-    let quick = if seen.quick { ", `--quick`" } else { "" };
+fn header(run: &Circumstances) -> String {
+    let quick = if run.quick { ", `--quick`" } else { "" };
     format!(
-        "# What was measured\n\n\
+        "# Benchmark report\n\n\
          {at}, {cores} cores, {rounds} rounds of {seconds} s for each side{quick}. \
-         Each round has the ceiling first and ours right after it, on the same stores; the table \
-         has medians over the rounds, and the least and the greatest ratio. The load shares the \
-         machine with what it loads, and makes {generator:.0} requests a second of a server that \
-         does nothing. What AWS charges is in infra/aws/cost.md.\n\n",
-        at = seen.at,
-        cores = seen.cores,
-        rounds = seen.rounds,
-        seconds = seen.seconds,
-        generator = seen.generator,
+         Each round measures the ceiling and then Vitrina, on the same stores. The table shows \
+         medians over the rounds, and the minimum and maximum ratio. The load generator shares \
+         the machine with the servers. It sends {generator:.0} requests a second to a server that \
+         does nothing. The costs on AWS are in infra/aws/cost.md.\n\n",
+        at = run.at,
+        cores = run.cores,
+        rounds = run.rounds,
+        seconds = run.seconds,
+        generator = run.generator,
     )
 }
 
-/// Ours as parts of the ceilings, which alone can be compared across goals; of rates, where more is
-/// better.
+/// Ratios to the ceilings: unlike rates, they can be compared across goals. Only of goals where a
+/// higher value is better.
 fn throughput(rows: &[Row]) -> Chart {
     let is_rate = |row: &&Row| row.unit.ends_with("/s") && row.ratio.is_some();
     let rows: Vec<&Row> = rows.iter().filter(is_rate).collect();
@@ -72,7 +72,7 @@ fn throughput(rows: &[Row]) -> Chart {
         title: "Ours as a part of the ceiling: median, least and greatest round".into(),
         unit: "ceiling = 1",
         kind: Kind::Bars {
-            things: names(&rows),
+            labels: names(&rows),
             series: vec![
                 ("least".to_owned(), column(|row| row.min)),
                 ("median".to_owned(), column(|row| row.ratio)),
@@ -91,7 +91,7 @@ fn latency(rows: &[Row]) -> Chart {
         title: "Latency under the load of each goal".into(),
         unit: "ms",
         kind: Kind::Bars {
-            things: names(&rows),
+            labels: names(&rows),
             series: vec![
                 ("ceiling p50".to_owned(), column(|row| row.ceiling_p50_ms)),
                 ("ours p50".to_owned(), column(|row| row.p50_ms)),
@@ -103,7 +103,7 @@ fn latency(rows: &[Row]) -> Chart {
     }
 }
 
-/// The ids, told apart where a goal has several lines.
+/// The ids, with a letter where a goal has several lines.
 fn names(rows: &[&Row]) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(rows.len());
     for (nth, row) in rows.iter().enumerate() {
@@ -121,7 +121,7 @@ mod tests {
     use crate::goal::{Figure, Sample, Stat, judge};
 
     #[test]
-    fn a_report_has_its_table_and_its_charts() {
+    fn report_has_its_table_and_its_charts() {
         let ours = Stat { value: 5.0, p50_ms: Some(1.0), p99_ms: Some(2.0) };
         let figure = Figure {
             what: "create".into(),
@@ -149,7 +149,7 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join("report.md")).unwrap();
         assert!(text.contains("| P1 | create |") && text.contains("(latency.svg)"), "{text}");
         assert!(folder.path().join("throughput.svg").exists());
-        let Kind::Bars { things, .. } = throughput(&rows).kind else { panic!("no bars") };
-        assert_eq!(things, ["P1a", "P1b", "P5"], "a start is no rate");
+        let Kind::Bars { labels, .. } = throughput(&rows).kind else { panic!("no bars") };
+        assert_eq!(labels, ["P1a", "P1b", "P5"], "a cold start is not a rate");
     }
 }

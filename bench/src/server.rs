@@ -1,5 +1,5 @@
-//! What is measured runs in processes of its own, which are this same program in another role: one
-//! build suffices, and the load does not share a runtime with what it loads.
+//! Child processes of this same binary in other roles. One build suffices, and the load generator
+//! does not share a runtime with the servers.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -14,20 +14,20 @@ use vitrina::commands::{self, Cli};
 use vitrina::console::exit::FAILED;
 use vitrina::console::output::say;
 
-/// The role that is the local edition; the words behind it are those of `vitrina`.
+/// The role of the local edition. Further arguments are those of `vitrina`.
 pub(crate) const EDITION: &str = "as-edition";
 
-/// The role that is the bare HTTP server.
+/// The role of the bare HTTP server.
 pub(crate) const BARE: &str = "as-bare-server";
 
-/// The role that reconciles; the words behind it say where the stores are and what is to be done.
+/// The role of the reconciler. Further arguments are its mode and the addresses of the stores.
 pub(crate) const RECONCILER: &str = "as-reconciler";
 
-/// How long a process gets to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time for a process to end before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the environment must not say to what is measured.
-const MISLEADING: [&str; 6] = [
+/// Variables that must not reach a measured process.
+const CLEARED_VARIABLES: [&str; 6] = [
     "DATABASE_URL",
     "VITRINA_AUTH_ISSUER",
     "VITRINA_CURRENCY",
@@ -36,28 +36,28 @@ const MISLEADING: [&str; 6] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 ];
 
-/// A process that serves, for as long as this value is.
+/// A server process. Dropping the value stops it.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
-    /// It ends when this is closed, however this process ends.
+    /// The child ends when this closes, even if this process crashes.
     stdin: Option<ChildStdin>,
     pub(crate) address: SocketAddr,
     pub(crate) url: String,
 }
 
 impl Server {
-    /// Starts this program with `words` and waits until it says where it is; what it logs is kept
-    /// in the file `log`.
-    pub(crate) async fn start(words: &[&str], log: &Path) -> anyhow::Result<Self> {
+    /// Starts this program with `arguments` and waits until it prints its address. Its log goes to
+    /// the file `log`.
+    pub(crate) async fn start(arguments: &[&str], log: &Path) -> anyhow::Result<Self> {
         let log = log.to_owned();
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(words);
+        command.args(arguments);
         tokio::task::spawn_blocking(move || Self::spawn(command, &log)).await?
     }
 
     fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Self> {
-        for name in MISLEADING {
+        for name in CLEARED_VARIABLES {
             command.env_remove(name);
         }
         let mut child = command
@@ -75,10 +75,10 @@ impl Server {
         let Some(url) = first.trim().strip_prefix("ready ").map(ToOwned::to_owned) else {
             drop(stdin);
             child.wait()?;
-            let said = std::fs::read_to_string(log).unwrap_or_default();
-            bail!("what is to be measured does not start: {}", said.trim());
+            let log = std::fs::read_to_string(log).unwrap_or_default();
+            bail!("the measured process does not start: {}", log.trim());
         };
-        // What it says afterwards must not stop it.
+        // An unread pipe would block the process once it is full.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         let address = address_of(&url)?;
         Ok(Self { child, stdin, address, url })
@@ -86,25 +86,25 @@ impl Server {
 }
 
 impl Server {
-    /// The memory that it has now, and had at most.
+    /// Its current and peak memory.
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
         Memory::of(self.child.id())
     }
 
-    /// SIGKILL: no chance to do anything.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().context("killing a process")?;
-        self.child.wait().context("waiting for a process that was killed")?;
+        self.child.wait().context("waiting for a killed process")?;
         Ok(())
     }
 }
 
 impl Drop for Server {
-    /// Waits for its end: its stores are stopped by it, and may then be removed.
+    /// Waits for the end of the process. It stops its stores, so their folders can be removed then.
     fn drop(&mut self) {
         self.stdin.take();
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < STOP_TIMEOUT {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
@@ -115,7 +115,7 @@ impl Drop for Server {
     }
 }
 
-/// Memory of a process that is its own and resident, in MiB.
+/// The resident memory of a process, in MiB.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Memory {
     pub(crate) now: f64,
@@ -125,7 +125,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-            .context("reading what memory a process has")?;
+            .context("reading the memory of a process")?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             let kib: u32 = line.split_whitespace().nth(0)?.parse().ok()?;
@@ -139,17 +139,17 @@ impl Memory {
 /// The address in `http://127.0.0.1:8080`.
 pub(crate) fn address_of(url: &str) -> anyhow::Result<SocketAddr> {
     let address = url.strip_prefix("http://").and_then(|rest| rest.parse().ok());
-    address.with_context(|| format!("{url} is no address"))
+    address.with_context(|| format!("{url} is not an address"))
 }
 
-/// The local edition, exactly as `vitrina` runs it.
-pub(crate) async fn run_edition(words: impl Iterator<Item = String>) -> ExitCode {
+/// Runs the local edition exactly as `vitrina` does.
+pub(crate) async fn run_edition(arguments: impl Iterator<Item = String>) -> ExitCode {
     end_with_parent();
-    Box::pin(commands::run(Cli::parse_from(std::iter::once("vitrina".to_owned()).chain(words))))
+    Box::pin(commands::run(Cli::parse_from(std::iter::once("vitrina".to_owned()).chain(arguments))))
         .await
 }
 
-/// Ends this process as a SIGTERM does once whoever started it is gone or wants no more of it.
+/// Sends SIGTERM to this process when the parent ends or closes the pipe.
 pub(crate) fn end_with_parent() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -157,7 +157,7 @@ pub(crate) fn end_with_parent() {
     });
 }
 
-/// Says what went wrong, and what the exit code is.
+/// Prints an error, and returns the exit code.
 pub(crate) fn exit_code(result: anyhow::Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),

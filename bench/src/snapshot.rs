@@ -1,7 +1,7 @@
-//! Data folders with many products in them: loaded in bulk once, kept, and copied for a run.
+//! Data folders with many products. They are bulk-loaded once, cached, and copied for each run.
 //!
-//! PostgreSQL gets its rows by `copy`, the listings are put in batches into their store, both as
-//! the write side and the projector would have left them.
+//! `copy` loads the rows of PostgreSQL, and batches load the listings. Both equal what the write
+//! side and the projector would have written.
 
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -19,39 +19,38 @@ use vitrina::edition::data_folder::DataFolder;
 
 use crate::dynamo;
 use crate::edition::Edition;
-use crate::product::{Made, made};
-use crate::world::World;
+use crate::product::{Generated, generate};
+use crate::setup::Setup;
 
-/// Changed by whoever changes what is loaded.
+/// Version of the loaded data. Raise it when the data changes, so that old snapshots are replaced.
 const FORMAT: u32 = 2;
 
-/// Rows that are sent at once.
+/// Rows in one batch.
 const CHUNK: u64 = 10_000;
 
-/// A copy of the snapshot with `products` products, which goes with the value. No edition runs on
-/// it.
-pub(crate) async fn copy(world: &World, products: u64) -> anyhow::Result<TempDir> {
-    copy_without(world, products, None).await
+/// A copy of the snapshot with `products` products. Dropping the value removes it.
+pub(crate) async fn copy(setup: &Setup, products: u64) -> anyhow::Result<TempDir> {
+    copy_without(setup, products, None).await
 }
 
-/// The same without listings: what sellers work on. The whole of a million products takes a while.
-pub(crate) async fn copy_rows(world: &World, products: u64) -> anyhow::Result<TempDir> {
-    copy_without(world, products, Some(DataFolder::listings)).await
+/// A copy without listings, for the API of sellers. A full copy of a million products takes long.
+pub(crate) async fn copy_rows(setup: &Setup, products: u64) -> anyhow::Result<TempDir> {
+    copy_without(setup, products, Some(DataFolder::listings)).await
 }
 
-/// The same without products in PostgreSQL: what buyers look at.
-pub(crate) async fn copy_listings(world: &World, products: u64) -> anyhow::Result<TempDir> {
-    copy_without(world, products, Some(DataFolder::postgres)).await
+/// A copy without PostgreSQL, for the API of buyers.
+pub(crate) async fn copy_listings(setup: &Setup, products: u64) -> anyhow::Result<TempDir> {
+    copy_without(setup, products, Some(DataFolder::postgres)).await
 }
 
 async fn copy_without(
-    world: &World,
+    setup: &Setup,
     products: u64,
     unwanted: Option<fn(&DataFolder) -> PathBuf>,
 ) -> anyhow::Result<TempDir> {
-    let snapshot = find_or_load(world, products).await?;
-    let folder = world.folder()?;
-    world.watch.now(&format!("copying the snapshot of {products} products"));
+    let snapshot = find_or_load(setup, products).await?;
+    let folder = setup.folder()?;
+    setup.progress.now(&format!("copying the snapshot of {products} products"));
     let data = DataFolder::at(&snapshot)?;
     let unwanted = unwanted.map(|part| part(&data));
     for entry in std::fs::read_dir(data.path())? {
@@ -63,7 +62,7 @@ async fn copy_without(
     Ok(folder)
 }
 
-/// Owners and all: PostgreSQL may have to run as another user.
+/// Copies a file or folder with its owners, since PostgreSQL may run as another user.
 async fn copy_into(path: &Path, folder: &Path) -> anyhow::Result<()> {
     let mut copying = Command::new("cp");
     copying.args(["--archive", "--reflink=auto"]).arg(path).arg(folder);
@@ -72,51 +71,51 @@ async fn copy_into(path: &Path, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn find_or_load(world: &World, products: u64) -> anyhow::Result<PathBuf> {
+async fn find_or_load(setup: &Setup, products: u64) -> anyhow::Result<PathBuf> {
     let name = format!("{products}-products-");
-    let folder = world.cache.join(format!("{name}{:016x}", shape()));
+    let folder = setup.cache.join(format!("{name}{:016x}", content_hash()));
     if folder.exists() {
         return Ok(folder);
     }
-    std::fs::create_dir_all(&world.cache)
-        .with_context(|| format!("keeping snapshots in {}", world.cache.display()))?;
-    // Those of another shape are of no use any more, nor is what a run left that was ended.
-    for entry in std::fs::read_dir(&world.cache)? {
+    std::fs::create_dir_all(&setup.cache)
+        .with_context(|| format!("keeping snapshots in {}", setup.cache.display()))?;
+    // Removes snapshots of an older format, and unfinished ones of interrupted runs.
+    for entry in std::fs::read_dir(&setup.cache)? {
         let path = entry?.path();
         if path.file_name().is_some_and(|other| other.to_string_lossy().starts_with(&name)) {
             std::fs::remove_dir_all(path).context("removing an old snapshot")?;
         }
     }
     let begun = Instant::now();
-    // Not where it is kept: the user that PostgreSQL runs as may not get through to there, and the
-    // cluster would lie somewhere else, where no copy has it.
-    let made = world.folder()?;
-    load_rows(world, made.path(), products).await?;
-    let data = DataFolder::at(made.path())?;
-    anyhow::ensure!(data.postgres().join("data").is_dir(), "the cluster lies somewhere else");
-    world.watch.now(&format!("loading {products} listings"));
+    // Built outside the cache: if the user that PostgreSQL runs as cannot enter the cache, the cluster
+    // is created elsewhere, and would be missing from the copy.
+    let unfinished = setup.folder()?;
+    load_rows(setup, unfinished.path(), products).await?;
+    let data = DataFolder::at(unfinished.path())?;
+    anyhow::ensure!(data.postgres().join("data").is_dir(), "the cluster is in another folder");
+    setup.progress.now(&format!("loading {products} listings"));
     let file = data.listings();
     tokio::task::spawn_blocking(move || load_listings(&file, products)).await??;
-    keep(made, &folder).await?;
+    keep(unfinished, &folder).await?;
     let took = begun.elapsed().as_secs();
-    world.watch.now(&format!("loaded {products} products in {took} s; they are kept"));
+    setup.progress.now(&format!("loaded {products} products in {took} s and cached them"));
     Ok(folder)
 }
 
-/// Moves what was made to where it is kept, whole or not at all.
-async fn keep(made: TempDir, folder: &Path) -> anyhow::Result<()> {
-    if std::fs::rename(made.path(), folder).is_ok() {
+/// Moves a finished snapshot into the cache atomically.
+async fn keep(finished: TempDir, folder: &Path) -> anyhow::Result<()> {
+    if std::fs::rename(finished.path(), folder).is_ok() {
         return Ok(());
     }
-    // It is another file system.
+    // The cache is on another file system: copy, then rename.
     let unfinished = folder.with_extension("unfinished");
     std::fs::create_dir(&unfinished)?;
-    copy_into(&made.path().join("."), &unfinished).await?;
+    copy_into(&finished.path().join("."), &unfinished).await?;
     std::fs::rename(&unfinished, folder).context("keeping a snapshot")
 }
 
-/// A number that changes with whatever a snapshot consists of.
-fn shape() -> u64 {
+/// A hash of everything that determines the content of a snapshot.
+fn content_hash() -> u64 {
     let mut hasher = DefaultHasher::new();
     FORMAT.hash(&mut hasher);
     for migration in inventory::MIGRATOR.iter().chain(sync::MIGRATOR.iter()) {
@@ -126,11 +125,11 @@ fn shape() -> u64 {
     hasher.finish()
 }
 
-/// Writes a row as `copy` reads it.
-type WriteRow = fn(&Made, &mut String) -> anyhow::Result<()>;
+/// Writes a row in the text format of `copy`.
+type WriteRow = fn(&Generated, &mut String) -> anyhow::Result<()>;
 
-async fn load_rows(world: &World, folder: &Path, products: u64) -> anyhow::Result<()> {
-    // Its start makes the schema and the table of listings.
+async fn load_rows(setup: &Setup, folder: &Path, products: u64) -> anyhow::Result<()> {
+    // Starting it creates the schema and the table of listings.
     let edition = Edition::at(folder, "identity").await?;
     let tables: [(&str, &str, WriteRow); 3] = [
         (
@@ -152,18 +151,18 @@ async fn load_rows(world: &World, folder: &Path, products: u64) -> anyhow::Resul
         ),
     ];
     for (name, statement, row) in tables {
-        world.watch.now(&format!("loading {products} rows of {name}"));
+        setup.progress.now(&format!("loading {products} rows of {name}"));
         let mut copy = edition.pool.copy_in_raw(statement).await?;
         for first in (0..products).step_by(usize::try_from(CHUNK)?) {
             let mut rows = String::new();
             for number in first..(first + CHUNK).min(products) {
-                row(&made(number), &mut rows)?;
+                row(&generate(number), &mut rows)?;
             }
             copy.send(rows.as_bytes()).await?;
         }
         copy.finish().await?;
     }
-    // The listings have seen that many positions.
+    // The outbox must continue after the positions in the listings.
     sqlx::query("select setval(pg_get_serial_sequence('inventory.outbox', 'position'), $1)")
         .bind(i64::try_from(products)?)
         .execute(&edition.pool)
@@ -172,10 +171,10 @@ async fn load_rows(world: &World, folder: &Path, products: u64) -> anyhow::Resul
     Ok(())
 }
 
-// No value in these rows has a tab, a line break or a backslash.
+// No value in these rows contains a tab, a line break or a backslash, so none is escaped.
 
-fn product_row(made: &Made, row: &mut String) -> anyhow::Result<()> {
-    let product = &made.product;
+fn product_row(generated: &Generated, row: &mut String) -> anyhow::Result<()> {
+    let product = &generated.product;
     writeln!(
         row,
         "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
@@ -196,41 +195,44 @@ fn product_row(made: &Made, row: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stock_row(made: &Made, row: &mut String) -> anyhow::Result<()> {
-    let stock = &made.stock;
-    let (id, at) = (made.product.id, stock.updated_at);
+fn stock_row(generated: &Generated, row: &mut String) -> anyhow::Result<()> {
+    let stock = &generated.stock;
+    let (id, at) = (generated.product.id, stock.updated_at);
     writeln!(row, "{id}\t{}\t{}\t{at}", stock.on_hand, stock.version)?;
     Ok(())
 }
 
-fn journal_row(made: &Made, row: &mut String) -> anyhow::Result<()> {
-    let event = Event::ProductCreated { product: made.product.clone(), stock: made.stock.clone() };
-    let at = made.product.created_at;
+fn journal_row(generated: &Generated, row: &mut String) -> anyhow::Result<()> {
+    let event = Event::ProductCreated {
+        product: generated.product.clone(),
+        stock: generated.stock.clone(),
+    };
+    let at = generated.product.created_at;
     writeln!(
         row,
         "product\t{}\t1\t{}\tcreated\t{}\t{}\t{}\t00-{:032x}-0000000000000001-00\t{at}\t{at}",
-        made.product.id,
-        made.event_id,
+        generated.product.id,
+        generated.event_id,
         serde_json::to_string(&event)?,
-        made.product.seller_id,
-        made.request_id,
-        made.request_id.as_u128(),
+        generated.product.seller_id,
+        generated.request_id,
+        generated.request_id.as_u128(),
     )?;
     Ok(())
 }
 
-/// Puts the listings into the file of the store, which nobody else has open.
+/// Loads the listings into the file of the store, which no other process has open.
 fn load_listings(file: &Path, products: u64) -> anyhow::Result<()> {
-    let store = Database::new(file.to_str().context("the file's name is no text")?)?;
+    let store = Database::new(file.to_str().context("the file name is not UTF-8")?)?;
     store.enable_bulk_loading()?;
-    // By bucket, as they lie in the table: otherwise every put touches another page.
+    // In the order of the table: otherwise every put touches another page of the file.
     let mut order: Vec<(u16, u64)> =
-        (0..products).map(|number| (made(number).listing().bucket, number)).collect();
+        (0..products).map(|number| (generate(number).listing().bucket, number)).collect();
     order.sort_unstable();
-    for some in order.chunks(usize::try_from(CHUNK)?) {
-        let items = some
+    for chunk in order.chunks(usize::try_from(CHUNK)?) {
+        let items = chunk
             .iter()
-            .map(|(_, number)| dynamo::stored(&made(*number).listing()))
+            .map(|(_, number)| dynamo::stored(&generate(*number).listing()))
             .collect::<anyhow::Result<Vec<_>>>()?;
         store.import_items(TABLE, items, ImportOptions::default())?;
     }

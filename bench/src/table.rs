@@ -1,4 +1,4 @@
-//! The table: one line a figure, as people read it.
+//! The table with one line for each figure.
 
 use comfy_table::{ContentArrangement, Table, presets};
 
@@ -8,7 +8,7 @@ use crate::goal::Row;
 const HEADER: [&str; 10] =
     ["", "what", "ceiling", "ours", "ratio", "min .. max", "p50 ms", "p99 ms", "goal", "met"];
 
-/// For a terminal.
+/// The table for a terminal.
 pub(crate) fn text(rows: &[Row]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -20,7 +20,7 @@ pub(crate) fn text(rows: &[Row]) -> String {
     if notes.is_empty() { table.to_string() } else { format!("{table}\n\n{}", notes.join("\n")) }
 }
 
-/// For a document.
+/// The table in Markdown.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut table = line(&HEADER.map(ToOwned::to_owned));
@@ -66,7 +66,7 @@ fn with_unit(value: f64, unit: &str) -> String {
     format!("{} {unit}", short(value)).trim_end().to_owned()
 }
 
-/// Three digits or so.
+/// A value with about three digits.
 fn short(value: f64) -> String {
     match value.abs() {
         v if v >= 10_000.0 => format!("{:.1} k", value / 1000.0),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_shows_ceiling_ours_and_ratio_together() {
+    fn row_shows_ceiling_ours_and_ratio() {
         let shown = text(&[row(vec![Bound::AtLeast(Measure::Ratio, 0.5)])]);
         for part in ["12.3 k /s", "5600 /s", "0.45", "5.25", "12.0", "ratio ≥ 0.50", "NOT MET"] {
             assert!(shown.contains(part), "{part} in\n{shown}");

@@ -1,9 +1,9 @@
-//! The whole harness, as anybody would run it, as short as it gets.
+//! A short run of the whole program from the command line.
 
 use std::process::Command;
 
 #[test]
-fn a_goal_is_measured_and_written_as_json() {
+fn measured_goal_is_printed_and_written_as_json() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rows.json");
     let output = Command::new(env!("CARGO_BIN_EXE_bench"))
@@ -12,9 +12,9 @@ fn a_goal_is_measured_and_written_as_json() {
         .env("CI", "1")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("P3: round 1 of 1"), "{said}");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("P3: round 1 of 1"), "{log}");
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(table.contains("create over HTTP, 1 connection"), "{table}");
     let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -27,7 +27,7 @@ fn a_goal_is_measured_and_written_as_json() {
 }
 
 #[test]
-fn a_goal_that_is_none_is_wrong_usage() {
+fn unknown_goal_is_a_usage_error() {
     let output =
         Command::new(env!("CARGO_BIN_EXE_bench")).args(["--only", "P99"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

@@ -1,4 +1,4 @@
-//! One program for every target, which `VITRINA_FUZZ` names: they share all that has to be built.
+//! One program for all fuzz targets, so that they share one build. `VITRINA_FUZZ` names the target.
 
 #![no_main]
 
@@ -17,7 +17,7 @@ static TARGET: LazyLock<fn(&[u8])> =
         "merge_patch" => inventory::fuzz::merge_patch,
         "new_product" => inventory::fuzz::new_product,
         "token" => fuzz::token,
-        other => panic!("there is no target {other:?}"),
+        other => panic!("unknown fuzz target {other:?}"),
     });
 
 fuzz_target!(|data: &[u8]| TARGET(data));

@@ -44,7 +44,7 @@ pub struct CloudWatch {
 /// The request histogram, whose count is a `CloudWatch` metric of its own: `http_requests`.
 pub const HTTP_REQUEST_SECONDS: &str = "vitrina_http_request_seconds";
 
-pub static CATALOGUE: [Metric; 20] = [
+pub static CATALOGUE: [Metric; 19] = [
     histogram(
         HTTP_REQUEST_SECONDS,
         "Time from the arrival of a request to its response",
@@ -92,11 +92,6 @@ pub static CATALOGUE: [Metric; 20] = [
     counter(
         "vitrina_refresh_tokens_reused_total",
         "Sessions ended because a used refresh token was presented again",
-        &[],
-    ),
-    counter(
-        "vitrina_key_set_refresh_failures_total",
-        "Failed fetches of the key set of the token issuer",
         &[],
     ),
 ];

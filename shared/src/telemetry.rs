@@ -199,6 +199,6 @@ mod tests {
         let mut settings = Settings::from_pairs([("RUST_LOG", "sync[once]=debug")]);
         let config = TelemetryConfig::read(&mut settings, false, "info");
         let faults = settings.finish(config).unwrap_err().to_string();
-        assert!(faults.contains("RUST_LOG is wrong: spans"), "{faults}");
+        assert!(faults.contains("RUST_LOG is wrong: only targets and levels"), "{faults}");
     }
 }

@@ -20,7 +20,7 @@ pub enum DynamoFault {
 impl DynamoFault {
     pub const THROTTLED: Self = Self::Refused(400, "ProvisionedThroughputExceededException");
     pub const INTERNAL: Self = Self::Refused(500, "InternalServerError");
-    /// Not the store's fault: who asks may not.
+    /// Not the fault of the store: the caller lacks permission.
     pub const DENIED: Self = Self::Refused(400, "AccessDeniedException");
 
     /// One of each kind.

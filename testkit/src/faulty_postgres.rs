@@ -24,8 +24,8 @@ pub enum PostgresFault {
     Unanswered,
     /// It has no effect, and is answered with this SQLSTATE.
     Refused(&'static str),
-    /// It never arrives, and nobody ever says so: the connection stays and is silent, as after a
-    /// failover. Takes as long as whoever asked is patient, so it is none of [`Self::ALL`].
+    /// It never arrives, without an error: the connection stays open and silent, as after a failover.
+    /// It lasts until the timeout of the caller, so it is not part of [`Self::ALL`].
     Silent,
 }
 

@@ -59,14 +59,14 @@ pub fn cursor(data: &[u8]) {
     }
 }
 
-/// A token that nobody signed: it is refused, whatever it says.
+/// A token without a valid signature: it is refused, whatever its claims.
 pub fn token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let refused = RUNTIME.block_on(VERIFIER.verify(text)).unwrap_err();
     assert_eq!(refused.kind.status, 401);
 }
 
-/// The claims of a token whose signature is good: they let in only whom they should.
+/// The claims of a token with a valid signature: they grant access only as they should.
 pub fn claims(data: &[u8]) {
     let head = URL_SAFE_NO_PAD.encode(br#"{"alg":"EdDSA","kid":"test"}"#);
     let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(data));

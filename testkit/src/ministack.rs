@@ -41,7 +41,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Ministack {
     pub endpoint: String,
-    /// The shell that ends the emulator once nobody holds the other end of its standard input.
+    /// The shell that ends the emulator when the other end of its standard input is closed.
     _keeper: std::process::Child,
 }
 

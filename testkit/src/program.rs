@@ -36,7 +36,7 @@ impl Program {
         program
     }
 
-    /// Status and body of a path; `None` where nobody answers.
+    /// Status and body of a path; `None` if no server answers.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let answer = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.unwrap()))

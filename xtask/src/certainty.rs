@@ -1,7 +1,6 @@
-//! `cargo xtask certainty`: what shows that nothing is lost and nothing is wrong, as one table.
+//! `cargo xtask certainty`: the commands that verify the promises of the project, as one table.
 //!
-//! Each line is a command that anybody can type; here they have names, and take how much is to be
-//! done and from which seed.
+//! Each is an ordinary command. The table gives it an id, and passes a count and a seed to it.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -14,10 +13,10 @@ use crate::{print, say, tree};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// What to show; all of it one after the other with `all`, which takes hours
+    /// Ids of the promises to verify; `all` verifies every one, which takes hours
     #[arg(value_name = "ID", ignore_case = true, value_parser = names())]
     ids: Vec<String>,
-    /// How much: of seeds, requests, kills or cases; as much as in every run of the tests unless said
+    /// Number of seeds, requests, kills or cases; by default that of an ordinary test run
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// The first seed
@@ -25,194 +24,197 @@ pub(crate) struct Args {
     seed: Option<u64>,
 }
 
-/// One thing that can be shown.
+/// A promise and the command that verifies it.
 #[derive(Clone, Copy, Debug)]
-struct Showing {
+struct Promise {
     id: &'static str,
     what: &'static str,
-    /// What `--count` counts; nothing where it says nothing.
-    counts: &'static str,
-    by: By,
+    /// The unit of `--count`. Empty: the command takes no count.
+    unit: &'static str,
+    check: Check,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum By {
-    /// A package, one of its test programs, and what the names of the tests begin with.
+enum Check {
+    /// A package, one of its test programs, and the prefix of the test names.
     Test(&'static str, &'static str, &'static str),
-    /// A script, which takes `--cases` and `--seed`.
+    /// A script that takes `--cases` and `--seed`.
     Script(&'static str),
     /// A command of this program.
     Xtask(&'static str),
 }
 
-const SHOWINGS: &[Showing] = &[
-    Showing {
+const PROMISES: &[Promise] = &[
+    Promise {
         id: "R1",
-        what: "Simulations of the whole path, with faults, come to listings that equal the products",
-        counts: "seeds",
-        by: By::Test("vitrina", "simulation", "converge"),
+        what: "Simulations of the whole path with faults end with listings that equal the products",
+        unit: "seeds",
+        check: Check::Test("vitrina", "simulation", "converge"),
     },
-    Showing {
+    Promise {
         id: "R2",
-        what: "A flood of events, doubled, reordered, delayed and dead, ends field by field as it should",
-        counts: "events",
-        by: By::Test("vitrina", "simulation", "flood"),
+        what: "A flood of repeated, reordered, delayed and dead-lettered events ends in correct listings",
+        unit: "events",
+        check: Check::Test("vitrina", "simulation", "flood"),
     },
-    Showing {
+    Promise {
         id: "R3",
         what: "A crash between any two effects loses nothing",
-        counts: "",
-        by: By::Test("vitrina", "simulation", "crash"),
+        unit: "",
+        check: Check::Test("vitrina", "simulation", "crash"),
     },
-    Showing {
+    Promise {
         id: "R3",
         what: "Every acknowledged write is listed, however often processes are killed",
-        counts: "kills",
-        by: By::Test("vitrina", "it", "kills"),
+        unit: "kills",
+        check: Check::Test("vitrina", "it", "kills"),
     },
-    Showing {
+    Promise {
         id: "R7",
-        what: "A create that is sent many times at once happens once",
-        counts: "requests",
-        by: By::Test("vitrina", "it", "repeats"),
+        what: "A create that is sent many times at once has one effect",
+        unit: "requests",
+        check: Check::Test("vitrina", "it", "repeats"),
     },
-    Showing {
+    Promise {
         id: "R8",
-        what: "Of a batch, whatever part of it fails, only that comes back",
-        counts: "",
-        by: By::Test("vitrina", "simulation", "subset"),
+        what: "After a partial failure of a batch, only the failed messages are delivered again",
+        unit: "",
+        check: Check::Test("vitrina", "simulation", "subset"),
     },
-    Showing {
+    Promise {
         id: "R9",
-        what: "Poison is buried, blocks nobody, and can be sent again",
-        counts: "messages",
-        by: By::Test("vitrina", "it", "poison"),
+        what: "Messages that always fail become dead letters, block no others, and can be redriven",
+        unit: "messages",
+        check: Check::Test("vitrina", "it", "poison"),
     },
-    Showing {
+    Promise {
         id: "R10",
-        what: "A store that fails, before or after it did what it was asked, loses nothing",
-        counts: "kinds of fault at each call",
-        by: By::Test("vitrina", "simulation", "store_errors"),
+        what: "A store call that fails, before or after its effect, loses nothing",
+        unit: "kinds of fault at each call",
+        check: Check::Test("vitrina", "simulation", "store_errors"),
     },
-    Showing {
+    Promise {
         id: "R11",
-        what: "Reconciliation under live writes mends drift and overwrites nothing newer",
-        counts: "products",
-        by: By::Test("sync", "it", "live"),
+        what: "Reconciliation under live writes repairs drift and overwrites nothing newer",
+        unit: "products",
+        check: Check::Test("sync", "it", "live"),
     },
-    Showing {
+    Promise {
         id: "R11",
-        what: "A reconciler that is dropped anywhere is resumed, and no bucket is left out",
-        counts: "crashes",
-        by: By::Test("sync", "it", "crashes"),
+        what: "A reconciler that stops at any point resumes and skips no bucket",
+        unit: "crashes",
+        check: Check::Test("sync", "it", "crashes"),
     },
-    Showing {
+    Promise {
         id: "R11",
-        what: "A reconciliation goes on where it was when its process is killed",
-        counts: "kills",
-        by: By::Test("vitrina", "it", "resumed"),
+        what: "A reconciliation resumes where it was after its process is killed",
+        unit: "kills",
+        check: Check::Test("vitrina", "it", "resumed"),
     },
-    Showing {
+    Promise {
         id: "R12",
-        what: "Requests that nobody means, made from the description of the API, are refused",
-        counts: "cases",
-        by: By::Script(".ci/fuzz-http"),
+        what: "Generated requests that violate the API description are refused",
+        unit: "cases",
+        check: Check::Script(".ci/fuzz-http"),
     },
-    Showing {
+    Promise {
         id: "R13",
-        what: "Every route refuses every role that it is not for, and foreign objects are not there",
-        counts: "",
-        by: By::Test("vitrina", "it", "authorisation"),
+        what: "Every route refuses all other roles, and products of other sellers are not found",
+        unit: "",
+        check: Check::Test("vitrina", "it", "authorisation"),
     },
-    Showing {
+    Promise {
         id: "R15",
-        what: "Faults that are planted into the code are caught by the tests",
-        counts: "",
-        by: By::Xtask("mutants"),
+        what: "The tests catch faults that are planted in the code",
+        unit: "",
+        check: Check::Xtask("mutants"),
     },
 ];
 
 fn names() -> PossibleValuesParser {
-    let mut names: Vec<&str> = SHOWINGS.iter().map(|showing| showing.id).collect();
+    let mut names: Vec<&str> = PROMISES.iter().map(|promise| promise.id).collect();
     names.dedup();
     names.push("all");
     PossibleValuesParser::new(names)
 }
 
-/// Returns whether everything that was asked for was shown.
+/// Returns whether every selected promise was verified.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     if args.ids.is_empty() {
         print(&list());
         return Ok(true);
     }
-    let wanted = |showing: &&Showing| {
-        args.ids.iter().any(|id| id == "all" || id.eq_ignore_ascii_case(showing.id))
+    let is_selected = |promise: &&Promise| {
+        args.ids.iter().any(|id| id == "all" || id.eq_ignore_ascii_case(promise.id))
     };
     let mut failed = Vec::new();
-    for showing in SHOWINGS.iter().filter(wanted) {
-        let Showing { id, what, .. } = showing;
-        say(&format!("{id}: {what}\n  {}", showing.line(args)));
+    for promise in PROMISES.iter().filter(is_selected) {
+        let Promise { id, what, .. } = promise;
+        say(&format!("{id}: {what}\n  {}", promise.command_line(args)));
         let begun = Instant::now();
-        let done = showing.command(args).status().with_context(|| format!("starting {id}"))?;
+        let status = promise.command(args).status().with_context(|| format!("starting {id}"))?;
         let seconds = begun.elapsed().as_secs();
-        say(&format!("{id}: {} ({seconds} s)", if done.success() { "shown" } else { "NOT SHOWN" }));
-        if !done.success() {
+        say(&format!(
+            "{id}: {} ({seconds} s)",
+            if status.success() { "verified" } else { "FAILED" }
+        ));
+        if !status.success() {
             failed.push(*id);
         }
     }
     if !failed.is_empty() {
-        print(&format!("not shown: {}", failed.join(", ")));
+        print(&format!("failed: {}", failed.join(", ")));
     }
     Ok(failed.is_empty())
 }
 
-impl Showing {
+impl Promise {
     fn command(&self, args: &Args) -> Command {
-        let words = self.words(args);
-        let mut command = match self.by {
-            By::Script(path) => Command::new(tree::root().join(path)),
-            By::Test(..) | By::Xtask(_) => tree::cargo(),
+        let arguments = self.arguments(args);
+        let mut command = match self.check {
+            Check::Script(path) => Command::new(tree::root().join(path)),
+            Check::Test(..) | Check::Xtask(_) => tree::cargo(),
         };
-        command.current_dir(tree::root()).args(words).envs(self.settings(args));
+        command.current_dir(tree::root()).args(arguments).envs(self.environment(args));
         command
     }
 
-    /// What is said to cargo, or to the script.
-    fn words(&self, args: &Args) -> Vec<String> {
-        let words = match self.by {
-            By::Test(package, target, name) => {
+    /// The arguments of cargo or of the script.
+    fn arguments(&self, args: &Args) -> Vec<String> {
+        let words = match self.check {
+            Check::Test(package, target, name) => {
                 vec!["test", "--quiet", "-p", package, "--test", target, name, "--", "--nocapture"]
             }
-            By::Xtask(command) => vec!["xtask", command],
-            By::Script(_) => Vec::new(),
+            Check::Xtask(command) => vec!["xtask", command],
+            Check::Script(_) => Vec::new(),
         };
-        let mut words: Vec<String> = words.into_iter().map(ToOwned::to_owned).collect();
-        if let By::Script(_) = self.by {
+        let mut arguments: Vec<String> = words.into_iter().map(ToOwned::to_owned).collect();
+        if let Check::Script(_) = self.check {
             for (flag, value) in [("--cases", args.count), ("--seed", args.seed)] {
-                words.extend(value.into_iter().flat_map(|n| [flag.to_owned(), n.to_string()]));
+                arguments.extend(value.into_iter().flat_map(|n| [flag.to_owned(), n.to_string()]));
             }
         }
-        words
+        arguments
     }
 
-    /// What tests read how much they are to do from.
-    fn settings(&self, args: &Args) -> Vec<(&'static str, String)> {
-        let By::Test(..) = self.by else { return Vec::new() };
-        let asked = [("VITRINA_TEST_COUNT", args.count), ("VITRINA_TEST_SEED", args.seed)];
-        asked.into_iter().filter_map(|(name, value)| Some((name, value?.to_string()))).collect()
+    /// The environment variables that pass the count and the seed to tests.
+    fn environment(&self, args: &Args) -> Vec<(&'static str, String)> {
+        let Check::Test(..) = self.check else { return Vec::new() };
+        let variables = [("VITRINA_TEST_COUNT", args.count), ("VITRINA_TEST_SEED", args.seed)];
+        variables.into_iter().filter_map(|(name, value)| Some((name, value?.to_string()))).collect()
     }
 
-    /// The same as somebody would type it.
-    fn line(&self, args: &Args) -> String {
+    /// The command as typed in a shell.
+    fn command_line(&self, args: &Args) -> String {
         let mut line = String::new();
-        for (name, value) in self.settings(args) {
+        for (name, value) in self.environment(args) {
             let _ = write!(line, "{name}={value} ");
         }
-        line.push_str(match self.by {
-            By::Script(path) => path,
-            By::Test(..) | By::Xtask(_) => "cargo",
+        line.push_str(match self.check {
+            Check::Script(path) => path,
+            Check::Test(..) | Check::Xtask(_) => "cargo",
         });
-        for word in self.words(args) {
+        for word in self.arguments(args) {
             let _ = write!(line, " {word}");
         }
         line
@@ -220,15 +222,16 @@ impl Showing {
 }
 
 fn list() -> String {
-    let nothing = Args { ids: Vec::new(), count: None, seed: None };
+    let defaults = Args { ids: Vec::new(), count: None, seed: None };
     let mut lines = String::new();
-    for showing in SHOWINGS {
-        let Showing { id, what, counts, .. } = showing;
-        let counts =
-            if counts.is_empty() { String::new() } else { format!(" (--count: {counts})") };
-        let _ = writeln!(lines, "{id:<4} {what}{counts}\n     {}", showing.line(&nothing));
+    for promise in PROMISES {
+        let Promise { id, what, unit, .. } = promise;
+        let count = if unit.is_empty() { String::new() } else { format!(" (--count: {unit})") };
+        let _ = writeln!(lines, "{id:<4} {what}{count}\n     {}", promise.command_line(&defaults));
     }
-    lines.push_str("\ncargo xtask certainty ID.. shows some, `all` everything.");
+    lines.push_str(
+        "\n`cargo xtask certainty ID..` verifies some promises, `all` verifies every one.",
+    );
     lines
 }
 
@@ -237,24 +240,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_named_is_there_to_be_run() {
-        for showing in SHOWINGS {
-            let By::Test(package, target, name) = showing.by else { continue };
+    fn every_named_test_module_exists() {
+        for promise in PROMISES {
+            let Check::Test(package, target, name) = promise.check else { continue };
             let folder = match package {
                 "vitrina" => "infra/local".to_owned(),
                 service => format!("services/{service}"),
             };
             let tests = tree::root().join(folder).join("tests").join(target);
             let main = std::fs::read_to_string(tests.join("main.rs")).unwrap();
-            let is_there = main.lines().any(|line| line.starts_with(&format!("mod {name}")));
-            assert!(is_there, "{package} has no tests in {target} whose names begin with {name}");
+            let exists = main.lines().any(|line| line.starts_with(&format!("mod {name}")));
+            assert!(exists, "{package} has no module {name}.. in {target}");
         }
     }
 
     #[test]
-    fn what_is_shown_is_a_command_that_anybody_can_type() {
+    fn command_line_can_be_typed_in_a_shell() {
         let args = Args { ids: Vec::new(), count: Some(100), seed: Some(7) };
-        let line = |id: &str| SHOWINGS.iter().find(|one| one.id == id).unwrap().line(&args);
+        let line = |id: &str| PROMISES.iter().find(|one| one.id == id).unwrap().command_line(&args);
         assert_eq!(
             line("R1"),
             "VITRINA_TEST_COUNT=100 VITRINA_TEST_SEED=7 cargo test --quiet -p vitrina \

@@ -1,7 +1,9 @@
-//! `cargo xtask`: how each promise is shown to be kept, for whoever does not take our word for it.
+//! `cargo xtask`: checks for development, and commands that verify each promise of the project.
 
 mod certainty;
+mod check;
 mod fuzz;
+mod language;
 mod mutants;
 mod tree;
 
@@ -9,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What is done now and then, and what shows that a promise is kept.
+/// Development checks, and commands that verify the promises of the project.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask")]
 struct Cli {
@@ -19,21 +21,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show that the promises are kept, one by one: without a name, say what there is to show
+    /// Verify the promises of the project one by one; without an id, list them
     Certainty(certainty::Args),
-    /// Make what reads from outside read anything, and see whether it holds
+    /// Check what has changed: format, language, lints and the affected tests
+    Check(check::Args),
+    /// Run the coverage-guided fuzzer on the decoders of external input
     Fuzz(fuzz::Args),
-    /// Plant faults into a copy of the code, one after the other: a test must catch each
+    /// Find words and test names that the language rules forbid
+    Language,
+    /// Plant faults in a copy of the code, one at a time, and check that a test catches each
     Mutants(mutants::Args),
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let result = match Cli::parse().command {
         Command::Certainty(args) => certainty::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Language => language::run(),
         Command::Mutants(args) => mutants::run(&args),
     };
-    match done {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -43,14 +51,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// A line of the result, to stdout.
+/// Writes a line of the result to stdout.
 fn print(line: &str) {
     use std::io::Write as _;
-    // Whoever closed the pipe has read enough.
+    // A reader that closes the pipe early, such as `head`, is no failure.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// A line about the work, to stderr.
+/// Writes a line about progress to stderr.
 fn say(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{line}");

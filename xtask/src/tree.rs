@@ -1,4 +1,4 @@
-//! The tree: where the project lies, and copies of it in which something may be broken.
+//! The source tree: its location, and copies of it that faults can be planted in.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,40 +14,40 @@ pub(crate) fn root() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
-/// Cargo, as whoever started this calls it.
+/// The cargo that started this program, else the one in PATH.
 pub(crate) fn cargo() -> Command {
     Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Where builds of copies of the project go, unless somebody says otherwise: beside those of `.ci/run`.
+/// The target folder for builds of copies: `CARGO_TARGET_DIR`, else the one that `.ci/run` uses.
 pub(crate) fn target() -> anyhow::Result<PathBuf> {
-    if let Some(said) = variable("CARGO_TARGET_DIR") {
-        return std::path::absolute(said).context("CARGO_TARGET_DIR is no path");
+    if let Some(path) = variable("CARGO_TARGET_DIR") {
+        return std::path::absolute(path).context("CARGO_TARGET_DIR is not a valid path");
     }
     let caches = variable("XDG_CACHE_HOME").map(PathBuf::from);
     let caches = caches.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")));
-    Ok(caches.context("there is no HOME")?.join("vitrina").join("target"))
+    Ok(caches.context("HOME is not set")?.join("vitrina").join("target"))
 }
 
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// A copy of what git tracks, and of what it would if it was told.
+/// A copy of the files that git tracks or could track.
 #[derive(Debug)]
 pub(crate) struct Copy {
     pub(crate) folder: PathBuf,
 }
 
 impl Copy {
-    /// Brings the copy in `folder` up to date. A file that is there already and the same is left
-    /// alone, so that cargo builds nothing twice.
+    /// Brings the copy in `folder` up to date. An unchanged file keeps its modification time, so
+    /// that cargo does not rebuild it.
     pub(crate) fn of(root: &Path, folder: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
         let wanted = files(root)?;
         for path in &wanted {
-            let bring = || bring(&root.join(path), &folder.join(path));
-            bring().with_context(|| format!("copying {}", path.display()))?;
+            let update = || update(&root.join(path), &folder.join(path));
+            update().with_context(|| format!("copying {}", path.display()))?;
         }
         for path in walk(folder)? {
             if !wanted.contains(&path) {
@@ -58,45 +58,45 @@ impl Copy {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// Applies a patch, or takes it back.
+    /// Applies a patch, or reverts it.
     pub(crate) fn apply(&self, patch: &Path, reverse: bool) -> anyhow::Result<()> {
         apply(&self.folder, patch, if reverse { &["--reverse"] } else { &[] })
     }
 }
 
-/// Has git apply a patch to `folder`.
+/// Applies a patch to `folder` with `git apply`.
 pub(crate) fn apply(folder: &Path, patch: &Path, options: &[&str]) -> anyhow::Result<()> {
-    let applied = Command::new("git")
+    let output = Command::new("git")
         .current_dir(folder)
-        // The folder is a tree of its own, even where it lies in another one.
+        // The folder may lie inside another repository, which git must not use.
         .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(folder))
         .arg("apply")
         .args(options)
         .arg(patch)
         .output()
         .context("starting git")?;
-    let said = String::from_utf8_lossy(&applied.stderr);
-    ensure!(applied.status.success(), "{} does not apply: {}", patch.display(), said.trim());
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{} does not apply: {}", patch.display(), error.trim());
     Ok(())
 }
 
-/// Every file of the project, by its path from `root` on.
-fn files(root: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+/// Every file of the project, relative to `root`: tracked, or untracked and not ignored.
+pub(crate) fn files(root: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
     let listed = Command::new("git")
         .current_dir(root)
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .output()
         .context("starting git")?;
-    ensure!(listed.status.success(), "{} is no checkout", root.display());
-    let names = String::from_utf8(listed.stdout).context("a file's name is no text")?;
+    ensure!(listed.status.success(), "{} is not a git checkout", root.display());
+    let names = String::from_utf8(listed.stdout).context("a file name is not UTF-8")?;
     let names = names.split_terminator('\0').map(PathBuf::from);
-    // What was deleted and not yet committed is listed all the same.
+    // git also lists tracked files that were deleted and not committed yet.
     Ok(names.filter(|path| root.join(path).is_file()).collect())
 }
 
-fn bring(from: &Path, to: &Path) -> io::Result<()> {
+fn update(from: &Path, to: &Path) -> io::Result<()> {
     let wanted = fs::read(from)?;
-    if fs::read(to).is_ok_and(|there| there == wanted) {
+    if fs::read(to).is_ok_and(|present| present == wanted) {
         return Ok(());
     }
     if let Some(folder) = to.parent() {
@@ -106,15 +106,15 @@ fn bring(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Every file beneath `folder`.
+/// Every file below `folder`.
 fn walk(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let (mut found, mut left) = (Vec::new(), vec![PathBuf::new()]);
-    while let Some(inner) = left.pop() {
+    let (mut found, mut pending) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(inner) = pending.pop() {
         for entry in fs::read_dir(folder.join(&inner))? {
             let entry = entry?;
             let path = inner.join(entry.file_name());
             if entry.file_type()?.is_dir() {
-                left.push(path);
+                pending.push(path);
             } else {
                 found.push(path);
             }

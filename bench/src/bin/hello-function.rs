@@ -1,4 +1,4 @@
-//! The floor of a cold start: a function of Lambda that does nothing.
+//! The floor of a cold start: a Lambda function that does nothing.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::de::IgnoredAny;

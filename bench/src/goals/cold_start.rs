@@ -1,4 +1,4 @@
-//! P16: how long a function of Lambda takes from its start to its first answer.
+//! P16: the time of a Lambda function from its start to its first response.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,61 +17,71 @@ use tokio::sync::oneshot;
 use super::{BUILD, Outcome, built_with};
 use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
-use crate::world::World;
+use crate::setup::Setup;
 
-pub(crate) const WHAT: &str = "cold start of each function: spawn to first answer";
+pub(crate) const WHAT: &str = "cold start of each function: spawn to first response";
 
-/// Does nothing: what a cold start cannot be below.
+/// A function that does nothing: the lower limit of a cold start.
 const FLOOR: &str = "hello-function";
 
 const ROUNDS: usize = 5;
 
-/// How long a cold start may take before something is wrong.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A cold start that takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A function and what it is first asked for.
-struct Cold {
+/// A function and its first invocation.
+struct ColdStart {
     what: &'static str,
     service: &'static str,
     role: &'static str,
     payload: Value,
-    /// Whether the goal is about it; others stand beside it.
+    /// Whether the goal applies. Other cold starts are informative.
     is_judged: bool,
 }
 
-fn cold(what: &'static str, service: &'static str, role: &'static str, payload: Value) -> Cold {
-    Cold { what, service, role, payload, is_judged: true }
+fn cold(
+    what: &'static str,
+    service: &'static str,
+    role: &'static str,
+    payload: Value,
+) -> ColdStart {
+    ColdStart { what, service, role, payload, is_judged: true }
 }
 
-/// With a first call to a store, which the goal is not about.
-fn beside(what: &'static str, service: &'static str, role: &'static str, payload: Value) -> Cold {
-    Cold { is_judged: false, ..cold(what, service, role, payload) }
+/// A cold start with a first call to a store, which the goal excludes.
+fn cold_with_store(
+    what: &'static str,
+    service: &'static str,
+    role: &'static str,
+    payload: Value,
+) -> ColdStart {
+    ColdStart { is_judged: false, ..cold(what, service, role, payload) }
 }
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    world.watch.now("P16: cold starts");
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    setup.progress.now("P16: cold starts");
     let folder = built_with("function")?;
     let floor = built_with("release")?.join(FLOOR);
     let needed = ["inventory", "catalog", "sync"].map(|name| folder.join(name));
     if !needed.iter().chain([&floor]).all(|binary| binary.is_file()) {
         return Ok(vec![absent()].into());
     }
-    let edition = Edition::fresh(world, "identity").await?;
+    let edition = Edition::fresh(setup, "identity").await?;
     let functions = [
         cold("inventory, api", "inventory", "api", request("/v1/nothing")),
         cold("catalog, api", "catalog", "api", request("/v1/nothing")),
         cold("catalog, projector, no message", "catalog", "projector", json!({"Records": []})),
         cold("sync, api", "sync", "api", request("/v1/nothing")),
-        beside(
-            "catalog, api, a product of DynamoDB",
+        cold_with_store(
+            "catalog, api, one product read",
             "catalog",
             "api",
             request("/v1/catalog/products/01a200d2-7e0b-773f-a7fb-84bb977730fd"),
         ),
-        beside("inventory, relay, an empty outbox", "inventory", "relay", json!({})),
-        beside("sync, reconcile, a slice", "sync", "reconcile", json!({})),
-        beside("inventory, migrate, nothing new", "inventory", "migrate", json!({})),
-        beside("sync, migrate, nothing new", "sync", "migrate", json!({})),
+        cold_with_store("inventory, relay, empty outbox", "inventory", "relay", json!({})),
+        cold_with_store("sync, reconcile, one slice", "sync", "reconcile", json!({})),
+        cold_with_store("inventory, migrate, no new migration", "inventory", "migrate", json!({})),
+        cold_with_store("sync, migrate, no new migration", "sync", "migrate", json!({})),
     ];
     let mut figures = Vec::new();
     for function in functions {
@@ -98,19 +108,19 @@ fn in_ms(took: Duration) -> Stat {
     Stat::of(took.as_secs_f64() * 1_000.0)
 }
 
-/// The row where the binaries were not built: they take minutes, so a run does not do it by itself.
+/// The row without the binaries. Building them takes minutes, so a run does not do it.
 fn absent() -> Figure {
-    let built = format!("cargo build --release -p bench && {BUILD}");
+    let build = format!("cargo build --release -p bench && {BUILD}");
     Figure {
         what: WHAT.to_owned(),
         unit: "ms",
         bounds: vec![Bound::AtMost(Measure::Ratio, 10.0)],
         samples: vec![],
-        note: Some(format!("not measured: they are built with `{built}`")),
+        note: Some(format!("not measured: first run `{build}`")),
     }
 }
 
-/// What an HTTP API invokes with (payload 2.0).
+/// The payload of an HTTP API, format 2.0.
 fn request(path: &str) -> Value {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
@@ -127,7 +137,7 @@ fn request(path: &str) -> Value {
     })
 }
 
-/// A function's process; it goes with the value.
+/// A function's process. Dropping the value kills it.
 struct Process(Child);
 
 impl Drop for Process {
@@ -137,14 +147,14 @@ impl Drop for Process {
     }
 }
 
-/// One invocation that waits to be asked for, and whoever waits for its answer.
+/// A Runtime API with a single invocation, and a channel for its result.
 struct Runtime {
     payload: Value,
     answered: Mutex<Option<oneshot::Sender<bool>>>,
     given: Mutex<bool>,
 }
 
-/// Starts a function, and says how long it took to answer its first invocation.
+/// Starts a function, and returns the time until its first response.
 async fn start(
     binary: &Path,
     role: &str,
@@ -156,7 +166,7 @@ async fn start(
     let runtime = Runtime { payload, answered: answering, given: Mutex::new(false) };
     let router = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route("/2018-06-01/runtime/invocation/{id}/response", post(taken))
+        .route("/2018-06-01/runtime/invocation/{id}/response", post(succeeded))
         .route("/2018-06-01/runtime/invocation/{id}/error", post(failed))
         .with_state(Arc::new(runtime));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -164,7 +174,7 @@ async fn start(
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });
     let begun = Instant::now();
     let _process = Process(spawn(&binary.to_owned(), role, edition, &api)?);
-    let answered = tokio::time::timeout(PATIENCE, answered).await;
+    let answered = tokio::time::timeout(TIMEOUT, answered).await;
     let took = begun.elapsed();
     serving.abort();
     let what = || format!("{} as {role:?}", binary.display());
@@ -206,26 +216,26 @@ async fn next(State(runtime): State<Arc<Runtime>>) -> Response<Body> {
     if !is_first {
         return std::future::pending().await;
     }
-    #[expect(clippy::disallowed_methods, reason = "a function goes by the clock of the machine")]
+    #[expect(clippy::disallowed_methods, reason = "the function reads the clock of the machine")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Response::builder()
         .header("lambda-runtime-aws-request-id", "1")
-        .header("lambda-runtime-deadline-ms", (now + PATIENCE).as_millis().to_string())
+        .header("lambda-runtime-deadline-ms", (now + TIMEOUT).as_millis().to_string())
         .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:1:function:f")
         .header("content-type", "application/json")
         .body(Body::from(runtime.payload.to_string()))
         .unwrap_or_default()
 }
 
-async fn taken(State(runtime): State<Arc<Runtime>>) -> StatusCode {
-    answer(&runtime, true)
+async fn succeeded(State(runtime): State<Arc<Runtime>>) -> StatusCode {
+    settle(&runtime, true)
 }
 
 async fn failed(State(runtime): State<Arc<Runtime>>) -> StatusCode {
-    answer(&runtime, false)
+    settle(&runtime, false)
 }
 
-fn answer(runtime: &Runtime, is_good: bool) -> StatusCode {
+fn settle(runtime: &Runtime, is_good: bool) -> StatusCode {
     let waiting = runtime.answered.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(waiting) = waiting {
         let _ = waiting.send(is_good);

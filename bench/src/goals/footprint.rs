@@ -1,4 +1,4 @@
-//! P17: how large a deployed binary is, and what memory it takes when it has done some work.
+//! P17: the size of the deployed binaries, and their memory after some work.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,19 +12,19 @@ use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::number::figure;
 use crate::server::Memory;
+use crate::setup::Setup;
 use crate::snapshot;
-use crate::world::World;
 
 pub(crate) const WHAT: &str = "size of the services' binaries, and memory";
 
-/// What is deployed by itself.
+/// The binaries that are deployed.
 const SERVICES: [&str; 4] = ["inventory", "catalog", "sync", "identity"];
 
-/// Events before memory is looked at.
+/// Events to handle before memory is measured.
 const EVENTS: u64 = 1_000;
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    world.watch.now("P17: binaries and memory");
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    setup.progress.now("P17: binaries and memory");
     let folder = built_with("function")?;
     let binaries: Vec<PathBuf> = SERVICES.iter().map(|name| folder.join(name)).collect();
     if !binaries.iter().all(|binary| binary.is_file()) {
@@ -36,7 +36,7 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
             what: format!("binary `{name}`, stripped"),
             unit: "MiB",
             bounds: vec![Bound::AtMost(Measure::Value("MiB"), 10.0)],
-            samples: vec![Sample::alone(Stat::of(stripped_size(world, binary)?))],
+            samples: vec![Sample::alone(Stat::of(stripped_size(setup, binary)?))],
             note: None,
         });
     }
@@ -44,40 +44,40 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
         what: "memory of the projector after 1,000 events".to_owned(),
         unit: "MiB",
         bounds: vec![Bound::AtMost(Measure::Value("MiB"), 30.0)],
-        samples: vec![Sample::alone(Stat::of(projector(world, &binaries[1]).await?))],
+        samples: vec![Sample::alone(Stat::of(projector(setup, &binaries[1]).await?))],
         note: None,
     });
     figures.push(Figure {
         what: "memory of the relay after 1,000 events".to_owned(),
         unit: "MiB",
         bounds: vec![Bound::AtMost(Measure::Value("MiB"), 30.0)],
-        samples: vec![Sample::alone(Stat::of(relay(world, &binaries[0]).await?))],
+        samples: vec![Sample::alone(Stat::of(relay(setup, &binaries[0]).await?))],
         note: None,
     });
     Ok(figures.into())
 }
 
-/// The row where the binaries were not built: they take minutes, so a run does not do it by itself.
+/// The row without the binaries. Building them takes minutes, so a run does not do it.
 fn absent() -> Figure {
     Figure {
         what: WHAT.to_owned(),
         unit: "MiB",
         bounds: vec![Bound::AtMost(Measure::Value("MiB"), 10.0)],
         samples: vec![],
-        note: Some(format!("not measured: they are built with `{BUILD}`")),
+        note: Some(format!("not measured: first run `{BUILD}`")),
     }
 }
 
-/// In MiB, by `strip`.
-fn stripped_size(world: &World, binary: &Path) -> anyhow::Result<f64> {
-    let folder = world.folder()?;
+/// The size after `strip`, in MiB.
+fn stripped_size(setup: &Setup, binary: &Path) -> anyhow::Result<f64> {
+    let folder = setup.folder()?;
     let stripped = folder.path().join("stripped");
     let status = Command::new("strip").arg("-o").arg(&stripped).arg(binary).status();
     anyhow::ensure!(status.context("running strip")?.success(), "strip failed");
     Ok(figure(std::fs::metadata(stripped)?.len()) / 1024.0 / 1024.0)
 }
 
-/// A service's process; it goes with the value.
+/// A service's process. Dropping the value kills it.
 struct Service(Child);
 
 impl Service {
@@ -99,7 +99,7 @@ impl Service {
         Ok(Self(child))
     }
 
-    /// What memory it has once `is_done`.
+    /// Waits until `is_done`, and returns the memory of the process.
     async fn memory_when(
         &mut self,
         mut is_done: impl AsyncFnMut() -> anyhow::Result<bool>,
@@ -107,9 +107,12 @@ impl Service {
         let begun = Instant::now();
         while !is_done().await? {
             if let Some(status) = self.0.try_wait()? {
-                anyhow::bail!("a service ended: {status}");
+                anyhow::bail!("a service exited: {status}");
             }
-            anyhow::ensure!(begun.elapsed() < Duration::from_mins(1), "a service does nothing");
+            anyhow::ensure!(
+                begun.elapsed() < Duration::from_mins(1),
+                "a service makes no progress"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(Memory::of(self.0.id())?.now)
@@ -123,15 +126,15 @@ impl Drop for Service {
     }
 }
 
-async fn projector(world: &World, binary: &Path) -> anyhow::Result<f64> {
-    let edition = Edition::fresh(world, "identity").await?;
+async fn projector(setup: &Setup, binary: &Path) -> anyhow::Result<f64> {
+    let edition = Edition::fresh(setup, "identity").await?;
     send(&edition, 0..EVENTS).await?;
     let mut service = Service::start(binary, "projector", &edition)?;
     service.memory_when(async || Ok(waiting(&edition).await? == 0)).await
 }
 
-async fn relay(world: &World, binary: &Path) -> anyhow::Result<f64> {
-    let folder = snapshot::copy_rows(world, 10_000).await?;
+async fn relay(setup: &Setup, binary: &Path) -> anyhow::Result<f64> {
+    let folder = snapshot::copy_rows(setup, 10_000).await?;
     let edition = Edition::at(folder.path(), "identity").await?;
     sqlx::query(
         "insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)

@@ -1,5 +1,5 @@
-//! P12: from commit to visible, while writes arrive at a fixed rate, with everything in one process;
-//! and how fast a backlog goes.
+//! P12: the lag from commit to visible at a fixed arrival rate, with all roles in one process; and
+//! the time to drain a backlog.
 
 use std::time::{Duration, Instant};
 
@@ -14,25 +14,25 @@ use crate::load::lag::LagPollers;
 use crate::load::open_loop;
 use crate::number::{Latencies, figure};
 use crate::product::creates;
-use crate::world::World;
+use crate::setup::Setup;
 
 pub(crate) const WHAT: &str = "lag, commit to visible, fixed arrival rate";
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    world.watch.now("P12: finding the rate");
-    let (creates, projected) = (create::estimate(world).await?, project::estimate(world).await?);
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    setup.progress.now("P12: finding the rate");
+    let (creates, projected) = (create::estimate(setup).await?, project::estimate(setup).await?);
     let rate = creates.min(projected) / 2.0;
-    let mut course = Vec::new();
+    let mut lags = Vec::new();
     let samples = {
-        let edition = Edition::fresh(world, ALL).await?;
-        rounds(world, "P12", async || {
-            let (stat, points) = lag(world, &edition, rate).await?;
-            course = points;
+        let edition = Edition::fresh(setup, ALL).await?;
+        rounds(setup, "P12", async || {
+            let (stat, points) = lag(setup, &edition, rate).await?;
+            lags = points;
             Ok(Sample::alone(stat))
         })
         .await?
     };
-    let (drained, backlog) = drain(world, rate).await?;
+    let (drained, backlog) = drain(setup, rate).await?;
     let bounds = vec![Bound::AtMost(Measure::P50, 25.0), Bound::AtMost(Measure::P99, 150.0)];
     let seconds = format!("{backlog} s");
     let chart = Chart {
@@ -41,7 +41,7 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
         unit: "ms",
         kind: Kind::Lines {
             axis: "seconds",
-            series: vec![("commit to visible".to_owned(), course)],
+            series: vec![("commit to visible".to_owned(), lags)],
             logarithmic: false,
         },
     };
@@ -57,32 +57,32 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
             )),
         },
         Figure {
-            what: format!("a backlog of {seconds} drains"),
+            what: format!("draining a backlog of {seconds}"),
             unit: "s",
             bounds: vec![Bound::AtMost(Measure::Value("s"), figure(backlog))],
             samples: vec![Sample::alone(Stat::of(drained))],
-            note: Some("arrivals stop when relay and projector start".to_owned()),
+            note: Some("no further writes arrive while it drains".to_owned()),
         },
     ];
     Ok(Outcome { figures, charts: vec![chart] })
 }
 
-/// Creates products at `rate` and looks for some of them in the catalogue: how long it took, and
-/// each lag by its second.
+/// Creates products at `rate` and polls the catalogue for some of them. Returns the statistics, and
+/// each lag with its time.
 async fn lag(
-    world: &World,
+    setup: &Setup,
     edition: &Edition,
     rate: f64,
 ) -> anyhow::Result<(Stat, Vec<(f64, f64)>)> {
     let token = edition.token(DemoUser::Seller).await?;
-    let mut load = creates(edition.api, &token, CONNECTIONS, world.seconds * 2);
-    let (lookers, observe) = LagPollers::begin(edition.api, rate, |_| {});
+    let mut load = creates(edition.api, &token, CONNECTIONS, setup.seconds * 2);
+    let (pollers, observe) = LagPollers::begin(edition.api, rate, |_| {});
     load.observe = Some(observe);
     let seen = open_loop(&load, rate).await?;
-    // Nobody creates any more: the lookers end with what they still look for.
+    // The load holds the sender: without it, the pollers end after their last product.
     drop(load);
     let (mut lags, mut points) = (Latencies::new(), Vec::new());
-    for (at, lag) in lookers.end().await? {
+    for (at, lag) in pollers.end().await? {
         lags.record(lag);
         points.push((at.as_secs_f64(), lag.as_secs_f64() * 1000.0));
     }
@@ -94,18 +94,18 @@ async fn lag(
     Ok((stat, points))
 }
 
-/// Lets writes pile up with nobody to relay and project them, then starts those: how many seconds it
-/// took until nothing waited, and how many seconds had piled up.
-async fn drain(world: &World, rate: f64) -> anyhow::Result<(f64, u64)> {
-    let backlog = if world.quick { 5 } else { 60 };
-    world.watch.now(&format!("P12: piling up {backlog} s of writes"));
-    let folder = world.folder()?;
+/// Accumulates writes without relay and projector, then starts both. Returns the seconds until the
+/// backlog is drained, and the seconds of writes in it.
+async fn drain(setup: &Setup, rate: f64) -> anyhow::Result<(f64, u64)> {
+    let backlog = if setup.quick { 5 } else { 60 };
+    setup.progress.now(&format!("P12: accumulating {backlog} s of writes"));
+    let folder = setup.folder()?;
     {
         let api = Edition::at(folder.path(), WRITE_API).await?;
         let token = api.token(DemoUser::Seller).await?;
         open_loop(&creates(api.api, &token, CONNECTIONS, backlog), rate).await?;
     }
-    world.watch.now("P12: draining");
+    setup.progress.now("P12: draining");
     let edition = Edition::at(folder.path(), ALL).await?;
     let begun = Instant::now();
     loop {

@@ -1,6 +1,6 @@
-//! The goals: what each is about, and the file that measures it.
+//! The goals, each with the function that measures it.
 //!
-//! Goals that can only be judged on AWS are not among them.
+//! Goals that need AWS are not included, so the ids have gaps.
 
 mod batch;
 mod cold_start;
@@ -21,25 +21,25 @@ use anyhow::Context as _;
 
 use crate::chart::Chart;
 use crate::goal::{Figure, Sample};
-use crate::world::World;
+use crate::setup::Setup;
 
-/// How many connections a load has, unless the goal is about another number.
+/// Connections of a load, unless the goal needs another number.
 const CONNECTIONS: usize = 32;
 
-/// The same for `pgbench`.
+/// Clients of `pgbench`.
 const CLIENTS: u32 = 32;
 
-/// Builds the services as they are deployed. It takes minutes, so a run does not do it by itself.
+/// Builds the services as deployed. It takes minutes, so a run does not do it.
 const BUILD: &str = "cargo build --profile function -p inventory -p catalog -p sync -p identity";
 
-/// Where what was built with a profile lies; this was, with another.
+/// The target folder of another build profile.
 fn built_with(profile: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.parent().and_then(std::path::Path::parent);
-    Ok(target.context("a binary lies in a folder of its profile")?.join(profile))
+    Ok(target.context("the binary is not in a target folder")?.join(profile))
 }
 
-/// What a goal showed.
+/// The results of a goal.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) figures: Vec<Figure>,
@@ -58,7 +58,7 @@ type Measuring<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Outcome>> + 'a>>
 pub(crate) struct Goal {
     pub(crate) id: &'static str,
     pub(crate) what: &'static str,
-    pub(crate) measure: for<'a> fn(&'a World) -> Measuring<'a>,
+    pub(crate) measure: for<'a> fn(&'a Setup) -> Measuring<'a>,
 }
 
 impl std::fmt::Debug for Goal {
@@ -69,67 +69,71 @@ impl std::fmt::Debug for Goal {
 
 /// Every goal, in the order of the table.
 pub(crate) static GOALS: [Goal; 14] = [
-    Goal { id: "P1", what: create::WHAT, measure: |world| Box::pin(create::measure(world)) },
-    Goal { id: "P3", what: create::ALONE, measure: |world| Box::pin(create::measure_alone(world)) },
-    Goal { id: "P4", what: batch::WHAT, measure: |world| Box::pin(batch::measure(world)) },
-    Goal { id: "P5", what: page::WHAT, measure: |world| Box::pin(page::measure(world)) },
-    Goal { id: "P6", what: page::CACHED, measure: |world| Box::pin(page::measure_cached(world)) },
-    Goal { id: "P8", what: scale::PAGES, measure: |world| Box::pin(scale::measure_pages(world)) },
+    Goal { id: "P1", what: create::WHAT, measure: |setup| Box::pin(create::measure(setup)) },
+    Goal {
+        id: "P3",
+        what: create::SINGLE,
+        measure: |setup| Box::pin(create::measure_single(setup)),
+    },
+    Goal { id: "P4", what: batch::WHAT, measure: |setup| Box::pin(batch::measure(setup)) },
+    Goal { id: "P5", what: page::WHAT, measure: |setup| Box::pin(page::measure(setup)) },
+    Goal { id: "P6", what: page::CACHED, measure: |setup| Box::pin(page::measure_cached(setup)) },
+    Goal { id: "P8", what: scale::PAGES, measure: |setup| Box::pin(scale::measure_pages(setup)) },
     Goal {
         id: "P9",
         what: scale::CREATES,
-        measure: |world| Box::pin(scale::measure_creates(world)),
+        measure: |setup| Box::pin(scale::measure_creates(setup)),
     },
-    Goal { id: "P10", what: relay::WHAT, measure: |world| Box::pin(relay::measure(world)) },
-    Goal { id: "P11", what: project::WHAT, measure: |world| Box::pin(project::measure(world)) },
-    Goal { id: "P12", what: lag::WHAT, measure: |world| Box::pin(lag::measure(world)) },
-    Goal { id: "P14", what: reconcile::WHAT, measure: |world| Box::pin(reconcile::measure(world)) },
+    Goal { id: "P10", what: relay::WHAT, measure: |setup| Box::pin(relay::measure(setup)) },
+    Goal { id: "P11", what: project::WHAT, measure: |setup| Box::pin(project::measure(setup)) },
+    Goal { id: "P12", what: lag::WHAT, measure: |setup| Box::pin(lag::measure(setup)) },
+    Goal { id: "P14", what: reconcile::WHAT, measure: |setup| Box::pin(reconcile::measure(setup)) },
     Goal {
         id: "P15",
         what: reconcile::COST,
-        measure: |world| Box::pin(reconcile::measure_cost(world)),
+        measure: |setup| Box::pin(reconcile::measure_cost(setup)),
     },
     Goal {
         id: "P16",
         what: cold_start::WHAT,
-        measure: |world| Box::pin(cold_start::measure(world)),
+        measure: |setup| Box::pin(cold_start::measure(setup)),
     },
-    Goal { id: "P17", what: footprint::WHAT, measure: |world| Box::pin(footprint::measure(world)) },
+    Goal { id: "P17", what: footprint::WHAT, measure: |setup| Box::pin(footprint::measure(setup)) },
 ];
 
 /// The goal with this id, upper or lower case.
 ///
 /// # Errors
-/// The ids that there are.
+/// If no goal has this id: a message with all ids.
 pub(crate) fn find(id: &str) -> Result<&'static Goal, String> {
     GOALS.iter().find(|goal| goal.id.eq_ignore_ascii_case(id)).ok_or_else(|| {
         let ids: Vec<&str> = GOALS.iter().map(|goal| goal.id).collect();
-        format!("is none of {}", ids.join(", "))
+        format!("the goals are {}", ids.join(", "))
     })
 }
 
-/// Takes the rounds of a goal: both sides of each, one right after the other.
+/// Measures the rounds of a goal. `one` measures both sides of a round.
 async fn rounds<T>(
-    world: &World,
+    setup: &Setup,
     id: &str,
     mut one: impl AsyncFnMut() -> anyhow::Result<T>,
 ) -> anyhow::Result<Vec<T>> {
     let mut samples = Vec::new();
-    for round in 1..=world.rounds {
-        world.watch.now(&format!("{id}: round {round} of {}", world.rounds));
+    for round in 1..=setup.rounds {
+        setup.progress.now(&format!("{id}: round {round} of {}", setup.rounds));
         samples.push(one().await?);
     }
     Ok(samples)
 }
 
-/// What must be said of answers that were not hoped for, if there were any.
+/// A note on refused requests, if there were any.
 fn refusals(seen: &[(u64, Option<u16>)]) -> Option<String> {
     let refused: u64 = seen.iter().map(|(refused, _)| refused).sum();
     let status = seen.iter().find_map(|(_, status)| *status)?;
-    Some(format!("{refused} requests were refused, with {status}"))
+    Some(format!("{refused} requests were refused with {status}"))
 }
 
-/// Takes samples and what was refused apart.
+/// Separates the samples from the refusals.
 fn split(seen: Vec<(Sample, (u64, Option<u16>))>) -> (Vec<Sample>, Option<String>) {
     let (samples, refused): (Vec<Sample>, Vec<_>) = seen.into_iter().unzip();
     let note = refusals(&refused);

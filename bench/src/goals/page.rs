@@ -1,5 +1,5 @@
-//! P5 and P6: a page of twenty that can be bought. Uncached against the query beneath it, cached
-//! against a server that has the page in its hand.
+//! P5 and P6: a page of twenty products in stock. The uncached page is compared with its query on the
+//! store, the cached one with a server that has the page in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,35 +13,35 @@ use crate::edition::{Edition, READ_API};
 use crate::goal::{Bound, Figure, Measure, Sample};
 use crate::load::{self, Load, closed_loop};
 use crate::server::{self, Server};
+use crate::setup::Setup;
 use crate::snapshot;
-use crate::world::World;
 
 pub(crate) const WHAT: &str = "page of 20 in stock, uncached";
 
 pub(crate) const CACHED: &str = "page of 20 in stock, cached";
 
-/// Products to choose from.
+/// Products in the catalogue.
 const PRODUCTS: u64 = 10_000;
 
-/// Pages begin at one of so many prices: too many for a cache to have the one that is asked for.
+/// Number of prices that a page can start at: so many that no cache has the requested page.
 const PRICES: u64 = 800_000;
 
-/// The price that the request with this number begins at.
+/// The lowest price in the request with this number.
 fn price(number: u64) -> u64 {
-    // A step that has no divisor in common with the number of prices meets each of them.
+    // The step and the number of prices are coprime, so that every price is used.
     number.wrapping_mul(350_377) % PRICES
 }
 
-/// P5: each request begins at another price.
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    let folder = snapshot::copy_listings(world, PRODUCTS).await?;
+/// P5: each request starts at another price.
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    let folder = snapshot::copy_listings(setup, PRODUCTS).await?;
     let edition = Edition::at(folder.path(), READ_API).await?;
-    let seen = rounds(world, "P5", async || {
-        let at_best = closed_loop(&query(world, &edition)).await?;
+    let seen = rounds(setup, "P5", async || {
+        let at_best = closed_loop(&query(setup, &edition)).await?;
         let path = |number| {
             format!("/v1/catalog/products?in_stock=true&sort=price&price_min={}", price(number))
         };
-        let ours = closed_loop(&pages(world, edition.api, path)).await?;
+        let ours = closed_loop(&pages(setup, edition.api, path)).await?;
         Ok((Sample::new(at_best.stat(), ours.stat()), (ours.refused, ours.refusal)))
     })
     .await?;
@@ -50,15 +50,15 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
     Ok(vec![Figure { what: WHAT.to_owned(), unit: "/s", bounds, samples, note }].into())
 }
 
-/// P6: everybody asks for the same page.
-pub(crate) async fn measure_cached(world: &World) -> anyhow::Result<Outcome> {
-    let folder = snapshot::copy_listings(world, PRODUCTS).await?;
+/// P6: every request is for the same page.
+pub(crate) async fn measure_cached(setup: &Setup) -> anyhow::Result<Outcome> {
+    let folder = snapshot::copy_listings(setup, PRODUCTS).await?;
     let edition = Edition::at(folder.path(), READ_API).await?;
     let bare = Server::start(&[server::BARE], &folder.path().join("bare.log")).await?;
-    let seen = rounds(world, "P6", async || {
-        let at_best = closed_loop(&pages(world, bare.address, |_| "/list".to_owned())).await?;
+    let seen = rounds(setup, "P6", async || {
+        let at_best = closed_loop(&pages(setup, bare.address, |_| "/list".to_owned())).await?;
         let path = |_| "/v1/catalog/products?in_stock=true".to_owned();
-        let ours = closed_loop(&pages(world, edition.api, path)).await?;
+        let ours = closed_loop(&pages(setup, edition.api, path)).await?;
         Ok((Sample::new(at_best.stat(), ours.stat()), (ours.refused, ours.refusal)))
     })
     .await?;
@@ -69,26 +69,26 @@ pub(crate) async fn measure_cached(world: &World) -> anyhow::Result<Outcome> {
 
 /// Requests for pages.
 pub(super) fn pages(
-    world: &World,
+    setup: &Setup,
     address: std::net::SocketAddr,
     path: impl Fn(u64) -> String + Send + Sync + 'static,
 ) -> Load {
     Load {
         address,
         connections: CONNECTIONS,
-        duration: Duration::from_secs(world.seconds),
+        duration: Duration::from_secs(setup.seconds),
         status: 200,
         request: Arc::new(move |number, buffer| load::get(&path(number), buffer)),
         observe: None,
     }
 }
 
-/// The same pages, asked of the store itself: by the same index, from the same prices.
-fn query(world: &World, edition: &Edition) -> Load {
+/// The query of the same pages on the store, with the same index and prices.
+fn query(setup: &Setup, edition: &Edition) -> Load {
     Load {
         address: edition.dynamodb,
         connections: CONNECTIONS,
-        duration: Duration::from_secs(world.seconds),
+        duration: Duration::from_secs(setup.seconds),
         status: 200,
         request: Arc::new(|number, buffer| {
             let body = json!({
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_price_comes_twice_before_each_came_once() {
+    fn every_price_is_used_once_before_any_repeats() {
         let prices: std::collections::BTreeSet<u64> = (0..PRICES).map(price).collect();
         assert_eq!(prices.len(), usize::try_from(PRICES).unwrap());
     }

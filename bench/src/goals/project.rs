@@ -1,5 +1,5 @@
-//! P11: what the projector makes of a full queue a second, against puts on a condition into a table
-//! with the same indexes.
+//! P11: events that the projector handles a second from a full queue, against conditional puts into
+//! a table with the same indexes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,33 +18,32 @@ use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::load::{Load, closed_loop};
 use crate::number::rate;
-use crate::product::{Made, made};
-use crate::world::World;
+use crate::product::{Generated, generate};
+use crate::setup::Setup;
 
 pub(crate) const WHAT: &str = "projection of a full queue";
 
-/// What projects, and nothing beside it.
+/// The projector without other background work.
 const ROLES: &str = "projector,identity";
 
 /// The table of the ceiling.
 const TABLE: &str = "ceiling";
 
-/// Puts under way at once: as many as the projector has.
+/// Puts in flight: as many as the projector has.
 const CONNECTIONS: usize = 16;
 
-/// Events that are prepared for each second of a side: more of them than it can handle, of the
-/// ceiling.
+/// Puts and events to prepare for each second of a side. More puts than the store can handle.
 const PUTS: u64 = 8_000;
 const EVENTS: u64 = 2_000;
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    let edition = Edition::fresh(world, ROLES).await?;
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    let edition = Edition::fresh(setup, ROLES).await?;
     let client = shared::dynamodb::connect_local(&edition.dynamodb_url);
     catalog::table::ensure(&client, TABLE).await?;
     let mut next = 0;
-    let seen = rounds(world, "P11", async || {
-        let (puts, events) = (PUTS * world.seconds, EVENTS * world.seconds);
-        let at_best = closed_loop(&put(world, &edition, next..next + puts)?).await?;
+    let seen = rounds(setup, "P11", async || {
+        let (puts, events) = (PUTS * setup.seconds, EVENTS * setup.seconds);
+        let at_best = closed_loop(&put(setup, &edition, next..next + puts)?).await?;
         let ours = project(&edition, next..next + events).await?;
         next += puts;
         let sample = Sample::new(Stat { value: at_best.stat().value, ..Stat::default() }, ours);
@@ -57,17 +56,17 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
 }
 
 /// Events a second, measured once.
-pub(super) async fn estimate(world: &World) -> anyhow::Result<f64> {
-    let edition = Edition::fresh(world, ROLES).await?;
-    Ok(project(&edition, 0..EVENTS * world.seconds).await?.value)
+pub(super) async fn estimate(setup: &Setup) -> anyhow::Result<f64> {
+    let edition = Edition::fresh(setup, ROLES).await?;
+    Ok(project(&edition, 0..EVENTS * setup.seconds).await?.value)
 }
 
-/// Puts each of these listings, on the condition that there is none.
-fn put(world: &World, edition: &Edition, numbers: std::ops::Range<u64>) -> anyhow::Result<Load> {
-    // Written beforehand: it is the store that is measured.
+/// Puts each of these listings if it does not exist yet.
+fn put(setup: &Setup, edition: &Edition, numbers: std::ops::Range<u64>) -> anyhow::Result<Load> {
+    // Serialised in advance, so that only the store is measured.
     let bodies = numbers
         .map(|number| {
-            let item = dynamo::item(&made(number).listing())?;
+            let item = dynamo::item(&generate(number).listing())?;
             let condition = "attribute_not_exists(id)";
             let body =
                 json!({ "TableName": TABLE, "Item": item, "ConditionExpression": condition });
@@ -77,7 +76,7 @@ fn put(world: &World, edition: &Edition, numbers: std::ops::Range<u64>) -> anyho
     Ok(Load {
         address: edition.dynamodb,
         connections: CONNECTIONS,
-        duration: Duration::from_secs(world.seconds),
+        duration: Duration::from_secs(setup.seconds),
         status: 200,
         request: Arc::new(move |number, buffer| {
             let nth = usize::try_from(number).unwrap_or(0) % bodies.len();
@@ -87,31 +86,31 @@ fn put(world: &World, edition: &Edition, numbers: std::ops::Range<u64>) -> anyho
     })
 }
 
-/// Has these events wait in the queue, all at once, and sees them go.
+/// Sends these events to the queue at once, and measures the rate at which they leave it.
 async fn project(edition: &Edition, numbers: std::ops::Range<u64>) -> anyhow::Result<Stat> {
     send(edition, numbers).await?;
     let (mut first, deadline) = (None, Instant::now() + Duration::from_mins(5));
     loop {
-        let left = waiting(edition).await?;
+        let remaining = waiting(edition).await?;
         let now = Instant::now();
         match first {
-            // Counted from the first settled batch on: before it, the queue may not have been
-            // looked at yet.
-            None => first = Some((left, left, now)),
-            Some((all, counted, _)) if counted == all && left < all => {
-                first = Some((all, left, now));
+            // Time starts with the first settled batch: before it, the projector may not have polled
+            // the queue yet.
+            None => first = Some((remaining, remaining, now)),
+            Some((all, counted, _)) if counted == all && remaining < all => {
+                first = Some((all, remaining, now));
             }
-            Some((_, counted, since)) if left == 0 => {
+            Some((_, counted, since)) if remaining == 0 => {
                 return Ok(Stat::of(rate(counted, now - since)));
             }
-            Some(_) if now > deadline => anyhow::bail!("{left} events are not projected"),
+            Some(_) if now > deadline => anyhow::bail!("{remaining} events are not projected"),
             Some(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// Messages that wait for the projector.
+/// The number of messages in the queue.
 pub(super) async fn waiting(edition: &Edition) -> anyhow::Result<u64> {
     let count: i64 =
         sqlx::query_scalar("select count(*) from bus.messages").fetch_one(&edition.pool).await?;
@@ -129,10 +128,10 @@ pub(super) async fn send(edition: &Edition, numbers: std::ops::Range<u64>) -> an
         )
         .await?;
     for number in numbers {
-        let envelope = envelope(made(number));
+        let envelope = envelope(generate(number));
         let body = serde_json::to_string(&envelope).context("writing an event")?;
         let (event, subject) = (envelope.id, envelope.subject);
-        // No value in it has a tab, a line break or a backslash.
+        // No value contains a tab, a line break or a backslash, so none is escaped.
         let row =
             format!("{CATALOG_QUEUE}\t{event}\tProductCreated\t{subject}\t{body}\t{now}\t{now}\n");
         copy.send(row.as_bytes()).await?;
@@ -141,21 +140,24 @@ pub(super) async fn send(edition: &Edition, numbers: std::ops::Range<u64>) -> an
     Ok(())
 }
 
-fn envelope(made: Made) -> Envelope<Event> {
+fn envelope(generated: Generated) -> Envelope<Event> {
     let now = Clock::System.now();
     Envelope {
         specversion: "1.0".to_owned(),
-        id: made.event_id,
+        id: generated.event_id,
         source: Event::SOURCE.to_owned(),
-        subject: made.product.id,
+        subject: generated.product.id,
         time: now,
         schemaversion: 1,
-        traceparent: Some(format!("00-{:032x}-0000000000000001-00", made.request_id.as_u128())),
-        requestid: made.request_id,
+        traceparent: Some(format!(
+            "00-{:032x}-0000000000000001-00",
+            generated.request_id.as_u128()
+        )),
+        requestid: generated.request_id,
         requestedtime: now,
         publishedtime: now,
-        position: made.position,
+        position: generated.position,
         republished: false,
-        event: Event::ProductCreated { product: made.product, stock: made.stock },
+        event: Event::ProductCreated { product: generated.product, stock: generated.stock },
     }
 }

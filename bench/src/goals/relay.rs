@@ -1,5 +1,5 @@
-//! P10: what the relay claims and deletes a second, without what the bus takes, against the same
-//! claim alone.
+//! P10: events that the relay claims and deletes a second, without the bus, against the same claim in
+//! `pgbench`.
 
 use std::time::Instant;
 
@@ -16,19 +16,19 @@ use crate::edition::Edition;
 use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::number::rate;
 use crate::pgbench::{self, Length, PgBench};
+use crate::setup::Setup;
 use crate::snapshot;
-use crate::world::World;
 
 pub(crate) const WHAT: &str = "relay without the bus, one worker";
 
-/// Events that wait at the beginning of each side.
+/// Pending events at the start of each side.
 const EVENTS: u64 = 100_000;
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
-    let folder = snapshot::copy(world, EVENTS).await?;
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
+    let folder = snapshot::copy(setup, EVENTS).await?;
     let edition = Edition::at(folder.path(), "identity").await?;
-    let ceiling = PgBench::within(world, &edition)?;
-    let samples = rounds(world, "P10", async || {
+    let ceiling = PgBench::on_edition(setup, &edition)?;
+    let samples = rounds(setup, "P10", async || {
         fill(&edition).await?;
         let at_best =
             ceiling.run(pgbench::CLAIM_100, 1, Length::Transactions(EVENTS / 100)).await?;
@@ -43,7 +43,7 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
     Ok(vec![Figure { what, unit: "events/s", bounds, samples, note: None }].into())
 }
 
-/// Has everything in the journal wait for the relay.
+/// Makes the events of the journal pending again.
 async fn fill(edition: &Edition) -> anyhow::Result<()> {
     sqlx::query("truncate inventory.outbox").execute(&edition.pool).await?;
     sqlx::query(
@@ -58,7 +58,7 @@ async fn fill(edition: &Edition) -> anyhow::Result<()> {
     edition.checkpoint().await
 }
 
-/// Relays everything to a bus that carries it to no queue.
+/// Relays all events to a bus without queues.
 async fn relay(edition: &Edition) -> anyhow::Result<Stat> {
     let pool = database::connect(&DatabaseConfig::new(
         Secret::new(edition.database.clone()),

@@ -1,4 +1,4 @@
-//! P8 and P9: whether ten, a hundred thousand or a million products make a difference.
+//! P8 and P9: the effect of the number of products on pages and creates.
 
 use tempfile::TempDir;
 use vitrina::client::demo_user::DemoUser;
@@ -11,67 +11,67 @@ use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::load::closed_loop;
 use crate::number::{figure, median};
 use crate::product::creates;
+use crate::setup::Setup;
 use crate::snapshot;
-use crate::world::World;
 
 pub(crate) const PAGES: &str = "page rate, by the number of products";
 
 pub(crate) const CREATES: &str = "create rate, by the number of products";
 
-/// The page that is asked for by its cursor, or the last one where there are fewer.
+/// The number of the deep page.
 const DEEP: usize = 1_000;
 
-/// Lists that are told apart by a greatest price which nothing reaches, so that no cache has a page
-/// that is asked for, and how many pages around the deep one each of them gives.
+/// Lists with the same products. They differ in a maximum price that no product reaches, so that no
+/// cache has the requested page. Each list supplies `AROUND` pages around the deep one.
 const LISTS: u64 = 8;
 const AROUND: usize = 400;
 
-/// So many turns through these pages pass before one is asked for in the same way again.
+/// Number of spellings of the same minimum price. Each spelling misses the cache.
 const ZEROS: usize = 40;
 
-/// An edition on many products.
+/// An edition with this number of products.
 struct Sized {
     products: u64,
     edition: Edition,
-    // Goes after the edition.
+    // Declared last: it must be removed after the edition.
     _folder: TempDir,
 }
 
 async fn start(
-    world: &World,
+    setup: &Setup,
     roles: &str,
-    copy: impl AsyncFn(&World, u64) -> anyhow::Result<TempDir>,
+    copy: impl AsyncFn(&Setup, u64) -> anyhow::Result<TempDir>,
 ) -> anyhow::Result<Vec<Sized>> {
     let mut editions = Vec::new();
-    for products in world.sizes() {
-        let folder = copy(world, products).await?;
+    for products in setup.sizes() {
+        let folder = copy(setup, products).await?;
         let edition = Edition::at(folder.path(), roles).await?;
         editions.push(Sized { products, edition, _folder: folder });
     }
     Ok(editions)
 }
 
-/// P8: the first page and the thousandth, each against the first of ten thousand products.
-pub(crate) async fn measure_pages(world: &World) -> anyhow::Result<Outcome> {
-    let editions = start(world, READ_API, snapshot::copy_listings).await?;
+/// P8: the first and the thousandth page, against the first page of ten thousand products.
+pub(crate) async fn measure_pages(setup: &Setup) -> anyhow::Result<Outcome> {
+    let editions = start(setup, READ_API, snapshot::copy_listings).await?;
     let mut cursors = Vec::new();
     for sized in &editions {
-        world.watch.now(&format!("P8: turning the pages of {} products", sized.products));
+        setup.progress.now(&format!("P8: reading the pages of {} products", sized.products));
         cursors.push(deep_pages(&sized.edition).await?);
     }
-    let seen = rounds(world, "P8", async || {
+    let seen = rounds(setup, "P8", async || {
         let mut stats: Vec<[Stat; 2]> = Vec::new();
         for (sized, deep) in editions.iter().zip(&cursors) {
             let first = |number| format!("{}&limit=20", list(number));
-            let first = closed_loop(&pages(world, sized.edition.api, first)).await?;
+            let first = closed_loop(&pages(setup, sized.edition.api, first)).await?;
             let deep = deep.clone();
             let nth = move |number: u64| {
                 let place = usize::try_from(number).unwrap_or(0);
-                // More zeros are the same number, and a page that no cache knows.
+                // Further zeros do not change the number, but the page is not in the cache.
                 let zeros = "0".repeat(1 + place / deep.len() % ZEROS);
                 format!("{}&price_min={zeros}", deep[place % deep.len()])
             };
-            let deep = closed_loop(&pages(world, sized.edition.api, nth)).await?;
+            let deep = closed_loop(&pages(setup, sized.edition.api, nth)).await?;
             stats.push([first.stat(), deep.stat()]);
         }
         Ok(stats)
@@ -90,8 +90,8 @@ pub(crate) async fn measure_pages(world: &World) -> anyhow::Result<Outcome> {
                 bounds: vec![Bound::AtLeast(Measure::Ratio, 0.9)],
                 samples: samples.collect(),
                 note: (nth == 0).then(|| {
-                    "the ceiling is the first page of 10 k; as 10 k have 450 pages, theirs are of \
-                     the last quarter"
+                    "the ceiling is the first page of 10 k; 10 k products have only 450 pages, so \
+                     pages of the last quarter are read instead"
                         .to_owned()
                 }),
             });
@@ -120,13 +120,13 @@ pub(crate) async fn measure_pages(world: &World) -> anyhow::Result<Outcome> {
     Ok(Outcome { figures, charts: vec![chart] })
 }
 
-/// A list that no other number has, and with the same products in it.
+/// The list with this number. Every list has the same products.
 fn list(number: u64) -> String {
-    let greatest = 9_000_000_000_000 - number % 500_000;
-    format!("/v1/catalog/products?in_stock=true&sort=price&price_max={greatest}")
+    let maximum = 9_000_000_000_000 - number % 500_000;
+    format!("/v1/catalog/products?in_stock=true&sort=price&price_max={maximum}")
 }
 
-/// Pages around the deep one, each with its cursor.
+/// Paths of the pages around the deep one.
 async fn deep_pages(edition: &Edition) -> anyhow::Result<Vec<String>> {
     let client = vitrina::client::Client::new(&edition.server.url)?;
     let mut pages = Vec::new();
@@ -143,7 +143,7 @@ async fn deep_pages(edition: &Edition) -> anyhow::Result<Vec<String>> {
             path = format!("{list}&cursor={cursor}&limit={}", if wide { 100 } else { 20 });
             around.push(format!("{list}&cursor={cursor}&limit=20"));
         }
-        // The last one may be short; where the list is, its last quarter stands for what is deep.
+        // Skips the last page, which may be short. A short list supplies its last quarter.
         let wanted = AROUND.min(around.len() / 4);
         pages.extend(around.into_iter().rev().skip(1).take(wanted));
     }
@@ -151,15 +151,15 @@ async fn deep_pages(edition: &Edition) -> anyhow::Result<Vec<String>> {
     Ok(pages)
 }
 
-/// P9: creates among many products against creates among few.
-pub(crate) async fn measure_creates(world: &World) -> anyhow::Result<Outcome> {
-    let editions = start(world, WRITE_API, snapshot::copy_rows).await?;
-    let seen = rounds(world, "P9", async || {
+/// P9: creates with many products against creates with ten thousand.
+pub(crate) async fn measure_creates(setup: &Setup) -> anyhow::Result<Outcome> {
+    let editions = start(setup, WRITE_API, snapshot::copy_rows).await?;
+    let seen = rounds(setup, "P9", async || {
         let mut stats = Vec::new();
         for sized in &editions {
             sized.edition.checkpoint().await?;
             let token = sized.edition.token(DemoUser::Seller).await?;
-            let load = creates(sized.edition.api, &token, CONNECTIONS, world.seconds);
+            let load = creates(sized.edition.api, &token, CONNECTIONS, setup.seconds);
             stats.push(closed_loop(&load).await?.stat());
         }
         Ok(stats)
@@ -186,7 +186,7 @@ pub(crate) async fn measure_creates(world: &World) -> anyhow::Result<Outcome> {
     Ok(Outcome { figures: figures.collect(), charts: vec![chart] })
 }
 
-/// As people say it.
+/// A short form of a number, such as `10 k`.
 pub(super) fn thousands(products: u64) -> String {
     match products {
         million if million >= 1_000_000 && million % 1_000_000 == 0 => {
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_said_as_people_say_them() {
+    fn sizes_are_shortened_to_thousands_and_millions() {
         assert_eq!((thousands(10_000), thousands(1_000_000)), ("10 k".into(), "1 M".into()));
     }
 }

@@ -1,13 +1,12 @@
-//! `bench soak`: hours of mixed load on a fresh local edition, with a look at everything that could
-//! grow, pile up or go wrong.
+//! `bench soak`: hours of mixed load on a fresh local edition.
 //!
-//! Promise: the verdict is good only if nothing was refused or wrong, nothing was buried, no
-//! reconciliation found a difference, and memory stopped growing.
+//! Promise: the verdict is good only if every response was correct, there is no dead letter, no
+//! reconciliation found a difference, and memory stopped growing after the warm-up.
 
-mod drive;
+mod load;
+mod monitor;
 mod subject;
 mod verdict;
-mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,28 +17,28 @@ use vitrina::client::demo_user::DemoUser;
 use vitrina::console::exit::{FAILED, OK};
 use vitrina::console::output::{print, say};
 
-use drive::Drive;
+use load::LoadGenerator;
+use monitor::Monitor;
 use subject::Subject;
-use verdict::{Course, Minute};
-use watch::Watch;
+use verdict::{Minute, SoakReport};
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct SoakArgs {
-    /// For how long; 8 hours unless said
+    /// Duration in hours [default: 8]
     #[arg(long, value_name = "N", conflicts_with = "minutes",
         value_parser = clap::value_parser!(u64).range(1..=168))]
     hours: Option<u64>,
-    /// The same in minutes
+    /// Duration in minutes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_080))]
     minutes: Option<u64>,
     /// Requests a second
     #[arg(long, value_name = "N", default_value_t = 50,
         value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
-    /// Kill the process every so many minutes, and start it again
+    /// Kill and restart the process at this interval, in minutes
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..))]
     kill_every: Option<u64>,
-    /// Another number makes other requests
+    /// Seed of the random requests
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
@@ -50,12 +49,12 @@ impl SoakArgs {
     }
 }
 
-/// Soaks, with a line a minute, and says whether all was well.
+/// Runs the soak, and prints a line each minute and the verdict.
 pub(crate) async fn run(args: SoakArgs) -> anyhow::Result<u8> {
     let stop = shared::host::stop_on_signal()?;
     tokio::select! {
         result = Box::pin(soak(args)) => result,
-        // What runs is stopped, and its folder removed, by leaving.
+        // Dropping the soak stops its process and removes the folder.
         () = stop.cancelled() => Ok(FAILED),
     }
 }
@@ -65,36 +64,37 @@ async fn soak(args: SoakArgs) -> anyhow::Result<u8> {
     let seller = subject.client(DemoUser::Seller).await?;
     let operator = subject.client(DemoUser::Operator).await?;
     let (minutes, rate) = (args.minutes(), args.rate);
-    let kills = args.kill_every.map_or_else(String::new, |every| format!(", killed every {every}"));
+    let kills =
+        args.kill_every.map_or_else(String::new, |every| format!(", killed every {every} min"));
     say(&format!("{rate} requests a second for {minutes} min, seed {}{kills}", args.seed));
     let stop = CancellationToken::new();
-    // What goes on beside ends with this value, however it goes.
+    // Stops the background tasks on every way out.
     let _guard = stop.clone().drop_guard();
-    let drive = Arc::new(Drive::new(seller, subject.reader()?, args.seed));
-    let driving = tokio::spawn(Arc::clone(&drive).run(rate, stop.clone()));
-    let watch = Arc::new(Watch::new(operator));
-    let watching = tokio::spawn(Arc::clone(&watch).run(stop.clone()));
+    let load = Arc::new(LoadGenerator::new(seller, subject.reader()?, args.seed));
+    let loading = tokio::spawn(Arc::clone(&load).run(rate, stop.clone()));
+    let monitor = Arc::new(Monitor::new(operator));
+    let monitoring = tokio::spawn(Arc::clone(&monitor).run(stop.clone()));
 
-    let (begun, mut course) = (Instant::now(), Course::default());
+    let (begun, mut report) = (Instant::now(), SoakReport::default());
     print(Minute::HEADER)?;
     for nth in 1..=minutes {
         sleep_until(begun + Duration::from_mins(nth)).await;
-        let minute = Minute::new(nth, drive.take(), watch.take(), subject.memory()?);
+        let minute = Minute::new(nth, load.take(), monitor.take(), subject.memory()?);
         print(&minute.to_string())?;
-        course.add(minute);
+        report.add(minute);
         if nth < minutes && args.kill_every.is_some_and(|every| nth.is_multiple_of(every)) {
-            subject.kill_and_start().await?;
-            course.kills += 1;
+            subject.kill_and_restart().await?;
+            report.kills += 1;
         }
     }
     stop.cancel();
-    driving.await?;
-    watching.await?;
-    say("at rest; comparing everything");
-    course.add_end(&drive.take(), watch.end().await?);
-    let (verdict, is_good) = course.verdict();
+    loading.await?;
+    monitoring.await?;
+    say("waiting for in-flight changes, then reconciling everything");
+    report.add_final_state(&load.take(), monitor.finish().await?);
+    let (verdict, is_good) = report.verdict();
     let printed = print(&verdict);
-    for line in subject.complaints()? {
+    for line in subject.log_lines()? {
         say(&line);
     }
     printed?;

@@ -1,17 +1,17 @@
-//! What a minute was like, and what all of them come to. Pure.
+//! The minutes of a soak and their verdict, as pure functions.
 
 use std::fmt;
 
-use super::drive::Driven;
-use super::watch::{Compared, Watched};
+use super::load::LoadStats;
+use super::monitor::{Observed, Reconciliation};
 use crate::number::median;
 use crate::server::Memory;
 
-/// What memory may grow by after the warm-up, as a part of what it was, and in MiB.
+/// Permitted growth of memory after the warm-up: a fraction, plus MiB.
 const GROWTH: f64 = 0.25;
 const GROWTH_MIB: f64 = 32.0;
 
-/// A minute.
+/// The statistics of a minute.
 #[derive(Clone, Debug)]
 pub(crate) struct Minute {
     nth: u64,
@@ -22,24 +22,24 @@ pub(crate) struct Minute {
     lag_p50_ms: f64,
     lag_p99_ms: f64,
     memory: f64,
-    watched: Watched,
+    observed: Observed,
 }
 
 impl Minute {
     pub(crate) const HEADER: &str = "minute  answered  errors  p99 ms  lag p50 ms  lag p99 ms  \
                                      RSS MiB  outbox  oldest s  queue  dead  drift";
 
-    pub(crate) fn new(nth: u64, driven: Driven, watched: Watched, memory: Memory) -> Self {
+    pub(crate) fn new(nth: u64, load: LoadStats, observed: Observed, memory: Memory) -> Self {
         Self {
             nth,
-            answered: driven.answered,
-            errors: driven.errors + watched.errors,
-            error: driven.error.or_else(|| watched.error.clone()),
-            p99_ms: driven.latencies.quantile(0.99),
-            lag_p50_ms: driven.lags.quantile(0.5),
-            lag_p99_ms: driven.lags.quantile(0.99),
+            answered: load.answered,
+            errors: load.errors + observed.errors,
+            error: load.error.or_else(|| observed.error.clone()),
+            p99_ms: load.latencies.quantile(0.99),
+            lag_p50_ms: load.lags.quantile(0.5),
+            lag_p99_ms: load.lags.quantile(0.99),
             memory: memory.now,
-            watched,
+            observed,
         }
     }
 }
@@ -47,8 +47,8 @@ impl Minute {
 impl fmt::Display for Minute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { nth, answered, errors, p99_ms, lag_p50_ms, lag_p99_ms, memory, .. } = self;
-        let Watched { pending, age, queued, dead, differences, reconciliations, .. } =
-            &self.watched;
+        let Observed { pending, age, queued, dead, differences, reconciliations, .. } =
+            &self.observed;
         let drift = if *reconciliations > 0 { differences.to_string() } else { "-".to_owned() };
         write!(
             f,
@@ -63,64 +63,72 @@ impl fmt::Display for Minute {
     }
 }
 
-/// All minutes.
+/// All minutes and the final state.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
+pub(crate) struct SoakReport {
     minutes: Vec<Minute>,
     pub(crate) kills: u64,
-    end: Option<End>,
+    final_state: Option<FinalState>,
 }
 
-/// What was found at rest.
+/// The state after all changes in flight have arrived.
 #[derive(Debug)]
-struct End {
-    /// Products that were created and answered.
+struct FinalState {
+    /// Number of acknowledged products.
     created: u64,
     errors: u64,
     dead: i64,
-    compared: Compared,
+    reconciliation: Reconciliation,
 }
 
-impl Course {
+impl SoakReport {
     pub(crate) fn add(&mut self, minute: Minute) {
         self.minutes.push(minute);
     }
 
-    pub(crate) fn add_end(&mut self, driven: &Driven, (watched, compared): (Watched, Compared)) {
-        let (created, errors, dead) = (driven.created, driven.errors, watched.dead);
-        self.end = Some(End { created, errors, dead, compared });
+    pub(crate) fn add_final_state(
+        &mut self,
+        load: &LoadStats,
+        (observed, reconciliation): (Observed, Reconciliation),
+    ) {
+        let (created, errors, dead) = (load.created, load.errors, observed.dead);
+        self.final_state = Some(FinalState { created, errors, dead, reconciliation });
     }
 
-    /// A line for everything that is judged, and whether all of it is good.
+    /// A line for each criterion, and whether all are met.
     pub(crate) fn verdict(&self) -> (String, bool) {
         let mut lines = Vec::new();
         let mut judge = |is_good: bool, what: String| {
             lines.push((is_good, format!("{} {what}", if is_good { "ok  " } else { "FAIL" })));
         };
         let sum = |of: fn(&Minute) -> u64| self.minutes.iter().map(of).sum::<u64>();
-        let errors = sum(|minute| minute.errors) + self.end.as_ref().map_or(0, |end| end.errors);
+        let errors =
+            sum(|minute| minute.errors) + self.final_state.as_ref().map_or(0, |state| state.errors);
         let answered = sum(|minute| minute.answered);
         judge(errors == 0, format!("{answered} requests, {} kills, {errors} errors", self.kills));
-        let runs = sum(|minute| minute.watched.reconciliations);
-        let differences: i64 = self.minutes.iter().map(|m| m.watched.differences).sum();
-        // They come every two minutes: in five without one something holds them up.
+        let runs = sum(|minute| minute.observed.reconciliations);
+        let differences: i64 = self.minutes.iter().map(|m| m.observed.differences).sum();
+        // One every two minutes is expected: none in five minutes means that they do not finish.
         let is_compared = runs > 0 || self.minutes.len() < 5;
         judge(
             is_compared && differences == 0,
             format!("{runs} reconciliations under load, {differences} differences"),
         );
-        match &self.end {
-            Some(End { created, dead, compared, .. }) => {
+        match &self.final_state {
+            Some(FinalState { created, dead, reconciliation, .. }) => {
                 judge(*dead == 0, format!("{dead} dead letters"));
-                let (found, moving) = (compared.differences(), compared.moving);
+                let (found, moving) = (reconciliation.differences(), reconciliation.moving);
                 judge(
                     found == 0 && moving == 0,
-                    format!("at rest, every document hashed again: {found} differences"),
+                    format!("{found} differences in the final deep reconciliation"),
                 );
-                let there = compared.products;
-                judge(there >= *created, format!("{created} products acknowledged, {there} there"));
+                let present = reconciliation.products;
+                judge(
+                    present >= *created,
+                    format!("{created} products acknowledged, {present} present"),
+                );
             }
-            None => judge(false, "it did not come to its end".to_owned()),
+            None => judge(false, "the soak did not finish".to_owned()),
         }
         match growth(&self.minutes.iter().map(|minute| minute.memory).collect::<Vec<_>>()) {
             Some((before, after)) => judge(
@@ -135,7 +143,7 @@ impl Course {
     }
 }
 
-/// Memory in the fifth of the time behind the first, which is the warm-up, and in the last one.
+/// Median memory in the second and in the last fifth of the time. The first fifth is the warm-up.
 fn growth(memory: &[f64]) -> Option<(f64, f64)> {
     let fifth = memory.len() / 5;
     if fifth == 0 {
@@ -149,59 +157,59 @@ mod tests {
     use super::*;
     use crate::number::figure;
 
-    fn minute(memory: f64, watched: Watched) -> Minute {
+    fn minute(memory: f64, observed: Observed) -> Minute {
         let memory = Memory { now: memory, peak: memory };
-        Minute::new(1, Driven { answered: 10, ..Driven::default() }, watched, memory)
+        Minute::new(1, LoadStats { answered: 10, ..LoadStats::default() }, observed, memory)
     }
 
-    fn course(memory: impl Fn(usize) -> f64) -> Course {
-        course_with(1, memory)
+    fn report(memory: impl Fn(usize) -> f64) -> SoakReport {
+        report_with(1, memory)
     }
 
-    /// A course with so many reconciliations a minute.
-    fn course_with(reconciliations: u64, memory: impl Fn(usize) -> f64) -> Course {
-        let mut course = Course::default();
+    /// A report with this number of reconciliations in each minute.
+    fn report_with(reconciliations: u64, memory: impl Fn(usize) -> f64) -> SoakReport {
+        let mut report = SoakReport::default();
         for nth in 0..50 {
-            let watched = Watched { reconciliations, ..Watched::default() };
-            course.add(minute(memory(nth), watched));
+            let observed = Observed { reconciliations, ..Observed::default() };
+            report.add(minute(memory(nth), observed));
         }
-        let compared = r#"{"id":"00000000-0000-0000-0000-000000000001","state":"finished",
+        let reconciliation = r#"{"id":"00000000-0000-0000-0000-000000000001","state":"finished",
             "compared":7,"missing":0,"stale":0,"ahead":0,"extra":0,"altered":0,"stock":0,"moving":0}"#;
-        let compared = serde_json::from_str(compared).unwrap();
-        let driven = Driven { created: 7, ..Driven::default() };
-        course.add_end(&driven, (Watched::default(), compared));
-        course
+        let reconciliation = serde_json::from_str(reconciliation).unwrap();
+        let load = LoadStats { created: 7, ..LoadStats::default() };
+        report.add_final_state(&load, (Observed::default(), reconciliation));
+        report
     }
 
     #[test]
-    fn a_course_in_which_nothing_was_compared_shows_nothing() {
-        let (verdict, is_good) = course_with(0, |_| 50.0).verdict();
+    fn verdict_is_bad_when_no_reconciliation_ran() {
+        let (verdict, is_good) = report_with(0, |_| 50.0).verdict();
         assert!(!is_good && verdict.contains("FAIL 0 reconciliations"), "{verdict}");
     }
 
     #[test]
-    fn memory_may_grow_in_the_warm_up_and_hardly_after_it() {
-        let (verdict, is_good) = course(|nth| if nth < 10 { 50.0 } else { 300.0 }).verdict();
+    fn memory_may_grow_during_the_warm_up_only() {
+        let (verdict, is_good) = report(|nth| if nth < 10 { 50.0 } else { 300.0 }).verdict();
         assert!(is_good, "{verdict}");
         let leaking = |nth| 100.0 + 5.0 * figure(u64::try_from(nth).unwrap());
-        let (verdict, is_good) = course(leaking).verdict();
+        let (verdict, is_good) = report(leaking).verdict();
         assert!(!is_good && verdict.contains("FAIL memory"), "{verdict}");
     }
 
     #[test]
-    fn whatever_went_wrong_once_spoils_the_verdict() {
-        let spoil: [fn(&mut Course); 5] = [
-            |course| course.minutes[3].errors = 1,
-            |course| course.minutes[3].watched.differences = 1,
-            |course| course.end.as_mut().unwrap().dead = 1,
-            |course| course.end.as_mut().unwrap().compared.moving = 1,
-            |course| course.end.as_mut().unwrap().created = 8,
+    fn verdict_is_bad_after_a_single_fault() {
+        let spoil: [fn(&mut SoakReport); 5] = [
+            |report| report.minutes[3].errors = 1,
+            |report| report.minutes[3].observed.differences = 1,
+            |report| report.final_state.as_mut().unwrap().dead = 1,
+            |report| report.final_state.as_mut().unwrap().reconciliation.moving = 1,
+            |report| report.final_state.as_mut().unwrap().created = 8,
         ];
         for spoil in spoil {
-            let mut course = course(|_| 100.0);
-            spoil(&mut course);
-            assert!(!course.verdict().1);
+            let mut report = report(|_| 100.0);
+            spoil(&mut report);
+            assert!(!report.verdict().1);
         }
-        assert!(!Course::default().verdict().1);
+        assert!(!SoakReport::default().verdict().1);
     }
 }

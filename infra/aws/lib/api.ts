@@ -40,6 +40,10 @@ export const ROUTES: readonly Route[] = [
   { path: '/v1/admin/dead-letters/{proxy+}', methods: [GET, POST], function: 'sync-api' },
   { path: '/v1/admin/reconciliations', methods: [GET, POST], function: 'sync-api' },
   { path: '/v1/admin/reconciliations/{id}', methods: [GET], function: 'sync-api' },
+  { path: '/v1/admin/trace/{id}', methods: [GET], function: 'sync-api' },
+  { path: '/openapi.json', methods: [GET], function: 'catalog-api', isPublic: true },
+  { path: '/docs', methods: [GET], function: 'catalog-api', isPublic: true },
+  { path: '/docs/{proxy+}', methods: [GET], function: 'catalog-api', isPublic: true },
 ];
 
 export class Api extends Construct {
@@ -121,7 +125,9 @@ export class Api extends Construct {
       });
       if (isPublic) {
         for (const route of routes) {
-          acknowledge(route, { 'AwsSolutions-APIG4': 'The catalogue is public.' });
+          acknowledge(route, {
+            'AwsSolutions-APIG4': 'The catalogue and the documentation are public.',
+          });
         }
       }
     }

@@ -101,7 +101,7 @@ export const FUNCTIONS = {
     concurrency: 2,
     database: 'service',
     pool: 1,
-    listings: [],
+    listings: ['BatchGetItem'],
     publishes: false,
     verifies: true,
   },

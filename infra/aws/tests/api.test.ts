@@ -46,9 +46,12 @@ test('every operation has a route to its function', () => {
   }
 });
 
-test('only catalogue routes are public', () => {
+/** The catalogue, and the documentation with its problem pages. */
+const PUBLIC = /^\/(v1\/catalog\/|docs(\/|$)|openapi\.json$)/;
+
+test('only the catalogue and the documentation are public', () => {
   for (const { path: route, isPublic: open } of ROUTES) {
-    assert.equal(open === true, route.startsWith('/v1/catalog/'), route);
+    assert.equal(open === true, PUBLIC.test(route), route);
   }
   const { resources } = synthesise(PRODUCTION);
   const [[pool]] = ofType(resources, 'AWS::Cognito::UserPool') as [[string, any]];
@@ -58,13 +61,38 @@ test('only catalogue routes are public', () => {
   assert.equal(Properties.AuthorizerType, 'JWT');
   assert.match(JSON.stringify(Properties.JwtConfiguration.Issuer), new RegExp(pool));
   for (const [name, route] of ofType(resources, 'AWS::ApiGatewayV2::Route')) {
-    const open = String(route.Properties['RouteKey']).includes(' /v1/catalog/');
+    const open = PUBLIC.test(String(route.Properties['RouteKey']).replace(/^[A-Z]+ /, ''));
     assert.deepEqual(
       route.Properties['AuthorizerId'],
       open ? undefined : { Ref: authorizer },
       name,
     );
   }
+});
+
+test('a stage documents exactly its routes', () => {
+  const read = (file: string): string => fs.readFileSync(path.join(ROOT, file), 'utf8');
+  const source = read('shared/src/http/docs.rs');
+  const list = source.match(/const NOT_ON_A_STAGE[^=]*=\s*&\[(.*?)\]/s)![1]!;
+  const left = [...list.matchAll(/"([^"]+)"/g)].map(([, prefix]) => prefix!);
+  assert.ok(left.length > 0);
+  const document = JSON.parse(read('infra/local/api/openapi.json')) as { paths: object };
+  for (const [route, item] of Object.entries(document.paths)) {
+    const documented = !left.some((prefix) => route.startsWith(prefix));
+    for (const method of Object.keys(item as object)) {
+      const found = routed(method.toUpperCase(), route);
+      assert.equal(found !== undefined, documented, `${method} ${route}`);
+    }
+  }
+});
+
+test('sync-api may read listings by key and do nothing else with them', () => {
+  const { resources } = synthesise(PRODUCTION);
+  const policies = ofType(resources, 'AWS::IAM::Policy').filter(([name]) =>
+    name.includes('syncapi'),
+  );
+  const text = JSON.stringify(policies.map(([, { Properties }]) => Properties['PolicyDocument']));
+  assert.deepEqual(text.match(/dynamodb:\w+/g), ['dynamodb:BatchGetItem']);
 });
 
 test('api is throttled and logs no client address', () => {

@@ -1,13 +1,9 @@
-//! The API's description: `/openapi.json`, `/docs` to browse it without a network, and a page for
-//! every kind of problem.
-
-use std::fmt::Write as _;
+//! The OpenAPI document of the whole product, and its pages in the local edition.
 
 use axum::Router;
-use axum::extract::Path;
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
-use shared::http::problem::{self, Kind, Problem, SHARED};
+use shared::http::docs::{self, DescribedProblem};
+use shared::http::problem::{self, Kind, SHARED};
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -15,7 +11,7 @@ use utoipa::openapi::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-/// What the description says beside the routes.
+/// Completes the description of `routes` to the document of the product.
 pub(crate) fn describe(routes: OpenApi) -> OpenApi {
     let info = InfoBuilder::new()
         .title("Vitrina")
@@ -35,6 +31,9 @@ pub(crate) fn describe(routes: OpenApi) -> OpenApi {
         .get_or_insert_default()
         .security_schemes
         .insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
+    let problems: Vec<_> = problems().into_iter().map(DescribedProblem::from).collect();
+    let problems = serde_json::to_value(problems).unwrap_or_default();
+    document.extensions = Some(Extensions::from_iter([(docs::PROBLEMS, problems)]));
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             describe_refusals(path, operation);
@@ -48,8 +47,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, put, post, patch, delete].into_iter().flatten()
 }
 
-/// Adds how an operation is refused for what it takes; refusals that are its own, it names itself.
-/// What any request may be answered with, such as 429 and 503, is left to the default.
+/// Adds the refusals that follow from the parameters of an operation. The operation itself describes
+/// its own refusals; those that any request may meet, such as 429 and 503, are left to the default.
 fn describe_refusals(path: &str, operation: &mut Operation) {
     let mut refusals: Vec<&Kind> = Vec::new();
     if operation.security.is_some() {
@@ -89,8 +88,8 @@ fn describe_refusals(path: &str, operation: &mut Operation) {
     }
 }
 
-/// Every kind of problem that the edition can answer with.
-pub(crate) fn problems() -> Vec<&'static Kind> {
+/// Every kind of problem of the product.
+fn problems() -> Vec<&'static Kind> {
     let mut kinds: Vec<_> =
         [SHARED, inventory::PROBLEMS, catalog::PROBLEMS, identity::PROBLEMS, sync::PROBLEMS]
             .concat();
@@ -98,63 +97,15 @@ pub(crate) fn problems() -> Vec<&'static Kind> {
     kinds
 }
 
-/// The pages.
+/// The pages: those of the problems, as on AWS, and Swagger UI to browse and try the API.
 pub(crate) fn router(document: OpenApi) -> Router {
     let config = Config::new(["/openapi.json"])
         .use_base_layout()
         .try_it_out_enabled(true)
-        // The badge would ask a host outside what it thinks of the description.
+        // The badge would send the document to a host on the internet.
         .validator_url("none");
+    let text = serde_json::to_string(&document).unwrap_or_default();
     Router::new()
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(config))
-        .route("/docs/problems", get(list_problems))
-        .route("/docs/problems/{code}", get(show_problem))
-}
-
-const STYLE: &str = "<meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-    <style>body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;\
-    color:#1b1b1f}code{background:#eee;padding:.1em .3em;border-radius:3px}a{color:#0550ae}\
-    td{padding:.2rem 1rem .2rem 0;vertical-align:top}</style>";
-
-async fn list_problems() -> Html<String> {
-    let mut page = format!(
-        "<!doctype html><html lang=\"en\"><title>Problems</title>{STYLE}<h1>Problems</h1><table>"
-    );
-    for kind in problems() {
-        let _ = write!(
-            page,
-            "<tr><td>{}<td><a href=\"{}\"><code>{}</code></a><td>{}",
-            kind.status,
-            kind.type_url(),
-            kind.code,
-            kind.title
-        );
-    }
-    page.push_str("</table><p><a href=\"/docs\">The API</a>");
-    Html(page)
-}
-
-async fn show_problem(Path(code): Path<String>) -> Response {
-    let Some(kind) = problems().into_iter().find(|kind| kind.code == code) else {
-        return Problem::not_found().into_response();
-    };
-    let mut explanation = String::new();
-    // What stands between backticks in the explanations is code.
-    for (nth, part) in kind.explanation.split('`').enumerate() {
-        let part = part.replace('&', "&amp;").replace('<', "&lt;");
-        let _ = if nth % 2 == 1 {
-            write!(explanation, "<code>{part}</code>")
-        } else {
-            write!(explanation, "{part}")
-        };
-    }
-    Html(format!(
-        "<!doctype html><html lang=\"en\"><title>{title}</title>{STYLE}<h1>{title}</h1>\
-         <p><code>{code}</code>, status {status}<p>{explanation}\
-         <p><a href=\"/docs/problems\">All problems</a> · <a href=\"/docs\">The API</a>",
-        title = kind.title,
-        code = kind.code,
-        status = kind.status,
-    ))
-    .into_response()
+        .merge(docs::problem_pages(text.into()))
 }

@@ -9,4 +9,3 @@ pub mod commands;
 pub mod console;
 mod docs;
 pub mod edition;
-mod ops;

@@ -8,6 +8,7 @@ mod http;
 pub mod pages;
 mod projection;
 mod projector;
+mod schema;
 mod store;
 
 use std::sync::Arc;
@@ -15,9 +16,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use axum::Router;
-use shared::bus;
 use shared::contract::listing::{ListingItem, categories_key};
-use shared::database::ServiceSchema;
 use shared::dynamodb::Item;
 use shared::money::Currency;
 use tokio::sync::Semaphore;
@@ -28,16 +27,12 @@ use pages::Pages;
 
 pub use http::PROBLEMS;
 pub use projector::Projector;
+pub use schema::SCHEMA;
 pub use store::listings::StoreError;
 pub use store::table;
 
 /// Requests that may wait for a version at once; further ones get a 503.
 const MAX_WAITERS: usize = 256;
-
-/// The bus, whose queue the projector reads where there is no SQS. The service has no tables in
-/// PostgreSQL.
-pub static SCHEMA: ServiceSchema =
-    ServiceSchema { migrators: &[&bus::MIGRATOR], schemas: &["bus"], publishes: &[], uses: &[] };
 
 /// The state of the service. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -8,7 +8,12 @@ use shared::bus::postgres::Queue;
 use shared::config::Settings;
 use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::{Host, Source};
+use shared::http::docs;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
+
+/// The OpenAPI document of the whole product. The catalogue's API is the public one and needs no
+/// database, so it serves the documentation of a stage.
+const OPENAPI: &str = include_str!("../../../infra/local/api/openapi.json");
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -22,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
             let client = dynamodb::connect().await;
             let host = host.with_table(&client, &table, probe_key());
             let app = App::new(client, &table, currency).with_kept_pages(KEPT_FOR);
-            host.serve(router(app), None).await?;
+            let api = router(app).merge(docs::stage_pages(OPENAPI));
+            host.serve(api, None).await?;
         }
         Role::Projector { table, feed } => {
             let client = dynamodb::connect().await;

@@ -13,12 +13,12 @@ mod http;
 pub mod keys;
 pub mod mail;
 pub mod passwords;
+mod schema;
 mod sessions;
 mod store;
 
 use axum::Router;
 use shared::clock::Clock;
-use shared::database::ServiceSchema;
 use shared::id::Ids;
 use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
@@ -32,14 +32,11 @@ use crate::store::users;
 
 pub use account::check_password;
 pub use http::{EXPENSIVE_PATHS, PROBLEMS};
+pub use schema::SCHEMA;
 pub use store::error::StoreError;
 pub use store::users::User;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
-
-/// Its own tables.
-pub static SCHEMA: ServiceSchema =
-    ServiceSchema { migrators: &[&MIGRATOR], schemas: &["identity"], publishes: &[], uses: &[] };
 
 /// The state of the service. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -20,7 +20,8 @@ use shared::telemetry;
 
 use crate::account::Email;
 
-/// A mail. Texts are ASCII in short lines, so that the file contains them without an encoding.
+/// A mail. Texts are ASCII in lines of at most 76 characters, as the 7-bit encoding requires, so that
+/// the file contains them as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mail {
     /// Response to a sign-up; `again` if the address had been claimed before.
@@ -59,22 +60,22 @@ impl Mail {
                      Activation code: {code}\n\n\
                      The code is valid for 15 minutes. Earlier codes are no longer valid.\n\n\
                      {warning}\
-                     If you did not sign up, ignore this mail: without the code, the account\n\
-                     cannot be used.\n"
+                     If you did not sign up, ignore this mail: without the code, the\n\
+                     account cannot be used.\n"
                 )
             }
             Self::AlreadyActive => {
-                "There was an attempt to sign up to Vitrina with this address, which already\n\
-                 has an account. Nothing has changed.\n\n\
-                 If it was you, log in, or reset your password if you have forgotten it. If it\n\
-                 was not you, ignore this mail.\n"
+                "There was an attempt to sign up to Vitrina with this address, which\n\
+                 already has an account. Nothing has changed.\n\n\
+                 If it was you, log in, or reset your password if you have forgotten it.\n\
+                 If it was not you, ignore this mail.\n"
                     .to_owned()
             }
             Self::Reset { code } => format!(
                 "A new password was requested for your Vitrina account.\n\n\
                  Reset code: {code}\n\n\
-                 The code is valid for 15 minutes. If you did not request it, ignore this mail\n\
-                 and do not share the code: your password stays as it is.\n"
+                 The code is valid for 15 minutes. If you did not request it, ignore this\n\
+                 mail and do not share the code: your password stays as it is.\n"
             ),
         }
     }

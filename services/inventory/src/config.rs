@@ -6,12 +6,12 @@ use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
 use shared::http::auth::AuthConfig;
 
-/// What one process of the service does, and what only that needs.
+/// What one process of the service does, with the settings of that role alone.
 #[derive(Clone, Debug)]
 pub enum Role {
     /// Serves the seller's API.
     Api(AuthConfig),
-    /// Publishes what is in the outbox.
+    /// Publishes the events in the outbox.
     Relay,
     /// Brings the schema up to date.
     Migrate(MigrationConfig),
@@ -26,8 +26,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
-    /// role: [`AuthConfig::read`], [`BusConfig::read`], or [`MigrationConfig::read`].
+    /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`] and [`DatabaseConfig::read`], and
+    /// those of the role: [`AuthConfig::read`], [`BusConfig::read`], or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "relay", "migrate"]);
         let role = match name {

@@ -1,60 +1,55 @@
-//! The write side: owns PostgreSQL, and with it the truth about products and their stock.
+//! The write side: products and their stock, in PostgreSQL.
 //!
 //! Promise: once a write is answered, the product and its event are in one committed transaction.
 
-mod attributes;
+mod change_stock;
 pub mod config;
+mod create;
+mod event;
+mod expected;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod group_commit;
 mod http;
+mod patch;
 mod product;
 pub mod relay;
 mod repair;
-mod sent;
+mod revise;
+mod schema;
 mod stock;
 mod store;
-pub mod trace;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use shared::bus;
 use shared::clock::Clock;
-use shared::contract::sync_feed;
-use shared::database::{Contract, ServiceSchema};
 use shared::http::auth::Verifier;
 use shared::http::problem::FieldError;
+use shared::http::request::RequestContext;
 use shared::id::Ids;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
+use uuid::Uuid;
 
-use store::group_commit::GroupCommit;
+use group_commit::GroupCommit;
+use store::Cause;
 
 pub use http::PROBLEMS;
+pub use schema::SCHEMA;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Its own tables, the bus that it publishes to, and what it publishes to reconciliation.
-pub static SCHEMA: ServiceSchema = ServiceSchema {
-    migrators: &[&bus::MIGRATOR, &MIGRATOR],
-    schemas: &["bus", "inventory"],
-    publishes: &[Contract {
-        role: sync_feed::DATABASE_ROLE,
-        grants: include_str!("../grants.sql"),
-    }],
-    uses: &[],
-};
-
-/// What the service needs. Cheap to clone.
+/// The dependencies of the service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     pub pool: PgPool,
     pub clock: Clock,
     pub ids: Ids,
     pub verifier: Verifier,
-    /// Wakes the relay of this process after a commit; without one, the relay's tick finds it.
+    /// Wakes a relay in this process after a commit; any other relay finds the event at its next tick.
     pub committed: Arc<Notify>,
     creates: GroupCommit,
 }
@@ -70,6 +65,11 @@ impl App {
         let creates = GroupCommit::new(pool.clone());
         Self { pool, clock: clock.clone(), ids: ids.clone(), verifier, committed, creates }
     }
+
+    fn cause(&self, actor: Uuid, request: RequestContext) -> Cause {
+        let event_id = self.ids.next(request.requested_at);
+        Cause { actor, event_id, request, reason: None }
+    }
 }
 
 impl FromRef<App> for Verifier {
@@ -78,8 +78,8 @@ impl FromRef<App> for Verifier {
     }
 }
 
-/// Whether `sent`, a product as JSON, could be created but for what is there already: everything
-/// that is wrong with it.
+/// Checks a product as JSON and returns every fault of it. Only what depends on stored products,
+/// such as a taken SKU, is not checked.
 pub fn check(sent: &[u8]) -> Result<(), Vec<FieldError>> {
     http::check_product(sent).map_err(|problem| match problem.errors {
         errors if errors.is_empty() => {
@@ -94,7 +94,7 @@ pub fn routes() -> OpenApiRouter<App> {
     http::routes()
 }
 
-/// The routes, ready to be served.
+/// The routes with their state.
 pub fn router(app: App) -> Router {
     Router::from(routes()).with_state(app)
 }

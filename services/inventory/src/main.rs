@@ -1,4 +1,4 @@
-//! One binary, many roles: `VITRINA_ROLE` picks what this does, as a process or as a function.
+//! One binary with three roles, selected by `VITRINA_ROLE`, as a process or as a function.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Repairs: announces under a new version what reconciliation found to be behind its listing.
+//! Repairs: announces at a new version what reconciliation found to differ from its listing.
 //!
-//! It takes no input: it looks at what is requested. Row, journal entry and outbox pointer are
-//! written in the transaction that takes the request away, so each is done once, by the same rules
-//! and statements as any other change.
+//! It takes no input: it reads the pending requests. Row, journal entry and outbox pointer are
+//! written in the transaction that deletes the request, by the same rules and statements as any
+//! other change. So each request is done once.
 
 use chrono::TimeDelta;
 use shared::clock::Clock;
@@ -15,43 +15,44 @@ use shared::telemetry;
 use sqlx::{Acquire as _, PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::store::products::WriteError;
+use crate::event::EventRef;
 use crate::store::repairs::{self, Part, Request};
-use crate::store::{Cause, products, stock};
+use crate::store::{Cause, WriteError, doing, products, stock};
 use crate::{product as product_rules, stock as stock_rules};
 
-/// What the journal says of a version that nobody asked for.
+/// The journal's word for a version that a repair made.
 const CHANGE: &str = "repaired";
 
-/// How long a request that could not be done lets others go first.
+/// How long a failed request is postponed, so that it does not block the others.
 const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(30);
 
-/// Does one request. One that cannot be done for a reason of its own is put off, and keeps nobody
-/// waiting.
+/// Does one request. A request that fails for a reason of its own is postponed; it does not block
+/// the requests behind it.
 pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Progress, WriteError> {
-    let mut transaction = database::begin(pool).await?;
+    let begun = database::begin(pool).await;
+    let mut transaction = begun.map_err(doing("beginning a repair"))?;
     let Some(request) = repairs::claim(&mut transaction, clock.now()).await? else {
         return Ok(Progress::Idle);
     };
     failpoint::reach("repair.claimed").await;
     let cause = cause(clock, ids);
-    let mut attempt = transaction.begin().await?;
+    let mut attempt = transaction.begin().await.map_err(doing("beginning a repair"))?;
     match perform(&mut attempt, &request, &cause).await {
-        Ok(()) => attempt.commit().await?,
+        Ok(()) => attempt.commit().await.map_err(doing("committing a repair"))?,
         Err(error) if error.is_transient() => return Err(error),
         Err(error) => {
-            attempt.rollback().await?;
+            attempt.rollback().await.map_err(doing("rolling a repair back"))?;
             telemetry::failed("repair", &error);
             let again = clock.now() + AFTER_FAILURE;
-            repairs::put_off(&mut transaction, &request, again).await?;
+            repairs::postpone(&mut transaction, &request, again).await?;
         }
     }
-    transaction.commit().await?;
+    transaction.commit().await.map_err(doing("committing a repair"))?;
     failpoint::reach("repair.committed").await;
     Ok(Progress::More)
 }
 
-/// Announces what is requested, and takes the request away.
+/// Announces the requested part, and deletes the request.
 async fn perform(
     connection: &mut PgConnection,
     request: &Request,
@@ -63,14 +64,16 @@ async fn perform(
         Part::Product => {
             let row = products::lock(&mut *connection, id).await?;
             if row.is_none() {
-                let gone = product_rules::never_was(id, seen, now);
-                repairs::announce_absence(&mut *connection, &gone, cause).await?;
+                let gone = product_rules::tombstone_for_orphan(id, seen, now);
+                let event = EventRef::changed(&gone);
+                repairs::announce_absence(&mut *connection, &gone, &event, cause).await?;
             }
             if let Some(row) = row
                 && let Some(raised) = product_rules::raise(&row, seen, now)
             {
-                let before = row.version;
-                products::replace(&mut *connection, before, &raised, CHANGE, cause, false).await?;
+                let (before, event) = (row.version, EventRef::changed(&raised));
+                products::replace(&mut *connection, before, &raised, &event, CHANGE, cause, false)
+                    .await?;
             }
         }
         Part::Stock => {
@@ -85,11 +88,11 @@ async fn perform(
     failpoint::reach("repair.announced").await;
     repairs::delete(&mut *connection, request).await?;
     failpoint::reach("repair.deleted").await;
-    tracing::info!(product.id = %id, seen, ?part, "announced a product above what was seen");
+    tracing::info!(product.id = %id, seen, ?part, "announced a product above the version in its listing");
     Ok(())
 }
 
-/// Nobody asked for it: the actor is nobody.
+/// No user asked for a repair, so the actor is the nil UUID.
 fn cause(clock: &Clock, ids: &Ids) -> Cause {
     let request = RequestContext::background(clock, ids);
     Cause { actor: Uuid::nil(), event_id: ids.next(request.requested_at), request, reason: None }

@@ -1,28 +1,19 @@
-//! THE RULES of stock.
+//! The rules of stock. Time and state come in; stock and refusals come out.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use shared::contract::stock::Stock;
-use shared::http::Expected;
 
-/// Most pieces of one product.
+use crate::expected::Expected;
+
+/// The most pieces of one product.
 pub(crate) const MAX_ON_HAND: i64 = 1_000_000_000;
 
-/// Stock as a seller sends it.
-#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewStock)]
-pub(crate) struct SentStock {
-    #[schema(minimum = 0, maximum = 1_000_000_000, example = 5)]
-    pub on_hand: i64,
-}
-
-/// Why a command cannot be done.
+/// Why a command is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The caller decided on another version than there is.
+    /// The caller decided on another version than the current one.
     Stale { current: i64 },
-    /// Buyers hold more than would be left.
+    /// Buyers hold more than `on_hand` would be.
     BelowHeld { held: i64 },
     /// The result would be below 0 or above [`MAX_ON_HAND`].
     OutOfRange { would_be: i64 },
@@ -32,12 +23,12 @@ pub(crate) fn check_on_hand(on_hand: i64) -> Result<i64, &'static str> {
     if (0..=MAX_ON_HAND).contains(&on_hand) { Ok(on_hand) } else { Err("must be 0 to 10^9") }
 }
 
-/// The stock that a product begins with.
+/// The first stock of a product.
 pub(crate) fn first(on_hand: i64, now: DateTime<Utc>) -> Stock {
     Stock { on_hand, held: 0, version: 1, updated_at: now }
 }
 
-/// Sets what there is, as after counting. `None` if that changes nothing.
+/// Sets the pieces on hand, as after a count. Returns `None` if that changes nothing.
 pub(crate) fn set(
     stock: &Stock,
     on_hand: i64,
@@ -53,8 +44,8 @@ pub(crate) fn set(
     Ok((on_hand != stock.on_hand).then(|| next_version(stock, on_hand, now)))
 }
 
-/// Adds or takes pieces that came or went otherwise than by a sale. It may go below what is held:
-/// what is broken is broken.
+/// Adds or removes pieces for another reason than a sale. The result may be below the held pieces:
+/// a loss is a fact, even if buyers hold what was lost.
 pub(crate) fn adjust(stock: &Stock, delta: i64, now: DateTime<Utc>) -> Result<Stock, Refusal> {
     let on_hand = stock.on_hand.saturating_add(delta);
     if check_on_hand(on_hand).is_err() {
@@ -63,8 +54,8 @@ pub(crate) fn adjust(stock: &Stock, delta: i64, now: DateTime<Utc>) -> Result<St
     Ok(next_version(stock, on_hand, now))
 }
 
-/// The same stock under a version above `seen`, so that listings which claim to be newer take it.
-/// `None` if it has come above by itself.
+/// The same stock at a version above `seen`, so that a listing at that version accepts it. Returns
+/// `None` if the stock is above it already.
 pub(crate) fn raise(stock: &Stock, seen: i64, now: DateTime<Utc>) -> Option<Stock> {
     (stock.version <= seen).then(|| {
         let seen = Stock { version: seen, ..stock.clone() };
@@ -86,13 +77,13 @@ mod tests {
     }
 
     #[test]
-    fn counting_cannot_take_what_buyers_hold() {
+    fn count_below_held_is_refused() {
         let refusal = set(&stock(5, 3), 2, &Expected::OneOf(vec![3]), DateTime::UNIX_EPOCH);
         assert_eq!(refusal, Err(Refusal::BelowHeld { held: 3 }));
     }
 
     #[test]
-    fn a_loss_may_take_what_buyers_hold_but_not_more_than_there_is() {
+    fn loss_may_go_below_held_but_not_below_zero() {
         let now = DateTime::UNIX_EPOCH;
         assert_eq!(adjust(&stock(5, 3), -4, now).unwrap().on_hand, 1);
         assert_eq!(adjust(&stock(5, 3), -6, now), Err(Refusal::OutOfRange { would_be: -1 }));
@@ -100,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn a_raised_stock_is_the_same_above_what_was_seen() {
+    fn raised_stock_keeps_its_pieces_above_the_seen_version() {
         let raised = raise(&stock(5, 3), 9, DateTime::UNIX_EPOCH).unwrap();
         assert_eq!((raised.on_hand, raised.held, raised.version), (5, 3, 10));
         assert_eq!(raise(&stock(5, 3), 2, DateTime::UNIX_EPOCH), None);
     }
 
     #[test]
-    fn a_count_that_finds_what_was_known_makes_no_version() {
+    fn count_that_changes_nothing_makes_no_version() {
         assert_eq!(set(&stock(5, 3), 5, &Expected::Any, DateTime::UNIX_EPOCH), Ok(None));
     }
 }

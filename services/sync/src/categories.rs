@@ -1,36 +1,40 @@
-//! THE RULES of the recount: which categories are in use and which are not any more.
+//! The rules of the recount: which categories are in use, and which no longer are.
 //!
-//! The projector notes a category before its first listing, and nobody notes when the last one is
-//! gone: that is found out here. A category is dropped only if a whole run met no listing in it and
-//! there is no product for one either. What is committed meanwhile is looked for once more after
-//! the drop, and projectors take a category for noted only for moments, so one that comes back is
-//! noted again; should that be missed, the next run meets its listing and adds it.
+//! The projector records a category before its first listing, but does not notice when the last
+//! listing goes: the recount does. It removes a category only if a whole run saw no listing in it and
+//! no product needs one. Products committed meanwhile are searched for once more after the removal,
+//! and projectors cache a recorded category for moments only, so a category that comes back is
+//! recorded again. If both miss it, the next run sees its listing and adds it.
 
 use std::collections::BTreeSet;
 
-/// What has to change in the set of categories.
+/// The changes to the recorded set of categories.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recount {
     pub(crate) add: Vec<String>,
     pub(crate) remove: Vec<String>,
 }
 
-/// The categories that a run met or that are noted, but not both: it has to be found out whether
-/// they are in use.
-pub(crate) fn doubtful(noted: &BTreeSet<String>, met: &BTreeSet<String>) -> Vec<String> {
-    noted.symmetric_difference(met).cloned().collect()
+/// The categories that are either recorded or were seen by a run, but not both. Whether they are in
+/// use has to be asked.
+pub(crate) fn undecided(recorded: &BTreeSet<String>, seen: &BTreeSet<String>) -> Vec<String> {
+    recorded.symmetric_difference(seen).cloned().collect()
 }
 
-/// Decides about the doubtful ones by those that are `in_use`.
+/// Decides about the undecided categories by those that are `in_use`.
 pub(crate) fn recount(
-    noted: &BTreeSet<String>,
-    met: &BTreeSet<String>,
+    recorded: &BTreeSet<String>,
+    seen: &BTreeSet<String>,
     in_use: &BTreeSet<String>,
 ) -> Recount {
     Recount {
-        add: met.difference(noted).filter(|category| in_use.contains(*category)).cloned().collect(),
-        remove: noted
-            .difference(met)
+        add: seen
+            .difference(recorded)
+            .filter(|category| in_use.contains(*category))
+            .cloned()
+            .collect(),
+        remove: recorded
+            .difference(seen)
             .filter(|category| !in_use.contains(*category))
             .cloned()
             .collect(),
@@ -46,18 +50,18 @@ mod tests {
     }
 
     #[test]
-    fn only_a_category_without_listings_and_without_products_is_dropped() {
-        let noted = set(&["books", "hats", "shoes"]);
-        let met = set(&["shoes"]);
-        assert_eq!(doubtful(&noted, &met), ["books", "hats"]);
-        // The first product in hats was committed after its bucket was walked.
-        let decided = recount(&noted, &met, &set(&["hats"]));
+    fn category_is_removed_only_without_listings_and_products() {
+        let recorded = set(&["books", "hats", "shoes"]);
+        let seen = set(&["shoes"]);
+        assert_eq!(undecided(&recorded, &seen), ["books", "hats"]);
+        // The first product in hats was committed after its bucket was compared.
+        let decided = recount(&recorded, &seen, &set(&["hats"]));
         assert_eq!(decided.remove, ["books"]);
         assert!(decided.add.is_empty());
     }
 
     #[test]
-    fn a_category_that_was_lost_is_added_again_if_it_is_in_use() {
+    fn lost_category_is_added_again_if_in_use() {
         let decided = recount(&set(&[]), &set(&["hats", "shoes"]), &set(&["shoes"]));
         assert_eq!(decided.add, ["shoes"]);
         assert!(decided.remove.is_empty());

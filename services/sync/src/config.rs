@@ -9,25 +9,26 @@ use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
 use shared::http::auth::AuthConfig;
 
-use crate::reconciler;
+use crate::context;
 
-/// Buckets that a function compares in an invocation: all of them in 16.
+/// Buckets that a function compares in an invocation: a pass takes 16 invocations.
 const SLICE_OF_A_FUNCTION: u16 = 64;
 
-/// What an event takes through EventBridge and SQS at worst on a good day, a cold start included.
+/// The longest that an event takes through EventBridge and SQS in normal operation, with a cold start.
 const GRACE_OF_A_FUNCTION: Duration = Duration::from_secs(5);
 
-/// What one process of the service does, and what only that needs.
+/// The role of a process of the service, and the settings that only this role needs.
 #[derive(Clone, Debug)]
 pub enum Role {
-    /// Serves the operators' API, and with it the dead letters in SQS where there are some.
-    Api { auth: AuthConfig, dead_letters: Option<SqsConfig> },
-    /// Compares the stores and has mended what differs.
+    /// Serves the operators' API. Without `sqs`, the projector's queue is the one in PostgreSQL.
+    Api { auth: AuthConfig, table: String, sqs: Option<SqsConfig> },
+    /// Compares the stores and requests repairs.
     Reconcile {
         table: String,
-        settings: reconciler::Settings,
-        /// Whether the projector's queue is the queue table, where one can see what is under way.
-        looks_into_queue: bool,
+        settings: context::Settings,
+        /// Whether the projector's queue is the one in PostgreSQL, which can be searched for events in
+        /// flight.
+        searches_queue: bool,
     },
     /// Brings the schema up to date.
     Migrate(MigrationConfig),
@@ -37,19 +38,19 @@ pub enum Role {
 pub struct Config {
     pub role: Role,
     pub host: HostConfig,
-    /// The writer, never a replica: what a replica lags behind would look like drift.
+    /// The writer, never a replica: the lag of a replica would look like drift.
     pub database: DatabaseConfig,
 }
 
 impl Config {
-    /// `VITRINA_ROLE`, those of [`HostConfig::read`] and [`DatabaseConfig::read`], and those of the
-    /// role: [`AuthConfig::read`] and [`SqsConfig::read`], [`table_name`] and
-    /// `VITRINA_SYNC_SLICE` (buckets a minute, or an invocation), or [`MigrationConfig::read`].
+    /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`] and [`DatabaseConfig::read`], and those
+    /// of the role: [`AuthConfig::read`], [`table_name`] and [`SqsConfig::read`]; [`table_name`] and
+    /// `VITRINA_SYNC_SLICE` (buckets a minute, or an invocation); or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
         let role = match name {
             "reconcile" => {
-                let mut pace = reconciler::Settings::default();
+                let mut pace = context::Settings::default();
                 let is_function = settings.is_function();
                 if is_function {
                     (pace.slice, pace.grace) = (SLICE_OF_A_FUNCTION, GRACE_OF_A_FUNCTION);
@@ -58,14 +59,15 @@ impl Config {
                 Role::Reconcile {
                     table: table_name(settings),
                     settings: pace,
-                    looks_into_queue: !is_function,
+                    searches_queue: !is_function,
                 }
             }
             "migrate" => Role::Migrate(MigrationConfig::read(settings)),
             _ => Role::Api {
                 auth: AuthConfig::read(settings),
-                // On AWS, nobody else shows operators what nobody could handle.
-                dead_letters: if settings.is_function() {
+                table: table_name(settings),
+                // On AWS this is the only API for dead letters, so it must be able to reach them.
+                sqs: if settings.is_function() {
                     Some(SqsConfig::required(settings))
                 } else {
                     SqsConfig::read(settings)

@@ -1,8 +1,7 @@
-//! A round: walks buckets of a run, looks twice, and asks for repairs.
+//! A round: compares buckets of a run, reads candidates twice, and requests repairs.
 //!
-//! A bucket is leased, so several rounds may go on at once, and what one leaves behind when it dies
-//! is taken up by another. What a bucket showed, its repairs and its place in the run are one
-//! transaction.
+//! Buckets are leased, so several rounds may run at once, and another round takes up what a crashed one
+//! left. The findings of a bucket, its repairs and its progress in the run are one transaction.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
+use shared::contract::event_type::{EventType, Parts};
 use shared::contract::listing::key_of;
 use shared::contract::sync_feed::BUCKETS;
 use shared::failpoint;
@@ -19,81 +19,85 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::comparison::{Difference, Merge, UnderWay, Verdict, compare, confirm};
-use crate::reconciler::{Reconciler, SyncError, database};
-use crate::report::Report;
+use crate::comparison::{Difference, Merge, Verdict, compare, confirm};
+use crate::context::Context;
+use crate::error::{StoreError, SyncError};
+use crate::findings::Findings;
 use crate::store::buckets::{self, Claimed};
 use crate::store::feed;
 use crate::store::runs::{self, Current};
 
-/// Candidates that wait for their second look at once: what bounds memory. Buckets that wait are
-/// not counted, or a few candidates in each would make everything stand still for the grace.
-const WAITING: u32 = 20_000;
+/// The most candidates that wait for their second read at once, which bounds memory. The limit is on
+/// candidates and not on buckets: with a few candidates in each bucket, a limit on buckets would stop
+/// the whole round for the grace.
+const MAX_CANDIDATES: u32 = 20_000;
 
 /// One round of one worker.
 #[derive(Debug)]
 pub(crate) struct Round {
-    reconciler: Reconciler,
+    context: Context,
     run: Current,
     lease: Uuid,
     concurrency: usize,
-    /// Buckets that may be looked at again, or given back, at once.
-    turns: Semaphore,
-    /// Room for candidates that wait.
-    room: Arc<Semaphore>,
+    /// Limits how many buckets are read again or released at once.
+    second_reads: Semaphore,
+    /// Limits the waiting candidates.
+    candidates: Arc<Semaphore>,
     stop: CancellationToken,
     failed: AtomicBool,
 }
 
-/// A round and the buckets that it has claimed and not begun.
-type Place = (Arc<Round>, VecDeque<Claimed>);
+/// A round and the buckets that it has claimed but not begun.
+type Backlog = (Arc<Round>, VecDeque<Claimed>);
 
-/// What the first look at a bucket showed.
+/// A bucket after its first read.
 #[derive(Debug)]
-struct Looked {
+struct BucketRead {
     claimed: Claimed,
-    report: Report,
+    findings: Findings,
+    half_read_units: i64,
     candidates: Vec<Difference>,
     categories: BTreeSet<String>,
-    /// Where the bucket goes on, if there were too many candidates at once.
+    /// The product to resume after, if there were too many candidates at once.
     resume_after: Option<Uuid>,
-    /// When the candidates may be looked at again.
+    /// When the candidates may be read again.
     due: Instant,
 }
 
-/// What waits for its second look, and the room that it takes up meanwhile.
-type Waiting = (Looked, Option<OwnedSemaphorePermit>);
+/// A bucket waiting for its second read, with the permit for its candidates.
+type Waiting = (BucketRead, Option<OwnedSemaphorePermit>);
 
 impl Round {
-    pub(crate) fn new(reconciler: &Reconciler, run: Current, stop: &CancellationToken) -> Self {
-        let concurrency =
-            if run.is_background { 1 } else { reconciler.settings.concurrency.max(1) };
+    pub(crate) fn new(context: &Context, run: Current, stop: &CancellationToken) -> Self {
+        let concurrency = if run.is_background { 1 } else { context.settings.concurrency.max(1) };
         Self {
-            reconciler: reconciler.clone(),
+            context: context.clone(),
             run,
-            lease: reconciler.ids.next(reconciler.clock.now()),
+            lease: context.ids.next(context.clock.now()),
             concurrency,
-            turns: Semaphore::new(concurrency),
-            room: Arc::new(Semaphore::new(usize::try_from(WAITING).unwrap_or(usize::MAX))),
+            second_reads: Semaphore::new(concurrency),
+            candidates: Arc::new(Semaphore::new(
+                usize::try_from(MAX_CANDIDATES).unwrap_or(usize::MAX),
+            )),
             stop: stop.clone(),
             failed: AtomicBool::new(false),
         }
     }
 
-    /// Takes buckets as long as there are any for this round. Some are walked while others wait
-    /// for their second look, so that nothing stands still for the grace.
+    /// Compares buckets until none is left for this round. Some are read for the first time while others
+    /// wait for their second read, so that the round does not stop for the grace.
     pub(crate) async fn work(self) -> Result<(), SyncError> {
         let concurrency = self.concurrency;
         let round = Arc::new(self);
-        let (looking, settling) = (Arc::clone(&round), Arc::clone(&round));
+        let (first, second) = (Arc::clone(&round), Arc::clone(&round));
         stream::unfold((round, VecDeque::new()), Self::next)
             .map(move |claimed| {
-                let round = Arc::clone(&looking);
-                async move { round.look(claimed?).await }
+                let round = Arc::clone(&first);
+                async move { round.read_and_wait(claimed?).await }
             })
             .buffer_unordered(concurrency)
             .map(move |waiting| {
-                let round = Arc::clone(&settling);
+                let round = Arc::clone(&second);
                 async move { round.finish(waiting).await }
             })
             .buffer_unordered(usize::from(BUCKETS))
@@ -103,13 +107,13 @@ impl Round {
             .await
     }
 
-    /// The next bucket, claimed with a few others at once.
-    async fn next((round, mut claimed): Place) -> Option<(Result<Claimed, SyncError>, Place)> {
+    /// The next bucket; buckets are claimed a few at a time.
+    async fn next((round, mut claimed): Backlog) -> Option<(Result<Claimed, SyncError>, Backlog)> {
         if round.stop.is_cancelled() || round.failed.load(Ordering::Relaxed) {
             return None;
         }
         if claimed.is_empty() {
-            match round.reconciler.in_time(round.claim()).await {
+            match round.context.in_time(round.claim()).await {
                 Ok(more) => claimed = more,
                 Err(error) => return Some((Err(error), (round, claimed))),
             }
@@ -118,81 +122,74 @@ impl Round {
         Some((Ok(next), (round, claimed)))
     }
 
-    async fn claim(&self) -> Result<VecDeque<Claimed>, SyncError> {
-        let claiming = database("claiming buckets");
-        let now = self.reconciler.clock.now();
+    async fn claim(&self) -> Result<VecDeque<Claimed>, StoreError> {
+        let now = self.context.clock.now();
         let mut limit = i64::try_from(self.concurrency * 2).unwrap_or(i64::MAX);
         if self.run.is_background {
-            let recent = buckets::count_recent(
-                &self.reconciler.pool,
-                now - self.reconciler.settings.pause,
-                now,
-            )
-            .await
-            .map_err(&claiming)?;
-            limit = limit.min(i64::from(self.reconciler.settings.slice) - recent);
+            let recent =
+                buckets::count_recent(&self.context.pool, now - self.context.settings.pause, now)
+                    .await?;
+            limit = limit.min(i64::from(self.context.settings.slice) - recent);
         }
         if limit <= 0 {
             return Ok(VecDeque::new());
         }
-        let pool = &self.reconciler.pool;
-        let lease = TimeDelta::from_std(self.reconciler.settings.lease).unwrap_or(TimeDelta::MAX);
+        let pool = &self.context.pool;
+        let lease = TimeDelta::from_std(self.context.settings.lease).unwrap_or(TimeDelta::MAX);
         let until = now.checked_add_signed(lease).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let claimed = buckets::claim(pool, &self.run, self.lease, limit, now, until).await;
         failpoint::reach("sync.claimed").await;
-        claimed.map(VecDeque::from).map_err(&claiming)
+        claimed.map(VecDeque::from)
     }
 
-    /// The first look, and a place among those that wait for the second.
-    async fn look(&self, claimed: Claimed) -> Result<Waiting, SyncError> {
-        let looked = self.reconciler.in_time(self.walk(claimed)).await?;
-        let room = u32::try_from(looked.candidates.len()).map_or(WAITING, |n| n.min(WAITING));
-        let room = Arc::clone(&self.room).acquire_many_owned(room).await.ok();
-        Ok((looked, room))
+    /// Reads a bucket for the first time and waits for permits for its candidates.
+    async fn read_and_wait(&self, claimed: Claimed) -> Result<Waiting, SyncError> {
+        let read = self.context.in_time(self.read_first(claimed)).await?;
+        let count =
+            u32::try_from(read.candidates.len()).map_or(MAX_CANDIDATES, |n| n.min(MAX_CANDIDATES));
+        let permit = Arc::clone(&self.candidates).acquire_many_owned(count).await.ok();
+        Ok((read, permit))
     }
 
-    /// Walks both sides of a bucket together.
-    async fn walk(&self, claimed: Claimed) -> Result<Looked, SyncError> {
-        let this = &self.reconciler;
-        let now = this.clock.now();
-        let (mut merge, mut report) = (Merge::default(), Report::default());
+    /// Reads both sides of a bucket and compares them product by product.
+    async fn read_first(&self, claimed: Claimed) -> Result<BucketRead, StoreError> {
+        let Context { pool, listings, clock, settings, .. } = &self.context;
+        let now = clock.now();
+        let (mut merge, mut findings) = (Merge::default(), Findings::default());
+        let mut half_read_units = 0;
         let (mut candidates, mut categories) = (Vec::new(), BTreeSet::new());
-        let mut row_place = claimed.resume_after.unwrap_or_default();
-        let mut listed_place = claimed.resume_after.map(key_of);
+        let mut last_row = claimed.resume_after.unwrap_or_default();
+        let mut listings_start = claimed.resume_after.map(key_of);
         let mut resume_after = None;
-        let page = this.settings.page.max(1);
+        let page = settings.page.max(1);
         loop {
             if merge.needs_rows() || merge.needs_listed() {
                 let rows = async {
                     if !merge.needs_rows() {
                         return Ok(None);
                     }
-                    feed::page(&this.pool, claimed.bucket, row_place, i64::from(page))
-                        .await
-                        .map(Some)
-                        .map_err(database("walking a bucket of the feed"))
+                    feed::page(pool, claimed.bucket, last_row, i64::from(page)).await.map(Some)
                 };
                 let listed = async {
                     if !merge.needs_listed() {
                         return Ok(None);
                     }
-                    let start = listed_place.take();
-                    this.listings
+                    let start = listings_start.take();
+                    listings
                         .page(claimed.bucket, start, i32::from(page), self.run.deep)
                         .await
                         .map(Some)
-                        .map_err(SyncError::from)
                 };
                 let (rows, listed) = tokio::try_join!(rows, listed)?;
                 if let Some(rows) = rows {
-                    row_place = rows.last().map_or(row_place, |last| last.id);
+                    last_row = rows.last().map_or(last_row, |last| last.id);
                     let ended = rows.len() < usize::from(page);
                     merge.push_rows(rows, ended);
                 }
                 if let Some(listed) = listed {
-                    report.half_read_units += listed.half_units;
+                    half_read_units += listed.half_units;
                     let ended = listed.next.is_none();
-                    listed_place = listed.next;
+                    listings_start = listed.next;
                     merge.push_listed(listed.listed, ended);
                 }
                 continue;
@@ -200,7 +197,7 @@ impl Round {
             let Some((row, listed)) = merge.next_pair() else {
                 break;
             };
-            report.compared += 1;
+            findings.compared += 1;
             if let Some(category) = listed.as_ref().and_then(|l| l.category.as_ref())
                 && !categories.contains(category)
             {
@@ -208,7 +205,7 @@ impl Round {
             }
             if let Some(difference) = compare(row.as_ref(), listed.as_ref(), now) {
                 candidates.push(difference);
-                // No more than a page of them: the bucket goes on behind it.
+                // At most a page of candidates: the bucket is resumed after the last one.
                 if candidates.len() >= usize::from(page) {
                     resume_after = Some(difference.id);
                     break;
@@ -220,161 +217,162 @@ impl Round {
         } else {
             Instant::now() + self.wait(now).await?
         };
-        Ok(Looked { claimed, report, candidates, categories, resume_after, due })
+        Ok(BucketRead {
+            claimed,
+            findings,
+            half_read_units,
+            candidates,
+            categories,
+            resume_after,
+            due,
+        })
     }
 
-    /// How long what is under way takes to arrive.
-    async fn wait(&self, now: DateTime<Utc>) -> Result<Duration, SyncError> {
-        let oldest = feed::oldest_pending(&self.reconciler.pool)
-            .await
-            .map_err(database("asking for the oldest pending event"))?;
+    /// How long the events in flight take to arrive.
+    async fn wait(&self, now: DateTime<Utc>) -> Result<Duration, StoreError> {
+        let oldest = feed::oldest_pending(&self.context.pool).await?;
         let age = oldest.map_or(Duration::ZERO, |at| (now - at).to_std().unwrap_or_default());
-        let settings = &self.reconciler.settings;
-        Ok(age.min(settings.patience).max(settings.grace))
+        let settings = &self.context.settings;
+        Ok(age.min(settings.max_wait).max(settings.grace))
     }
 
     async fn finish(&self, waiting: Result<Waiting, SyncError>) -> Result<(), SyncError> {
         let result = match waiting {
-            Ok((looked, _room)) => self.settle(looked).await,
+            Ok((read, _permit)) => self.read_again(read).await,
             Err(error) => Err(error),
         };
-        // A bucket that failed keeps its lease, so that others go first in the next round.
+        // A bucket that failed keeps its lease, so that the next round begins with others.
         if result.is_err() {
             self.failed.store(true, Ordering::Relaxed);
         }
         result
     }
 
-    async fn settle(&self, looked: Looked) -> Result<(), SyncError> {
-        tokio::time::sleep_until(looked.due).await;
-        // Many wait, few work: other users of the pool need connections too.
-        let _turn = self.turns.acquire().await.ok();
-        self.reconciler.in_time(self.conclude(looked)).await
+    async fn read_again(&self, mut read: BucketRead) -> Result<(), SyncError> {
+        tokio::time::sleep_until(read.due).await;
+        // Many buckets wait and few work: other users of the pool need connections, too.
+        let _permit = self.second_reads.acquire().await.ok();
+        self.context.in_time(self.conclude(&mut read)).await
     }
 
-    /// The second look, and what follows from it.
-    async fn conclude(&self, looked: Looked) -> Result<(), SyncError> {
-        let Looked { claimed, mut report, candidates, categories, resume_after, .. } = looked;
-        let confirmed = if candidates.is_empty() {
-            Vec::new()
-        } else {
-            self.look_again(&candidates, &mut report).await?
-        };
+    /// Confirms the candidates by a second read, and releases the bucket with the findings.
+    async fn conclude(&self, read: &mut BucketRead) -> Result<(), StoreError> {
+        let confirmed =
+            if read.candidates.is_empty() { Vec::new() } else { self.confirm(read).await? };
         for difference in &confirmed {
-            report.count(difference, claimed.checked_at);
+            read.findings.count(difference, read.claimed.checked_at);
         }
-        let categories: Vec<String> = categories.into_iter().collect();
-        let bucket = claimed.bucket;
         failpoint::reach("sync.looked").await;
-        let given_back = self
-            .give_back(bucket, resume_after, &confirmed, &mut report, &categories)
-            .await
-            .map_err(database("giving back a bucket"))?;
-        if given_back {
-            if report.differences() > 0 {
-                let (differences, repaired) = (report.differences(), report.repaired);
+        let bucket = read.claimed.bucket;
+        if self.release(read, &confirmed).await? {
+            let Findings { compared, repaired, .. } = read.findings;
+            let differences = read.findings.differences();
+            if differences > 0 {
                 tracing::warn!(bucket, differences, repaired, "listings differed from products");
             }
             metrics::counter!("vitrina_sync_compared_total")
-                .increment(u64::try_from(report.compared).unwrap_or(0));
+                .increment(u64::try_from(compared).unwrap_or(0));
             metrics::counter!("vitrina_sync_differences_total")
-                .increment(u64::try_from(report.differences()).unwrap_or(0));
+                .increment(u64::try_from(differences).unwrap_or(0));
             metrics::counter!("vitrina_sync_repaired_total")
-                .increment(u64::try_from(report.repaired).unwrap_or(0));
+                .increment(u64::try_from(repaired).unwrap_or(0));
         } else {
             tracing::warn!(bucket, "a lease ended before its bucket was done");
         }
         Ok(())
     }
 
-    /// Tells what differs from what is only under way: first what is under way, then the listings,
-    /// strongly consistent, then the products. In this order, an event that arrives meanwhile is
-    /// seen by one of the three.
-    async fn look_again(
-        &self,
-        candidates: &[Difference],
-        report: &mut Report,
-    ) -> Result<Vec<Difference>, SyncError> {
-        let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.id).collect();
-        let under_way =
-            self.under_way(&ids).await.map_err(database("asking for what is under way"))?;
-        let (listed, half_units) = self.reconciler.listings.read(&ids, self.run.deep).await?;
-        report.half_read_units += half_units;
-        // After the listings: positions that they have seen were given out before.
-        let last_position = feed::last_position(&self.reconciler.pool)
-            .await
-            .map_err(database("asking for the last position"))?;
-        let rows = feed::read(&self.reconciler.pool, &ids)
-            .await
-            .map_err(database("reading the feed again"))?;
+    /// Tells differences from events in flight. Reads the events in flight first, then the listings,
+    /// strongly consistent, then the products: in this order, one of the three shows an event that
+    /// arrives meanwhile.
+    async fn confirm(&self, read: &mut BucketRead) -> Result<Vec<Difference>, StoreError> {
+        let ids: Vec<Uuid> = read.candidates.iter().map(|candidate| candidate.id).collect();
+        let in_flight = self.in_flight(&ids).await?;
+        let (listed, half_units) = self.context.listings.read(&ids, self.run.deep).await?;
+        read.half_read_units += half_units;
+        // After the listings: every position that they have recorded was allocated before this read.
+        let last_position = feed::last_position(&self.context.pool).await?;
+        let rows = feed::read(&self.context.pool, &ids).await?;
         let rows: HashMap<Uuid, _> = rows.into_iter().map(|row| (row.id, row)).collect();
-        let now = self.reconciler.clock.now();
+        let now = self.context.clock.now();
         let mut confirmed = Vec::new();
-        for candidate in candidates {
+        for candidate in &read.candidates {
             let id = candidate.id;
             let again = compare(rows.get(&id), listed.get(&id), now);
-            let moves = under_way.get(&id).copied().unwrap_or_default();
-            match confirm(candidate, again.as_ref(), moves) {
+            let moving = in_flight.get(&id).copied().unwrap_or_default();
+            match confirm(candidate, again.as_ref(), moving) {
                 Verdict::Agrees => {}
-                Verdict::Moves => report.moving += 1,
+                Verdict::Moving => read.findings.moving += 1,
                 Verdict::Differs(difference) => {
                     tracing::debug!(
                         product.id = %id, kind = ?difference.kind(),
                         "a listing differs from its product"
                     );
-                    let seen = listed.get(&id).map_or(0, |listing| listing.position);
-                    let beyond = seen > last_position;
-                    confirmed.push(if beyond { difference.out_of_reach() } else { difference });
+                    let recorded = listed.get(&id).map_or(0, |listing| listing.position);
+                    let is_unallocated = recorded > last_position;
+                    confirmed.push(if is_unallocated {
+                        difference.requiring_new_version()
+                    } else {
+                        difference
+                    });
                 }
             }
         }
         Ok(confirmed)
     }
 
-    /// What waits to be published, then what waits to be projected: an event is put into the queue
-    /// before it leaves the outbox, so it is in one of the two.
-    async fn under_way(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, UnderWay>, sqlx::Error> {
-        let mut parts: HashMap<Uuid, UnderWay> = HashMap::new();
-        for (id, part) in feed::pending(&self.reconciler.pool, ids).await? {
+    /// The parts of products with events in flight. Reads the outbox before the queue: the relay adds an
+    /// event to the queue before it deletes it from the outbox, so one of the two has it.
+    async fn in_flight(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Parts>, StoreError> {
+        let mut parts: HashMap<Uuid, Parts> = HashMap::new();
+        for (id, part) in feed::pending(&self.context.pool, ids).await? {
             let entry = parts.entry(id).or_default();
             match part.as_str() {
                 "stock" => entry.stock = true,
                 _ => entry.product = true,
             }
         }
-        if let Some(queue) = &self.reconciler.queue {
-            for (id, event_type) in queue.waiting_among(ids).await? {
+        if let Some(queue) = &self.context.queue {
+            let waiting = queue
+                .waiting_among(ids)
+                .await
+                .map_err(StoreError::postgres("reading waiting messages of bus.messages"))?;
+            for (id, event_type) in waiting {
+                // An event of a newer build may change any part.
+                let changed = event_type.parse().map_or(Parts::ALL, EventType::parts);
                 let entry = parts.entry(id).or_default();
-                entry.stock |= ["StockChanged", "ProductCreated"].contains(&event_type.as_str());
-                entry.product |= event_type != "StockChanged";
+                entry.stock |= changed.stock;
+                entry.product |= changed.product;
             }
         }
         Ok(parts)
     }
 
-    /// Asks for the repairs, adds what was found to the run, and gives the bucket back: all of it,
-    /// or nothing if the bucket is not ours any more.
-    async fn give_back(
+    /// Requests the repairs, adds the findings to the run and releases the bucket, in one transaction.
+    /// Does nothing if the lease has ended; returns whether it still held.
+    async fn release(
         &self,
-        bucket: i32,
-        resume_after: Option<Uuid>,
+        read: &mut BucketRead,
         confirmed: &[Difference],
-        report: &mut Report,
-        categories: &[String],
-    ) -> Result<bool, sqlx::Error> {
-        let now = self.reconciler.clock.now();
-        let mut transaction = buckets::begin(&self.reconciler.pool).await?;
-        if !buckets::give_back(&mut transaction, bucket, self.lease, resume_after, now).await? {
+    ) -> Result<bool, StoreError> {
+        let BucketRead { claimed, findings, half_read_units, categories, resume_after, .. } = read;
+        let (bucket, resume_after) = (claimed.bucket, *resume_after);
+        let now = self.context.clock.now();
+        let mut transaction = buckets::begin_release(&self.context.pool).await?;
+        if !buckets::release(&mut transaction, bucket, self.lease, resume_after, now).await? {
             return Ok(false);
         }
         if !confirmed.is_empty() {
-            report.repaired = feed::republish(&mut transaction, confirmed, now).await?;
+            findings.repaired = feed::republish(&mut transaction, confirmed, now).await?;
             failpoint::reach("sync.republished").await;
         }
         let done = resume_after.is_none();
-        runs::add(&mut transaction, self.run.id, report, categories, done).await?;
+        let categories: Vec<String> = std::mem::take(categories).into_iter().collect();
+        runs::add(&mut transaction, self.run.id, findings, *half_read_units, &categories, done)
+            .await?;
         failpoint::reach("sync.added").await;
-        transaction.commit().await?;
+        let committing = StoreError::postgres(format!("committing bucket {bucket}"));
+        transaction.commit().await.map_err(committing)?;
         failpoint::reach("sync.committed").await;
         Ok(true)
     }

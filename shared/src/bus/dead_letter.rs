@@ -1,4 +1,4 @@
-//! A dead letter, which of them are meant, and what may be done with them.
+//! A dead letter, a selection of them, and what an operator may do with them.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -7,14 +7,14 @@ use super::aws::SqsError;
 use crate::database;
 use crate::http::problem::Problem;
 
-/// A message that nobody could handle.
+/// A message that its consumer could not handle.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct DeadLetter {
     pub id: i64,
     pub queue: String,
     pub event_id: Uuid,
     pub event_type: String,
-    /// The product that the event is about.
+    /// The id of what the event is about, such as a product.
     pub subject: Uuid,
     pub reason: String,
     pub attempts: i32,
@@ -22,24 +22,24 @@ pub struct DeadLetter {
     pub dead_at: DateTime<Utc>,
 }
 
-/// Which dead letters are meant: those that fit everything that is said.
+/// Selects the dead letters that match every field that is set.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     pub ids: Option<Vec<i64>>,
     pub event_type: Option<String>,
     /// Part of the reason.
     pub reason: Option<String>,
-    /// Dead since before then.
+    /// Became a dead letter before then.
     pub before: Option<DateTime<Utc>>,
     pub subject: Option<Uuid>,
 }
 
-/// What may be done with dead letters.
+/// What an operator may do with dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Back into its queue, as if it had never been received.
+    /// Sends the message to its queue again, as if it had never been received.
     Redrive,
-    /// Given up for good.
+    /// Deletes it for good.
     Discard,
 }
 
@@ -52,7 +52,7 @@ impl Action {
     }
 }
 
-/// Dead letters could not be looked at, or not be settled. Those that were not are still there.
+/// Dead letters could not be read or settled. Those that were not settled are still there.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLettersError {
     #[error("asking PostgreSQL about dead letters")]
@@ -71,12 +71,12 @@ impl From<DeadLettersError> for Problem {
 }
 
 impl Selection {
-    pub(super) fn fits(&self, letter: &DeadLetter) -> bool {
+    pub(super) fn matches(&self, dead_letter: &DeadLetter) -> bool {
         let Self { ids, event_type, reason, before, subject } = self;
-        ids.as_ref().is_none_or(|ids| ids.contains(&letter.id))
-            && event_type.as_ref().is_none_or(|event_type| *event_type == letter.event_type)
-            && reason.as_ref().is_none_or(|reason| letter.reason.contains(reason.as_str()))
-            && before.is_none_or(|before| letter.dead_at < before)
-            && subject.is_none_or(|subject| subject == letter.subject)
+        ids.as_ref().is_none_or(|ids| ids.contains(&dead_letter.id))
+            && event_type.as_ref().is_none_or(|event_type| *event_type == dead_letter.event_type)
+            && reason.as_ref().is_none_or(|reason| dead_letter.reason.contains(reason.as_str()))
+            && before.is_none_or(|before| dead_letter.dead_at < before)
+            && subject.is_none_or(|subject| subject == dead_letter.subject)
     }
 }

@@ -1,4 +1,4 @@
-//! Dead letters: looked at, sent again or given up, and an audit row for each of the latter two.
+//! Reads dead letters, and sends them again or discards them, with an audit row for each.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use super::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use super::message::QueueDepth;
 use super::postgres::{Queue, dead_letters};
 
-/// Where dead letters are. Cheap to clone.
+/// The dead letters of one edition. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum DeadLetters {
     /// In the same tables as their queue.
@@ -28,20 +28,20 @@ impl DeadLetters {
             Self::Postgres(queue) => {
                 Ok(dead_letters::list(queue.pool(), selection, after, limit).await?)
             }
-            Self::Sqs(letters) => letters.list(selection, after, limit).await,
+            Self::Sqs(dead_letters) => dead_letters.list(selection, after, limit).await,
         }
     }
 
-    /// One dead letter with its message as it was received.
+    /// One dead letter, with the body of its message.
     pub async fn find(&self, id: i64) -> Result<Option<(DeadLetter, String)>, DeadLettersError> {
         match self {
             Self::Postgres(queue) => {
                 let pool = queue.pool();
                 let one = Selection { ids: Some(vec![id]), ..Selection::default() };
-                let letter = dead_letters::list(pool, &one, 0, 1).await?.pop();
-                Ok(letter.zip(dead_letters::find_body(pool, id).await?))
+                let dead_letter = dead_letters::list(pool, &one, 0, 1).await?.pop();
+                Ok(dead_letter.zip(dead_letters::find_body(pool, id).await?))
             }
-            Self::Sqs(letters) => letters.find(id).await,
+            Self::Sqs(dead_letters) => dead_letters.find(id).await,
         }
     }
 
@@ -49,12 +49,12 @@ impl DeadLetters {
     pub async fn count(&self, selection: &Selection) -> Result<i64, DeadLettersError> {
         match self {
             Self::Postgres(queue) => Ok(dead_letters::count(queue.pool(), selection).await?),
-            Self::Sqs(letters) => letters.count(selection).await,
+            Self::Sqs(dead_letters) => dead_letters.count(selection).await,
         }
     }
 
-    /// Does `action` with the dead letters of a selection, or only with the oldest `limit` of them,
-    /// and notes who did it. Returns how many.
+    /// Applies `action` to the dead letters of a selection, or to the oldest `limit` of them, and
+    /// records `actor` in the audit. Returns how many.
     pub async fn settle(
         &self,
         selection: &Selection,
@@ -67,15 +67,17 @@ impl DeadLetters {
             Self::Postgres(queue) => {
                 Ok(dead_letters::settle(queue.pool(), selection, limit, action, actor, now).await?)
             }
-            Self::Sqs(letters) => letters.settle(selection, limit, action, actor, now).await,
+            Self::Sqs(dead_letters) => {
+                dead_letters.settle(selection, limit, action, actor, now).await
+            }
         }
     }
 
-    /// How deep the queue is that they come from, and how many they are.
+    /// The depth of their queue, and how many there are.
     pub async fn depth(&self) -> Result<QueueDepth, DeadLettersError> {
         match self {
             Self::Postgres(queue) => Ok(queue.depth().await?),
-            Self::Sqs(letters) => Ok(letters.depth().await?),
+            Self::Sqs(dead_letters) => Ok(dead_letters.depth().await?),
         }
     }
 }

@@ -1,33 +1,32 @@
-//! What both kinds of queue say of a message: its outcomes, its limits, and how deep a queue is.
+//! What the queues of both editions share: outcomes and limits of a message, and the depth of a queue.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How often a message is tried before it is a dead letter.
+/// Attempts before a message becomes a dead letter.
 pub(crate) const MAX_ATTEMPTS: i32 = 5;
 
-/// How long a message may wait before it is a dead letter: as long as SQS keeps one.
+/// How long a message may wait before it becomes a dead letter: the longest retention of SQS.
 pub const MESSAGE_KEPT: TimeDelta = TimeDelta::days(14);
 
-/// How long after it was sent an event can still come back, redriven or not. A tombstone outlives
-/// it, so that nothing raises the dead.
+/// How long after it was sent an event can still arrive, redriven or not. Tombstones are kept longer,
+/// so that a late event cannot recreate a deleted listing.
 pub const DEAD_LETTER_KEPT: TimeDelta = TimeDelta::days(28);
 
-/// What became of a received message.
+/// The result of handling a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Handled; it is deleted.
+    /// Handled: it is deleted.
     Done,
-    /// It did not work this time; it comes again after a while, or is a dead letter if that was
-    /// its last attempt.
+    /// Failed: it is redelivered after a backoff, or becomes a dead letter after its last attempt.
     Retry { reason: String },
-    /// It could not be tried, through no fault of its own; it comes again soon, and the attempt
+    /// Could not be tried, as when a store does not answer: it is redelivered soon, and the attempt
     /// does not count.
     Later { reason: String },
-    /// It can never work; it is a dead letter now and blocks nobody.
+    /// Can never be handled: it becomes a dead letter at once, and others are not held up.
     Dead { reason: String },
 }
 
-/// The state of a queue.
+/// The depth of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct QueueDepth {
     pub queue: String,
@@ -36,15 +35,15 @@ pub struct QueueDepth {
     /// Messages that are being handled, or wait for another attempt.
     pub in_flight: i64,
     pub dead_letters: i64,
-    /// None where there is no message, or where the queue does not tell.
+    /// Null if the queue is empty, or if it does not report it.
     pub oldest_sent_at: Option<DateTime<Utc>>,
 }
 
-/// The most that is kept of a reason, in characters.
+/// The longest reason that is stored, in characters.
 const REASON_KEPT: usize = 300;
 
-/// A reason as it is kept and logged. It may quote what was sent, so it is cut, and has none of the
-/// characters that PostgreSQL does not take or a terminal obeys.
+/// A reason as it is stored and logged. It may quote the message, so it is cut, and control characters
+/// are replaced: PostgreSQL refuses some of them, and a terminal would obey others.
 pub(crate) fn brief(reason: &str) -> String {
     let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     reason.chars().map(printable).take(REASON_KEPT).collect()
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_reason_quotes_can_be_kept_and_printed() {
+    fn brief_reason_is_short_and_printable() {
         assert_eq!(brief("found `\0` and \x1b[2J"), "found `\u{fffd}` and \u{fffd}[2J");
         assert_eq!(brief(&"é".repeat(1_000)), "é".repeat(REASON_KEPT));
         assert_eq!(brief("all of it"), "all of it");

@@ -30,7 +30,7 @@ const SERVICES: &str = "services";
 const ALL: &str = "all";
 const CLIENT: &str = "command line";
 
-pub static SETTINGS: [Setting; 39] = [
+pub static SETTINGS: [Setting; 40] = [
     setting("VITRINA_DATA", LOCAL, "`.vitrina`", "Data folder. Flag: `--data`."),
     setting("VITRINA_LISTEN", LOCAL, "`127.0.0.1:8080`", "Address to serve on. Flag: `--listen`."),
     setting("VITRINA_ROLES", LOCAL, "`all`", "Parts to run, separated by commas. Flag: `--roles`."),
@@ -184,6 +184,12 @@ pub static SETTINGS: [Setting; 39] = [
     setting("OTEL_SERVICE_NAME", ALL, "`vitrina`", "Service name in traces."),
     setting("NO_COLOR", CLIENT, "", "If set, output has no colours."),
     setting("CI", CLIENT, "", "If set, progress is printed as lines instead of bars."),
+    setting(
+        "VITRINA_MINISTACK",
+        "tests",
+        "tests that need it are skipped",
+        "Program of the AWS emulator `ministack`.",
+    ),
     setting("VITRINA_TEST_COUNT", "tests", "by test", "Number of seeds that a random test tries."),
     setting("VITRINA_TEST_SEED", "tests", "by test", "First seed that a random test tries."),
 ];

@@ -114,7 +114,7 @@ impl<'a> WrittenEvent<'a> {
 #[derive(Debug)]
 pub enum Received<E> {
     Known(Box<Envelope<E>>),
-    /// An event of a type that this build does not know: newer producers are deployed first.
+    /// An event of a type that this build does not know: its producer may be newer.
     Unknown {
         type_name: String,
     },

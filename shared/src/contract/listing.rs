@@ -1,4 +1,4 @@
-//! A listing as it lies in DynamoDB: the projector writes it, the catalogue reads it and
+//! A listing as DynamoDB stores it: the projector writes it, the catalogue reads it, and
 //! reconciliation compares it.
 
 use std::str::FromStr;
@@ -15,9 +15,9 @@ use crate::config::Settings;
 use crate::dynamodb::Item;
 use crate::money::{Currency, Money};
 
-/// How long a tombstone is kept: longer than any event may come back, 28 days after it was sent at
-/// the latest ([`DEAD_LETTER_KEPT`](crate::bus::message::DEAD_LETTER_KEPT)), or a late event would
-/// raise the dead.
+/// How long a tombstone is kept. An event can still arrive 28 days after it was sent
+/// ([`DEAD_LETTER_KEPT`](crate::bus::message::DEAD_LETTER_KEPT)); without the tombstone it would
+/// recreate the listing.
 pub const TOMBSTONE_KEPT: TimeDelta = TimeDelta::days(35);
 
 /// Reads `VITRINA_LISTINGS_TABLE`. A function requires it; elsewhere it defaults to `listings`.
@@ -46,8 +46,8 @@ impl FromStr for TableName {
     }
 }
 
-/// The key of the item that holds the categories in use, in its set `categories`. It lies in the
-/// partition behind the last bucket.
+/// The key of the item whose set `categories` holds the categories in use. Its partition comes after
+/// the last bucket.
 pub fn categories_key() -> Item {
     key("categories".to_owned(), &BUCKETS.to_string())
 }
@@ -78,18 +78,18 @@ pub struct Fence {
     pub position: i64,
 }
 
-/// Further ahead than this, nothing has come by changes: a version grows by one with each.
+/// The largest plausible lead: a version grows by one with each change, so a larger one is damage.
 const MAX_LEAD: i64 = 1 << 32;
 
-/// Whether a version that is seen in a listing is damage, where the true one is `truth`. Believed, the
-/// greatest number there is could never be exceeded.
+/// Whether the version `seen` in a listing is damage, given the true version `truth`. A version that
+/// damage has made huge could never be exceeded, so it must not count.
 pub fn is_damage(seen: i64, truth: i64) -> bool {
     seen > truth.saturating_add(MAX_LEAD)
 }
 
 impl Fence {
-    /// Whether an event with this fence says something new to a listing that has come to `seen`. Where
-    /// that is damage, the position alone tells what was published later.
+    /// Whether an event with this fence is newer than `seen`, the fence of a listing. If that version
+    /// is damage, the position alone decides.
     pub fn passes(self, seen: Self) -> bool {
         if is_damage(seen.version, self.version) {
             self.position > seen.position || is_damage(seen.position, self.position)
@@ -158,12 +158,12 @@ pub struct ListingItem {
     /// The last changes that reached this listing, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hops: Vec<Hop>,
-    /// When DynamoDB may drop a tombstone, in seconds since the Unix epoch.
+    /// When DynamoDB may delete a tombstone, in seconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
 }
 
-/// How a change came to the listing. The names are short because every listing carries them.
+/// The way of one change to the listing. The names are short because every listing stores them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
     /// The event's id.
@@ -172,7 +172,7 @@ pub struct Hop {
     /// The event's position in the outbox.
     #[serde(rename = "n")]
     pub position: i64,
-    /// Microseconds since the Unix epoch, as the following two.
+    /// Microseconds since the Unix epoch, as are the next two.
     #[serde(rename = "p")]
     pub published: i64,
     #[serde(rename = "r")]
@@ -181,7 +181,7 @@ pub struct Hop {
     pub projected: i64,
 }
 
-/// Whether there is anything to buy: the part of an index partition that stock decides.
+/// Whether a product can be bought. It is a part of the partition keys of the indexes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
     InStock,
@@ -215,7 +215,7 @@ pub fn price_key(amount: i64, id: Uuid) -> String {
 }
 
 impl ListingItem {
-    /// A listing that nothing has reached yet.
+    /// A listing to which no event was applied yet.
     pub fn empty(id: Uuid) -> Self {
         Self { bucket: bucket_of(id), id, ..Self::default() }
     }
@@ -236,8 +236,8 @@ impl ListingItem {
         if self.available() > 0 { Availability::InStock } else { Availability::OutOfStock }
     }
 
-    /// The product as stored: None for a tombstone, for a listing that has only seen stock, and
-    /// for one that lost something it needs.
+    /// The product as stored. None for a tombstone, for a listing that has only seen stock, and for
+    /// one in which a required attribute is missing.
     pub fn product(&self) -> Option<Product> {
         if self.deleted_at.is_some() {
             return None;
@@ -290,7 +290,7 @@ impl ListingItem {
         self.stock_updated_at = Some(stock.updated_at);
     }
 
-    /// Sets the index keys that follow from the other attributes.
+    /// Sets the index keys from the other attributes.
     pub fn set_index_keys(&mut self) {
         let keys = self.index_keys().map_or([const { None }; 4], |keys| keys.map(Some));
         [self.all_key, self.category_key, self.seller_key, self.price_key] = keys;

@@ -4,6 +4,7 @@
 //! files in `golden/` must parse for ever.
 
 pub mod envelope;
+pub mod event_type;
 pub mod inventory;
 pub mod listing;
 pub mod product;

@@ -1,4 +1,4 @@
-//! A product as the API answers it, the journal keeps it and an event carries it.
+//! A product as the journal keeps it and an event carries it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -105,6 +105,19 @@ impl std::str::FromStr for Status {
 #[schema(example = "9f86d081884c7d659a2feaa0c55ad015")]
 pub struct ContentHash(pub String);
 
+impl ContentHash {
+    /// The hash over canonical bytes: see [`Product::compute_hash`].
+    pub fn of(canonical: &[u8]) -> Self {
+        let digest = Sha256::digest(canonical);
+        let mut hex = String::with_capacity(32);
+        for byte in &digest[..16] {
+            hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+            hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        }
+        Self(hex)
+    }
+}
+
 impl fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -112,9 +125,7 @@ impl fmt::Debug for ContentHash {
 }
 
 /// A product, whole.
-#[derive(
-    Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Product {
     pub id: Uuid,
     pub seller_id: Uuid,
@@ -122,11 +133,9 @@ pub struct Product {
     pub sku: String,
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub description: Option<String>,
     pub category: String,
     #[serde(default)]
-    #[schema(schema_with = describe_attributes)]
     pub attributes: Attributes,
     pub price: Money,
     pub status: Status,
@@ -136,7 +145,6 @@ pub struct Product {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub deleted_at: Option<DateTime<Utc>>,
 }
 
@@ -159,13 +167,7 @@ impl Product {
     pub fn hashed(mut self) -> Self {
         self.content_hash.0.clear();
         // Serialising these types to memory has no way to fail: string keys and finite numbers.
-        let digest = Sha256::digest(serde_json::to_vec(&self).unwrap_or_default());
-        let mut hex = String::with_capacity(32);
-        for byte in &digest[..16] {
-            hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
-            hex.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        }
-        self.content_hash = ContentHash(hex);
+        self.content_hash = ContentHash::of(&serde_json::to_vec(&self).unwrap_or_default());
         self
     }
 }

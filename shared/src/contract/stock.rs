@@ -1,4 +1,4 @@
-//! What there is of a product: an aggregate of its own, so that a buyer's hold never makes a
+//! The stock of a product. It is an aggregate of its own, so that a buyer's hold never makes a
 //! seller's edit fail.
 
 use chrono::{DateTime, Utc};

@@ -1,4 +1,4 @@
-//! What reconciliation compares, and how it asks for a repair.
+//! What reconciliation reads of inventory, and how it requests a repair.
 //!
 //! Inventory publishes the view `inventory.sync_feed` and functions, among them `inventory.republish`,
 //! `inventory.pending`, `inventory.oldest_pending` and `inventory.categories_in_use`. Its
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_is_the_last_ten_bits_of_the_id() {
+    fn bucket_is_the_last_ten_bits_of_the_id() {
         assert_eq!(bucket_of(Uuid::from_u128(0)), 0);
         assert_eq!(bucket_of(Uuid::from_u128(0xffff)), 1023);
         assert_eq!(bucket_of(Uuid::from_u128(0x1234_0400)), 0);

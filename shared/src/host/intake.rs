@@ -1,7 +1,7 @@
-//! Takes events from a queue to a handler, in batches, and settles each by its own result.
+//! Passes events from a queue to a handler, in batches, and settles each by its own result.
 //!
-//! What cannot be read becomes a dead letter and blocks nobody; an event of an unknown type is
-//! ignored and counted.
+//! An unreadable message becomes a dead letter at once, so that it does not hold up the others. An
+//! event of an unknown type is ignored and counted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::bus::message;
-
-use crate::bus::message::Outcome;
-
+use crate::bus::message::{self, Outcome};
 use crate::bus::postgres::{Message, Queue};
 use crate::clock::Clock;
 use crate::contract::envelope::{self, Envelope, Event, Received};
@@ -22,14 +19,14 @@ use crate::failpoint;
 use crate::host::tick::{self, Progress};
 use crate::telemetry;
 
-/// How many messages are received at once.
+/// Messages in one batch.
 const BATCH: i64 = 100;
 
-/// How often a queue is looked at when nobody nudges: other processes cannot.
-const POLL: Duration = Duration::from_millis(200);
+/// How often to poll the queue: a bus in another process cannot nudge this one.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often it is looked for messages that wait for too long.
-const EXPIRE_EVERY: Duration = Duration::from_hours(1);
+/// How often to look for messages that have waited too long.
+const EXPIRE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// An event that was received.
 #[derive(Clone, Debug)]
@@ -41,14 +38,14 @@ pub struct Delivery<E> {
 /// Why an event was not handled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// A store does not answer: the event is not to blame, and the attempt does not count.
+    /// A store does not answer. The attempt does not count: the event is not the cause.
     #[error("a store does not answer: {0}")]
     Unavailable(String),
     #[error("{0}")]
     Failed(String),
 }
 
-/// Handles a batch: one result for each delivery, in order.
+/// Handles the events of one producer.
 pub trait Handler: Send + Sync {
     /// The events that it handles. A message of another type is ignored and counted.
     type Event: Event;
@@ -56,19 +53,19 @@ pub trait Handler: Send + Sync {
     /// What traces call the work on one event.
     const SPAN: &'static str;
 
-    /// Handles `deliveries`.
+    /// Handles a batch: one result for each delivery, in order.
     fn handle(
         &self,
         deliveries: &[Delivery<Self::Event>],
     ) -> impl Future<Output = Vec<Result<(), Failure>>> + Send;
 }
 
-/// A message that came from a queue, whichever.
+/// A received message of either kind of queue.
 pub(crate) trait Incoming {
     /// The envelope as JSON.
     fn event(&self) -> &str;
 
-    /// What its queue calls it.
+    /// Its id in its queue.
     fn id(&self) -> String;
 }
 
@@ -103,7 +100,7 @@ pub async fn once(
     Ok(if full && !unavailable { Progress::More } else { Progress::Idle })
 }
 
-/// Has messages handled, and says what became of each.
+/// Passes messages to the handler, and returns the outcome of each.
 pub(crate) async fn work<M: Incoming, H: Handler>(
     messages: Vec<M>,
     clock: &Clock,
@@ -133,7 +130,7 @@ pub(crate) async fn work<M: Incoming, H: Handler>(
         }
     }
     if !deliveries.is_empty() {
-        // One for each event, since each belongs to a trace of its own; they end together.
+        // One span an event, since each belongs to its own trace. They end together.
         let spans: Vec<Span> =
             deliveries.iter().map(|delivery| span_of(H::SPAN, delivery)).collect();
         let results = handler.handle(&deliveries).await;
@@ -154,12 +151,12 @@ pub(crate) async fn work<M: Incoming, H: Handler>(
         }
     }
     if unavailable > 0 {
-        tracing::warn!(events = unavailable, "a store does not answer; events come again");
+        tracing::warn!(events = unavailable, "a store does not answer; its events are redelivered");
     }
     outcomes
 }
 
-/// Whether a store did not answer: then it is no use to go on at once.
+/// Whether a store did not answer: then the next batch would fail as well.
 pub(crate) fn is_unavailable<M>(outcomes: &[(M, Outcome)]) -> bool {
     outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Later { .. }))
 }
@@ -182,13 +179,17 @@ pub async fn consume(
     nudge: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    let expire = tick::run("expire", EXPIRE_EVERY, Arc::default(), stop.clone(), || async {
+    let expire = tick::run("expire", EXPIRE_INTERVAL, Arc::default(), stop.clone(), || async {
         let (late, gone) = queue.expire().await?;
         if late + gone > 0 {
-            tracing::warn!(late, gone, "messages waited for too long, dead letters were given up");
+            tracing::warn!(
+                late,
+                gone,
+                "buried messages that waited too long, and deleted expired dead letters"
+            );
         }
         Ok::<_, sqlx::Error>(Progress::Idle)
     });
-    let intake = tick::run("intake", POLL, nudge, stop, || once(&queue, &clock, handler));
+    let intake = tick::run("intake", POLL_INTERVAL, nudge, stop, || once(&queue, &clock, handler));
     tokio::join!(expire, intake);
 }

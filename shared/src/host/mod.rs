@@ -4,7 +4,6 @@
 //! A process runs until it is told to stop. A function runs when it is invoked. The presence of
 //! Lambda's runtime API selects the function host.
 
-pub mod dead_letters;
 pub mod health;
 pub mod intake;
 mod lambda;

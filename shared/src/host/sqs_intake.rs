@@ -1,4 +1,4 @@
-//! Takes events from SQS to a handler: by long poll, or as an invocation brings them.
+//! Passes events from SQS to a handler: by long poll in a process, by invocation in a function.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,11 @@ use crate::clock::Clock;
 use crate::host::intake::{self, Handler, Incoming};
 use crate::host::tick::{self, Pace, Progress};
 
-/// Batches that are handled at once. SQS gives ten messages at most, and most of a batch's time is
-/// spent waiting for answers.
+/// Concurrent batches. SQS gives at most ten messages, and a batch mostly waits for answers.
 const CONCURRENT_BATCHES: usize = 4;
 
-/// How long a round may take: a long poll, and then as long as its messages are out of sight.
-const LIMIT: Duration = Duration::from_mins(2);
+/// Timeout of a round: a long poll, and then the visibility timeout of its messages.
+const ROUND_TIMEOUT: Duration = Duration::from_mins(2);
 
 impl Incoming for SqsMessage {
     fn event(&self) -> &str {
@@ -29,14 +28,14 @@ impl Incoming for SqsMessage {
     }
 }
 
-/// Consumes `queue` until `stop`. What was received by then is handled and settled.
+/// Consumes `queue` until `stop`. Messages received by then are handled and settled.
 pub async fn consume(
     queue: SqsQueue,
     clock: Clock,
     handler: &impl Handler,
     stop: CancellationToken,
 ) {
-    let pace = Pace { every: Duration::ZERO, limit: Some(LIMIT) };
+    let pace = Pace { every: Duration::ZERO, limit: Some(ROUND_TIMEOUT) };
     let pollers = (0..CONCURRENT_BATCHES).map(|_| {
         tick::run("intake", pace, Arc::default(), stop.clone(), || {
             once(&queue, &clock, handler, &stop)
@@ -64,7 +63,7 @@ pub async fn once(
     Ok(if settled.again.is_empty() { Progress::More } else { Progress::Idle })
 }
 
-/// Handles messages for as long as it takes: they stay out of sight meanwhile.
+/// Handles messages, and extends their visibility timeout meanwhile.
 async fn handle(
     queue: &SqsQueue,
     clock: &Clock,
@@ -85,7 +84,7 @@ async fn handle(
     queue.settle(outcomes).await
 }
 
-/// What Lambda invokes a consumer of SQS with.
+/// The payload with which Lambda invokes a consumer of SQS.
 #[derive(Debug, Deserialize)]
 pub struct Invocation {
     #[serde(rename = "Records")]
@@ -110,7 +109,7 @@ struct Attributes {
     sent: Option<String>,
 }
 
-/// What is answered: the messages that come again. Lambda deletes the others.
+/// The response to Lambda: the messages to redeliver. Lambda deletes the others.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Answer {
     #[serde(rename = "batchItemFailures")]

@@ -5,6 +5,8 @@
 pub mod auth;
 mod body;
 mod conditions;
+pub mod docs;
+mod faults;
 mod idempotency;
 mod key_set;
 pub mod page;
@@ -15,5 +17,6 @@ pub mod request;
 
 pub use body::{Json, LargeJson, MAX_BATCH_BODY, MAX_BODY, escape_pointer, object, parse};
 pub use conditions::{Expected, IfMatch, etag, has_already};
+pub use faults::{Faults, pointer_to};
 pub use idempotency::IdempotencyKey;
 pub use parameters::{PathId, Query, optional_id};

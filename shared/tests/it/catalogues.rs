@@ -87,7 +87,7 @@ fn every_setting_has_a_row_and_every_row_is_read() {
         .filter(|name| name.starts_with("VITRINA_") || name.starts_with("OTEL_"))
         .collect();
     // Variables of the build, of the tests and of the fuzzer are not settings of a program.
-    let others = ["VITRINA_", "VITRINA_FUZZ", "VITRINA_MINISTACK", "VITRINA_SQLX_DATABASE_URL"];
+    let others = ["VITRINA_", "VITRINA_FUZZ", "VITRINA_SQLX_DATABASE_URL"];
     let unlisted: Vec<&String> =
         read.difference(&listed).filter(|name| !others.contains(&name.as_str())).collect();
     assert_eq!(unlisted, Vec::<&String>::new(), "read and not listed");

@@ -1,12 +1,11 @@
-//! A bus and the queue behind it, whichever: everything that whoever publishes, consumes or looks
-//! after dead letters may rely on.
+//! One suite over both buses and their queues: what producers, consumers and operators rely on.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use serde_json::Value;
-use shared::bus::aws::{EventBridge, Patience, SqsDeadLetters, SqsQueue};
+use shared::bus::aws::{EventBridge, SqsDeadLetters, SqsQueue, SqsTimings};
 use shared::bus::dead_letter::{Action, DeadLetter, Selection};
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::message::QueueDepth;
@@ -24,13 +23,13 @@ use uuid::Uuid;
 
 use crate::handlers::{ByPosition, inventory_event};
 
-/// How long something may take on a machine that is busy with other tests.
+/// Timeout on a machine that is busy with other tests.
 const DEADLINE: Duration = Duration::from_mins(1);
 
 const OPERATOR: Uuid = Uuid::from_u128(9);
 
-/// Waits that a test can wait for: SQS has a clock of its own.
-const PATIENCE: Patience = Patience {
+/// Waits short enough for a test: SQS has a clock of its own.
+const TIMINGS: SqsTimings = SqsTimings {
     visibility: Duration::from_secs(2),
     long_poll: Duration::from_secs(1),
     pause: Duration::ZERO,
@@ -38,11 +37,11 @@ const PATIENCE: Patience = Patience {
 };
 
 /// A bus, its queue and their dead letters.
-pub(crate) struct World {
+pub(crate) struct TestBed {
     bus: Bus,
     messages: Messages,
     clock: Clock,
-    letters: DeadLetters,
+    dead_letters: DeadLetters,
     database: TestDatabase,
 }
 
@@ -51,35 +50,35 @@ enum Messages {
     Sqs(SqsQueue, Box<Messaging>),
 }
 
-impl World {
-    async fn of_the_queue_table() -> Self {
+impl TestBed {
+    async fn postgres() -> Self {
         let database = database(&[&bus::MIGRATOR]).await;
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let pool = database.pool.clone();
         let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
         Self {
             bus: Bus::Postgres(bus),
-            letters: DeadLetters::Postgres(Queue::new(pool.clone(), clock.clone(), "catalog")),
+            dead_letters: DeadLetters::Postgres(Queue::new(pool.clone(), clock.clone(), "catalog")),
             messages: Messages::Table(Queue::new(pool, clock.clone(), "catalog")),
             clock,
             database,
         }
     }
 
-    /// None where the emulator is not installed, which it says itself.
-    async fn of_eventbridge_and_sqs() -> Option<Self> {
+    /// None if the emulator is not installed, which it prints itself.
+    async fn aws() -> Option<Self> {
         let messaging = Ministack::of_this_process()?.messaging(ROUTES).await;
         let database = database(&[&bus::MIGRATOR]).await;
         let (environment, clock) = (&messaging.environment, Clock::System);
         let bus = Bus::EventBridge(EventBridge::new(environment, &messaging.bus));
         let config = messaging.queue(CATALOG_QUEUE);
-        let queue = SqsQueue::new(environment, clock.clone(), config).with_patience(PATIENCE);
-        let letters = SqsDeadLetters::new(queue.clone(), database.pool.clone());
+        let queue = SqsQueue::new(environment, clock.clone(), config).with_timings(TIMINGS);
+        let dead_letters = SqsDeadLetters::new(queue.clone(), database.pool.clone());
         Some(Self {
             bus,
             messages: Messages::Sqs(queue, Box::new(messaging)),
             clock,
-            letters: DeadLetters::Sqs(letters),
+            dead_letters: DeadLetters::Sqs(dead_letters),
             database,
         })
     }
@@ -124,8 +123,8 @@ impl World {
         }
     }
 
-    /// Receives messages and does nothing with them, as a consumer does that dies. A bus may write
-    /// an event anew, so it is what their events say.
+    /// Receives messages without settling them, as a consumer that crashes. A bus may reformat an
+    /// event, so this returns the parsed events.
     async fn receive(&self) -> Vec<Value> {
         let bodies: Vec<String> = match &self.messages {
             Messages::Table(queue) => {
@@ -140,11 +139,11 @@ impl World {
         bodies.iter().map(|body| serde_json::from_str(body).unwrap_or_default()).collect()
     }
 
-    /// Has one batch handled and settled.
+    /// Handles and settles one batch.
     async fn round(&self, handler: &impl Handler) {
         match &self.messages {
             Messages::Table(queue) => {
-                // Long enough for whatever waits for another attempt.
+                // Longer than any backoff.
                 self.clock.advance(Duration::from_mins(10));
                 intake::once(queue, &self.clock, handler).await.unwrap();
             }
@@ -155,49 +154,49 @@ impl World {
         }
     }
 
-    /// Has batches handled until `is_enough`.
+    /// Handles batches until `is_enough`.
     async fn rounds(&self, handler: &impl Handler, is_enough: impl Fn() -> bool) {
         let begun = Instant::now();
         while !is_enough() {
-            assert!(begun.elapsed() < DEADLINE, "it does not come about");
+            assert!(begun.elapsed() < DEADLINE, "the expected state is not reached");
             self.round(handler).await;
         }
     }
 
-    /// Lets the visibility of what was received end.
-    async fn forget(&self) {
+    /// Waits until received messages are visible again.
+    async fn end_visibility(&self) {
         match &self.messages {
             Messages::Table(_) => self.clock.advance(Duration::from_secs(30)),
             Messages::Sqs(..) => {
-                tokio::time::sleep(PATIENCE.visibility + Duration::from_millis(500)).await;
+                tokio::time::sleep(TIMINGS.visibility + Duration::from_millis(500)).await;
             }
         }
     }
 
-    /// Whether nothing is left in the queue, however long one waits.
+    /// Whether the queue is empty, also after the visibility timeout.
     async fn is_empty(&self) -> bool {
-        self.forget().await;
+        self.end_visibility().await;
         self.receive().await.is_empty()
     }
 
-    async fn letters(&self) -> Vec<DeadLetter> {
-        self.letters.list(&Selection::default(), 0, 100).await.unwrap()
+    async fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.dead_letters.list(&Selection::default(), 0, 100).await.unwrap()
     }
 
-    /// Buries these bodies, none of which can be read, in this order.
+    /// Makes dead letters of these unreadable bodies, in this order.
     async fn bury(&self, bodies: &[&str]) {
         for (nth, body) in bodies.iter().enumerate() {
             self.plant(body).await;
-            let nobody = ByPosition::new(|_| Ok(()));
+            let handler = ByPosition::new(|_| Ok(()));
             let begun = Instant::now();
-            while self.letters().await.len() <= nth {
-                assert!(begun.elapsed() < DEADLINE, "it is not buried");
-                self.round(&nobody).await;
+            while self.dead_letters().await.len() <= nth {
+                assert!(begun.elapsed() < DEADLINE, "it does not become a dead letter");
+                self.round(&handler).await;
             }
         }
     }
 
-    /// What was noted: by whom, what was done, with which letter.
+    /// The audit: actor, action and dead letter of each row.
     async fn audit(&self) -> Vec<(String, String, i64)> {
         let rows = sqlx::query_as(
             "select actor, action, dead_letter_id from bus.dead_letter_audit order by id",
@@ -206,20 +205,20 @@ impl World {
     }
 }
 
-/// Every test over each of the two.
+/// Runs every test over each bus.
 macro_rules! conformance {
     ($($name:ident)*) => {
-        mod the_queue_table {
+        mod postgres {
             $(#[tokio::test]
             async fn $name() {
-                super::$name(super::World::of_the_queue_table().await).await;
+                super::$name(super::TestBed::postgres().await).await;
             })*
         }
         mod eventbridge_and_sqs {
             $(#[tokio::test]
             async fn $name() {
-                if let Some(world) = super::World::of_eventbridge_and_sqs().await {
-                    super::$name(world).await;
+                if let Some(bed) = super::TestBed::aws().await {
+                    super::$name(bed).await;
                 }
             })*
         }
@@ -227,96 +226,96 @@ macro_rules! conformance {
 }
 
 conformance! {
-    every_published_event_is_handled_as_it_was_sent_and_then_gone
-    a_message_whose_consumer_died_comes_again
-    of_a_batch_only_what_failed_comes_again
-    what_cannot_be_read_is_a_dead_letter_and_blocks_nobody
-    an_event_of_an_unknown_type_is_ignored
-    a_store_that_is_away_for_long_makes_no_dead_letter
-    a_message_that_fails_each_time_is_a_dead_letter_with_its_reason
-    a_letter_that_is_redriven_is_handled_as_if_for_the_first_time
-    only_the_letters_that_are_meant_are_settled
-    a_letter_can_be_looked_at_as_often_as_one_likes
-    an_operator_sees_what_waits_what_is_in_flight_and_what_is_dead
+    every_published_event_is_handled_and_then_gone
+    message_is_redelivered_after_its_consumer_crashed
+    only_failed_messages_of_a_batch_are_redelivered
+    unreadable_message_is_a_dead_letter_and_blocks_no_other
+    event_of_unknown_type_is_ignored
+    long_outage_of_a_store_makes_no_dead_letter
+    message_that_keeps_failing_is_a_dead_letter_with_reason
+    redriven_dead_letter_gets_all_its_attempts_again
+    only_selected_dead_letters_are_settled
+    reading_dead_letters_does_not_change_them
+    depth_counts_visible_in_flight_and_dead_messages
 }
 
-async fn every_published_event_is_handled_as_it_was_sent_and_then_gone(world: World) {
-    world.publish(1..=25).await;
-    let content = ByPosition::new(|_| Ok(()));
-    world.rounds(&content, || content.seen().len() >= 25).await;
+async fn every_published_event_is_handled_and_then_gone(bed: TestBed) {
+    bed.publish(1..=25).await;
+    let accepting = ByPosition::new(|_| Ok(()));
+    bed.rounds(&accepting, || accepting.seen().len() >= 25).await;
     // At least once: SQS may double.
-    let seen: BTreeSet<i64> = content.seen().into_iter().collect();
+    let seen: BTreeSet<i64> = accepting.seen().into_iter().collect();
     assert_eq!(seen, (1..=25).collect());
-    assert!(world.is_empty().await);
-    assert_eq!(world.letters().await, []);
+    assert!(bed.is_empty().await);
+    assert_eq!(bed.dead_letters().await, []);
 }
 
-async fn a_message_whose_consumer_died_comes_again(world: World) {
-    world.publish([1]).await;
+async fn message_is_redelivered_after_its_consumer_crashed(bed: TestBed) {
+    bed.publish([1]).await;
     let begun = Instant::now();
     let mut received = Vec::new();
     while received.is_empty() {
-        assert!(begun.elapsed() < DEADLINE, "it does not arrive");
-        received = world.receive().await;
+        assert!(begun.elapsed() < DEADLINE, "the message does not arrive");
+        received = bed.receive().await;
     }
     assert_eq!(received, [inventory_event(1)]);
-    assert_eq!(world.receive().await, Vec::<Value>::new(), "it is out of sight");
-    world.forget().await;
-    assert_eq!(world.receive().await, [inventory_event(1)]);
+    assert_eq!(bed.receive().await, Vec::<Value>::new(), "it is invisible");
+    bed.end_visibility().await;
+    assert_eq!(bed.receive().await, [inventory_event(1)]);
 }
 
-async fn of_a_batch_only_what_failed_comes_again(world: World) {
-    world.publish(1..=6).await;
-    let fussy = ByPosition::new(|position| match position % 3 {
+async fn only_failed_messages_of_a_batch_are_redelivered(bed: TestBed) {
+    bed.publish(1..=6).await;
+    let picky = ByPosition::new(|position| match position % 3 {
         0 => Err(Failure::Failed("a multiple of three".to_owned())),
         _ => Ok(()),
     });
-    // Failures come at once where nothing keeps them: handled until all were seen.
-    world.rounds(&fussy, || (1..=6).all(|position| fussy.seen().contains(&position))).await;
-    let content = ByPosition::new(|_| Ok(()));
-    world.rounds(&content, || content.seen().len() >= 2).await;
-    let mut seen = content.seen();
-    // Order is nobody's promise.
+    // Without a backoff, failed messages return at once: handle until all were seen.
+    bed.rounds(&picky, || (1..=6).all(|position| picky.seen().contains(&position))).await;
+    let accepting = ByPosition::new(|_| Ok(()));
+    bed.rounds(&accepting, || accepting.seen().len() >= 2).await;
+    let mut seen = accepting.seen();
+    // Queues promise no order.
     seen.sort_unstable();
     assert_eq!(seen, [3, 6]);
-    assert!(world.is_empty().await);
+    assert!(bed.is_empty().await);
 }
 
-async fn what_cannot_be_read_is_a_dead_letter_and_blocks_nobody(world: World) {
-    world.plant("no event").await;
-    world.publish([2]).await;
-    let content = ByPosition::new(|_| Ok(()));
-    world.rounds(&content, || !content.seen().is_empty()).await;
-    world.round(&content).await;
-    assert_eq!(content.seen(), [2]);
-    let letters = world.letters().await;
-    assert_eq!(letters.len(), 1);
-    assert!(letters[0].reason.starts_with("unreadable: "), "{}", letters[0].reason);
-    let (_, body) = world.letters.find(letters[0].id).await.unwrap().unwrap();
+async fn unreadable_message_is_a_dead_letter_and_blocks_no_other(bed: TestBed) {
+    bed.plant("no event").await;
+    bed.publish([2]).await;
+    let accepting = ByPosition::new(|_| Ok(()));
+    bed.rounds(&accepting, || !accepting.seen().is_empty()).await;
+    bed.round(&accepting).await;
+    assert_eq!(accepting.seen(), [2]);
+    let dead_letters = bed.dead_letters().await;
+    assert_eq!(dead_letters.len(), 1);
+    assert!(dead_letters[0].reason.starts_with("unreadable: "), "{}", dead_letters[0].reason);
+    let (_, body) = bed.dead_letters.find(dead_letters[0].id).await.unwrap().unwrap();
     assert_eq!(body, "no event");
-    assert!(world.is_empty().await);
+    assert!(bed.is_empty().await);
 }
 
-async fn an_event_of_an_unknown_type_is_ignored(world: World) {
-    world.plant(&inventory_event(1).to_string().replace("ProductUpdated", "FromTheFuture")).await;
-    world.publish([2]).await;
-    let content = ByPosition::new(|_| Ok(()));
-    world.rounds(&content, || !content.seen().is_empty()).await;
-    assert!(world.is_empty().await);
-    assert_eq!((content.seen(), world.letters().await), (vec![2], vec![]));
+async fn event_of_unknown_type_is_ignored(bed: TestBed) {
+    bed.plant(&inventory_event(1).to_string().replace("ProductUpdated", "FromTheFuture")).await;
+    bed.publish([2]).await;
+    let accepting = ByPosition::new(|_| Ok(()));
+    bed.rounds(&accepting, || !accepting.seen().is_empty()).await;
+    assert!(bed.is_empty().await);
+    assert_eq!((accepting.seen(), bed.dead_letters().await), (vec![2], vec![]));
 }
 
-async fn an_operator_sees_what_waits_what_is_in_flight_and_what_is_dead(world: World) {
-    world.bury(&["no event"]).await;
+async fn depth_counts_visible_in_flight_and_dead_messages(bed: TestBed) {
+    bed.bury(&["no event"]).await;
     // SQS counts a moment late.
     let until = async |what: &str, is_so: fn(&QueueDepth) -> bool, receives: bool| {
         let begun = Instant::now();
         loop {
             if receives {
-                // Each time, since none is in flight for long.
-                world.receive().await;
+                // Each time: a message is in flight only for its visibility timeout.
+                bed.receive().await;
             }
-            let depth = world.letters.depth().await.unwrap();
+            let depth = bed.dead_letters.depth().await.unwrap();
             if is_so(&depth) && depth.dead_letters == 1 {
                 return;
             }
@@ -325,89 +324,90 @@ async fn an_operator_sees_what_waits_what_is_in_flight_and_what_is_dead(world: W
         }
     };
     until("one dead letter alone", |depth| depth.visible + depth.in_flight == 0, false).await;
-    world.publish(1..=3).await;
+    bed.publish(1..=3).await;
     until("three that wait", |depth| (depth.visible, depth.in_flight) == (3, 0), false).await;
     let in_flight =
         |depth: &QueueDepth| depth.in_flight > 0 && depth.visible + depth.in_flight == 3;
     until("some in flight", in_flight, true).await;
 }
 
-async fn a_store_that_is_away_for_long_makes_no_dead_letter(world: World) {
-    world.publish([1]).await;
-    let away = ByPosition::new(|_| Err(Failure::Unavailable("nobody answers".to_owned())));
-    world.rounds(&away, || away.seen().len() >= 20).await;
-    assert_eq!(world.letters().await, []);
-    let content = ByPosition::new(|_| Ok(()));
-    world.rounds(&content, || !content.seen().is_empty()).await;
-    assert!(world.is_empty().await);
+async fn long_outage_of_a_store_makes_no_dead_letter(bed: TestBed) {
+    bed.publish([1]).await;
+    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no answer".to_owned())));
+    bed.rounds(&unavailable, || unavailable.seen().len() >= 20).await;
+    assert_eq!(bed.dead_letters().await, []);
+    let accepting = ByPosition::new(|_| Ok(()));
+    bed.rounds(&accepting, || !accepting.seen().is_empty()).await;
+    assert!(bed.is_empty().await);
 }
 
-async fn a_message_that_fails_each_time_is_a_dead_letter_with_its_reason(world: World) {
-    world.publish([1]).await;
+async fn message_that_keeps_failing_is_a_dead_letter_with_reason(bed: TestBed) {
+    bed.publish([1]).await;
     let failing =
         ByPosition::new(|_| Err(Failure::Failed("it cannot be \u{0}\u{ffff}".to_owned())));
-    world.rounds(&failing, || failing.seen().len() >= 5).await;
-    assert!(world.is_empty().await);
+    bed.rounds(&failing, || failing.seen().len() >= 5).await;
+    assert!(bed.is_empty().await);
     assert_eq!(failing.seen().len(), 5);
-    let letters = world.letters().await;
-    assert_eq!(letters.len(), 1);
-    let letter = &letters[0];
-    assert!(letter.reason.starts_with("it cannot be "), "{}", letter.reason);
-    let about = (letter.attempts, letter.event_type.as_str());
+    let dead_letters = bed.dead_letters().await;
+    assert_eq!(dead_letters.len(), 1);
+    let dead_letter = &dead_letters[0];
+    assert!(dead_letter.reason.starts_with("it cannot be "), "{}", dead_letter.reason);
+    let about = (dead_letter.attempts, dead_letter.event_type.as_str());
     assert_eq!(about, (5, "ProductUpdated"));
-    assert!(letter.dead_at >= letter.sent_at);
+    assert!(dead_letter.dead_at >= dead_letter.sent_at);
 }
 
-async fn a_letter_that_is_redriven_is_handled_as_if_for_the_first_time(world: World) {
-    world.publish([1]).await;
+async fn redriven_dead_letter_gets_all_its_attempts_again(bed: TestBed) {
+    bed.publish([1]).await;
     let failing = ByPosition::new(|_| Err(Failure::Failed("not yet".to_owned())));
-    world.rounds(&failing, || failing.seen().len() >= 5).await;
-    let letter = world.letters().await.remove(0);
+    bed.rounds(&failing, || failing.seen().len() >= 5).await;
+    let dead_letter = bed.dead_letters().await.remove(0);
     let all = Selection::default();
-    let now = world.clock.now();
-    let settled = world.letters.settle(&all, None, Action::Redrive, OPERATOR, now).await.unwrap();
-    assert_eq!((settled, world.letters().await), (1, vec![]));
-    assert_eq!(world.audit().await, [(OPERATOR.to_string(), "redrive".to_owned(), letter.id)]);
-    // It may fail as often as before.
+    let now = bed.clock.now();
+    let settled =
+        bed.dead_letters.settle(&all, None, Action::Redrive, OPERATOR, now).await.unwrap();
+    assert_eq!((settled, bed.dead_letters().await), (1, vec![]));
+    assert_eq!(bed.audit().await, [(OPERATOR.to_string(), "redrive".to_owned(), dead_letter.id)]);
+    // All attempts count anew.
     let failing = ByPosition::new(|_| Err(Failure::Failed("not yet".to_owned())));
-    world.rounds(&failing, || failing.seen().len() >= 5).await;
-    let again = world.letters().await.remove(0);
-    assert_eq!((again.attempts, again.event_id), (5, letter.event_id));
-    world.letters.settle(&all, None, Action::Redrive, OPERATOR, now).await.unwrap();
-    let content = ByPosition::new(|_| Ok(()));
-    world.rounds(&content, || !content.seen().is_empty()).await;
-    assert!(world.is_empty().await);
+    bed.rounds(&failing, || failing.seen().len() >= 5).await;
+    let again = bed.dead_letters().await.remove(0);
+    assert_eq!((again.attempts, again.event_id), (5, dead_letter.event_id));
+    bed.dead_letters.settle(&all, None, Action::Redrive, OPERATOR, now).await.unwrap();
+    let accepting = ByPosition::new(|_| Ok(()));
+    bed.rounds(&accepting, || !accepting.seen().is_empty()).await;
+    assert!(bed.is_empty().await);
 }
 
-async fn only_the_letters_that_are_meant_are_settled(world: World) {
+async fn only_selected_dead_letters_are_settled(bed: TestBed) {
     let typed = |name: &str| format!(r#"{{"specversion": "1.0", "type": "{name}"}}"#);
     let bodies = [typed("StockChanged"), typed("ProductUpdated"), "no JSON".to_owned()];
-    world.bury(&[&bodies[0], &bodies[1], &bodies[2], &bodies[0]]).await;
-    let letters = world.letters().await;
-    assert!(letters.is_sorted_by_key(|letter| letter.id));
+    bed.bury(&[&bodies[0], &bodies[1], &bodies[2], &bodies[0]]).await;
+    let dead_letters = bed.dead_letters().await;
+    assert!(dead_letters.is_sorted_by_key(|dead| dead.id));
     let stock = Selection { reason: Some("missing field".to_owned()), ..Selection::default() };
-    assert_eq!(world.letters.count(&stock).await.unwrap(), 3);
-    let one = Selection { ids: Some(vec![letters[2].id]), ..Selection::default() };
-    let now = world.clock.now();
+    assert_eq!(bed.dead_letters.count(&stock).await.unwrap(), 3);
+    let one = Selection { ids: Some(vec![dead_letters[2].id]), ..Selection::default() };
+    let now = bed.clock.now();
     let discard = Action::Discard;
-    assert_eq!(world.letters.settle(&one, None, discard, OPERATOR, now).await.unwrap(), 1);
-    assert_eq!(world.letters.settle(&one, None, discard, OPERATOR, now).await.unwrap(), 0);
-    assert_eq!(world.letters.settle(&stock, Some(2), discard, OPERATOR, now).await.unwrap(), 2);
-    let left: Vec<i64> = world.letters().await.iter().map(|letter| letter.id).collect();
-    assert_eq!(left, [letters[3].id], "the oldest go first");
-    let before = Selection { before: Some(letters[3].dead_at), ..Selection::default() };
-    assert_eq!(world.letters.count(&before).await.unwrap(), 0);
-    assert_eq!(world.audit().await.len(), 3);
-    assert!(world.is_empty().await, "what was discarded does not come again");
+    assert_eq!(bed.dead_letters.settle(&one, None, discard, OPERATOR, now).await.unwrap(), 1);
+    assert_eq!(bed.dead_letters.settle(&one, None, discard, OPERATOR, now).await.unwrap(), 0);
+    assert_eq!(bed.dead_letters.settle(&stock, Some(2), discard, OPERATOR, now).await.unwrap(), 2);
+    let left: Vec<i64> = bed.dead_letters().await.iter().map(|dead| dead.id).collect();
+    assert_eq!(left, [dead_letters[3].id], "the oldest are settled first");
+    let before = Selection { before: Some(dead_letters[3].dead_at), ..Selection::default() };
+    assert_eq!(bed.dead_letters.count(&before).await.unwrap(), 0);
+    assert_eq!(bed.audit().await.len(), 3);
+    assert!(bed.is_empty().await, "a discarded message is not redelivered");
 }
 
-async fn a_letter_can_be_looked_at_as_often_as_one_likes(world: World) {
-    world.bury(&["one", "two"]).await;
-    let first = world.letters().await;
+async fn reading_dead_letters_does_not_change_them(bed: TestBed) {
+    bed.bury(&["one", "two"]).await;
+    let first = bed.dead_letters().await;
     for _ in 0..8 {
-        assert_eq!(world.letters().await, first);
+        assert_eq!(bed.dead_letters().await, first);
     }
-    let page = world.letters.list(&Selection::default(), first[0].id, 10).await.unwrap();
+    let page = bed.dead_letters.list(&Selection::default(), first[0].id, 10).await.unwrap();
     assert_eq!(page, first[1..]);
-    assert_eq!(world.letters.find(i64::MAX).await.unwrap(), None);
+    assert_eq!(bed.dead_letters.find(i64::MAX).await.unwrap(), None);
 }

@@ -1,9 +1,9 @@
-//! What the fuzzer once found is shown to every build.
+//! Every build reads the inputs that fuzzing has found.
 
 use testkit::fuzz::{self, replay};
 
 #[test]
-fn every_input_that_is_kept_is_read_or_refused() {
+fn every_stored_fuzzing_input_is_read_or_refused() {
     replay("event", fuzz::event);
     replay("cursor", fuzz::cursor);
     replay("token", fuzz::token);

@@ -1,4 +1,4 @@
-//! Reading never panics, and what is accepted is the same after it was written and read again.
+//! Decoders never panic, and an accepted value survives being written and read again.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ use shared::telemetry::causes;
 
 const UNSIGNED: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4IiwiZXhwIjo5OTk5OTk5OTk5fQ.";
 
-/// One that knows no key.
+/// A verifier without any key.
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     let config = AuthConfig {
         issuer: "https://identity.test".to_owned(),
@@ -28,14 +28,14 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     Verifier::new(config, Clock::System)
 });
 
-/// The events that were ever shipped.
+/// Every event that was ever shipped.
 fn golden() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/contract/golden/events");
     let files = std::fs::read_dir(folder).unwrap();
     files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
 }
 
-/// A text with some of its bytes replaced, and perhaps its end cut off.
+/// A text with some bytes replaced, and perhaps its end cut off.
 fn damaged(texts: Vec<String>) -> impl Strategy<Value = String> {
     let byte = prop_oneof![Just(b'"'), Just(b'0'), Just(b'-'), Just(b'}'), any::<u8>()];
     let damage = prop::collection::vec((any::<Index>(), byte), 0..4);
@@ -55,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_event_that_is_read_is_the_same_when_it_is_written_and_read_again(
+    fn event_survives_writing_and_reading_again(
         text in prop_oneof![4 => damaged(golden()), 1 => any::<String>()],
     ) {
         if let Ok(Received::Known(envelope)) = envelope::read::<Event>(&text) {
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cursor_stands_for_one_place_and_no_other_text_does(
+    fn cursor_decodes_to_its_key_and_other_texts_are_refused(
         filter in "[a-z]{0,8}", key in any::<String>(), text in any::<String>(),
     ) {
         prop_assert_eq!(decode_cursor(&filter, &encode_cursor(&filter, &key)).unwrap(), key);
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_cursor_is_refused_or_one_of_the_same_list(
+    fn damaged_cursor_is_refused_or_of_the_same_list(
         text in damaged(vec![encode_cursor("shoes", "0007#x")]),
     ) {
         if let Ok(key) = decode_cursor("shoes", &text) {
@@ -85,13 +85,13 @@ proptest! {
     }
 
     #[test]
-    fn a_body_of_anything_is_refused_with_a_problem(
+    fn arbitrary_body_is_refused_with_a_problem(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         #[derive(Debug, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Wanted {
-            #[expect(dead_code, reason = "wanted, and never there")]
+            #[expect(dead_code, reason = "never present")]
             name: String,
         }
 
@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn a_token_of_no_known_key_is_refused(
+    fn token_of_an_unknown_key_is_refused(
         token in prop_oneof![
             any::<String>(),
             "[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}",
@@ -114,20 +114,20 @@ proptest! {
 }
 
 #[test]
-fn an_event_that_may_mean_something_else_is_not_taken_for_one_of_ours() {
+fn event_with_another_meaning_is_unreadable() {
     for text in golden() {
         assert!(matches!(envelope::read::<Event>(&text).unwrap(), Received::Known(_)), "{text}");
         let other = "01890000-0000-7000-8000-000000000123";
         for (field, value) in [
             ("specversion", json!("0.3")),
-            ("source", json!("somebody/else")),
+            ("source", json!("other/producer")),
             ("schemaversion", json!(2)),
             ("schemaversion", json!(0)),
             ("subject", json!(other)),
         ] {
             let mut envelope: Value = serde_json::from_str(&text).unwrap();
             if field == "subject" && envelope["type"] == "StockChanged" {
-                // It says of what only once.
+                // Only its envelope has the id.
                 continue;
             }
             envelope[field] = value;
@@ -135,7 +135,7 @@ fn an_event_that_may_mean_something_else_is_not_taken_for_one_of_ours() {
             let wanted = if field == "subject" { other } else { field };
             assert!(fault.starts_with("reading an event: ") && fault.contains(wanted), "{fault}");
         }
-        // Of a type that is not ours yet, anything is.
+        // Nothing else is checked of a type that this build does not know.
         let mut unknown: Value = serde_json::from_str(&text).unwrap();
         unknown["type"] = json!("ProductPraised");
         unknown["schemaversion"] = json!(2);

@@ -10,8 +10,8 @@ use shared::contract::inventory::Event;
 use testkit::{AwsWire, WireAnswer};
 use uuid::Uuid;
 
-/// What the relay waits for at most.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The timeout of the relay.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn event(nth: usize, body: String) -> Outbound {
     let subject = Uuid::from_u128(nth as u128);
@@ -28,7 +28,7 @@ fn nth_of(entry: &Value) -> u64 {
     detail["nth"].as_u64().unwrap_or_default()
 }
 
-/// Takes the entries that `refuse` gives no code for.
+/// An answer that takes every entry to which `refuse` gives no code.
 fn answer(sent: &Value, refuse: impl Fn(u64) -> Option<&'static str>) -> WireAnswer {
     let mut failed = 0;
     let entries =
@@ -50,14 +50,14 @@ async fn publish(
     EventBridge::new(&wire.environment(), "shop").publish(events).await
 }
 
-/// The places of the events that were refused, and why.
+/// The indexes of the refused events, with the reasons.
 fn refused(results: Vec<Result<(), Refused>>) -> Vec<(usize, String)> {
     let refusals = results.into_iter().enumerate();
     refusals.filter_map(|(nth, result)| Some((nth, result.err()?.0))).collect()
 }
 
 #[tokio::test]
-async fn an_event_is_sent_with_what_rules_match_by_and_its_envelope_as_it_is() {
+async fn entry_has_source_type_and_the_envelope_unchanged() {
     let wire = AwsWire::start(|_, sent| answer(sent, |_| None)).await;
     let results = publish(&wire, &[event(7, "{\"a\":  1}".to_owned())]).await.unwrap();
     assert_eq!(results, [Ok(())]);
@@ -69,7 +69,7 @@ async fn an_event_is_sent_with_what_rules_match_by_and_its_envelope_as_it_is() {
 }
 
 #[tokio::test]
-async fn of_a_call_only_the_entries_that_were_refused_stay_pending_each_with_its_code() {
+async fn only_refused_entries_of_a_call_stay_pending_with_their_codes() {
     let codes = ["ThrottlingException", "InternalFailure", "MalformedDetail"];
     for code in codes {
         let refuse = move |nth| (nth % 5 == 3).then_some(code);
@@ -79,12 +79,12 @@ async fn of_a_call_only_the_entries_that_were_refused_stay_pending_each_with_its
         let refused = refused(results);
         assert_eq!(refused.iter().map(|(nth, _)| *nth).collect::<Vec<_>>(), [3, 8, 13, 18]);
         assert!(refused.iter().all(|(_, why)| why.starts_with(code)), "{refused:?}");
-        assert_eq!(wire.calls().len(), 3, "what was refused is not for this round");
+        assert_eq!(wire.calls().len(), 3, "refused entries are not retried in this round");
     }
 }
 
 #[tokio::test]
-async fn an_event_that_is_too_large_is_refused_and_its_neighbours_are_published() {
+async fn oversized_event_is_refused_and_its_neighbours_are_published() {
     let wire = AwsWire::start(|_, sent| answer(sent, |_| None)).await;
     let large = event(1, json!({"nth": 1, "large": "x".repeat(256 * 1024)}).to_string());
     let mut events = events(3);
@@ -96,7 +96,7 @@ async fn an_event_that_is_too_large_is_refused_and_its_neighbours_are_published(
 }
 
 #[tokio::test]
-async fn a_call_that_is_refused_as_a_whole_takes_the_others_not_with_it() {
+async fn refused_call_does_not_affect_the_other_calls() {
     let kinds =
         [(400, "ThrottlingException"), (500, "InternalFailure"), (400, "AccessDeniedException")];
     for (status, code) in kinds {
@@ -112,29 +112,29 @@ async fn a_call_that_is_refused_as_a_whole_takes_the_others_not_with_it() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_answers_ends_before_the_relay_gives_up_and_the_others_count() {
+async fn unanswered_call_ends_within_the_relay_timeout() {
     let wire = AwsWire::start(|_, sent| match nth_of(&sent["Entries"][0]) {
         20 => WireAnswer::Silence,
         _ => answer(sent, |_| None),
     });
     let (wire, begun) = (wire.await, Instant::now());
     let refused = refused(publish(&wire, &events(40)).await.unwrap());
-    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < RELAY_TIMEOUT, "{:?}", begun.elapsed());
     let places: Vec<usize> = refused.iter().map(|(nth, _)| *nth).collect();
     assert_eq!(places, (20..30).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn where_no_call_is_answered_the_bus_could_not_be_asked() {
+async fn publishing_fails_when_no_call_is_answered() {
     let answers =
         [WireAnswer::Silence, WireAnswer::Garbage, WireAnswer::Refused(503, "ServiceUnavailable")];
     for answer in answers {
         let wire = AwsWire::start(move |_, _| answer.clone()).await;
         let begun = Instant::now();
         let error = publish(&wire, &events(100)).await.unwrap_err();
-        let told = matches!(error, BusError::EventBridge(_) | BusError::NoAnswer);
-        assert!(told, "{error:?}");
-        assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+        let is_expected = matches!(error, BusError::EventBridge(_) | BusError::NoAnswer);
+        assert!(is_expected, "{error:?}");
+        assert!(begun.elapsed() < RELAY_TIMEOUT, "{:?}", begun.elapsed());
     }
     let nowhere = testkit::aws_environment("http://127.0.0.1:1");
     let bus = EventBridge::new(&nowhere, "shop");
@@ -142,7 +142,7 @@ async fn where_no_call_is_answered_the_bus_could_not_be_asked() {
 }
 
 #[tokio::test]
-async fn an_entry_that_the_answer_does_not_mention_is_not_published() {
+async fn entry_missing_from_the_answer_is_not_published() {
     let wire = AwsWire::start(|_, _| {
         let entries = json!([{"EventId": Uuid::nil()}, {}]);
         WireAnswer::Fine(json!({"FailedEntryCount": 0, "Entries": entries}))

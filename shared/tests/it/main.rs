@@ -1,4 +1,4 @@
-//! What comes from outside, against everything that could come.
+//! The bus, the queues and everything that reads from outside, against whatever may arrive.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

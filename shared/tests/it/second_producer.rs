@@ -1,12 +1,12 @@
-//! A second producer, with events, an outbox, a relay and a queue of its own. What inventory has not
-//! shown by itself: nothing in the bus, the relay or the intake is made for inventory alone.
+//! A second producer with its own events, outbox and queues: bus, relay and intake work for more
+//! producers than inventory.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::bus::aws::{EventBridge, Patience, SqsQueue};
+use shared::bus::aws::{EventBridge, SqsQueue, SqsTimings};
 use shared::bus::postgres::{PgBus, Queue};
 use shared::bus::{self, Bus, Outbound, Publish};
 use shared::clock::Clock;
@@ -43,7 +43,7 @@ const TWO_PRODUCERS: &[Route] = &[
     },
 ];
 
-/// How long something may take on a machine that is busy with other tests.
+/// Timeout on a machine that is busy with other tests.
 const DEADLINE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -249,9 +249,9 @@ impl TestBed {
     async fn round(&self, queue: &str, handler: &impl Handler) {
         if let Some(messaging) = &self.aws {
             let config = messaging.queue(queue);
-            let poll = Patience { long_poll: Duration::from_secs(1), ..Patience::default() };
+            let poll = SqsTimings { long_poll: Duration::from_secs(1), ..SqsTimings::default() };
             let queue = SqsQueue::new(&messaging.environment, self.clock.clone(), config);
-            let (queue, stop) = (queue.with_patience(poll), CancellationToken::new());
+            let (queue, stop) = (queue.with_timings(poll), CancellationToken::new());
             sqs_intake::once(&queue, &self.clock, handler, &stop).await.unwrap();
         } else {
             let queue = Queue::new(self.database.pool.clone(), self.clock.clone(), queue);

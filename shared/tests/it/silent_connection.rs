@@ -1,4 +1,4 @@
-//! A server that says nothing any more, not even that it is gone.
+//! A server that stops answering without closing its connections.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use shared::database::{DatabaseConfig, connect};
 use testkit::{PostgresFault, database, faulty_postgres};
 
 #[tokio::test]
-async fn a_connection_that_has_gone_silent_is_not_kept() {
+async fn pool_drops_a_connection_that_no_longer_answers() {
     let database = database(&[&bus::MIGRATOR]).await;
     let line = faulty_postgres(&database.url).await;
     let pool =

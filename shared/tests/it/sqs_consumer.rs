@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::bus::aws::{Patience, SqsConfig, SqsQueue};
+use shared::bus::aws::{SqsConfig, SqsQueue, SqsTimings};
 use shared::clock::Clock;
 use shared::contract::inventory::Event;
 use shared::host::intake::{Delivery, Failure, Handler};
@@ -22,7 +22,7 @@ fn queue(wire: &AwsWire) -> SqsQueue {
     SqsQueue::new(&wire.environment(), Clock::System, &config)
 }
 
-/// Every entry of a batch worked, but for those that `refuse` names.
+/// An answer to a batch in which every entry succeeds that `refuse` does not name.
 fn answer(sent: &Value, refuse: impl Fn(&Value) -> bool) -> WireAnswer {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for entry in sent["Entries"].as_array().unwrap() {
@@ -35,7 +35,7 @@ fn answer(sent: &Value, refuse: impl Fn(&Value) -> bool) -> WireAnswer {
     WireAnswer::Fine(json!({"Successful": successful, "Failed": failed}))
 }
 
-/// An invocation with messages of these bodies, received so often.
+/// An invocation with messages of these bodies, each received this many times.
 fn invocation(bodies: &[&str], attempts: u32) -> Invocation {
     let records = bodies.iter().enumerate().map(|(nth, body)| {
         json!({
@@ -51,23 +51,23 @@ fn invocation(bodies: &[&str], attempts: u32) -> Invocation {
     serde_json::from_value(json!({"Records": records.collect::<Vec<_>>()})).unwrap()
 }
 
-struct Says(fn() -> Result<(), Failure>);
+struct Always(fn() -> Result<(), Failure>);
 
-impl Handler for Says {
+impl Handler for Always {
     type Event = Event;
 
-    const SPAN: &'static str = "says";
+    const SPAN: &'static str = "always";
 
     async fn handle(&self, deliveries: &[Delivery<Event>]) -> Vec<Result<(), Failure>> {
         deliveries.iter().map(|_| self.0()).collect()
     }
 }
 
-const CONTENT: Says = Says(|| Ok(()));
-const FAILING: Says = Says(|| Err(Failure::Failed("it cannot be".to_owned())));
-const AWAY: Says = Says(|| Err(Failure::Unavailable("nobody answers".to_owned())));
+const ACCEPTING: Always = Always(|| Ok(()));
+const FAILING: Always = Always(|| Err(Failure::Failed("it cannot be".to_owned())));
+const UNAVAILABLE: Always = Always(|| Err(Failure::Unavailable("no answer".to_owned())));
 
-/// What is answered to an invocation, as Lambda gets it.
+/// The answer to an invocation, as Lambda gets it.
 async fn invoke(wire: &AwsWire, handler: &impl Handler, invocation: Invocation) -> Value {
     let answer = sqs_intake::answer(&queue(wire), &Clock::System, handler, invocation).await;
     serde_json::to_value(answer).unwrap()
@@ -85,12 +85,12 @@ fn calls(wire: &AwsWire, operation: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn of_an_invocation_only_what_failed_comes_again_and_later_each_time() {
+async fn failed_messages_of_an_invocation_are_redelivered_later() {
     let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
     let wrapped = format!(r#"{{"detail-type": "ProductUpdated", "detail": {GOLDEN}}}"#);
     let bodies = [GOLDEN, wrapped.as_str()];
-    assert_eq!(invoke(&wire, &CONTENT, invocation(&bodies, 1)).await, failures(&[]));
-    assert_eq!(wire.calls(), [], "Lambda deletes them by itself");
+    assert_eq!(invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
+    assert_eq!(wire.calls(), [], "Lambda deletes them itself");
     let again = failures(&["message 0", "message 1"]);
     assert_eq!(invoke(&wire, &FAILING, invocation(&bodies, 3)).await, again);
     let pauses = calls(&wire, "ChangeMessageVisibilityBatch");
@@ -100,9 +100,9 @@ async fn of_an_invocation_only_what_failed_comes_again_and_later_each_time() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_sent_to_the_dead_letters_and_counts_as_done() {
+async fn unreadable_message_is_sent_to_the_dead_letters() {
     let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
-    let answered = invoke(&wire, &CONTENT, invocation(&["no event", GOLDEN], 1)).await;
+    let answered = invoke(&wire, &ACCEPTING, invocation(&["no event", GOLDEN], 1)).await;
     assert_eq!(answered, failures(&[]));
     let sent = calls(&wire, "SendMessageBatch");
     assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(DEAD)));
@@ -114,24 +114,24 @@ async fn what_cannot_be_read_is_sent_to_the_dead_letters_and_counts_as_done() {
 }
 
 #[tokio::test]
-async fn what_the_dead_letters_do_not_take_comes_again() {
+async fn message_is_redelivered_if_the_dead_letters_refuse_it() {
     let half = |entry: &Value| entry["Id"] == "1";
     let wire = AwsWire::start(move |_, sent| answer(sent, half)).await;
     let bodies = ["one", "two", "three"];
-    let answered = invoke(&wire, &CONTENT, invocation(&bodies, 1)).await;
+    let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
     assert_eq!(answered, failures(&["message 1"]));
     let wire = AwsWire::start(|_, _| WireAnswer::Refused(400, "AccessDenied")).await;
-    let answered = invoke(&wire, &CONTENT, invocation(&bodies, 1)).await;
+    let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
     assert_eq!(answered, failures(&["message 0", "message 1", "message 2"]));
-    // An entry that no answer mentions was not taken either.
+    // An entry that is missing from the answer was not taken either.
     let silent = json!({"Successful": [], "Failed": []});
     let wire = AwsWire::start(move |_, _| WireAnswer::Fine(silent.clone())).await;
-    let answered = invoke(&wire, &CONTENT, invocation(&bodies, 1)).await;
+    let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
     assert_eq!(answered, failures(&["message 0", "message 1", "message 2"]));
 }
 
 #[tokio::test]
-async fn the_last_failure_is_a_dead_letter_and_an_outage_never_is_one() {
+async fn last_failure_makes_a_dead_letter_and_an_outage_does_not() {
     let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
     assert_eq!(invoke(&wire, &FAILING, invocation(&[GOLDEN], 5)).await, failures(&[]));
     let sent = calls(&wire, "SendMessageBatch");
@@ -139,12 +139,12 @@ async fn the_last_failure_is_a_dead_letter_and_an_outage_never_is_one() {
 
     let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
     for attempts in 1..=3 {
-        let answered = invoke(&wire, &AWAY, invocation(&[GOLDEN], attempts)).await;
+        let answered = invoke(&wire, &UNAVAILABLE, invocation(&[GOLDEN], attempts)).await;
         assert_eq!(answered, failures(&["message 0"]));
     }
     assert_eq!(calls(&wire, "SendMessageBatch"), Vec::<Value>::new());
-    // Before it has been received so often that it looks like what its consumer dies of.
-    assert_eq!(invoke(&wire, &AWAY, invocation(&[GOLDEN], 4)).await, failures(&[]));
+    // Before it was received so often that it looks like a message that crashes its consumer.
+    assert_eq!(invoke(&wire, &UNAVAILABLE, invocation(&[GOLDEN], 4)).await, failures(&[]));
     let sent = calls(&wire, "SendMessageBatch");
     assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(QUEUE)));
     assert_eq!(sent[0]["Entries"][0]["MessageBody"], GOLDEN);
@@ -152,17 +152,17 @@ async fn the_last_failure_is_a_dead_letter_and_an_outage_never_is_one() {
 }
 
 #[tokio::test]
-async fn large_messages_are_sent_in_batches_that_sqs_takes() {
+async fn large_messages_are_split_into_batches_that_sqs_takes() {
     let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
     let large = "x".repeat(100 * 1024);
     let bodies = [large.as_str(); 5];
-    assert_eq!(invoke(&wire, &CONTENT, invocation(&bodies, 1)).await, failures(&[]));
+    assert_eq!(invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
     let sent = calls(&wire, "SendMessageBatch");
     let counts = sent.iter().map(|sent| sent["Entries"].as_array().unwrap().len());
     assert_eq!(counts.collect::<Vec<_>>(), [2, 2, 1]);
 }
 
-/// A queue with one message, received once.
+/// A queue with one message, which was received once.
 async fn one_message(refuse_deletion: bool) -> AwsWire {
     let given = AtomicU32::new(0);
     AwsWire::start(move |operation, sent| match operation {
@@ -178,7 +178,7 @@ async fn one_message(refuse_deletion: bool) -> AwsWire {
     .await
 }
 
-/// Takes longer than a message is out of sight.
+/// Takes longer than the visibility timeout.
 struct Slow;
 
 impl Handler for Slow {
@@ -193,28 +193,29 @@ impl Handler for Slow {
 }
 
 #[tokio::test]
-async fn a_message_stays_out_of_sight_for_as_long_as_it_is_handled() {
+async fn visibility_timeout_is_extended_while_a_message_is_handled() {
     let wire = one_message(false).await;
-    let patience = Patience { visibility: Duration::from_secs(1), ..Patience::default() };
-    let queue = queue(&wire).with_patience(patience);
+    let timings = SqsTimings { visibility: Duration::from_secs(1), ..SqsTimings::default() };
+    let queue = queue(&wire).with_timings(timings);
     let stop = CancellationToken::new();
     sqs_intake::once(&queue, &Clock::System, &Slow, &stop).await.unwrap();
     let extended = calls(&wire, "ChangeMessageVisibilityBatch");
-    assert_eq!(extended.len(), 2, "after every half of it");
+    assert_eq!(extended.len(), 2, "after each half of the timeout");
     assert_eq!(calls(&wire, "DeleteMessageBatch")[0]["Entries"][0]["ReceiptHandle"], "r");
 }
 
 #[tokio::test]
-async fn a_message_that_was_not_deleted_is_said_to_be_so() {
+async fn failed_deletion_is_an_error() {
     let wire = one_message(true).await;
     let stop = CancellationToken::new();
-    let error = sqs_intake::once(&queue(&wire), &Clock::System, &CONTENT, &stop).await.unwrap_err();
+    let error =
+        sqs_intake::once(&queue(&wire), &Clock::System, &ACCEPTING, &stop).await.unwrap_err();
     let error = shared::telemetry::causes(&error);
     assert!(error.contains("deleting a message: InternalError"), "{error}");
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_told_to_stop_ends_what_it_has_received_and_waits_for_nothing() {
+async fn stopping_consumer_finishes_what_it_has_received() {
     let (wire, stop) = (one_message(false).await, CancellationToken::new());
     let consumer = {
         let (queue, stop) = (queue(&wire), stop.clone());

@@ -1,5 +1,5 @@
-//! The line to a database that somebody has to vouch for: an own authority, a real handshake, and
-//! PostgreSQL behind it, as RDS and its proxy are reached.
+//! TLS to the database, as RDS and its proxy have it: an authority of its own, a real handshake, and
+//! PostgreSQL behind it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,10 +20,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// What a client asks with before anything else: eight bytes long, and the number of TLS.
-const WANTS_TLS: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+/// PostgreSQL's `SSLRequest`: the length of eight bytes, and the code of TLS.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Who signs certificates.
+/// A certificate authority.
 struct Ca {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -38,7 +38,7 @@ impl Ca {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// What a server needs that calls itself `name`.
+    /// TLS for a server named `name`, with a certificate of this authority.
     fn certify(&self, name: &str) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -54,48 +54,48 @@ impl Ca {
     }
 }
 
-/// A line to a database that ends TLS, or has none.
-struct Line {
+/// A proxy in front of a database that terminates TLS, or refuses it.
+struct Proxy {
     address: SocketAddr,
     database: TestDatabase,
-    /// What came of the client: without TLS, or after it.
-    heard: Arc<Mutex<Vec<u8>>>,
+    /// Bytes that the client sent without TLS, or within it.
+    received: Arc<Mutex<Vec<u8>>>,
     authorities: tempfile::NamedTempFile,
 }
 
-impl Line {
-    /// To a server with this certificate, for a client that trusts what is in `authorities`.
-    async fn to(acceptor: Option<TlsAcceptor>, authorities: &str) -> Self {
+impl Proxy {
+    /// A proxy with this certificate, for a client that trusts `authorities`.
+    async fn start(acceptor: Option<TlsAcceptor>, authorities: &str) -> Self {
         let database = database(&[&bus::MIGRATOR]).await;
         let options = PgConnectOptions::from_str(&database.url).unwrap();
         let socket = options.get_socket().unwrap();
         let socket = socket.join(format!(".s.PGSQL.{}", options.get_port()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&heard);
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&received);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (socket, seen) = (socket.clone(), Arc::clone(&seen));
-                // Who gives up a handshake is what some of these tests are about.
+                // An error is no failure here: some clients abort the handshake on purpose.
                 tokio::spawn(serve(client, socket, acceptor.clone(), seen));
             }
         });
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), authorities).unwrap();
-        Self { address, database, heard, authorities: file }
+        Self { address, database, received, authorities: file }
     }
 
-    fn heard(&self) -> Vec<u8> {
-        self.heard.lock().unwrap().clone()
+    fn received(&self) -> Vec<u8> {
+        self.received.lock().unwrap().clone()
     }
 
-    /// Asks the database, by the address of `host`, what it is called.
+    /// Connects by the name `host` and asks the database for its name.
     async fn ask(&self, host: &str) -> Result<String, sqlx::Error> {
         let options = PgConnectOptions::from_str(&self.database.url).unwrap();
         let (user, name) = (options.get_username(), options.get_database().unwrap());
         let port = self.address.port();
-        // What the settings ask for counts, whatever the address says.
+        // The settings decide about TLS, not the URL.
         let url = format!("postgres://{user}:hunter2@{host}:{port}/{name}?sslmode=disable");
         let config = DatabaseConfig {
             ca: Some(Authority::File(self.authorities.path().to_owned())),
@@ -112,25 +112,25 @@ async fn serve(
     mut client: TcpStream,
     socket: PathBuf,
     acceptor: Option<TlsAcceptor>,
-    heard: Arc<Mutex<Vec<u8>>>,
+    received: Arc<Mutex<Vec<u8>>>,
 ) -> std::io::Result<()> {
     let mut asked = [0; 8];
     client.read_exact(&mut asked).await?;
-    if asked != WANTS_TLS {
-        heard.lock().unwrap().extend(asked);
+    if asked != SSL_REQUEST {
+        received.lock().unwrap().extend(asked);
         return Ok(());
     }
     let Some(acceptor) = acceptor else {
         client.write_all(b"N").await?;
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).await?;
-        heard.lock().unwrap().extend(rest);
+        received.lock().unwrap().extend(rest);
         return Ok(());
     };
     client.write_all(b"S").await?;
     let mut client = acceptor.accept(client).await?;
     let first = client.read_u8().await?;
-    heard.lock().unwrap().push(first);
+    received.lock().unwrap().push(first);
     let mut server = UnixStream::connect(&socket).await?;
     server.write_u8(first).await?;
     copy_bidirectional(&mut client, &mut server).await?;
@@ -138,39 +138,39 @@ async fn serve(
 }
 
 #[tokio::test]
-async fn a_server_that_the_authority_vouches_for_is_talked_to() {
+async fn server_with_a_trusted_certificate_is_used() {
     let ca = Ca::new();
-    // As the bundle of RDS has it: behind others.
+    // As in the bundle of RDS: behind other authorities.
     let bundle = format!("{}{}", Ca::new().pem, ca.pem);
-    let line = Line::to(Some(ca.certify("localhost")), &bundle).await;
-    let name = line.ask("localhost").await.unwrap();
-    assert!(line.database.url.contains(&name));
-    assert!(!line.heard().is_empty());
+    let proxy = Proxy::start(Some(ca.certify("localhost")), &bundle).await;
+    let name = proxy.ask("localhost").await.unwrap();
+    assert!(proxy.database.url.contains(&name));
+    assert!(!proxy.received().is_empty());
 }
 
 #[tokio::test]
-async fn a_server_that_another_authority_vouches_for_learns_nothing() {
-    let line = Line::to(Some(Ca::new().certify("localhost")), &Ca::new().pem).await;
-    let error = line.ask("localhost").await.unwrap_err();
+async fn server_of_an_untrusted_authority_gets_no_credentials() {
+    let proxy = Proxy::start(Some(Ca::new().certify("localhost")), &Ca::new().pem).await;
+    let error = proxy.ask("localhost").await.unwrap_err();
     assert!(causes(&error).contains("invalid peer certificate"), "{error:?}");
-    assert_eq!(line.heard(), b"");
-    // Its callers are told to come again, and not what is wrong.
+    assert_eq!(proxy.received(), b"");
+    // Callers are told to retry, and not what is wrong.
     assert!(is_transient(&error));
 }
 
 #[tokio::test]
-async fn a_server_that_has_the_certificate_of_another_learns_nothing() {
+async fn server_with_another_hosts_certificate_gets_no_credentials() {
     let ca = Ca::new();
-    let line = Line::to(Some(ca.certify("other.example")), &ca.pem).await;
-    let error = line.ask("localhost").await.unwrap_err();
+    let proxy = Proxy::start(Some(ca.certify("other.example")), &ca.pem).await;
+    let error = proxy.ask("localhost").await.unwrap_err();
     assert!(causes(&error).contains("certificate not valid for name \"localhost\""), "{error:?}");
-    assert_eq!(line.heard(), b"");
+    assert_eq!(proxy.received(), b"");
 }
 
 #[tokio::test]
-async fn a_server_without_tls_learns_neither_user_nor_password() {
-    let line = Line::to(None, &Ca::new().pem).await;
-    let error = line.ask("localhost").await.unwrap_err();
+async fn server_without_tls_gets_no_credentials() {
+    let proxy = Proxy::start(None, &Ca::new().pem).await;
+    let error = proxy.ask("localhost").await.unwrap_err();
     assert!(matches!(error, sqlx::Error::Tls(_)), "{error:?}");
-    assert_eq!(line.heard(), b"");
+    assert_eq!(proxy.received(), b"");
 }

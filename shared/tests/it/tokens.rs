@@ -1,4 +1,4 @@
-//! Tokens as other providers make them: what Cognito says of roles, and of whom a token is for.
+//! Tokens of other providers: the roles and the audience of Cognito's.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use shared::config::Settings;
 use shared::http::auth::{AuthConfig, Role, Verifier};
 use testkit::Tokens;
 
-/// Whether a token with these claims is taken, and the roles that it gives.
+/// The roles of a token with these claims; None if it is refused.
 async fn roles(claims: Value) -> Option<BTreeSet<Role>> {
     let tokens = Tokens::new(Clock::System);
     let config = AuthConfig { roles_claim: "cognito:groups".to_owned(), ..tokens.config() };
@@ -20,37 +20,37 @@ async fn roles(claims: Value) -> Option<BTreeSet<Role>> {
 }
 
 #[tokio::test]
-async fn the_groups_of_a_cognito_token_are_its_roles_and_unknown_ones_are_none() {
+async fn groups_of_a_cognito_token_are_its_roles() {
     let groups = json!(["seller", "operator", "us-east-1_abc_Google"]);
     let id = json!({"token_use": "id", "aud": "vitrina", "cognito:groups": groups});
     assert_eq!(roles(id).await, Some(BTreeSet::from([Role::Seller, Role::Operator])));
-    let nobody = json!({"token_use": "id", "aud": "vitrina", "roles": ["operator"]});
-    assert_eq!(roles(nobody).await, Some(BTreeSet::new()), "another claim says nothing");
+    let without_groups = json!({"token_use": "id", "aud": "vitrina", "roles": ["operator"]});
+    assert_eq!(roles(without_groups).await, Some(BTreeSet::new()), "another claim gives no roles");
 }
 
 #[tokio::test]
-async fn an_access_token_without_an_audience_is_for_the_client_it_was_issued_to() {
+async fn access_token_without_audience_is_for_its_client() {
     let access = |client: &str, purpose: Value| json!({"aud": null, "client_id": client, "token_use": purpose});
     assert!(roles(access("vitrina", json!("access"))).await.is_some());
     assert!(roles(access("another app", json!("access"))).await.is_none());
     assert!(roles(access("vitrina", json!("refresh"))).await.is_none());
-    assert!(roles(access("vitrina", json!("id"))).await.is_none(), "those have an audience");
-    assert!(roles(access("vitrina", Value::Null)).await.is_none(), "no provider says so");
+    assert!(roles(access("vitrina", json!("id"))).await.is_none(), "ID tokens have an audience");
+    assert!(roles(access("vitrina", Value::Null)).await.is_none(), "every provider sets token_use");
 }
 
 #[tokio::test]
-async fn who_an_audience_names_is_who_a_token_is_for() {
+async fn token_is_for_its_audience() {
     assert!(roles(json!({"aud": ["another", "vitrina"]})).await.is_some());
     for aud in [json!("another"), json!([]), json!(["another"]), json!(5), json!("")] {
         let claims = json!({"aud": aud, "client_id": "vitrina", "token_use": "access"});
         assert!(roles(claims).await.is_none(), "{aud}");
     }
-    let renewing = json!({"aud": "vitrina", "token_use": "refresh"});
-    assert!(roles(renewing).await.is_none(), "a token for another use");
+    let refresh = json!({"aud": "vitrina", "token_use": "refresh"});
+    assert!(roles(refresh).await.is_none(), "a refresh token is not for the API");
 }
 
 #[test]
-fn nothing_on_aws_takes_the_tokens_of_the_embedded_provider() {
+fn aws_edition_refuses_the_embedded_provider() {
     let embedded = ("VITRINA_AUTH_ISSUER", "https://identity.vitrina.local/");
     for on_aws in [("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("VITRINA_EVENT_BUS", "shop")] {
         let mut settings = Settings::from_pairs([embedded, on_aws]);

@@ -7,8 +7,8 @@ use shared::database::{DatabaseConfig, begin, connect};
 use sqlx::PgPool;
 use testkit::database;
 
-/// Lets `work` be polled so many times, and then drops it where it stands, as a caller does who hangs
-/// up. Returns whether it came to its end.
+/// Polls `work` at most `polls` times and then drops it, as when a client disconnects. Returns whether
+/// it completed.
 async fn drop_after<T>(polls: u32, work: impl Future<Output = T>) -> bool {
     let (mut work, mut left) = (pin!(work), polls);
     poll_fn(|context| {
@@ -22,7 +22,7 @@ async fn drop_after<T>(polls: u32, work: impl Future<Output = T>) -> bool {
 }
 
 #[tokio::test]
-async fn a_transaction_that_nobody_waits_for_any_more_swallows_nothing_that_comes_after_it() {
+async fn abandoned_transaction_does_not_swallow_later_writes() {
     let database = database(&[]).await;
     sqlx::raw_sql("create table written (nth int)").execute(&database.pool).await.unwrap();
     let config = DatabaseConfig::new(Secret::new(database.url.clone()), 1, "vitrina tests");
@@ -36,7 +36,11 @@ async fn a_transaction_that_nobody_waits_for_any_more_swallows_nothing_that_come
             .fetch_one(&database.pool)
             .await
             .unwrap();
-        assert_eq!(there, i64::from(written), "acknowledged over an open transaction, and lost");
+        assert_eq!(
+            there,
+            i64::from(written),
+            "acknowledged within an abandoned transaction, and lost"
+        );
     }
-    assert!(written > 2, "it was never dropped halfway: what was tested?");
+    assert!(written > 2, "no transaction was abandoned halfway");
 }

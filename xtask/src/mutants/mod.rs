@@ -1,7 +1,7 @@
-//! `cargo xtask mutants`: are the tests good for anything?
+//! `cargo xtask mutants`: checks that the tests catch planted faults.
 //!
-//! Promise: a fault counts as caught only if the very test that must catch it fails, having passed
-//! without the fault. A patch that does not apply or does not compile shows nothing, and is said.
+//! Promise: a fault counts as caught only if the test that it names passes without the fault and
+//! fails with it. A patch that does not apply or compile is reported and does not count as caught.
 
 mod patch;
 mod program;
@@ -17,28 +17,28 @@ use comfy_table::{Table, presets};
 use crate::tree::{self, Copy};
 use crate::{print, say};
 use patch::{Fault, Target};
-use program::{Built, Ended, Program, Workshop};
+use program::{Builder, Built, Outcome, Program};
 use query_data::QueryData;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Only faults with this in their names
+    /// Only faults with names that contain this
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Only say which faults there are
+    /// List the faults without planting them
     #[arg(long)]
     list: bool,
 }
 
-/// How long a test may take that passes in seconds. What takes longer hangs.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Time limit of a test. Without a fault, each passes within seconds.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// What became of a fault.
+/// The result of planting a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Caught,
     Missed,
-    /// The test does not end: that shows, too, that something is wrong.
+    /// The test does not end, which also reveals the fault.
     Hung,
     DoesNotCompile,
 }
@@ -58,32 +58,32 @@ impl Verdict {
     }
 }
 
-/// Returns whether each fault was caught.
+/// Returns whether every fault was caught.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let root = tree::root();
     let mut faults = patch::read_all(&root.join("xtask/mutants"))?;
     if !args.only.is_empty() {
         faults.retain(|fault| args.only.iter().any(|part| fault.name.contains(part.as_str())));
     }
-    ensure!(!faults.is_empty(), "there is no such fault");
+    ensure!(!faults.is_empty(), "no fault has such a name");
     if args.list {
         print(&list(&faults));
         return Ok(true);
     }
-    let mut own = tree::target()?.into_os_string();
-    own.push("-mutants");
-    let own = std::path::PathBuf::from(own);
-    std::fs::create_dir_all(&own).with_context(|| format!("making {}", own.display()))?;
-    // Two at once would break each other's copy.
-    let lock = File::create(own.join("lock")).context("locking the copy")?;
-    lock.try_lock().context("another run is going on")?;
-    let copy = Copy::of(&root, &own.join("tree"))?;
-    let workshop = Workshop { copy: &copy, target: own.join("target") };
-    check_unbroken(&workshop, &faults)?;
+    let mut cache = tree::target()?.into_os_string();
+    cache.push("-mutants");
+    let cache = std::path::PathBuf::from(cache);
+    std::fs::create_dir_all(&cache).with_context(|| format!("creating {}", cache.display()))?;
+    // Two runs at once would change each other's copy.
+    let lock = File::create(cache.join("lock")).context("locking the copy")?;
+    lock.try_lock().context("another run is in progress")?;
+    let copy = Copy::of(&root, &cache.join("tree"))?;
+    let builder = Builder { copy: &copy, target: cache.join("target") };
+    check_unbroken(&builder, &faults)?;
     let mut rows = Vec::new();
     for (nth, fault) in faults.iter().enumerate() {
         let begun = Instant::now();
-        let verdict = plant(&workshop, fault).with_context(|| fault.name.clone())?;
+        let verdict = plant(&builder, fault).with_context(|| fault.name.clone())?;
         let seconds = begun.elapsed().as_secs();
         let (name, verdict_is) = (&fault.name, verdict.as_str());
         say(&format!("{}/{} {name}: {verdict_is} ({seconds} s)", nth + 1, faults.len()));
@@ -91,12 +91,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     }
     print(&table(&rows));
     let caught = rows.iter().filter(|(_, verdict, _)| verdict.is_caught()).count();
-    print(&format!("{caught} of {} faults were caught", rows.len()));
+    print(&format!("{caught} of {} faults caught", rows.len()));
     Ok(caught == rows.len())
 }
 
-/// Every test that must catch something passes as long as nothing is planted.
-fn check_unbroken(workshop: &Workshop<'_>, faults: &[Fault]) -> anyhow::Result<()> {
+/// Checks that the named tests pass without a fault.
+fn check_unbroken(builder: &Builder<'_>, faults: &[Fault]) -> anyhow::Result<()> {
     let mut programs: BTreeMap<(&str, &Target), Vec<&str>> = BTreeMap::new();
     for Fault { test, .. } in faults {
         let names = programs.entry((&test.package, &test.target)).or_default();
@@ -106,39 +106,42 @@ fn check_unbroken(workshop: &Workshop<'_>, faults: &[Fault]) -> anyhow::Result<(
     }
     for ((package, target), names) in programs {
         let begun = Instant::now();
-        let Built::Program(program) = workshop.build(package, target)? else {
-            anyhow::bail!("{package} does not compile even without a fault");
+        let Built::Program(program) = builder.build(package, target)? else {
+            anyhow::bail!("{package} does not compile without a fault");
         };
-        let Ended { passed, failed, hung } = program.run(&names, PATIENCE)?;
+        let Outcome { passed, failed, hung } = program.run(&names, TIMEOUT)?;
         ensure!(
             !failed && !hung && passed >= names.len(),
-            "the tests of {package} do not pass even without a fault"
+            "the tests of {package} fail without a fault"
         );
         let (count, seconds) = (names.len(), begun.elapsed().as_secs());
-        say(&format!("{package} {}: {count} tests pass ({seconds} s)", target.words().join(" ")));
+        say(&format!(
+            "{package} {}: {count} tests pass ({seconds} s)",
+            target.arguments().join(" ")
+        ));
     }
     Ok(())
 }
 
-/// Plants a fault, looks whether its test fails, and takes the fault out again.
-fn plant(workshop: &Workshop<'_>, fault: &Fault) -> anyhow::Result<Verdict> {
+/// Plants a fault, runs its test, and removes the fault.
+fn plant(builder: &Builder<'_>, fault: &Fault) -> anyhow::Result<Verdict> {
     let patch = std::fs::read_to_string(&fault.file)?;
-    let query_data = QueryData::write(&workshop.copy.folder, &patch)?;
-    workshop.copy.apply(&fault.file, false)?;
-    let verdict = judge(workshop, fault);
+    let query_data = QueryData::write(&builder.copy.folder, &patch)?;
+    builder.copy.apply(&fault.file, false)?;
+    let verdict = judge(builder, fault);
     drop(query_data);
-    workshop.copy.apply(&fault.file, true)?;
+    builder.copy.apply(&fault.file, true)?;
     verdict
 }
 
-fn judge(workshop: &Workshop<'_>, fault: &Fault) -> anyhow::Result<Verdict> {
+fn judge(builder: &Builder<'_>, fault: &Fault) -> anyhow::Result<Verdict> {
     let test = &fault.test;
-    let program: Program = match workshop.build(&test.package, &test.target)? {
+    let program: Program = match builder.build(&test.package, &test.target)? {
         Built::Program(program) => program,
-        Built::Refused => return Ok(Verdict::DoesNotCompile),
+        Built::Failed => return Ok(Verdict::DoesNotCompile),
     };
-    let Ended { passed, failed, hung } = program.run(&[&test.name], PATIENCE)?;
-    ensure!(passed > 0 || failed || hung, "there is no test {}", test.name);
+    let Outcome { passed, failed, hung } = program.run(&[&test.name], TIMEOUT)?;
+    ensure!(passed > 0 || failed || hung, "no test is called {}", test.name);
     Ok(match (failed, hung) {
         (true, _) => Verdict::Caught,
         (false, true) => Verdict::Hung,
@@ -175,11 +178,11 @@ mod tests {
         let places = [root.join(package), root.join("services").join(package)];
         let places = places.into_iter().chain([root.join("infra/local")]);
         let manifest = format!("name = \"{package}\"\n");
-        let is_its_own = |place: &PathBuf| {
+        let is_package = |place: &PathBuf| {
             let read = fs::read_to_string(place.join("Cargo.toml"));
             read.is_ok_and(|text| text.contains(&manifest))
         };
-        let folder = places.into_iter().find(is_its_own).expect(package);
+        let folder = places.into_iter().find(is_package).expect(package);
         match target {
             Target::Lib => folder.join("src"),
             Target::Test(name) => folder.join("tests").join(name),
@@ -197,20 +200,20 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_can_be_planted_and_names_a_test_that_there_is() {
+    fn every_fault_applies_and_names_an_existing_test() {
         let root = tree::root();
         let faults = patch::read_all(&root.join("xtask/mutants")).unwrap();
-        assert!(faults.len() >= 20, "there are only {}", faults.len());
+        assert!(faults.len() >= 20, "only {} faults", faults.len());
         for fault in &faults {
             tree::apply(&root, &fault.file, &["--check"]).unwrap();
             let (test, name) = (&fault.test, &fault.name);
             let folder = sources(&test.package, &test.target);
-            assert!(has(&folder, &format!("fn {}(", test.name)), "{name} names no test");
+            assert!(has(&folder, &format!("fn {}(", test.name)), "{name} names a missing test");
         }
     }
 
     #[test]
-    fn what_does_not_compile_is_not_caught() {
+    fn fault_that_does_not_compile_is_not_caught() {
         assert!(!Verdict::DoesNotCompile.is_caught() && !Verdict::Missed.is_caught());
         assert!(Verdict::Caught.is_caught());
     }

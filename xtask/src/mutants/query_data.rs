@@ -1,8 +1,7 @@
-//! What the query macros need to build a statement that a fault has changed.
+//! Offline query data for statements that a fault changes.
 //!
-//! They know statements by their hash, and of one that was changed nothing is written down. As long
-//! as a fault keeps the parameters and the columns of a statement, what is known of the old one is
-//! true of the new one, too.
+//! The query macros find the data of a statement by its hash, so a changed statement has none. A
+//! fault keeps the parameters and columns of its statement. The old data then fits the new statement.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,17 +11,17 @@ use anyhow::Context as _;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// Query data that is there for as long as a fault.
+/// Query data that is removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct QueryData(Vec<PathBuf>);
 
 impl QueryData {
-    /// Writes what is needed to build `folder` with this patch.
+    /// Writes the query data that `folder` needs to build with this patch.
     pub(crate) fn write(folder: &Path, patch: &str) -> anyhow::Result<Self> {
         let mut written = Self(Vec::new());
         let Some((old, new)) = changed_line(patch) else { return Ok(written) };
-        let known = folder.join(".sqlx");
-        for entry in fs::read_dir(&known).context("reading .sqlx")? {
+        let data_folder = folder.join(".sqlx");
+        for entry in fs::read_dir(&data_folder).context("reading .sqlx")? {
             let path = entry?.path();
             let mut data: Value = serde_json::from_slice(&fs::read(&path)?)
                 .with_context(|| format!("reading {}", path.display()))?;
@@ -34,7 +33,7 @@ impl QueryData {
             let hash = hash(&query);
             data["query"] = query.into();
             data["hash"] = hash.as_str().into();
-            let file = known.join(format!("query-{hash}.json"));
+            let file = data_folder.join(format!("query-{hash}.json"));
             fs::write(&file, data.to_string())?;
             written.0.push(file);
         }
@@ -45,26 +44,26 @@ impl QueryData {
 impl Drop for QueryData {
     fn drop(&mut self) {
         for file in &self.0 {
-            // The next run removes what is left.
+            // The next run removes any file that is left.
             let _ = fs::remove_file(file);
         }
     }
 }
 
-/// What a patch of one line takes away and what it puts there, as far as it stands in a statement.
+/// The line that a patch removes and the one that it adds, reduced to the statement in them.
 fn changed_line(patch: &str) -> Option<(String, String)> {
     let (_, patch) = patch.split_once("\n@@ ")?;
     let line = |sign: char| patch.lines().skip(1).find_map(|line| line.strip_prefix(sign));
     Some((statement(line('-')?).to_owned(), statement(line('+')?).to_owned()))
 }
 
-/// What of a line of Rust is in a string, or all of it.
+/// The part of a Rust line that is inside a raw string, or the whole line.
 fn statement(line: &str) -> &str {
-    let behind = line.split_once("r#\"").map_or(line, |(_, behind)| behind);
-    behind.split_once("\"#").map_or(behind, |(inside, _)| inside)
+    let rest = line.split_once("r#\"").map_or(line, |(_, rest)| rest);
+    rest.split_once("\"#").map_or(rest, |(inside, _)| inside)
 }
 
-/// As the query macros name a statement.
+/// The hash by which the query macros name a statement.
 fn hash(query: &str) -> String {
     let digest = Sha256::digest(query.as_bytes());
     let mut name = String::with_capacity(64);
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_changed_line_only_what_is_in_the_statement_counts() {
+    fn changed_line_is_reduced_to_its_statement() {
         let patch = "--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n select 1\n-    f(r#\"where a\"#, b)\n\
                      +    f(r#\"where c\"#, b)\n";
         assert_eq!(changed_line(patch), Some(("where a".to_owned(), "where c".to_owned())));
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_are_named_by_their_hash() {
+    fn hash_matches_the_names_of_the_query_data() {
         let known = crate::tree::root().join(".sqlx");
         for entry in fs::read_dir(known).unwrap() {
             let data: Value =

@@ -1,4 +1,4 @@
-//! Differences of every kind, planted where reconciliation has to find them.
+//! Plants differences of every kind for reconciliation to find.
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -8,12 +8,13 @@ use vitrina::edition::TABLE;
 use crate::dynamo;
 use crate::edition::Edition;
 use crate::load::Connection;
-use crate::product::{Made, made};
+use crate::product::{Generated, generate};
 
-/// The kinds, in turns.
+/// The number of kinds.
 const KINDS: u64 = 6;
 
-/// Makes `count` products and their listings differ, in equal kinds: others in every `round`.
+/// Makes `count` products differ from their listings, with equally many of each kind. Every `round`
+/// uses other products.
 pub(super) async fn plant(
     edition: &Edition,
     products: u64,
@@ -21,12 +22,12 @@ pub(super) async fn plant(
     round: u64,
 ) -> anyhow::Result<()> {
     let mut connection = Connection::open(edition.dynamodb).await?;
-    let apart = products / count;
-    anyhow::ensure!(round < apart, "there are too few products to harm");
+    let step = products / count;
+    anyhow::ensure!(round < step, "too few products for another round of differences");
     for nth in 0..count {
-        let number = nth * apart + round;
-        let whole = made(number);
-        let mut listing = whole.listing();
+        let number = nth * step + round;
+        let generated = generate(number);
+        let mut listing = generated.listing();
         match nth % KINDS {
             0 => {
                 let key = json!({ "bucket": listing.bucket, "id": listing.id });
@@ -35,18 +36,18 @@ pub(super) async fn plant(
                 continue;
             }
             1 => {
-                change_row(edition, whole).await?;
+                change_row(edition, generated).await?;
                 continue;
             }
             2 => listing.product_version = 5,
-            // Of a product that there never was.
+            // An orphaned listing.
             3 => {
-                listing = made(products + number).listing();
-                // Not beyond what the outbox has given out, which would be another kind of harm.
+                listing = generate(products + number).listing();
+                // A position beyond that of the outbox would be damage, another kind of difference.
                 (listing.product_position, listing.stock_position) = (1, 1);
             }
             4 => {
-                let other = made(products + nth).product;
+                let other = generate(products + nth).product;
                 listing.name = Some(other.name);
                 listing.content_hash = Some(other.content_hash);
             }
@@ -62,14 +63,14 @@ async fn call(connection: &mut Connection, operation: &str, body: &str) -> anyho
     connection.request.clear();
     dynamo::call(operation, body, &mut connection.request);
     let status = connection.call().await.context("planting a difference")?;
-    let said = String::from_utf8_lossy(connection.body());
-    anyhow::ensure!(status == 200, "planting a difference: {status} {said}");
+    let body = String::from_utf8_lossy(connection.body());
+    anyhow::ensure!(status == 200, "planting a difference: {status} {body}");
     Ok(())
 }
 
-/// A change whose event was lost: the row and the journal have it, the outbox does not.
-async fn change_row(edition: &Edition, whole: Made) -> anyhow::Result<()> {
-    let mut product = whole.product;
+/// Loses the event of a change: it is in the row and the journal, but not in the outbox.
+async fn change_row(edition: &Edition, generated: Generated) -> anyhow::Result<()> {
+    let mut product = generated.product;
     product.version = 2;
     product.name.push_str(", changed");
     let product = product.hashed();

@@ -1,4 +1,4 @@
-//! P14 and P15: comparing everything, against reading everything; and what that costs.
+//! P14 and P15: reconciling everything, against reading everything; and its costs.
 
 mod drift;
 mod scan;
@@ -16,28 +16,28 @@ use crate::goal::{Bound, Figure, Measure, Sample, Stat};
 use crate::load::closed_loop;
 use crate::number::{figure, median};
 use crate::product::creates;
-use crate::reconciler::{self, Passed};
+use crate::reconciler::{self, PassReport};
+use crate::setup::Setup;
 use crate::snapshot;
-use crate::world::World;
 
 pub(crate) const WHAT: &str = "reconcile everything, 1,000 differences";
 
-pub(crate) const COST: &str = "what reconciling costs";
+pub(crate) const COST: &str = "the costs of reconciling";
 
-/// Everything but reconciliation, which has a process of its own.
+/// All roles except reconciliation, which runs in another process.
 const ROLES: &str = "inventory,relay,catalog,projector,identity";
 
-/// Differences that are planted for each round.
-const DRIFTED: u64 = 1_000;
+/// Differences to plant for each round.
+const DIFFERENCES: u64 = 1_000;
 
-/// P14: how fast, whether all is found and mended, and in how much memory.
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
+/// P14: the rate, the differences found and repaired, and the memory.
+pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     let (mut times, mut figures) = (Vec::new(), Vec::new());
-    let sizes = world.sizes();
+    let sizes = setup.sizes();
     for products in &sizes {
         let last = Some(products) == sizes.last();
-        let seen = reconcile(world, *products, if last { world.rounds } else { 1 }).await?;
-        let seconds: Vec<f64> = seen.passes.iter().map(|passed| passed.seconds).collect();
+        let seen = reconcile(setup, *products, if last { setup.rounds } else { 1 }).await?;
+        let seconds: Vec<f64> = seen.passes.iter().map(|report| report.seconds).collect();
         times.push((figure(*products), median(&seconds).unwrap_or_default()));
         if last {
             figures = judged(*products, &seen);
@@ -49,39 +49,39 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Outcome> {
         unit: "s",
         kind: Kind::Lines {
             axis: "products",
-            series: vec![("flat out".to_owned(), times)],
+            series: vec![("full speed".to_owned(), times)],
             logarithmic: true,
         },
     };
     Ok(Outcome { figures, charts: vec![chart] })
 }
 
-/// What reconciling some number of products showed.
+/// The results of reconciling a number of products.
 struct Seen {
     samples: Vec<Sample>,
-    passes: Vec<Passed>,
-    /// After the last of them, when everything was mended.
-    again: Passed,
+    passes: Vec<PassReport>,
+    /// A further pass after all repairs.
+    final_pass: PassReport,
 }
 
-async fn reconcile(world: &World, products: u64, times: u32) -> anyhow::Result<Seen> {
-    let folder = snapshot::copy(world, products).await?;
+async fn reconcile(setup: &Setup, products: u64, times: u32) -> anyhow::Result<Seen> {
+    let folder = snapshot::copy(setup, products).await?;
     let edition = Edition::at(folder.path(), ROLES).await?;
     let size = thousands(products);
     let (mut samples, mut passes) = (Vec::new(), Vec::new());
     for round in 1..=times {
-        world.watch.now(&format!("P14: {size} products, round {round} of {times}"));
+        setup.progress.now(&format!("P14: {size} products, round {round} of {times}"));
         let rows = scan::rows(&edition, products).await?;
         let listings = scan::listings(&edition).await?.rate;
-        drift::plant(&edition, products, DRIFTED, u64::from(round)).await?;
-        let passed = reconciler::pass(&edition).await?;
+        drift::plant(&edition, products, DIFFERENCES, u64::from(round)).await?;
+        let report = reconciler::pass(&edition).await?;
         settle(&edition).await?;
-        let ours = f64::from(u32::try_from(passed.compared)?) / passed.seconds;
+        let ours = f64::from(u32::try_from(report.compared)?) / report.seconds;
         samples.push(Sample::new(Stat::of(rows.min(listings)), Stat::of(ours)));
-        passes.push(passed);
+        passes.push(report);
     }
-    let again = reconciler::pass(&edition).await?;
-    Ok(Seen { samples, passes, again })
+    let final_pass = reconciler::pass(&edition).await?;
+    Ok(Seen { samples, passes, final_pass })
 }
 
 /// Waits until every repair has reached its listing.
@@ -103,41 +103,41 @@ async fn settle(edition: &Edition) -> anyhow::Result<()> {
 }
 
 fn judged(products: u64, seen: &Seen) -> Vec<Figure> {
-    let of_each = |of: fn(&Passed) -> i64| {
-        let value = |passed| f64::from(i32::try_from(of(passed)).unwrap_or(i32::MAX));
-        seen.passes.iter().map(|passed| Sample::alone(Stat::of(value(passed)))).collect()
+    let of_each = |of: fn(&PassReport) -> i64| {
+        let value = |report| f64::from(i32::try_from(of(report)).unwrap_or(i32::MAX));
+        seen.passes.iter().map(|report| Sample::alone(Stat::of(value(report)))).collect()
     };
-    let planted = figure(DRIFTED);
+    let planted = figure(DIFFERENCES);
     let exactly = vec![
         Bound::AtLeast(Measure::Value(""), planted),
         Bound::AtMost(Measure::Value(""), planted),
     ];
-    let again = f64::from(i32::try_from(seen.again.differences()).unwrap_or(i32::MAX));
-    let memory = seen.passes.iter().map(|passed| Sample::alone(Stat::of(passed.memory)));
+    let remaining = f64::from(i32::try_from(seen.final_pass.differences()).unwrap_or(i32::MAX));
+    let memory = seen.passes.iter().map(|report| Sample::alone(Stat::of(report.memory)));
     vec![
         Figure {
-            what: format!("reconcile {} products, flat out", thousands(products)),
+            what: format!("reconcile {} products at full speed", thousands(products)),
             unit: "/s",
             bounds: vec![Bound::AtLeast(Measure::Ratio, 0.8)],
             samples: seen.samples.clone(),
             note: Some("the ceiling is the slower of the two scans".to_owned()),
         },
         Figure {
-            what: "found of 1,000 differences".to_owned(),
+            what: "differences found, of 1,000".to_owned(),
             bounds: exactly.clone(),
-            samples: of_each(Passed::differences),
+            samples: of_each(PassReport::differences),
             ..Figure::default()
         },
         Figure {
-            what: "announced again of 1,000".to_owned(),
+            what: "differences repaired, of 1,000".to_owned(),
             bounds: exactly,
-            samples: of_each(|passed| passed.repaired),
+            samples: of_each(|report| report.repaired),
             ..Figure::default()
         },
         Figure {
-            what: "differences in the pass after it".to_owned(),
+            what: "differences in the next pass".to_owned(),
             bounds: vec![Bound::AtMost(Measure::Value(""), 0.0)],
-            samples: vec![Sample::alone(Stat::of(again))],
+            samples: vec![Sample::alone(Stat::of(remaining))],
             ..Figure::default()
         },
         Figure {
@@ -150,26 +150,26 @@ fn judged(products: u64, seen: &Seen) -> Vec<Figure> {
     ]
 }
 
-/// P15: read units against those of one scan, and what sellers feel of the pass in the background.
-pub(crate) async fn measure_cost(world: &World) -> anyhow::Result<Outcome> {
-    let products = world.sizes().into_iter().max().unwrap_or(10_000);
-    let folder = snapshot::copy(world, products).await?;
+/// P15: read units against those of one scan, and the create rate during a background pass.
+pub(crate) async fn measure_cost(setup: &Setup) -> anyhow::Result<Outcome> {
+    let products = setup.sizes().into_iter().max().unwrap_or(10_000);
+    let folder = snapshot::copy(setup, products).await?;
     let edition = Edition::at(folder.path(), WRITE_API).await?;
-    world.watch.now("P15: counting read units");
+    setup.progress.now("P15: counting read units");
     let scanned = scan::listings(&edition).await?;
-    let passed = reconciler::pass(&edition).await?;
-    let units = Sample::new(Stat::of(scanned.read_units), Stat::of(passed.read_units));
-    let seen = rounds(world, "P15", async || {
+    let report = reconciler::pass(&edition).await?;
+    let units = Sample::new(Stat::of(scanned.read_units), Stat::of(report.read_units));
+    let seen = rounds(setup, "P15", async || {
         let token = edition.token(DemoUser::Seller).await?;
-        let create = || creates(edition.api, &token, CONNECTIONS, world.seconds);
+        let create = || creates(edition.api, &token, CONNECTIONS, setup.seconds);
         edition.checkpoint().await?;
         let undisturbed = closed_loop(&create()).await?.stat();
         edition.checkpoint().await?;
-        // What it does in a minute it does in the first moments, so a round has all of it.
+        // The pass does the work of a minute at once, so it is inside the round.
         sqlx::query("update sync.buckets set checked_at = null").execute(&edition.pool).await?;
-        let mut other = reconciler::background(&edition)?;
+        let mut background = reconciler::background(&edition)?;
         let disturbed = closed_loop(&create()).await?.stat();
-        other.kill().await?;
+        background.kill().await?;
         Ok(Sample::new(undisturbed, disturbed))
     })
     .await?;
@@ -182,7 +182,7 @@ pub(crate) async fn measure_cost(world: &World) -> anyhow::Result<Outcome> {
             note: Some("against one scan; no differences, so no repairs".to_owned()),
         },
         Figure {
-            what: "create rate beside the pass in the background".to_owned(),
+            what: "create rate during the background pass".to_owned(),
             unit: "/s",
             bounds: vec![Bound::AtLeast(Measure::Ratio, 0.9)],
             samples: seen,

@@ -1,5 +1,4 @@
-//! The ceilings of reconciliation: each store read from one end to the other, and nothing done with
-//! it.
+//! The ceilings of reconciliation: reading each store completely, without using the data.
 
 use std::time::Instant;
 
@@ -17,17 +16,17 @@ use crate::edition::Edition;
 use crate::load::Connection;
 use crate::number::rate;
 
-/// Readers at once, as many as the reconciler has buckets in its hands.
+/// Concurrent readers: as many as the reconciler handles buckets at once.
 const READERS: u16 = 4;
 
-/// Items of one page of a scan, about as many as DynamoDB's limit of a megabyte lets through. The
-/// local store reads all that is left for a page without a limit.
+/// Items in a page of a scan, about as many as fit into DynamoDB's limit of 1 MB. Without a limit, the
+/// local store reads all remaining items for one page.
 const PAGE: u32 = 1_000;
 
-/// What is read of a listing.
+/// The attributes to read of a listing.
 const NARROW: &str = "id, product_version, content_hash";
 
-/// Rows a second, in the order of their ids, with their versions.
+/// Reads ids and versions of all products in the order of ids. Returns the rows a second.
 pub(super) async fn rows(edition: &Edition, products: u64) -> anyhow::Result<f64> {
     let begun = Instant::now();
     let mut stream = edition
@@ -42,12 +41,12 @@ pub(super) async fn rows(edition: &Edition, products: u64) -> anyhow::Result<f64
     Ok(rate(products, begun.elapsed()))
 }
 
-/// What reading all listings showed.
+/// The result of reading all listings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scanned {
     /// Listings a second.
     pub(super) rate: f64,
-    /// What DynamoDB charges for it, eventually consistent.
+    /// The read units that DynamoDB charges for eventually consistent reads.
     pub(super) read_units: f64,
 }
 
@@ -65,8 +64,8 @@ struct Consumed {
     capacity_units: f64,
 }
 
-/// One scan from end to end, and once more by several readers with a part of the buckets each (the
-/// local store sorts everything for a page of a parallel scan). The faster one counts.
+/// Reads all listings with one scan, and again by bucket with several readers. Returns the faster
+/// rate. (A parallel scan is no option: the local store sorts everything for each page of it.)
 pub(super) async fn listings(edition: &Edition) -> anyhow::Result<Scanned> {
     let begun = Instant::now();
     let mut connection = Connection::open(edition.dynamodb).await?;
@@ -79,7 +78,7 @@ pub(super) async fn listings(edition: &Edition) -> anyhow::Result<Scanned> {
     Ok(Scanned { rate: alone.max(together), read_units })
 }
 
-/// Reads every bucket that belongs to a reader, and counts what is in them.
+/// Reads every bucket of a reader. Returns the number of listings in them.
 async fn buckets(edition: &Edition, reader: u16) -> anyhow::Result<u64> {
     let mut connection = Connection::open(edition.dynamodb).await?;
     let mut count = 0;
@@ -95,8 +94,7 @@ async fn buckets(edition: &Edition, reader: u16) -> anyhow::Result<u64> {
     Ok(count)
 }
 
-/// Reads page by page until there is no more, and returns how many items there were and what they
-/// cost.
+/// Reads all pages. Returns the number of items and the read units.
 async fn read(
     connection: &mut Connection,
     operation: &str,

@@ -186,16 +186,35 @@ describe('a deployed stage', () => {
   test('README walkthrough works on AWS', async () => {
     const readme = fs.readFileSync(path.join(GUIDE, '../../../README.md'), 'utf8');
     const shown = readme.match(/<!-- tested -->\n\n```sh\n(.*?)```/s)![1]!;
-    // Only the local edition has the trace.
-    const [commands] = shown.split('# An operator follows');
-    assert.match(commands!, /PATCH/);
     const output = await shell.run(
-      commands!
+      shown
         .replaceAll('http://127.0.0.1:8080', outputs['ApiUrl']!.replace('$', '\\$'))
-        .replaceAll('target/release/vitrina token seller', `echo ${seller}`),
+        .replaceAll('target/release/vitrina token seller', `echo ${seller}`)
+        .replaceAll('target/release/vitrina token operator', `echo ${operator}`),
     );
     assert.match(output, /"amount":9990/);
+    assert.match(output, /"state":"in the listing"/);
     assert.doesNotMatch(output, /"status":[45]/, output);
+  });
+
+  test('vitrina trace works on a stage', async () => {
+    const id = await create(seller);
+    await eventually('it is listed', 20, () => listed(id));
+    const output = await shell.run(
+      `VITRINA_TOKEN=${operator} VITRINA_URL='${outputs['ApiUrl']!}' \\
+       cargo run -q --locked -p vitrina -- trace ${id}`,
+    );
+    assert.match(output, /in the listing/);
+    assert.match(output, /^ {2}projected /m);
+  });
+
+  test('documentation and problem pages are public', async () => {
+    const refused = await request('POST', '/v1/products', { token: seller, body: {} });
+    assert.equal(refused.status, 422, JSON.stringify(refused.body));
+    for (const route of ['/docs', '/docs/problems', '/openapi.json', refused.body.type]) {
+      const page = await fetch(`${outputs['ApiUrl']!}${route}`);
+      assert.equal(page.status, 200, route);
+    }
   });
 
   test('check-stage passes', async () => {

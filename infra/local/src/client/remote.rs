@@ -15,7 +15,7 @@ const TOKEN: &str = "VITRINA_TOKEN";
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Remote {
-    /// API of a remote edition, with an operator's token in VITRINA_TOKEN
+    /// API of a remote edition, with an operator's token in `VITRINA_TOKEN`
     #[arg(long, global = true, env = "VITRINA_URL", value_parser = parse)]
     url: Option<Url>,
 }

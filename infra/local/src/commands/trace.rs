@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use sync::{Trace, TracedChange};
 use uuid::Uuid;
 
 use crate::client::demo_user::{self, DemoUser};
@@ -9,7 +10,6 @@ use crate::console::exit::{FAILED, OK};
 use crate::console::global::Global;
 use crate::console::output::{Output, OutputArgs};
 use crate::console::output::{print, say};
-use crate::ops::{Trace, TracedChange};
 
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct TraceArgs {

@@ -15,13 +15,11 @@ use axum::Router;
 use identity::config::ProviderConfig;
 use identity::demo::{self, DemoUser};
 use shared::bus;
-use shared::bus::dead_letters::DeadLetters;
 use shared::bus::postgres::Queue;
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::contract::routes::CATALOG_QUEUE;
 use shared::database::{self as connections, DatabaseConfig};
-use shared::host::dead_letters::{self, Desk};
 use shared::host::health::{self, Health, Table};
 use shared::host::metrics_recorder;
 use shared::http::auth::{AuthConfig, KeySource, Verifier};
@@ -38,7 +36,6 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::docs;
-use crate::ops::{self, Ops};
 use data_folder::{Account, Claim, DataError, DataFolder, Running};
 use database::{Database, DatabaseError, Source};
 use dynamodb_server::{DynamoDbServer, DynamoDbServerError};
@@ -235,7 +232,7 @@ async fn run(
     };
 
     let mut work = JoinSet::new();
-    let mut api = operators_api(&context);
+    let mut api = health_routes(&context);
     for service in SERVICES {
         api = api.merge((service.start)(&context, &mut work).await?);
     }
@@ -252,9 +249,9 @@ async fn run(
     Ok((work, demo_users))
 }
 
-/// The routes of every edition, whatever parts it runs.
-fn operators_api(context: &Context) -> OpenApiRouter {
-    let Context { requests, clock, verifier, queue, dynamodb, .. } = context;
+/// The health routes over every store of the edition.
+fn health_routes(context: &Context) -> OpenApiRouter {
+    let Context { requests, queue, dynamodb, .. } = context;
     let health = Health {
         postgres: Some(Arc::new(requests.clone())),
         dynamodb: Some(Arc::new(Table {
@@ -264,22 +261,7 @@ fn operators_api(context: &Context) -> OpenApiRouter {
         })),
         queue: Some(queue.clone()),
     };
-    let ops = Ops {
-        pool: requests.clone(),
-        verifier: verifier.clone(),
-        queue: queue.clone(),
-        catalog: catalog::App::new(dynamodb.clone(), TABLE, context.currency),
-    };
-    let letters = Queue::new(requests.clone(), clock.clone(), CATALOG_QUEUE);
-    let dead_letters = Desk {
-        letters: DeadLetters::Postgres(letters),
-        clock: clock.clone(),
-        verifier: verifier.clone(),
-    };
-    OpenApiRouter::new()
-        .merge(health::routes().with_state(health))
-        .merge(ops::routes().with_state(ops))
-        .merge(dead_letters::routes().with_state(dead_letters))
+    health::routes().with_state(health)
 }
 
 fn pool(url: &Secret<String>, connections: u32, name: &'static str) -> Result<PgPool, StartError> {
@@ -290,8 +272,6 @@ fn pool(url: &Secret<String>, connections: u32, name: &'static str) -> Result<Pg
 /// The description of the whole API, without anything running.
 pub fn openapi() -> OpenApi {
     let mut document = health::routes().into_openapi();
-    document.merge(ops::routes().into_openapi());
-    document.merge(dead_letters::routes().into_openapi());
     for service in SERVICES {
         document.merge((service.openapi)());
     }

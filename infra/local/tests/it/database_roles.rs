@@ -34,6 +34,7 @@ use uuid::Uuid;
 
 const OWNER: &str = "vitrina_owner";
 const TABLE: &str = "listings";
+const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
 
 /// The role of each service, with the schema of tables that no other service reaches.
 static SERVICES: [(&str, Option<&str>, &ServiceSchema); 4] = [
@@ -270,19 +271,32 @@ async fn roles_suffice_from_a_create_to_a_repair() {
     .unwrap();
     let reads_queue = Queue::new(sync.clone(), clock.clone(), CATALOG_QUEUE);
     let reconciler =
-        Reconciler::new(sync, dynamo.client.clone(), TABLE, clock.clone(), ids.clone())
+        Reconciler::new(sync.clone(), dynamo.client.clone(), TABLE, clock.clone(), ids.clone())
             .with_queue(reads_queue.clone())
             .with_settings(Settings { grace: Duration::ZERO, ..Settings::default() });
-    let run = reconciler.request(Uuid::from_u128(0x09e4), false).await.unwrap();
+    let run = reconciler.request(OPERATOR, false).await.unwrap();
     reconciler.once(&CancellationToken::new()).await.unwrap();
     let run = reconciler.find_run(run).await.unwrap().unwrap();
     assert!(run.finished_at.is_some(), "{run:?}");
-    assert_eq!((run.compared, run.repaired), (1, 1), "{run:?}");
+    assert_eq!((run.findings.compared, run.findings.repaired), (1, 1), "{run:?}");
     deliver().await;
     let listing = reader.find_listing(id).await.unwrap().unwrap();
     assert_eq!(listing.name.as_deref(), Some("Road shoe"));
 
     let dead_letters = DeadLetters::Postgres(reads_queue);
+    let listings = sync::Listings::new(dynamo.client.clone(), TABLE);
+    let app = sync::App::new(sync, &clock, &ids, tokens.verifier(), listings, dead_letters.clone());
+    let (operators_api, operator) = (sync::router(app), tokens.token(OPERATOR, Role::Operator));
+    let trace = async |id: Uuid| {
+        let call = Call::get(&format!("/v1/admin/trace/{id}")).bearer(&operator);
+        call.send(&operators_api).await.expect(200)
+    };
+    trace(id).await;
+    let event: Uuid = sqlx::query_scalar("select event_id from inventory.journal limit 1")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    trace(event).await;
     let all = Selection::default();
     assert_eq!(dead_letters.list(&all, 0, 10).await.unwrap(), []);
     assert_eq!(dead_letters.depth().await.unwrap().dead_letters, 0);

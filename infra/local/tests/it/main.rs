@@ -9,6 +9,7 @@ mod database_roles;
 mod first_start;
 mod history;
 mod kills;
+mod links;
 mod openapi;
 mod poison;
 mod process;

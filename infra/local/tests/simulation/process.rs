@@ -127,7 +127,7 @@ impl Parts {
             .with_settings(Settings {
                 // The seed schedules every change, so there is nothing to wait for.
                 grace: Duration::ZERO,
-                patience: Duration::ZERO,
+                max_wait: Duration::ZERO,
                 lease: Duration::from_mins(1),
                 page: 3,
                 // One bucket at a time: concurrent work within an operation would have no fixed order.

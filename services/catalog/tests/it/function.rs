@@ -124,3 +124,18 @@ async fn projector_without_settings_names_all_that_are_missing() {
     }
     assert!(!log.contains("DATABASE_URL"), "a function has no queue table: {log}");
 }
+
+#[tokio::test]
+async fn function_serves_the_documentation_and_its_problem_pages() {
+    let (catalogue, queue) = (Catalogue::new().await, queue().await);
+    let mut api = start("api", &catalogue.dynamo.endpoint, &queue.endpoint).await;
+    for path in ["/docs", "/docs/problems", "/openapi.json"] {
+        let page = api.ask("GET", path, &[], "").await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+    }
+    // The type of a problem of another service resolves, too.
+    for code in ["not_yet_visible", "sku_taken", "rate_limited"] {
+        let page = api.ask("GET", &format!("/docs/problems/{code}"), &[], "").await;
+        assert!(page.status == 200 && page.body.contains(code), "{code}: {}", page.body);
+    }
+}

@@ -2,20 +2,20 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use shared::contract::product::Product;
 use shared::http::auth::Seller;
 use shared::http::problem::{Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{IfMatch, Json, PathId};
 
 use crate::App;
-use crate::http::{Revision, product_response};
-use crate::product;
-use crate::sent::SentPatch;
+use crate::http::answers::{ProductView, product_response};
+use crate::http::input::SentPatch;
+use crate::product::{self, ChangeProduct, Product};
+use crate::revise::Revision;
 
-/// Changes one of your products by a JSON merge patch (RFC 7396).
+/// Changes one of your products with a JSON merge patch (RFC 7396).
 ///
-/// A patch that changes nothing makes no new version.
+/// A patch that changes nothing does not make a new version.
 #[utoipa::path(
     patch, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
     params(
@@ -25,11 +25,9 @@ use crate::sent::SentPatch;
     request_body(content(
         (SentPatch = "application/merge-patch+json"), (SentPatch = "application/json"))),
     responses(
-        (status = 200, description = "The product as it is now", body = Product,
+        (status = 200, description = "The product after the change", body = ProductView,
             headers(("ETag"))),
         (status = 409, description = "The SKU is taken", body = ProblemDocument,
-            content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),
     ),
 )]
@@ -41,10 +39,8 @@ pub(crate) async fn change_product(
     request: RequestContext,
     body: Json<SentPatch>,
 ) -> Result<Response, Problem> {
-    let (clock, patch) = (&app.clock, body.value);
-    let change = "updated";
-    let revision = Revision { seller_id, id, even_deleted: false, change, request };
-    let decide =
-        |product: &Product| product::change(product, patch.clone(), &expected, clock.now());
-    Ok(product_response(&revision.make(&app, decide).await?))
+    let (patch, expected) = (ChangeProduct::from(body.value), expected.into());
+    let revision = Revision { seller_id, id, including_deleted: false, change: "updated", request };
+    let decide = |product: &Product| product::change(product, &patch, &expected, app.clock.now());
+    Ok(product_response(revision.make(&app, decide).await?))
 }

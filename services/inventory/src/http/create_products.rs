@@ -4,7 +4,6 @@ use axum::extract::State;
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use shared::contract::product::Product;
 use shared::http::MAX_BODY;
 use shared::http::auth::Seller;
 use shared::http::problem::{self, FieldError, Problem, ProblemDocument};
@@ -13,9 +12,10 @@ use shared::http::{self, IdempotencyKey, LargeJson};
 use uuid::Uuid;
 
 use crate::App;
-use crate::http::create_product::{self, Created};
+use crate::create::{self, Created};
+use crate::http::answers::ProductView;
+use crate::http::input::SentProduct;
 use crate::product::{self, CreateProduct};
-use crate::sent::SentProduct;
 use crate::store::idempotency::KeyedRequest;
 
 /// The route that an idempotency key of this endpoint belongs to.
@@ -26,43 +26,41 @@ const MAX_ITEMS: usize = 100;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Batch {
-    /// 1 to 100 products. Each is read by itself, so that one that is wrong harms no other.
+    /// 1 to 100 products. Each is validated separately, so an invalid one does not affect the others.
     #[schema(value_type = Vec<SentProduct>, min_items = 1, max_items = 100)]
     items: Vec<Box<RawValue>>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct BatchResults {
-    /// One for each item, in order.
+    /// One result for each item, in order.
     results: Vec<ItemResult>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
 struct ItemResult {
-    /// The status that the item alone would have been answered with.
+    /// The status that a request with this item alone would have.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    product: Option<Product>,
+    product: Option<ProductView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     problem: Option<ProblemDocument>,
-    /// Present where an earlier request with the same key had created it.
+    /// Present if an earlier request with the same key created the product.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
 }
 
-/// Creates up to 100 products, each with a result of its own.
+/// Creates up to 100 products, each with its own result.
 ///
-/// An `Idempotency-Key` counts for each item by its place in the batch.
+/// An `Idempotency-Key` applies to each item by its position in the batch.
 #[utoipa::path(
     post, path = "/v1/products/batch", tag = "products", security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = Batch,
     responses(
         (status = 200, description = "A result for each item, in order", body = BatchResults),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn create_products(
@@ -84,7 +82,7 @@ pub(crate) async fn create_products(
             .as_ref()
             .map(|key| KeyedRequest::new(ROUTE, format!("{key}#{place}"), item.get().as_bytes()));
         let row = read(item.get().as_bytes()).and_then(|command| {
-            create_product::decide(&app, command, seller_id, request.clone(), key)
+            create::decide(&app, command, seller_id, request.clone(), key).map_err(Problem::from)
         });
         match row {
             Ok(row) => {
@@ -96,10 +94,10 @@ pub(crate) async fn create_products(
         }
     }
     if !rows.is_empty() {
-        let made = create_product::insert(&app.pool, rows).await?;
+        let made = create::create_batch(&app.pool, rows).await?;
         app.committed.notify_one();
         for (place, made) in places.into_iter().zip(made) {
-            results[place] = Some(made);
+            results[place] = Some(made.map_err(Problem::from));
         }
     }
     let results = results
@@ -117,10 +115,10 @@ fn read(item: &[u8]) -> Result<CreateProduct, Problem> {
         return Err(problem::PAYLOAD_TOO_LARGE.because("an item may have 64 KiB"));
     }
     let sent: SentProduct = http::parse(item)?;
-    CreateProduct::parse(sent).map_err(Problem::invalid)
+    CreateProduct::check(sent.into()).map_err(Problem::invalid)
 }
 
-/// Does everything with an item that needs no store.
+/// Checks an item as far as that is possible without the store.
 pub(crate) fn check(item: &[u8]) -> Result<(), Problem> {
     let command = read(item)?;
     product::create(command, Uuid::nil(), Uuid::nil(), DateTime::UNIX_EPOCH)?;
@@ -130,7 +128,7 @@ pub(crate) fn check(item: &[u8]) -> Result<(), Problem> {
 fn item_result(result: Result<Created, Problem>, request: &RequestContext) -> ItemResult {
     match result {
         Ok(Created { product, replayed }) => {
-            ItemResult { status: 201, product: Some(product), problem: None, replayed }
+            ItemResult { status: 201, product: Some(product.into()), problem: None, replayed }
         }
         Err(problem) => {
             problem.log();

@@ -3,15 +3,17 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use shared::http::auth::Seller;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 use shared::http::request::RequestContext;
 use shared::http::{IfMatch, PathId};
 
 use crate::App;
-use crate::http::Revision;
-use crate::product;
+use crate::product::{self, Product};
+use crate::revise::Revision;
 
-/// Deletes one of your products. It can be restored; its SKU is free meanwhile.
+/// Deletes one of your products.
+///
+/// The product can be restored. Until then another product may use its SKU.
 #[utoipa::path(
     delete, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
     params(
@@ -20,8 +22,6 @@ use crate::product;
     ),
     responses(
         (status = 204, description = "Deleted"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn delete_product(
@@ -31,9 +31,9 @@ pub(crate) async fn delete_product(
     IfMatch(expected): IfMatch,
     request: RequestContext,
 ) -> Result<StatusCode, Problem> {
-    let change = "deleted";
-    let revision = Revision { seller_id, id, even_deleted: false, change, request };
-    let now = || app.clock.now();
-    revision.make(&app, |product| product::delete(product, &expected, now()).map(Some)).await?;
+    let expected = expected.into();
+    let revision = Revision { seller_id, id, including_deleted: false, change: "deleted", request };
+    let decide = |product: &Product| product::delete(product, &expected, app.clock.now()).map(Some);
+    revision.make(&app, decide).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,18 +2,16 @@
 
 use axum::extract::State;
 use shared::http::auth::Operator;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 use crate::store::outbox::{self, Backlog};
 
-/// How many committed events still have to be published, and since when the oldest waits.
+/// Returns how many committed events are not published yet, and when the oldest was committed.
 #[utoipa::path(
     get, path = "/v1/admin/outbox", tag = "operators", security(("bearer" = [])),
     responses(
         (status = 200, description = "The backlog", body = Backlog),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn get_outbox(

@@ -3,24 +3,21 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use shared::contract::product::Product;
 use shared::http::auth::Seller;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 use shared::http::{PathId, etag, has_already};
 
 use crate::App;
-use crate::http::product_response;
+use crate::http::answers::{ProductView, product_response};
 use crate::store::products;
 
-/// Reads one of your products.
+/// Returns one of your products.
 #[utoipa::path(
     get, path = "/v1/products/{id}", tag = "products", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path), ("If-None-Match" = Option<String>, Header)),
     responses(
-        (status = 200, description = "The product", body = Product, headers(("ETag"))),
-        (status = 304, description = "You have it already"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
+        (status = 200, description = "The product", body = ProductView, headers(("ETag"))),
+        (status = 304, description = "The product has not changed"),
     ),
 )]
 pub(crate) async fn get_product(
@@ -34,5 +31,5 @@ pub(crate) async fn get_product(
     if has_already(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    Ok(product_response(&product))
+    Ok(product_response(product))
 }

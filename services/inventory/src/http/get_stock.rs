@@ -4,20 +4,18 @@ use axum::extract::State;
 use axum::response::Response;
 use shared::http::PathId;
 use shared::http::auth::Seller;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
-use crate::http::{StockView, stock_response};
+use crate::http::answers::{StockView, stock_response};
 use crate::store::stock;
 
-/// Reads the stock of one of your products.
+/// Returns the stock of one of your products.
 #[utoipa::path(
     get, path = "/v1/products/{id}/stock", tag = "stock", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "The stock", body = StockView, headers(("ETag"))),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn get_stock(

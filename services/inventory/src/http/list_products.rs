@@ -4,13 +4,15 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::contract::product::{Product, Status};
+use shared::contract::product::Status;
 use shared::http::Query;
 use shared::http::auth::Seller;
 use shared::http::page::{Asked, Limit, Page};
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
+use crate::http::answers::ProductView;
+use crate::product::Product;
 use crate::store::products;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -19,23 +21,21 @@ use crate::store::products;
 pub(crate) struct Filter {
     status: Option<Status>,
     sku: Option<String>,
-    /// 1 to 100, 20 unless said.
+    /// 1 to 100; default 20.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 100)]
     limit: Limit,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// Lists your own products, newest first.
+/// Lists your products, newest first.
 #[utoipa::path(
     get, path = "/v1/products", tag = "products", security(("bearer" = [])),
     params(Filter),
     responses(
-        (status = 200, description = "A page of your products", body = Page<Product>,
+        (status = 200, description = "A page of your products", body = Page<ProductView>,
             headers(("Link"))),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn list_products(
@@ -57,8 +57,9 @@ pub(crate) async fn list_products(
                 filter.status.is_none_or(|status| product.status == status)
                     && before.is_none_or(|before| product.id < before)
             };
-            found.into_iter().filter(fits).collect()
+            found.into_iter().filter(fits).collect::<Vec<_>>()
         }
     };
-    Ok(asked.answer(&uri, found, |product| product.id))
+    let found = found.into_iter().map(ProductView::from).collect();
+    Ok(asked.answer(&uri, found, |product: &ProductView| product.id))
 }

@@ -1,14 +1,17 @@
-//! Idempotency keys: kept in the statement of their effect, without bodies or tokens, for a day.
+//! Idempotency keys: written in the statement of their effect and kept for a day, without bodies or
+//! tokens.
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
+use super::{StoreError, doing};
+
 /// How long a key is remembered.
 pub(crate) const KEPT: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 
-/// A request that names itself, so that it has its effect once however often it is sent.
+/// A request with an idempotency key, so that it takes effect once however often it is sent.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyedRequest {
     pub route: &'static str,
@@ -23,7 +26,7 @@ impl KeyedRequest {
     }
 }
 
-/// What a key was used for.
+/// The request that a key was used for, and its effect.
 #[derive(Clone, Debug)]
 pub(crate) struct Used {
     pub request_hash: Vec<u8>,
@@ -35,7 +38,7 @@ pub(crate) async fn find(
     executor: impl PgExecutor<'_>,
     subject: Uuid,
     request: &KeyedRequest,
-) -> Result<Option<Used>, sqlx::Error> {
+) -> Result<Option<Used>, StoreError> {
     sqlx::query_as!(
         Used,
         "select request_hash, aggregate_id, version from inventory.idempotency
@@ -46,9 +49,10 @@ pub(crate) async fn find(
     )
     .fetch_optional(executor)
     .await
+    .map_err(doing("reading inventory.idempotency"))
 }
 
-/// Forgets keys that are old enough, some at a time.
+/// Deletes up to 1000 expired keys and returns how many.
 pub(crate) async fn forget(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
     let forgotten = sqlx::query!(
         "delete from inventory.idempotency where ctid = any(array(

@@ -1,70 +1,72 @@
-//! The journal: append-only, every version of every aggregate with who made it so.
+//! The journal: append-only, every version of every aggregate with its actor.
 
 use chrono::{DateTime, Utc};
-use shared::contract::product::Product;
+use shared::contract::inventory::Event;
 use shared::contract::stock::Stock;
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::from_json;
-use crate::trace::Change;
+use super::{DecodeError, StoreError, doing};
+use crate::product::Product;
 
 /// One version of a product.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub version: i64,
     pub at: DateTime<Utc>,
-    /// Who made the change: the subject of the token.
+    /// The subject of the token that made the change.
     pub actor: Uuid,
     /// `created`, `updated`, `deleted`, `restored` or `repaired`.
-    #[schema(example = "updated")]
     pub change: String,
-    /// The product as it was from then on.
+    /// The product after the change.
     pub product: Product,
 }
 
-/// The product as it was at a version.
+/// Finds the product as it was at a version.
 pub(crate) async fn find_product(
     pool: &PgPool,
     id: Uuid,
     version: i64,
-) -> Result<Option<Product>, sqlx::Error> {
-    let event = sqlx::query_scalar!(
+) -> Result<Option<Product>, StoreError> {
+    sqlx::query_scalar!(
         r#"select event::text as "event!" from inventory.journal
            where aggregate = 'product' and aggregate_id = $1 and version = $2"#,
         id,
         version,
     )
     .fetch_optional(pool)
-    .await?;
-    event.map(|json| from_json(&json)).transpose().map(|event| event?.product().cloned())
+    .await
+    .and_then(|event| event.map(|json| product_of(id, version, &json)).transpose())
+    .map_err(doing("reading a version of a product of inventory.journal"))
 }
 
-/// The stock as it was at a version.
+/// Finds the stock as it was at a version.
 pub(crate) async fn find_stock(
     executor: impl PgExecutor<'_>,
     id: Uuid,
     version: i64,
-) -> Result<Option<Stock>, sqlx::Error> {
-    let event = sqlx::query_scalar!(
+) -> Result<Option<Stock>, StoreError> {
+    sqlx::query_scalar!(
         r#"select event::text as "event!" from inventory.journal
            where aggregate = 'stock' and aggregate_id = $1 and version = $2"#,
         id,
         version,
     )
     .fetch_optional(executor)
-    .await?;
-    event.map(|json| from_json(&json)).transpose().map(|event| event?.stock().cloned())
+    .await
+    .and_then(|event| event.map(|json| stock_of(id, version, &json)).transpose())
+    .map_err(doing("reading a version of a stock of inventory.journal"))
 }
 
-/// The versions of a product after `after`, oldest first.
+/// Lists the versions of a product after `after`, oldest first.
 pub(crate) async fn list(
     pool: &PgPool,
     id: Uuid,
     after: i64,
     limit: i64,
-) -> Result<Vec<Entry>, sqlx::Error> {
-    sqlx::query!(
+) -> Result<Vec<Entry>, StoreError> {
+    sqlx::query_as!(
+        Row,
         r#"select version, committed_at, actor, change, event::text as "event!"
            from inventory.journal
            where aggregate = 'product' and aggregate_id = $1 and version > $2
@@ -75,19 +77,19 @@ pub(crate) async fn list(
         limit,
     )
     .fetch_all(pool)
-    .await?
-    .into_iter()
-    .map(|row| entry(row.version, row.committed_at, row.actor, row.change, &row.event))
-    .collect()
+    .await
+    .and_then(|rows| rows.into_iter().map(|row| row.into_entry(id)).collect())
+    .map_err(doing("listing versions of a product of inventory.journal"))
 }
 
-/// The version of a product that was the current one at `at`.
+/// Finds the version of a product that was current at `at`.
 pub(crate) async fn find_as_of(
     pool: &PgPool,
     id: Uuid,
     at: DateTime<Utc>,
-) -> Result<Option<Entry>, sqlx::Error> {
-    sqlx::query!(
+) -> Result<Option<Entry>, StoreError> {
+    sqlx::query_as!(
+        Row,
         r#"select version, committed_at, actor, change, event::text as "event!"
            from inventory.journal
            where aggregate = 'product' and aggregate_id = $1 and committed_at <= $2
@@ -97,74 +99,59 @@ pub(crate) async fn find_as_of(
         at,
     )
     .fetch_optional(pool)
-    .await?
-    .map(|row| entry(row.version, row.committed_at, row.actor, row.change, &row.event))
-    .transpose()
+    .await
+    .and_then(|row| row.map(|row| row.into_entry(id)).transpose())
+    .map_err(doing("reading the version of a product at a time of inventory.journal"))
 }
 
-fn entry(
+/// An entry as PostgreSQL has it.
+struct Row {
     version: i64,
-    at: DateTime<Utc>,
+    committed_at: DateTime<Utc>,
     actor: Uuid,
     change: String,
-    event: &str,
-) -> Result<Entry, sqlx::Error> {
-    let event = from_json(event)?;
-    let product = event.product().cloned().ok_or_else(|| {
-        sqlx::Error::Decode("the journal of a product holds an event without one".into())
-    })?;
-    Ok(Entry { version, at, actor, change, product })
+    event: String,
 }
 
-/// The latest changes of a product and its stock, newest first.
-pub(crate) async fn trace_product(
-    pool: &PgPool,
-    product_id: Uuid,
-    limit: i64,
-) -> Result<Vec<Change>, sqlx::Error> {
-    sqlx::query_as!(
-        Change,
-        r#"select j.event_id, j.aggregate_id as product_id, j.aggregate, j.version, j.change,
-                  j.request_id, j.traceparent, j.requested_at, j.committed_at,
-                  exists (select from inventory.outbox o
-                          where o.aggregate_id = j.aggregate_id and o.aggregate = j.aggregate
-                            and o.version = j.version) as "pending!"
-           from inventory.journal j
-           where j.aggregate_id = $1
-           order by j.committed_at desc, j.version desc
-           limit $2"#,
-        product_id,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
+impl Row {
+    fn into_entry(self, id: Uuid) -> Result<Entry, sqlx::Error> {
+        let Self { version, committed_at: at, actor, change, event } = self;
+        let product = product_of(id, version, &event)?;
+        Ok(Entry { version, at, actor, change, product })
+    }
 }
 
-/// The changes of a request, or of an event, whose id was made at `at`, newest first.
-pub(crate) async fn trace_request_or_event(
-    pool: &PgPool,
+fn product_of(id: Uuid, version: i64, event: &str) -> Result<Product, sqlx::Error> {
+    match event_of(id, version, event)? {
+        Event::ProductCreated { product, .. }
+        | Event::ProductUpdated { product }
+        | Event::ProductDeleted { product } => Ok(product.into()),
+        Event::StockChanged { .. } => Err(fault(id, version, "the event has no product").into()),
+    }
+}
+
+fn stock_of(id: Uuid, version: i64, event: &str) -> Result<Stock, sqlx::Error> {
+    match event_of(id, version, event)? {
+        Event::ProductCreated { stock, .. } | Event::StockChanged { stock } => Ok(stock),
+        Event::ProductUpdated { .. } | Event::ProductDeleted { .. } => {
+            Err(fault(id, version, "the event has no stock").into())
+        }
+    }
+}
+
+fn event_of(id: Uuid, version: i64, event: &str) -> Result<Event, sqlx::Error> {
+    serde_json::from_str(event).map_err(|error| fault(id, version, error).into())
+}
+
+fn fault(
     id: Uuid,
-    at: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Change>, sqlx::Error> {
-    // An id keeps the millisecond that it was made in.
-    let slack = chrono::TimeDelta::milliseconds(2);
-    sqlx::query_as!(
-        Change,
-        r#"select j.event_id, j.aggregate_id as product_id, j.aggregate, j.version, j.change,
-                  j.request_id, j.traceparent, j.requested_at, j.committed_at,
-                  exists (select from inventory.outbox o
-                          where o.aggregate_id = j.aggregate_id and o.aggregate = j.aggregate
-                            and o.version = j.version) as "pending!"
-           from inventory.journal j
-           where j.requested_at between $2 and $3 and (j.request_id = $1 or j.event_id = $1)
-           order by j.committed_at desc, j.version desc
-           limit $4"#,
-        id,
-        at - slack,
-        at + slack,
-        limit,
-    )
-    .fetch_all(pool)
-    .await
+    version: i64,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> DecodeError {
+    DecodeError {
+        table: "inventory.journal",
+        column: "event",
+        row: format!("{id} at version {version}"),
+        source: source.into(),
+    }
 }

@@ -1,6 +1,6 @@
 //! Every SQL statement of the service.
 
-pub(crate) mod group_commit;
+mod error;
 pub(crate) mod idempotency;
 pub(crate) mod journal;
 pub(crate) mod outbox;
@@ -8,11 +8,14 @@ pub(crate) mod products;
 pub(crate) mod repairs;
 pub(crate) mod stock;
 
-use shared::contract::inventory::Event;
 use shared::http::request::RequestContext;
 use uuid::Uuid;
 
-/// What the journal keeps of a change beside its content: who made it, and on whose request.
+pub(crate) use error::{DecodeError, StoreError, WriteError, doing};
+
+use crate::event::EventRef;
+
+/// What the journal keeps of a change besides its content: the actor, and the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
     pub actor: Uuid,
@@ -23,11 +26,8 @@ pub(crate) struct Cause {
 }
 
 /// An event as the journal keeps it.
-fn to_json(event: &Event) -> Result<String, sqlx::Error> {
-    serde_json::to_string(event).map_err(|error| sqlx::Error::Encode(error.into()))
-}
-
-/// An event as the journal kept it.
-fn from_json(json: &str) -> Result<Event, sqlx::Error> {
-    serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(error.into()))
+pub(crate) fn to_json(event: &EventRef<'_>) -> Result<String, StoreError> {
+    serde_json::to_string(event)
+        .map_err(|error| sqlx::Error::Encode(error.into()))
+        .map_err(doing("encoding an event for inventory.journal"))
 }

@@ -1,14 +1,14 @@
-//! What reconciliation asks to be announced under a new version.
+//! Requests of reconciliation to announce a product or a stock at a new version.
 
 use chrono::{DateTime, Utc};
-use shared::contract::inventory::Event;
-use shared::contract::product::Product;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Cause, to_json};
+use super::{Cause, StoreError, doing, to_json};
+use crate::event::EventRef;
+use crate::product::Product;
 
-/// Which aggregate of a product is meant.
+/// The aggregate that a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Product,
@@ -24,22 +24,21 @@ impl Part {
     }
 }
 
-/// A wish that was claimed.
+/// A claimed request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
     pub product_id: Uuid,
     pub part: Part,
-    /// What is announced must be above this: the version seen in the listing, or the last one that
-    /// the journal knows.
+    /// The announced version must be above this one: the version in the listing, or the last one in
+    /// the journal.
     pub seen: i64,
 }
 
-/// Claims the oldest request that nobody else has claimed and that does not wait, for as long as the
-/// transaction lasts.
+/// Claims the oldest request that is due and not claimed yet, until the transaction ends.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
-) -> Result<Option<Request>, sqlx::Error> {
+) -> Result<Option<Request>, StoreError> {
     let row = sqlx::query!(
         r#"with claimed as (
                select product_id, part, seen_version from inventory.repair_requests
@@ -56,7 +55,8 @@ pub(crate) async fn claim(
         now,
     )
     .fetch_optional(connection)
-    .await?;
+    .await
+    .map_err(doing("claiming a request of inventory.repair_requests"))?;
     Ok(row.map(|row| Request {
         product_id: row.product_id,
         part: if row.part == "stock" { Part::Stock } else { Part::Product },
@@ -64,13 +64,14 @@ pub(crate) async fn claim(
     }))
 }
 
-/// Announces that there is no such product: a journal entry and a pointer, but no row.
+/// Announces that a product does not exist: writes a journal entry and a pointer, but no row.
 pub(crate) async fn announce_absence(
     connection: &mut PgConnection,
     product: &Product,
+    event: &EventRef<'_>,
     cause: &Cause,
-) -> Result<(), sqlx::Error> {
-    let event = to_json(&Event::ProductDeleted { product: product.clone() })?;
+) -> Result<(), StoreError> {
+    let event = to_json(event)?;
     sqlx::query!(
         "with journal as (
              insert into inventory.journal
@@ -90,16 +91,17 @@ pub(crate) async fn announce_absence(
         product.updated_at,
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(doing("writing a tombstone to inventory.journal"))?;
     Ok(())
 }
 
-/// Lets the others go first until `not_before`.
-pub(crate) async fn put_off(
+/// Postpones a request until `not_before`, so that it does not block the others.
+pub(crate) async fn postpone(
     connection: &mut PgConnection,
     request: &Request,
     not_before: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "update inventory.repair_requests set not_before = $3 where product_id = $1 and part = $2",
         request.product_id,
@@ -107,21 +109,23 @@ pub(crate) async fn put_off(
         not_before,
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(doing("postponing a request of inventory.repair_requests"))?;
     Ok(())
 }
 
-/// Deletes a request that was done.
+/// Deletes a completed request.
 pub(crate) async fn delete(
     connection: &mut PgConnection,
     request: &Request,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "delete from inventory.repair_requests where product_id = $1 and part = $2",
         request.product_id,
         request.part.as_str(),
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(doing("deleting a request of inventory.repair_requests"))?;
     Ok(())
 }

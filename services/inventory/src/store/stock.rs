@@ -1,19 +1,19 @@
-//! Stock. The id alone is to find it: see the plans in [`super::products`].
+//! Stock. Statements find it by its id alone: see the note about plans in [`super::products`].
 
-use shared::contract::inventory::Event;
 use shared::contract::stock::Stock;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Cause, to_json};
+use super::{Cause, StoreError, doing, to_json};
+use crate::event::EventRef;
 use crate::store::idempotency::KeyedRequest;
 
-/// The stock of a seller's own product that is not deleted.
+/// Finds the stock of a product of the seller that is not deleted.
 pub(crate) async fn find(
     pool: &PgPool,
     seller_id: Uuid,
     product_id: Uuid,
-) -> Result<Option<Stock>, sqlx::Error> {
+) -> Result<Option<Stock>, StoreError> {
     sqlx::query_as!(
         Stock,
         "select s.on_hand, s.held, s.version, s.updated_at
@@ -25,15 +25,15 @@ pub(crate) async fn find(
     )
     .fetch_optional(pool)
     .await
+    .map_err(doing("reading a stock of inventory.stock"))
 }
 
-/// The same, locked until the transaction ends: for changes that must not be refused because
-/// somebody else was faster.
+/// As [`find`], and locks it until the transaction ends, for changes that must not lose a race.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     seller_id: Uuid,
     product_id: Uuid,
-) -> Result<Option<Stock>, sqlx::Error> {
+) -> Result<Option<Stock>, StoreError> {
     sqlx::query_as!(
         Stock,
         "select s.on_hand, s.held, s.version, s.updated_at
@@ -46,14 +46,15 @@ pub(crate) async fn lock(
     )
     .fetch_optional(connection)
     .await
+    .map_err(doing("locking a stock of inventory.stock"))
 }
 
-/// The stock of a product, whoever's and deleted or not, locked until the transaction ends: for
-/// repairs.
+/// Finds the stock of a product of any seller, deleted or not, and locks it until the transaction
+/// ends.
 pub(crate) async fn lock_any(
     connection: &mut PgConnection,
     product_id: Uuid,
-) -> Result<Option<Stock>, sqlx::Error> {
+) -> Result<Option<Stock>, StoreError> {
     sqlx::query_as!(
         Stock,
         "select on_hand, held, version, updated_at from inventory.stock
@@ -63,12 +64,13 @@ pub(crate) async fn lock_any(
     )
     .fetch_optional(connection)
     .await
+    .map_err(doing("locking a stock of inventory.stock"))
 }
 
-/// Stores what the stock has become, with its journal entry, its outbox pointer and the request's
-/// idempotency key, unless somebody else was faster or the key was used before.
+/// Writes a version of a stock with its journal entry, its outbox pointer and the idempotency key of
+/// the request, unless a concurrent change came first or the key was used before.
 ///
-/// Returns whether it was stored: only if the version is still the one before `stock`'s.
+/// Returns whether it was written: only if the stored version is the one before `stock`'s.
 pub(crate) async fn update(
     connection: &mut PgConnection,
     product_id: Uuid,
@@ -76,12 +78,12 @@ pub(crate) async fn update(
     change: &str,
     cause: &Cause,
     key: Option<&KeyedRequest>,
-) -> Result<bool, sqlx::Error> {
+) -> Result<bool, StoreError> {
     let before = stock.version - 1;
     replace(connection, product_id, before, stock, change, cause, key).await
 }
 
-/// The same, with any version before `stock`'s: a repair may leave some out.
+/// As [`update`], but with any version before `stock`'s: a repair may skip versions.
 pub(crate) async fn replace(
     connection: &mut PgConnection,
     product_id: Uuid,
@@ -90,8 +92,8 @@ pub(crate) async fn replace(
     change: &str,
     cause: &Cause,
     key: Option<&KeyedRequest>,
-) -> Result<bool, sqlx::Error> {
-    let event = to_json(&Event::StockChanged { stock: stock.clone() })?;
+) -> Result<bool, StoreError> {
+    let event = to_json(&EventRef::StockChanged { stock })?;
     let stored = sqlx::query!(
         "with keyed as (
              insert into inventory.idempotency
@@ -133,6 +135,7 @@ pub(crate) async fn replace(
         before,
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(doing("writing a version of a stock to inventory.stock"))?;
     Ok(stored.rows_affected() == 1)
 }

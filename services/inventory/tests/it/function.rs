@@ -1,4 +1,4 @@
-//! The service's program as a function of Lambda.
+//! The service's program as a Lambda function.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use testkit::{AwsWire, Function, HttpAnswer, WireAnswer};
 use uuid::Uuid;
 
-use crate::{World, shoe};
+use crate::{TestService, shoe};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_inventory");
 
-/// A bus that says of every entry what `code` says; none is that it took it.
+/// A bus that rejects every entry with `code`, or accepts every entry without one.
 async fn bus(code: Option<&'static str>) -> AwsWire {
     AwsWire::start(move |_, sent| {
         let entries = sent["Entries"].as_array().cloned().unwrap_or_default();
@@ -25,14 +25,19 @@ async fn bus(code: Option<&'static str>) -> AwsWire {
     .await
 }
 
-/// A function of this role over the world's database, whose AWS is at `endpoint`.
-async fn start(world: &World, role: &str, endpoint: &str, more: &[(&str, &str)]) -> Function {
-    let auth = world.tokens.settings().await;
+/// Starts a function with this role over the database of `service`, with AWS at `endpoint`.
+async fn start(
+    service: &TestService,
+    role: &str,
+    endpoint: &str,
+    more: &[(&str, &str)],
+) -> Function {
+    let auth = service.tokens.settings().await;
     let auth = auth.iter().map(|(name, value)| (*name, value.as_str()));
     let mut settings: Vec<(&str, &str)> = auth.collect();
     settings.extend([
         ("VITRINA_ROLE", role),
-        ("DATABASE_URL", world.url()),
+        ("DATABASE_URL", service.url()),
         ("VITRINA_EVENT_BUS", "shop"),
         ("AWS_ENDPOINT_URL", endpoint),
     ]);
@@ -40,26 +45,26 @@ async fn start(world: &World, role: &str, endpoint: &str, more: &[(&str, &str)])
     Function::start(PROGRAM, &settings).await
 }
 
-async fn create(world: &World, function: &mut Function, sku: &str) -> HttpAnswer {
-    let bearer = format!("Bearer {}", world.seller);
+async fn create(service: &TestService, function: &mut Function, sku: &str) -> HttpAnswer {
+    let bearer = format!("Bearer {}", service.seller);
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     function.ask("POST", "/v1/products", &headers, &shoe(sku).to_string()).await
 }
 
 #[tokio::test]
-async fn a_write_is_answered_as_everywhere_and_its_event_is_published_before() {
-    let (world, wire) = (World::new().await, bus(None).await);
-    let mut function = start(&world, "api", &wire.endpoint, &[]).await;
-    let created = create(&world, &mut function, "SHÖE-1").await;
+async fn event_is_published_before_the_response() {
+    let (service, wire) = (TestService::new().await, bus(None).await);
+    let mut function = start(&service, "api", &wire.endpoint, &[]).await;
+    let created = create(&service, &mut function, "SHÖE-1").await;
     assert_eq!(created.status, 201, "{}", created.body);
     let sent = wire.calls();
-    assert_eq!((sent.len(), world.count("outbox").await), (1, 0));
+    assert_eq!((sent.len(), service.count("outbox").await), (1, 0));
     let entry = &sent[0].1["Entries"][0];
     let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
     assert_eq!(detail["data"]["product"]["sku"], "SHÖE-1");
     assert_eq!(detail["requestid"], created.headers["x-request-id"]);
 
-    let bearer = format!("Bearer {}", world.seller);
+    let bearer = format!("Bearer {}", service.seller);
     let path = format!("/v1/products?sku={}", "SH%C3%96E-1");
     let read = function.ask("GET", &path, &[("authorization", &bearer)], "").await;
     assert_eq!(read.json()["data"][0], created.json());
@@ -67,9 +72,9 @@ async fn a_write_is_answered_as_everywhere_and_its_event_is_published_before() {
 
     let refused = function.ask("GET", "/v1/products", &[], "").await;
     assert_eq!((refused.status, &refused.headers["www-authenticate"]), (401, &json!("Bearer")));
-    let nowhere = function.ask("GET", "/v1/{odd}/ü/%2F%00", &[], "").await;
-    assert_eq!((nowhere.status, &nowhere.json()["code"]), (404, &json!("not_found")));
-    assert_eq!(nowhere.headers["content-type"], "application/problem+json");
+    let unknown = function.ask("GET", "/v1/{odd}/ü/%2F%00", &[], "").await;
+    assert_eq!((unknown.status, &unknown.json()["code"]), (404, &json!("not_found")));
+    assert_eq!(unknown.headers["content-type"], "application/problem+json");
 
     assert_eq!(function.metric("http_requests"), [1, 1, 1, 1]);
     assert_eq!(function.metric("http_request_duration_ms").len(), 4);
@@ -79,68 +84,68 @@ async fn a_write_is_answered_as_everywhere_and_its_event_is_published_before() {
 }
 
 #[tokio::test]
-async fn a_bus_that_does_not_answer_holds_an_answer_up_for_a_moment_and_loses_nothing() {
-    let world = World::new().await;
+async fn silent_bus_delays_a_response_briefly_and_loses_no_event() {
+    let service = TestService::new().await;
     let silent = AwsWire::start(|_, _| WireAnswer::Silence).await;
-    let mut function = start(&world, "api", &silent.endpoint, &[]).await;
-    // The first also makes connections.
-    create(&world, &mut function, "SHOE-1").await;
+    let mut function = start(&service, "api", &silent.endpoint, &[]).await;
+    // The first request also opens connections.
+    create(&service, &mut function, "SHOE-1").await;
     let begun = Instant::now();
-    let created = create(&world, &mut function, "SHOE-2").await;
+    let created = create(&service, &mut function, "SHOE-2").await;
     let took = begun.elapsed();
-    assert_eq!((created.status, world.count("outbox").await), (201, 2));
-    // A hundred and fifty milliseconds, on a machine that is busy with other tests.
+    assert_eq!((created.status, service.count("outbox").await), (201, 2));
+    // The relay waits 150 ms; the rest is slack for a machine that is busy with other tests.
     assert!(took < Duration::from_millis(1_200), "{took:?}");
 
     let taking = bus(None).await;
-    let mut relay = start(&world, "relay", &taking.endpoint, &[]).await;
-    // Whatever it is invoked with.
+    let mut relay = start(&service, "relay", &taking.endpoint, &[]).await;
+    // The relay ignores the content of its event.
     let answer = relay.invoke(json!({"Records": [{"body": "anything"}]})).await;
     assert_eq!(answer, Ok(Value::Null));
-    assert_eq!((taking.calls().len(), world.count("outbox").await), (1, 0));
+    assert_eq!((taking.calls().len(), service.count("outbox").await), (1, 0));
     assert_eq!(relay.metric("outbox_oldest_pending_seconds").last(), Some(&json!(0.0)));
     assert_eq!(relay.metric("events_published"), [2.0]);
 }
 
 #[tokio::test]
-async fn a_relay_that_leaves_something_behind_fails_and_says_how_old_it_is() {
-    let (world, refusing) = (World::new().await, bus(Some("ThrottlingException")).await);
-    world.create("SHOE-1").await;
-    let mut relay = start(&world, "relay", &refusing.endpoint, &[]).await;
+async fn relay_fails_and_reports_age_when_events_stay_pending() {
+    let (service, refusing) = (TestService::new().await, bus(Some("ThrottlingException")).await);
+    service.create("SHOE-1").await;
+    let mut relay = start(&service, "relay", &refusing.endpoint, &[]).await;
     let error = relay.invoke(json!({})).await.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("still pending"), "{error}");
-    assert!(refusing.calls().len() > 2, "it tries again for a while");
+    assert!(refusing.calls().len() > 2, "the relay retries for a while");
     assert!(!relay.metric("events_refused").is_empty());
     assert_eq!(relay.metric("outbox_pending").last(), Some(&json!(1.0)));
     assert!(relay.log().contains("ThrottlingException"), "{}", relay.log());
-    assert_eq!(world.count("outbox").await, 1);
-    let mut relay = start(&world, "relay", &bus(None).await.endpoint, &[]).await;
+    assert_eq!(service.count("outbox").await, 1);
+    let mut relay = start(&service, "relay", &bus(None).await.endpoint, &[]).await;
     assert_eq!(relay.invoke(json!({})).await, Ok(Value::Null));
-    assert_eq!(world.count("outbox").await, 0);
+    assert_eq!(service.count("outbox").await, 0);
 }
 
 #[tokio::test]
-async fn a_collector_that_is_dead_costs_a_request_a_moment_at_most() {
-    let (world, wire) = (World::new().await, bus(None).await);
-    // Takes connections and says nothing.
-    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let collector = format!("http://{}", deaf.local_addr().unwrap());
+async fn silent_collector_delays_a_response_only_briefly() {
+    let (service, wire) = (TestService::new().await, bus(None).await);
+    // Accepts connections and never responds.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let collector = format!("http://{}", silent.local_addr().unwrap());
     let more = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str())];
-    let mut function = start(&world, "api", &wire.endpoint, &more).await;
-    assert_eq!(create(&world, &mut function, "SHOE-1").await.status, 201);
+    let mut function = start(&service, "api", &wire.endpoint, &more).await;
+    assert_eq!(create(&service, &mut function, "SHOE-1").await.status, 201);
     let begun = Instant::now();
     for _ in 0..10 {
         assert_eq!(function.ask("GET", "/v1/products", &[], "").await.status, 401);
     }
-    // Ten times the deadline, on a machine that is busy with other tests; the exporter itself waits
-    // for seconds.
+    // Ten times the deadline, with slack for a machine that is busy with other tests; the exporter
+    // itself waits for seconds.
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    assert!(deaf.accept().await.is_ok(), "nothing was sent: what was tested?");
+    assert!(silent.accept().await.is_ok(), "no span was sent, so nothing was tested");
 }
 
 #[tokio::test]
-async fn spans_are_sent_before_the_answer() {
-    let (world, wire) = (World::new().await, bus(None).await);
+async fn spans_are_sent_before_the_response() {
+    let (service, wire) = (TestService::new().await, bus(None).await);
     let received = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counting = std::sync::Arc::clone(&received);
     let router = axum::Router::new().fallback(move |body: axum::body::Bytes| {
@@ -151,9 +156,9 @@ async fn spans_are_sent_before_the_answer() {
     let collector = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let more = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str())];
-    let mut function = start(&world, "api", &wire.endpoint, &more).await;
+    let mut function = start(&service, "api", &wire.endpoint, &more).await;
     let mut sent = 0;
-    // The first of them makes connections, which may take longer than an answer waits.
+    // The first request opens connections, which may take longer than a response waits.
     for _ in 0..20 {
         function.ask("GET", "/v1/products", &[], "").await;
         sent = received.load(std::sync::atomic::Ordering::SeqCst);
@@ -161,40 +166,40 @@ async fn spans_are_sent_before_the_answer() {
             break;
         }
     }
-    assert!(sent > 0, "no span has arrived by the time of the answer");
+    assert!(sent > 0, "no span arrived before the response");
 }
 
 #[tokio::test]
-async fn a_database_that_is_asleep_is_a_503_with_a_time_to_come_back() {
-    let (world, wire) = (World::new().await, bus(None).await);
-    // Takes connections and says nothing, as what is being started does.
+async fn response_is_503_with_retry_after_when_database_starts() {
+    let (service, wire) = (TestService::new().await, bus(None).await);
+    // Accepts connections and never responds, as a starting server does.
     let asleep = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://a:b@{}/c", asleep.local_addr().unwrap());
-    let nobody = "postgres://a:b@127.0.0.1:1/c";
-    for url in [url.as_str(), nobody] {
-        let mut function = start(&world, "api", &wire.endpoint, &[("DATABASE_URL", url)]).await;
-        let refused = create(&world, &mut function, "SHOE-1").await;
+    let unreachable = "postgres://a:b@127.0.0.1:1/c";
+    for url in [url.as_str(), unreachable] {
+        let mut function = start(&service, "api", &wire.endpoint, &[("DATABASE_URL", url)]).await;
+        let refused = create(&service, &mut function, "SHOE-1").await;
         assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("unavailable")));
         assert_eq!(refused.headers["retry-after"], "1");
     }
 }
 
 #[tokio::test]
-async fn a_log_in_that_is_not_taken_is_a_503_with_a_time_to_come_back() {
-    let (world, wire) = (World::new().await, bus(None).await);
+async fn response_is_503_with_retry_after_when_log_in_fails() {
+    let (service, wire) = (TestService::new().await, bus(None).await);
     let more = [
         ("DATABASE_URL", "postgres://a@127.0.0.1:1/c"),
         ("VITRINA_DATABASE_AUTH", "iam"),
         ("VITRINA_DATABASE_CA", "system"),
     ];
-    let mut function = start(&world, "api", &wire.endpoint, &more).await;
-    let refused = create(&world, &mut function, "SHOE-1").await;
+    let mut function = start(&service, "api", &wire.endpoint, &more).await;
+    let refused = create(&service, &mut function, "SHOE-1").await;
     assert_eq!((refused.status, &refused.headers["retry-after"]), (503, &json!("1")));
     assert!(!function.log().contains("X-Amz-Signature"), "{}", function.log());
 }
 
 #[tokio::test]
-async fn every_fault_of_the_settings_is_named_when_a_function_starts() {
+async fn every_fault_of_the_settings_is_reported_at_start() {
     let settings = [
         ("VITRINA_ROLE", "api"),
         ("VITRINA_AUTH_ISSUER", "https://identity.vitrina.local"),
@@ -217,7 +222,7 @@ async fn every_fault_of_the_settings_is_named_when_a_function_starts() {
 }
 
 #[tokio::test]
-async fn the_release_step_lets_the_application_in_and_can_be_taken_again() {
+async fn migration_grants_access_and_is_idempotent() {
     let database = testkit::database(&[]).await;
     let options: sqlx::postgres::PgConnectOptions = database.url.parse().unwrap();
     let owner = options.get_username().to_owned();
@@ -253,7 +258,7 @@ async fn the_release_step_lets_the_application_in_and_can_be_taken_again() {
         assert!(sqlx::query(refused).execute(&application).await.is_err(), "{refused}");
     }
     application.close().await;
-    // Roles are the cluster's, and other tests have the same cluster.
+    // Roles belong to the cluster, which other tests share.
     let name = user.replace('"', "\"\"");
     for statement in [format!("drop owned by \"{name}\""), format!("drop role \"{name}\"")] {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&database.pool).await.unwrap();
@@ -261,7 +266,7 @@ async fn the_release_step_lets_the_application_in_and_can_be_taken_again() {
 }
 
 #[tokio::test]
-async fn a_release_step_that_is_not_taken_fails_and_keeps_its_secrets() {
+async fn failed_migration_does_not_log_its_secret() {
     let database = testkit::database(&[]).await;
     let wire = AwsWire::start(|_, _| {
         WireAnswer::Fine(json!({"Name": "owner", "SecretString": "{\"password\": \"hunter2\"}"}))
@@ -275,6 +280,6 @@ async fn a_release_step_that_is_not_taken_fails_and_keeps_its_secrets() {
     ];
     let mut function = Function::start(PROGRAM, &settings).await;
     let error = function.invoke(json!({})).await.unwrap_err().to_string();
-    assert!(error.contains("it has no username and password"), "{error}");
+    assert!(error.contains("the secret has no username and password"), "{error}");
     assert!(!error.contains("hunter2") && !function.log().contains("hunter2"));
 }

@@ -5,54 +5,54 @@ use shared::http::auth::Role;
 use testkit::{Answer, Call};
 use uuid::Uuid;
 
-use crate::{World, shoe};
+use crate::{TestService, shoe};
 
-fn keyed(world: &World, key: &str, body: &Value) -> impl Future<Output = Answer> {
-    world.send(Call::post("/v1/products").header("idempotency-key", key).json(body))
+fn keyed(service: &TestService, key: &str, body: &Value) -> impl Future<Output = Answer> {
+    service.send(Call::post("/v1/products").header("idempotency-key", key).json(body))
 }
 
 #[tokio::test]
-async fn a_create_that_is_repeated_gets_the_first_answer_again() {
-    let world = World::new().await;
-    let first = keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
+async fn retried_create_replays_the_first_response() {
+    let service = TestService::new().await;
+    let first = keyed(&service, "k1", &shoe("SHOE-1")).await.expect(201);
     assert_eq!(first.header("idempotent-replayed"), "");
     let path = first.header("location");
     let call = Call::patch(path).header("if-match", "\"v1\"").json(&json!({"name": "Other"}));
-    world.send(call).await.expect(200);
-    let again = keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
+    service.send(call).await.expect(200);
+    let again = keyed(&service, "k1", &shoe("SHOE-1")).await.expect(201);
     assert_eq!(again.json, first.json);
     assert_eq!(again.header("etag"), first.header("etag"));
     assert_eq!(again.header("location"), first.header("location"));
     assert_eq!(again.header("idempotent-replayed"), "true");
-    assert_eq!(world.count("products").await, 1);
+    assert_eq!(service.count("products").await, 1);
 }
 
 #[tokio::test]
-async fn a_key_with_another_body_is_refused() {
-    let world = World::new().await;
-    keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
-    let refused = keyed(&world, "k1", &shoe("SHOE-2")).await.expect(422);
+async fn key_is_refused_with_another_body() {
+    let service = TestService::new().await;
+    keyed(&service, "k1", &shoe("SHOE-1")).await.expect(201);
+    let refused = keyed(&service, "k1", &shoe("SHOE-2")).await.expect(422);
     assert_eq!(refused.code(), "idempotency_key_reused");
-    assert_eq!(world.count("products").await, 1);
+    assert_eq!(service.count("products").await, 1);
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_the_seller_who_made_it_up() {
-    let world = World::new().await;
-    let first = keyed(&world, "k1", &shoe("SHOE-1")).await.expect(201);
-    let other = world.tokens.token(Uuid::from_u128(9), Role::Seller);
+async fn key_belongs_to_its_seller() {
+    let service = TestService::new().await;
+    let first = keyed(&service, "k1", &shoe("SHOE-1")).await.expect(201);
+    let other = service.tokens.token(Uuid::from_u128(9), Role::Seller);
     let call = Call::post("/v1/products").header("idempotency-key", "k1").bearer(&other);
-    let second = call.json(&shoe("SHOE-1")).send(&world.router).await.expect(201);
+    let second = call.json(&shoe("SHOE-1")).send(&service.router).await.expect(201);
     assert_eq!(second.header("idempotent-replayed"), "");
     assert_ne!(second.json["id"], first.json["id"]);
 }
 
 #[tokio::test]
-async fn a_create_that_is_sent_many_times_at_once_makes_one_product() {
-    let world = World::new().await;
+async fn concurrent_creates_with_one_key_make_one_product() {
+    let service = TestService::new().await;
     for n in 0..20 {
         let (key, body) = (format!("k{n}"), shoe(&format!("SHOE-{n}")));
-        let send = || keyed(&world, &key, &body);
+        let send = || keyed(&service, &key, &body);
         let all = tokio::join!(send(), send(), send(), send(), send());
         let answers = [all.0, all.1, all.2, all.3, all.4];
         for answer in &answers {
@@ -62,24 +62,25 @@ async fn a_create_that_is_sent_many_times_at_once_makes_one_product() {
         let fresh = answers.iter().filter(|a| a.header("idempotent-replayed").is_empty());
         assert_eq!(fresh.count(), 1);
     }
-    assert_eq!(world.count("products").await, 20);
-    assert_eq!(world.count("outbox").await, 20);
+    assert_eq!(service.count("products").await, 20);
+    assert_eq!(service.count("outbox").await, 20);
 }
 
 #[tokio::test]
-async fn a_refused_create_does_not_use_its_key_up() {
-    let world = World::new().await;
-    world.create("SHOE-1").await;
-    keyed(&world, "k1", &shoe("SHOE-1")).await.expect(409);
-    keyed(&world, "k1", &shoe("SHOE-2")).await.expect(201);
+async fn refused_create_does_not_consume_its_key() {
+    let service = TestService::new().await;
+    service.create("SHOE-1").await;
+    keyed(&service, "k1", &shoe("SHOE-1")).await.expect(409);
+    keyed(&service, "k1", &shoe("SHOE-2")).await.expect(201);
 }
 
 #[tokio::test]
-async fn a_batch_that_is_repeated_creates_nothing_twice() {
-    let world = World::new().await;
+async fn retried_batch_creates_nothing_twice() {
+    let service = TestService::new().await;
     let items = json!({"items": [shoe("A"), shoe("B")]});
-    let send =
-        || world.send(Call::post("/v1/products/batch").header("idempotency-key", "k").json(&items));
+    let send = || {
+        service.send(Call::post("/v1/products/batch").header("idempotency-key", "k").json(&items))
+    };
     let first = send().await.expect(200);
     let again = send().await.expect(200);
     for n in 0..2 {
@@ -87,15 +88,15 @@ async fn a_batch_that_is_repeated_creates_nothing_twice() {
         assert_eq!(again.json["results"][n]["product"], first.json["results"][n]["product"]);
         assert_eq!(again.json["results"][n]["replayed"], true);
     }
-    assert_eq!(world.count("products").await, 2);
+    assert_eq!(service.count("products").await, 2);
 }
 
 #[tokio::test]
-async fn a_batch_that_is_sent_many_times_at_once_creates_each_product_once() {
-    let world = World::new().await;
+async fn concurrent_batches_create_each_product_once() {
+    let service = TestService::new().await;
     for round in 0..5 {
         let key = format!("k{round}");
-        // The same keys, and every other batch with another product under the last of them.
+        // All batches share their keys; every second batch has another product under the last key.
         let batch = |nth: usize| {
             let mut items: Vec<Value> =
                 (0..20).map(|n| shoe(&format!("SHOE-{round}-{n}"))).collect();
@@ -103,7 +104,7 @@ async fn a_batch_that_is_sent_many_times_at_once_creates_each_product_once() {
                 items[19] = shoe(&format!("OTHER-{round}"));
             }
             let call = Call::post("/v1/products/batch").header("idempotency-key", &key);
-            world.send(call.json(&json!({"items": items})))
+            service.send(call.json(&json!({"items": items})))
         };
         let answers = futures::future::join_all((0..6).map(batch)).await;
         let (mut fresh, mut refused) = (0, 0);
@@ -125,30 +126,30 @@ async fn a_batch_that_is_sent_many_times_at_once_creates_each_product_once() {
         }
         assert_eq!((fresh, refused), (20, 3));
     }
-    assert_eq!(world.count("products").await, 100);
-    assert_eq!(world.count("outbox").await, 100);
-    assert_eq!(world.count("idempotency").await, 100);
+    assert_eq!(service.count("products").await, 100);
+    assert_eq!(service.count("outbox").await, 100);
+    assert_eq!(service.count("idempotency").await, 100);
 }
 
 #[tokio::test]
-async fn a_key_that_is_no_key_is_refused() {
-    let world = World::new().await;
+async fn invalid_key_is_refused() {
+    let service = TestService::new().await;
     for key in ["", "a b", &"x".repeat(256)] {
-        keyed(&world, key, &shoe("SHOE-1")).await.expect(400);
+        keyed(&service, key, &shoe("SHOE-1")).await.expect(400);
     }
-    world.clock.advance(Duration::from_secs(1));
-    assert_eq!(world.count("products").await, 0);
+    service.clock.advance(Duration::from_secs(1));
+    assert_eq!(service.count("products").await, 0);
 }
 
 #[tokio::test]
-async fn an_item_of_a_batch_is_not_refused_for_the_sake_of_one_that_was() {
-    let world = World::new().await;
+async fn refused_item_does_not_affect_the_next_with_its_sku() {
+    let service = TestService::new().await;
     let batch = |items: Value| {
         let call = Call::post("/v1/products/batch").header("idempotency-key", "K");
-        world.send(call.json(&json!({"items": items})))
+        service.send(call.json(&json!({"items": items})))
     };
     batch(json!([shoe("Z")])).await.expect(200);
-    // The key of the first item is used up by another body; the second has a key of its own.
+    // The key of the first item was used with another body; the second item has its own key.
     let answer = batch(json!([shoe("X"), shoe("X")])).await.expect(200);
     let status = |nth: usize| answer.json["results"][nth]["status"].clone();
     assert_eq!((status(0), status(1)), (json!(422), json!(201)), "{}", answer.text);

@@ -1,4 +1,4 @@
-//! The seller's API over a real database: what it answers, and what is stored afterwards.
+//! The seller's API over a real database: its responses, and what they leave stored.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -29,8 +29,8 @@ use sqlx::PgPool;
 use testkit::{Answer, Call, TestDatabase, Tokens, database};
 use uuid::Uuid;
 
-/// A service with a seller who may use it.
-pub(crate) struct World {
+/// A service with a database of its own, and a seller with a valid token.
+pub(crate) struct TestService {
     pub(crate) router: Router,
     pub(crate) tokens: Tokens,
     pub(crate) clock: Clock,
@@ -40,13 +40,13 @@ pub(crate) struct World {
     database: TestDatabase,
 }
 
-impl World {
+impl TestService {
     pub(crate) async fn new() -> Self {
-        Self::over(8).await
+        Self::with_connections(8).await
     }
 
-    /// The same with no more than some connections to PostgreSQL.
-    pub(crate) async fn over(max_connections: u32) -> Self {
+    /// As [`TestService::new`], with at most `max_connections` to PostgreSQL.
+    pub(crate) async fn with_connections(max_connections: u32) -> Self {
         let database = database(&[&bus::MIGRATOR, &inventory::MIGRATOR]).await;
         let url = Secret::new(database.url.clone());
         let pool = connect(&DatabaseConfig::new(url, max_connections, "vitrina tests")).unwrap();
@@ -72,7 +72,7 @@ impl World {
         self.send(Call::post("/v1/products").json(&shoe(sku))).await.expect(201)
     }
 
-    /// How many rows a table of the service has.
+    /// Counts the rows of a table of the service.
     pub(crate) async fn count(&self, table: &'static str) -> i64 {
         let statement = format!("select count(*) from inventory.{table}");
         sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_one(&self.pool).await.unwrap()

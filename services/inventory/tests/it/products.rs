@@ -5,59 +5,59 @@ use shared::http::auth::Role;
 use testkit::Call;
 use uuid::Uuid;
 
-use crate::{World, path_of, shoe};
+use crate::{TestService, path_of, shoe};
 
 #[tokio::test]
-async fn a_created_product_can_be_read_with_everything_that_was_sent() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn created_product_is_read_back_with_every_field() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     assert_eq!(created.header("etag"), "\"v1\"");
     assert_eq!(created.header("location"), path_of(&created));
-    let read = world.send(Call::get(&path_of(&created))).await.expect(200);
+    let read = service.send(Call::get(&path_of(&created))).await.expect(200);
     assert_eq!(read.json, created.json);
     for (field, value) in shoe("SHOE-1").as_object().unwrap() {
         if field != "stock" {
             assert_eq!(&read.json[field], value, "{field}");
         }
     }
-    assert_eq!(read.json["seller_id"], json!(world.seller_id));
+    assert_eq!(read.json["seller_id"], json!(service.seller_id));
     assert_eq!(read.json["version"], 1);
     assert_eq!(read.json["status"], "active");
 }
 
 #[tokio::test]
-async fn a_product_its_journal_entry_and_its_outbox_pointer_are_written_together() {
-    let world = World::new().await;
-    world.create("SHOE-1").await;
+async fn product_journal_entry_and_pointer_are_written_together() {
+    let service = TestService::new().await;
+    service.create("SHOE-1").await;
     for table in ["products", "stock", "journal", "outbox"] {
-        assert_eq!(world.count(table).await, 1, "{table}");
+        assert_eq!(service.count(table).await, 1, "{table}");
     }
-    world.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await.expect(409);
+    service.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await.expect(409);
     for table in ["products", "stock", "journal", "outbox"] {
-        assert_eq!(world.count(table).await, 1, "{table} after a refusal");
+        assert_eq!(service.count(table).await, 1, "{table} after a refusal");
     }
 }
 
 #[tokio::test]
-async fn what_the_caller_has_already_is_not_sent_again() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn response_is_304_when_the_etag_matches() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let path = path_of(&created);
-    let again = world.send(Call::get(&path).header("if-none-match", "\"v1\"")).await.expect(304);
+    let again = service.send(Call::get(&path).header("if-none-match", "\"v1\"")).await.expect(304);
     assert_eq!((again.header("etag"), again.text.as_str()), ("\"v1\"", ""));
-    world.send(Call::get(&path).header("if-none-match", "\"v2\"")).await.expect(200);
+    service.send(Call::get(&path).header("if-none-match", "\"v2\"")).await.expect(200);
 }
 
 #[tokio::test]
-async fn a_merge_patch_changes_what_it_names_and_null_removes() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn merge_patch_changes_named_fields_and_null_removes() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let patch = json!({
         "name": "Trail shoe", "description": "For mud.\nAnd rain.", "price": {"amount": 9990},
         "attributes": {"color": null, "size": 43, "new": "yes"}, "status": "archived",
     });
     let call = Call::patch(&path_of(&created)).header("if-match", "\"v1\"").json(&patch);
-    let changed = world.send(call).await.expect(200);
+    let changed = service.send(call).await.expect(200);
     assert_eq!(changed.header("etag"), "\"v2\"");
     assert_eq!(changed.json["name"], "Trail shoe");
     assert_eq!(changed.json["description"], "For mud.\nAnd rain.");
@@ -68,86 +68,86 @@ async fn a_merge_patch_changes_what_it_names_and_null_removes() {
     let call = Call::patch(&path_of(&created))
         .header("if-match", "\"v2\"")
         .json(&json!({"description": null, "attributes": null}));
-    let changed = world.send(call).await.expect(200);
+    let changed = service.send(call).await.expect(200);
     assert_eq!(changed.json.get("description"), None);
     assert_eq!(changed.json["attributes"], json!({}));
-    assert_eq!(world.send(Call::get(&path_of(&created))).await.json, changed.json);
+    assert_eq!(service.send(Call::get(&path_of(&created))).await.json, changed.json);
 }
 
 #[tokio::test]
-async fn a_patch_that_changes_nothing_makes_no_version() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn patch_that_changes_nothing_makes_no_version() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let call = Call::patch(&path_of(&created))
         .header("if-match", "\"v1\"")
         .json(&json!({"name": "Running shoe", "attributes": {"absent": null}}));
-    assert_eq!(world.send(call).await.expect(200).json, created.json);
-    assert_eq!(world.count("outbox").await, 1);
+    assert_eq!(service.send(call).await.expect(200).json, created.json);
+    assert_eq!(service.count("outbox").await, 1);
 }
 
 #[tokio::test]
-async fn what_must_be_there_cannot_be_removed() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn required_field_cannot_be_removed() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     for field in ["sku", "name", "category", "price", "status"] {
         let call = Call::patch(&path_of(&created))
             .header("if-match", "\"v1\"")
             .json(&json!({ field: null }));
-        let refused = world.send(call).await.expect(422);
+        let refused = service.send(call).await.expect(422);
         assert_eq!(refused.json["errors"][0]["pointer"], format!("/{field}"));
     }
 }
 
 #[tokio::test]
-async fn a_change_needs_the_current_version() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn change_needs_the_current_version() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let path = path_of(&created);
     let patch = json!({"name": "Other"});
-    let missing = world.send(Call::patch(&path).json(&patch)).await.expect(428);
+    let missing = service.send(Call::patch(&path).json(&patch)).await.expect(428);
     assert_eq!(missing.code(), "version_required");
     for stale in ["\"v2\"", "\"v0\"", "W/\"v1\"", "v1", "\"1\"", "\"v+1\"", "\"v01\"", "nonsense"] {
         let call = Call::patch(&path).header("if-match", stale).json(&patch);
-        assert_eq!(world.send(call).await.expect(412).code(), "stale_version", "{stale}");
-        world.send(Call::delete(&path).header("if-match", stale)).await.expect(412);
+        assert_eq!(service.send(call).await.expect(412).code(), "stale_version", "{stale}");
+        service.send(Call::delete(&path).header("if-match", stale)).await.expect(412);
     }
     let call = Call::patch(&path).header("if-match", "*").json(&patch);
-    world.send(call).await.expect(200);
+    service.send(call).await.expect(200);
 }
 
 #[tokio::test]
-async fn of_two_changes_to_one_version_exactly_one_succeeds() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn one_of_several_changes_to_a_version_succeeds() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let path = path_of(&created);
     let change = |name: &'static str| {
         let call = Call::patch(&path).header("if-match", "\"v1\"").json(&json!({ "name": name }));
-        world.send(call)
+        service.send(call)
     };
     let answers = tokio::join!(change("A"), change("B"), change("C"), change("D"));
     let statuses = [answers.0, answers.1, answers.2, answers.3].map(|a| a.status.as_u16());
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 3, "{statuses:?}");
-    assert_eq!(world.count("journal").await, 2);
+    assert_eq!(service.count("journal").await, 2);
 }
 
 #[tokio::test]
-async fn changes_to_any_version_all_succeed_and_so_do_restores_that_come_together() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn concurrent_changes_to_any_version_and_restores_succeed() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let path = path_of(&created);
     let rename = |name: &'static str| {
         let call = Call::patch(&path).header("if-match", "*").json(&json!({ "name": name }));
-        world.send(call)
+        service.send(call)
     };
     let all = tokio::join!(rename("A"), rename("B"), rename("C"), rename("D"), rename("E"));
     for answer in [all.0, all.1, all.2, all.3, all.4] {
         answer.expect(200);
     }
-    let now = world.send(Call::get(&path)).await;
+    let now = service.send(Call::get(&path)).await;
     assert_eq!(now.json["version"], 6);
-    world.send(Call::delete(&path).header("if-match", "*")).await.expect(204);
-    let restore = || world.send(Call::post(&format!("{path}/restore")));
+    service.send(Call::delete(&path).header("if-match", "*")).await.expect(204);
+    let restore = || service.send(Call::post(&format!("{path}/restore")));
     let all = tokio::join!(restore(), restore(), restore(), restore());
     for answer in [all.0, all.1, all.2, all.3] {
         assert_eq!(answer.expect(200).json["version"], 8);
@@ -155,39 +155,39 @@ async fn changes_to_any_version_all_succeed_and_so_do_restores_that_come_togethe
 }
 
 #[tokio::test]
-async fn a_deleted_product_is_gone_until_it_is_restored() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn deleted_product_is_absent_until_restored() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let path = path_of(&created);
-    world.send(Call::delete(&path).header("if-match", "\"v1\"")).await.expect(204);
-    world.send(Call::get(&path)).await.expect(404);
-    world.send(Call::get(&format!("{path}/stock"))).await.expect(404);
-    assert_eq!(world.send(Call::get("/v1/products")).await.json["data"], json!([]));
-    let restored = world.send(Call::post(&format!("{path}/restore"))).await.expect(200);
+    service.send(Call::delete(&path).header("if-match", "\"v1\"")).await.expect(204);
+    service.send(Call::get(&path)).await.expect(404);
+    service.send(Call::get(&format!("{path}/stock"))).await.expect(404);
+    assert_eq!(service.send(Call::get("/v1/products")).await.json["data"], json!([]));
+    let restored = service.send(Call::post(&format!("{path}/restore"))).await.expect(200);
     assert_eq!(restored.json["version"], 3);
     assert_eq!(restored.json["name"], created.json["name"]);
-    let again = world.send(Call::post(&format!("{path}/restore"))).await.expect(200);
+    let again = service.send(Call::post(&format!("{path}/restore"))).await.expect(200);
     assert_eq!(again.json, restored.json);
 }
 
 #[tokio::test]
-async fn a_sku_is_free_once_its_product_is_deleted_and_then_bars_the_restore() {
-    let world = World::new().await;
-    let first = world.create("SHOE-1").await;
-    let refused = world.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await.expect(409);
+async fn sku_of_deleted_product_is_free_and_may_block_its_restore() {
+    let service = TestService::new().await;
+    let first = service.create("SHOE-1").await;
+    let refused = service.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await.expect(409);
     assert_eq!(refused.code(), "sku_taken");
-    world.send(Call::delete(&path_of(&first)).header("if-match", "\"v1\"")).await.expect(204);
-    world.create("SHOE-1").await;
+    service.send(Call::delete(&path_of(&first)).header("if-match", "\"v1\"")).await.expect(204);
+    service.create("SHOE-1").await;
     let call = Call::post(&format!("{}/restore", path_of(&first)));
-    assert_eq!(world.send(call).await.expect(409).code(), "sku_taken");
+    assert_eq!(service.send(call).await.expect(409).code(), "sku_taken");
 }
 
 #[tokio::test]
-async fn somebody_elses_product_is_not_there() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn product_of_another_seller_is_not_found() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let path = path_of(&created);
-    let stranger = world.tokens.token(Uuid::from_u128(9), Role::Seller);
+    let stranger = service.tokens.token(Uuid::from_u128(9), Role::Seller);
     let any = ("if-match", "*");
     for call in [
         Call::get(&path),
@@ -201,29 +201,29 @@ async fn somebody_elses_product_is_not_there() {
             .json(&json!({"delta": 1, "reason": "found"})),
     ] {
         let what = format!("{call:?}");
-        let answer = call.bearer(&stranger).send(&world.router).await;
+        let answer = call.bearer(&stranger).send(&service.router).await;
         assert_eq!(answer.status, 404, "{what}");
     }
-    let list = Call::get("/v1/products").bearer(&stranger).send(&world.router).await;
+    let list = Call::get("/v1/products").bearer(&stranger).send(&service.router).await;
     assert_eq!(list.json["data"], json!([]));
-    // Two sellers may use the same sku.
+    // Two sellers may use the same SKU.
     let call = Call::post("/v1/products").bearer(&stranger).json(&shoe("SHOE-1"));
-    assert_eq!(call.send(&world.router).await.status, 201);
+    assert_eq!(call.send(&service.router).await.status, 201);
 }
 
 #[tokio::test]
-async fn the_list_goes_on_where_the_page_before_ended() {
-    let world = World::new().await;
+async fn next_page_continues_after_the_last_product() {
+    let service = TestService::new().await;
     let mut skus = Vec::new();
     for n in 0..7 {
-        world.clock.advance(Duration::from_millis(5));
-        skus.push(world.create(&format!("SHOE-{n}")).await.json["sku"].clone());
+        service.clock.advance(Duration::from_millis(5));
+        skus.push(service.create(&format!("SHOE-{n}")).await.json["sku"].clone());
     }
     skus.reverse();
     let mut seen: Vec<Value> = Vec::new();
     let mut path = "/v1/products?limit=3".to_owned();
     loop {
-        let page = world.send(Call::get(&path)).await.expect(200);
+        let page = service.send(Call::get(&path)).await.expect(200);
         seen.extend(page.json["data"].as_array().unwrap().iter().map(|p| p["sku"].clone()));
         if page.json["page"]["has_more"] == json!(false) {
             assert_eq!(page.header("link"), "");
@@ -233,103 +233,103 @@ async fn the_list_goes_on_where_the_page_before_ended() {
         next.clone_into(&mut path);
     }
     assert_eq!(seen, skus);
-    let one = world.send(Call::get("/v1/products?sku=SHOE-3")).await;
+    let one = service.send(Call::get("/v1/products?sku=SHOE-3")).await;
     assert_eq!(one.json["data"].as_array().unwrap().len(), 1);
-    let none = world.send(Call::get("/v1/products?status=draft")).await;
+    let none = service.send(Call::get("/v1/products?status=draft")).await;
     assert_eq!(none.json["data"], json!([]));
 }
 
 #[tokio::test]
-async fn the_history_shows_who_changed_what_and_when_and_any_time_can_be_asked_for() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn history_lists_versions_and_returns_the_product_at_a_time() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let path = path_of(&created);
-    let before = world.clock.now();
-    world.clock.advance(Duration::from_mins(1));
+    let before = service.clock.now();
+    service.clock.advance(Duration::from_mins(1));
     let call = Call::patch(&path).header("if-match", "\"v1\"").json(&json!({"name": "Trail shoe"}));
-    world.send(call).await.expect(200);
-    world.clock.advance(Duration::from_mins(1));
-    world.send(Call::delete(&path).header("if-match", "\"v2\"")).await.expect(204);
-    let history = world.send(Call::get(&format!("{path}/history?limit=2"))).await.expect(200);
+    service.send(call).await.expect(200);
+    service.clock.advance(Duration::from_mins(1));
+    service.send(Call::delete(&path).header("if-match", "\"v2\"")).await.expect(204);
+    let history = service.send(Call::get(&format!("{path}/history?limit=2"))).await.expect(200);
     let entries = history.json["data"].as_array().unwrap();
     assert_eq!(entries.len(), 2);
     assert_eq!(entries[0]["change"], "created");
     assert_eq!(entries[0]["product"], created.json);
     assert_eq!(entries[1]["change"], "updated");
     assert_eq!(entries[1]["version"], 2);
-    assert_eq!(entries[1]["actor"], json!(world.seller_id));
+    assert_eq!(entries[1]["actor"], json!(service.seller_id));
     let next = history.header("link").split(['<', '>']).nth(1).unwrap();
-    let rest = world.send(Call::get(next)).await.expect(200);
+    let rest = service.send(Call::get(next)).await.expect(200);
     assert_eq!(rest.json["data"][0]["change"], "deleted");
     assert_eq!(rest.json["page"]["has_more"], false);
     let at = before.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    let then = world.send(Call::get(&format!("{path}/history?as_of={at}"))).await.expect(200);
+    let then = service.send(Call::get(&format!("{path}/history?as_of={at}"))).await.expect(200);
     assert_eq!(then.json, created.json);
-    let gone = world.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    let then = world.send(Call::get(&format!("{path}/history?as_of={gone}"))).await.expect(200);
+    let gone = service.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let then = service.send(Call::get(&format!("{path}/history?as_of={gone}"))).await.expect(200);
     assert!(then.json["deleted_at"].is_string(), "{}", then.text);
     assert_eq!(then.json["deleted_at"], then.json["updated_at"]);
     let never = format!("{path}/history?as_of=2001-01-01T00:00:00Z");
-    world.send(Call::get(&never)).await.expect(404);
+    service.send(Call::get(&never)).await.expect(404);
 }
 
 #[tokio::test]
-async fn a_batch_answers_for_each_item_by_itself_and_in_order() {
-    let world = World::new().await;
-    world.create("TAKEN").await;
+async fn batch_returns_a_result_for_each_item_in_order() {
+    let service = TestService::new().await;
+    service.create("TAKEN").await;
     let mut blank = shoe("BLANK");
     blank["name"] = json!(" ");
     let items = json!({"items": [
         shoe("A"), shoe("TAKEN"), {"sku": "B"}, shoe("C"), blank, shoe("A"), 7
     ]});
-    let answer = world.send(Call::post("/v1/products/batch").json(&items)).await.expect(200);
+    let answer = service.send(Call::post("/v1/products/batch").json(&items)).await.expect(200);
     let results = answer.json["results"].as_array().unwrap();
     let statuses: Vec<_> = results.iter().map(|r| r["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [201, 409, 422, 201, 422, 409, 422]);
     assert_eq!(results[0]["product"]["sku"], "A");
     assert_eq!(results[3]["product"]["sku"], "C");
     assert_eq!(results[4]["problem"]["errors"][0]["pointer"], "/name");
-    assert_eq!(world.count("products").await, 3);
-    assert_eq!(world.count("outbox").await, 3);
+    assert_eq!(service.count("products").await, 3);
+    assert_eq!(service.count("outbox").await, 3);
 }
 
 #[tokio::test]
-async fn a_batch_has_at_least_one_and_at_most_a_hundred_items() {
-    let world = World::new().await;
+async fn batch_takes_1_to_100_items() {
+    let service = TestService::new().await;
     let hundred: Vec<Value> = (0..100).map(|n| shoe(&format!("N-{n}"))).collect();
     let call = Call::post("/v1/products/batch").json(&json!({ "items": hundred }));
-    world.send(call).await.expect(200);
-    assert_eq!(world.count("products").await, 100);
+    service.send(call).await.expect(200);
+    assert_eq!(service.count("products").await, 100);
     let too_many: Vec<Value> = (0..101).map(|n| shoe(&format!("M-{n}"))).collect();
     let call = Call::post("/v1/products/batch").json(&json!({ "items": too_many }));
-    world.send(call).await.expect(422);
-    world.send(Call::post("/v1/products/batch").json(&json!({ "items": [] }))).await.expect(422);
-    assert_eq!(world.count("products").await, 100);
+    service.send(call).await.expect(422);
+    service.send(Call::post("/v1/products/batch").json(&json!({ "items": [] }))).await.expect(422);
+    assert_eq!(service.count("products").await, 100);
 }
 
 #[tokio::test]
-async fn a_change_may_name_several_versions_and_is_made_if_one_of_them_is_there() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn change_succeeds_if_any_of_its_versions_is_current() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let change = |tags: &'static str| {
         Call::patch(&path_of(&created)).header("if-match", tags).json(&json!({"name": "Other"}))
     };
-    world.send(change("\"v7\", \"v9\"")).await.expect(412);
-    world.send(change("\"v7\", W/\"v1\"")).await.expect(412);
-    world.send(change("\"v7\", \"v1\"")).await.expect(200);
+    service.send(change("\"v7\", \"v9\"")).await.expect(412);
+    service.send(change("\"v7\", W/\"v1\"")).await.expect(412);
+    service.send(change("\"v7\", \"v1\"")).await.expect(200);
 }
 
 #[tokio::test]
-async fn changes_of_any_version_are_all_made_however_many_come_at_once() {
-    let world = World::new().await;
-    let created = world.create("SHOE-1").await;
+async fn sixty_concurrent_changes_to_any_version_succeed() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
     let change = |nth: usize| {
         let call = Call::patch(&path_of(&created)).header("if-match", "*");
-        world.send(call.json(&json!({"name": format!("Shoe {nth}")})))
+        service.send(call.json(&json!({"name": format!("Shoe {nth}")})))
     };
     for answer in futures::future::join_all((0..60).map(change)).await {
         answer.expect(200);
     }
-    let product = world.send(Call::get(&path_of(&created))).await.expect(200);
+    let product = service.send(Call::get(&path_of(&created))).await.expect(200);
     assert_eq!(product.json["version"], json!(61));
 }

@@ -9,24 +9,24 @@ use shared::id::Ids;
 use testkit::{Answer, Call};
 use uuid::Uuid;
 
-use crate::World;
+use crate::TestService;
 
-/// A router that lets everybody ask three times.
-fn limited(world: &World, peer: [u8; 4]) -> Router {
-    limited_to(3, world, peer)
+/// A router that accepts three requests a second from each client.
+fn limited(service: &TestService, peer: [u8; 4]) -> Router {
+    limited_to(3, service, peer)
 }
 
-fn limited_to(per_second: u32, world: &World, peer: [u8; 4]) -> Router {
+fn limited_to(per_second: u32, service: &TestService, peer: [u8; 4]) -> Router {
     let config = RateLimitConfig {
         per_second: NonZeroU32::new(per_second),
         trusted_proxies: 0,
         expensive_paths: &["/expensive"],
     };
-    let limit = RateLimit::new(config, Some(world.tokens.verifier()));
-    let router = host::server::with_rate_limit(world.router.clone(), &limit);
+    let limit = RateLimit::new(config, Some(service.tokens.verifier()));
+    let router = host::server::with_rate_limit(service.router.clone(), &limit);
     let peer = std::net::SocketAddr::from((peer, 1));
     let router = router.layer(axum::Extension(ConnectInfo(peer)));
-    host::server::with_standard_layers(router, &world.clock, &Ids::seeded(3))
+    host::server::with_standard_layers(router, &service.clock, &Ids::seeded(3))
 }
 
 async fn ask(router: &Router, token: Option<&str>) -> Answer {
@@ -36,14 +36,14 @@ async fn ask(router: &Router, token: Option<&str>) -> Answer {
 }
 
 #[tokio::test]
-async fn who_asks_too_often_is_told_when_to_come_again_and_nobody_else_suffers() {
-    let world = World::new().await;
-    let router = limited(&world, [192, 0, 2, 1]);
-    let stranger = world.tokens.token(Uuid::from_u128(9), Role::Seller);
+async fn rate_limit_refuses_one_subject_with_retry_after() {
+    let service = TestService::new().await;
+    let router = limited(&service, [192, 0, 2, 1]);
+    let stranger = service.tokens.token(Uuid::from_u128(9), Role::Seller);
     for _ in 0..3 {
-        ask(&router, Some(&world.seller)).await.expect(200);
+        ask(&router, Some(&service.seller)).await.expect(200);
     }
-    let refused = ask(&router, Some(&world.seller)).await.expect(429);
+    let refused = ask(&router, Some(&service.seller)).await.expect(429);
     assert_eq!(refused.code(), "rate_limited");
     assert_eq!(refused.header("retry-after"), "1");
     assert_eq!(refused.json["request_id"], refused.header("x-request-id"));
@@ -51,9 +51,9 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_nobody_else_suffers()
 }
 
 #[tokio::test]
-async fn without_a_good_token_the_peer_counts_whatever_the_headers_say() {
-    let world = World::new().await;
-    let router = limited(&world, [192, 0, 2, 2]);
+async fn rate_limit_counts_the_peer_without_a_valid_token() {
+    let service = TestService::new().await;
+    let router = limited(&service, [192, 0, 2, 2]);
     ask(&router, None).await.expect(401);
     ask(&router, Some("forged")).await.expect(401);
     ask(&router, Some("forged otherwise")).await.expect(401);
@@ -62,22 +62,22 @@ async fn without_a_good_token_the_peer_counts_whatever_the_headers_say() {
 }
 
 #[tokio::test]
-async fn a_dear_request_counts_for_twenty_others_and_never_for_more_than_there_are() {
-    let world = World::new().await;
-    // Nothing is served there: that is told to whoever is let in.
+async fn expensive_request_counts_as_twenty_up_to_the_limit() {
+    let service = TestService::new().await;
+    // The path does not exist, so an accepted request gets a 404.
     let ask = async |router: &Router, path: &str| Call::get(path).send(router).await;
-    let router = limited_to(20, &world, [192, 0, 2, 3]);
+    let router = limited_to(20, &service, [192, 0, 2, 3]);
     ask(&router, "/expensive").await.expect(404);
-    // It is a second until there are twenty again.
+    // The twenty requests are available again after a second.
     let refused = ask(&router, "/expensive").await.expect(429);
     assert_eq!(refused.header("retry-after"), "1");
 
-    let narrow = limited(&world, [192, 0, 2, 4]);
+    let narrow = limited(&service, [192, 0, 2, 4]);
     ask(&narrow, "/expensive").await.expect(404);
     ask(&narrow, "/expensive").await.expect(429);
 
-    // What is beside it counts as anything else.
-    let other = limited(&world, [192, 0, 2, 5]);
+    // A path below it counts as an ordinary request.
+    let other = limited(&service, [192, 0, 2, 5]);
     for _ in 0..3 {
         ask(&other, "/expensive/not").await.expect(404);
     }

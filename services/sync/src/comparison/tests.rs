@@ -38,7 +38,7 @@ fn kind(row: Option<&Row>, listed: Option<&Listed>, now: DateTime<Utc>) -> Optio
 }
 
 #[test]
-fn every_kind_of_drift_is_told_apart() {
+fn each_kind_of_drift_is_recognised() {
     let row = row(1, 3);
     let good = listing_of(&row);
     let now = at(10);
@@ -62,7 +62,7 @@ fn every_kind_of_drift_is_told_apart() {
 }
 
 #[test]
-fn a_product_that_was_deleted_long_ago_equals_absence() {
+fn product_deleted_long_ago_equals_absence() {
     let mut deleted = row(1, 3);
     deleted.deleted_at = Some(at(0));
     let tombstone = listing_of(&deleted);
@@ -77,39 +77,39 @@ fn a_product_that_was_deleted_long_ago_equals_absence() {
 }
 
 #[test]
-fn a_candidate_counts_only_if_the_same_gap_shows_again_and_nothing_was_under_way() {
+fn candidate_counts_if_gap_persists_with_no_event_in_flight() {
     let truth = row(1, 3);
     let stale = |version| Listed { version, ..listing_of(&truth) };
     let now = at(10);
     let first = compare(Some(&truth), Some(&stale(1)), now).unwrap();
     let again = |row: &Row, listed: &Listed| {
-        confirm(&first, compare(Some(row), Some(listed), now).as_ref(), UnderWay::default())
+        confirm(&first, compare(Some(row), Some(listed), now).as_ref(), Parts::default())
     };
     assert_eq!(again(&truth, &stale(1)), Verdict::Differs(first));
-    assert_eq!(again(&truth, &stale(2)), Verdict::Moves);
-    assert_eq!(again(&row(1, 4), &stale(1)), Verdict::Moves);
+    assert_eq!(again(&truth, &stale(2)), Verdict::Moving);
+    assert_eq!(again(&row(1, 4), &stale(1)), Verdict::Moving);
     assert_eq!(again(&truth, &stale(3)), Verdict::Agrees);
-    let product_moves = UnderWay { product: true, stock: false };
-    assert_eq!(confirm(&first, Some(&first), product_moves), Verdict::Moves);
+    let in_flight = Parts { product: true, stock: false };
+    assert_eq!(confirm(&first, Some(&first), in_flight), Verdict::Moving);
 }
 
 #[test]
-fn stock_that_never_rests_does_not_keep_a_product_from_being_repaired() {
+fn product_is_repaired_while_its_stock_keeps_moving() {
     let truth = row(1, 3);
     let mut listed = listing_of(&truth);
     listed.version = 2;
     listed.stock.version = 0;
     let first = compare(Some(&truth), Some(&listed), at(10)).unwrap();
-    let stock_moves = UnderWay { product: false, stock: true };
-    let Verdict::Differs(counted) = confirm(&first, Some(&first), stock_moves) else {
-        panic!("the product part rests and differs");
+    let in_flight = Parts { product: false, stock: true };
+    let Verdict::Differs(confirmed) = confirm(&first, Some(&first), in_flight) else {
+        panic!("the product part differs and has no event in flight");
     };
-    assert!(counted.product.is_some());
-    assert_eq!(counted.stock, None);
+    assert!(confirmed.product.is_some());
+    assert_eq!(confirmed.stock, None);
 }
 
 #[test]
-fn index_keys_that_do_not_fit_make_a_listing_unsound() {
+fn wrong_index_keys_or_bucket_make_a_listing_unsound() {
     let id = Uuid::from_u128(0x301);
     let mut item = ListingItem::empty(id);
     assert!(is_sound(&item));
@@ -119,7 +119,7 @@ fn index_keys_that_do_not_fit_make_a_listing_unsound() {
     assert!(!is_sound(&elsewhere));
 }
 
-/// What one product looks like on both sides: 0 stands for absent.
+/// Products with their version in each store; 0 stands for absent.
 fn sides() -> impl Strategy<Value = Vec<(u128, i64, i64)>> {
     proptest::collection::btree_map(1_u128..200, (0_i64..4, 0_i64..4), 0..60).prop_map(|products| {
         products
@@ -131,7 +131,7 @@ fn sides() -> impl Strategy<Value = Vec<(u128, i64, i64)>> {
 
 proptest! {
     #[test]
-    fn any_two_sorted_sides_in_any_pages_merge_into_exactly_their_differences(
+    fn merge_finds_exactly_the_differences_for_any_page_sizes(
         products in sides(), row_page in 1_usize..9, listed_page in 1_usize..9,
     ) {
         let rows: Vec<Row> = products.iter().filter(|p| p.1 > 0).map(|p| row(p.0, p.1)).collect();

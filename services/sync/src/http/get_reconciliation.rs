@@ -8,7 +8,7 @@ use shared::http::problem::{Problem, ProblemDocument};
 use crate::App;
 use crate::store::runs::{self, Run};
 
-/// How far a reconciliation has come, and what it has found.
+/// Reads the progress and the findings of a reconciliation.
 #[utoipa::path(
     get, path = "/v1/admin/reconciliations/{id}", tag = "operators", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path)),

@@ -12,22 +12,22 @@ use shared::http::problem::{Problem, ProblemDocument};
 use crate::App;
 use crate::store::runs::{self, Run};
 
-/// What cursors of this list belong to.
+/// Cursors are valid only for the list of this name.
 const SCOPE: &str = "reconciliations";
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
-    /// 1 to 100, 20 unless said.
+    /// 1 to 100; 20 if absent.
     #[serde(default)]
     #[param(value_type = u16, minimum = 1, maximum = 100)]
     limit: Limit,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// Lists reconciliations, newest first: those that were asked for, and those in the background.
+/// Lists requested reconciliations and background passes, newest first.
 #[utoipa::path(
     get, path = "/v1/admin/reconciliations", tag = "operators", security(("bearer" = [])),
     params(Filter),

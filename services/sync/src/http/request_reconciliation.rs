@@ -14,19 +14,20 @@ use crate::store::runs::{self, Run};
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WantedReconciliation {
-    /// Hashes the stored documents themselves again, instead of trusting the hashes beside them.
+    /// Whether to hash the stored documents themselves again instead of trusting their stored hashes.
     #[serde(default)]
     deep: bool,
 }
 
-/// Asks for a comparison of all products with their listings, and the repair of what differs.
+/// Requests a comparison of all products with their listings, and the repair of every difference.
 ///
-/// It is done flat out. One that was asked for before goes first; the pass in the background ends.
+/// It runs at full speed, after the reconciliations requested before it, and supersedes the background
+/// pass.
 #[utoipa::path(
     post, path = "/v1/admin/reconciliations", tag = "operators", security(("bearer" = [])),
     request_body = WantedReconciliation,
     responses(
-        (status = 202, description = "It will be done; ask again for how far it is", body = Run,
+        (status = 202, description = "Accepted; `Location` shows the progress", body = Run,
             headers(("Location"))),
         (status = "default", description = "A problem", body = ProblemDocument,
             content_type = "application/problem+json"),

@@ -1,4 +1,4 @@
-//! Buckets and their leases: who has one works on it alone, until the lease ends.
+//! Buckets and their leases: a bucket belongs to the worker that claimed it until the lease ends.
 
 use chrono::{DateTime, Utc};
 use shared::contract::sync_feed::BUCKETS;
@@ -6,20 +6,20 @@ use shared::database;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
+use crate::error::StoreError;
 use crate::store::runs::Current;
 
-/// A bucket that was taken.
+/// A claimed bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claimed {
     pub(crate) bucket: i32,
-    /// Where the run has come to in it.
+    /// The last product that the run has compared in it.
     pub(crate) resume_after: Option<Uuid>,
-    /// When it was last compared to its end.
+    /// When it was last compared to the end.
     pub(crate) checked_at: Option<DateTime<Utc>>,
 }
 
-/// Takes up to `limit` buckets that `run` has not done, those first that were not looked at for
-/// the longest time.
+/// Claims up to `limit` buckets that `run` has not done, beginning with the least recently compared.
 pub(crate) async fn claim(
     pool: &PgPool,
     run: &Current,
@@ -27,7 +27,7 @@ pub(crate) async fn claim(
     limit: i64,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> Result<Vec<Claimed>, sqlx::Error> {
+) -> Result<Vec<Claimed>, StoreError> {
     sqlx::query_as!(
         Claimed,
         "with due as (
@@ -50,14 +50,15 @@ pub(crate) async fn claim(
     )
     .fetch_all(pool)
     .await
+    .map_err(StoreError::postgres("claiming buckets in sync.buckets"))
 }
 
-/// How many buckets were looked at after `since`, or are being looked at.
+/// How many buckets were compared after `since`, or are being compared.
 pub(crate) async fn count_recent(
     pool: &PgPool,
     since: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<i64, sqlx::Error> {
+) -> Result<i64, StoreError> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from sync.buckets
            where checked_at > $1 or lease_until > $2"#,
@@ -66,26 +67,34 @@ pub(crate) async fn count_recent(
     )
     .fetch_one(pool)
     .await
+    .map_err(StoreError::postgres("counting recently compared buckets in sync.buckets"))
 }
 
-/// Begins to give a bucket back. The commit does not wait for the disk: what a crash takes of it, it
-/// takes whole, repairs and all, and the bucket is walked again. Should a repair have been published by
-/// then, its position is beyond those that were given out, which the next pass takes care of.
-pub(crate) async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut transaction = database::begin(pool).await?;
-    sqlx::query("set local synchronous_commit to off").execute(&mut *transaction).await?;
+/// Begins the transaction that releases a bucket. Its commit does not wait for the disk: a crash undoes
+/// it as a whole, repairs included, and the bucket is compared again. If a repair was published before
+/// the crash, its position is above every allocated one, which the next pass handles.
+pub(crate) async fn begin_release(
+    pool: &PgPool,
+) -> Result<Transaction<'static, Postgres>, StoreError> {
+    let mut transaction = database::begin(pool)
+        .await
+        .map_err(StoreError::postgres("beginning a transaction on sync.buckets"))?;
+    sqlx::query("set local synchronous_commit to off")
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::postgres("setting synchronous_commit for sync.buckets"))?;
     Ok(transaction)
 }
 
-/// Gives a bucket back, done, or with the place to go on from. Returns whether it was still ours.
-pub(crate) async fn give_back(
+/// Releases a bucket: done, or with the product to resume after. Returns whether the lease still held.
+pub(crate) async fn release(
     connection: &mut PgConnection,
     bucket: i32,
     lease: Uuid,
     resume_after: Option<Uuid>,
     now: DateTime<Utc>,
-) -> Result<bool, sqlx::Error> {
-    let given = sqlx::query!(
+) -> Result<bool, StoreError> {
+    let released = sqlx::query!(
         "update sync.buckets
          set lease = null, lease_until = null, resume_after = $3, done = $3::uuid is null,
              checked_at = case when $3::uuid is null then $4 else checked_at end
@@ -96,27 +105,34 @@ pub(crate) async fn give_back(
         now,
     )
     .execute(connection)
-    .await?;
-    Ok(given.rows_affected() == 1)
+    .await
+    .map_err(StoreError::postgres(format!("releasing bucket {bucket} in sync.buckets")))?;
+    Ok(released.rows_affected() == 1)
 }
 
-/// Whether `run` has been through all buckets.
-pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, sqlx::Error> {
+/// Whether `run` has compared all buckets.
+pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, StoreError> {
     let done = sqlx::query_scalar!(
         r#"select count(*) as "count!" from sync.buckets where run_id = $1 and done"#,
         run.id,
     )
     .fetch_one(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!(
+        "counting the buckets done for run {} in sync.buckets",
+        run.id
+    )))?;
     Ok(done == i64::from(BUCKETS))
 }
 
-/// When the bucket was compared that waits for longest; if one never was, when the first run began.
-pub(crate) async fn oldest_check(pool: &PgPool) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+/// When the least recently compared bucket was compared, or when the first run was requested if a
+/// bucket never was.
+pub(crate) async fn oldest_check(pool: &PgPool) -> Result<Option<DateTime<Utc>>, StoreError> {
     sqlx::query_scalar!(
         "select min(coalesce(checked_at, (select min(requested_at) from sync.runs)))
          from sync.buckets",
     )
     .fetch_one(pool)
     .await
+    .map_err(StoreError::postgres("reading the oldest comparison in sync.buckets"))
 }

@@ -1,11 +1,12 @@
-//! The set of categories in use, which lies beside the listings.
+//! The recorded set of categories, an item of the listings table.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::categories_key;
 
-use super::listings::{Listings, StoreError};
+use super::listings::Listings;
+use crate::error::StoreError;
 
-/// The categories that are said to be in use, strongly consistent.
+/// The recorded categories, strongly consistent.
 pub(crate) async fn read(listings: &Listings) -> Result<Vec<String>, StoreError> {
     let found = listings
         .client
@@ -15,24 +16,24 @@ pub(crate) async fn read(listings: &Listings) -> Result<Vec<String>, StoreError>
         .consistent_read(true)
         .send()
         .await
-        .map_err(StoreError::call("reading the categories"))?;
+        .map_err(StoreError::dynamodb("reading the item of categories in the listings table"))?;
     match found.item.and_then(|mut item| item.remove("categories")) {
         Some(AttributeValue::Ss(categories)) => Ok(categories),
         _ => Ok(Vec::new()),
     }
 }
 
-/// Adds categories; those that are there stay.
+/// Adds categories to the set.
 pub(crate) async fn add(listings: &Listings, categories: Vec<String>) -> Result<(), StoreError> {
     update(listings, "add categories :categories", categories).await
 }
 
-/// Takes categories away.
+/// Removes categories from the set.
 pub(crate) async fn remove(listings: &Listings, categories: Vec<String>) -> Result<(), StoreError> {
     update(listings, "delete categories :categories", categories).await
 }
 
-/// Sets are changed one by one, never replaced: the projector adds to them at the same time.
+/// Adds or removes elements and never replaces the set: the projector adds to it concurrently.
 async fn update(
     listings: &Listings,
     expression: &str,
@@ -50,6 +51,6 @@ async fn update(
         .expression_attribute_values(":categories", AttributeValue::Ss(categories))
         .send()
         .await
-        .map_err(StoreError::call("recounting the categories"))?;
+        .map_err(StoreError::dynamodb("updating the item of categories in the listings table"))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The contract of inventory: what is true, what is under way, and how a repair is asked for.
+//! The contract of inventory: the state of products, their events in flight, and repair requests.
 
 use chrono::{DateTime, Utc};
 use shared::contract::product::ContentHash;
@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::comparison::{Difference, Row, StockPart};
+use crate::error::StoreError;
 
 struct FeedRow {
     id: Uuid,
@@ -33,13 +34,13 @@ impl From<FeedRow> for Row {
     }
 }
 
-/// Up to `limit` products of a bucket behind `after`, in the order of their ids.
+/// Up to `limit` products of a bucket after the id `after`, in the order of their ids.
 pub(crate) async fn page(
     pool: &PgPool,
     bucket: i32,
     after: Uuid,
     limit: i64,
-) -> Result<Vec<Row>, sqlx::Error> {
+) -> Result<Vec<Row>, StoreError> {
     let rows = sqlx::query_as!(
         FeedRow,
         r#"select id as "id!", version as "version!", content_hash as "content_hash!", deleted_at,
@@ -54,12 +55,13 @@ pub(crate) async fn page(
         limit,
     )
     .fetch_all(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("reading bucket {bucket} of inventory.sync_feed")))?;
     Ok(rows.into_iter().map(Row::from).collect())
 }
 
-/// The products among `ids` that there are.
-pub(crate) async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Row>, sqlx::Error> {
+/// The products among `ids` that exist.
+pub(crate) async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
     let rows = sqlx::query_as!(
         FeedRow,
         r#"select id as "id!", version as "version!", content_hash as "content_hash!", deleted_at,
@@ -70,39 +72,47 @@ pub(crate) async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Row>, sqlx::
         ids,
     )
     .fetch_all(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres("reading products of inventory.sync_feed"))?;
     Ok(rows.into_iter().map(Row::from).collect())
 }
 
-/// The products among `ids`, with `product` or `stock`, whose events wait to be published.
+/// Those of `ids` with unpublished events, each with the part concerned: `product` or `stock`.
 pub(crate) async fn pending(
     pool: &PgPool,
     ids: &[Uuid],
-) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+) -> Result<Vec<(Uuid, String)>, StoreError> {
     let rows =
         sqlx::query!(r#"select id as "id!", part as "part!" from inventory.pending($1)"#, ids)
             .fetch_all(pool)
-            .await?;
+            .await
+            .map_err(StoreError::postgres("calling inventory.pending"))?;
     Ok(rows.into_iter().map(|row| (row.id, row.part)).collect())
 }
 
-/// Since when the oldest event waits to be published.
-pub(crate) async fn oldest_pending(pool: &PgPool) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar!("select inventory.oldest_pending()").fetch_one(pool).await
+/// When the oldest unpublished event was committed.
+pub(crate) async fn oldest_pending(pool: &PgPool) -> Result<Option<DateTime<Utc>>, StoreError> {
+    sqlx::query_scalar!("select inventory.oldest_pending()")
+        .fetch_one(pool)
+        .await
+        .map_err(StoreError::postgres("calling inventory.oldest_pending"))
 }
 
-/// The greatest position that was ever given out.
-pub(crate) async fn last_position(pool: &PgPool) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"select inventory.last_position() as "position!""#).fetch_one(pool).await
+/// The highest position ever allocated.
+pub(crate) async fn last_position(pool: &PgPool) -> Result<i64, StoreError> {
+    sqlx::query_scalar!(r#"select inventory.last_position() as "position!""#)
+        .fetch_one(pool)
+        .await
+        .map_err(StoreError::postgres("calling inventory.last_position"))
 }
 
-/// Asks for an announcement of what is true, above what was seen. Returns how many products it is
-/// about.
+/// Requests repairs: the state of each product is announced again, above the version that its listing
+/// has. Returns how many products are announced.
 pub(crate) async fn republish(
     connection: &mut PgConnection,
     differences: &[Difference],
     now: DateTime<Utc>,
-) -> Result<i64, sqlx::Error> {
+) -> Result<i64, StoreError> {
     let ids: Vec<Uuid> = differences.iter().map(|d| d.id).collect();
     let seen: Vec<Option<i64>> =
         differences.iter().map(|d| d.product.map(|gap| gap.seen)).collect();
@@ -116,19 +126,21 @@ pub(crate) async fn republish(
         now,
     )
     .fetch_one(connection)
-    .await?;
+    .await
+    .map_err(StoreError::postgres("calling inventory.republish"))?;
     Ok(moved.unwrap_or(0))
 }
 
-/// Those of `categories` that a product is in which buyers should see.
+/// Those of `categories` with at least one product that buyers should see.
 pub(crate) async fn categories_in_use(
     pool: &PgPool,
     categories: &[String],
-) -> Result<Vec<String>, sqlx::Error> {
+) -> Result<Vec<String>, StoreError> {
     sqlx::query_scalar!(
         r#"select category as "category!" from inventory.categories_in_use($1) as category"#,
         categories
     )
     .fetch_all(pool)
     .await
+    .map_err(StoreError::postgres("calling inventory.categories_in_use"))
 }

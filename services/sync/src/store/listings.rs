@@ -1,5 +1,5 @@
-//! Listings as they are compared: walked by bucket in the order of their ids, or looked at again,
-//! strongly consistent.
+//! Listings for comparison: first by bucket, in the order of their ids, then again by id, strongly
+//! consistent.
 //!
 //! Every read counts what DynamoDB charges for it, in halves of a read unit.
 
@@ -13,50 +13,39 @@ use shared::dynamodb::{self, Batch, Consistency, Item};
 use uuid::Uuid;
 
 use crate::comparison::{Listed, StockPart, is_in_place, is_sound};
+use crate::error::StoreError;
 
-/// The attributes that are compared unless the run is deep.
-const NARROW: &str =
+/// The attributes of the first read, unless the run is deep.
+const FIRST_READ: &str =
     "id, product_version, content_hash, deleted_at, stock_version, on_hand, held, category_key";
 
-/// The same for a second look, which also asks what the listing has seen.
-const AGAIN: &str = "id, product_version, content_hash, deleted_at, stock_version, on_hand, held, \
-                     product_position, stock_position";
+/// The attributes of the second read, which also needs the positions that the listing has recorded.
+const SECOND_READ: &str = "id, product_version, content_hash, deleted_at, stock_version, on_hand, \
+                           held, product_position, stock_position";
 
 /// The table of listings. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Listings {
+pub struct Listings {
     pub(crate) client: Client,
     pub(crate) table: String,
 }
 
-/// A call to DynamoDB failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("{doing}")]
-    Call { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
-}
-
-impl StoreError {
-    pub(crate) fn call<E>(doing: &'static str) -> impl Fn(E) -> Self
-    where
-        E: std::error::Error + Send + Sync + 'static,
-    {
-        move |error| Self::Call { doing, source: Box::new(error) }
-    }
-}
-
-/// A part of a bucket.
+/// A page of a bucket.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) listed: Vec<Listed>,
-    /// Where the next one begins, if there is one.
+    /// The key to start the next page after, unless this is the last page.
     pub(crate) next: Option<Item>,
     pub(crate) half_units: i64,
 }
 
 impl Listings {
-    /// Up to `limit` listings of a bucket, eventually consistent. With `deep`, whole items are
-    /// read and judged.
+    pub fn new(client: Client, table: &str) -> Self {
+        Self { client, table: table.to_owned() }
+    }
+
+    /// Up to `limit` listings of a bucket, eventually consistent. With `deep`, whole items are read and
+    /// checked against their own hash.
     pub(crate) async fn page(
         &self,
         bucket: i32,
@@ -75,16 +64,17 @@ impl Listings {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .limit(limit);
         if !deep {
-            query = query.projection_expression(NARROW);
+            query = query.projection_expression(FIRST_READ);
         }
-        let answer =
-            query.send().await.map_err(StoreError::call("walking a bucket of listings"))?;
+        let answer = query.send().await.map_err(StoreError::dynamodb(format!(
+            "querying bucket {bucket} of the listings table"
+        )))?;
         let items = answer.items.unwrap_or_default();
         let half_units = answer
             .consumed_capacity
             .as_ref()
             .and_then(half_units)
-            .unwrap_or_else(|| charge(&items, false));
+            .unwrap_or_else(|| estimated_charge(&items, false));
         Ok(Page {
             listed: items
                 .into_iter()
@@ -93,7 +83,7 @@ impl Listings {
                     let in_place = is_in_place(listed.id, bucket);
                     if !in_place {
                         let id = listed.id;
-                        tracing::error!(product.id = %id, bucket, "an item lies where no listing does");
+                        tracing::error!(product.id = %id, bucket, "an item is in the wrong bucket");
                     }
                     in_place
                 })
@@ -103,33 +93,52 @@ impl Listings {
         })
     }
 
-    /// The listings of `ids`, strongly consistent, as far as there are any, and what reading them
-    /// cost.
+    /// The existing listings of `ids`, strongly consistent, and what reading them cost.
     pub(crate) async fn read(
         &self,
         ids: &[Uuid],
         deep: bool,
     ) -> Result<(HashMap<Uuid, Listed>, i64), StoreError> {
         let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
-        let narrow = (!deep).then_some(AGAIN);
+        let narrow = (!deep).then_some(SECOND_READ);
         let batches =
             dynamodb::batch_get(&self.client, &self.table, &keys, Consistency::Strong, narrow)
                 .await
-                .map_err(StoreError::call("looking at listings again"))?;
+                .map_err(StoreError::batch("reading items of the listings table"))?;
         let mut found = HashMap::with_capacity(ids.len());
         let mut cost = 0;
         for Batch { items, consumed } in batches {
             let reported: Option<i64> = consumed.iter().map(half_units).sum();
             let reported = reported.filter(|_| !consumed.is_empty());
-            cost += reported.unwrap_or_else(|| charge(&items, true));
+            cost += reported.unwrap_or_else(|| estimated_charge(&items, true));
             let listings = items.into_iter().filter_map(|item| listed(item, deep));
             found.extend(listings.map(|listing| (listing.id, listing)));
         }
         Ok((found, cost))
     }
+
+    /// The existing listings of `ids` as they are stored, strongly consistent.
+    pub(crate) async fn find_whole(
+        &self,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, ListingItem>, StoreError> {
+        let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
+        let batches =
+            dynamodb::batch_get(&self.client, &self.table, &keys, Consistency::Strong, None)
+                .await
+                .map_err(StoreError::batch("reading whole items of the listings table"))?;
+        let mut found = HashMap::with_capacity(ids.len());
+        for item in batches.into_iter().flat_map(|batch| batch.items) {
+            let id = item.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
+            let listing: ListingItem = serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
+                .map_err(|source| StoreError::Damaged { id, source })?;
+            found.insert(listing.id, listing);
+        }
+        Ok(found)
+    }
 }
 
-/// Reads what is compared. `None` for what has no id: no product can be meant by it.
+/// Reads the compared attributes of an item. `None` if it has no id and so belongs to no product.
 fn listed(item: Item, deep: bool) -> Option<Listed> {
     let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
     let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
@@ -157,7 +166,7 @@ fn listed(item: Item, deep: bool) -> Option<Listed> {
     Some(listed)
 }
 
-/// What DynamoDB says it charged.
+/// The charge that DynamoDB reports.
 #[expect(
     clippy::float_arithmetic,
     clippy::cast_possible_truncation,
@@ -167,15 +176,15 @@ fn half_units(capacity: &ConsumedCapacity) -> Option<i64> {
     capacity.capacity_units.map(|units| (units * 2.0).round() as i64)
 }
 
-/// What a read of `items` costs at least, for a store that does not say: half a unit for every
+/// The least that a read of `items` costs, for a store that does not report it: half a unit for every
 /// 4 KiB, twice that if it is strongly consistent.
-fn charge(items: &[Item], consistent: bool) -> i64 {
+fn estimated_charge(items: &[Item], consistent: bool) -> i64 {
     let bytes: usize = items.iter().map(size).sum();
     let pages = i64::try_from(bytes.div_ceil(4096)).unwrap_or(i64::MAX / 2);
     if consistent { pages * 2 } else { pages }
 }
 
-/// The bytes of an item that is of text and numbers, roughly as DynamoDB counts them.
+/// The size of an item of strings and numbers in bytes, roughly as DynamoDB counts it.
 fn size(item: &Item) -> usize {
     item.iter()
         .map(|(name, value)| {
@@ -200,31 +209,37 @@ mod tests {
         AttributeValue::N(value.to_owned())
     }
 
-    #[test]
-    fn a_listing_whose_numbers_are_none_is_damaged_and_one_without_an_id_is_nobodys() {
-        let id = AttributeValue::S("01890000-0000-7000-8000-000000000001".to_owned());
-        let whole = [
-            ("id", id.clone()),
+    fn whole_item() -> [(&'static str, AttributeValue); 6] {
+        [
+            ("id", AttributeValue::S("01890000-0000-7000-8000-000000000001".to_owned())),
             ("product_version", n("3")),
             ("stock_version", n("2")),
             ("on_hand", n("5")),
             ("held", n("1")),
             ("category_key", AttributeValue::S("shoes#BRL#i".to_owned())),
-        ];
-        let good = listed(item(&whole), false).unwrap();
-        assert!(good.is_sound);
-        assert_eq!(good.category.as_deref(), Some("shoes"));
-        let mut broken = item(&whole);
-        broken.insert("held".to_owned(), AttributeValue::S("one".to_owned()));
-        assert!(!listed(broken, false).unwrap().is_sound);
-        assert_eq!(listed(item(&whole[1..]), false), None);
+        ]
     }
 
     #[test]
-    fn what_a_store_does_not_charge_is_computed() {
+    fn invalid_number_makes_a_listing_unsound() {
+        let good = listed(item(&whole_item()), false).unwrap();
+        assert!(good.is_sound);
+        assert_eq!(good.category.as_deref(), Some("shoes"));
+        let mut broken = item(&whole_item());
+        broken.insert("held".to_owned(), AttributeValue::S("one".to_owned()));
+        assert!(!listed(broken, false).unwrap().is_sound);
+    }
+
+    #[test]
+    fn item_without_an_id_is_skipped() {
+        assert_eq!(listed(item(&whole_item()[1..]), false), None);
+    }
+
+    #[test]
+    fn charge_is_estimated_if_not_reported() {
         let items = vec![item(&[("name", AttributeValue::S("x".repeat(4092)))]); 3];
-        assert_eq!(charge(&items, false), 3);
-        assert_eq!(charge(&items, true), 6);
-        assert_eq!(charge(&[], false), 0);
+        assert_eq!(estimated_charge(&items, false), 3);
+        assert_eq!(estimated_charge(&items, true), 6);
+        assert_eq!(estimated_charge(&[], false), 0);
     }
 }

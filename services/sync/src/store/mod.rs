@@ -2,6 +2,7 @@
 
 pub(crate) mod buckets;
 pub(crate) mod categories;
+pub(crate) mod changes;
 pub(crate) mod feed;
 pub(crate) mod listings;
 pub(crate) mod runs;

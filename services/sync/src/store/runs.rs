@@ -1,4 +1,4 @@
-//! Runs: passes over all buckets, and what each found.
+//! Runs: passes over all buckets, and their findings.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -6,21 +6,22 @@ use shared::contract::sync_feed::BUCKETS;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::report::Report;
+use crate::error::StoreError;
+use crate::findings::Findings;
 
-/// How long the reports of runs are kept.
+/// How long finished runs are kept.
 const KEPT: TimeDelta = TimeDelta::days(90);
 
-/// The run that is worked on.
+/// The run being worked on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
     pub(crate) id: Uuid,
     pub(crate) deep: bool,
-    /// Nobody asked for it, so it takes its time.
+    /// A background pass, which runs slowly on purpose.
     pub(crate) is_background: bool,
 }
 
-/// A pass over all products: how far it has come, and what it found.
+/// A pass over all products: its progress and its findings.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[schema(as = Reconciliation)]
 pub struct Run {
@@ -30,7 +31,7 @@ pub struct Run {
     /// Whether the stored documents themselves are hashed again.
     pub deep: bool,
     pub requested_at: DateTime<Utc>,
-    /// Absent where it goes by itself in the background.
+    /// Absent for a background pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub requested_by: Option<Uuid>,
@@ -38,31 +39,13 @@ pub struct Run {
     pub finished_at: Option<DateTime<Utc>>,
     #[schema(inline)]
     pub progress: BucketProgress,
-    /// Products that are on either side.
-    pub compared: i64,
-    /// Products without a listing.
-    pub missing: i64,
-    /// Listings that are older than their products.
-    pub stale: i64,
-    /// Listings that are newer than their products.
-    pub ahead: i64,
-    /// Listings without a product.
-    pub extra: i64,
-    /// Listings of the right version with other content.
-    pub altered: i64,
-    /// Listings with other stock.
-    pub stock: i64,
-    /// Differences that were still moving; they are left for the next pass.
-    pub moving: i64,
-    /// Products that were announced again.
-    pub repaired: i64,
-    /// Since when the oldest of the differences can have been there.
-    pub oldest_divergence: Option<DateTime<Utc>>,
-    /// What DynamoDB charged for reading.
+    #[serde(flatten)]
+    pub findings: Findings,
+    /// The read units that DynamoDB charged.
     pub read_units: f64,
 }
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct BucketProgress {
     pub buckets_done: i32,
@@ -72,19 +55,12 @@ pub struct BucketProgress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Waits for its turn.
+    /// Waiting for earlier runs.
     Pending,
     Running,
     Finished,
-    /// Somebody asked for a run meanwhile, which does everything that this one was about to do.
+    /// Replaced by a requested run, which compares everything that this one had left.
     Superseded,
-}
-
-impl Run {
-    /// Everything that was found to differ.
-    pub fn differences(&self) -> i64 {
-        self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
-    }
 }
 
 struct Row {
@@ -129,30 +105,32 @@ impl From<Row> for Run {
                 buckets_done: row.buckets_done,
                 buckets: i32::from(BUCKETS),
             },
-            compared: row.compared,
-            missing: row.missing,
-            stale: row.stale,
-            ahead: row.ahead,
-            extra: row.extra,
-            altered: row.altered,
-            stock: row.stock,
-            moving: row.moving,
-            repaired: row.repaired,
-            oldest_divergence: row.oldest_divergence,
+            findings: Findings {
+                compared: row.compared,
+                missing: row.missing,
+                stale: row.stale,
+                ahead: row.ahead,
+                extra: row.extra,
+                altered: row.altered,
+                stock: row.stock,
+                moving: row.moving,
+                repaired: row.repaired,
+                oldest_divergence: row.oldest_divergence,
+            },
             read_units: row.read_units,
         }
     }
 }
 
-/// Asks for a run. The one in the background ends: this one does everything that it was about to, and is
-/// a deep one if that was.
+/// Requests a run. It supersedes the background pass, compares everything that the pass had left, and
+/// is deep if the pass was.
 pub(crate) async fn request(
     pool: &PgPool,
     id: Uuid,
     by: Uuid,
     deep: bool,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "with background as (
              update sync.runs set finished_at = $4, superseded = true
@@ -168,18 +146,19 @@ pub(crate) async fn request(
         now,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("inserting run {id} into sync.runs")))?;
     Ok(())
 }
 
-/// Begins a pass in the background, unless somebody else was faster. It is a deep one if the last of
-/// those ended before `last_deep`.
+/// Begins a background pass, unless another worker already did. It is deep if the last deep run finished
+/// before `last_deep`.
 pub(crate) async fn begin_background(
     pool: &PgPool,
     id: Uuid,
     now: DateTime<Utc>,
     last_deep: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into sync.runs (id, deep, requested_at)
          select $1, not exists (
@@ -190,15 +169,16 @@ pub(crate) async fn begin_background(
         last_deep,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("inserting background run {id} into sync.runs")))?;
     Ok(())
 }
 
-/// The run that is worked on, now begun: the one that was asked for first.
+/// The run to work on, marked as started: the earliest requested run, or else the background pass.
 pub(crate) async fn current(
     pool: &PgPool,
     now: DateTime<Utc>,
-) -> Result<Option<Current>, sqlx::Error> {
+) -> Result<Option<Current>, StoreError> {
     let found = sqlx::query!(
         r#"select id, deep, requested_by is null as "is_background!", started_at
            from sync.runs
@@ -207,7 +187,8 @@ pub(crate) async fn current(
            limit 1"#,
     )
     .fetch_optional(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres("reading the current run of sync.runs"))?;
     let Some(run) = found else {
         return Ok(None);
     };
@@ -218,19 +199,21 @@ pub(crate) async fn current(
             now,
         )
         .execute(pool)
-        .await?;
+        .await
+        .map_err(StoreError::postgres("reading the current run of sync.runs"))?;
     }
     Ok(Some(Current { id: run.id, deep: run.deep, is_background: run.is_background }))
 }
 
-/// Adds what was found in a bucket.
+/// Adds the findings of a bucket, or of a part of it.
 pub(crate) async fn add(
     connection: &mut PgConnection,
     id: Uuid,
-    report: &Report,
+    findings: &Findings,
+    half_read_units: i64,
     categories: &[String],
     bucket_done: bool,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     sqlx::query!(
         "with category as (
              insert into sync.run_categories (run_id, category)
@@ -245,36 +228,40 @@ pub(crate) async fn add(
          where id = $1",
         id,
         i32::from(bucket_done),
-        report.compared,
-        report.missing,
-        report.stale,
-        report.ahead,
-        report.extra,
-        report.altered,
-        report.stock,
-        report.moving,
-        report.repaired,
-        report.oldest_divergence,
-        report.half_read_units,
+        findings.compared,
+        findings.missing,
+        findings.stale,
+        findings.ahead,
+        findings.extra,
+        findings.altered,
+        findings.stock,
+        findings.moving,
+        findings.repaired,
+        findings.oldest_divergence,
+        half_read_units,
         categories,
     )
     .execute(connection)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("adding findings to run {id} in sync.runs")))?;
     Ok(())
 }
 
-/// The categories that a run has met in listings, in order.
-pub(crate) async fn categories(pool: &PgPool, id: Uuid) -> Result<Vec<String>, sqlx::Error> {
+/// The categories that a run saw in listings, in order.
+pub(crate) async fn categories(pool: &PgPool, id: Uuid) -> Result<Vec<String>, StoreError> {
     sqlx::query_scalar!(
         "select category from sync.run_categories where run_id = $1 order by category",
         id,
     )
     .fetch_all(pool)
     .await
+    .map_err(StoreError::postgres(format!(
+        "reading the categories of run {id} in sync.run_categories"
+    )))
 }
 
-/// Ends a run, and forgets those that are old enough.
-pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+/// Finishes a run, and deletes the runs past their retention.
+pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         "with met as (
              delete from sync.run_categories where run_id = $1),
@@ -286,11 +273,12 @@ pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Resul
         now - KEPT,
     )
     .execute(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("finishing run {id} in sync.runs")))?;
     Ok(())
 }
 
-pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, sqlx::Error> {
+pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, StoreError> {
     let row = sqlx::query_as!(
         Row,
         r#"select id, requested_at, requested_by, deep, started_at, finished_at, superseded,
@@ -301,16 +289,17 @@ pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, sqlx::E
         id,
     )
     .fetch_optional(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres(format!("reading run {id} of sync.runs")))?;
     Ok(row.map(Run::from))
 }
 
-/// Runs, newest first, from below the id `before`.
+/// Runs with ids below `before`, newest first.
 pub(crate) async fn list(
     pool: &PgPool,
     before: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<Run>, sqlx::Error> {
+) -> Result<Vec<Run>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
         r#"select id, requested_at, requested_by, deep, started_at, finished_at, superseded,
@@ -325,6 +314,7 @@ pub(crate) async fn list(
         limit,
     )
     .fetch_all(pool)
-    .await?;
+    .await
+    .map_err(StoreError::postgres("listing sync.runs"))?;
     Ok(rows.into_iter().map(Run::from).collect())
 }

@@ -1,83 +1,83 @@
-//! The pass in the background is slow on purpose, and gives way.
+//! The background pass is slow on purpose and yields to requested runs.
 
 use std::time::Duration;
 
 use sync::{BucketProgress, Settings, State};
 use uuid::Uuid;
 
-use crate::world::{World, s, settings};
+use crate::test_bed::{TestBed, s, settings};
 
-async fn background(world: &World) -> Uuid {
+async fn background(bed: &TestBed) -> Uuid {
     sqlx::query_scalar("select id from sync.runs where requested_by is null")
-        .fetch_one(&world.database.pool)
+        .fetch_one(&bed.database.pool)
         .await
         .unwrap()
 }
 
 #[tokio::test]
-async fn the_pass_in_the_background_does_eight_buckets_a_minute_however_often_it_is_looked_after() {
-    let world = World::new().await;
-    world.round().await;
-    let id = background(&world).await;
+async fn background_pass_does_eight_buckets_a_minute() {
+    let bed = TestBed::new().await;
+    bed.round().await;
+    let id = background(&bed).await;
     let done = |buckets_done| BucketProgress { buckets_done, buckets: 1024 };
-    assert_eq!(world.run(id).await.progress, done(8));
-    world.round().await;
-    assert_eq!(world.run(id).await.progress, done(8));
-    world.clock.advance(Duration::from_mins(1));
-    world.round().await;
-    assert_eq!(world.run(id).await.progress, done(16));
+    assert_eq!(bed.run(id).await.progress, done(8));
+    bed.round().await;
+    assert_eq!(bed.run(id).await.progress, done(8));
+    bed.clock.advance(Duration::from_mins(1));
+    bed.round().await;
+    assert_eq!(bed.run(id).await.progress, done(16));
 }
 
 #[tokio::test]
-async fn once_a_day_the_pass_in_the_background_hashes_whole_listings_again() {
-    let (mut world, ids) = World::with_products(2).await;
+async fn background_pass_is_deep_once_a_day() {
+    let (mut bed, ids) = TestBed::with_products(2).await;
     let all_at_once = Settings { slice: 1024, ..settings() };
-    world.reconciler = world.reconciler.clone().with_settings(all_at_once);
+    bed.reconciler = bed.reconciler.clone().with_settings(all_at_once);
     let mut altered: Vec<i64> = Vec::new();
     for _ in 0..5 {
-        // Under its own hash: only who hashes it again can know.
-        world.tamper(ids[0], "name", s("Stolen shoe")).await;
-        world.round().await;
-        world.arrive().await;
+        // Its stored hash stays the same: only hashing it again shows the difference.
+        bed.tamper(ids[0], "name", s("Stolen shoe")).await;
+        bed.round().await;
+        bed.arrive().await;
         let last = sqlx::query_scalar("select altered from sync.runs order by id desc limit 1");
-        altered.push(last.fetch_one(&world.database.pool).await.unwrap());
-        world.clock.advance(Duration::from_hours(8));
+        altered.push(last.fetch_one(&bed.database.pool).await.unwrap());
+        bed.clock.advance(Duration::from_hours(8));
     }
     assert_eq!(altered, [1, 0, 0, 0, 1]);
 }
 
 #[tokio::test]
-async fn a_run_that_supersedes_a_deep_one_is_deep_itself() {
-    let (world, ids) = World::with_products(2).await;
-    world.tamper(ids[0], "name", s("Stolen shoe")).await;
-    // The first in the background is.
-    world.round().await;
-    assert_eq!(world.reconcile(false).await.altered, 1);
-    world.arrive().await;
-    world.tamper(ids[0], "name", s("Stolen shoe")).await;
-    world.round().await;
-    assert_eq!(world.reconcile(false).await.altered, 0);
+async fn run_that_supersedes_a_deep_pass_is_deep() {
+    let (bed, ids) = TestBed::with_products(2).await;
+    bed.tamper(ids[0], "name", s("Stolen shoe")).await;
+    // The first background pass is deep.
+    bed.round().await;
+    assert_eq!(bed.reconcile(false).await.findings.altered, 1);
+    bed.arrive().await;
+    bed.tamper(ids[0], "name", s("Stolen shoe")).await;
+    bed.round().await;
+    assert_eq!(bed.reconcile(false).await.findings.altered, 0);
 }
 
 #[tokio::test]
-async fn a_run_that_somebody_asks_for_supersedes_the_one_in_the_background() {
-    let (world, _) = World::with_products(3).await;
-    world.round().await;
-    let id = background(&world).await;
-    let run = world.reconcile(false).await;
-    assert_eq!((run.state, run.compared), (State::Finished, 3));
-    assert_eq!(world.run(id).await.state, State::Superseded);
+async fn requested_run_supersedes_the_background_pass() {
+    let (bed, _) = TestBed::with_products(3).await;
+    bed.round().await;
+    let id = background(&bed).await;
+    let run = bed.reconcile(false).await;
+    assert_eq!((run.state, run.findings.compared), (State::Finished, 3));
+    assert_eq!(bed.run(id).await.state, State::Superseded);
 }
 
 #[tokio::test]
-async fn runs_are_done_in_the_order_in_which_they_were_asked_for() {
-    let (world, _) = World::with_products(2).await;
-    let first = world.reconciler.request(Uuid::nil(), false).await.unwrap();
-    world.clock.advance(Duration::from_secs(1));
-    let second = world.reconciler.request(Uuid::nil(), true).await.unwrap();
-    world.round().await;
-    assert_eq!(world.run(first).await.state, State::Finished);
-    assert_eq!(world.run(second).await.state, State::Pending);
-    world.round().await;
-    assert_eq!(world.run(second).await.state, State::Finished);
+async fn runs_are_done_in_the_order_of_their_requests() {
+    let (bed, _) = TestBed::with_products(2).await;
+    let first = bed.reconciler.request(Uuid::nil(), false).await.unwrap();
+    bed.clock.advance(Duration::from_secs(1));
+    let second = bed.reconciler.request(Uuid::nil(), true).await.unwrap();
+    bed.round().await;
+    assert_eq!(bed.run(first).await.state, State::Finished);
+    assert_eq!(bed.run(second).await.state, State::Pending);
+    bed.round().await;
+    assert_eq!(bed.run(second).await.state, State::Finished);
 }

@@ -1,11 +1,11 @@
-//! The set of categories in use is recounted at the end of every run.
+//! Every run ends by recounting the categories in use.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 
-use crate::world::{Item, TABLE, World};
+use crate::test_bed::{Item, TABLE, TestBed};
 
 fn key() -> Item {
     HashMap::from([
@@ -14,8 +14,8 @@ fn key() -> Item {
     ])
 }
 
-async fn noted(world: &World) -> Vec<String> {
-    let request = world.client.get_item().table_name(TABLE).set_key(Some(key()));
+async fn recorded(bed: &TestBed) -> Vec<String> {
+    let request = bed.client.get_item().table_name(TABLE).set_key(Some(key()));
     let item = request.send().await.unwrap().item.unwrap_or_default();
     let mut categories = match item.get("categories") {
         Some(AttributeValue::Ss(categories)) => categories.clone(),
@@ -26,33 +26,32 @@ async fn noted(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_category_is_dropped_with_its_last_product_and_not_before() {
-    let (world, ids) = World::with_products(2).await;
-    let hat = world.create("HAT", "hats").await;
-    world.arrive().await;
-    world.reconcile(false).await;
-    assert_eq!(noted(&world).await, ["hats", "shoes"]);
+async fn category_is_removed_with_its_last_product() {
+    let (bed, ids) = TestBed::with_products(2).await;
+    let hat = bed.create("HAT", "hats").await;
+    bed.arrive().await;
+    bed.reconcile(false).await;
+    assert_eq!(recorded(&bed).await, ["hats", "shoes"]);
 
-    world.change(hat, json!({"status": "archived"})).await;
-    world.arrive().await;
-    world.reconcile(false).await;
-    assert_eq!(noted(&world).await, ["shoes"]);
+    bed.change(hat, json!({"status": "archived"})).await;
+    bed.arrive().await;
+    bed.reconcile(false).await;
+    assert_eq!(recorded(&bed).await, ["shoes"]);
 
     for id in ids {
-        world.delete(id).await;
+        bed.delete(id).await;
     }
-    world.arrive().await;
-    world.reconcile(false).await;
-    assert!(noted(&world).await.is_empty());
+    bed.arrive().await;
+    bed.reconcile(false).await;
+    assert!(recorded(&bed).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_category_whose_first_listing_is_still_under_way_stays() {
-    let (world, _) = World::with_products(1).await;
-    world.create("HAT", "hats").await;
-    // As another projector notes it, just before it puts the listing.
-    world
-        .client
+async fn category_with_first_listing_in_flight_is_kept() {
+    let (bed, _) = TestBed::with_products(1).await;
+    bed.create("HAT", "hats").await;
+    // As another projector records it, just before it puts the listing.
+    bed.client
         .update_item()
         .table_name(TABLE)
         .set_key(Some(key()))
@@ -61,16 +60,16 @@ async fn a_category_whose_first_listing_is_still_under_way_stays() {
         .send()
         .await
         .unwrap();
-    world.reconcile(false).await;
-    assert_eq!(noted(&world).await, ["hats", "shoes"]);
+    bed.reconcile(false).await;
+    assert_eq!(recorded(&bed).await, ["hats", "shoes"]);
 }
 
 #[tokio::test]
-async fn a_category_that_was_lost_is_noted_again() {
-    let (world, _) = World::with_products(1).await;
-    let request = world.client.delete_item().table_name(TABLE).set_key(Some(key()));
+async fn lost_category_is_recorded_again() {
+    let (bed, _) = TestBed::with_products(1).await;
+    let request = bed.client.delete_item().table_name(TABLE).set_key(Some(key()));
     request.send().await.unwrap();
-    assert!(noted(&world).await.is_empty());
-    world.reconcile(false).await;
-    assert_eq!(noted(&world).await, ["shoes"]);
+    assert!(recorded(&bed).await.is_empty());
+    bed.reconcile(false).await;
+    assert_eq!(recorded(&bed).await, ["shoes"]);
 }

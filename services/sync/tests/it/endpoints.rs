@@ -1,47 +1,46 @@
-//! What operators see.
+//! The endpoints of reconciliations.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use serde_json::{Value, json};
+use shared::bus::dead_letters::DeadLetters;
+use shared::bus::postgres::Queue;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::http::auth::Role;
-use sync::App;
+use sync::{App, Listings};
 use testkit::{Answer, Call};
 
-use crate::world::{OPERATOR, World};
+use crate::test_bed::{OPERATOR, TABLE, TestBed};
 
 const PATH: &str = "/v1/admin/reconciliations";
 
-fn router(world: &World) -> Router {
-    let app = App::new(
-        world.database.pool.clone(),
-        &world.clock,
-        &world.ids,
-        world.tokens.verifier(),
-        Arc::default(),
-    );
-    sync::router(app)
+fn router(bed: &TestBed) -> Router {
+    let (pool, clock, ids) = (bed.database.pool.clone(), &bed.clock, &bed.ids);
+    let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
+    let dead_letters = DeadLetters::Postgres(queue);
+    let listings = Listings::new(bed.client.clone(), TABLE);
+    sync::router(App::new(pool, clock, ids, bed.tokens.verifier(), listings, dead_letters))
 }
 
-async fn ask(world: &World, router: &Router, role: Role, call: Call) -> Answer {
-    let token = world.tokens.token(OPERATOR, role);
+async fn ask(bed: &TestBed, router: &Router, role: Role, call: Call) -> Answer {
+    let token = bed.tokens.token(OPERATOR, role);
     call.bearer(&token).send(router).await
 }
 
 #[tokio::test]
-async fn an_operator_asks_for_a_run_and_follows_it_to_its_end() {
-    let (world, ids) = World::with_products(3).await;
-    world.remove(ids[0]).await;
-    let router = router(&world);
+async fn operator_requests_a_run_and_follows_it_to_its_end() {
+    let (bed, ids) = TestBed::with_products(3).await;
+    bed.remove(ids[0]).await;
+    let router = router(&bed);
     let call = Call::post(PATH).json(&json!({"deep": true}));
-    let answer = ask(&world, &router, Role::Operator, call).await.expect(202);
+    let answer = ask(&bed, &router, Role::Operator, call).await.expect(202);
     let body = &answer.json;
     assert_eq!((&body["state"], &body["deep"]), (&json!("pending"), &json!(true)));
 
-    world.round().await;
+    bed.round().await;
     let call = Call::get(answer.header("location"));
-    let body = ask(&world, &router, Role::Operator, call).await.expect(200).json;
+    let body = ask(&bed, &router, Role::Operator, call).await.expect(200).json;
     assert_eq!(body["state"], "finished");
     assert_eq!(body["progress"], json!({"buckets_done": 1024, "buckets": 1024}));
     assert_eq!((&body["compared"], &body["missing"]), (&json!(3), &json!(1)));
@@ -51,42 +50,42 @@ async fn an_operator_asks_for_a_run_and_follows_it_to_its_end() {
 
 #[tokio::test]
 async fn runs_are_listed_newest_first_in_pages() {
-    let world = World::new().await;
-    let router = router(&world);
-    let mut asked = Vec::new();
+    let bed = TestBed::new().await;
+    let router = router(&bed);
+    let mut requested = Vec::new();
     for _ in 0..3 {
         let call = Call::post(PATH).json(&json!({}));
-        let answer = ask(&world, &router, Role::Operator, call).await.expect(202);
-        asked.push(answer.json["id"].clone());
-        world.clock.advance(Duration::from_secs(1));
+        let answer = ask(&bed, &router, Role::Operator, call).await.expect(202);
+        requested.push(answer.json["id"].clone());
+        bed.clock.advance(Duration::from_secs(1));
     }
-    asked.reverse();
+    requested.reverse();
     let call = Call::get(&format!("{PATH}?limit=2"));
-    let first = ask(&world, &router, Role::Operator, call).await.expect(200);
+    let first = ask(&bed, &router, Role::Operator, call).await.expect(200);
     assert!(first.header("link").contains("rel=\"next\""));
     let cursor = first.json["page"]["next_cursor"].as_str().unwrap();
     let call = Call::get(&format!("{PATH}?limit=2&cursor={cursor}"));
-    let second = ask(&world, &router, Role::Operator, call).await.expect(200);
+    let second = ask(&bed, &router, Role::Operator, call).await.expect(200);
     assert_eq!(second.json["page"]["has_more"], false);
     let all: Vec<Value> = [first.json, second.json]
         .iter()
         .flat_map(|page| page["data"].as_array().unwrap())
         .map(|run| run["id"].clone())
         .collect();
-    assert_eq!(all, asked);
+    assert_eq!(all, requested);
 }
 
 #[tokio::test]
-async fn nobody_but_an_operator_sees_or_asks_for_runs() {
-    let world = World::new().await;
-    let router = router(&world);
+async fn only_operators_read_or_request_runs() {
+    let bed = TestBed::new().await;
+    let router = router(&bed);
     let one = format!("{PATH}/{OPERATOR}");
     for role in [Role::Buyer, Role::Seller] {
         for call in [Call::post(PATH).json(&json!({})), Call::get(PATH), Call::get(&one)] {
-            ask(&world, &router, role, call).await.expect(403);
+            ask(&bed, &router, role, call).await.expect(403);
         }
     }
-    ask(&world, &router, Role::Operator, Call::get(&one)).await.expect(404);
+    ask(&bed, &router, Role::Operator, Call::get(&one)).await.expect(404);
     let call = Call::post(PATH).json(&json!({"depth": 3}));
-    ask(&world, &router, Role::Operator, call).await.expect(422);
+    ask(&bed, &router, Role::Operator, call).await.expect(422);
 }

@@ -1,18 +1,18 @@
-//! The service's program as functions of Lambda.
+//! The service's program as Lambda functions.
 
 use serde_json::{Value, json};
 use testkit::{AwsWire, Function, WireAnswer};
 
-use crate::world::{OPERATOR, TABLE, World};
+use crate::test_bed::{OPERATOR, TABLE, TestBed};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sync");
 
-async fn start(world: &World, role: &str) -> Function {
-    start_with(world, role, &[]).await
+async fn start(bed: &TestBed, role: &str) -> Function {
+    start_with(bed, role, &[]).await
 }
 
-async fn start_with(world: &World, role: &str, more: &[(&str, &str)]) -> Function {
-    let auth = world.tokens.settings().await;
+async fn start_with(bed: &TestBed, role: &str, more: &[(&str, &str)]) -> Function {
+    let auth = bed.tokens.settings().await;
     let auth = auth.iter().map(|(name, value)| (*name, value.as_str()));
     let mut settings: Vec<(&str, &str)> = auth.collect();
     settings.extend([
@@ -21,47 +21,47 @@ async fn start_with(world: &World, role: &str, more: &[(&str, &str)]) -> Functio
         ("VITRINA_LISTINGS_TABLE", TABLE),
         ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
         ("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1/1/catalog-dead"),
-        ("DATABASE_URL", world.database.url.as_str()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", world.dynamo.endpoint.as_str()),
+        ("DATABASE_URL", bed.database.url.as_str()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", bed.dynamo.endpoint.as_str()),
     ]);
     settings.extend(more);
     Function::start(PROGRAM, &settings).await
 }
 
-/// The function goes by the clock of the machine, which is ahead of the world's.
-fn bearer(world: &World, role: &str) -> String {
+/// A token for the function, which uses the machine's clock and not the fixed one.
+fn bearer(bed: &TestBed, role: &str) -> String {
     let claims = json!({"sub": OPERATOR, "roles": [role], "exp": 4_000_000_000_i64});
-    format!("Bearer {}", world.tokens.with_claims(claims))
+    format!("Bearer {}", bed.tokens.with_claims(claims))
 }
 
 #[tokio::test]
-async fn an_invocation_finds_and_repairs_what_differs_and_says_so() {
-    let (world, ids) = World::with_products(3).await;
-    let delete = world.client.delete_item().table_name(TABLE);
-    delete.set_key(Some(World::key(ids[1]))).send().await.unwrap();
-    let mut reconcile = start(&world, "reconcile").await;
+async fn invocation_repairs_drift_and_reports_it() {
+    let (bed, ids) = TestBed::with_products(3).await;
+    let delete = bed.client.delete_item().table_name(TABLE);
+    delete.set_key(Some(TestBed::key(ids[1]))).send().await.unwrap();
+    let mut reconcile = start(&bed, "reconcile").await;
     assert_eq!(reconcile.invoke(json!({"time": "now"})).await, Ok(Value::Null));
     assert_eq!(reconcile.metric("drift_found"), [1.0]);
     assert_eq!(reconcile.metric("drift_repaired"), [1.0]);
     let ages = reconcile.metric("buckets_oldest_checked_seconds");
     assert!(ages.len() == 1 && ages[0].as_f64().unwrap() < 60.0, "{ages:?}");
-    world.arrive().await;
-    assert!(world.listing(ids[1]).await.is_some());
-    // Its age is said each time, and nothing is found twice.
+    bed.arrive().await;
+    assert!(bed.listing(ids[1]).await.is_some());
+    // Each invocation reports the age; the difference is not found again.
     assert_eq!(reconcile.invoke(json!({})).await, Ok(Value::Null));
     assert_eq!(reconcile.metric("buckets_oldest_checked_seconds").len(), 2);
     assert_eq!(reconcile.metric("drift_found").len(), 1);
 }
 
 #[tokio::test]
-async fn a_run_that_is_asked_for_is_done_by_the_next_invocation() {
-    let (world, _) = World::with_products(2).await;
-    let mut api = start(&world, "api").await;
-    let bearer = bearer(&world, "operator");
+async fn requested_run_is_done_by_the_next_invocation() {
+    let (bed, _) = TestBed::with_products(2).await;
+    let mut api = start(&bed, "api").await;
+    let bearer = bearer(&bed, "operator");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let asked = api.ask("POST", "/v1/admin/reconciliations", &headers, "{}").await;
     assert_eq!(asked.status, 202, "{}", asked.body);
-    let mut reconcile = start(&world, "reconcile").await;
+    let mut reconcile = start(&bed, "reconcile").await;
     assert_eq!(reconcile.invoke(json!({})).await, Ok(Value::Null));
     let id = asked.json()["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/admin/reconciliations/{id}");
@@ -71,10 +71,10 @@ async fn a_run_that_is_asked_for_is_done_by_the_next_invocation() {
 }
 
 #[tokio::test]
-async fn settings_that_are_missing_or_wrong_are_all_said_at_the_start() {
-    let (world, _) = World::with_products(1).await;
+async fn every_missing_or_invalid_setting_is_reported_at_start() {
+    let (bed, _) = TestBed::with_products(1).await;
     let faults = async |role, more: &[(&str, &str)]| {
-        let mut function = start_with(&world, role, more).await;
+        let mut function = start_with(&bed, role, more).await;
         assert!(!function.ended().await.success());
         function.log()
     };
@@ -98,14 +98,14 @@ async fn settings_that_are_missing_or_wrong_are_all_said_at_the_start() {
     }
 }
 
-/// A queue of dead letters with one letter, until it is deleted.
-async fn one_letter() -> AwsWire {
+/// A dead-letter queue with one message, until that is deleted.
+async fn queue_with_one_dead_letter() -> AwsWire {
     let (mut given, mut deleted) = (0, false);
     AwsWire::start(move |operation, sent| {
         if operation == "ReceiveMessage" {
             assert_eq!(sent["QueueUrl"], "http://127.0.0.1/1/catalog-dead");
             given += 1;
-            // Every other time there is nothing more.
+            // Every other receive is empty, which ends a look at the queue.
             if deleted || given % 2 == 0 {
                 return WireAnswer::Fine(json!({}));
             }
@@ -113,7 +113,7 @@ async fn one_letter() -> AwsWire {
                 "MessageId": "m", "ReceiptHandle": "r", "Body": "no event", "MD5OfBody": "x",
                 "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1700000000000"},
                 "MessageAttributes": {
-                    "reason": {"DataType": "String", "StringValue": "unreadable: it is none"},
+                    "reason": {"DataType": "String", "StringValue": "unreadable: not an event"},
                 },
             }]}));
         }
@@ -127,17 +127,17 @@ async fn one_letter() -> AwsWire {
 }
 
 #[tokio::test]
-async fn operators_find_the_dead_letters_of_sqs_where_they_find_them_here() {
-    let ((world, _), wire) = (World::with_products(1).await, one_letter().await);
+async fn dead_letters_of_sqs_are_served_by_the_function() {
+    let ((bed, _), wire) = (TestBed::with_products(1).await, queue_with_one_dead_letter().await);
     let more = [
         ("AWS_ENDPOINT_URL", wire.endpoint.as_str()),
         ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
         ("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1/1/catalog-dead"),
     ];
-    let mut function = start_with(&world, "api", &more).await;
-    let bearer = bearer(&world, "operator");
+    let mut function = start_with(&bed, "api", &more).await;
+    let bearer = bearer(&bed, "operator");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let seller = self::bearer(&world, "seller");
+    let seller = self::bearer(&bed, "seller");
     let path = "/v1/admin/dead-letters";
     let refused = function.ask("GET", path, &[("authorization", &seller)], "").await;
     assert_eq!(refused.status, 403);
@@ -147,12 +147,12 @@ async fn operators_find_the_dead_letters_of_sqs_where_they_find_them_here() {
     let letter = listed.json()["data"][0].clone();
     assert_eq!(
         (&letter["reason"], &letter["queue"]),
-        (&json!("unreadable: it is none"), &json!("catalog"))
+        (&json!("unreadable: not an event"), &json!("catalog"))
     );
     let shown = function.ask("GET", &format!("{path}/{}", letter["id"]), &headers, "").await;
     assert_eq!(shown.json()["body"], "no event");
 
-    // As of a variable that was never set: it would fit all of them.
+    // An unset variable in a script sends an empty string, which would match every dead letter.
     for nothing in [json!({"reason": ""}), json!({"type": ""}), json!({})] {
         for action in ["redrive", "discard"] {
             let path = format!("{path}/{action}");
@@ -172,8 +172,37 @@ async fn operators_find_the_dead_letters_of_sqs_where_they_find_them_here() {
     assert_eq!(order, ["SendMessageBatch", "DeleteMessageBatch"]);
     let audit: (String, i64) =
         sqlx::query_as("select action, dead_letter_id from bus.dead_letter_audit")
-            .fetch_one(&world.database.pool)
+            .fetch_one(&bed.database.pool)
             .await
             .unwrap();
     assert_eq!(audit, ("redrive".to_owned(), letter["id"].as_i64().unwrap()));
+}
+
+#[tokio::test]
+async fn trace_of_a_change_is_served_by_the_function() {
+    let ((bed, ids), wire) = (TestBed::with_products(1).await, queue_with_one_dead_letter().await);
+    let more = [("AWS_ENDPOINT_URL", wire.endpoint.as_str())];
+    let mut function = start_with(&bed, "api", &more).await;
+    let path = format!("/v1/admin/trace/{}", ids[0]);
+    let seller = bearer(&bed, "seller");
+    let refused = function.ask("GET", &path, &[("authorization", &seller)], "").await;
+    assert_eq!(refused.status, 403);
+
+    let operator = bearer(&bed, "operator");
+    let headers = [("authorization", operator.as_str())];
+    let traced = function.ask("GET", &path, &headers, "").await;
+    assert_eq!(traced.status, 200, "{}", traced.body);
+    assert_eq!(traced.json()["changes"][0]["state"], "in the listing");
+    assert!(wire.calls().is_empty(), "the dead letters are not received for a projected change");
+
+    bed.set_stock(ids[0], 9).await;
+    let traced = function.ask("GET", &path, &headers, "").await;
+    assert_eq!(traced.json()["changes"][1]["state"], "in the outbox", "{}", traced.body);
+    bed.publish().await;
+    let traced = function.ask("GET", &path, &headers, "").await;
+    let state = traced.json()["changes"][1]["state"].as_str().unwrap().to_owned();
+    assert!(state.starts_with("published, and not in the listing yet"), "{state}");
+
+    let unknown = format!("/v1/admin/trace/{OPERATOR}");
+    assert_eq!(function.ask("GET", &unknown, &headers, "").await.status, 404);
 }

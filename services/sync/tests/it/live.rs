@@ -1,5 +1,5 @@
 //! Drift of every kind, planted at random while sellers write without a pause: all of it is found
-//! and mended, and nothing newer is overwritten.
+//! and repaired, and no newer state is overwritten.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,38 +13,38 @@ use sync::Run;
 use testkit::Scale;
 use uuid::Uuid;
 
-use crate::world::{Item, World, n, s};
+use crate::test_bed::{Item, TestBed, n, s};
 
-/// Unless more is asked for.
+/// The default number of products.
 const PRODUCTS: u64 = 300;
 const SEED: u64 = 23;
 
-/// How often drift is planted and looked for.
+/// How often drift is planted and reconciled.
 const ROUNDS: usize = 2;
 
-/// Of a thousand products, how many drift in a round.
+/// How many of a thousand products drift in a round.
 const DRIFT: std::ops::RangeInclusive<usize> = 1..=50;
 
-/// How a listing is made to differ.
+/// How a listing is made to differ from its product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drift {
-    /// It is gone.
+    /// The listing is removed.
     Missing,
-    /// It is as it was before the last change.
+    /// The listing is set back to the state before the last change.
     Stale,
-    /// It is alive, though its product was deleted.
+    /// The listing of a deleted product is set back to its state before the deletion.
     Undeleted,
-    /// It has a version that its product has not reached.
+    /// The listing has a version that its product has not reached.
     Ahead,
-    /// The same of its stock.
+    /// The listing has a stock version that the stock has not reached.
     StockAhead,
-    /// It is of a product that never was.
+    /// A listing is added for a product that never existed.
     Extra,
-    /// One of its fields is another.
+    /// A field of the listing has another value.
     Altered,
-    /// Its hash is another.
+    /// The hash of the listing has another value.
     Rehashed,
-    /// It has other stock.
+    /// The listing has other stock.
     Stock,
 }
 
@@ -61,8 +61,8 @@ impl Drift {
         Self::Stock,
     ];
 
-    /// Where it is counted among [`counts`].
-    fn place(self) -> usize {
+    /// Its index in [`counts`].
+    fn index(self) -> usize {
         match self {
             Self::Missing => 0,
             Self::Stale | Self::Undeleted => 1,
@@ -75,10 +75,17 @@ impl Drift {
 }
 
 fn counts(run: &Run) -> [i64; 6] {
-    [run.missing, run.stale, run.ahead, run.extra, run.altered, run.stock]
+    [
+        run.findings.missing,
+        run.findings.stale,
+        run.findings.ahead,
+        run.findings.extra,
+        run.findings.altered,
+        run.findings.stock,
+    ]
 }
 
-/// A product that nobody writes to, with what its listing was before the last change.
+/// A product without concurrent writes, with its listing as it was before the last change.
 struct Victim {
     id: Uuid,
     drift: Drift,
@@ -86,24 +93,24 @@ struct Victim {
 }
 
 impl Victim {
-    /// A product with a past, so that its listing can be taken back to it.
-    async fn prepare(world: &World, id: Uuid, drift: Drift) -> Self {
-        let before = world.listing(id).await.unwrap();
-        world.change(id, json!({"name": "Other shoe"})).await;
-        world.set_stock(id, 7).await;
+    /// Changes the product, so that its listing can be set back to an older state.
+    async fn prepare(bed: &TestBed, id: Uuid, drift: Drift) -> Self {
+        let before = bed.listing(id).await.unwrap();
+        bed.change(id, json!({"name": "Other shoe"})).await;
+        bed.set_stock(id, 7).await;
         if drift == Drift::Undeleted {
-            world.delete(id).await;
+            bed.delete(id).await;
         }
         Self { id, drift, before }
     }
 }
 
-/// The products that sellers write to, and what readers know of all products.
+/// The products that sellers write to, and the versions that readers have seen.
 struct Shop<'a> {
-    world: &'a World,
+    bed: &'a TestBed,
     written: Vec<Uuid>,
     done: AtomicBool,
-    /// The greatest versions of product and stock that a listing has shown.
+    /// The highest versions of product and stock that each listing has shown.
     seen: RefCell<HashMap<Uuid, [i64; 2]>>,
 }
 
@@ -112,7 +119,7 @@ impl Shop<'_> {
         !self.done.load(Ordering::SeqCst)
     }
 
-    /// Sellers create, change, count, delete and restore. Returns how much they did.
+    /// Creates, changes, counts, deletes and restores products. Returns the number of writes.
     async fn write(&self, mut rng: StdRng) -> u32 {
         let mut writes = 0;
         while self.is_open() {
@@ -120,15 +127,15 @@ impl Shop<'_> {
             match rng.random_range(0..10) {
                 0..5 => {
                     let name = format!("Shoe {writes}");
-                    self.world.change(id, json!({"name": name})).await;
+                    self.bed.change(id, json!({"name": name})).await;
                 }
-                5..8 => self.world.set_stock(id, 100 + i64::from(writes)).await,
+                5..8 => self.bed.set_stock(id, 100 + i64::from(writes)).await,
                 8 => {
-                    self.world.delete(id).await;
-                    self.world.restore(id).await;
+                    self.bed.delete(id).await;
+                    self.bed.restore(id).await;
                     writes += 1;
                 }
-                _ => drop(self.world.create(&format!("NEW-{writes}"), "hats").await),
+                _ => drop(self.bed.create(&format!("NEW-{writes}"), "hats").await),
             }
             writes += 1;
         }
@@ -137,20 +144,21 @@ impl Shop<'_> {
 
     async fn carry(&self) {
         while self.is_open() {
-            self.world.publish().await;
-            self.world.project().await;
+            self.bed.publish().await;
+            self.bed.project().await;
             tokio::task::yield_now().await;
         }
     }
 
-    /// Readers see no listing that nobody tampers with go back. Returns how often they looked.
+    /// Checks that no listing without planted drift goes back to an older version. Returns the number of
+    /// reads.
     async fn read(&self, mut rng: StdRng) -> u32 {
         let mut looks = 0;
         while self.is_open() {
             let id = *self.written.choose(&mut rng).unwrap();
             let before = self.seen.borrow().get(&id).copied();
-            let now = self.world.versions(id).await;
-            // Whoever tampered with it in between has begun anew.
+            let now = self.bed.versions(id).await;
+            // Drift planted in between has removed the entry.
             let mut seen = self.seen.borrow_mut();
             if let (Some(before), Some(known)) = (before, seen.get_mut(&id)) {
                 let back = before.iter().zip(now).any(|(before, now)| now < *before);
@@ -164,60 +172,59 @@ impl Shop<'_> {
 
     /// Makes a listing differ from its product.
     async fn plant(&self, Victim { id, drift, before }: &Victim) {
-        let world = self.world;
-        let now = world.versions(*id).await;
+        let bed = self.bed;
+        let now = bed.versions(*id).await;
         match drift {
-            Drift::Missing => world.remove(*id).await,
-            Drift::Stale | Drift::Undeleted => world.put(before.clone()).await,
-            Drift::Ahead => world.tamper(*id, "product_version", n(now[0] + 7)).await,
-            Drift::StockAhead => world.tamper(*id, "stock_version", n(now[1] + 7)).await,
-            Drift::Altered => world.tamper(*id, "name", s("Stolen shoe")).await,
+            Drift::Missing => bed.remove(*id).await,
+            Drift::Stale | Drift::Undeleted => bed.put(before.clone()).await,
+            Drift::Ahead => bed.tamper(*id, "product_version", n(now[0] + 7)).await,
+            Drift::StockAhead => bed.tamper(*id, "stock_version", n(now[1] + 7)).await,
+            Drift::Altered => bed.tamper(*id, "name", s("Stolen shoe")).await,
             Drift::Rehashed => {
                 let other = "0123456789abcdef0123456789abcdef";
-                world.tamper(*id, "content_hash", s(other)).await;
+                bed.tamper(*id, "content_hash", s(other)).await;
             }
-            Drift::Stock => world.tamper(*id, "on_hand", n(1_000)).await,
+            Drift::Stock => bed.tamper(*id, "on_hand", n(1_000)).await,
             Drift::Extra => {
                 let mut copy = before.clone();
                 // In the same bucket.
-                copy.extend(World::key(Uuid::from_u128(id.as_u128() ^ (1 << 40))));
-                world.put(copy).await;
+                copy.extend(TestBed::key(Uuid::from_u128(id.as_u128() ^ (1 << 40))));
+                bed.put(copy).await;
             }
         }
     }
 
-    /// The same to a product that is being written to. What is planted may be gone at once.
+    /// Does the same to a product with concurrent writes, which may overwrite the drift at once.
     async fn plant_among_writes(&self, id: Uuid, drift: Drift) {
-        // Nobody can tell what readers may see of it from now on.
+        // Readers may see any version of it from now on.
         self.seen.borrow_mut().remove(&id);
-        if let Some(before) = self.world.listing(id).await {
+        if let Some(before) = self.bed.listing(id).await {
             self.plant(&Victim { id, drift, before }).await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn drift_of_every_kind_is_mended_while_sellers_write_and_nothing_newer_is_overwritten() {
+async fn drift_is_repaired_while_sellers_write_without_losing_updates() {
     let Scale { count, seed } = Scale::asked(PRODUCTS, SEED);
     eprintln!("{count} products, drift from seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let (world, mut ids) = World::with_products(usize::try_from(count).unwrap()).await;
+    let (bed, mut ids) = TestBed::with_products(usize::try_from(count).unwrap()).await;
     ids.shuffle(&mut rng);
     let rounds: Vec<usize> =
         (0..ROUNDS).map(|_| (ids.len() * rng.random_range(DRIFT) / 1_000).max(5)).collect();
     let written = ids.split_off(ids.len() / 2);
     let mut victims = Vec::new();
     for (id, drift) in ids.iter().zip(Drift::ALL.into_iter().cycle()).take(rounds.iter().sum()) {
-        victims.push(Victim::prepare(&world, *id, drift).await);
+        victims.push(Victim::prepare(&bed, *id, drift).await);
     }
-    world.arrive().await;
+    bed.arrive().await;
     let mut right = HashMap::new();
     for id in &ids {
-        right.insert(*id, world.content(*id).await);
+        right.insert(*id, bed.content(*id).await);
     }
     let seen = written.iter().map(|id| (*id, [0, 0])).collect();
-    let shop =
-        Shop { world: &world, written, done: AtomicBool::new(false), seen: RefCell::new(seen) };
+    let shop = Shop { bed: &bed, written, done: AtomicBool::new(false), seen: RefCell::new(seen) };
 
     let reconcile = async {
         let mut rng = StdRng::seed_from_u64(seed + 1);
@@ -226,19 +233,19 @@ async fn drift_of_every_kind_is_mended_while_sellers_write_and_nothing_newer_is_
             let mut planted = [0; 6];
             for victim in victims.by_ref().take(*drifted) {
                 shop.plant(victim).await;
-                planted[victim.drift.place()] += 1;
+                planted[victim.drift.index()] += 1;
             }
-            // In every other round, products drift that are being written to, too.
+            // In every other round, products with concurrent writes drift, too.
             let among_writes = if nth % 2 == 1 { *drifted } else { 0 };
             for drift in Drift::ALL.into_iter().cycle().take(among_writes) {
                 let id = *shop.written.choose(&mut rng).unwrap();
                 shop.plant_among_writes(id, drift).await;
             }
-            let run = world.reconcile(true).await;
+            let run = bed.reconcile(true).await;
             let counted = counts(&run);
-            assert_eq!(run.repaired, run.differences(), "seed {seed}: {run:?}");
+            assert_eq!(run.findings.repaired, run.findings.differences(), "seed {seed}: {run:?}");
             if nth == 0 {
-                assert_eq!(counted, planted, "seed {seed}: what was planted, and nothing else");
+                assert_eq!(counted, planted, "seed {seed}: found other drift than was planted");
             }
             let all = planted.iter().zip(counted).all(|(planted, counted)| counted >= *planted);
             assert!(all, "seed {seed}: planted {planted:?}, found {run:?}");
@@ -255,15 +262,19 @@ async fn drift_of_every_kind_is_mended_while_sellers_write_and_nothing_newer_is_
         shop.carry(),
         shop.read(StdRng::seed_from_u64(seed + 3)),
     );
-    assert!(writes > 50 && looks > 50, "{writes} writes, {looks} looks: what was tested?");
+    assert!(writes > 50 && looks > 50, "only {writes} writes and {looks} reads");
 
-    world.arrive().await;
-    let late = world.reconcile(true).await;
-    world.arrive().await;
-    let last = world.reconcile(true).await;
-    assert_eq!((last.differences(), last.moving), (0, 0), "seed {seed}: {last:?}");
+    bed.arrive().await;
+    let late = bed.reconcile(true).await;
+    bed.arrive().await;
+    let last = bed.reconcile(true).await;
+    assert_eq!(
+        (last.findings.differences(), last.findings.moving),
+        (0, 0),
+        "seed {seed}: {last:?}"
+    );
     for id in ids.iter().chain(&shop.written) {
-        world.check_listing(*id).await;
+        bed.check_listing(*id).await;
     }
     let raised = [Drift::Ahead, Drift::StockAhead, Drift::Undeleted];
     let kept: Vec<&Uuid> = ids
@@ -271,11 +282,11 @@ async fn drift_of_every_kind_is_mended_while_sellers_write_and_nothing_newer_is_
         .filter(|id| !victims.iter().any(|it| it.id == **id && raised.contains(&it.drift)))
         .collect();
     for id in &kept {
-        assert_eq!(world.content(**id).await, right[*id], "seed {seed}: {id} is as it was");
+        assert_eq!(bed.content(**id).await, right[*id], "seed {seed}: {id} must be unchanged");
     }
     eprintln!(
         "seed {seed}: {count} products, {rounds:?} drifted in {ROUNDS} rounds during {writes} writes \
-         and {looks} reads; found {found:?} and {} when all was quiet, then none",
-        late.differences()
+         and {looks} reads; found {found:?} and {} after the last event, then 0",
+        late.findings.differences()
     );
 }

@@ -1,9 +1,9 @@
-//! Reconciliation against a real database and a real DynamoDB API. Products are made, published
-//! and projected by the services that do so in production; only the drift is planted.
+//! Reconciliation against a real database and a real DynamoDB API. The production services create,
+//! publish and project the products; only the drift is planted.
 
 #![expect(
     clippy::unwrap_used,
-    reason = "helpers of tests are not tests to the lint, and a helper that fails fails the test"
+    reason = "the lint does not see test helpers as tests, and a helper that fails fails its test"
 )]
 
 mod background;
@@ -11,10 +11,10 @@ mod categories;
 mod crashes;
 mod drift;
 mod endpoints;
+mod events_in_flight;
 mod function;
 mod leases;
 mod live;
-mod motion;
 mod plans;
-mod silence;
-mod world;
+mod silent_connection;
+mod test_bed;

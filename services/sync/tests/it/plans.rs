@@ -1,5 +1,5 @@
-//! Statements are planned once a connection, often while there are few products: a bucket must be
-//! found by its number then, and not among all products.
+//! Statements are planned once per connection, often while there are few products. The plan must still
+//! find a bucket by its number and not scan all products.
 
 use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
@@ -8,59 +8,56 @@ use sync::Reconciler;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::world::{TABLE, World, settings};
+use crate::test_bed::{TABLE, TestBed, settings};
 
 const PRODUCTS: i64 = 150;
 
 #[tokio::test]
-async fn a_pass_reads_each_product_about_once_whenever_its_statements_were_planned() {
+async fn pass_reads_each_product_about_once_with_any_cached_plan() {
     for planned_among in [0, 100] {
-        let world = World::new().await;
-        // Statistics would have the statements planned anew.
+        let bed = TestBed::new().await;
+        // New statistics would invalidate the cached plans.
         for table in ["products", "stock"] {
             let statement = format!("alter table inventory.{table} set (autovacuum_enabled = off)");
-            sqlx::query(sqlx::AssertSqlSafe(statement))
-                .execute(&world.database.pool)
-                .await
-                .unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&bed.database.pool).await.unwrap();
         }
         let pool = connect(&DatabaseConfig::new(
-            Secret::new(world.database.url.clone()),
+            Secret::new(bed.database.url.clone()),
             1,
             "vitrina tests",
         ))
         .unwrap();
-        let (client, clock, ids) = (world.client.clone(), world.clock.clone(), world.ids.clone());
+        let (client, clock, ids) = (bed.client.clone(), bed.clock.clone(), bed.ids.clone());
         let reconciler =
             Reconciler::new(pool.clone(), client, TABLE, clock, ids).with_settings(settings());
-        create(&world, 0..planned_among).await;
+        create(&bed, 0..planned_among).await;
         pass(&reconciler).await;
-        create(&world, planned_among..PRODUCTS).await;
+        create(&bed, planned_among..PRODUCTS).await;
         let before = read_so_far(&pool).await;
         assert_eq!(pass(&reconciler).await, PRODUCTS);
         let read = read_so_far(&pool).await - before;
-        // Its entry in an index, its stock, and what a page reads to know that it was the last.
+        // Its index entry, its stock, and the extra row that tells whether a page is the last.
         assert!(read <= 4 * PRODUCTS, "{read} rows, planned among {planned_among}");
     }
 }
 
-async fn create(world: &World, numbers: std::ops::Range<i64>) {
+async fn create(bed: &TestBed, numbers: std::ops::Range<i64>) {
     for number in numbers {
-        world.create(&format!("SKU-{number}"), "shoes").await;
+        bed.create(&format!("SKU-{number}"), "shoes").await;
     }
-    world.arrive().await;
+    bed.arrive().await;
 }
 
-/// How many products a whole pass compared.
+/// Runs a whole pass and returns how many products it compared.
 async fn pass(reconciler: &Reconciler) -> i64 {
     let id = reconciler.request(Uuid::nil(), false).await.unwrap();
     while reconciler.find_run(id).await.unwrap().unwrap().finished_at.is_none() {
         reconciler.once(&CancellationToken::new()).await.unwrap();
     }
-    reconciler.find_run(id).await.unwrap().unwrap().compared
+    reconciler.find_run(id).await.unwrap().unwrap().findings.compared
 }
 
-/// Rows and index entries of products and their stock that the one connection of `pool` has read.
+/// How many rows and index entries of products and their stock the only connection of `pool` has read.
 async fn read_so_far(pool: &PgPool) -> i64 {
     sqlx::query("select pg_stat_force_next_flush()").execute(pool).await.unwrap();
     sqlx::query_scalar(

@@ -1,5 +1,4 @@
-//! Calls about many messages at once: as many as SQS takes, and of every batch each entry's own
-//! result is read.
+//! Batch calls to SQS: as large as SQS takes, and the result of each entry is read by itself.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,13 +8,13 @@ use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry,
 };
 
-use super::sqs::{BATCH, SqsError, SqsQueue, while_};
+use super::sqs::{BATCH, SqsError, SqsQueue, during};
 use crate::telemetry;
 
-/// The most bytes that are sent at once. SQS takes more by now, where nobody has set a lower limit.
+/// The most bytes of one batch. SQS takes more by now, unless the queue has a lower limit.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// What is to be sent.
+/// A message to send.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sending {
     pub(super) body: String,
@@ -24,7 +23,7 @@ pub(super) struct Sending {
 }
 
 impl SqsQueue {
-    /// Sends messages, and says of each whether SQS has it.
+    /// Sends messages, and returns for each whether SQS took it.
     pub(super) async fn send(
         &self,
         url: &str,
@@ -44,10 +43,10 @@ impl SqsQueue {
             });
             let sending = async {
                 let entries =
-                    entries.collect::<Result<_, _>>().map_err(while_("making entries"))?;
+                    entries.collect::<Result<_, _>>().map_err(during("making entries"))?;
                 let call = self.client.send_message_batch().queue_url(url);
                 let answer = call.set_entries(Some(entries)).send().await;
-                let answer = answer.map_err(while_("sending messages"))?;
+                let answer = answer.map_err(during("sending messages"))?;
                 let sent = answer.successful.into_iter().map(|entry| entry.id);
                 Ok((sent.collect(), answer.failed))
             };
@@ -56,7 +55,7 @@ impl SqsQueue {
         results
     }
 
-    /// Deletes messages by their receipts, and says of each whether SQS did.
+    /// Deletes messages by their receipts, and returns for each whether SQS deleted it.
     pub(super) async fn delete_from(
         &self,
         url: &str,
@@ -72,10 +71,10 @@ impl SqsQueue {
             });
             let deleting = async {
                 let entries =
-                    entries.collect::<Result<_, _>>().map_err(while_("making entries"))?;
+                    entries.collect::<Result<_, _>>().map_err(during("making entries"))?;
                 let call = self.client.delete_message_batch().queue_url(url);
                 let answer = call.set_entries(Some(entries)).send().await;
-                let answer = answer.map_err(while_("deleting messages"))?;
+                let answer = answer.map_err(during("deleting messages"))?;
                 let deleted = answer.successful.into_iter().map(|entry| entry.id);
                 Ok((deleted.collect(), answer.failed))
             };
@@ -84,7 +83,8 @@ impl SqsQueue {
         results
     }
 
-    /// Says when messages are seen again. Where that fails, they are at the end of their time.
+    /// Sets when messages are visible again. If that fails, they are at the end of their visibility
+    /// timeout.
     pub(super) async fn change_visibility(&self, url: &str, receipts: Vec<(String, Duration)>) {
         for some in receipts.chunks(BATCH) {
             let entries = some.iter().enumerate().filter_map(|(nth, (receipt, visibility))| {
@@ -101,7 +101,10 @@ impl SqsQueue {
                 Err(error) => Some(telemetry::causes(&error)),
             };
             if let Some(error) = failed {
-                tracing::debug!(error, "messages come again at the end of their time");
+                tracing::debug!(
+                    error,
+                    "messages are redelivered at the end of their visibility timeout"
+                );
             }
         }
     }
@@ -116,7 +119,7 @@ impl Sending {
     }
 }
 
-/// How many messages of these sizes go together, one batch after the other.
+/// The number of messages in each batch, for messages of these sizes.
 fn batches(sizes: &[usize]) -> Vec<usize> {
     let (mut batches, mut bytes) = (Vec::<usize>::new(), 0);
     for size in sizes {
@@ -134,7 +137,7 @@ fn batches(sizes: &[usize]) -> Vec<usize> {
     batches
 }
 
-/// The result of each entry of a batch, by its place, which is its id.
+/// The result of each entry of a batch. The id of an entry is its index.
 fn each(
     doing: &'static str,
     count: usize,
@@ -144,7 +147,7 @@ fn each(
         Ok(answer) => answer,
         Err(error) => {
             let error = telemetry::causes(&error);
-            return (0..count).map(|_| Err(while_(doing)(error.as_str()))).collect();
+            return (0..count).map(|_| Err(during(doing)(error.as_str()))).collect();
         }
     };
     let result = |nth: usize| {
@@ -153,16 +156,16 @@ fn each(
             return Ok(());
         }
         let why = failed.iter().find(|entry| entry.id == id).map(fault);
-        Err(while_(doing)(why.unwrap_or_else(|| "no entry of the answer is about it".to_owned())))
+        Err(during(doing)(why.unwrap_or_else(|| "the response has no entry for it".to_owned())))
     };
     (0..count).map(result).collect()
 }
 
 fn fault(entry: &BatchResultErrorEntry) -> String {
-    format!("{}: {}", entry.code, entry.message.as_deref().unwrap_or("it says no more"))
+    format!("{}: {}", entry.code, entry.message.as_deref().unwrap_or("without a message"))
 }
 
-/// Whole seconds, rounded up: SQS has no others.
+/// Whole seconds, rounded up: SQS has no fractions.
 pub(super) fn seconds(duration: Duration) -> i32 {
     let up = u64::from(duration.subsec_nanos() > 0);
     i32::try_from(duration.as_secs() + up).unwrap_or(i32::MAX)
@@ -173,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_go_in_tens_and_no_batch_is_too_large() {
+    fn batches_hold_at_most_ten_messages_and_256_kib() {
         assert_eq!(batches(&[1; 23]), [10, 10, 3]);
         let half = BATCH_BYTES / 2;
         assert_eq!(batches(&[half, half, 1, BATCH_BYTES, 1]), [2, 1, 1, 1]);

@@ -1,20 +1,20 @@
-//! Where a queue is: read from the settings.
+//! The settings that name a queue of SQS and its dead letters.
 
 use std::str::FromStr;
 
 use crate::config::Settings;
 
-/// Where a queue and its dead letters are.
+/// The URLs of a queue and of its dead letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqsConfig {
     pub queue: String,
     pub dead_letters: String,
 }
 
-/// The settings that name a queue and its dead letters.
+/// The settings of the one queue that a process consumes or looks after.
 const NAMES: [&str; 2] = ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL"];
 
-/// The address of a queue.
+/// The URL of a queue.
 #[derive(Default)]
 struct QueueUrl(String);
 
@@ -29,7 +29,7 @@ impl FromStr for QueueUrl {
 }
 
 impl SqsConfig {
-    /// `VITRINA_QUEUE_URL` and `VITRINA_DEAD_LETTER_QUEUE_URL`: both, or none.
+    /// `VITRINA_QUEUE_URL` and `VITRINA_DEAD_LETTER_QUEUE_URL`: both or neither.
     pub fn read(settings: &mut Settings) -> Option<Self> {
         let [one, other] = NAMES.map(|name| settings.text(name).is_some());
         match (one, other) {
@@ -43,7 +43,7 @@ impl SqsConfig {
         }
     }
 
-    /// Both, without which a function cannot do its work.
+    /// Both, for a function: it cannot work without them.
     pub fn required(settings: &mut Settings) -> Self {
         let [queue, dead_letters] = NAMES.map(|name| settings.required::<QueueUrl>(name).0);
         Self { queue, dead_letters }

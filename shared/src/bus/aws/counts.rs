@@ -1,20 +1,20 @@
-//! How many messages there are, as SQS counts them.
+//! How many messages a queue has, as SQS counts them: approximately, and a moment late.
 
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::sqs::{SqsError, SqsQueue, while_};
+use super::sqs::{SqsError, SqsQueue, during};
 
-/// How many messages are in a queue, about.
+/// The approximate number of messages in a queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    /// Those that can be received now.
+    /// Messages that can be received now.
     pub(super) visible: i64,
-    /// Those that were received, or are not to be yet.
+    /// Messages that are in flight or delayed.
     pub(super) hidden: i64,
 }
 
 impl SqsQueue {
-    /// What is in the queue, and among its dead letters.
+    /// The counts of the queue and of its dead letters.
     pub(super) async fn counts(&self) -> Result<[Counts; 2], SqsError> {
         const VISIBLE: QueueAttributeName = QueueAttributeName::ApproximateNumberOfMessages;
         const HIDDEN: [QueueAttributeName; 2] = [
@@ -30,11 +30,11 @@ impl SqsQueue {
                 .set_attribute_names(Some([&[VISIBLE][..], &HIDDEN].concat()))
                 .send()
                 .await
-                .map_err(while_("counting messages"))?;
+                .map_err(during("counting messages"))?;
             let attributes = answer.attributes.unwrap_or_default();
             let count = |name: &QueueAttributeName| {
                 let count = attributes.get(name).and_then(|count| count.parse::<i64>().ok());
-                count.ok_or("SQS left out a number").map_err(while_("counting messages"))
+                count.ok_or("SQS left out a number").map_err(during("counting messages"))
             };
             *counts = Counts {
                 visible: count(&VISIBLE)?,

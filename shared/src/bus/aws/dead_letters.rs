@@ -1,8 +1,8 @@
-//! Dead letters in a queue of SQS, which can only be looked at by receiving them.
+//! Dead letters in a queue of SQS, which can be read only by receiving them.
 //!
-//! SQS's own redrive moves all of them or none, and knows nothing of who did it. So whoever looks
-//! receives them all, for a minute; what is settled is sent or noted first and deleted last, and
-//! the rest is put back at once. Who dies in between leaves every letter where it was.
+//! SQS's own redrive moves all messages or none, and records no operator. So a reader receives all
+//! of them for a minute. Settled ones are sent or audited first and deleted last; the others are
+//! released at once. A crash in between loses nothing: the messages become visible again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,31 +22,30 @@ use crate::bus::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use crate::bus::message::QueueDepth;
 use crate::telemetry;
 
-/// How long letters are out of sight for others while they are looked at.
-const LOOK: Duration = Duration::from_mins(1);
+/// Visibility timeout while dead letters are read.
+const VISIBILITY: Duration = Duration::from_mins(1);
 
-/// How long SQS looks for more. Without, it looks into some of its servers only.
-const WAIT: Duration = Duration::from_secs(1);
+/// The shortest long poll. A short poll asks only some of the servers of SQS.
+const LONG_POLL: Duration = Duration::from_secs(1);
 
-/// Letters that are looked at, at most. Whoever has more settles some first.
-const MOST: usize = 5_000;
+/// The most dead letters that are read. With more, an operator settles some first.
+const MAX_READ: usize = 5_000;
 
-/// Letters that are settled at once.
-const SETTLED_AT_ONCE: usize = 100;
+/// Dead letters in one batch of settling.
+const SETTLE_BATCH: usize = 100;
 
 /// Dead letters in SQS, and the audit of what is done with them in PostgreSQL. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SqsDeadLetters {
     queue: SqsQueue,
-    /// What the queue is called.
     name: String,
     pool: PgPool,
 }
 
-/// A letter with what it takes to settle it.
+/// A dead letter that was received, with its receipt.
 #[derive(Debug)]
 struct Held {
-    letter: DeadLetter,
+    dead_letter: DeadLetter,
     body: String,
     receipt: String,
 }
@@ -64,31 +63,36 @@ impl SqsDeadLetters {
         after: i64,
         limit: i64,
     ) -> Result<Vec<DeadLetter>, DeadLettersError> {
-        let letters = self.look().await?;
+        let dead_letters = self.read_all().await?;
         let limit = usize::try_from(limit).unwrap_or_default();
-        let found = letters.into_iter().map(|held| held.letter);
-        Ok(found.filter(|letter| letter.id > after && selection.fits(letter)).take(limit).collect())
+        let found = dead_letters.into_iter().map(|held| held.dead_letter);
+        Ok(found
+            .filter(|dead_letter| dead_letter.id > after && selection.matches(dead_letter))
+            .take(limit)
+            .collect())
     }
 
     pub(in crate::bus) async fn find(
         &self,
         id: i64,
     ) -> Result<Option<(DeadLetter, String)>, DeadLettersError> {
-        let mut letters = self.look().await?.into_iter();
-        Ok(letters.find(|held| held.letter.id == id).map(|held| (held.letter, held.body)))
+        let mut dead_letters = self.read_all().await?.into_iter();
+        Ok(dead_letters
+            .find(|held| held.dead_letter.id == id)
+            .map(|held| (held.dead_letter, held.body)))
     }
 
     pub(in crate::bus) async fn count(
         &self,
         selection: &Selection,
     ) -> Result<i64, DeadLettersError> {
-        let letters = self.look().await?;
-        let fitting = letters.iter().filter(|held| selection.fits(&held.letter)).count();
+        let dead_letters = self.read_all().await?;
+        let fitting =
+            dead_letters.iter().filter(|held| selection.matches(&held.dead_letter)).count();
         Ok(i64::try_from(fitting).unwrap_or(i64::MAX))
     }
 
-    /// As SQS counts, which is about right and a moment behind. Letters that somebody looks at are
-    /// counted, too.
+    /// As SQS counts: approximately, and a moment late. Dead letters that are being read count, too.
     pub(in crate::bus) async fn depth(&self) -> Result<QueueDepth, SqsError> {
         let [waiting, dead] = self.queue.counts().await?;
         Ok(QueueDepth {
@@ -112,7 +116,7 @@ impl SqsDeadLetters {
         let held = self.receive().await?;
         let (mut chosen, mut rest) = (Vec::new(), Vec::new());
         for held in held {
-            if chosen.len() < limit && selection.fits(&held.letter) {
+            if chosen.len() < limit && selection.matches(&held.dead_letter) {
                 chosen.push(held);
             } else {
                 rest.push(held);
@@ -122,31 +126,31 @@ impl SqsDeadLetters {
         let mut result = Ok(());
         let mut chosen = chosen.into_iter().peekable();
         while result.is_ok() && chosen.peek().is_some() {
-            let some = chosen.by_ref().take(SETTLED_AT_ONCE).collect();
+            let some = chosen.by_ref().take(SETTLE_BATCH).collect();
             result = self.settle_some(some, action, actor, now, &mut rest).await.map(|count| {
                 settled += count;
             });
         }
         rest.extend(chosen);
-        self.put_back(&rest).await;
+        self.release(&rest).await;
         result.map(|()| settled)
     }
 
-    /// Settles some letters; those that could not be join `rest`.
+    /// Settles a batch. Dead letters that could not be settled join `rest`.
     async fn settle_some(
         &self,
-        letters: Vec<Held>,
+        dead_letters: Vec<Held>,
         action: Action,
         actor: Uuid,
         now: DateTime<Utc>,
         rest: &mut Vec<Held>,
     ) -> Result<i64, DeadLettersError> {
         let (gone, failed) = match action {
-            Action::Discard => (letters, None),
-            Action::Redrive => self.send_again(letters, rest).await,
+            Action::Discard => (dead_letters, None),
+            Action::Redrive => self.send_again(dead_letters, rest).await,
         };
-        // Before they are deleted: none goes without a note of who did it.
-        if let Err(error) = self.note(&gone, action, actor, now).await {
+        // The audit comes before the deletion: no dead letter goes without a row there.
+        if let Err(error) = self.audit(&gone, action, actor, now).await {
             rest.extend(gone);
             return Err(error.into());
         }
@@ -158,7 +162,11 @@ impl SqsDeadLetters {
                 Ok(()) => count += 1,
                 Err(error) => {
                     let error = telemetry::causes(&error);
-                    tracing::warn!(dead_letter.id = held.letter.id, error, "a letter is kept");
+                    tracing::warn!(
+                        dead_letter.id = held.dead_letter.id,
+                        error,
+                        "a dead letter could not be deleted and is kept"
+                    );
                     rest.push(held);
                 }
             }
@@ -169,16 +177,17 @@ impl SqsDeadLetters {
         }
     }
 
-    /// Sends letters to their queue again. Those that SQS did not take join `rest`.
+    /// Sends messages to their queue again. Those that SQS did not take join `rest`.
     async fn send_again(
         &self,
-        letters: Vec<Held>,
+        dead_letters: Vec<Held>,
         rest: &mut Vec<Held>,
     ) -> (Vec<Held>, Option<SqsError>) {
         let message = |held: &Held| Sending { body: held.body.clone(), ..Sending::default() };
-        let sent = self.queue.send(self.queue.url(), letters.iter().map(message).collect()).await;
+        let sent =
+            self.queue.send(self.queue.url(), dead_letters.iter().map(message).collect()).await;
         let (mut gone, mut failed) = (Vec::new(), None);
-        for (held, sent) in letters.into_iter().zip(sent) {
+        for (held, sent) in dead_letters.into_iter().zip(sent) {
             match sent {
                 Ok(()) => gone.push(held),
                 Err(error) => {
@@ -190,18 +199,20 @@ impl SqsDeadLetters {
         (gone, failed)
     }
 
-    async fn note(
+    async fn audit(
         &self,
-        letters: &[Held],
+        dead_letters: &[Held],
         action: Action,
         actor: Uuid,
         now: DateTime<Utc>,
     ) -> Result<(), sqlx::Error> {
-        let letter = |held: &Held| held.letter.clone();
-        let letters: Vec<DeadLetter> = letters.iter().map(letter).collect();
-        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
-        let events: Vec<Uuid> = letters.iter().map(|letter| letter.event_id).collect();
-        let reasons: Vec<String> = letters.into_iter().map(|letter| letter.reason).collect();
+        let dead_letter = |held: &Held| held.dead_letter.clone();
+        let dead_letters: Vec<DeadLetter> = dead_letters.iter().map(dead_letter).collect();
+        let ids: Vec<i64> = dead_letters.iter().map(|dead_letter| dead_letter.id).collect();
+        let events: Vec<Uuid> =
+            dead_letters.iter().map(|dead_letter| dead_letter.event_id).collect();
+        let reasons: Vec<String> =
+            dead_letters.into_iter().map(|dead_letter| dead_letter.reason).collect();
         sqlx::query!(
             "insert into bus.dead_letter_audit
                  (at, actor, action, dead_letter_id, queue, event_id, reason)
@@ -220,22 +231,23 @@ impl SqsDeadLetters {
         Ok(())
     }
 
-    /// Every letter, oldest first, put back at once.
-    async fn look(&self) -> Result<Vec<Held>, SqsError> {
+    /// Every dead letter, oldest first. Others can receive them at once.
+    async fn read_all(&self) -> Result<Vec<Held>, SqsError> {
         let held = self.receive().await?;
-        self.put_back(&held).await;
+        self.release(&held).await;
         Ok(held)
     }
 
-    /// Receives every letter, oldest first. Whoever looks at the same time sees the others.
+    /// Receives every dead letter, oldest first. A concurrent reader receives a share of them.
     async fn receive(&self) -> Result<Vec<Held>, SqsError> {
         let mut held = BTreeMap::new();
-        while held.len() < MOST {
-            let received = self.queue.receive_from(self.queue.dead_letters(), LOOK, WAIT).await;
+        while held.len() < MAX_READ {
+            let received =
+                self.queue.receive_from(self.queue.dead_letters(), VISIBILITY, LONG_POLL).await;
             let messages = match received {
                 Ok(messages) => messages,
                 Err(error) => {
-                    self.put_back(&held.into_values().collect::<Vec<_>>()).await;
+                    self.release(&held.into_values().collect::<Vec<_>>()).await;
                     return Err(error);
                 }
             };
@@ -243,19 +255,19 @@ impl SqsDeadLetters {
                 break;
             }
             let read = messages.into_iter().filter_map(|message| self.read(message));
-            held.extend(read.map(|letter| (letter.letter.id, letter)));
+            held.extend(read.map(|dead_letter| (dead_letter.dead_letter.id, dead_letter)));
         }
         Ok(held.into_values().collect())
     }
 
-    async fn put_back(&self, held: &[Held]) {
+    async fn release(&self, held: &[Held]) {
         let receipts = held.iter().map(|held| (held.receipt.clone(), Duration::ZERO)).collect();
         self.queue.change_visibility(self.queue.dead_letters(), receipts).await;
     }
 
-    /// None where SQS has left out what every message has.
+    /// None if SQS has left out a field that every message has.
     fn read(&self, message: Message) -> Option<Held> {
-        /// What is said of an event that may be anything at all.
+        /// The fields to show of a body that may be anything.
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Head {
@@ -275,25 +287,25 @@ impl SqsDeadLetters {
         let attributes = message.message_attributes.unwrap_or_default();
         let attribute = |name: &str| attributes.get(name)?.string_value();
         let head: Head = serde_json::from_str(event_in(&body)).unwrap_or_default();
-        let letter = DeadLetter {
-            id: number_of(&id, sent_at),
+        let dead_letter = DeadLetter {
+            id: id_of(&id, sent_at),
             queue: self.name.clone(),
             event_id: head.id.unwrap_or_default(),
             event_type: head.type_name.unwrap_or_default(),
             subject: head.subject.unwrap_or_default(),
-            // Those without one were moved by SQS: nobody was left to say why.
+            // SQS moved those without a reason: their consumer crashed each time.
             reason: attribute(REASON).unwrap_or("every attempt ended without a result").to_owned(),
             attempts: attribute(ATTEMPTS_MADE).and_then(|n| n.parse().ok()).unwrap_or(attempts),
             sent_at: attribute(SENT_AT).and_then(|at| at.parse().ok()).unwrap_or(sent_at),
             dead_at: attribute(DEAD_AT).and_then(|at| at.parse().ok()).unwrap_or(sent_at),
         };
-        Some(Held { letter, body, receipt })
+        Some(Held { dead_letter, body, receipt })
     }
 }
 
-/// A number for a letter that is the same each time it is received, and greater for later ones: 42
-/// bits of milliseconds, and 21 of a hash of what SQS calls it.
-fn number_of(id: &str, sent_at: DateTime<Utc>) -> i64 {
+/// The id of a dead letter: the same each time it is received, and greater for later ones. 42 bits of
+/// milliseconds, and 21 bits of a hash of its id in SQS.
+fn id_of(id: &str, sent_at: DateTime<Utc>) -> i64 {
     let digest = Sha256::digest(id.as_bytes());
     let hash = i64::from(u32::from_be_bytes([0, digest[0], digest[1], digest[2]]) >> 3);
     (sent_at.timestamp_millis() & ((1 << 42) - 1)) << 21 | hash
@@ -304,11 +316,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_letter_has_the_same_number_each_time_and_a_later_one_a_greater() {
+    fn id_is_stable_and_grows_with_time() {
         let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
-        let number = number_of("a", at(1_800_000_000_000));
-        assert_eq!(number, number_of("a", at(1_800_000_000_000)));
-        assert_ne!(number, number_of("b", at(1_800_000_000_000)));
-        assert!(number < number_of("a", at(1_800_000_000_001)) && number > 0);
+        let id = id_of("a", at(1_800_000_000_000));
+        assert_eq!(id, id_of("a", at(1_800_000_000_000)));
+        assert_ne!(id, id_of("b", at(1_800_000_000_000)));
+        assert!(id < id_of("a", at(1_800_000_000_001)) && id > 0);
     }
 }

@@ -1,7 +1,7 @@
-//! EventBridge: takes events in tens, and says of each by itself whether it took it.
+//! EventBridge takes events in tens and answers for each by itself whether it took it.
 //!
-//! Promise: an event counts as published only if its own entry of an answer says so. Whatever else
-//! happens - it is refused, nobody answers, the answer cannot be read - it stays pending.
+//! Promise: an event counts as published only if its own entry of an answer says so. In every other
+//! case - refused, no answer, an unreadable answer - it stays pending.
 
 use std::time::Duration;
 
@@ -16,32 +16,32 @@ use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use futures::StreamExt as _;
 use tokio::time::{Instant, timeout_at};
 
-use crate::bus::{BusError, Outbound, Publish, Refused};
+use crate::bus::publish::{BusError, Outbound, Publish, Refused};
 use crate::contract::routes::event_bridge_source;
 
 /// The most entries of one call.
 const MAX_ENTRIES: usize = 10;
 
-/// The entries of one call are smaller than this, by [`size_of`].
+/// The entries of one call together are smaller than this, by [`size_of`].
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Calls that are under way at once. Order is nobody's promise.
+/// Concurrent calls. The bus promises no order.
 const CONCURRENT_CALLS: usize = 4;
 
-/// How long all calls together may take: less than the relay waits, which holds row locks meanwhile.
+/// Timeout of all calls together: shorter than the relay's, which holds row locks meanwhile.
 const BUDGET: Duration = Duration::from_millis(1_900);
 
-/// How long a call may take with all of its attempts.
+/// Timeout of one call with all of its attempts.
 const CALL_TIMEOUT: Duration = Duration::from_millis(1_800);
 
-/// How long one attempt may take.
+/// Timeout of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// The first attempt and one more, for a connection that went away while it was idle, as it does
-/// while a function is frozen. What is throttled waits in the outbox and not in here.
+/// One retry, for a connection that was closed while idle, as happens while a function is frozen.
+/// A throttled event waits in the outbox and not here.
 const ATTEMPTS: u32 = 2;
 
-/// How long to wait before the second.
+/// Backoff before the retry.
 const BACKOFF: Duration = Duration::from_millis(50);
 
 /// A bus of EventBridge. Cheap to clone.
@@ -91,8 +91,8 @@ impl Publish for EventBridge {
     async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
         let Packed { calls, too_large } = pack(events);
         let deadline = Instant::now() + BUDGET;
-        // Until its entry says otherwise, nobody has taken it.
-        let unanswered = || Err(Refused("NoAnswer: no entry of an answer is about it".to_owned()));
+        // An event is not published until its entry says so.
+        let unanswered = || Err(Refused("NoAnswer: no response has an entry for it".to_owned()));
         let mut results: Vec<_> = events.iter().map(|_| unanswered()).collect();
         for (nth, bytes) in too_large {
             let limit = MAX_BYTES;
@@ -131,7 +131,7 @@ impl Publish for EventBridge {
     }
 }
 
-/// Which events go together, by their places, and which go nowhere, with their sizes.
+/// The events of each call, by index, and those too large for any call, with their sizes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Packed {
     calls: Vec<Vec<usize>>,
@@ -169,13 +169,14 @@ fn size_of(event: &Outbound) -> usize {
     event_bridge_source(event.source).len() + event.event_type.len() + event.body.len()
 }
 
-/// A taken entry has an id; another has a code.
+/// An entry that was taken has an id; one that was refused has a code.
 fn judge(entry: &PutEventsResultEntry) -> Result<(), Refused> {
     match (entry.event_id(), entry.error_code()) {
         (Some(_), None) => Ok(()),
-        (_, Some(code)) => {
-            Err(Refused(format!("{code}: {}", entry.error_message().unwrap_or("it says no more"))))
-        }
+        (_, Some(code)) => Err(Refused(format!(
+            "{code}: {}",
+            entry.error_message().unwrap_or("without a message")
+        ))),
         (None, None) => Err(Refused("its entry has neither an id nor a code".to_owned())),
     }
 }
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_as_large_as_eventbridge_counts_it() {
+    fn size_of_an_entry_is_what_eventbridge_counts() {
         let event = Outbound { body: "é€".to_owned(), ..event(100) };
         assert_eq!(size_of(&event), "vitrina.inventory".len() + "ProductUpdated".len() + 5);
     }
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_too_large_goes_nowhere_and_its_neighbours_go() {
+    fn oversized_event_is_left_out_and_its_neighbours_are_packed() {
         let events = [event(100), event(MAX_BYTES), event(100), event(MAX_BYTES - 1)];
         let packed = pack(&events);
         assert_eq!(packed.calls, [vec![0, 2], vec![3]]);
@@ -231,7 +232,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_event_is_in_exactly_one_call_or_too_large(
+        fn each_event_is_in_one_call_or_too_large(
             sizes in prop::collection::vec(
                 prop_oneof![64..2_000_usize, 60_000..70_000_usize, 250_000..270_000_usize],
                 0..60,

@@ -10,4 +10,4 @@ mod sqs;
 pub use config::SqsConfig;
 pub use dead_letters::SqsDeadLetters;
 pub use event_bridge::EventBridge;
-pub use sqs::{Patience, Settled, SqsError, SqsMessage, SqsQueue};
+pub use sqs::{Settled, SqsError, SqsMessage, SqsQueue, SqsTimings};

@@ -1,8 +1,8 @@
-//! A queue of SQS: what was received is settled by what became of it.
+//! A queue of SQS, of which each received message is settled by its outcome.
 //!
-//! Promise: a message leaves the queue only when it was handled, or when the queue of dead letters,
-//! or this one, has it again. SQS's own redrive policy knows no reasons and counts outages as
-//! attempts, so it is only for messages that their consumer dies of.
+//! Promise: a message leaves the queue only when it was handled, or when it was sent to the
+//! dead-letter queue or to this queue again. The redrive policy of SQS records no reason and counts
+//! an outage as an attempt, so it is only for messages that crash their consumer.
 
 use std::time::Duration;
 
@@ -23,15 +23,15 @@ use crate::bus::message::{MAX_ATTEMPTS, Outcome, brief};
 use crate::clock::Clock;
 use crate::telemetry;
 
-/// The most messages that SQS takes or gives at once.
+/// The most messages of one call to SQS.
 pub(super) const BATCH: usize = 10;
 
-/// How long one attempt of a call may take, beyond what it was asked to wait.
+/// Timeout of one attempt of a call, beyond the long poll that it asks for.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 const ATTEMPTS: u32 = 3;
 
-/// Names of attributes of a dead letter.
+/// The attributes of a dead letter.
 pub(super) const REASON: &str = "reason";
 pub(super) const ATTEMPTS_MADE: &str = "attempts";
 pub(super) const SENT_AT: &str = "sent_at";
@@ -41,7 +41,7 @@ pub(super) const DEAD_AT: &str = "dead_at";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqsMessage {
     pub id: String,
-    /// Stands for this one receipt of it.
+    /// Names this delivery of the message.
     pub receipt: String,
     pub body: String,
     pub sent_at: DateTime<Utc>,
@@ -49,7 +49,7 @@ pub struct SqsMessage {
     pub attempts: i32,
 }
 
-/// SQS did not do what it was asked for.
+/// A call to SQS failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}")]
 pub struct SqsError {
@@ -57,32 +57,31 @@ pub struct SqsError {
     pub(super) source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-pub(super) fn while_<E>(doing: &'static str) -> impl Fn(E) -> SqsError
+pub(super) fn during<E>(doing: &'static str) -> impl Fn(E) -> SqsError
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     move |source| SqsError { doing, source: source.into() }
 }
 
-/// How long a queue waits for what. SQS knows whole seconds only.
+/// The waits of a queue. SQS knows whole seconds only.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// How long a received message is out of sight unless that is extended.
+pub struct SqsTimings {
+    /// Visibility timeout of a received message. A consumer extends it while it works.
     pub visibility: Duration,
-    /// How long SQS waits for a message before it says that there is none.
+    /// How long SQS waits for a message before it answers with an empty batch.
     pub long_poll: Duration,
-    /// How long a message that failed for the first time is out of sight; then four times as long
-    /// each time.
+    /// Backoff after the first failure; four times as long after each further one.
     pub pause: Duration,
-    /// How long a message waits whose store has not answered for long.
+    /// Backoff of a message after a long outage of its store.
     pub after_outage: Duration,
 }
 
-impl Default for Patience {
+impl Default for SqsTimings {
     fn default() -> Self {
         Self {
             visibility: Duration::from_secs(30),
-            // As long as SQS can: an empty answer costs as much as any other.
+            // The longest that SQS has: an empty answer costs as much as any other.
             long_poll: Duration::from_secs(20),
             pause: Duration::from_secs(1),
             after_outage: Duration::from_secs(15),
@@ -90,17 +89,17 @@ impl Default for Patience {
     }
 }
 
-/// Where a consumer's messages are. Cheap to clone.
+/// One consumer's queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SqsQueue {
     pub(super) client: Client,
     clock: Clock,
     url: String,
     dead_letters: String,
-    patience: Patience,
+    timings: SqsTimings,
 }
 
-/// What was settled: messages that are done with, and those that come again by themselves.
+/// Settled messages: those to delete, and those that SQS will redeliver.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     pub done: Vec<SqsMessage>,
@@ -126,23 +125,23 @@ impl SqsQueue {
             clock,
             url: queue,
             dead_letters,
-            patience: Patience::default(),
+            timings: SqsTimings::default(),
         }
     }
 
     #[must_use]
-    pub fn with_patience(self, patience: Patience) -> Self {
-        Self { patience, ..self }
+    pub fn with_timings(self, timings: SqsTimings) -> Self {
+        Self { timings, ..self }
     }
 
-    /// Half of the time that a message is out of sight: when to extend it.
+    /// Half of the visibility timeout: when to extend it.
     pub(crate) fn half_visibility(&self) -> Duration {
-        self.patience.visibility / 2
+        self.timings.visibility / 2
     }
 
-    /// Receives up to ten messages, as soon as there are any; none if there are none for a while.
+    /// Receives up to ten messages, or an empty batch if none arrives during a long poll.
     pub async fn receive(&self) -> Result<Vec<SqsMessage>, SqsError> {
-        let Patience { visibility, long_poll, .. } = self.patience;
+        let SqsTimings { visibility, long_poll, .. } = self.timings;
         let messages = self.receive_from(&self.url, visibility, long_poll).await?;
         Ok(messages.into_iter().filter_map(SqsMessage::read).collect())
     }
@@ -154,7 +153,7 @@ impl SqsQueue {
         long_poll: Duration,
     ) -> Result<Vec<Message>, SqsError> {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(long_poll + TIMEOUT);
-        let patience = aws_sdk_sqs::config::Builder::new().timeout_config(timeouts.build());
+        let timeouts = aws_sdk_sqs::config::Builder::new().timeout_config(timeouts.build());
         let answer = self
             .client
             .receive_message()
@@ -165,22 +164,22 @@ impl SqsQueue {
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .message_attribute_names("All")
             .customize()
-            .config_override(patience)
+            .config_override(timeouts)
             .send()
             .await
-            .map_err(while_("receiving messages"))?;
+            .map_err(during("receiving messages"))?;
         Ok(answer.messages.unwrap_or_default())
     }
 
-    /// Keeps messages out of sight for as long again, since they are still being handled.
+    /// Extends the visibility timeout of messages that are still being handled.
     pub async fn extend(&self, messages: &[SqsMessage]) {
         let receipts =
-            messages.iter().map(|message| (message.receipt.clone(), self.patience.visibility));
+            messages.iter().map(|message| (message.receipt.clone(), self.timings.visibility));
         self.change_visibility(&self.url, receipts.collect()).await;
     }
 
-    /// Settles received messages, each by what became of it. Those that are done still have to be
-    /// deleted, by whoever received them.
+    /// Settles received messages, each by its outcome. The caller still has to delete those that are
+    /// done.
     pub async fn settle(&self, outcomes: Vec<(SqsMessage, Outcome)>) -> Settled {
         let mut settled = Settled::default();
         let (mut dead, mut postponed, mut pauses) = (Vec::new(), Vec::new(), Vec::new());
@@ -198,18 +197,18 @@ impl SqsQueue {
                 Outcome::Later { .. } => {
                     let body = message.body.clone();
                     let sending =
-                        Sending { body, delay: self.patience.after_outage, ..Sending::default() };
+                        Sending { body, delay: self.timings.after_outage, ..Sending::default() };
                     postponed.push((message, sending));
                 }
                 Outcome::Retry { reason } | Outcome::Dead { reason } => {
-                    let sending = self.letter(&message, &reason);
+                    let sending = self.dead_letter(&message, &reason);
                     dead.push((message, sending));
                 }
             }
         }
         self.change_visibility(&self.url, pauses).await;
-        // Received so often, it would soon be taken for a message that its consumer dies of; as a
-        // new one it may wait for its store for as long as it takes.
+        // A message received that often would soon look like one that crashes its consumer. Sent as
+        // a new one, it can wait for its store as long as the outage takes.
         for (url, leaving) in [(&self.url, postponed), (&self.dead_letters, dead)] {
             let (messages, sendings): (Vec<_>, Vec<_>) = leaving.into_iter().unzip();
             let sent = self.send(url, sendings).await;
@@ -223,7 +222,11 @@ impl SqsQueue {
                     }
                     Err(error) => {
                         let error = telemetry::causes(&error);
-                        tracing::warn!(queue.message_id = message.id, error, "it comes again");
+                        tracing::warn!(
+                            queue.message_id = message.id,
+                            error,
+                            "a message could not be moved and will be redelivered"
+                        );
                         settled.again.push(message);
                     }
                 }
@@ -232,8 +235,8 @@ impl SqsQueue {
         settled
     }
 
-    /// Deletes messages that are done with. What could not be deleted comes again, which does no
-    /// harm.
+    /// Deletes messages that are done. One that could not be deleted is redelivered, which consumers
+    /// expect.
     pub async fn delete(&self, messages: &[SqsMessage]) -> Result<(), SqsError> {
         let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
         for deleted in self.delete_from(&self.url, receipts).await {
@@ -242,8 +245,8 @@ impl SqsQueue {
         Ok(())
     }
 
-    /// A message as a dead letter, with why it is one.
-    fn letter(&self, message: &SqsMessage, reason: &str) -> Sending {
+    /// A message as a dead letter, with its reason.
+    fn dead_letter(&self, message: &SqsMessage, reason: &str) -> Sending {
         let attributes = [
             (REASON, text(&printable(reason))),
             (ATTEMPTS_MADE, text(&message.attempts.to_string())),
@@ -257,10 +260,10 @@ impl SqsQueue {
         }
     }
 
-    /// How long a message that was received so often stays out of sight.
+    /// Backoff of a message after this many attempts.
     fn pause(&self, attempts: i32) -> Duration {
         let exponent = u32::try_from(attempts.clamp(1, 4) - 1).unwrap_or(0);
-        self.patience.pause * 4_u32.pow(exponent)
+        self.timings.pause * 4_u32.pow(exponent)
     }
 
     pub(super) fn url(&self) -> &str {
@@ -273,7 +276,7 @@ impl SqsQueue {
 }
 
 impl SqsMessage {
-    /// None where SQS has left out what every message has.
+    /// None if SQS has left out a field that every message has.
     fn read(message: Message) -> Option<Self> {
         let (sent_at, attempts) = (sent_at(&message)?, count_of(&message));
         Some(Self {
@@ -285,14 +288,14 @@ impl SqsMessage {
         })
     }
 
-    /// The event that the message is about. A rule of EventBridge that says nothing else sends its
-    /// own event, whose `detail` is ours.
+    /// The envelope. A rule of EventBridge without a transformation sends its own event, in which
+    /// ours is the `detail`.
     pub fn event(&self) -> &str {
         event_in(&self.body)
     }
 }
 
-/// The envelope in a message body: all of it, or the `detail` of an event of EventBridge.
+/// The envelope in a message body: the whole body, or the `detail` of an event of EventBridge.
 pub(super) fn event_in(body: &str) -> &str {
     #[derive(Deserialize)]
     struct Wrapped<'a> {
@@ -319,7 +322,7 @@ pub(super) fn sent_at(message: &Message) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(milliseconds.parse().ok()?)
 }
 
-/// A reason with nothing in it that SQS does not take.
+/// A reason without the characters that SQS refuses.
 fn printable(reason: &str) -> String {
     let kept: String = brief(reason).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}");
     if kept.is_empty() { "no reason".to_owned() } else { kept }
@@ -328,7 +331,7 @@ fn printable(reason: &str) -> String {
 fn text(value: &str) -> MessageAttributeValue {
     let mut attribute = MessageAttributeValue::builder().string_value(value);
     attribute = attribute.data_type("String");
-    // Only an absent type is refused.
+    // Building fails only without a type.
     attribute.build().unwrap_or_else(|_| unreachable!("it has a type"))
 }
 
@@ -341,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_found_in_the_wrapping_of_eventbridge_and_without_it() {
+    fn event_is_found_with_and_without_the_eventbridge_wrapper() {
         let event = r#"{"type":"ProductUpdated","position": 1.0}"#;
         let wrapped = format!(
             r#"{{"version":"0","id":"1","detail-type":"ProductUpdated","source":"vitrina.inventory",
@@ -355,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_has_nothing_that_sqs_does_not_take() {
+    fn reason_has_only_characters_that_sqs_takes() {
         assert_eq!(printable("found `\u{ffff}\0`"), "found `\u{fffd}\u{fffd}`");
         assert_eq!(printable(""), "no reason");
     }

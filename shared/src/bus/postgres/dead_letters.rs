@@ -56,15 +56,15 @@ pub async fn count(pool: &PgPool, selection: &Selection) -> Result<i64, sqlx::Er
     .await
 }
 
-/// The message of a dead letter, as it was received.
+/// The body of a dead letter's message.
 pub async fn find_body(pool: &PgPool, id: i64) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar!("select body from bus.dead_letters where id = $1", id)
         .fetch_optional(pool)
         .await
 }
 
-/// Does `action` with the dead letters of a selection, or only with the oldest `limit` of them, and
-/// notes who did it. Returns how many.
+/// Applies `action` to the dead letters of a selection, or to the oldest `limit` of them, and records
+/// `actor` in the audit. Returns how many.
 pub async fn settle(
     pool: &PgPool,
     selection: &Selection,

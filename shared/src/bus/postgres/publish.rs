@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::bus::{BusError, Outbound, Publish, Refused};
+use crate::bus::publish::{BusError, Outbound, Publish, Refused};
 use crate::clock::Clock;
 use crate::contract::routes::{self, Route};
 

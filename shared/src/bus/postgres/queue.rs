@@ -1,5 +1,5 @@
-//! A queue on PostgreSQL, with what SQS has: a received message is out of sight for the visibility
-//! timeout, comes again unless it was deleted, and is a dead letter after too many attempts.
+//! A queue on PostgreSQL that behaves as SQS does: a received message is invisible for the visibility
+//! timeout, is redelivered unless it was deleted, and becomes a dead letter after too many attempts.
 
 use std::time::Duration;
 
@@ -85,10 +85,10 @@ impl Queue {
         Ok(messages)
     }
 
-    /// Makes every message receivable at once, whoever had received it.
+    /// Makes every message visible at once.
     ///
-    /// For a start when it is certain that nobody else consumes this queue: what a consumer that
-    /// was killed had received need not wait for its visibility timeout.
+    /// For the start of the only consumer: messages that a killed consumer had received need not
+    /// wait for their visibility timeout.
     pub async fn release(&self) -> Result<u64, sqlx::Error> {
         let now = self.clock.now();
         let released = sqlx::query!(
@@ -101,7 +101,7 @@ impl Queue {
         Ok(released.rows_affected())
     }
 
-    /// Settles received messages, each by what became of it.
+    /// Settles received messages, each by its outcome.
     pub async fn settle(&self, outcomes: Vec<(Message, Outcome)>) -> Result<(), sqlx::Error> {
         let mut done = Vec::new();
         let (mut retry, mut retry_reasons) = (Vec::new(), Vec::new());
@@ -120,7 +120,7 @@ impl Queue {
                 Outcome::Later { reason } => {
                     retry.push(message.id);
                     retry_reasons.push(brief(&reason));
-                    visible.push(now + LATER);
+                    visible.push(now + UNAVAILABLE_BACKOFF);
                     attempts.push(message.attempts - 1);
                 }
                 Outcome::Retry { reason } | Outcome::Dead { reason } => {
@@ -177,8 +177,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Buries messages that were received too often without ever being settled: their consumer
-    /// died of them each time.
+    /// Buries messages that were received too often and never settled: each time, their consumer
+    /// crashed.
     pub async fn bury_exhausted(&self) -> Result<u64, sqlx::Error> {
         let buried = sqlx::query!(
             "with gone as (
@@ -200,8 +200,8 @@ impl Queue {
         Ok(buried.rows_affected())
     }
 
-    /// Buries messages that have waited for [`MESSAGE_KEPT`], and gives up dead letters whose event
-    /// was sent [`DEAD_LETTER_KEPT`] ago. Returns how many of each.
+    /// Buries messages that are older than [`MESSAGE_KEPT`], and deletes dead letters whose event is
+    /// older than [`DEAD_LETTER_KEPT`]. Returns how many of each.
     pub async fn expire(&self) -> Result<(i64, i64), sqlx::Error> {
         let now = self.clock.now();
         let row = sqlx::query!(
@@ -256,8 +256,7 @@ impl Queue {
         })
     }
 
-    /// Which of `subjects` have messages here that were not handled yet, with the types of their
-    /// events.
+    /// Those of `subjects` that have messages in this queue, with the types of their events.
     pub async fn waiting_among(
         &self,
         subjects: &[Uuid],
@@ -273,7 +272,7 @@ impl Queue {
         Ok(rows.into_iter().map(|row| (row.subject, row.event_type)).collect())
     }
 
-    /// The messages about `subject` that still wait in this queue, oldest first.
+    /// The messages about `subject` in this queue, oldest first.
     pub async fn waiting_for(&self, subject: Uuid) -> Result<Vec<Waiting>, sqlx::Error> {
         sqlx::query_as!(
             Waiting,
@@ -296,10 +295,10 @@ pub struct Waiting {
     pub last_failure: Option<String>,
 }
 
-/// How long a message stays out of sight whose store did not answer.
-const LATER: Duration = Duration::from_secs(1);
+/// Backoff of a message whose store did not answer.
+const UNAVAILABLE_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How long a failed message stays out of sight: 0.2 s, then four times as long each time.
+/// Backoff of a failed message: 0.2 s, then four times as long each time.
 fn backoff(attempts: i32) -> Duration {
     let exponent = u32::try_from(attempts.clamp(1, 6) - 1).unwrap_or(0);
     Duration::from_millis(200 * 4_u64.pow(exponent))

@@ -20,8 +20,8 @@ pub const PROJECTOR: Part = Part::new("projector");
 /// The table of listings.
 pub const TABLE: &str = "listings";
 
-/// How often the table of listings is checked: an operator who deletes it and runs a reconciliation
-/// gets it rebuilt.
+/// How often to recreate a missing table of listings: after an operator deletes it, a reconciliation
+/// rebuilds the listings.
 const TABLE_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) static SERVICE: Service = Service {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use shared::bus::dead_letters::DeadLetters;
+use shared::bus::postgres::Queue;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::Work as _;
-use sync::Reconciler;
+use sync::{Listings, Reconciler};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use utoipa_axum::router::OpenApiRouter;
 
 use super::catalog::TABLE;
 use super::service::{Context, Part, Service, Starting};
@@ -24,17 +26,21 @@ pub(super) static SERVICE: Service = Service {
 };
 
 fn start<'a>(context: &'a Context, work: &'a mut JoinSet<()>) -> Starting<'a> {
-    let mut routes = OpenApiRouter::new();
+    let requested = Arc::new(Notify::new());
+    let queue = Queue::new(context.requests.clone(), context.clock.clone(), CATALOG_QUEUE);
+    let app = sync::App::new(
+        context.requests.clone(),
+        &context.clock,
+        &context.ids,
+        context.verifier.clone(),
+        Listings::new(context.dynamodb.clone(), TABLE),
+        DeadLetters::Postgres(queue),
+    )
+    .with_requested(Arc::clone(&requested));
+    // An edition without this part has messages to trace and to redrive, too.
+    let mut routes = sync::message_routes().with_state(app.clone());
     if context.runs(SYNC) {
-        let requested = Arc::new(Notify::new());
-        let app = sync::App::new(
-            context.requests.clone(),
-            &context.clock,
-            &context.ids,
-            context.verifier.clone(),
-            Arc::clone(&requested),
-        );
-        routes = sync::routes().with_state(app);
+        routes = routes.merge(sync::reconciliation_routes().with_state(app));
         let reconciler = Reconciler::new(
             context.background.clone(),
             context.dynamodb.clone(),

@@ -150,7 +150,7 @@ impl TestEdition {
         let mut dead_letters = Vec::new();
         let mut cursor = String::new();
         loop {
-            let path = format!("/admin/dead-dead_letters?limit=100{cursor}");
+            let path = format!("/admin/dead-letters?limit=100{cursor}");
             let page = self.ask(&self.operator, Method::GET, &path, &Value::Null).await.json;
             dead_letters.extend(page["data"].as_array().unwrap().iter().cloned());
             match page["page"]["next_cursor"].as_str() {
@@ -178,14 +178,14 @@ impl TestEdition {
             let reason = dead_letter["reason"].as_str().unwrap();
             assert!(reason.starts_with("unreadable: reading an event: "), "{kind}: {reason}");
             assert!(reason.len() <= LONGEST_REASON, "{kind}: {} bytes", reason.len());
-            let path = format!("/admin/dead-dead_letters/{}", dead_letter["id"]);
+            let path = format!("/admin/dead-letters/{}", dead_letter["id"]);
             let whole = self.ask(&self.operator, Method::GET, &path, &Value::Null).await.json;
             assert_eq!(whole["body"], json!(mangled), "{kind} is kept unchanged");
         }
     }
 
     async fn redrive(&self, selection: &Value) -> Value {
-        let path = "/admin/dead-dead_letters/redrive";
+        let path = "/admin/dead-letters/redrive";
         self.ask(&self.operator, Method::POST, path, selection).await.json["settled"].clone()
     }
 }

@@ -1,41 +1,42 @@
-//! Products that are created: any number of them in one statement over arrays.
+//! Inserts any number of new products with one statement over arrays.
 
 use chrono::{DateTime, Utc};
-use shared::contract::inventory::Event;
-use shared::contract::product::Product;
 use shared::contract::stock::Stock;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::WriteError;
+use crate::product::Product;
 use crate::store::idempotency::KeyedRequest;
-use crate::store::{Cause, to_json};
+use crate::store::{Cause, WriteError, doing};
 
-/// A product that is to be created.
+/// A product to create.
 #[derive(Clone, Debug)]
 pub(crate) struct NewRow {
     pub product: Product,
     pub stock: Stock,
+    /// The event that announces both, as the journal keeps it.
+    pub event: String,
     pub cause: Cause,
     pub key: Option<KeyedRequest>,
 }
 
-/// Creates products and says of each whether it was. One statement, all or nothing on failure.
+/// Creates products and returns whether each was created. It is one statement: a failure stores
+/// nothing.
 ///
-/// `false` means that the row's idempotency key was used before, or that its sku is taken; nothing
-/// of that row was stored. Keys and skus are inserted in their own order: overlapping batches would
-/// deadlock otherwise. Whether they are taken is looked up by scalar subqueries, which are planned
-/// as one probe of an index for each row: `not exists` became an anti join whose generic plan, made
-/// while the table was small, reads all of it ever after. (`on conflict do nothing` costs a probe
-/// as well, and a lock and a log record more.)
+/// `false` means that the row's idempotency key was used before or that its SKU is taken; nothing of
+/// that row was stored. Keys and SKUs are inserted in sorted order, because overlapping batches
+/// would deadlock otherwise. Scalar subqueries look up whether they are taken: PostgreSQL plans them
+/// as one index probe for each row. `not exists` became an anti join whose generic plan, made while
+/// the table was small, read the whole table from then on. (`on conflict do nothing` costs the same
+/// probe plus a lock and a log record.)
 ///
 /// # Errors
-/// [`WriteError::SkuTaken`] or [`WriteError::KeyUsed`] when somebody took one of them at the same
-/// moment, or two of the rows have one in common: nothing was stored.
+/// [`WriteError::SkuTaken`] or [`WriteError::KeyUsed`] if a concurrent statement took a SKU or a
+/// key, or if two of the rows have one in common. Nothing was stored then.
 pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, WriteError> {
     let mut columns = Columns::default();
     for row in rows {
-        columns.push(row)?;
+        columns.push(row).map_err(doing("encoding a product for inventory.products"))?;
     }
     let created: Vec<Uuid> = sqlx::query_scalar!(
         r#"with accepted as (
@@ -96,7 +97,7 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
         &columns.times,
         &columns.on_hand,
         &columns.event_ids,
-        &columns.events,
+        &columns.events as &[&str],
         &columns.request_ids,
         &columns.traceparents as &[&str],
         &columns.requested,
@@ -105,11 +106,12 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
         &columns.request_hashes as &[Option<&[u8]>],
     )
     .fetch_all(pool)
-    .await?;
+    .await
+    .map_err(doing("inserting into inventory.products"))?;
     Ok(rows.iter().map(|row| created.contains(&row.product.id)).collect())
 }
 
-/// The parameters of [`insert`]: an array a column.
+/// The parameters of [`insert`]: one array for each column.
 #[derive(Default)]
 struct Columns<'a> {
     ids: Vec<Uuid>,
@@ -126,7 +128,7 @@ struct Columns<'a> {
     times: Vec<DateTime<Utc>>,
     on_hand: Vec<i64>,
     event_ids: Vec<Uuid>,
-    events: Vec<String>,
+    events: Vec<&'a str>,
     request_ids: Vec<Uuid>,
     traceparents: Vec<&'a str>,
     requested: Vec<DateTime<Utc>>,
@@ -137,8 +139,7 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn push(&mut self, row: &'a NewRow) -> Result<(), sqlx::Error> {
-        let NewRow { product, stock, cause, key } = row;
-        let event = Event::ProductCreated { product: product.clone(), stock: stock.clone() };
+        let NewRow { product, stock, event, cause, key } = row;
         let attributes = serde_json::to_string(&product.attributes)
             .map_err(|error| sqlx::Error::Encode(error.into()))?;
         self.ids.push(product.id);
@@ -155,7 +156,7 @@ impl<'a> Columns<'a> {
         self.times.push(product.created_at);
         self.on_hand.push(stock.on_hand);
         self.event_ids.push(cause.event_id);
-        self.events.push(to_json(&event)?);
+        self.events.push(event);
         self.request_ids.push(cause.request.id);
         self.traceparents.push(&cause.request.traceparent);
         self.requested.push(cause.request.requested_at);

@@ -1,0 +1,193 @@
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use shared::bus;
+use shared::clock::Clock;
+use shared::contract::stock::Stock;
+use shared::http::request::RequestContext;
+use shared::id::Ids;
+use testkit::database;
+
+use super::*;
+use crate::event::EventRef;
+use crate::http::input::SentProduct;
+use crate::product::{self, CreateProduct};
+use crate::store::idempotency::KeyedRequest;
+use crate::store::{Cause, to_json};
+
+fn row(nth: u128, sku: &str, key: Option<&str>) -> NewRow {
+    let sent = json!({
+        "sku": sku, "name": "Shoe", "category": "shoes",
+        "price": {"amount": 1, "currency": "BRL"},
+    });
+    let sent: SentProduct = serde_json::from_value(sent).unwrap();
+    let command = CreateProduct::check(sent.into()).unwrap();
+    let seller = Uuid::from_u128(7);
+    let (product, stock) =
+        product::create(command, seller, Uuid::from_u128(nth), DateTime::UNIX_EPOCH).unwrap();
+    let request = RequestContext::background(&Clock::fixed(DateTime::UNIX_EPOCH), &Ids::seeded(1));
+    let event_id = Uuid::from_u128(nth << 64);
+    let key = key.map(|key| KeyedRequest::new("create_product", key.to_owned(), b"body"));
+    let event = to_json(&EventRef::created(&product, &stock)).unwrap();
+    let cause = Cause { actor: seller, event_id, request, reason: None };
+    NewRow { product, stock, event, cause, key }
+}
+
+fn waiting(rows: Vec<NewRow>) -> Vec<Waiting> {
+    rows.into_iter().map(|row| Waiting { row, answer: open_answer() }).collect()
+}
+
+/// An answer whose receiver lives as long as the process.
+fn open_answer() -> Answer {
+    let (answer, answered) = oneshot::channel();
+    std::mem::forget(answered);
+    answer
+}
+
+/// Writes three rows as one group, and returns the answer of each.
+async fn write_group(pool: &PgPool, rows: [NewRow; 3]) -> [Result<bool, WriteError>; 3] {
+    let (mut group, mut answers) = (Vec::new(), Vec::new());
+    for row in rows {
+        let (answer, answered) = oneshot::channel();
+        group.push(Waiting { row, answer });
+        answers.push(answered);
+    }
+    write(pool, TIMEOUT, group).await.unwrap();
+    let mut answered = Vec::new();
+    for answer in answers {
+        answered.push(answer.await.unwrap().map(|(_, inserted)| inserted));
+    }
+    answered.try_into().unwrap()
+}
+
+fn queue_of(rows: Vec<NewRow>) -> Queue {
+    Queue { waiting: waiting(rows), ..Queue::default() }
+}
+
+fn skus(group: &[Waiting]) -> Vec<&str> {
+    group.iter().map(|waiting| waiting.row.product.sku.as_str()).collect()
+}
+
+#[test]
+fn rows_with_a_common_sku_or_key_go_into_different_groups() {
+    let mut queue = queue_of(vec![
+        row(1, "A", Some("one")),
+        row(2, "A", Some("two")),
+        row(3, "B", Some("one")),
+        row(4, "C", None),
+        row(5, "D", None),
+    ]);
+    assert_eq!(skus(&queue.next_group()), ["A", "C", "D"]);
+    // While the first statement is in flight, no other may have its claims.
+    assert!(queue.next_group().is_empty());
+    queue.in_flight.clear();
+    assert_eq!(skus(&queue.next_group()), ["A", "B"]);
+    assert!(queue.waiting.is_empty());
+}
+
+#[test]
+fn group_takes_at_most_max_rows_oldest_first() {
+    let rows = (0..100).map(|nth| row(nth, &format!("SKU-{nth}"), None)).collect();
+    let mut queue = queue_of(rows);
+    assert_eq!(queue.next_group().len(), MAX_ROWS);
+    assert_eq!(queue.waiting[0].row.product.sku, format!("SKU-{MAX_ROWS}"));
+}
+
+#[test]
+fn write_is_skipped_when_its_caller_has_gone_away() {
+    let mut queue = queue_of(vec![row(1, "A", None)]);
+    let (answer, gone) = oneshot::channel();
+    drop(gone);
+    queue.waiting.push(Waiting { row: row(2, "B", None), answer });
+    assert_eq!(skus(&queue.next_group()), ["A"]);
+    assert!(queue.next_group().is_empty());
+}
+
+#[tokio::test]
+async fn every_waiting_row_fails_at_once_when_postgresql_is_down() {
+    let options = sqlx::postgres::PgConnectOptions::new().host("127.0.0.1").port(1);
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .acquire_timeout(Duration::from_millis(500))
+        .connect_lazy_with(options);
+    let creates = GroupCommit::new(pool);
+    let begun = Clock::System.now();
+    let inserts = (0..1_000).map(|nth| {
+        let (creates, row) = (creates.clone(), row(nth + 1, &format!("SKU-{nth}"), None));
+        async move { creates.insert(row).await }
+    });
+    for answer in futures::future::join_all(inserts).await {
+        assert!(matches!(answer, Err(WriteError::Store(_))), "{answer:?}");
+    }
+    assert!((Clock::System.now() - begun).num_seconds() < 5, "the rows waited one after the other");
+}
+
+#[tokio::test]
+async fn later_rows_are_written_after_statements_that_hang() {
+    let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+    // These connections have no statement timeout.
+    let pool = PgPool::connect(&database.url).await.unwrap();
+    let creates = GroupCommit { timeout: Duration::from_millis(300), ..GroupCommit::new(pool) };
+    let mut holder = shared::database::begin(&database.pool).await.unwrap();
+    let lock = "lock table inventory.products in access exclusive mode";
+    sqlx::query(lock).execute(&mut *holder).await.unwrap();
+    let stuck = (0..WRITERS as u128 * 2).map(|nth| {
+        let (creates, row) = (creates.clone(), row(nth + 1, &format!("SKU-{nth}"), None));
+        async move { creates.insert(row).await }
+    });
+    for answer in futures::future::join_all(stuck).await {
+        assert!(matches!(answer, Err(WriteError::Silent)), "{answer:?}");
+    }
+    holder.rollback().await.unwrap();
+    assert!(creates.insert(row(99, "AFTER", None)).await.unwrap().1);
+}
+
+#[tokio::test]
+async fn row_is_refused_when_the_queue_is_full() {
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .connect_lazy_with(sqlx::postgres::PgConnectOptions::new());
+    let creates = GroupCommit::new(pool);
+    let rows = (0..4_096).map(|nth| row(nth, &format!("SKU-{nth}"), None)).collect();
+    lock(&creates.queue).waiting = waiting(rows);
+    let one_more = Waiting { row: row(9_999, "B", None), answer: open_answer() };
+    assert!(matches!(creates.enqueue(one_more), Err(WriteError::Busy)));
+}
+
+#[tokio::test]
+async fn invalid_row_does_not_fail_the_rest_of_its_group() {
+    let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+    let poisoned = {
+        let row = row(99, "POISON", None);
+        NewRow { stock: Stock { on_hand: -1, ..row.stock.clone() }, ..row }
+    };
+    let group = [row(1, "A", None), poisoned, row(2, "B", None)];
+    let stored = write_group(&database.pool, group).await;
+    assert_eq!(stored.map(Result::ok), [Some(true), None, Some(true)]);
+}
+
+#[tokio::test]
+async fn each_row_of_a_group_gets_its_own_answer() {
+    let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+    let creates = GroupCommit::new(database.pool.clone());
+    assert!(creates.insert(row(1, "TAKEN", None)).await.unwrap().1);
+    let group = [row(2, "TAKEN", None), row(3, "A", None), row(4, "B", None)];
+    let stored = write_group(&database.pool, group).await;
+    assert_eq!(stored.map(Result::unwrap), [false, true, true]);
+}
+
+#[tokio::test]
+async fn concurrent_rows_are_all_written_and_the_writers_end() {
+    let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+    let creates = GroupCommit::new(database.pool.clone());
+    let inserts = (0..300).map(|nth| {
+        let creates = creates.clone();
+        // Each SKU twice: one of the two is refused.
+        let row = row(nth + 1, &format!("SKU-{}", nth % 150), None);
+        async move { creates.insert(row).await.unwrap().1 }
+    });
+    let inserted = futures::future::join_all(inserts).await;
+    assert_eq!(inserted.iter().filter(|inserted| **inserted).count(), 150);
+    let begun: DateTime<Utc> = Clock::System.now();
+    while lock(&creates.queue).writers > 0 {
+        assert!((Clock::System.now() - begun).num_seconds() < 10, "a writer does not end");
+        tokio::task::yield_now().await;
+    }
+}

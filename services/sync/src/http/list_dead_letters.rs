@@ -1,0 +1,60 @@
+//! `GET /v1/admin/dead-letters`
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use serde::Deserialize;
+use shared::bus::dead_letter::{DeadLetter, Selection};
+use shared::http::Query;
+use shared::http::auth::Operator;
+use shared::http::page::{Asked, Limit, Page};
+use shared::http::problem::{Problem, ProblemDocument};
+
+use super::dead_letter_selection::died_before;
+use crate::App;
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// The type of the event, such as `ProductUpdated`.
+    r#type: Option<String>,
+    /// Part of the reason.
+    reason: Option<String>,
+    /// The minimum age in seconds.
+    #[param(value_type = i64, minimum = 0, maximum = 4_294_967_295_i64)]
+    older_than: Option<u32>,
+    /// 1 to 100; 20 if absent.
+    #[serde(default)]
+    #[param(value_type = u16, minimum = 1, maximum = 100)]
+    limit: Limit,
+    /// `next_cursor` of the previous page.
+    cursor: Option<String>,
+}
+
+/// Lists dead letters, oldest first.
+#[utoipa::path(
+    get, path = "/v1/admin/dead-letters", tag = "operators", security(("bearer" = [])),
+    params(Filter),
+    responses(
+        (status = 200, description = "A page of dead letters", body = Page<DeadLetter>,
+            headers(("Link"))),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn list_dead_letters(
+    State(app): State<App>,
+    Operator(_operator): Operator,
+    uri: Uri,
+    Query(filter): Query<Filter>,
+) -> Result<Response, Problem> {
+    let Filter { r#type: event_type, reason, older_than, limit, cursor } = filter;
+    let scope = format!("dead-letters#{event_type:?}#{reason:?}#{older_than:?}");
+    let asked = Asked::new(&scope, limit);
+    let after = asked.after(cursor.as_deref())?.unwrap_or(0);
+    let before = died_before(&app.clock, older_than);
+    let selection = Selection { event_type, reason, before, ..Selection::default() };
+    let found = app.dead_letters.list(&selection, after, asked.to_read()).await?;
+    Ok(asked.answer(&uri, found, |letter| letter.id))
+}

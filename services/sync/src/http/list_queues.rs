@@ -1,0 +1,30 @@
+//! `GET /v1/admin/queues`
+
+use axum::extract::State;
+use serde::Serialize;
+use shared::bus::message::QueueDepth;
+use shared::http::auth::Operator;
+use shared::http::problem::{Problem, ProblemDocument};
+
+use crate::App;
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Queues {
+    data: Vec<QueueDepth>,
+}
+
+/// Reads how many messages the queues hold.
+#[utoipa::path(
+    get, path = "/v1/admin/queues", tag = "operators", security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The queues", body = Queues),
+        (status = "default", description = "A problem", body = ProblemDocument,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn list_queues(
+    State(app): State<App>,
+    Operator(_operator): Operator,
+) -> Result<axum::Json<Queues>, Problem> {
+    Ok(axum::Json(Queues { data: vec![app.dead_letters.depth().await?] }))
+}

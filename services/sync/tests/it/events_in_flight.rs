@@ -1,0 +1,81 @@
+//! Events in flight do not count as differences.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use crate::test_bed::TestBed;
+
+#[tokio::test]
+async fn event_in_the_outbox_or_the_queue_is_not_a_difference() {
+    let (bed, ids) = TestBed::with_products(3).await;
+    bed.change(ids[0], json!({"name": "Newer shoe"})).await;
+    bed.set_stock(ids[1], 9).await;
+    bed.create("NEW", "shoes").await;
+
+    let run = bed.reconcile(false).await;
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 3), "in the outbox: {run:?}");
+    bed.publish().await;
+    let run = bed.reconcile(false).await;
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 3), "in the queue: {run:?}");
+    bed.project().await;
+    let run = bed.reconcile(false).await;
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 0), "arrived: {run:?}");
+}
+
+#[tokio::test]
+async fn lost_event_is_a_difference() {
+    let (bed, ids) = TestBed::with_products(2).await;
+    bed.change(ids[0], json!({"name": "Newer shoe"})).await;
+    bed.publish().await;
+    sqlx::query("delete from bus.messages").execute(&bed.database.pool).await.unwrap();
+    let run = bed.reconcile(false).await;
+    assert_eq!((run.findings.stale, run.findings.repaired), (1, 1));
+    bed.arrive().await;
+    assert_eq!(bed.reconcile(true).await.findings.differences(), 0);
+}
+
+#[tokio::test]
+async fn no_false_alarm_while_sellers_write() {
+    let (bed, ids) = TestBed::with_products(30).await;
+    let done = AtomicBool::new(false);
+    let write = async {
+        let mut nth = 0;
+        while !done.load(Ordering::SeqCst) {
+            let id = ids[nth % ids.len()];
+            if nth % 3 == 0 {
+                let patch = json!({"name": format!("Shoe {nth}")});
+                bed.change(id, patch).await;
+            } else if nth % 3 == 1 {
+                bed.set_stock(id, 100 + i64::try_from(nth).unwrap()).await;
+            } else {
+                bed.create(&format!("NEW-{nth}"), "hats").await;
+            }
+            nth += 1;
+        }
+        nth
+    };
+    let carry = async {
+        while !done.load(Ordering::SeqCst) {
+            bed.publish().await;
+            bed.project().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let reconcile = async {
+        let mut runs = Vec::new();
+        for deep in [false, true] {
+            runs.push(bed.reconcile(deep).await);
+        }
+        done.store(true, Ordering::SeqCst);
+        runs
+    };
+    let (runs, written, ()) = tokio::join!(reconcile, write, carry);
+    assert!(written > 10, "only {written} concurrent writes");
+    for run in runs {
+        assert_eq!((run.findings.differences(), run.findings.repaired), (0, 0), "{run:?}");
+    }
+    bed.arrive().await;
+    let run = bed.reconcile(true).await;
+    assert_eq!((run.findings.differences(), run.findings.moving), (0, 0), "{run:?}");
+}

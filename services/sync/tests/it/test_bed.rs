@@ -1,0 +1,263 @@
+//! Both stores and everything between them; each step runs only when a test asks for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::Router;
+use catalog::Projector;
+use chrono::DateTime;
+use inventory::relay::Relay;
+use serde_json::{Value, json};
+use shared::bus::Bus;
+use shared::bus::postgres::{PgBus, Queue};
+use shared::clock::Clock;
+use shared::contract::routes::ROUTES;
+use shared::contract::sync_feed::bucket_of;
+use shared::host::intake;
+use shared::host::tick::Progress;
+use shared::http::auth::Role;
+use shared::id::Ids;
+use sync::{Reconciler, Run, Settings};
+use testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) const TABLE: &str = "listings";
+pub(crate) const SELLER: Uuid = Uuid::from_u128(0x5e11);
+pub(crate) const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+pub(crate) struct TestBed {
+    pub(crate) database: TestDatabase,
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+    pub(crate) tokens: Tokens,
+    pub(crate) reconciler: Reconciler,
+    seller_api: Router,
+    relay: Relay,
+    queue: Queue,
+    projector: Projector,
+    pub(crate) dynamo: TestDynamo,
+}
+
+/// No grace, since events move only when a test moves them; pages so small that buckets have several.
+pub(crate) fn settings() -> Settings {
+    Settings { grace: Duration::ZERO, page: 2, concurrency: 8, ..Settings::default() }
+}
+
+impl TestBed {
+    pub(crate) async fn new() -> Self {
+        let database =
+            database(&[&shared::bus::MIGRATOR, &inventory::MIGRATOR, &sync::MIGRATOR]).await;
+        let dynamo = dynamodb().await;
+        let client = dynamo.client.clone();
+        catalog::table::ensure(&client, TABLE).await.unwrap();
+        let clock = Clock::fixed(DateTime::from_timestamp(1_790_000_000, 0).unwrap());
+        let ids = Ids::seeded(7);
+        let tokens = Tokens::new(clock.clone());
+        let pool = database.pool.clone();
+        let seller_api = inventory::router(inventory::App::new(
+            pool.clone(),
+            &clock,
+            &ids,
+            tokens.verifier(),
+            Arc::default(),
+        ));
+        let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
+        let bus = Bus::Postgres(bus);
+        let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
+        let queue = Queue::new(pool.clone(), clock.clone(), "catalog");
+        let projector = Projector::new(client.clone(), TABLE, clock.clone());
+        let reconciler = Reconciler::new(pool, client.clone(), TABLE, clock.clone(), ids.clone())
+            .with_queue(queue.clone())
+            .with_settings(settings());
+        Self {
+            database,
+            client,
+            clock,
+            ids,
+            tokens,
+            reconciler,
+            seller_api,
+            relay,
+            queue,
+            projector,
+            dynamo,
+        }
+    }
+
+    /// Creates `count` products and lists them.
+    pub(crate) async fn with_products(count: usize) -> (Self, Vec<Uuid>) {
+        let bed = Self::new().await;
+        let mut ids = Vec::with_capacity(count);
+        for nth in 0..count {
+            ids.push(bed.create(&format!("SKU-{nth}"), "shoes").await);
+        }
+        bed.arrive().await;
+        (bed, ids)
+    }
+
+    /// Sends a request as a seller.
+    async fn ask(&self, call: Call, body: Value) -> Answer {
+        let token = self.tokens.token(SELLER, Role::Seller);
+        let call = call.bearer(&token).header("if-match", "*").json(&body);
+        call.send(&self.seller_api).await
+    }
+
+    pub(crate) async fn create(&self, sku: &str, category: &str) -> Uuid {
+        let product = json!({
+            "sku": sku, "name": "Running shoe", "category": category,
+            "attributes": {"size": 42, "weight": 0.25, "vegan": true, "colour": "red"},
+            "price": {"amount": 12990, "currency": "BRL"}, "stock": {"on_hand": 5},
+        });
+        let answer = self.ask(Call::post("/v1/products"), product).await.expect(201);
+        answer.json["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Changes a product by a document that is sent byte for byte.
+    pub(crate) async fn change_as_written(&self, id: Uuid, patch: &'static str) {
+        let token = self.tokens.token(SELLER, Role::Seller);
+        let call = Call::patch(&format!("/v1/products/{id}")).bearer(&token);
+        let call = call.header("if-match", "*").header("content-type", "application/json");
+        call.bytes(patch).send(&self.seller_api).await.expect(200);
+    }
+
+    pub(crate) async fn change(&self, id: Uuid, patch: Value) {
+        let call = Call::patch(&format!("/v1/products/{id}"));
+        self.ask(call, patch).await.expect(200);
+    }
+
+    pub(crate) async fn set_stock(&self, id: Uuid, on_hand: i64) {
+        let call = Call::put(&format!("/v1/products/{id}/stock"));
+        self.ask(call, json!({"on_hand": on_hand})).await.expect(200);
+    }
+
+    pub(crate) async fn delete(&self, id: Uuid) {
+        let call = Call::delete(&format!("/v1/products/{id}"));
+        self.ask(call, Value::Null).await.expect(204);
+    }
+
+    pub(crate) async fn restore(&self, id: Uuid) {
+        let call = Call::post(&format!("/v1/products/{id}/restore"));
+        self.ask(call, Value::Null).await.expect(200);
+    }
+
+    /// Makes the requested repairs and publishes every committed event.
+    pub(crate) async fn publish(&self) {
+        while self.relay.repair().await.unwrap() == Progress::More {}
+        while self.relay.once().await.unwrap() == Progress::More {}
+    }
+
+    /// Projects every published event.
+    pub(crate) async fn project(&self) {
+        while intake::once(&self.queue, &self.clock, &self.projector).await.unwrap()
+            == Progress::More
+        {}
+    }
+
+    /// Delivers every event in flight.
+    pub(crate) async fn arrive(&self) {
+        self.publish().await;
+        self.project().await;
+        assert_eq!(self.queue.depth().await.unwrap().oldest_sent_at, None);
+    }
+
+    /// Requests a run and completes it.
+    pub(crate) async fn reconcile(&self, deep: bool) -> Run {
+        let id = self.reconciler.request(OPERATOR, deep).await.unwrap();
+        self.round().await;
+        let run = self.run(id).await;
+        assert!(run.finished_at.is_some(), "{run:?}");
+        run
+    }
+
+    pub(crate) async fn round(&self) {
+        let stop = CancellationToken::new();
+        self.reconciler.once(&stop).await.unwrap();
+    }
+
+    pub(crate) async fn run(&self, id: Uuid) -> Run {
+        self.reconciler.find_run(id).await.unwrap().unwrap()
+    }
+
+    pub(crate) fn key(id: Uuid) -> Item {
+        HashMap::from([
+            ("bucket".to_owned(), AttributeValue::N(bucket_of(id).to_string())),
+            ("id".to_owned(), AttributeValue::S(id.to_string())),
+        ])
+    }
+
+    pub(crate) async fn listing(&self, id: Uuid) -> Option<Item> {
+        let request = self.client.get_item().table_name(TABLE).set_key(Some(Self::key(id)));
+        request.send().await.unwrap().item
+    }
+
+    /// The content of a listing without the attributes that tell how it came about.
+    pub(crate) async fn content(&self, id: Uuid) -> Option<Item> {
+        let mut item = self.listing(id).await?;
+        for name in ["hops", "product_position", "stock_position"] {
+            item.remove(name);
+        }
+        Some(item)
+    }
+
+    /// The versions of product and stock in a listing; 0 if absent.
+    pub(crate) async fn versions(&self, id: Uuid) -> [i64; 2] {
+        let item = self.listing(id).await.unwrap_or_default();
+        ["product_version", "stock_version"].map(|name| {
+            let version = item.get(name).and_then(|value| value.as_n().ok());
+            version.map_or(0, |version| version.parse().unwrap())
+        })
+    }
+
+    /// Checks that a listing has what the seller's API answers.
+    pub(crate) async fn check_listing(&self, id: Uuid) {
+        let token = self.tokens.token(SELLER, Role::Seller);
+        let path = format!("/v1/products/{id}");
+        let product = Call::get(&path).bearer(&token).send(&self.seller_api).await;
+        let listing = self.listing(id).await.unwrap_or_else(|| panic!("{id} is not listed"));
+        if product.status == 404 {
+            assert!(listing.contains_key("deleted_at"), "{id} is deleted: {listing:?}");
+            return;
+        }
+        let stock = Call::get(&format!("{path}/stock")).bearer(&token).send(&self.seller_api).await;
+        let (product, stock) = (product.expect(200).json, stock.expect(200).json);
+        for name in ["name", "content_hash", "sku", "category"] {
+            assert_eq!(listing[name], s(product[name].as_str().unwrap()), "{name} of {id}");
+        }
+        let versions = [&product["version"], &stock["version"]].map(|it| it.as_i64().unwrap());
+        assert_eq!(self.versions(id).await, versions, "{id}");
+        assert_eq!(listing["on_hand"], n(stock["on_hand"].as_i64().unwrap()), "{id}");
+        assert!(!listing.contains_key("deleted_at"), "{id}");
+    }
+
+    pub(crate) async fn put(&self, item: Item) {
+        let request = self.client.put_item().table_name(TABLE).set_item(Some(item));
+        request.send().await.unwrap();
+    }
+
+    pub(crate) async fn remove(&self, id: Uuid) {
+        let request = self.client.delete_item().table_name(TABLE).set_key(Some(Self::key(id)));
+        request.send().await.unwrap();
+    }
+
+    /// Changes one attribute of a listing directly in the table.
+    pub(crate) async fn tamper(&self, id: Uuid, name: &str, value: AttributeValue) {
+        let mut item = self.listing(id).await.unwrap();
+        item.insert(name.to_owned(), value);
+        self.put(item).await;
+    }
+}
+
+pub(crate) fn n(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(crate) fn s(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
