@@ -7,15 +7,19 @@ import * as rds from 'aws-cdk-lib/aws-rds';
 import { Construct } from 'constructs';
 
 import { acknowledge } from './acknowledge';
-import { connectionFault, connectionLimit } from './functions';
+import { connectionFault, connectionLimit, servicesWithDatabase } from './functions';
 import type { Network } from './network';
-import { isEphemeral, sleeps, type Settings } from './settings';
+import { isEphemeral, sleeps, type Service, type Settings } from './settings';
 
-/** The database and its users. */
+/** The database and its owner. */
 const DATABASE = 'vitrina';
 const OWNER = 'vitrina_owner';
-const APP_USER = 'vitrina_app';
 const PORT = 5432;
+
+/** The role that a service logs in as. Its release step creates it and grants it the service's own schema. */
+export function databaseRole(service: Service): string {
+  return `vitrina_${service}`;
+}
 
 /** The settings and permissions with which a function connects to PostgreSQL. */
 export interface Access {
@@ -149,7 +153,9 @@ export class Database extends Construct {
       assumedBy: new iam.ServicePrincipal('rds.amazonaws.com'),
       description: 'Lets the proxy log in as the user of its client',
     });
-    this.cluster.grantConnect(role, APP_USER);
+    for (const service of servicesWithDatabase()) {
+      this.cluster.grantConnect(role, databaseRole(service));
+    }
     const proxy = new rds.DatabaseProxy(this, 'Proxy', {
       role,
       proxyTarget: rds.ProxyTarget.fromCluster(this.cluster),
@@ -165,15 +171,15 @@ export class Database extends Construct {
     return proxy;
   }
 
-  /** For migrations: as the owner, directly to the cluster. */
-  forOwner(): Access {
+  /** For the migrations of a service: as the owner, directly to the cluster. */
+  forOwner(service: Service): Access {
     const secret = this.cluster.secret;
     if (secret === undefined) throw new Error('the owner of the database has no secret');
     return {
       environment: {
         DATABASE_URL: `postgres://${this.address(this.cluster.clusterEndpoint.hostname)}`,
         VITRINA_DATABASE_SECRET: secret.secretArn,
-        VITRINA_DATABASE_APP_USER: APP_USER,
+        VITRINA_DATABASE_APP_USER: databaseRole(service),
         VITRINA_DATABASE_CA: '/opt/rds-ca.pem',
       },
       allow: (role) =>
@@ -186,17 +192,18 @@ export class Database extends Construct {
     };
   }
 
-  /** For all other functions: as a user without ownership, with an IAM token instead of a password. */
-  forApp(): Access {
+  /** For all other functions: as the role of their service, with an IAM token instead of a password. */
+  forService(service: Service): Access {
+    const user = databaseRole(service);
     const host = this.proxy?.endpoint ?? this.cluster.clusterEndpoint.hostname;
     return {
       environment: {
-        DATABASE_URL: `postgres://${APP_USER}@${this.address(host)}`,
+        DATABASE_URL: `postgres://${user}@${this.address(host)}`,
         VITRINA_DATABASE_AUTH: 'iam',
         VITRINA_DATABASE_CA: '/opt/rds-ca.pem',
         ...(this.proxy === undefined ? {} : { VITRINA_DATABASE_PROXY: 'true' }),
       },
-      allow: (role) => void (this.proxy ?? this.cluster).grantConnect(role, APP_USER),
+      allow: (role) => void (this.proxy ?? this.cluster).grantConnect(role, user),
     };
   }
 
@@ -212,21 +219,20 @@ export class ExternalDatabase {
     private readonly ownerSecret: string,
   ) {}
 
-  forOwner(): Access {
-    const url = new URL(this.url);
-    const user = url.username;
-    url.username = '';
+  forOwner(service: Service): Access {
     return {
       environment: {
-        DATABASE_URL: url.href,
+        DATABASE_URL: this.url,
         VITRINA_DATABASE_SECRET: this.ownerSecret,
-        VITRINA_DATABASE_APP_USER: user,
+        VITRINA_DATABASE_APP_USER: databaseRole(service),
       },
       allow: () => undefined,
     };
   }
 
-  forApp(): Access {
-    return { environment: { DATABASE_URL: this.url }, allow: () => undefined };
+  forService(service: Service): Access {
+    const url = new URL(this.url);
+    url.username = databaseRole(service);
+    return { environment: { DATABASE_URL: url.href }, allow: () => undefined };
   }
 }

@@ -13,8 +13,8 @@ export interface FunctionPlan {
    * concurrency of another. `api` stands for the stage's setting.
    */
   concurrency: number | 'api';
-  /** The user that connects to PostgreSQL. */
-  database: 'app' | 'owner' | 'none';
+  /** The user that connects to PostgreSQL: the role of the service, or the owner. */
+  database: 'service' | 'owner' | 'none';
   /** The connections of one function instance. */
   pool: number;
   /** The DynamoDB actions that it may do on the listings. */
@@ -48,7 +48,7 @@ export const FUNCTIONS = {
     memory: 512,
     timeout: HTTP,
     concurrency: 'api',
-    database: 'app',
+    database: 'service',
     pool: 2,
     listings: [],
     publishes: true,
@@ -61,7 +61,7 @@ export const FUNCTIONS = {
     // A drain ends before the next scheduled one, which continues it.
     timeout: 55,
     concurrency: 2,
-    database: 'app',
+    database: 'service',
     pool: 1,
     listings: [],
     publishes: true,
@@ -99,7 +99,7 @@ export const FUNCTIONS = {
     memory: 512,
     timeout: HTTP,
     concurrency: 2,
-    database: 'app',
+    database: 'service',
     pool: 1,
     listings: ['BatchGetItem'],
     publishes: false,
@@ -112,7 +112,7 @@ export const FUNCTIONS = {
     timeout: 900,
     // A second instance would find all buckets leased.
     concurrency: 1,
-    database: 'app',
+    database: 'service',
     pool: 4,
     listings: ['BatchGetItem', 'GetItem', 'Query', 'UpdateItem'],
     publishes: false,
@@ -131,6 +131,12 @@ export function planOf(name: FunctionName): FunctionPlan {
 export function concurrencyOf(name: FunctionName, apiConcurrency: number): number {
   const { concurrency } = planOf(name);
   return concurrency === 'api' ? apiConcurrency : concurrency;
+}
+
+/** The services that log in to PostgreSQL as their own role. */
+export function servicesWithDatabase(): Service[] {
+  const plans = FUNCTION_NAMES.map(planOf).filter(({ database }) => database === 'service');
+  return [...new Set(plans.map(({ service }) => service))];
 }
 
 /** The maximum number of open connections of all functions. */

@@ -23,7 +23,7 @@ export class Migrations extends Construct {
         executeAfter: first,
       });
     const inventory = migrate('inventory-migrate', after);
-    // Sync reads tables that inventory creates.
+    // Sync reads what inventory publishes, and must not be live before it is there.
     const sync = migrate('sync-migrate', [inventory]);
     for (const name of FUNCTION_NAMES) {
       if (planOf(name).role !== 'migrate') sync.executeBefore(services.all[name].alias);

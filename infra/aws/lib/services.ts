@@ -79,8 +79,8 @@ export class ServiceFunction extends Construct {
     if (usesDatabase) {
       const access =
         plan.database === 'owner'
-          ? dependencies.database.forOwner()
-          : dependencies.database.forApp();
+          ? dependencies.database.forOwner(plan.service)
+          : dependencies.database.forService(plan.service);
       access.allow(role);
       Object.assign(environment, access.environment);
       environment['VITRINA_DATABASE_CONNECTIONS'] = String(plan.pool);

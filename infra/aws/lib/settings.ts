@@ -248,11 +248,14 @@ export function readSettings(
 
 function readDatabase(read: Reader): Database {
   const minCapacity = read.number('databaseMinCapacity', 0.5, 0, 256, 0.5);
-  const url = read.text('databaseUrl', /^postgres(ql)?:\/\/\S+$/, 'postgres://user@host:port/name');
+  const url = read.text('databaseUrl', /^postgres(ql)?:\/\/\S+$/, 'postgres://host:port/name');
   const ownerSecret = read.text('databaseOwnerSecret', /^\S+$/, 'the name of a secret');
   if (url !== undefined) {
-    // Every user with read access to the stack can read its template.
-    if (new URL(url).password !== '') read.faults.push('databaseUrl: must not contain a password');
+    // Each service logs in as its own role, and every user with read access to the stack can read the
+    // template.
+    const { username, password } = new URL(url);
+    if (username !== '') read.faults.push('databaseUrl: must not contain a user');
+    if (password !== '') read.faults.push('databaseUrl: must not contain a password');
     if (ownerSecret === undefined)
       read.faults.push('databaseOwnerSecret: is required with databaseUrl');
     return { kind: 'external', url, ownerSecret: ownerSecret ?? '', minCapacity };

@@ -3,8 +3,20 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { test } from 'node:test';
 
+import { databaseRole } from '../lib/data';
 import { connectionFault, connectionLimit } from '../lib/functions';
-import { EPHEMERAL, functions, ofType, PRODUCTION, ROOT, settings, synthesise } from './fixture';
+import type { Service } from '../lib/settings';
+import {
+  EMULATOR,
+  EPHEMERAL,
+  functions,
+  ofType,
+  PRODUCTION,
+  ROOT,
+  settings,
+  synthesise,
+  type Resource,
+} from './fixture';
 
 /** The table definition in the service's code. */
 function tableInCode(): { indexes: string[][]; card: string[]; source: string } {
@@ -107,18 +119,51 @@ test('only migrations use a database password', () => {
   }
 });
 
+/** The database roles that a role of IAM may log in as. */
+function databaseRoles(resources: Record<string, Resource>, iamRole: string): string[] {
+  const statements = ofType(resources, 'AWS::IAM::Policy')
+    .filter(([, policy]) => JSON.stringify(policy.Properties['Roles']).includes(iamRole))
+    .flatMap(([, policy]) => policy.Properties['PolicyDocument'].Statement as any[]);
+  return statements
+    .filter(({ Action }) => [Action].flat().includes('rds-db:connect'))
+    .flatMap(({ Resource: resource }) => [resource].flat())
+    .map((arn) => JSON.stringify(arn).match(/dbuser:.*\/(\w+)"/)![1]!)
+    .sort();
+}
+
+test('each function logs in as the role of its service and as no other', () => {
+  for (const given of [PRODUCTION, { ...PRODUCTION, databaseProxy: true }]) {
+    const { resources } = synthesise(given);
+    for (const [name, { Properties }] of Object.entries(functions(resources))) {
+      const variables = Properties['Environment']['Variables'] as Record<string, unknown>;
+      const own = databaseRole(name.split('-')[0] as Service);
+      const user = JSON.stringify(variables['DATABASE_URL'])?.match(/postgres:\/\/(\w+)@/)?.[1];
+      const usesRole = 'DATABASE_URL' in variables && !name.endsWith('-migrate');
+      assert.equal(user, usesRole ? own : undefined, name);
+      const allowed = databaseRoles(resources, Properties['Role']['Fn::GetAtt'][0] as string);
+      assert.deepEqual(allowed, usesRole ? [own] : [], name);
+      const created = variables['VITRINA_DATABASE_APP_USER'];
+      assert.equal(created, name.endsWith('-migrate') ? own : undefined, name);
+    }
+  }
+});
+
+test('with an external database, functions log in as the role of their service too', () => {
+  for (const [name, { Properties }] of Object.entries(functions(synthesise(EMULATOR).resources))) {
+    const { DATABASE_URL: url } = Properties['Environment']['Variables'] as Record<string, string>;
+    if (url === undefined) continue;
+    const own = databaseRole(name.split('-')[0] as Service);
+    assert.equal(new URL(url).username, name.endsWith('-migrate') ? '' : own, name);
+  }
+});
+
 test('proxy serves the functions but not migrations', () => {
   const { resources } = synthesise({ ...PRODUCTION, databaseProxy: true });
   const [[proxy, { Properties }]] = ofType(resources, 'AWS::RDS::DBProxy') as [[string, any]];
   assert.equal(Properties.DefaultAuthScheme, 'IAM_AUTH');
   assert.equal(Properties.RequireTLS, true);
   const role = Properties.RoleArn['Fn::GetAtt'][0] as string;
-  const connects = ofType(resources, 'AWS::IAM::Policy').some(
-    ([, policy]) =>
-      JSON.stringify(policy.Properties['Roles']).includes(role) &&
-      JSON.stringify(policy.Properties['PolicyDocument']).includes('rds-db:connect'),
-  );
-  assert.ok(connects, 'the proxy may not connect to the cluster');
+  assert.deepEqual(databaseRoles(resources, role), ['vitrina_inventory', 'vitrina_sync']);
   for (const [name, resource] of Object.entries(functions(resources))) {
     const url = JSON.stringify(
       resource.Properties['Environment']['Variables']['DATABASE_URL'] ?? '',

@@ -30,7 +30,7 @@ export const EPHEMERAL: Given = { stage: 'branch-42', ephemeral: 'true', expires
 export const EMULATOR: Given = {
   stage: 'emulator',
   emulatorEndpoint: 'http://127.0.0.1:4566',
-  databaseUrl: 'postgres://vitrina_app@127.0.0.1:5432/vitrina',
+  databaseUrl: 'postgres://127.0.0.1:5432/vitrina',
   databaseOwnerSecret: 'owner',
 };
 

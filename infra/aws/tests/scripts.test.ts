@@ -98,12 +98,15 @@ test('change touches only the functions built from it', () => {
   }
 });
 
-test('change of template or migration requires everything', () => {
+test('change of template, migration or grant requires everything', () => {
   const checkout = new Checkout();
   try {
     for (const path of [
       'services/inventory/migrations/0009_more.sql',
       'shared/migrations/0002_bus.sql',
+      'services/inventory/grants.sql',
+      'services/sync/src/schema.rs',
+      'shared/src/database/grants.rs',
       'infra/aws/lib/stage.ts',
       'infra/aws/stages/production.json',
       'Cargo.lock',

@@ -85,9 +85,10 @@ test('misspelt setting in a stage file is refused', () => {
   );
 });
 
-test('database url with a password is refused', () => {
-  const url = 'postgres://vitrina_app:hunter2@127.0.0.1/vitrina';
+test('database url with a user or a password is refused', () => {
+  const url = 'postgres://vitrina_sync:hunter2@127.0.0.1/vitrina';
   assert.deepEqual(faults({ ...EMULATOR, databaseUrl: url }), [
+    'databaseUrl: must not contain a user',
     'databaseUrl: must not contain a password',
   ]);
 });

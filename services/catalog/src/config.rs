@@ -3,17 +3,19 @@
 use shared::bus::aws::SqsConfig;
 use shared::config::Settings;
 use shared::contract::listing;
-use shared::database::DatabaseConfig;
+use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
 use shared::money::Currency;
 
 /// What one process of the service does, with the settings that only this needs.
 #[derive(Clone, Debug)]
 pub enum Role {
-    /// Serves the public catalogue.
-    Api { currency: Currency },
-    /// Projects events into listings.
-    Projector(Feed),
+    /// Serves the public catalogue from this table of listings.
+    Api { table: String, currency: Currency },
+    /// Projects events into this table of listings.
+    Projector { table: String, feed: Feed },
+    /// Migrates the bus, where the projector reads the queue table.
+    Migrate { database: DatabaseConfig, migration: MigrationConfig },
 }
 
 /// The source of the projector's events.
@@ -32,34 +34,42 @@ impl Feed {
         }
         match SqsConfig::read(settings) {
             Some(queue) => Self::Sqs(queue),
-            None => Self::Table(DatabaseConfig::read(settings, "vitrina catalog", 4)),
+            None => Self::Table(database(settings)),
         }
     }
+}
+
+fn database(settings: &mut Settings) -> DatabaseConfig {
+    DatabaseConfig::read(settings, "vitrina catalog", 4)
 }
 
 #[derive(Clone, Debug)]
 pub struct Config {
     pub role: Role,
     pub host: HostConfig,
-    pub table: String,
 }
 
 impl Config {
-    /// Reads `VITRINA_ROLE`, the settings of [`listing::table_name`] and [`HostConfig::read`], and those
-    /// of the role: `VITRINA_CURRENCY`, or the source of its events ([`SqsConfig::read`], else
-    /// [`DatabaseConfig::read`]).
+    /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`], and those of the role:
+    /// [`listing::table_name`] with `VITRINA_CURRENCY` or the source of events ([`SqsConfig::read`],
+    /// else [`DatabaseConfig::read`]); or [`DatabaseConfig::read`] and [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
-        let name = settings.one_of("VITRINA_ROLE", ["api", "projector"]);
-        let role = if name == "projector" {
-            Role::Projector(Feed::read(settings))
-        } else {
-            let currency: Option<Currency> = settings.optional("VITRINA_CURRENCY");
-            Role::Api { currency: currency.unwrap_or_default() }
+        let name = settings.one_of("VITRINA_ROLE", ["api", "projector", "migrate"]);
+        let role = match name {
+            "projector" => {
+                let feed = Feed::read(settings);
+                Role::Projector { table: listing::table_name(settings), feed }
+            }
+            "migrate" => Role::Migrate {
+                database: database(settings),
+                migration: MigrationConfig::read(settings),
+            },
+            _ => {
+                let currency: Option<Currency> = settings.optional("VITRINA_CURRENCY");
+                let currency = currency.unwrap_or_default();
+                Role::Api { table: listing::table_name(settings), currency }
+            }
         };
-        Self {
-            role,
-            host: HostConfig::read(settings, "catalog", name),
-            table: listing::table_name(settings),
-        }
+        Self { role, host: HostConfig::read(settings, "catalog", name) }
     }
 }

@@ -8,6 +8,7 @@ mod http;
 pub mod pages;
 mod projection;
 mod projector;
+mod schema;
 mod store;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use pages::Pages;
 
 pub use http::PROBLEMS;
 pub use projector::Projector;
+pub use schema::SCHEMA;
 pub use store::listings::StoreError;
 pub use store::table;
 

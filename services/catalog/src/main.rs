@@ -2,7 +2,7 @@
 
 use catalog::config::{Config, Feed, Role};
 use catalog::pages::KEPT_FOR;
-use catalog::{App, Projector, probe_key, router};
+use catalog::{App, Projector, SCHEMA, probe_key, router};
 use shared::bus::aws::SqsQueue;
 use shared::bus::postgres::Queue;
 use shared::config::Settings;
@@ -22,25 +22,33 @@ async fn main() -> anyhow::Result<()> {
     let config = settings.finish(config)?;
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
-    let client = dynamodb::connect().await;
-    let host = host.with_table(&client, &config.table, probe_key());
     match config.role {
-        Role::Api { currency } => {
-            let app = App::new(client, &config.table, currency).with_kept_pages(KEPT_FOR);
+        Role::Api { table, currency } => {
+            let client = dynamodb::connect().await;
+            let host = host.with_table(&client, &table, probe_key());
+            let app = App::new(client, &table, currency).with_kept_pages(KEPT_FOR);
             let api = router(app).merge(docs::stage_pages(OPENAPI));
             host.serve(api, None).await?;
         }
-        Role::Projector(Feed::Table(table)) => {
-            let database = database::open(&table, &clock).await?;
-            let queue = Queue::new(database.pool.clone(), clock.clone(), CATALOG_QUEUE);
-            let projector = Projector::new(client, &config.table, clock);
-            let host = host.with_database(&database).with_queue(Some(&queue));
-            host.consume(Source::Table(queue), &projector).await?;
+        Role::Projector { table, feed } => {
+            let client = dynamodb::connect().await;
+            let host = host.with_table(&client, &table, probe_key());
+            let projector = Projector::new(client, &table, clock.clone());
+            match feed {
+                Feed::Table(database) => {
+                    let database = database::open(&database, &clock).await?;
+                    let queue = Queue::new(database.pool.clone(), clock, CATALOG_QUEUE);
+                    let host = host.with_database(&database).with_queue(Some(&queue));
+                    host.consume(Source::Table(queue), &projector).await?;
+                }
+                Feed::Sqs(queue) => {
+                    let queue = SqsQueue::connect(&queue, &clock).await;
+                    host.consume(Source::Sqs(queue), &projector).await?;
+                }
+            }
         }
-        Role::Projector(Feed::Sqs(queue)) => {
-            let queue = SqsQueue::connect(&queue, &clock).await;
-            let projector = Projector::new(client, &config.table, clock);
-            host.consume(Source::Sqs(queue), &projector).await?;
+        Role::Migrate { database, migration } => {
+            host.migrate(&database, &migration, &SCHEMA).await?;
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ mod http;
 pub mod keys;
 pub mod mail;
 pub mod passwords;
+mod schema;
 mod sessions;
 mod store;
 
@@ -31,6 +32,7 @@ use crate::store::users;
 
 pub use account::check_password;
 pub use http::{EXPENSIVE_PATHS, PROBLEMS};
+pub use schema::SCHEMA;
 pub use store::error::StoreError;
 pub use store::users::User;
 

@@ -1,7 +1,7 @@
 //! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
 use identity::config::{Config, Role};
-use identity::{App, MIGRATOR, expire_sessions, router};
+use identity::{App, SCHEMA, expire_sessions, router};
 use shared::config::Settings;
 use shared::host::Host;
 use shared::{clock::Clock, database, id::Ids};
@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
             expiring.await?;
         }
         Role::Migrate(migration) => {
-            host.migrate(&config.database, &migration, &[&MIGRATOR], &["identity"]).await?;
+            host.migrate(&config.database, &migration, &SCHEMA).await?;
         }
     }
     Ok(())

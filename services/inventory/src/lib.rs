@@ -16,6 +16,7 @@ mod product;
 pub mod relay;
 mod repair;
 mod revise;
+mod schema;
 mod stock;
 mod store;
 
@@ -37,6 +38,7 @@ use group_commit::GroupCommit;
 use store::Cause;
 
 pub use http::PROBLEMS;
+pub use schema::SCHEMA;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use inventory::config::{Config, Role};
 use inventory::relay::Relay;
-use inventory::{App, MIGRATOR, router};
-use shared::bus::{self, Bus};
+use inventory::{App, SCHEMA, router};
+use shared::bus::Bus;
 use shared::config::Settings;
 use shared::contract::routes::ROUTES;
 use shared::host::Host;
@@ -41,8 +41,7 @@ async fn main() -> anyhow::Result<()> {
             host.with_database(&database).work(relay, committed).await?;
         }
         Role::Migrate(migration) => {
-            let (migrators, schemas) = ([&bus::MIGRATOR, &MIGRATOR], ["bus", "inventory"]);
-            host.migrate(&config.database, &migration, &migrators, &schemas).await?;
+            host.migrate(&config.database, &migration, &SCHEMA).await?;
         }
     }
     Ok(())

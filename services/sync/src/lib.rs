@@ -14,6 +14,7 @@ mod findings;
 mod http;
 mod reconciler;
 mod round;
+mod schema;
 mod store;
 mod trace;
 
@@ -34,6 +35,7 @@ pub use error::{StoreError, SyncError};
 pub use findings::Findings;
 pub use http::PROBLEMS;
 pub use reconciler::Reconciler;
+pub use schema::SCHEMA;
 pub use store::listings::Listings;
 pub use store::runs::{BucketProgress, Run, State};
 pub use trace::{Gap, Hop, Trace, TracedChange};

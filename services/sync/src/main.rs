@@ -12,7 +12,7 @@ use shared::host::Host;
 use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
 use sync::config::{Config, Role};
-use sync::{App, Listings, MIGRATOR, Reconciler, router};
+use sync::{App, Listings, Reconciler, SCHEMA, router};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
             host.work(reconciler, Arc::default()).await?;
         }
         Role::Migrate(migration) => {
-            host.migrate(&config.database, &migration, &[&MIGRATOR], &["sync"]).await?;
+            host.migrate(&config.database, &migration, &SCHEMA).await?;
         }
     }
     Ok(())

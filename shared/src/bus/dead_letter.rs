@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::aws::SqsError;
+use super::sqs_error::SqsError;
 use crate::database;
 use crate::http::problem::Problem;
 

@@ -10,6 +10,7 @@ pub mod dead_letters;
 pub mod message;
 pub mod postgres;
 mod publish;
+mod sqs_error;
 
 use sqlx::PgPool;
 

@@ -97,7 +97,7 @@ pub static SETTINGS: [Setting; 40] = [
         "VITRINA_DATABASE_APP_USER",
         "migrate",
         "none",
-        "Database role to create for the application and grant access.",
+        "Database role of the service, to be created and granted access.",
     ),
     setting(
         "VITRINA_AUTH_ISSUER",

@@ -1,10 +1,13 @@
 //! What reconciliation reads of inventory, and how it requests a repair.
 //!
-//! Inventory publishes the view `inventory.sync_feed` and the functions `inventory.republish`,
-//! `inventory.pending`, `inventory.oldest_pending` and `inventory.categories_in_use`;
-//! reconciliation reads those and no table.
+//! Inventory publishes the view `inventory.sync_feed` and functions, among them `inventory.republish`,
+//! `inventory.pending`, `inventory.oldest_pending` and `inventory.categories_in_use`. Its
+//! `grants.sql` grants them to [`DATABASE_ROLE`], so that reconciliation reaches those and no table.
 
 use uuid::Uuid;
+
+/// The database role that may use this contract. The role of reconciliation is a member.
+pub const DATABASE_ROLE: &str = "vitrina_sync_feed";
 
 /// The number of buckets that products are spread over.
 pub const BUCKETS: u16 = 1024;

@@ -1,4 +1,4 @@
-//! The release step: migrates a schema as its owner and grants the application access.
+//! The release step: migrates the schema of a service as its owner and grants the service access.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use serde::Deserialize;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
-use super::{DatabaseConfig, SESSION};
+use super::DatabaseConfig;
+use super::grants::{ServiceSchema, grant};
 use crate::aws;
 use crate::config::{Secret, Settings};
 
@@ -25,7 +26,8 @@ pub struct MigrationConfig {
     /// The name or ARN of the secret that holds the credentials of the database owner. Without one,
     /// the user in `DATABASE_URL` is the owner.
     pub secret: Option<String>,
-    /// The role that the application logs in as. If set, it is created and granted access.
+    /// The role that the service logs in as. If set, it is created and granted access; without it, no
+    /// role is created or changed.
     pub app_user: Option<String>,
 }
 
@@ -48,7 +50,7 @@ pub enum MigrationError {
     Connect(#[source] sqlx::Error),
     #[error("migrating the schema")]
     Migrate(#[from] MigrateError),
-    #[error("granting the application access")]
+    #[error("granting the service access")]
     Grant(#[source] sqlx::Error),
 }
 
@@ -59,12 +61,11 @@ struct Owner {
     password: String,
 }
 
-/// Migrates `schemas` as their owner and grants the application access to them.
+/// Migrates the schemas of `service` as their owner and grants its role access.
 pub async fn release(
     database: &DatabaseConfig,
     migration: &MigrationConfig,
-    migrators: &[&Migrator],
-    schemas: &[&str],
+    service: &ServiceSchema,
 ) -> Result<(), MigrationError> {
     let mut options = database.secured(
         PgConnectOptions::from_str(database.url.expose()).map_err(MigrationError::Connect)?,
@@ -75,9 +76,9 @@ pub async fn release(
         options = options.username(&owner.expose().username).password(&owner.expose().password);
     }
     let mut connection = connect(options).await.map_err(MigrationError::Connect)?;
-    run(&mut connection, migrators).await?;
+    run(&mut connection, service.migrators).await?;
     if let Some(user) = &migration.app_user {
-        grant(&mut connection, user, schemas).await.map_err(MigrationError::Grant)?;
+        grant(&mut connection, user, service).await.map_err(MigrationError::Grant)?;
     }
     connection.close().await.map_err(MigrationError::Connect)
 }
@@ -118,63 +119,4 @@ async fn owner(
     let owner =
         serde_json::from_str(text).map_err(|_| "the secret has no username and password")?;
     Ok(Secret::new(owner))
-}
-
-/// Creates role `user` and grants it read and write on `schemas`, including later tables. Idempotent.
-///
-/// On RDS the role may log in with an IAM token. The session settings are set on the role, because a
-/// proxy refuses them from a client.
-async fn grant(
-    connection: &mut PgConnection,
-    user: &str,
-    schemas: &[&str],
-) -> Result<(), sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    // Two release steps may run this at once.
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('vitrina.let_in', 0))")
-        .execute(&mut *transaction)
-        .await?;
-    let known: bool = sqlx::query_scalar("select exists(select from pg_roles where rolname = $1)")
-        .bind(user)
-        .fetch_one(&mut *transaction)
-        .await?;
-    let mut statements = Vec::new();
-    if !known {
-        statements.push("create role {user} login".to_owned());
-    }
-    let is_rds: bool =
-        sqlx::query_scalar("select exists(select from pg_roles where rolname = 'rds_iam')")
-            .fetch_one(&mut *transaction)
-            .await?;
-    if is_rds {
-        statements.push("grant rds_iam to {user}".to_owned());
-    }
-    // Names and values are constants of this program.
-    statements
-        .extend(SESSION.map(|(name, value)| format!("alter role {{user}} set {name} = '{value}'")));
-    for schema in schemas {
-        for grant in [
-            "grant usage on schema {schema} to {user}",
-            "grant select, insert, update, delete on all tables in schema {schema} to {user}",
-            "grant usage, select on all sequences in schema {schema} to {user}",
-            "grant execute on all functions in schema {schema} to {user}",
-            "alter default privileges in schema {schema}
-                 grant select, insert, update, delete on tables to {user}",
-            "alter default privileges in schema {schema}
-                 grant usage, select on sequences to {user}",
-            "alter default privileges in schema {schema} grant execute on functions to {user}",
-        ] {
-            statements.push(grant.replace("{schema}", schema));
-        }
-    }
-    let quoted: String = sqlx::query_scalar("select quote_ident($1)")
-        .bind(user)
-        .fetch_one(&mut *transaction)
-        .await?;
-    for statement in statements {
-        // PostgreSQL has quoted the name. These statements take no parameters.
-        let statement = AssertSqlSafe(statement.replace("{user}", &quoted));
-        sqlx::raw_sql(statement).execute(&mut *transaction).await?;
-    }
-    transaction.commit().await
 }

@@ -1,5 +1,6 @@
 //! Connections to PostgreSQL, and what their failures mean to a client.
 
+mod grants;
 mod iam;
 mod migration;
 
@@ -19,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Secret, Settings};
 use crate::http::problem::{MALFORMED_REQUEST, Problem};
 
+pub use grants::{Contract, ServiceSchema};
 pub use iam::{IamError, IamLogin};
 pub use migration::{MigrationConfig, MigrationError, migrate, release};
 

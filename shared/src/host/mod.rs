@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use sqlx::migrate::Migrator;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +25,9 @@ use crate::bus::aws::SqsQueue;
 use crate::bus::postgres::Queue;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::database::{self, Database, DatabaseConfig, IamLogin, MigrationConfig, MigrationError};
+use crate::database::{
+    self, Database, DatabaseConfig, IamLogin, MigrationConfig, MigrationError, ServiceSchema,
+};
 use crate::dynamodb::Item;
 use crate::http::auth::Verifier;
 use crate::id::Ids;
@@ -220,15 +221,14 @@ impl Host {
         Ok(())
     }
 
-    /// Migrates `schemas` and returns; a function does so in each invocation.
+    /// Takes the release step of `service` and returns; a function does so in each invocation.
     pub async fn migrate(
         self,
         database: &DatabaseConfig,
         migration: &MigrationConfig,
-        migrators: &[&Migrator],
-        schemas: &[&str],
+        service: &ServiceSchema,
     ) -> Result<(), HostError> {
-        let step = || database::release(database, migration, migrators, schemas);
+        let step = || database::release(database, migration, service);
         if self.is_function() {
             return Box::pin(self.lambda().step(step)).await.map_err(HostError::Lambda);
         }

@@ -1,13 +1,15 @@
-/** A private PostgreSQL, set up as on AWS: an owner with a password, a user without. */
+/** A private PostgreSQL, set up as on AWS: an owner with a password, a role for each service without. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 
+import { databaseRole } from '../../lib/data';
+import { servicesWithDatabase } from '../../lib/functions';
 import { eventually, freePort } from './wait';
 
 export const OWNER = 'vitrina_owner';
 export const OWNER_PASSWORD = 'only-of-this-test';
-export const APP_USER = 'vitrina_app';
+const SERVICE_ROLES = servicesWithDatabase().map(databaseRole);
 export const DATABASE = 'vitrina';
 
 function programs(): string {
@@ -49,11 +51,11 @@ export class Postgres {
     };
     const init = ['-D', data, '-U', 'postgres', '--no-sync', '-E', 'UTF8', `--pwfile=${secret}`];
     run([path.join(bin, 'initdb'), ...init, '--auth=scram-sha-256', '--no-locale']);
-    // On AWS this user authenticates through IAM, which has no substitute here.
+    // On AWS these roles authenticate through IAM, which has no substitute here.
     const rules = path.join(data, 'pg_hba.conf');
     fs.writeFileSync(
       rules,
-      `host all ${APP_USER} 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n`,
+      `host all ${SERVICE_ROLES.join(',')} 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n`,
     );
     const port = await freePort();
     // The emulator ignores reserved concurrency: it starts a function instance for each concurrent request

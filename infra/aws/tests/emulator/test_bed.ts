@@ -7,7 +7,7 @@ import { CreateSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secre
 
 import { Shell } from './guide';
 import { CREDENTIALS, Ministack, REGION } from './ministack';
-import { APP_USER, DATABASE, OWNER, OWNER_PASSWORD, Postgres } from './postgres';
+import { DATABASE, OWNER, OWNER_PASSWORD, Postgres } from './postgres';
 import { RefusingBus } from './refusing_bus';
 
 const OWNER_SECRET = 'owner-of-the-database';
@@ -72,7 +72,7 @@ export class TestBed {
       architecture: 'x86_64',
       emulatorEndpoint: this.endpoint,
       emulatorEventsEndpoint: this.bus.url,
-      databaseUrl: `postgres://${APP_USER}@127.0.0.1:${this.postgres.port}/${DATABASE}`,
+      databaseUrl: `postgres://127.0.0.1:${this.postgres.port}/${DATABASE}`,
       databaseOwnerSecret: OWNER_SECRET,
       // The shortest supported interval.
       reconcileMinutes: 1,

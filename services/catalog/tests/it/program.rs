@@ -1,5 +1,10 @@
+use std::time::Duration;
+
 use serde_json::Value;
 use shared::bus;
+use shared::bus::postgres::Queue;
+use shared::clock::Clock;
+use shared::contract::routes::CATALOG_QUEUE;
 use testkit::{Program, database, dynamodb};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
@@ -32,4 +37,20 @@ async fn each_role_reports_its_readiness() {
             assert!(metrics.contains("vitrina_queue_visible"), "{metrics}");
         }
     }
+}
+
+#[tokio::test]
+async fn release_step_migrates_the_bus_and_needs_no_table() {
+    let database = database(&[]).await;
+    for _ in 0..2 {
+        let step = tokio::process::Command::new(PROGRAM)
+            .env_clear()
+            .envs([("VITRINA_ROLE", "migrate"), ("DATABASE_URL", &database.url)])
+            .kill_on_drop(true)
+            .output();
+        let ended = tokio::time::timeout(Duration::from_mins(1), step).await.unwrap().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+    }
+    let queue = Queue::new(database.pool, Clock::System, CATALOG_QUEUE);
+    assert_eq!(queue.depth().await.unwrap().visible, 0);
 }

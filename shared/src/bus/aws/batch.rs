@@ -1,26 +1,19 @@
 //! Batch calls to SQS: as large as SQS takes, and the result of each entry is read by itself.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
-    DeleteMessageBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, SendMessageBatchRequestEntry,
 };
 
-use super::sqs::{BATCH, SqsError, SqsQueue, during};
+use super::entry::{BATCH, Sending, seconds};
+use super::sqs::SqsQueue;
+use crate::bus::sqs_error::{SqsError, during};
 use crate::telemetry;
 
 /// The most bytes of one batch. SQS takes more by now, unless the queue has a lower limit.
 const BATCH_BYTES: usize = 256 * 1024;
-
-/// A message to send.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sending {
-    pub(super) body: String,
-    pub(super) attributes: HashMap<String, MessageAttributeValue>,
-    pub(super) delay: Duration,
-}
 
 impl SqsQueue {
     /// Sends messages, and returns for each whether SQS took it.
@@ -110,15 +103,6 @@ impl SqsQueue {
     }
 }
 
-impl Sending {
-    fn bytes(&self) -> usize {
-        let attribute = |(name, value): (&String, &MessageAttributeValue)| {
-            name.len() + value.data_type().len() + value.string_value().map_or(0, str::len)
-        };
-        self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
-    }
-}
-
 /// The number of messages in each batch, for messages of these sizes.
 fn batches(sizes: &[usize]) -> Vec<usize> {
     let (mut batches, mut bytes) = (Vec::<usize>::new(), 0);
@@ -163,12 +147,6 @@ fn each(
 
 fn fault(entry: &BatchResultErrorEntry) -> String {
     format!("{}: {}", entry.code, entry.message.as_deref().unwrap_or("without a message"))
-}
-
-/// Whole seconds, rounded up: SQS has no fractions.
-pub(super) fn seconds(duration: Duration) -> i32 {
-    let up = u64::from(duration.subsec_nanos() > 0);
-    i32::try_from(duration.as_secs() + up).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::sqs::{SqsError, SqsQueue, during};
+use super::sqs::SqsQueue;
+use crate::bus::sqs_error::{SqsError, during};
 
 /// The approximate number of messages in a queue.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,12 +14,11 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::batch::Sending;
-use super::sqs::{
-    ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, SqsError, SqsQueue, count_of, event_in, sent_at,
-};
+use super::entry::Sending;
+use super::sqs::{ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, SqsQueue, count_of, event_in, sent_at};
 use crate::bus::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use crate::bus::message::QueueDepth;
+use crate::bus::sqs_error::SqsError;
 use crate::telemetry;
 
 /// Visibility timeout while dead letters are read.

@@ -4,10 +4,13 @@ mod batch;
 mod config;
 mod counts;
 mod dead_letters;
+mod entry;
 mod event_bridge;
 mod sqs;
 
 pub use config::SqsConfig;
 pub use dead_letters::SqsDeadLetters;
 pub use event_bridge::EventBridge;
-pub use sqs::{Settled, SqsError, SqsMessage, SqsQueue, SqsTimings};
+pub use sqs::{Settled, SqsMessage, SqsQueue, SqsTimings};
+
+pub use super::sqs_error::SqsError;

@@ -16,15 +16,13 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::batch::{Sending, seconds};
 use super::config::SqsConfig;
+use super::entry::{BATCH, Sending, seconds};
 use crate::aws;
 use crate::bus::message::{MAX_ATTEMPTS, Outcome, brief};
+use crate::bus::sqs_error::{SqsError, during};
 use crate::clock::Clock;
 use crate::telemetry;
-
-/// The most messages of one call to SQS.
-pub(super) const BATCH: usize = 10;
 
 /// Timeout of one attempt of a call, beyond the long poll that it asks for.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -47,21 +45,6 @@ pub struct SqsMessage {
     pub sent_at: DateTime<Utc>,
     /// How often it was received, this time included.
     pub attempts: i32,
-}
-
-/// A call to SQS failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{doing}")]
-pub struct SqsError {
-    pub(super) doing: &'static str,
-    pub(super) source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-pub(super) fn during<E>(doing: &'static str) -> impl Fn(E) -> SqsError
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    move |source| SqsError { doing, source: source.into() }
 }
 
 /// The waits of a queue. SQS knows whole seconds only.

@@ -1,0 +1,18 @@
+//! What the service has in PostgreSQL, and what its role may use.
+
+use shared::bus;
+use shared::contract::sync_feed;
+use shared::database::{Contract, ServiceSchema};
+
+use crate::MIGRATOR;
+
+/// Its own tables, the bus that it publishes to, and what it publishes to reconciliation.
+pub static SCHEMA: ServiceSchema = ServiceSchema {
+    migrators: &[&bus::MIGRATOR, &MIGRATOR],
+    schemas: &["bus", "inventory"],
+    publishes: &[Contract {
+        role: sync_feed::DATABASE_ROLE,
+        grants: include_str!("../grants.sql"),
+    }],
+    uses: &[],
+};

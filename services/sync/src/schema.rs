@@ -1,0 +1,15 @@
+//! What the service has in PostgreSQL, and what its role may use.
+
+use shared::bus;
+use shared::contract::sync_feed;
+use shared::database::ServiceSchema;
+
+use crate::MIGRATOR;
+
+/// Its own tables, the bus with its dead letters, and what inventory publishes to it.
+pub static SCHEMA: ServiceSchema = ServiceSchema {
+    migrators: &[&bus::MIGRATOR, &MIGRATOR],
+    schemas: &["bus", "sync"],
+    publishes: &[],
+    uses: &[sync_feed::DATABASE_ROLE],
+};

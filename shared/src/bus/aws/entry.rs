@@ -1,0 +1,33 @@
+//! Entries of batch calls to SQS.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::MessageAttributeValue;
+
+/// The most messages of one call to SQS.
+pub(super) const BATCH: usize = 10;
+
+/// A message to send.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sending {
+    pub(super) body: String,
+    pub(super) attributes: HashMap<String, MessageAttributeValue>,
+    pub(super) delay: Duration,
+}
+
+impl Sending {
+    /// Its size, as SQS counts it.
+    pub(super) fn bytes(&self) -> usize {
+        let attribute = |(name, value): (&String, &MessageAttributeValue)| {
+            name.len() + value.data_type().len() + value.string_value().map_or(0, str::len)
+        };
+        self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
+    }
+}
+
+/// Whole seconds, rounded up: SQS has no fractions.
+pub(super) fn seconds(duration: Duration) -> i32 {
+    let up = u64::from(duration.subsec_nanos() > 0);
+    i32::try_from(duration.as_secs() + up).unwrap_or(i32::MAX)
+}
