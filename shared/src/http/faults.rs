@@ -1,4 +1,4 @@
-//! Collects every fault of an input, so that one answer names them all.
+//! Collects every fault of an input, so that one response reports all of them.
 
 use crate::http::escape_pointer;
 use crate::http::problem::FieldError;
@@ -18,7 +18,12 @@ impl Faults {
         checked.map_err(|error| self.add(pointer, error.to_string())).ok()
     }
 
-    /// Returns the faults, where a value is missing because of one of them.
+    /// Whether no fault was added.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the faults, for use when a value is missing.
     pub fn into_errors(self) -> Vec<FieldError> {
         self.0
     }

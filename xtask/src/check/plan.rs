@@ -84,6 +84,18 @@ pub(super) const CHECKS: &[(&[&str], &str)] = &[
         "cargo test -q --locked -p vitrina --test cost",
     ),
     (&["README.md"], "cargo test -q --locked -p vitrina --test it first_start::"),
+    (
+        &[
+            "ARCHITECTURE.md",
+            "CHANGELOG.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "docs",
+            "infra/runbooks",
+            "**/README.md",
+        ],
+        "cargo test -q --locked -p vitrina --test it links::",
+    ),
 ];
 
 /// The same for suites that are too slow.

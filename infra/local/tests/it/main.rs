@@ -5,6 +5,7 @@
 mod architecture;
 mod authorisation;
 mod contract;
+mod contract_fields;
 mod database_roles;
 mod first_start;
 mod history;

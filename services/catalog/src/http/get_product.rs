@@ -76,8 +76,6 @@ pub(crate) struct ListedProduct {
             content_type = "application/problem+json"),
         (status = 503, description = "The version is not visible yet", body = ProblemDocument,
             content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn get_product(

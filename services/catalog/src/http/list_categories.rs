@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 use crate::store::categories;
@@ -25,8 +25,6 @@ struct Category {
     get, path = "/v1/catalog/categories", tag = "catalogue",
     responses(
         (status = 200, description = "The categories in alphabetical order", body = Categories),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn list_categories(State(app): State<App>) -> Result<Response, Problem> {

@@ -71,8 +71,6 @@ enum Sort {
             headers(("Link"), ("Cache-Control"))),
         (status = 422, description = "The filters are invalid or cannot be combined", body = ProblemDocument,
             content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn list_products(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use shared::database;
 use shared::http::Json;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 use crate::attempts::Action;
@@ -30,8 +30,6 @@ pub(crate) struct SentActivation {
     request_body = SentActivation,
     responses(
         (status = 204, description = "The account is active and can log in"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn activate(

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use shared::http::Json;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 use crate::account::Email;
@@ -32,8 +32,6 @@ pub(crate) struct SentEmail {
     request_body = SentEmail,
     responses(
         (status = 202, description = "The mail is on its way", body = MailSent),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn forgot_password(

@@ -32,8 +32,6 @@ pub(crate) struct SentLogin {
         (status = 200, description = "The tokens of a new session", body = Tokens),
         (status = 401, description = "Wrong email address or password", body = ProblemDocument,
             content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn login(

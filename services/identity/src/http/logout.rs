@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use shared::http::Json;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 use crate::http::refresh::SentToken;
@@ -18,8 +18,6 @@ use crate::store::sessions;
     request_body = SentToken,
     responses(
         (status = 204, description = "The session has ended"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn logout(

@@ -1,7 +1,6 @@
 //! The provider's API: one file per endpoint.
 
 mod activate;
-mod faults;
 mod forgot_password;
 mod jwks;
 mod login;

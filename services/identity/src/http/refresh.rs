@@ -26,8 +26,6 @@ pub(crate) struct SentToken {
         (status = 200, description = "The next tokens of the session", body = Tokens),
         (status = 401, description = "The refresh token is not valid", body = ProblemDocument,
             content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn refresh(

@@ -5,14 +5,13 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use shared::config::Secret;
 use shared::database;
-use shared::http::Json;
-use shared::http::problem::{FieldError, Problem, ProblemDocument};
+use shared::http::problem::{FieldError, Problem};
+use shared::http::{Faults, Json};
 
 use crate::App;
 use crate::account::{Email, check_password};
 use crate::attempts::Action;
 use crate::codes::{self as rules, Purpose};
-use crate::http::faults::Faults;
 use crate::http::{INVALID_CODE, check_attempts, count_attempt};
 use crate::store::{attempts, codes, sessions, users};
 
@@ -39,11 +38,11 @@ struct Reset {
 impl Reset {
     fn parse(sent: SentReset) -> Result<Self, Vec<FieldError>> {
         let mut faults = Faults::default();
-        let email = faults.keep("/email", Email::parse(&sent.email));
-        let password = faults.keep("/password", check_password(sent.password));
+        let email = faults.check("/email", Email::parse(&sent.email));
+        let password = faults.check("/password", check_password(sent.password));
         match (email, password) {
             (Some(email), Some(password)) => Ok(Self { email, code: sent.code, password }),
-            _ => Err(faults.0),
+            _ => Err(faults.into_errors()),
         }
     }
 }
@@ -56,8 +55,6 @@ impl Reset {
     request_body = SentReset,
     responses(
         (status = 204, description = "The new password is set and can be used to log in"),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn reset_password(

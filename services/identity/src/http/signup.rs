@@ -7,15 +7,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use shared::database;
-use shared::http::Json;
 use shared::http::auth::Role;
-use shared::http::problem::{FieldError, Problem, ProblemDocument};
+use shared::http::problem::{FieldError, Problem};
+use shared::http::{Faults, Json};
 
 use crate::App;
 use crate::account::{Email, Signup, check_name, check_password};
 use crate::attempts::Action;
 use crate::codes::{self, Purpose};
-use crate::http::faults::Faults;
 use crate::http::{MAIL_SENT, MailSent, check_attempts, count_attempt, random};
 use crate::mail::Mail;
 use crate::store::users::{self, NewUser, SignedUp};
@@ -68,15 +67,15 @@ pub(crate) struct SentSignup {
 impl Signup {
     fn parse(sent: SentSignup) -> Result<Self, Vec<FieldError>> {
         let mut faults = Faults::default();
-        let email = faults.keep("/email", Email::parse(&sent.email));
-        let password = faults.keep("/password", check_password(sent.password));
-        faults.keep("/name", check_name(&sent.name));
-        let role = faults.keep("/role", sent.role.parse::<SignupRole>());
+        let email = faults.check("/email", Email::parse(&sent.email));
+        let password = faults.check("/password", check_password(sent.password));
+        faults.check("/name", check_name(&sent.name));
+        let role = faults.check("/role", sent.role.parse::<SignupRole>());
         match (email, password, role) {
-            (Some(email), Some(password), Some(role)) if faults.0.is_empty() => {
+            (Some(email), Some(password), Some(role)) if faults.is_empty() => {
                 Ok(Self { email, password, name: sent.name, role: role.into() })
             }
-            _ => Err(faults.0),
+            _ => Err(faults.into_errors()),
         }
     }
 }
@@ -89,8 +88,6 @@ impl Signup {
     request_body = SentSignup,
     responses(
         (status = 202, description = "The mail is on its way", body = MailSent),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn signup(

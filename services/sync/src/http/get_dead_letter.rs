@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 use shared::bus::dead_letter::DeadLetter;
 use shared::http::auth::Operator;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 
@@ -23,8 +23,6 @@ pub(crate) struct WholeDeadLetter {
     params(("id" = i64, Path)),
     responses(
         (status = 200, description = "The dead letter", body = WholeDeadLetter),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn get_dead_letter(

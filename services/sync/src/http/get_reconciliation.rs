@@ -3,7 +3,7 @@
 use axum::extract::State;
 use shared::http::PathId;
 use shared::http::auth::Operator;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 use crate::store::runs::{self, Run};
@@ -14,8 +14,6 @@ use crate::store::runs::{self, Run};
     params(("id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "The reconciliation", body = Run),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn get_reconciliation(

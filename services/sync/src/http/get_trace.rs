@@ -7,7 +7,7 @@ use shared::bus::dead_letter::{DeadLetter, Selection};
 use shared::bus::dead_letters::DeadLetters;
 use shared::http::PathId;
 use shared::http::auth::Operator;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 use uuid::Uuid;
 
 use crate::App;
@@ -26,8 +26,6 @@ const MAX_DEAD_LETTERS: i64 = 1_000;
     params(("id" = Uuid, Path)),
     responses(
         (status = 200, description = "The hops of each change", body = Trace),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn get_trace(

@@ -8,7 +8,7 @@ use shared::bus::dead_letter::{DeadLetter, Selection};
 use shared::http::Query;
 use shared::http::auth::Operator;
 use shared::http::page::{Asked, Limit, Page};
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use super::dead_letter_selection::died_before;
 use crate::App;
@@ -39,8 +39,6 @@ pub(crate) struct Filter {
     responses(
         (status = 200, description = "A page of dead letters", body = Page<DeadLetter>,
             headers(("Link"))),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn list_dead_letters(

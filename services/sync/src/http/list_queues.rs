@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use shared::bus::message::QueueDepth;
 use shared::http::auth::Operator;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 
@@ -18,8 +18,6 @@ pub(crate) struct Queues {
     get, path = "/v1/admin/queues", tag = "operators", security(("bearer" = [])),
     responses(
         (status = 200, description = "The queues", body = Queues),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn list_queues(

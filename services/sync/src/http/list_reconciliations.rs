@@ -7,7 +7,7 @@ use serde::Deserialize;
 use shared::http::Query;
 use shared::http::auth::Operator;
 use shared::http::page::{Asked, Limit, Page};
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 use crate::store::runs::{self, Run};
@@ -34,8 +34,6 @@ pub(crate) struct Filter {
     responses(
         (status = 200, description = "A page of reconciliations", body = Page<Run>,
             headers(("Link"))),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn list_reconciliations(

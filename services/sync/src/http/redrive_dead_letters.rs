@@ -4,7 +4,7 @@ use axum::extract::State;
 use shared::bus::dead_letter::Action;
 use shared::http::Json;
 use shared::http::auth::Operator;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use super::dead_letter_selection::{DeadLetterSelection, SettledDeadLetters, settle};
 use crate::App;
@@ -15,8 +15,6 @@ use crate::App;
     security(("bearer" = [])), request_body = DeadLetterSelection,
     responses(
         (status = 200, description = "How many were matched and settled", body = SettledDeadLetters),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn redrive_dead_letters(

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use shared::http::Json;
 use shared::http::auth::Operator;
-use shared::http::problem::{Problem, ProblemDocument};
+use shared::http::problem::Problem;
 
 use crate::App;
 use crate::store::runs::{self, Run};
@@ -29,8 +29,6 @@ pub(crate) struct WantedReconciliation {
     responses(
         (status = 202, description = "Accepted; `Location` shows the progress", body = Run,
             headers(("Location"))),
-        (status = "default", description = "A problem", body = ProblemDocument,
-            content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn request_reconciliation(

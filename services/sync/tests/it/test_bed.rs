@@ -25,6 +25,9 @@ use testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+/// The most rounds that a run takes in a test.
+const MAX_ROUNDS: u32 = 10;
+
 pub(crate) const TABLE: &str = "listings";
 pub(crate) const SELLER: Uuid = Uuid::from_u128(0x5e11);
 pub(crate) const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
@@ -170,10 +173,16 @@ impl TestBed {
     /// Requests a run and completes it.
     pub(crate) async fn reconcile(&self, deep: bool) -> Run {
         let id = self.reconciler.request(OPERATOR, deep).await.unwrap();
-        self.round().await;
-        let run = self.run(id).await;
-        assert!(run.finished_at.is_some(), "{run:?}");
-        run
+        // A bucket with many candidates is resumed, by the next round if this one has just run out of
+        // buckets to claim.
+        for _ in 0..MAX_ROUNDS {
+            self.round().await;
+            let run = self.run(id).await;
+            if run.finished_at.is_some() {
+                return run;
+            }
+        }
+        panic!("unfinished after {MAX_ROUNDS} rounds: {:?}", self.run(id).await);
     }
 
     pub(crate) async fn round(&self) {

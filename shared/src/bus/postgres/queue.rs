@@ -45,12 +45,6 @@ impl Queue {
         }
     }
 
-    #[must_use]
-    pub fn with_visibility(mut self, visibility: Duration) -> Self {
-        self.visibility = visibility;
-        self
-    }
-
     pub fn name(&self) -> &str {
         &self.name
     }
