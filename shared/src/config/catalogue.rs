@@ -194,11 +194,12 @@ pub static SETTINGS: [Setting; 40] = [
     setting("VITRINA_TEST_SEED", "tests", "by test", "First seed that a random test tries."),
 ];
 
-/// Whether the catalogue contains `name`. Variables that belong to others, such as `AWS_*`, count as
-/// contained.
+/// Whether the catalogue contains `name`. Variables that belong to others, such as `AWS_*`, and those of
+/// single tests count as contained.
 pub(super) fn contains(name: &str) -> bool {
     let is_ours = name.starts_with("VITRINA_") || name.starts_with("OTEL_");
-    !is_ours || SETTINGS.iter().any(|setting| setting.name == name)
+    let is_of_tests = name.starts_with("VITRINA_TEST_");
+    !is_ours || is_of_tests || SETTINGS.iter().any(|setting| setting.name == name)
 }
 
 /// `docs/settings.md`.
