@@ -139,6 +139,8 @@ enum Fault {
     Subject { subject: Uuid, carried: Uuid },
     #[error("{0} is not a valid version")]
     Version(i64),
+    #[error("it is nested more than {MAX_DEPTH} levels deep")]
+    Depth,
 }
 
 /// An envelope whose `data` is not read yet, so that its type can be looked at first.
@@ -183,10 +185,38 @@ fn parse<E: Event>(body: &str) -> Result<Received<E>, Fault> {
     if !is_known::<E>(&sealed.type_name) {
         return Ok(Received::Unknown { type_name: sealed.type_name.into_owned() });
     }
+    if is_too_deep(body) {
+        return Err(Fault::Depth);
+    }
     let event = Tagged::new(&sealed.type_name, sealed.data).read()?;
     let envelope = sealed.open(event);
     check(&envelope)?;
     Ok(Received::Known(Box::new(envelope)))
+}
+
+/// The limit of `serde_json`, which does not apply to the fields that it skips. Other readers of the same
+/// message parse them.
+const MAX_DEPTH: usize = 128;
+
+/// Whether valid JSON is nested too deep.
+fn is_too_deep(json: &str) -> bool {
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }
 
 fn is_known<E: Event>(type_name: &str) -> bool {
@@ -241,5 +271,28 @@ fn check<E: Event>(envelope: &Envelope<E>) -> Result<(), Fault> {
     match event.aggregate_id() {
         Some(carried) if carried != *subject => Err(Fault::Subject { subject: *subject, carried }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(levels: usize) -> String {
+        format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+    }
+
+    #[test]
+    fn depth_is_limited_to_that_of_serde_json() {
+        for (levels, is_deep) in [(MAX_DEPTH, false), (MAX_DEPTH + 1, true), (10_000, true)] {
+            assert_eq!(is_too_deep(&nested(levels)), is_deep, "{levels}");
+        }
+        assert!(!is_too_deep(&"[],".repeat(1_000)));
+    }
+
+    #[test]
+    fn brackets_in_strings_do_not_count_as_depth() {
+        assert!(!is_too_deep(&format!(r#"{{"a": "\"{}"}}"#, "[".repeat(1_000))));
+        assert!(is_too_deep(&format!(r#"{{"a": "\\", "b": {}}}"#, nested(1_000))));
     }
 }
