@@ -1,4 +1,4 @@
-//! Collects every fault of an input, so that one answer names them all.
+//! Collects every fault of an input, so that one response reports all of them.
 
 use crate::http::escape_pointer;
 use crate::http::problem::FieldError;
