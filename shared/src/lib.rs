@@ -1,7 +1,4 @@
-//! What every service of Vitrina has in common, and nothing that only one of them needs.
-//!
-//! `contract` holds the bytes that two deployables must agree on; `http` is parsing, problems and authorisation; the rest is
-//! the bus, and the hosts that run a service.
+//! What at least two services need. See README.md for the promise of each module.
 
 mod allocator;
 pub mod aws;

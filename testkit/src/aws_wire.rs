@@ -1,4 +1,4 @@
-//! AWS as its clients see it: JSON over HTTP, answered as a test wants it.
+//! A fake AWS endpoint: JSON over HTTP, with responses that the test scripts.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,22 +13,22 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-/// What is answered to a call.
+/// The response to a call.
 #[derive(Clone, Debug)]
 pub enum WireAnswer {
-    /// It worked.
+    /// Success, with this body.
     Fine(Value),
-    /// The call as a whole is refused with this status and code.
+    /// An error of the whole call, with this status and code.
     Refused(u16, &'static str),
-    /// Nothing, ever.
+    /// No response: the call never completes.
     Silence,
-    /// Something that is no answer.
+    /// A response with truncated JSON.
     Garbage,
 }
 
 type Script = Box<dyn FnMut(&str, &Value) -> WireAnswer + Send>;
 
-/// A place on this machine that speaks the JSON protocols of AWS. It ends with the test's runtime.
+/// A local server that speaks the JSON protocols of AWS. It stops with the test's runtime.
 #[derive(Clone)]
 pub struct AwsWire {
     pub endpoint: String,
@@ -47,7 +47,8 @@ impl std::fmt::Debug for AwsWire {
 }
 
 impl AwsWire {
-    /// Answers each call by its operation, such as `PutEvents`, and what was sent with it.
+    /// Starts a server. `script` gets the operation of each call, such as `PutEvents`, and its
+    /// body.
     pub async fn start(script: impl FnMut(&str, &Value) -> WireAnswer + Send + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
@@ -58,18 +59,18 @@ impl AwsWire {
         Self { endpoint: format!("http://{address}"), state }
     }
 
-    /// What was called so far, with what was sent, in order.
+    /// The operations and bodies of all calls so far, in order.
     pub fn calls(&self) -> Vec<(String, Value)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).calls.clone()
     }
 
-    /// An environment whose every service is here.
+    /// An SDK configuration that sends every call to this server.
     pub fn environment(&self) -> SdkConfig {
         aws_environment(&self.endpoint)
     }
 }
 
-/// An environment whose every service is at `endpoint`, which does not look at credentials.
+/// An SDK configuration that sends every call to `endpoint`, with dummy credentials.
 pub fn aws_environment(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new("local", "local", None, None, "testkit");
     SdkConfig::builder()

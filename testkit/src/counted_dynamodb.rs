@@ -1,4 +1,4 @@
-//! What a program asks of DynamoDB, and what that would be charged.
+//! Counts calls to DynamoDB and the capacity that they consume.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,27 +10,27 @@ use serde_json::Value;
 
 use super::dynamodb_wire as wire;
 
-/// Calls of one operation.
+/// The calls of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Charged {
     pub calls: u64,
-    /// Capacity units, as the store says: those of the table and of its indexes.
+    /// Capacity units of the table and its indexes, as the store reports them.
     pub units: f64,
 }
 
-/// Calls that are counted. Cheap to clone; clones share the count.
+/// The counts of a client. Cheap to clone; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Calls(Arc<Mutex<BTreeMap<String, Charged>>>);
 
 impl Calls {
-    /// What was counted since the last time, by operation.
+    /// Returns the counts since the previous call, by operation.
     pub fn take(&self) -> BTreeMap<String, Charged> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     #[expect(
         clippy::float_arithmetic,
-        reason = "units come in halves, which a double adds exactly"
+        reason = "units are multiples of one half, which a double adds exactly"
     )]
     fn add(&self, operation: &str, units: f64) {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,8 +40,8 @@ impl Calls {
     }
 }
 
-/// `client` with everything counted on its way. Each request is made to ask what it consumed, whether
-/// the program wants to know or not.
+/// Counts the calls of `client`. Every request asks for its consumed capacity, even if the program
+/// did not.
 pub fn counted_dynamodb(client: &Client, calls: &Calls) -> Client {
     wire::through(client, Counted { http: wire::http(), calls: calls.clone() })
 }
@@ -65,7 +65,7 @@ impl wire::Wire for Counted {
     }
 }
 
-/// Batches say it for each table.
+/// A batch reports its capacity for each table.
 fn units(consumed: &Value) -> f64 {
     match consumed {
         Value::Array(tables) => tables.iter().map(units).sum(),

@@ -1,4 +1,4 @@
-//! A PostgreSQL database a test, on one private cluster a test process.
+//! One PostgreSQL database per test, in one cluster per test process.
 
 use std::collections::HashMap;
 use std::str::FromStr as _;
@@ -14,7 +14,7 @@ use local_postgres::{Ephemeral, Search};
 use shared::config::{Secret, Settings};
 use shared::database::{DatabaseConfig, connect};
 
-/// The cluster of this process: it vanishes with the process, however that ends.
+/// The cluster of this process. It is removed however the process ends.
 static CLUSTER: LazyLock<Ephemeral> = LazyLock::new(|| {
     let settings = Settings::from_env();
     let search = Search {
@@ -27,12 +27,12 @@ static CLUSTER: LazyLock<Ephemeral> = LazyLock::new(|| {
     })
 });
 
-/// Databases that are migrated already, by their migrations: copying one is much faster.
+/// Migrated databases, keyed by their migrators. Copying one is faster than migrating.
 static TEMPLATES: LazyLock<Mutex<HashMap<Vec<usize>, String>>> = LazyLock::new(Mutex::default);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A database of its own, with what `connect` makes of it.
+/// A private database, connected as a service connects.
 #[derive(Debug)]
 pub struct TestDatabase {
     pub pool: PgPool,
@@ -40,20 +40,20 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Removes it before the cluster goes: thousands of them would fill a disk.
+    /// Drops the database before the cluster is removed: thousands of them would fill the disk.
     pub async fn remove(self) {
         self.pool.close().await;
         let options = PgConnectOptions::from_str(&self.url).unwrap();
         let name = options.get_database().unwrap();
         let mut admin = PgConnection::connect(&CLUSTER.url("postgres")).await.unwrap();
-        // The name was made here, of letters and digits.
+        // Safe: the name was generated here and needs no quoting.
         let statement = format!("drop database {name} with (force)");
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
         admin.close().await.unwrap();
     }
 }
 
-/// A fresh database with `migrators` applied in order.
+/// Creates a database and applies `migrators` in order.
 pub async fn database(migrators: &[&'static Migrator]) -> TestDatabase {
     let key: Vec<usize> = migrators.iter().map(|m| std::ptr::from_ref(*m).addr()).collect();
     let template = {
@@ -81,7 +81,7 @@ async fn create(template: Option<&str>) -> String {
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let from = template.map(|name| format!(" template {name}")).unwrap_or_default();
     let mut admin = PgConnection::connect(&CLUSTER.url("postgres")).await.unwrap();
-    // Both names are made here, of letters and digits.
+    // Safe: both names were generated here and need no quoting.
     let statement = format!("create database {name}{from}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut admin).await.unwrap();
     admin.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! A DynamoDB API a test: the store of the local edition, in memory.
+//! One DynamoDB API per test: the store of the local edition, in memory.
 
 use aws_sdk_dynamodb::Client;
 use dynoxide::Database;
@@ -7,7 +7,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use shared::dynamodb::connect_local;
 
-/// A store of its own; it stops with this value.
+/// A private store. Stopped when dropped.
 pub struct TestDynamo {
     pub client: Client,
     pub endpoint: String,
@@ -22,7 +22,7 @@ impl std::fmt::Debug for TestDynamo {
     }
 }
 
-/// An empty store.
+/// Starts an empty store.
 pub async fn dynamodb() -> TestDynamo {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

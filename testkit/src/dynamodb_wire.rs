@@ -1,4 +1,4 @@
-//! Stands between the SDK of DynamoDB and the wire.
+//! Intercepts the HTTP requests of the DynamoDB SDK.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
-/// What stands there.
+/// Responds to intercepted requests.
 pub(super) trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
     fn answer(
         &self,
@@ -31,7 +31,8 @@ impl<W: Wire> HttpConnector for Connector<W> {
     }
 }
 
-/// `client` with `wire` beneath it. It tries as often as `client` does, without the pauses.
+/// Sends the requests of `client` through `wire`. Retries as often as `client`, with a backoff that
+/// starts at a millisecond.
 pub(super) fn through(client: &Client, wire: impl Wire) -> Client {
     let connector = SharedHttpConnector::new(Connector(wire));
     let attempts = client.config().retry_config().map_or(3, RetryConfig::max_attempts);
@@ -46,18 +47,18 @@ pub(super) fn through(client: &Client, wire: impl Wire) -> Client {
     Client::from_conf(config)
 }
 
-/// Plain HTTP to this machine: reading the system's certificates would take longer than a test.
+/// Plain HTTP to this machine. Loading the system's certificates would take longer than a test.
 pub(super) fn http() -> reqwest::Client {
     reqwest::Client::builder().tls_certs_only([]).build().unwrap()
 }
 
-/// The operation that a request is for, such as `PutItem`.
+/// The operation of a request, such as `PutItem`.
 pub(super) fn operation(request: &HttpRequest) -> &str {
     let target = request.headers().get("x-amz-target").unwrap_or_default();
     target.rsplit('.').next().unwrap_or_default()
 }
 
-/// Sends a request with this body, and reads its answer whole.
+/// Sends `request` with `body`. Returns the status and body of the response.
 pub(super) async fn forward(
     http: &reqwest::Client,
     request: &HttpRequest,
@@ -65,7 +66,7 @@ pub(super) async fn forward(
 ) -> Result<(u16, Vec<u8>), ConnectorError> {
     let mut sent = http.post(request.uri());
     for (name, value) in request.headers() {
-        // Both are the transport's to say.
+        // The HTTP client sets both.
         if !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case("content-length") {
             sent = sent.header(name, value);
         }

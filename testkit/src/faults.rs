@@ -1,9 +1,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Decides about one call to a store, by what it asks for.
+/// Chooses the fault of a call to a store, if any, by a description of the call.
 type Plan<F> = Box<dyn FnMut(&str) -> Option<F> + Send>;
 
-/// Faults that are planned between a program and a store. Cheap to clone; clones share the plan.
+/// A plan of faults between a program and a store. Cheap to clone; clones share the plan.
 pub struct Faults<F>(Arc<Mutex<State<F>>>);
 
 struct State<F> {
@@ -31,22 +31,22 @@ impl<F> std::fmt::Debug for Faults<F> {
 }
 
 impl<F> Faults<F> {
-    /// From now on `plan` decides about every call.
+    /// Lets `plan` choose the fault of every later call.
     pub fn plan(&self, plan: impl FnMut(&str) -> Option<F> + Send + 'static) {
         self.state().plan = Some(Box::new(plan));
     }
 
-    /// From now on every call goes well.
+    /// Stops injecting faults.
     pub fn clear(&self) {
         self.state().plan = None;
     }
 
-    /// How many calls there were.
+    /// Number of calls.
     pub fn calls(&self) -> u64 {
         self.state().calls
     }
 
-    /// How many calls went wrong.
+    /// Number of injected faults.
     pub fn injected(&self) -> u64 {
         self.state().injected
     }
@@ -65,7 +65,7 @@ impl<F> Faults<F> {
 }
 
 impl<F: Copy + Send + 'static> Faults<F> {
-    /// The call after the next `after` goes wrong, and no other.
+    /// Injects `fault` into one call, after `after` calls without a fault.
     pub fn once_after(&self, after: u64, fault: F) {
         let mut left = Some(after);
         self.plan(move |_| {

@@ -1,4 +1,4 @@
-//! A bus that fails on purpose, always in the same way for the same seed.
+//! A bus with injected faults, reproducible by seed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,32 +9,31 @@ use rand::{RngExt as _, SeedableRng as _};
 use shared::bus::postgres::PgBus;
 use shared::bus::{BusError, Outbound, Publish, Refused};
 
-/// Drops, doubles, delays, reorders and stops what is published through it.
+/// Refuses, duplicates, delays and reorders events, or fails after it has delivered them.
 #[derive(Clone, Debug)]
 pub struct FaultyBus {
     inner: PgBus,
-    /// The bus outlives the processes that publish to it.
+    /// Shared, because the bus outlives the processes that publish to it.
     state: Arc<Mutex<State>>,
 }
 
-/// Of a hundred events, how many go wrong in which way.
+/// Percentage of events that each fault affects.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// Refused: the bus says so, as EventBridge does for an entry.
+    /// Refused with a reason, as EventBridge refuses an entry.
     pub refused: u32,
     /// Delivered twice.
     pub doubled: u32,
-    /// Delivered with what is published later.
+    /// Held back until another event is reordered, or until [`FaultyBus::calm`].
     pub delayed: u32,
-    /// Delivered, and the relay does not learn it: everything that it publishes together with it
-    /// may or may not have been taken.
+    /// Delivered, but the call fails: the relay cannot know which of its events were published.
     pub unanswered: u32,
-    /// Delivered in front of what was published before.
+    /// Shuffled with the delayed events and with the earlier events of the same call.
     pub reordered: u32,
 }
 
 impl Rates {
-    /// As much of everything.
+    /// The same percentage for every fault.
     pub const fn each(percent: u32) -> Self {
         Self {
             refused: percent,
@@ -86,25 +85,25 @@ struct State {
 }
 
 impl FaultyBus {
-    /// A bus in front of `inner`.
+    /// Injects faults in front of `inner`.
     pub fn new(inner: PgBus, seed: u64, rates: Rates) -> Self {
         let rng = StdRng::seed_from_u64(seed);
         let state = State { rng, rates, delayed: Vec::new(), faults: 0 };
         Self { inner, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// The same bus as another process reaches it.
+    /// The same bus over another connection, as another process would use it.
     #[must_use]
     pub fn through(&self, inner: PgBus) -> Self {
         Self { inner, state: Arc::clone(&self.state) }
     }
 
-    /// How many faults there were.
+    /// Number of injected faults.
     pub fn faults(&self) -> u32 {
         self.state().faults
     }
 
-    /// No more faults; what was delayed is delivered.
+    /// Stops injecting faults and delivers the delayed events.
     pub async fn calm(&self) -> Result<(), BusError> {
         let delayed = {
             let mut state = self.state();

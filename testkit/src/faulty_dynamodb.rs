@@ -4,26 +4,26 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 
 use super::{Faults, dynamodb_wire as wire};
 
-/// What may become of a call to DynamoDB.
+/// A fault of a call to DynamoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DynamoFault {
-    /// It never arrives.
+    /// The request never arrives.
     Lost,
-    /// It has its effect, and the answer never arrives.
+    /// The request takes effect, but the response never arrives.
     Unanswered,
-    /// It has no effect, and is answered with this status and this code.
+    /// The request has no effect; the response has this status and code.
     Refused(u16, &'static str),
-    /// It has its effect, and what is answered cannot be read.
+    /// The request takes effect, but the response is truncated.
     Garbled,
 }
 
 impl DynamoFault {
     pub const THROTTLED: Self = Self::Refused(400, "ProvisionedThroughputExceededException");
     pub const INTERNAL: Self = Self::Refused(500, "InternalServerError");
-    /// Not the fault of the store: the caller lacks permission.
+    /// The caller lacks permission: not a fault of the store.
     pub const DENIED: Self = Self::Refused(400, "AccessDeniedException");
 
-    /// One of each kind.
+    /// One fault of each kind.
     pub const ALL: [Self; 7] = [
         Self::Lost,
         Self::Unanswered,
@@ -35,8 +35,8 @@ impl DynamoFault {
     ];
 }
 
-/// `client` with `faults` on its way, each call of which is named by its operation and its body:
-/// `PutItem {..}`. It tries as often as `client` does, without the pauses.
+/// Injects `faults` into the calls of `client`. A plan sees each call as its operation and body:
+/// `PutItem {..}`. Retries as often as `client`, with a backoff that starts at a millisecond.
 pub fn faulty_dynamodb(client: &Client, faults: &Faults<DynamoFault>) -> Client {
     wire::through(client, Faulty { http: wire::http(), faults: faults.clone() })
 }

@@ -1,5 +1,4 @@
-//! PostgreSQL with a bad line: a proxy that understands just enough of its protocol to know where
-//! one exchange ends and the next begins.
+//! A proxy in front of PostgreSQL that injects faults between two exchanges of its protocol.
 
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -15,23 +14,24 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Faults;
 
-/// What may become of an exchange with PostgreSQL.
+/// A fault of an exchange with PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostgresFault {
-    /// It never arrives, and the connection breaks.
+    /// The request never arrives, and the connection closes.
     Lost,
-    /// It has its effect, and the connection breaks before the answer.
+    /// The request takes effect, and the connection closes before the response.
     Unanswered,
-    /// It has no effect, and is answered with this SQLSTATE.
+    /// The request has no effect; the response is an error with this SQLSTATE.
     Refused(&'static str),
-    /// It never arrives, without an error: the connection stays open and silent, as after a failover.
-    /// It lasts until the timeout of the caller, so it is not part of [`Self::ALL`].
+    /// The request never arrives and the connection stays open, as after a failover. Only the
+    /// caller's timeout ends it, so it is not in [`Self::ALL`].
     Silent,
 }
 
 impl PostgresFault {
-    /// One of each kind: deadlock, serialisation failure, too many connections, query cancelled,
-    /// shutdown, disk full, out of memory, read-only (a failover), lock timeout.
+    /// One fault of each kind. The SQLSTATEs mean deadlock, serialisation failure, too many
+    /// connections, query cancelled, shutdown, disk full, out of memory, read-only (a failover),
+    /// lock timeout.
     pub const ALL: [Self; 11] = [
         Self::Lost,
         Self::Unanswered,
@@ -47,17 +47,17 @@ impl PostgresFault {
     ];
 }
 
-/// A database behind a bad line.
+/// A database behind the proxy.
 #[derive(Debug)]
 pub struct FaultyPostgres {
-    /// The address of the database through this line.
+    /// URL of the database through the proxy.
     pub url: String,
     pub faults: Faults<PostgresFault>,
     _stop: DropGuard,
 }
 
-/// The database at `url`, which is one of [`super::database`], behind a line of its own. What
-/// is executed over it can go wrong; it has no name.
+/// Starts a proxy for the database at `url`, which must come from [`super::database`]. Only
+/// exchanges that execute a statement can fail. A plan sees each of them as `execute`.
 pub async fn faulty_postgres(url: &str) -> FaultyPostgres {
     let options = PgConnectOptions::from_str(url).unwrap();
     let folder = options.get_socket().unwrap();
@@ -78,7 +78,7 @@ pub async fn faulty_postgres(url: &str) -> FaultyPostgres {
             client.set_nodelay(true).unwrap();
             let (socket, faults, stopped) = (socket.clone(), lines.clone(), stopped.clone());
             tokio::spawn(async move {
-                // Where the server is gone, the client learns it by the closed connection.
+                // If the server is gone, the client sees its connection close.
                 if let Ok(server) = UnixStream::connect(&socket).await {
                     connect(client, server, faults, stopped).await;
                 }
@@ -89,12 +89,12 @@ pub async fn faulty_postgres(url: &str) -> FaultyPostgres {
     FaultyPostgres { url, faults, _stop: stop.drop_guard() }
 }
 
-/// What the two directions of a connection know of each other.
+/// State shared by the two directions of a connection.
 struct Line {
     faults: Faults<PostgresFault>,
-    /// The answer under way is not passed on, and ends the connection.
+    /// Suppresses the current response; the connection closes at its end.
     mute: AtomicBool,
-    /// What the server said last about its transaction.
+    /// The transaction status that the server reported last.
     transaction: AtomicU8,
     to_client: Mutex<TcpWrite>,
 }
@@ -113,7 +113,7 @@ async fn connect(
         transaction: AtomicU8::new(b'I'),
         to_client: Mutex::new(to_client),
     };
-    // Whichever ends first ends both, and with them the connections.
+    // When one direction ends, both connections close.
     tokio::select! {
         () = stop.cancelled() => {}
         _ = line.ask(from_client, to_server) => {}
@@ -121,7 +121,7 @@ async fn connect(
     }
 }
 
-/// Takes one message off `buffer` if it is there whole: its type and all of its bytes.
+/// Removes a complete message from `buffer`. Returns its type, and its bytes including the type.
 fn message(buffer: &mut BytesMut) -> Option<(u8, BytesMut)> {
     let length = buffer.get(1..5)?.get_i32();
     let whole = usize::try_from(length).ok()? + 1;
@@ -130,7 +130,7 @@ fn message(buffer: &mut BytesMut) -> Option<(u8, BytesMut)> {
 
 impl Line {
     async fn ask(&self, mut from: TcpRead, mut to: UnixWrite) -> std::io::Result<()> {
-        // The first message has no type.
+        // The startup message has no type.
         let length = from.read_i32().await?;
         let rest = usize::try_from(length).unwrap_or_default().saturating_sub(4);
         let mut startup = vec![0; rest];
@@ -148,8 +148,8 @@ impl Line {
                 if !matches!(kind, b'Q' | b'S') {
                     continue;
                 }
-                // Whether a statement is prepared or a connection is tried before depends on which
-                // of a pool it is: only what is executed counts.
+                // Which connection of a pool is used decides whether a statement is prepared or a
+                // connection tested first. So only executions count, for a plan to be reproducible.
                 let fault = if executes { self.faults.decide("execute") } else { None };
                 executes = false;
                 match fault {
@@ -164,7 +164,8 @@ impl Line {
                 }
                 exchange.clear();
             }
-            // What belongs to no exchange, such as a password or a farewell, waits for nothing.
+            // Messages outside an exchange, such as a password or a termination, are forwarded at
+            // once.
             if exchange.first().is_some_and(|kind| matches!(kind, b'p' | b'X')) {
                 to.write_all(&exchange).await?;
                 exchange.clear();
@@ -172,7 +173,7 @@ impl Line {
         }
     }
 
-    /// Answers in PostgreSQL's stead.
+    /// Responds with an error in place of PostgreSQL.
     async fn refuse(&self, code: &str) -> std::io::Result<()> {
         let fields = format!("SERROR\0VERROR\0C{code}\0Mplanted\0\0");
         let mut answer = BytesMut::new();

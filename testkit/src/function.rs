@@ -1,4 +1,4 @@
-//! A service's own program, as AWS Lambda runs it: a small Runtime API on this machine invokes it.
+//! Runs a Lambda binary against a local Runtime API.
 
 use std::collections::HashMap;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::sync::{mpsc, oneshot};
 
-/// How long an answer may take on a machine that is busy with other tests.
+/// Timeout of a response, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How long an invocation may take, as the function is told.
+/// Timeout of an invocation, as reported to the function.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 type Answers = Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>;
@@ -34,12 +34,12 @@ struct Runtime {
     answers: Answers,
 }
 
-/// A running function; it is killed with this value.
+/// A running function. Killed when dropped.
 pub struct Function {
     child: Child,
     invocations: mpsc::UnboundedSender<Invocation>,
     runtime: Arc<Runtime>,
-    /// Files and not pipes: what was written before an answer is there when the answer is.
+    /// Files, not pipes: output that precedes a response can be read once the response has arrived.
     written: NamedTempFile,
     logged: NamedTempFile,
 }
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Function {
     }
 }
 
-/// What a function answered to a request.
+/// The response of a function to an HTTP request.
 #[derive(Debug)]
 pub struct HttpAnswer {
     pub status: u64,
@@ -65,7 +65,7 @@ impl HttpAnswer {
 }
 
 impl Function {
-    /// Starts the program at `path` with nothing but these settings and those that Lambda makes.
+    /// Starts the program at `path` with only these settings and the variables that Lambda sets.
     pub async fn start(path: &str, settings: &[(&str, &str)]) -> Self {
         let (invocations, queue) = mpsc::unbounded_channel();
         let queue = tokio::sync::Mutex::new(queue);
@@ -97,7 +97,7 @@ impl Function {
         Self { child, invocations, runtime, written, logged }
     }
 
-    /// What the function answers, or fails with.
+    /// Invokes the function. Returns its response or its error.
     pub async fn invoke(&mut self, payload: Value) -> Result<Value, Value> {
         let (sender, mut receiver) = oneshot::channel();
         let id = uuid::Uuid::from_u128(rand::random()).to_string();
@@ -116,7 +116,7 @@ impl Function {
         }
     }
 
-    /// Asks it as an HTTP API does (payload 2.0).
+    /// Invokes the function with an HTTP request, as an HTTP API does (payload 2.0).
     pub async fn ask(
         &mut self,
         method: &str,
@@ -158,7 +158,7 @@ impl Function {
         HttpAnswer { status, headers: answer["headers"].clone(), body }
     }
 
-    /// How it ends, where it is to end by itself.
+    /// Waits for the process to exit.
     pub async fn ended(&mut self) -> ExitStatus {
         let begun = tokio::time::Instant::now();
         loop {
@@ -170,14 +170,14 @@ impl Function {
         }
     }
 
-    /// The values of a metric that it has written so far.
+    /// The values of a metric that the function has written so far.
     pub fn metric(&self, name: &str) -> Vec<Value> {
         let written = std::fs::read_to_string(self.written.path()).unwrap();
         let lines = written.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter_map(|line| line.get(name).cloned()).collect()
     }
 
-    /// Everything that it has logged so far.
+    /// The log that the function has written so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.logged.path()).unwrap()
     }
@@ -194,7 +194,7 @@ async fn next(State(runtime): State<Arc<Runtime>>) -> Response<Body> {
     let Some(Invocation { id, payload }) = runtime.queue.lock().await.recv().await else {
         return std::future::pending().await;
     };
-    #[expect(clippy::disallowed_methods, reason = "a function runs by the clock of the machine")]
+    #[expect(clippy::disallowed_methods, reason = "the deadline of Lambda is wall-clock time")]
     let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + TIMEOUT;
     Response::builder()
         .header("lambda-runtime-aws-request-id", id)

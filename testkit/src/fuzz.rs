@@ -1,5 +1,4 @@
-//! What reads from outside, made to read anything: for the fuzzer, and for the inputs that it once
-//! found. Each of these returns, or has found a fault.
+//! Fuzz targets: decoders of external input, on arbitrary bytes. A panic is a fault.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -23,7 +22,7 @@ use shared::http::{Expected, IdempotencyKey, IfMatch, etag};
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_all().build().unwrap());
 
-/// Always the same, so that an input stays what it was.
+/// Fixed, so that a saved input keeps its meaning.
 static KEY: LazyLock<Ed25519KeyPair> =
     LazyLock::new(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap());
 
@@ -39,7 +38,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     Verifier::new(config, Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap()))
 });
 
-/// A message of the bus: what is read is the same when it is written and read again.
+/// A message of the bus. An accepted event is unchanged after it is written and read again.
 pub fn event(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(Received::Known(envelope)) = envelope::read::<Event>(text) {
@@ -51,7 +50,7 @@ pub fn event(data: &[u8]) {
     }
 }
 
-/// A cursor: what is read is a place that has a cursor.
+/// A cursor. An accepted sort key is unchanged after it is encoded and decoded again.
 pub fn cursor(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(key) = decode_cursor("shoes", text) {
@@ -59,14 +58,14 @@ pub fn cursor(data: &[u8]) {
     }
 }
 
-/// A token without a valid signature: it is refused, whatever its claims.
+/// A token without a valid signature. It is refused, whatever its claims.
 pub fn token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let refused = RUNTIME.block_on(VERIFIER.verify(text)).unwrap_err();
     assert_eq!(refused.kind.status, 401);
 }
 
-/// The claims of a token with a valid signature: they grant access only as they should.
+/// The claims of a token with a valid signature. Expiry, issuer and audience decide its acceptance.
 pub fn claims(data: &[u8]) {
     let head = URL_SAFE_NO_PAD.encode(br#"{"alg":"EdDSA","kid":"test"}"#);
     let signed = format!("{head}.{}", URL_SAFE_NO_PAD.encode(data));
@@ -82,7 +81,7 @@ pub fn claims(data: &[u8]) {
     }
 }
 
-/// The headers that decide something: what is understood is what was written.
+/// The headers `If-Match` and `Idempotency-Key`. Parsed values appear in them as written.
 pub fn headers(data: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(data) else { return };
     let request = Request::builder()
@@ -108,7 +107,7 @@ pub fn headers(data: &[u8]) {
     }
 }
 
-/// Shows a target every input that is kept for it, in the folder `fuzz/corpus` of the project.
+/// Runs a target on each of its inputs in `fuzz/corpus`.
 pub fn replay(target: &str, run: fn(&[u8])) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut count = 0;

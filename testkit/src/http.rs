@@ -1,4 +1,4 @@
-//! Requests to a router in this process, as a client would send them.
+//! Sends requests to a router in this process.
 
 use axum::Router;
 use axum::body::Body;
@@ -6,19 +6,19 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-/// A request that is being put together.
+/// A request under construction.
 #[derive(Debug)]
 pub struct Call {
     request: axum::http::request::Builder,
     body: Body,
 }
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// Null where the body is no JSON.
+    /// Null if the body is not JSON.
     pub json: Value,
     pub text: String,
 }
@@ -68,7 +68,7 @@ impl Call {
         Self { body: body.into(), ..self }
     }
 
-    /// Sends it and reads the whole answer.
+    /// Sends the request and reads the whole response.
     pub async fn send(self, router: &Router) -> Answer {
         let request = self.request.body(self.body).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
@@ -84,7 +84,7 @@ impl Call {
 }
 
 impl Answer {
-    /// The stable code of the problem that this is.
+    /// The stable code of the problem document.
     pub fn code(&self) -> &str {
         self.json["code"].as_str().unwrap_or("no problem")
     }
@@ -93,12 +93,12 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Itself, after a look at the status.
+    /// Asserts the status and returns the response.
     #[track_caller]
     #[expect(
         clippy::must_use_candidate,
         clippy::return_self_not_must_use,
-        reason = "often the status is all that is asked about"
+        reason = "many tests check only the status"
     )]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);

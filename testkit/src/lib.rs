@@ -1,6 +1,6 @@
-//! What tests of every crate start: real stores of their own, gone with the test process.
+//! Real stores, each private to a test process, and doubles that fail on purpose.
 
-#![expect(clippy::unwrap_used, reason = "a test whose store cannot be started has failed")]
+#![expect(clippy::unwrap_used, reason = "a store that does not start fails the test")]
 
 mod aws_wire;
 mod counted_dynamodb;

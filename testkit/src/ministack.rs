@@ -1,4 +1,4 @@
-//! An emulator of AWS on this machine: EventBridge and SQS as they work together.
+//! An emulator of EventBridge and SQS on this machine.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -18,13 +18,13 @@ use shared::bus::aws::SqsConfig;
 use shared::config::Settings;
 use shared::contract::routes::{self, Route};
 
-/// How long it may take to start on a machine that is busy with other tests.
+/// Timeout of the start, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The emulator of this process: it goes with the process, however that ends.
+/// The emulator of this process. It stops however the process ends.
 static MINISTACK: LazyLock<Option<Ministack>> = LazyLock::new(|| {
     let Some(program) = find() else {
-        // Not through `eprintln!`, which is caught while a test runs.
+        // The test harness would capture the output of `eprintln!`.
         let _ = std::io::stderr().write_all(
             b"\nNOT TESTED: EventBridge and SQS, since there is no `ministack`. Install it \
               (`pip install ministack==1.5.33` in a venv) and name its program in \
@@ -41,7 +41,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Ministack {
     pub endpoint: String,
-    /// The shell that ends the emulator when the other end of its standard input is closed.
+    /// A shell that kills the emulator when the process ends and its standard input closes.
     _keeper: std::process::Child,
 }
 
@@ -50,18 +50,18 @@ pub struct Ministack {
 pub struct Messaging {
     pub environment: SdkConfig,
     pub bus: String,
-    /// By the names that the routes give them.
+    /// Keyed by the queue names in the routes.
     queues: HashMap<&'static str, SqsConfig>,
 }
 
 impl Messaging {
-    /// Where the queue of this name and its dead letters are.
+    /// The URLs of a queue and of its dead letters.
     pub fn queue(&self, name: &str) -> &SqsConfig {
         &self.queues[name]
     }
 }
 
-/// What `VITRINA_MINISTACK` names, which must be there, else what is found by `PATH`.
+/// The program that `VITRINA_MINISTACK` names, which must exist, or the first one in `PATH`.
 fn find() -> Option<PathBuf> {
     let settings = Settings::from_env();
     if let Some(named) = settings.text("VITRINA_MINISTACK") {
@@ -74,7 +74,7 @@ fn find() -> Option<PathBuf> {
 }
 
 impl Ministack {
-    /// The emulator of this process; none where it is not installed, which is said once.
+    /// The emulator of this process. `None` if it is not installed, which is reported once.
     pub fn of_this_process() -> Option<&'static Self> {
         MINISTACK.as_ref()
     }
@@ -100,7 +100,7 @@ impl Ministack {
         Self { endpoint: format!("http://127.0.0.1:{port}"), _keeper: keeper }
     }
 
-    /// A bus and queues of its own, connected by `routes` as on AWS.
+    /// Creates a private bus and its queues, connected by `routes` as on AWS.
     pub async fn messaging(&self, routes: &[Route]) -> Messaging {
         let environment = aws_environment(&self.endpoint);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);

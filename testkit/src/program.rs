@@ -1,13 +1,13 @@
-//! A service's own program, as a container would run it.
+//! Runs the binary of a service, as a container would.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// How long a program may take to start on a machine that is busy with other tests.
+/// Timeout of the start, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running program; it is killed with this value.
+/// A running program. Killed when dropped.
 #[derive(Debug)]
 pub struct Program {
     pub url: String,
@@ -15,7 +15,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the program at `path` with nothing but these settings, and waits until it lives.
+    /// Starts the program at `path` with only these settings, and waits until it responds.
     pub async fn start(path: &str, settings: &[(&str, &str)]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(path)
@@ -36,7 +36,7 @@ impl Program {
         program
     }
 
-    /// Status and body of a path; `None` if no server answers.
+    /// Status and body of a path; `None` if the server does not respond.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let answer = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.unwrap()))

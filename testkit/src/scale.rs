@@ -1,7 +1,6 @@
 use shared::config::Settings;
 
-/// How much a random test does, and from which seed: little in every run, as much as is asked for
-/// on demand.
+/// Number of seeds and first seed of a random test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
     pub count: u64,
@@ -9,7 +8,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// What `VITRINA_TEST_COUNT` and `VITRINA_TEST_SEED` ask for, or else `count` from `seed` on.
+    /// Reads `VITRINA_TEST_COUNT` and `VITRINA_TEST_SEED`, which default to `count` and `seed`.
     pub fn asked(count: u64, seed: u64) -> Self {
         let mut settings = Settings::from_env();
         let scale = Self {
@@ -19,7 +18,7 @@ impl Scale {
         settings.finish(scale).unwrap()
     }
 
-    /// The seeds, one after the other.
+    /// The seeds, in order.
     pub fn seeds(self) -> std::ops::Range<u64> {
         self.seed..self.seed.saturating_add(self.count)
     }

@@ -1,4 +1,4 @@
-//! A DynamoDB whose eventually consistent reads of items are as far behind as they can be.
+//! A DynamoDB with maximally stale eventually consistent reads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::dynamodb_wire as wire;
 
-/// `client`, to which a read of an item that need not be consistent gives what was first put through
-/// it under that key, whatever was written since; or nothing where nothing was.
+/// Makes the eventually consistent reads of `client` stale: each returns the first item that
+/// `client` put under the key, or no item if there was none.
 pub fn stale_dynamodb(client: &Client) -> Client {
     wire::through(client, First { http: wire::http(), first: Arc::default() })
 }
@@ -19,7 +19,7 @@ pub fn stale_dynamodb(client: &Client) -> Client {
 #[derive(Clone, Debug)]
 struct First {
     http: reqwest::Client,
-    /// What was put first, by the id that it has.
+    /// The first item put under each id.
     first: Arc<Mutex<HashMap<String, Value>>>,
 }
 

@@ -1,4 +1,4 @@
-//! Bearer tokens of a provider that only a test knows.
+//! Bearer tokens of a test-only issuer.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -35,7 +35,7 @@ impl Tokens {
         Self::with_key("test", clock)
     }
 
-    /// Signs with a new key that is named `kid`.
+    /// Signs with a new key that has the id `kid`.
     pub fn with_key(kid: &str, clock: Clock) -> Self {
         let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(der.as_ref()).unwrap();
@@ -51,7 +51,7 @@ impl Tokens {
         }
     }
 
-    /// Settings with which a program accepts the tokens: it fetches the keys from this test.
+    /// Settings with which a program accepts the tokens. It fetches the key set from this process.
     pub async fn settings(&self) -> [(&'static str, String); 2] {
         let keys = axum::Json(self.keys.clone());
         let router = axum::Router::new().fallback(move || std::future::ready(keys.clone()));
@@ -61,12 +61,12 @@ impl Tokens {
         [("VITRINA_AUTH_ISSUER", ISSUER.to_owned()), ("VITRINA_AUTH_JWKS_URL", url)]
     }
 
-    /// The public key, as its issuer publishes it.
+    /// The public key set, as the issuer publishes it.
     pub fn keys(&self) -> &JwkSet {
         &self.keys
     }
 
-    /// What accepts the tokens.
+    /// The configuration of a verifier that accepts the tokens.
     pub fn config(&self) -> AuthConfig {
         AuthConfig {
             issuer: ISSUER.to_owned(),
@@ -80,12 +80,12 @@ impl Tokens {
         Verifier::new(self.config(), self.clock.clone())
     }
 
-    /// A token for an hour.
+    /// A token that is valid for an hour.
     pub fn token(&self, subject: Uuid, role: Role) -> String {
         self.with_claims(json!({"sub": subject, "roles": [role.as_str()]}))
     }
 
-    /// A token with these claims over the usual ones, to try what is refused.
+    /// A token with these claims added to the usual ones or in their place, to test refusals.
     pub fn with_claims(&self, claims: serde_json::Value) -> String {
         let exp = self.clock.now().timestamp() + 3600;
         let mut all = json!({"iss": ISSUER, "aud": AUDIENCE, "exp": exp});

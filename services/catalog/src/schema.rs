@@ -1,4 +1,4 @@
-//! What the service has in PostgreSQL, and what its role may use.
+//! The schemas of the service in PostgreSQL, and the privileges of its role.
 
 use shared::bus;
 use shared::database::ServiceSchema;

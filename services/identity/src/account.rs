@@ -1,4 +1,4 @@
-//! THE RULES of accounts: which addresses, passwords and names are accepted.
+//! The rules of accounts: which addresses, passwords and names are accepted.
 
 use std::fmt;
 use std::net::IpAddr;

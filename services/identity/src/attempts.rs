@@ -1,4 +1,4 @@
-//! THE RULES that limit attempts per email address.
+//! The rules that limit attempts per email address.
 //!
 //! Attempts are counted whether or not the address has an account, so that a refusal reveals nothing.
 

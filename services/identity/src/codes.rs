@@ -1,4 +1,4 @@
-//! THE RULES of mailed codes: six digits, valid for 15 minutes and for five attempts.
+//! The rules of mailed codes: six digits, valid for 15 minutes and for five attempts.
 //!
 //! A million codes could be guessed, so attempts are limited: per code here, and per address in
 //! [`crate::attempts`], because a new code would bring new attempts.

@@ -1,5 +1,5 @@
-//! THE RULES of sessions: a log-in starts one, and a chain of refresh tokens continues it. Each token
-//! is valid for one exchange.
+//! The rules of sessions: a log-in starts one, and a chain of refresh tokens continues it. Each
+//! token is valid for one exchange.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

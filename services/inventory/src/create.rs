@@ -1,5 +1,5 @@
-//! Creates products, one at a time or in batches: decide, write with the event, and explain what
-//! was not written.
+//! Creates products, one at a time or in batches: decide, write with the event, and explain each
+//! row that was not written.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
 //! The events that this service writes, borrowed from its state.
 //!
-//! Promise: they serialise to the very bytes of the contract's [`Event`], without a clone of what
-//! they announce.
+//! Promise: they serialise to the same bytes as the contract's [`Event`], without cloning the
+//! state.
 //!
 //! [`Event`]: shared::contract::inventory::Event
 

@@ -1,4 +1,4 @@
-//! Which version a caller decided on.
+//! The version on which a caller based its change.
 
 /// The versions that a change may be applied to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! One binary with three roles, selected by `VITRINA_ROLE`, as a process or as a function.
+//! One binary, three roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The relay of inventory: publishes its outbox, and does what reconciliation asks for.
+//! The relay of inventory: publishes its outbox, and performs the repairs that reconciliation
+//! requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! Repairs: announces at a new version what reconciliation found to differ from its listing.
+//! Repairs: announces, at a new version, each product or stock that reconciliation found to differ
+//! from its listing.
 //!
 //! It takes no input: it reads the pending requests. Row, journal entry and outbox pointer are
 //! written in the transaction that deletes the request, by the same rules and statements as any

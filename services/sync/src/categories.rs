@@ -1,10 +1,10 @@
 //! The rules of the recount: which categories are in use, and which no longer are.
 //!
 //! The projector records a category before its first listing, but does not notice when the last
-//! listing goes: the recount does. It removes a category only if a whole run saw no listing in it and
-//! no product needs one. Products committed meanwhile are searched for once more after the removal,
-//! and projectors cache a recorded category for moments only, so a category that comes back is
-//! recorded again. If both miss it, the next run sees its listing and adds it.
+//! listing is removed: the recount does. It removes a category only if a whole run saw no listing
+//! in it and no product needs one. Products committed during the run are searched for again after
+//! the removal, and projectors cache a recorded category only briefly, so a category that comes
+//! back is recorded again. If both miss it, the next run sees its listing and adds it.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What a reconciliation works with: the stores, the clock and the pace.
+//! The dependencies of a reconciliation: the stores, the clock and the pace.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Errors: each says what was being done and keeps its cause.
+//! Errors: each names the attempted operation and keeps its cause.
 
 use std::borrow::Cow;
 use std::time::Duration;

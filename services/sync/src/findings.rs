@@ -1,4 +1,4 @@
-//! What a pass finds: sums that grow bucket by bucket.
+//! The findings of a pass, summed over its buckets.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

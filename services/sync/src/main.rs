@@ -1,4 +1,4 @@
-//! One binary, many roles: `VITRINA_ROLE` picks what this does, as a process or as a function.
+//! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! A round: compares buckets of a run, reads candidates twice, and requests repairs.
 //!
-//! Buckets are leased, so several rounds may run at once, and another round takes up what a crashed one
-//! left. The findings of a bucket, its repairs and its progress in the run are one transaction.
+//! Buckets are leased, so several rounds may run at once, and another round continues the work of a
+//! crashed one. The findings of a bucket, its repairs and its progress in the run are one
+//! transaction.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

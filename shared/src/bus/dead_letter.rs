@@ -39,7 +39,7 @@ pub struct Selection {
 pub enum Action {
     /// Sends the message to its queue again, as if it had never been received.
     Redrive,
-    /// Deletes it for good.
+    /// Deletes the message permanently.
     Discard,
 }
 
@@ -52,7 +52,7 @@ impl Action {
     }
 }
 
-/// Dead letters could not be read or settled. Those that were not settled are still there.
+/// Dead letters could not be read or settled. Unsettled dead letters are kept.
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLettersError {
     #[error("asking PostgreSQL about dead letters")]

@@ -45,7 +45,7 @@ impl DeadLetters {
         }
     }
 
-    /// How many dead letters a selection has.
+    /// The number of dead letters in a selection.
     pub async fn count(&self, selection: &Selection) -> Result<i64, DeadLettersError> {
         match self {
             Self::Postgres(queue) => Ok(dead_letters::count(queue.pool(), selection).await?),
@@ -54,7 +54,7 @@ impl DeadLetters {
     }
 
     /// Applies `action` to the dead letters of a selection, or to the oldest `limit` of them, and
-    /// records `actor` in the audit. Returns how many.
+    /// records `actor` in the audit. Returns their number.
     pub async fn settle(
         &self,
         selection: &Selection,
@@ -73,7 +73,7 @@ impl DeadLetters {
         }
     }
 
-    /// The depth of their queue, and how many there are.
+    /// The depth of their queue, and their number.
     pub async fn depth(&self) -> Result<QueueDepth, DeadLettersError> {
         match self {
             Self::Postgres(queue) => Ok(queue.depth().await?),

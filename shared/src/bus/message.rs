@@ -1,4 +1,4 @@
-//! What the queues of both editions share: outcomes and limits of a message, and the depth of a queue.
+//! Outcomes and limits of a message and the depth of a queue, for the queues of both editions.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,8 +8,8 @@ pub(crate) const MAX_ATTEMPTS: i32 = 5;
 /// How long a message may wait before it becomes a dead letter: the longest retention of SQS.
 pub const MESSAGE_KEPT: TimeDelta = TimeDelta::days(14);
 
-/// How long after it was sent an event can still arrive, redriven or not. Tombstones are kept longer,
-/// so that a late event cannot recreate a deleted listing.
+/// How long after it was sent an event can still arrive, including after a redrive. Tombstones are
+/// kept longer, so that a late event cannot recreate a deleted listing.
 pub const DEAD_LETTER_KEPT: TimeDelta = TimeDelta::days(28);
 
 /// The result of handling a message.

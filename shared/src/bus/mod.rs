@@ -24,15 +24,15 @@ pub use publish::{BusError, Outbound, Publish, Refused};
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 
-/// Where events are to be published.
+/// Where to publish events.
 #[derive(Clone, Debug)]
 pub struct BusConfig {
-    /// The name or ARN of a bus of EventBridge; without one, the bus is the table of messages.
+    /// The name or ARN of an EventBridge bus. `None` selects the table of messages.
     pub event_bridge: Option<String>,
 }
 
 impl BusConfig {
-    /// `VITRINA_EVENT_BUS`, without which a function does not start.
+    /// Reads `VITRINA_EVENT_BUS`, which a function requires.
     pub fn read(settings: &mut Settings) -> Self {
         let event_bridge = settings.optional("VITRINA_EVENT_BUS");
         if settings.is_function() && event_bridge.is_none() {
@@ -55,7 +55,7 @@ pub enum Bus {
 }
 
 impl Bus {
-    /// The bus that the settings name. EventBridge has rules in the place of `routes`.
+    /// The bus that the settings name. On EventBridge, rules take the place of `routes`.
     pub async fn connect(
         config: &BusConfig,
         pool: &PgPool,

@@ -1,4 +1,4 @@
-//! What is published, and what every bus promises of it.
+//! Events to publish, and the promise of every bus.
 
 use aws_sdk_eventbridge::error::SdkError;
 use aws_sdk_eventbridge::operation::put_events::PutEventsError;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 #[derive(Clone, Debug)]
 pub struct Outbound {
     pub event_id: Uuid,
-    /// The `source` of its envelope, by which routes and rules match.
+    /// The `source` of the envelope, by which routes and rules match.
     pub source: &'static str,
     pub event_type: &'static str,
     pub subject: Uuid,
@@ -16,25 +16,26 @@ pub struct Outbound {
     pub body: String,
 }
 
-/// Why the bus did not take an event, or is not known to have taken it. It stays pending and is
+/// Why the bus refused an event, or may not have accepted it. The event stays pending and is
 /// published later.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bus refused the event: {0}")]
 pub struct Refused(pub String);
 
-/// Takes events: a bus, or one that a test puts in its place.
+/// Publishes events: a bus, or a test double.
 pub trait Publish: Clone + Send + Sync + 'static {
-    /// Publishes `events` and returns for each one whether it was taken.
+    /// Publishes `events` and returns one result for each.
     ///
     /// # Errors
-    /// If the bus could not be asked, or did not answer: then each event may have been taken.
+    /// If the bus could not be reached or did not respond. Each event may still have been
+    /// published.
     fn publish(
         &self,
         events: &[Outbound],
     ) -> impl Future<Output = Result<Vec<Result<(), Refused>>, BusError>> + Send;
 }
 
-/// The bus could not be asked, or did not answer.
+/// The bus could not be reached or did not respond.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
     #[error("writing events to the table of messages")]

@@ -1,8 +1,8 @@
 //! The envelope of every event, and how a consumer reads one.
 //!
 //! An event announces the whole state of an aggregate, never a difference: a consumer that missed
-//! one is right again with the next. The envelope has the attributes of `CloudEvents` 1.0 in their
-//! JSON form; on AWS it is the `detail` of an EventBridge event.
+//! one is correct again after the next. The envelope has the attributes of `CloudEvents` 1.0 in
+//! their JSON form; on AWS it is the `detail` of an EventBridge event.
 
 use std::borrow::Cow;
 
@@ -17,14 +17,14 @@ use super::tagged::Tagged;
 /// The version of `CloudEvents` that the envelope follows.
 pub const SPEC_VERSION: &str = "1.0";
 
-/// The largest document that an event may have to carry, so that every event can be published:
-/// EventBridge takes 256 KB in one entry.
+/// Maximum size of a document in an event, so that every event fits into an entry of EventBridge,
+/// which accepts 256 KB.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
 /// The events of one producer: an enum with `#[serde(tag = "type", content = "data")]`.
 pub trait Event: DeserializeOwned + Send + Sync + 'static {
-    /// The `source` attribute of each of them, such as `vitrina/inventory`. Rules of EventBridge
-    /// match by [`event_bridge_source`](super::routes::event_bridge_source) of it.
+    /// The `source` attribute of the events, such as `vitrina/inventory`. Rules of EventBridge
+    /// match its [`event_bridge_source`](super::routes::event_bridge_source).
     const SOURCE: &'static str;
 
     /// The major version of the schema of `data` that this build writes and reads. Adding a field
@@ -34,14 +34,14 @@ pub trait Event: DeserializeOwned + Send + Sync + 'static {
     /// The `type` attribute of every variant.
     const TYPES: &'static [&'static str];
 
-    /// Those of [`TYPES`](Self::TYPES) that are commands. An event says what happened and has any
-    /// number of consumers; a command asks one consumer to act, so exactly one queue takes it.
+    /// The commands among [`TYPES`](Self::TYPES). An event reports a fact to any number of
+    /// consumers; a command goes to exactly one queue.
     const COMMANDS: &'static [&'static str] = &[];
 
-    /// The `type` attribute of this one.
+    /// The `type` attribute of this event.
     fn type_name(&self) -> &'static str;
 
-    /// The id of the aggregate where `data` repeats it: it must be the envelope's `subject`.
+    /// The id of the aggregate, if `data` repeats it. It must equal the envelope's `subject`.
     fn aggregate_id(&self) -> Option<Uuid>;
 
     /// The versions of the aggregates that `data` carries. Each is at least 1.
@@ -73,7 +73,7 @@ pub struct Envelope<E> {
     pub requestedtime: DateTime<Utc>,
     /// When the relay handed the event to the bus.
     pub publishedtime: DateTime<Utc>,
-    /// Where in the outbox the event stood. Grows with every publish, also of an old change.
+    /// Position in the outbox; increases with every publish, including a republish.
     pub position: i64,
     /// Whether the change was announced before: a repair. Absent if it was not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -82,8 +82,8 @@ pub struct Envelope<E> {
     pub event: E,
 }
 
-/// An event as its producer stored it. It is published in the very same bytes: fields that this
-/// build does not know are kept, and nothing is serialised again.
+/// An event as its producer stored it. It is published byte for byte, so that fields unknown to
+/// this build are kept.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct WrittenEvent<'a> {
     #[serde(rename = "type")]
@@ -95,7 +95,7 @@ impl<'a> WrittenEvent<'a> {
     /// Reads a stored event of `E`.
     ///
     /// # Errors
-    /// If this build cannot read it: a newer build stored it, and will publish it.
+    /// If this build cannot read the event: a newer build stored it and will publish it.
     pub fn read<E: Event>(json: &'a str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Stored<'a> {
@@ -120,7 +120,7 @@ pub enum Received<E> {
     },
 }
 
-/// The body is not an event, or says something that this build cannot rely on.
+/// The body is not an event, or has a value that this build does not accept.
 #[derive(Debug, thiserror::Error)]
 #[error("reading an event")]
 pub struct UnreadableEvent(#[source] Fault);
@@ -143,7 +143,7 @@ enum Fault {
     Depth,
 }
 
-/// An envelope whose `data` is not read yet, so that its type can be looked at first.
+/// An envelope with unparsed `data`, so that its type can be checked first.
 #[derive(Deserialize)]
 struct Sealed<'a> {
     specversion: String,
@@ -174,7 +174,7 @@ pub fn read<E: Event>(body: &str) -> Result<Received<E>, UnreadableEvent> {
 fn parse<E: Event>(body: &str) -> Result<Received<E>, Fault> {
     let sealed: Sealed = match serde_json::from_str(body) {
         Ok(sealed) => sealed,
-        // A type that this build does not know may have another envelope, too.
+        // An unknown type may have a different envelope, too.
         Err(error) => match type_of(body) {
             Some(type_name) if !is_known::<E>(&type_name) => {
                 return Ok(Received::Unknown { type_name });
@@ -252,8 +252,8 @@ impl Sealed<'_> {
     }
 }
 
-/// A message can have the form of an event and still mean something else. Applied, it would damage
-/// what its consumer stores; as a dead letter it waits for a build that understands it.
+/// A message can parse as an event and still mean something else. Applying it would damage the
+/// store of its consumer; as a dead letter it waits for a build that understands it.
 fn check<E: Event>(envelope: &Envelope<E>) -> Result<(), Fault> {
     let Envelope { specversion, source, schemaversion, subject, event, .. } = envelope;
     if specversion != SPEC_VERSION {

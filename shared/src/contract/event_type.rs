@@ -13,7 +13,7 @@ pub enum EventType {
     StockChanged,
 }
 
-/// Some of the parts of a product that have versions of their own.
+/// A set of the parts of a product that have separate versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
     pub product: bool,
@@ -61,7 +61,7 @@ impl FromStr for EventType {
     }
 }
 
-// A new variant of `Event` does not compile until it has a type here, and with it its parts.
+// A new variant of `Event` does not compile until it has a type, and so parts, here.
 impl From<&Event> for EventType {
     fn from(event: &Event) -> Self {
         match event {

@@ -64,10 +64,10 @@ fn key(id: String, bucket: &str) -> Item {
     ])
 }
 
-/// How many of the last hops a listing remembers.
+/// Number of recent hops that a listing keeps.
 pub const HOPS_KEPT: usize = 4;
 
-/// How far a part of a listing has come.
+/// The version and position of the last event applied to a part of a listing.
 ///
 /// An event applies if its fence is greater: the version decides, the position (which grows with
 /// every publish) breaks the tie. So a repair heals a damaged listing of the same version, while a
@@ -78,7 +78,7 @@ pub struct Fence {
     pub position: i64,
 }
 
-/// The largest plausible lead: a version grows by one with each change, so a larger one is damage.
+/// The largest plausible lead. A version grows by one with each change, so a larger lead is damage.
 const MAX_LEAD: i64 = 1 << 32;
 
 /// Whether the version `seen` in a listing is damage, given the true version `truth`. A version that
@@ -163,7 +163,7 @@ pub struct ListingItem {
     pub expires_at: Option<i64>,
 }
 
-/// The way of one change to the listing. The names are short because every listing stores them.
+/// One change on its way to the listing. The names are short because every listing stores them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
     /// The event's id.
@@ -181,7 +181,7 @@ pub struct Hop {
     pub projected: i64,
 }
 
-/// Whether a product can be bought. It is a part of the partition keys of the indexes.
+/// Whether a product can be bought. Part of the partition keys of the indexes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
     InStock,
@@ -296,7 +296,7 @@ impl ListingItem {
         [self.all_key, self.category_key, self.seller_key, self.price_key] = keys;
     }
 
-    /// The index keys, if [`Self::product`] is there and listed.
+    /// The index keys, if [`Self::product`] is present and listed.
     fn index_keys(&self) -> Option<[String; 4]> {
         let is_whole = self.sku.is_some()
             && self.name.is_some()

@@ -1,7 +1,7 @@
 //! The bytes that two deployables must agree on.
 //!
-//! A shipped event never changes meaning: a field may be added, a type may be added, and the golden
-//! files in `golden/` must parse for ever.
+//! A shipped event never changes meaning: fields and types may be added, and the golden files in
+//! `golden/` must always parse.
 
 pub mod envelope;
 pub mod event_type;

@@ -27,10 +27,10 @@ pub enum Attribute {
     Text(String),
 }
 
-/// What the API's description says of an attribute.
+/// The OpenAPI schema of an attribute.
 ///
-/// JSON knows one kind of number: a description with a variant for whole ones and one for others
-/// would take a whole number for two things at once, and refuse it.
+/// JSON has one number type: in a schema with separate variants for whole and other numbers, a
+/// whole number would match both and be refused.
 pub fn describe_attribute() -> Schema {
     let largest = 999_999_999_999_999_i64;
     ObjectBuilder::new()
@@ -41,7 +41,7 @@ pub fn describe_attribute() -> Schema {
         .into()
 }
 
-/// What it says of all of them.
+/// The OpenAPI schema of the attributes of a product.
 pub fn describe_attributes() -> Schema {
     ObjectBuilder::new().additional_properties(Some(describe_attribute())).into()
 }
@@ -162,11 +162,11 @@ impl Product {
         self.clone().hashed().content_hash
     }
 
-    /// The same product with the hash that belongs to it.
+    /// The same product with its computed hash.
     #[must_use]
     pub fn hashed(mut self) -> Self {
         self.content_hash.0.clear();
-        // Serialising these types to memory has no way to fail: string keys and finite numbers.
+        // Serialising these types to memory cannot fail: they have string keys and finite numbers.
         self.content_hash = ContentHash::of(&serde_json::to_vec(&self).unwrap_or_default());
         self
     }

@@ -1,7 +1,7 @@
-//! Which queue gets which events.
+//! The routes from events to queues.
 //!
-//! [`ROUTES`] is the one table: the bus of the local edition and the description of the events read
-//! it, and the stack on AWS makes its rules from `routes.json`, which a test compares with it.
+//! [`ROUTES`] is the single source: the bus of the local edition and the description of the events
+//! read it, and the AWS stack creates its rules from `routes.json`, which a test compares with it.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,8 @@ pub const ROUTES: &[Route] = &[Route {
     types: Types::All,
 }];
 
-/// Events that go to a queue. An event goes once to each queue of which a route takes it.
+/// A route from a producer's events to a queue. An event enters a queue once, however many routes
+/// match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     pub queue: &'static str,
@@ -31,7 +32,7 @@ pub struct Route {
 /// The `type` attributes that a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Types {
-    /// All of the source, also those that will be added to it.
+    /// All types of the source, including future ones.
     All,
     Only(&'static [&'static str]),
 }
@@ -73,7 +74,7 @@ pub fn queues_of(routes: &[Route], source: &str, event_type: &str) -> Vec<&'stat
     queues(&taking)
 }
 
-/// The commands of `E` that do not go to exactly one queue.
+/// The commands of `E` that are not routed to exactly one queue.
 pub fn misrouted_commands<E: Event>(routes: &[Route]) -> Vec<&'static str> {
     let queues = |command: &str| queues_of(routes, E::SOURCE, command).len();
     E::COMMANDS.iter().copied().filter(|command| queues(command) != 1).collect()
@@ -85,7 +86,7 @@ pub fn document(routes: &[Route]) -> Value {
     json!({"rules": routes.iter().map(rule).collect::<Vec<_>>()})
 }
 
-/// What EventBridge calls a source: dots instead of slashes, as the names of AWS's own sources have.
+/// The name of a source on EventBridge: with dots instead of slashes, as in the sources of AWS.
 pub fn event_bridge_source(source: &str) -> String {
     source.replace('/', ".")
 }

@@ -1,8 +1,9 @@
-//! What reconciliation reads of inventory, and how it requests a repair.
+//! The interface of inventory for reconciliation: what it may read, and how it requests a repair.
 //!
-//! Inventory publishes the view `inventory.sync_feed` and functions, among them `inventory.republish`,
-//! `inventory.pending`, `inventory.oldest_pending` and `inventory.categories_in_use`. Its
-//! `grants.sql` grants them to [`DATABASE_ROLE`], so that reconciliation reaches those and no table.
+//! Inventory publishes the view `inventory.sync_feed` and functions, among them
+//! `inventory.republish`, `inventory.pending`, `inventory.oldest_pending` and
+//! `inventory.categories_in_use`. Its `grants.sql` grants them to [`DATABASE_ROLE`], so that
+//! reconciliation cannot reach a table.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Reads an adjacently tagged enum of which the tag is known and the content is still JSON.
+//! Reads an adjacently tagged enum from a known tag and content that is still JSON.
 //!
 //! The derived reader of a flattened field copies all content into a buffer before it looks at the
 //! tag. Here the content is read straight into its type.

@@ -91,7 +91,7 @@ pub enum KeySource {
     Url(String),
 }
 
-/// Issuer of the tokens of a local edition. The AWS edition refuses it, because its signing key lies
+/// Issuer of the tokens of a local edition. The AWS edition refuses it, because its signing key is
 /// on a developer's disk.
 pub const EMBEDDED_ISSUER: &str = "https://identity.vitrina.local";
 

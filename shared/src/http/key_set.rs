@@ -40,14 +40,15 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Keys {
     set: JwkSet,
-    /// Grows when a fetch brings another set. What was verified with one set says nothing of the next.
+    /// Increases when a fetch returns a different set. A token verified with one set may be invalid
+    /// with the next.
     pub(crate) generation: u64,
     /// Seconds since the Unix epoch.
     fetched_at: i64,
 }
 
 impl Keys {
-    /// The key with this id, or the first one where a token names none.
+    /// The key with this id, or the first one if the token names no key.
     pub(crate) fn find(&self, kid: Option<&str>) -> Option<&Jwk> {
         match kid {
             Some(kid) => self.set.find(kid),
@@ -82,7 +83,7 @@ impl KeySet {
         }
     }
 
-    /// Keys fetched after `known` turned out not to have the key that a token names.
+    /// Keys fetched because `known` lacks the key that a token names.
     ///
     /// # Errors
     /// When no keys are known and the issuer does not answer.
@@ -100,7 +101,7 @@ pub(crate) struct Fetcher {
     url: String,
     clock: Clock,
     http: reqwest::Client,
-    /// Never held across a wait.
+    /// Never held across an await point.
     state: RwLock<State>,
 }
 
@@ -122,14 +123,14 @@ async fn ended(mut fetch: Fetch) {
     while fetch.changed().await.is_ok() {}
 }
 
-/// Whether a time lies less than `seconds` back. One in the future does not: the clock was set back.
+/// Whether a time is less than `seconds` ago. A future time is not: the clock was set back.
 fn is_within(seconds: i64, at: i64, now: i64) -> bool {
     (0..seconds).contains(&(now - at))
 }
 
 impl State {
     fn in_flight(&self) -> Option<&Fetch> {
-        // A closed channel is that of a fetch that has ended, even by a panic.
+        // The channel closes when its fetch ends, even by a panic.
         self.fetch.as_ref().filter(|fetch| fetch.has_changed().is_ok())
     }
 
@@ -157,7 +158,7 @@ impl Fetcher {
 
     async fn newer_than(self: &Arc<Self>, known: Option<Arc<Keys>>) -> Result<Arc<Keys>, Problem> {
         let seen = known.map(|keys| keys.generation);
-        // Another request may have brought a new set since this one looked.
+        // Another request may have fetched a new set since this one checked.
         if self.read().keys.as_ref().map(|keys| keys.generation) == seen {
             let begun = self.begin(self.clock.now().timestamp());
             let fetch = begun.or_else(|| self.read().in_flight().cloned());
@@ -174,7 +175,7 @@ impl Fetcher {
 
     /// Begins a fetch, unless one is in flight or the last one began moments ago.
     ///
-    /// It is a task of its own, so that it goes on when the request that began it ends.
+    /// The fetch is a separate task, so that it continues when the request that began it ends.
     fn begin(self: &Arc<Self>, now: i64) -> Option<Fetch> {
         if !self.read().may_fetch(now) {
             return None;
@@ -202,7 +203,8 @@ impl Fetcher {
         fetched.await.map_err(|error: reqwest::Error| telemetry::causes(&error))
     }
 
-    /// Keeps the set of a fetch that began at `begun_at`, or the one before it where that failed.
+    /// Stores the set of a fetch that began at `begun_at`. If the fetch failed, the previous set
+    /// stays.
     fn settle(&self, fetched: Result<JwkSet, String>, begun_at: i64) {
         let mut state = self.write();
         match fetched {

@@ -1,6 +1,6 @@
 //! HTTP: parsing, problem documents, authorisation, rate limits and pages.
 //!
-//! Everything that comes from outside is parsed here, once, or refused with a problem document.
+//! External input is parsed here, once, or refused with a problem document.
 
 pub mod auth;
 mod body;

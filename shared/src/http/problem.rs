@@ -1,6 +1,6 @@
 //! Problem documents (RFC 9457) with a stable code: the response to every refused request.
 //!
-//! A [`Problem`] tells the client what to do. Its cause is for the log and is never sent.
+//! A [`Problem`] contains what the client needs to act. Its cause is logged and never sent.
 
 use std::borrow::Cow;
 use std::error::Error;

@@ -25,8 +25,8 @@ use crate::http::problem::RATE_LIMITED;
 /// Interval at which idle clients are forgotten.
 const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How many requests an expensive request counts as: it uses the processor for milliseconds, and no
-/// client may take most of that.
+/// How many requests an expensive request counts as: it uses the processor for milliseconds, which
+/// no client may monopolise.
 const EXPENSIVE_COST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

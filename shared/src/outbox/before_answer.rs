@@ -1,4 +1,4 @@
-//! Publishing before the answer, for a function: no process runs after it has answered.
+//! Publishes before the response, for a function: it is frozen once it has responded.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use super::{Outbox, Relay};
 use crate::bus::Publish;
 use crate::telemetry;
 
-/// Events that are published before an answer. The scheduled relay publishes the others.
+/// Maximum number of events published before a response. The scheduled relay publishes the others.
 const BATCH: i64 = 10;
 
-/// How long an answer waits for its event to be published.
+/// How long a response waits for its event to be published.
 const TIMEOUT: Duration = Duration::from_millis(150);
 
-/// Publishes the event of a write before the write is answered. If that fails, the scheduled relay
-/// publishes it.
+/// Publishes the event of a write before the response. If that fails, the scheduled relay publishes
+/// it.
 pub fn publish_before_answers<O: Outbox, B: Publish>(api: Router, relay: Relay<O, B>) -> Router {
     api.layer(from_fn_with_state(relay, publish_first::<O, B>))
 }

@@ -1,7 +1,7 @@
 //! The outbox of a producer: events that are committed and not yet published.
 //!
 //! A producer writes a pointer to its event in the transaction that makes the event true. The
-//! [`Relay`] publishes what the pointers point at; only its SQL belongs to the producer.
+//! [`Relay`] publishes the events that the pointers refer to; the producer supplies only the SQL.
 
 mod before_answer;
 mod relay;
@@ -17,11 +17,11 @@ pub use relay::{Relay, RelayError};
 
 /// The statements on the outbox of one producer.
 pub trait Outbox: Clone + Send + Sync + 'static {
-    /// The events that its pointers point at.
+    /// The events that its pointers refer to.
     type Event: Event;
 
-    /// Claims the oldest `limit` pointers that are due, for as long as the transaction lasts. Those
-    /// that another relay has claimed are skipped.
+    /// Claims the oldest `limit` pointers that are due, for as long as the transaction lasts.
+    /// Pointers claimed by another relay are skipped.
     fn claim(
         &self,
         transaction: &mut PgConnection,
@@ -29,14 +29,14 @@ pub trait Outbox: Clone + Send + Sync + 'static {
         limit: i64,
     ) -> impl Future<Output = Result<Vec<Claimed>, sqlx::Error>> + Send;
 
-    /// Deletes pointers whose events are published.
+    /// Deletes the pointers of published events.
     fn delete(
         &self,
         transaction: &mut PgConnection,
         positions: &[i64],
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Makes pointers wait until `not_before`, so that they do not hold up the others.
+    /// Delays pointers until `not_before`, so that they do not hold up the others.
     fn put_off(
         &self,
         transaction: &mut PgConnection,
@@ -44,24 +44,24 @@ pub trait Outbox: Clone + Send + Sync + 'static {
         not_before: DateTime<Utc>,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Measures how much is pending.
+    /// Measures the backlog.
     fn backlog(&self, pool: &PgPool) -> impl Future<Output = Result<Backlog, sqlx::Error>> + Send;
 }
 
-/// A claimed pointer and what it points at.
+/// A claimed pointer and the change that it refers to.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// Grows with every pointer, also to a change that was announced before.
+    /// Increases with every pointer, including a pointer to a change that was announced before.
     pub position: i64,
     /// The id of the aggregate.
     pub subject: Uuid,
     /// When the pointer was written: later than the commit if it announces the change again.
     pub pointed_at: DateTime<Utc>,
-    /// None if the pointer points at nothing.
+    /// `None` if the change does not exist.
     pub entry: Option<Entry>,
 }
 
-/// A committed change that is to be announced.
+/// A committed change to announce.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub event_id: Uuid,
@@ -73,11 +73,11 @@ pub struct Entry {
     pub committed_at: DateTime<Utc>,
 }
 
-/// How much is pending.
+/// The pending events and requests of an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
     pub pending: i64,
     pub oldest_committed_at: Option<DateTime<Utc>>,
-    /// Requests that are to become events and did not yet, such as repairs.
+    /// Requests that have not become events yet, such as repairs.
     pub requested: i64,
 }

@@ -1,8 +1,8 @@
 //! The relay: moves committed events from an outbox to the bus.
 //!
-//! It takes no input: it looks at what is pending. Several relays may run at once, since each claims
-//! rows that the others skip. A pointer is deleted only after the bus took its event. A crash in
-//! between publishes the event twice, which consumers expect; it is never lost.
+//! It takes no input: it looks at what is pending. Several relays may run at once, since each
+//! claims rows that the others skip. A pointer is deleted only after the bus accepted its event. A
+//! crash in between publishes the event twice, which consumers expect; the event is never lost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ const BATCH: i64 = 100;
 /// How often to look at the outbox without a nudge.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Row locks are held while the bus is asked: it must answer by then.
+/// Timeout of the bus. Row locks are held while it publishes.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Backoff of an event that the bus refused. Others go first.
@@ -40,11 +40,11 @@ const UNREADABLE_BACKOFF: TimeDelta = TimeDelta::minutes(1);
 /// How often to measure what is pending.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a drain waits for events that other relays have claimed or the bus has refused, before
-/// it fails and so asks to be invoked again.
+/// How long a drain waits for events claimed by other relays or refused by the bus. It then fails,
+/// so that the function is invoked again.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Publishes what is pending in an outbox. Cheap to clone.
+/// Publishes the pending events of an outbox. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Relay<O, B = Bus> {
     outbox: O,
@@ -53,7 +53,7 @@ pub struct Relay<O, B = Bus> {
     clock: Clock,
 }
 
-/// Why a round failed. Everything that was pending still is.
+/// Why a round failed. All of its events are still pending.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     #[error("claiming events from the outbox")]
@@ -101,7 +101,7 @@ impl<O: Outbox, B: Publish> Relay<O, B> {
                     rows.push(row);
                     events.push(event);
                 }
-                // A newer build wrote it, and it will be there to publish it.
+                // A newer build wrote it and will publish it.
                 Err(error) => {
                     telemetry::failed("reading a stored event", &error);
                     unreadable.push(row.position);
@@ -131,7 +131,7 @@ impl<O: Outbox, B: Publish> Relay<O, B> {
         Ok(if full { Progress::More } else { Progress::Idle })
     }
 
-    /// The positions of the events that the bus took, and of those that it refused.
+    /// The positions of the events that the bus accepted, and of the events that it refused.
     async fn publish(
         &self,
         rows: &[&Claimed],
@@ -185,7 +185,7 @@ impl<O: Outbox, B: Publish> Relay<O, B> {
         Ok(Outbound { event_id, source, event_type, subject: row.subject, body })
     }
 
-    /// Measures what is pending.
+    /// Measures the backlog.
     pub async fn measure(&self) -> Result<Backlog, RelayError> {
         let backlog = self.outbox.backlog(&self.pool).await.map_err(RelayError::Measure)?;
         let oldest = backlog
@@ -200,7 +200,7 @@ impl<O: Outbox, B: Publish> Relay<O, B> {
     /// Publishes until nothing is pending, at most until `deadline`.
     ///
     /// # Errors
-    /// Also if something is still pending a while after everything else was published.
+    /// Also if events are still pending some time after all others were published.
     pub async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
         let give_up = deadline.min(Instant::now() + DRAIN_TIMEOUT);
         loop {

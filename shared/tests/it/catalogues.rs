@@ -28,7 +28,7 @@ fn sources() -> Vec<String> {
                 && !["metrics.rs", "catalogue.rs"].iter().any(|own| path.ends_with(own))
             {
                 let text = fs::read_to_string(&path).unwrap();
-                // Unit tests at the end of a file record what they like.
+                // Unit tests at the end of a file may record any metric.
                 let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
                 texts.push(code.to_owned());
             }
@@ -60,7 +60,7 @@ fn every_recorded_metric_has_a_row_and_every_row_is_recorded() {
             .into_iter()
             .filter(|name| suffixes.iter().any(|suffix| name.ends_with(suffix)))
             .collect();
-    // Recorded by its constant.
+    // Recorded through its constant.
     recorded.insert(metrics::HTTP_REQUEST_SECONDS.to_owned());
     let listed: BTreeSet<String> =
         metrics::CATALOGUE.iter().map(|metric| metric.name.to_owned()).collect();

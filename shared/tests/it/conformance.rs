@@ -1,4 +1,5 @@
-//! One suite over both buses and their queues: what producers, consumers and operators rely on.
+//! One suite over both buses and their queues: the guarantees for producers, consumers and
+//! operators.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 const OPERATOR: Uuid = Uuid::from_u128(9);
 
-/// Waits short enough for a test: SQS has a clock of its own.
+/// Delays short enough for a test: SQS has its own clock.
 const TIMINGS: SqsTimings = SqsTimings {
     visibility: Duration::from_secs(2),
     long_poll: Duration::from_secs(1),
@@ -65,7 +66,7 @@ impl TestBed {
         }
     }
 
-    /// None if the emulator is not installed, which it prints itself.
+    /// `None` if the emulator is not installed, which the testkit reports.
     async fn aws() -> Option<Self> {
         let messaging = Ministack::of_this_process()?.messaging(ROUTES).await;
         let database = database(&[&bus::MIGRATOR]).await;
@@ -123,8 +124,8 @@ impl TestBed {
         }
     }
 
-    /// Receives messages without settling them, as a consumer that crashes. A bus may reformat an
-    /// event, so this returns the parsed events.
+    /// Receives messages without settling them, as a consumer that crashes does. A bus may reformat
+    /// an event, so this returns the parsed events.
     async fn receive(&self) -> Vec<Value> {
         let bodies: Vec<String> = match &self.messages {
             Messages::Table(queue) => {
@@ -243,7 +244,7 @@ async fn every_published_event_is_handled_and_then_gone(bed: TestBed) {
     bed.publish(1..=25).await;
     let accepting = ByPosition::new(|_| Ok(()));
     bed.rounds(&accepting, || accepting.seen().len() >= 25).await;
-    // At least once: SQS may double.
+    // At least once: SQS may duplicate.
     let seen: BTreeSet<i64> = accepting.seen().into_iter().collect();
     assert_eq!(seen, (1..=25).collect());
     assert!(bed.is_empty().await);
@@ -307,7 +308,7 @@ async fn event_of_unknown_type_is_ignored(bed: TestBed) {
 
 async fn depth_counts_visible_in_flight_and_dead_messages(bed: TestBed) {
     bed.bury(&["no event"]).await;
-    // SQS counts a moment late.
+    // The counts of SQS are delayed.
     let until = async |what: &str, is_so: fn(&QueueDepth) -> bool, receives: bool| {
         let begun = Instant::now();
         loop {
@@ -368,7 +369,7 @@ async fn redriven_dead_letter_gets_all_its_attempts_again(bed: TestBed) {
         bed.dead_letters.settle(&all, None, Action::Redrive, OPERATOR, now).await.unwrap();
     assert_eq!((settled, bed.dead_letters().await), (1, vec![]));
     assert_eq!(bed.audit().await, [(OPERATOR.to_string(), "redrive".to_owned(), dead_letter.id)]);
-    // All attempts count anew.
+    // Attempts are counted from one again.
     let failing = ByPosition::new(|_| Err(Failure::Failed("not yet".to_owned())));
     bed.rounds(&failing, || failing.seen().len() >= 5).await;
     let again = bed.dead_letters().await.remove(0);

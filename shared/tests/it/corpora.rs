@@ -1,4 +1,4 @@
-//! Every build reads the inputs that fuzzing has found.
+//! Replays the fuzzing corpus in every test run.
 
 use testkit::fuzz::{self, replay};
 

@@ -135,7 +135,7 @@ fn event_with_another_meaning_is_unreadable() {
             let wanted = if field == "subject" { other } else { field };
             assert!(fault.starts_with("reading an event: ") && fault.contains(wanted), "{fault}");
         }
-        // Nothing else is checked of a type that this build does not know.
+        // No other field of an unknown type is checked.
         let mut unknown: Value = serde_json::from_str(&text).unwrap();
         unknown["type"] = json!("ProductPraised");
         unknown["schemaversion"] = json!(2);

@@ -1,4 +1,4 @@
-//! The publisher, against everything that EventBridge may answer.
+//! The publisher, on every response that EventBridge may return.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ fn nth_of(entry: &Value) -> u64 {
     detail["nth"].as_u64().unwrap_or_default()
 }
 
-/// An answer that takes every entry to which `refuse` gives no code.
+/// A response that accepts every entry except where `refuse` returns an error code.
 fn answer(sent: &Value, refuse: impl Fn(u64) -> Option<&'static str>) -> WireAnswer {
     let mut failed = 0;
     let entries =

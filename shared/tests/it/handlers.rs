@@ -16,7 +16,7 @@ pub(crate) fn inventory_event(position: i64) -> Value {
     event
 }
 
-/// Decides each result by the event's position, and remembers the positions.
+/// Decides each result by the event's position, and records the positions.
 pub(crate) struct ByPosition {
     seen: Mutex<Vec<i64>>,
     decide: fn(i64) -> Result<(), Failure>,

@@ -16,10 +16,10 @@ use uuid::Uuid;
 const TEN_MINUTES: Duration = Duration::from_mins(10);
 const AN_HOUR: Duration = Duration::from_hours(1);
 
-/// How long a request may take that does not wait for the issuer.
+/// Timeout of a request that does not wait for the issuer.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// What the issuer does with a request for its keys.
+/// How the issuer responds to a request for its keys.
 #[derive(Clone)]
 enum Answer {
     Keys(JwkSet),
@@ -81,7 +81,7 @@ fn fresh(tokens: &Tokens) -> String {
     tokens.with_claims(json!({"sub": Uuid::nil(), "jti": another()}))
 }
 
-/// Another number each time.
+/// A different number on each call.
 fn another() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, Ordering::SeqCst)
@@ -96,7 +96,7 @@ fn only(tokens: &Tokens) -> Answer {
     Answer::Keys(tokens.keys().clone())
 }
 
-/// Waits for a condition that a background task brings about.
+/// Waits for a condition that a background task establishes.
 async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     for _ in 0..500 {
         if is_so().await {
@@ -121,7 +121,7 @@ async fn withdrawn_key_is_refused_after_the_refresh() {
         (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()));
     let issuer = Issuer::start(both(&old, &new)).await;
     let verifier = issuer.verifier(&clock);
-    // One token, which the verifier remembers from now on.
+    // One token, which the verifier caches from here on.
     let token = old.token(Uuid::nil(), Role::Seller);
     verifier.verify(&token).await.unwrap();
 

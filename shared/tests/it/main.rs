@@ -1,6 +1,6 @@
-//! The bus, the queues and everything that reads from outside, against whatever may arrive.
+//! The bus, the queues and every decoder of external input, on valid and invalid input.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod catalogues;
 mod conformance;

@@ -1,5 +1,5 @@
-//! A second producer with its own events, outbox and queues: bus, relay and intake work for more
-//! producers than inventory.
+//! A second producer with its own events, outbox and queues. Bus, relay and intake must work for
+//! every producer, not only for inventory.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -175,7 +175,7 @@ impl Outbox for ParcelOutbox {
     }
 }
 
-/// Remembers the events that it was given.
+/// Records the events that it handles.
 #[derive(Default)]
 struct Seen(Mutex<Vec<ParcelEvent>>);
 
@@ -232,7 +232,7 @@ impl TestBed {
         Self { database, clock, bus: Bus::Postgres(bus), aws: None }
     }
 
-    /// None if the emulator is not installed, which it prints itself.
+    /// `None` if the emulator is not installed, which the testkit reports.
     async fn aws() -> Option<Self> {
         let messaging = Ministack::of_this_process()?.messaging(TWO_PRODUCERS).await;
         let bus = EventBridge::new(&messaging.environment, &messaging.bus);
@@ -266,7 +266,7 @@ impl TestBed {
             assert!(begun.elapsed() < DEADLINE, "{queue} has got {:?}", seen.events());
             self.round(queue, &seen).await;
         }
-        // One round more: nothing else may follow.
+        // One more round: no other event may follow.
         self.round(queue, &seen).await;
         seen.events()
     }
@@ -396,7 +396,7 @@ async fn refused_events_wait_and_are_published_later() {
     let refused = i64::from(faulty.faults());
     assert!(refused > 0);
     assert_eq!(relay.measure().await.unwrap().pending, refused);
-    // They back off for a second: until then others go first.
+    // They back off for a second, in which other events are published first.
     faulty.calm().await.unwrap();
     relay.once().await.unwrap();
     assert_eq!(relay.measure().await.unwrap().pending, refused);

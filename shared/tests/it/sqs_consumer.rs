@@ -1,4 +1,4 @@
-//! The consumer of SQS, against everything that SQS may answer.
+//! The consumer of SQS, on every response that SQS may return.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn queue(wire: &AwsWire) -> SqsQueue {
     SqsQueue::new(&wire.environment(), Clock::System, &config)
 }
 
-/// An answer to a batch in which every entry succeeds that `refuse` does not name.
+/// The response to a batch: every entry succeeds unless `refuse` selects it.
 fn answer(sent: &Value, refuse: impl Fn(&Value) -> bool) -> WireAnswer {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for entry in sent["Entries"].as_array().unwrap() {
@@ -67,7 +67,7 @@ const ACCEPTING: Always = Always(|| Ok(()));
 const FAILING: Always = Always(|| Err(Failure::Failed("it cannot be".to_owned())));
 const UNAVAILABLE: Always = Always(|| Err(Failure::Unavailable("no answer".to_owned())));
 
-/// The answer to an invocation, as Lambda gets it.
+/// The response to an invocation, as Lambda receives it.
 async fn invoke(wire: &AwsWire, handler: &impl Handler, invocation: Invocation) -> Value {
     let answer = sqs_intake::answer(&queue(wire), &Clock::System, handler, invocation).await;
     serde_json::to_value(answer).unwrap()
@@ -123,7 +123,7 @@ async fn message_is_redelivered_if_the_dead_letters_refuse_it() {
     let wire = AwsWire::start(|_, _| WireAnswer::Refused(400, "AccessDenied")).await;
     let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
     assert_eq!(answered, failures(&["message 0", "message 1", "message 2"]));
-    // An entry that is missing from the answer was not taken either.
+    // An entry that is missing from the response was not accepted either.
     let silent = json!({"Successful": [], "Failed": []});
     let wire = AwsWire::start(move |_, _| WireAnswer::Fine(silent.clone())).await;
     let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
@@ -143,7 +143,7 @@ async fn last_failure_makes_a_dead_letter_and_an_outage_does_not() {
         assert_eq!(answered, failures(&["message 0"]));
     }
     assert_eq!(calls(&wire, "SendMessageBatch"), Vec::<Value>::new());
-    // Before it was received so often that it looks like a message that crashes its consumer.
+    // Before the number of receives makes it look like a message that crashes its consumer.
     assert_eq!(invoke(&wire, &UNAVAILABLE, invocation(&[GOLDEN], 4)).await, failures(&[]));
     let sent = calls(&wire, "SendMessageBatch");
     assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(QUEUE)));

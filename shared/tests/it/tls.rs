@@ -1,5 +1,5 @@
-//! TLS to the database, as RDS and its proxy have it: an authority of its own, a real handshake, and
-//! PostgreSQL behind it.
+//! TLS to the database as RDS and its proxy offer it: with a private authority, a real handshake,
+//! and PostgreSQL behind it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -154,7 +154,7 @@ async fn server_of_an_untrusted_authority_gets_no_credentials() {
     let error = proxy.ask("localhost").await.unwrap_err();
     assert!(causes(&error).contains("invalid peer certificate"), "{error:?}");
     assert_eq!(proxy.received(), b"");
-    // Callers are told to retry, and not what is wrong.
+    // The response asks clients to retry and does not reveal the cause.
     assert!(is_transient(&error));
 }
 

@@ -1,4 +1,4 @@
-//! Tokens of other providers: the roles and the audience of Cognito's.
+//! Tokens of other providers: the roles and the audience in tokens of Cognito.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use shared::config::Settings;
 use shared::http::auth::{AuthConfig, Role, Verifier};
 use testkit::Tokens;
 
-/// The roles of a token with these claims; None if it is refused.
+/// The roles of a token with these claims; `None` if it is refused.
 async fn roles(claims: Value) -> Option<BTreeSet<Role>> {
     let tokens = Tokens::new(Clock::System);
     let config = AuthConfig { roles_claim: "cognito:groups".to_owned(), ..tokens.config() };

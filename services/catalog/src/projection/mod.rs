@@ -1,4 +1,4 @@
-//! THE RULES of the projection: (the listing as stored, events) -> the listing.
+//! The rules of the projection: (the listing as stored, events) -> the listing.
 //!
 //! Events may arrive twice, late or out of order: the fences decide, not the order of arrival. Any
 //! shuffled and duplicated history of a product therefore leads to the same listing.

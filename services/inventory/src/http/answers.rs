@@ -1,4 +1,4 @@
-//! The bodies that several endpoints answer with.
+//! Response bodies that several endpoints share.
 
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};

@@ -1,4 +1,4 @@
-//! The seller's API: one file for each endpoint.
+//! The seller's API: one file per endpoint.
 
 mod adjust_stock;
 mod answers;

@@ -1,4 +1,4 @@
-//! The rules of products: which are accepted, and what a command makes of one. Time, ids and state
+//! The rules of products: which are accepted, and how a command changes one. Time, ids and state
 //! come in; products and refusals come out.
 
 mod fields;

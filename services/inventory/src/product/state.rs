@@ -1,4 +1,4 @@
-//! A product as this service holds it, apart from what its events and the API say of it.
+//! A product as this service stores it, separate from its form in events and in the API.
 //!
 //! Every conversion names every field, so a new field does not compile until each side has decided
 //! about it.

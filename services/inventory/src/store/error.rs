@@ -1,4 +1,4 @@
-//! What can fail in the store, with the operation and the table that it happened in.
+//! The errors of the store, each with its operation and table.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The operators' API: one file an endpoint.
+//! The operators' API: one file per endpoint.
 
 mod dead_letter_selection;
 mod discard_dead_letters;

@@ -1,4 +1,4 @@
-//! Batch calls to SQS: as large as SQS takes, and the result of each entry is read by itself.
+//! Batch calls to SQS: as large as SQS accepts, with a separate result for each entry.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::sqs::SqsQueue;
 use crate::bus::sqs_error::{SqsError, during};
 use crate::telemetry;
 
-/// The most bytes of one batch. SQS takes more by now, unless the queue has a lower limit.
+/// Maximum size of a batch, in bytes. SQS now accepts more, unless the queue has a lower limit.
 const BATCH_BYTES: usize = 256 * 1024;
 
 impl SqsQueue {
-    /// Sends messages, and returns for each whether SQS took it.
+    /// Sends messages and returns one result for each.
     pub(super) async fn send(
         &self,
         url: &str,
@@ -48,7 +48,7 @@ impl SqsQueue {
         results
     }
 
-    /// Deletes messages by their receipts, and returns for each whether SQS deleted it.
+    /// Deletes messages by their receipts and returns one result for each.
     pub(super) async fn delete_from(
         &self,
         url: &str,
@@ -76,8 +76,8 @@ impl SqsQueue {
         results
     }
 
-    /// Sets when messages are visible again. If that fails, they are at the end of their visibility
-    /// timeout.
+    /// Sets when messages become visible again. If that fails, they become visible at the end of
+    /// their visibility timeout.
     pub(super) async fn change_visibility(&self, url: &str, receipts: Vec<(String, Duration)>) {
         for some in receipts.chunks(BATCH) {
             let entries = some.iter().enumerate().filter_map(|(nth, (receipt, visibility))| {

@@ -11,7 +11,7 @@ pub struct SqsConfig {
     pub dead_letters: String,
 }
 
-/// The settings of the one queue that a process consumes or looks after.
+/// The settings of the one queue that a process consumes or manages.
 const NAMES: [&str; 2] = ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL"];
 
 /// The URL of a queue.
@@ -43,7 +43,7 @@ impl SqsConfig {
         }
     }
 
-    /// Both, for a function: it cannot work without them.
+    /// Requires both settings, for a function: it cannot work without them.
     pub fn required(settings: &mut Settings) -> Self {
         let [queue, dead_letters] = NAMES.map(|name| settings.required::<QueueUrl>(name).0);
         Self { queue, dead_letters }

@@ -1,4 +1,4 @@
-//! How many messages a queue has, as SQS counts them: approximately, and a moment late.
+//! The number of messages in a queue, as SQS counts them: approximate and delayed.
 
 use aws_sdk_sqs::types::QueueAttributeName;
 

@@ -1,8 +1,9 @@
-//! Dead letters in a queue of SQS, which can be read only by receiving them.
+//! Dead letters in an SQS queue, which can be read only by receiving them.
 //!
 //! SQS's own redrive moves all messages or none, and records no operator. So a reader receives all
-//! of them for a minute. Settled ones are sent or audited first and deleted last; the others are
-//! released at once. A crash in between loses nothing: the messages become visible again.
+//! of them for a minute. Settled messages are sent or audited before they are deleted; the others
+//! are released at once. A crash before the deletion loses nothing: the messages become visible
+//! again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,10 +25,10 @@ use crate::telemetry;
 /// Visibility timeout while dead letters are read.
 const VISIBILITY: Duration = Duration::from_mins(1);
 
-/// The shortest long poll. A short poll asks only some of the servers of SQS.
+/// The shortest long poll. A short poll queries only some of the servers of SQS.
 const LONG_POLL: Duration = Duration::from_secs(1);
 
-/// The most dead letters that are read. With more, an operator settles some first.
+/// Maximum number of dead letters to read. An operator with more must settle some first.
 const MAX_READ: usize = 5_000;
 
 /// Dead letters in one batch of settling.
@@ -41,7 +42,7 @@ pub struct SqsDeadLetters {
     pool: PgPool,
 }
 
-/// A dead letter that was received, with its receipt.
+/// A received dead letter and its receipt.
 #[derive(Debug)]
 struct Held {
     dead_letter: DeadLetter,
@@ -91,7 +92,7 @@ impl SqsDeadLetters {
         Ok(i64::try_from(fitting).unwrap_or(i64::MAX))
     }
 
-    /// As SQS counts: approximately, and a moment late. Dead letters that are being read count, too.
+    /// Approximate and delayed, as SQS counts. Includes dead letters that are being read.
     pub(in crate::bus) async fn depth(&self) -> Result<QueueDepth, SqsError> {
         let [waiting, dead] = self.queue.counts().await?;
         Ok(QueueDepth {
@@ -135,7 +136,7 @@ impl SqsDeadLetters {
         result.map(|()| settled)
     }
 
-    /// Settles a batch. Dead letters that could not be settled join `rest`.
+    /// Settles a batch. Dead letters that could not be settled are added to `rest`.
     async fn settle_some(
         &self,
         dead_letters: Vec<Held>,
@@ -148,7 +149,7 @@ impl SqsDeadLetters {
             Action::Discard => (dead_letters, None),
             Action::Redrive => self.send_again(dead_letters, rest).await,
         };
-        // The audit comes before the deletion: no dead letter goes without a row there.
+        // Audited before the deletion, so that every deleted dead letter has an audit row.
         if let Err(error) = self.audit(&gone, action, actor, now).await {
             rest.extend(gone);
             return Err(error.into());
@@ -176,7 +177,7 @@ impl SqsDeadLetters {
         }
     }
 
-    /// Sends messages to their queue again. Those that SQS did not take join `rest`.
+    /// Sends messages to their queue again. Messages that SQS refused are added to `rest`.
     async fn send_again(
         &self,
         dead_letters: Vec<Held>,
@@ -230,7 +231,7 @@ impl SqsDeadLetters {
         Ok(())
     }
 
-    /// Every dead letter, oldest first. Others can receive them at once.
+    /// Reads every dead letter, oldest first, and releases them at once.
     async fn read_all(&self) -> Result<Vec<Held>, SqsError> {
         let held = self.receive().await?;
         self.release(&held).await;
@@ -264,9 +265,9 @@ impl SqsDeadLetters {
         self.queue.change_visibility(self.queue.dead_letters(), receipts).await;
     }
 
-    /// None if SQS has left out a field that every message has.
+    /// `None` if SQS omitted a required field.
     fn read(&self, message: Message) -> Option<Held> {
-        /// The fields to show of a body that may be anything.
+        /// The fields to show, each absent if the body lacks it.
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Head {
@@ -292,7 +293,7 @@ impl SqsDeadLetters {
             event_id: head.id.unwrap_or_default(),
             event_type: head.type_name.unwrap_or_default(),
             subject: head.subject.unwrap_or_default(),
-            // SQS moved those without a reason: their consumer crashed each time.
+            // Without a reason, SQS itself moved the message: its consumer crashed each time.
             reason: attribute(REASON).unwrap_or("every attempt ended without a result").to_owned(),
             attempts: attribute(ATTEMPTS_MADE).and_then(|n| n.parse().ok()).unwrap_or(attempts),
             sent_at: attribute(SENT_AT).and_then(|at| at.parse().ok()).unwrap_or(sent_at),
@@ -302,8 +303,8 @@ impl SqsDeadLetters {
     }
 }
 
-/// The id of a dead letter: the same each time it is received, and greater for later ones. 42 bits of
-/// milliseconds, and 21 bits of a hash of its id in SQS.
+/// The id of a dead letter: the same on each receive, and increasing with time. It consists of 42
+/// bits of milliseconds and 21 bits of a hash of its id in SQS.
 fn id_of(id: &str, sent_at: DateTime<Utc>) -> i64 {
     let digest = Sha256::digest(id.as_bytes());
     let hash = i64::from(u32::from_be_bytes([0, digest[0], digest[1], digest[2]]) >> 3);

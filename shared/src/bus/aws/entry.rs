@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
 
-/// The most messages of one call to SQS.
+/// Maximum number of messages in one call to SQS.
 pub(super) const BATCH: usize = 10;
 
 /// A message to send.
@@ -17,7 +17,7 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// Its size, as SQS counts it.
+    /// Size in bytes, as SQS counts it.
     pub(super) fn bytes(&self) -> usize {
         let attribute = |(name, value): (&String, &MessageAttributeValue)| {
             name.len() + value.data_type().len() + value.string_value().map_or(0, str::len)
@@ -26,7 +26,7 @@ impl Sending {
     }
 }
 
-/// Whole seconds, rounded up: SQS has no fractions.
+/// Seconds, rounded up: SQS accepts only whole ones.
 pub(super) fn seconds(duration: Duration) -> i32 {
     let up = u64::from(duration.subsec_nanos() > 0);
     i32::try_from(duration.as_secs() + up).unwrap_or(i32::MAX)

@@ -1,7 +1,7 @@
-//! EventBridge takes events in tens and answers for each by itself whether it took it.
+//! Publishes to EventBridge in calls of up to ten events and reads the result of each entry.
 //!
-//! Promise: an event counts as published only if its own entry of an answer says so. In every other
-//! case - refused, no answer, an unreadable answer - it stays pending.
+//! Promise: an event counts as published only if its own entry in a response has an id. In every
+//! other case (refused, no response, unreadable response) it stays pending.
 
 use std::time::Duration;
 
@@ -19,16 +19,17 @@ use tokio::time::{Instant, timeout_at};
 use crate::bus::publish::{BusError, Outbound, Publish, Refused};
 use crate::contract::routes::event_bridge_source;
 
-/// The most entries of one call.
+/// Maximum number of entries in one call.
 const MAX_ENTRIES: usize = 10;
 
-/// The entries of one call together are smaller than this, by [`size_of`].
+/// The entries of one call are together smaller than this, as measured by [`size_of`].
 const MAX_BYTES: usize = 256 * 1024;
 
 /// Concurrent calls. The bus promises no order.
 const CONCURRENT_CALLS: usize = 4;
 
-/// Timeout of all calls together: shorter than the relay's, which holds row locks meanwhile.
+/// Timeout of all calls together. Shorter than that of the relay, which holds row locks while it
+/// waits.
 const BUDGET: Duration = Duration::from_millis(1_900);
 
 /// Timeout of one call with all of its attempts.
@@ -37,8 +38,8 @@ const CALL_TIMEOUT: Duration = Duration::from_millis(1_800);
 /// Timeout of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// One retry, for a connection that was closed while idle, as happens while a function is frozen.
-/// A throttled event waits in the outbox and not here.
+/// One retry, for a connection that was closed while idle, as happens while a function is frozen. A
+/// throttled event waits in the outbox instead.
 const ATTEMPTS: u32 = 2;
 
 /// Backoff before the retry.
@@ -87,11 +88,11 @@ impl EventBridge {
 }
 
 impl Publish for EventBridge {
-    /// One result for each event. An error only if no call was answered at all.
+    /// One result for each event. An error only if no call got a response.
     async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
         let Packed { calls, too_large } = pack(events);
         let deadline = Instant::now() + BUDGET;
-        // An event is not published until its entry says so.
+        // An event counts as refused until its entry reports success.
         let unanswered = || Err(Refused("NoAnswer: no response has an entry for it".to_owned()));
         let mut results: Vec<_> = events.iter().map(|_| unanswered()).collect();
         for (nth, bytes) in too_large {
@@ -131,7 +132,7 @@ impl Publish for EventBridge {
     }
 }
 
-/// The events of each call, by index, and those too large for any call, with their sizes.
+/// The events of each call, by index, and the events too large for any call, with their sizes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Packed {
     calls: Vec<Vec<usize>>,
@@ -162,14 +163,14 @@ fn pack(events: &[Outbound]) -> Packed {
     packed
 }
 
-/// The size of an entry as EventBridge counts it: the bytes of source, type and detail (and 14 for a
-/// time and those of resources, which are not sent). See "Calculating `PutEvents` event entry size" in
+/// The size of an entry as EventBridge counts it: the bytes of source, type and detail. A time and
+/// resources would count, too, but are not sent. See "Calculating `PutEvents` event entry size" in
 /// its user guide.
 fn size_of(event: &Outbound) -> usize {
     event_bridge_source(event.source).len() + event.event_type.len() + event.body.len()
 }
 
-/// An entry that was taken has an id; one that was refused has a code.
+/// An accepted entry has an id; a refused entry has a code.
 fn judge(entry: &PutEventsResultEntry) -> Result<(), Refused> {
     match (entry.event_id(), entry.error_code()) {
         (Some(_), None) => Ok(()),

@@ -1,8 +1,8 @@
-//! A queue of SQS, of which each received message is settled by its outcome.
+//! An SQS queue. Each received message is settled by its outcome.
 //!
-//! Promise: a message leaves the queue only when it was handled, or when it was sent to the
-//! dead-letter queue or to this queue again. The redrive policy of SQS records no reason and counts
-//! an outage as an attempt, so it is only for messages that crash their consumer.
+//! Promise: a message is deleted only after it was handled, or after it was sent to the dead-letter
+//! queue or to this queue again. The redrive policy of SQS records no reason and counts an outage
+//! as an attempt, so it applies only to messages that crash their consumer.
 
 use std::time::Duration;
 
@@ -35,19 +35,19 @@ pub(super) const ATTEMPTS_MADE: &str = "attempts";
 pub(super) const SENT_AT: &str = "sent_at";
 pub(super) const DEAD_AT: &str = "dead_at";
 
-/// A message as it was received.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqsMessage {
     pub id: String,
-    /// Names this delivery of the message.
+    /// Identifies this delivery of the message.
     pub receipt: String,
     pub body: String,
     pub sent_at: DateTime<Utc>,
-    /// How often it was received, this time included.
+    /// Number of receives, including this one.
     pub attempts: i32,
 }
 
-/// The waits of a queue. SQS knows whole seconds only.
+/// The delays of a queue. SQS accepts only whole seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct SqsTimings {
     /// Visibility timeout of a received message. A consumer extends it while it works.
@@ -64,7 +64,7 @@ impl Default for SqsTimings {
     fn default() -> Self {
         Self {
             visibility: Duration::from_secs(30),
-            // The longest that SQS has: an empty answer costs as much as any other.
+            // The maximum of SQS, because an empty response costs as much as any other.
             long_poll: Duration::from_secs(20),
             pause: Duration::from_secs(1),
             after_outage: Duration::from_secs(15),
@@ -82,7 +82,7 @@ pub struct SqsQueue {
     timings: SqsTimings,
 }
 
-/// Settled messages: those to delete, and those that SQS will redeliver.
+/// Settled messages: the ones to delete, and the ones that SQS will redeliver.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     pub done: Vec<SqsMessage>,
@@ -161,8 +161,8 @@ impl SqsQueue {
         self.change_visibility(&self.url, receipts.collect()).await;
     }
 
-    /// Settles received messages, each by its outcome. The caller still has to delete those that are
-    /// done.
+    /// Settles received messages, each by its outcome. The caller must still delete the messages
+    /// that are done.
     pub async fn settle(&self, outcomes: Vec<(SqsMessage, Outcome)>) -> Settled {
         let mut settled = Settled::default();
         let (mut dead, mut postponed, mut pauses) = (Vec::new(), Vec::new(), Vec::new());
@@ -190,8 +190,8 @@ impl SqsQueue {
             }
         }
         self.change_visibility(&self.url, pauses).await;
-        // A message received that often would soon look like one that crashes its consumer. Sent as
-        // a new one, it can wait for its store as long as the outage takes.
+        // After more receives, the message would look like one that crashes its consumer. A new
+        // copy can wait for its store as long as the outage lasts.
         for (url, leaving) in [(&self.url, postponed), (&self.dead_letters, dead)] {
             let (messages, sendings): (Vec<_>, Vec<_>) = leaving.into_iter().unzip();
             let sent = self.send(url, sendings).await;
@@ -218,8 +218,8 @@ impl SqsQueue {
         settled
     }
 
-    /// Deletes messages that are done. One that could not be deleted is redelivered, which consumers
-    /// expect.
+    /// Deletes messages that are done. A message that could not be deleted is redelivered, which
+    /// consumers expect.
     pub async fn delete(&self, messages: &[SqsMessage]) -> Result<(), SqsError> {
         let receipts = messages.iter().map(|message| message.receipt.clone()).collect();
         for deleted in self.delete_from(&self.url, receipts).await {
@@ -259,7 +259,7 @@ impl SqsQueue {
 }
 
 impl SqsMessage {
-    /// None if SQS has left out a field that every message has.
+    /// `None` if SQS omitted a required field.
     fn read(message: Message) -> Option<Self> {
         let (sent_at, attempts) = (sent_at(&message)?, count_of(&message));
         Some(Self {
@@ -290,7 +290,7 @@ pub(super) fn event_in(body: &str) -> &str {
     serde_json::from_str::<Wrapped>(body).map_or(body, |wrapped| wrapped.detail.get())
 }
 
-/// How often a message was received, this time included.
+/// Number of receives of a message, including this one.
 pub(super) fn count_of(message: &Message) -> i32 {
     let attributes = message.attributes.as_ref();
     let count = attributes

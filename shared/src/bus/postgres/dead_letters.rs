@@ -37,7 +37,7 @@ pub async fn list(
     .await
 }
 
-/// How many dead letters a selection has.
+/// The number of dead letters in a selection.
 pub async fn count(pool: &PgPool, selection: &Selection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from bus.dead_letters
@@ -63,8 +63,8 @@ pub async fn find_body(pool: &PgPool, id: i64) -> Result<Option<String>, sqlx::E
         .await
 }
 
-/// Applies `action` to the dead letters of a selection, or to the oldest `limit` of them, and records
-/// `actor` in the audit. Returns how many.
+/// Applies `action` to the dead letters of a selection, or to the oldest `limit` of them, and
+/// records `actor` in the audit. Returns their number.
 pub async fn settle(
     pool: &PgPool,
     selection: &Selection,

@@ -35,7 +35,7 @@ impl PgBus {
 }
 
 impl Publish for PgBus {
-    /// All or nothing: it is one statement.
+    /// A single statement, so either all events are written or none.
     async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
         let mut queues: Vec<String> = Vec::with_capacity(events.len());
         let (mut ids, mut types): (Vec<Uuid>, Vec<String>) = (Vec::new(), Vec::new());

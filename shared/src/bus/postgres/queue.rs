@@ -13,13 +13,13 @@ use crate::bus::message::{
 use crate::clock::Clock;
 use crate::failpoint;
 
-/// A message as it was received.
+/// A received message.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub id: i64,
     pub body: String,
     pub sent_at: DateTime<Utc>,
-    /// How often it was received, this time included.
+    /// Number of receives, including this one.
     pub attempts: i32,
 }
 
@@ -81,7 +81,7 @@ impl Queue {
 
     /// Makes every message visible at once.
     ///
-    /// For the start of the only consumer: messages that a killed consumer had received need not
+    /// For the start of an only consumer: messages that a killed consumer had received need not
     /// wait for their visibility timeout.
     pub async fn release(&self) -> Result<u64, sqlx::Error> {
         let now = self.clock.now();
@@ -194,8 +194,8 @@ impl Queue {
         Ok(buried.rows_affected())
     }
 
-    /// Buries messages that are older than [`MESSAGE_KEPT`], and deletes dead letters whose event is
-    /// older than [`DEAD_LETTER_KEPT`]. Returns how many of each.
+    /// Buries messages that are older than [`MESSAGE_KEPT`], and deletes dead letters with an event
+    /// older than [`DEAD_LETTER_KEPT`]. Returns the number of each.
     pub async fn expire(&self) -> Result<(i64, i64), sqlx::Error> {
         let now = self.clock.now();
         let row = sqlx::query!(
@@ -250,7 +250,7 @@ impl Queue {
         })
     }
 
-    /// Those of `subjects` that have messages in this queue, with the types of their events.
+    /// The `subjects` that have messages in this queue, with the types of their events.
     pub async fn waiting_among(
         &self,
         subjects: &[Uuid],
@@ -280,7 +280,7 @@ impl Queue {
     }
 }
 
-/// A message that was not handled yet.
+/// A message that is not handled yet.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     pub event_id: Uuid,
@@ -289,7 +289,7 @@ pub struct Waiting {
     pub last_failure: Option<String>,
 }
 
-/// Backoff of a message whose store did not answer.
+/// Backoff of a message while its store does not respond.
 const UNAVAILABLE_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Backoff of a failed message: 0.2 s, then four times as long each time.
