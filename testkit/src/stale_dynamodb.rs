@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::dynamodb_wire as wire;
 
 /// Makes the eventually consistent reads of `client` stale: each returns the first item that
-/// `client` put under the key, or no item if there was none.
+/// `client` put under the key, or nothing if it has put none.
 pub fn stale_dynamodb(client: &Client) -> Client {
     wire::through(client, First { http: wire::http(), first: Arc::default() })
 }
