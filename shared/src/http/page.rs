@@ -77,7 +77,7 @@ impl PageInfo {
     }
 }
 
-/// A list of `T`.
+/// One page of a list.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     pub data: Vec<T>,

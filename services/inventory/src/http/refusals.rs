@@ -27,8 +27,7 @@ static STOCK_BELOW_HELD: Kind = Kind {
     status: 409,
     title: "New stock is below the held quantity",
     explanation: "`on_hand` cannot be set below the quantity that buyers hold. If pieces were lost, \
-                  record the loss as an adjustment: an adjustment may go below it, and flags the \
-                  orders that it breaks.",
+                  record the loss as an adjustment: it may go below the held quantity.",
 };
 
 static STOCK_OUT_OF_RANGE: Kind = Kind {
