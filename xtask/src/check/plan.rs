@@ -281,8 +281,11 @@ mod tests {
     }
 
     #[test]
-    fn prose_needs_the_language_check_only() {
-        assert!(commands_for(&["docs/decisions/0001-create-is-one-statement.md"]).is_empty());
+    fn prose_needs_the_language_and_link_checks_only() {
+        assert_eq!(
+            commands_for(&["docs/decisions/0001-create-is-one-statement.md"]),
+            ["cargo test -q --locked -p vitrina --test it links::"]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use sync::{Trace, TracedChange};
 use uuid::Uuid;
 
-use crate::client::demo_user::{self, DemoUser};
+use crate::client::remote::Remote;
 use crate::console::exit::{FAILED, OK};
 use crate::console::global::Global;
 use crate::console::output::{Output, OutputArgs};
@@ -16,11 +16,13 @@ pub(crate) struct TraceArgs {
     /// Id of a product, a request (`X-Request-Id`) or an event
     id: Uuid,
     #[command(flatten)]
+    remote: Remote,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
 pub(crate) async fn run(global: &Global, args: TraceArgs) -> anyhow::Result<u8> {
-    let client = demo_user::act_as(global, DemoUser::Operator)?;
+    let client = args.remote.operator(global, None)?;
     let found = client.get::<Trace>(&format!("/v1/admin/trace/{}", args.id)).await;
     let trace = match found {
         Err(error) if error.is("not_found") => {
