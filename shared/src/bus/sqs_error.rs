@@ -1,4 +1,5 @@
-//! The error of a call to SQS.
+//! The error of a call to SQS. It is not in `aws`, because the error of dead letters, which `aws` uses,
+//! contains it.
 
 /// A call to SQS failed.
 #[derive(Debug, thiserror::Error)]

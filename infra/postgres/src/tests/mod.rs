@@ -233,7 +233,7 @@ fn url_is_percent_encoded() {
 const OWNER: &str = concat!(module_path!(), "::owner_of_a_server_waits_to_be_killed");
 
 #[tokio::test]
-#[ignore = "is no test but the process that other tests kill"]
+#[ignore = "not a test: the process that other tests kill"]
 async fn owner_of_a_server_waits_to_be_killed() {
     let told = std::env::args().find_map(|word| word.strip_prefix(OWNER_MARK).map(str::to_owned));
     let Some((kind, folder)) = told.as_deref().and_then(|told| told.split_once(':')) else {
