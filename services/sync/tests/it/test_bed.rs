@@ -25,7 +25,7 @@ use testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The most rounds that a run takes in a test.
+/// The most rounds that a run takes beside concurrent writes.
 const MAX_ROUNDS: u32 = 10;
 
 pub(crate) const TABLE: &str = "listings";
@@ -170,11 +170,19 @@ impl TestBed {
         assert_eq!(self.queue.depth().await.unwrap().oldest_sent_at, None);
     }
 
-    /// Requests a run and completes it.
+    /// Requests a run and completes it in one round.
     pub(crate) async fn reconcile(&self, deep: bool) -> Run {
         let id = self.reconciler.request(OPERATOR, deep).await.unwrap();
-        // A bucket with many candidates is resumed, by the next round if this one has just run out of
-        // buckets to claim.
+        self.round().await;
+        let run = self.run(id).await;
+        assert!(run.finished_at.is_some(), "{run:?}");
+        run
+    }
+
+    /// Requests a run and completes it beside concurrent writes. They may fill a page with candidates;
+    /// then the next round resumes the bucket if this one has just run out of buckets to claim.
+    pub(crate) async fn reconcile_beside_writes(&self, deep: bool) -> Run {
+        let id = self.reconciler.request(OPERATOR, deep).await.unwrap();
         for _ in 0..MAX_ROUNDS {
             self.round().await;
             let run = self.run(id).await;
