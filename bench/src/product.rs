@@ -9,7 +9,7 @@ use shared::clock::Clock;
 use shared::contract::listing::ListingItem;
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
-use shared::id::Ids;
+use shared::id::{EventId, Id, Ids, RequestId};
 use shared::money::{Currency, Money};
 use uuid::{Builder, Uuid};
 
@@ -20,7 +20,7 @@ const SELLERS: u64 = 100;
 
 /// A random prefix for the SKUs and idempotency keys of a run.
 fn run_prefix() -> String {
-    let id = Ids::System.next(Clock::System.now()).simple().to_string();
+    let id = Ids::System.next::<Uuid>(Clock::System.now()).simple().to_string();
     // The id starts with the time; only its end is random.
     id[id.len() - 12..].to_owned()
 }
@@ -90,13 +90,13 @@ fn scramble(number: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-fn id(number: u64, kind: u64, at: DateTime<Utc>) -> Uuid {
+fn id<T: Id>(number: u64, kind: u64, at: DateTime<Utc>) -> T {
     let random = [scramble(number ^ kind << 56), scramble(number.rotate_left(32) ^ kind)];
     let mut bytes = [0; 10];
     bytes[..8].copy_from_slice(&random[0].to_be_bytes());
     bytes[8..].copy_from_slice(&random[1].to_be_bytes()[..2]);
-    Builder::from_unix_timestamp_millis(u64::try_from(at.timestamp_millis()).unwrap_or(0), &bytes)
-        .into_uuid()
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+    T::from_uuid(Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid())
 }
 
 /// A product with its first stock. The same number gives the same product.
@@ -104,8 +104,8 @@ fn id(number: u64, kind: u64, at: DateTime<Utc>) -> Uuid {
 pub(crate) struct Generated {
     pub(crate) product: Product,
     pub(crate) stock: Stock,
-    pub(crate) event_id: Uuid,
-    pub(crate) request_id: Uuid,
+    pub(crate) event_id: EventId,
+    pub(crate) request_id: RequestId,
     /// The position of its event in the outbox.
     pub(crate) position: i64,
 }

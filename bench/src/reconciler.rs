@@ -10,11 +10,10 @@ use shared::config::Secret;
 use shared::contract::routes::CATALOG_QUEUE;
 use shared::database::{self, DatabaseConfig};
 use shared::host::Work as _;
-use shared::id::Ids;
+use shared::id::{Ids, UserId};
 use sync::{Reconciler, Settings, State};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 use vitrina::console::exit::OK;
 use vitrina::console::output::print;
 use vitrina::edition::TABLE;
@@ -95,7 +94,7 @@ pub(crate) async fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::
     // Without background slices, so that only the requested pass is counted.
     let reconciler = reconciler.with_settings(Settings { slice: 0, ..Settings::default() });
     let begun = Instant::now();
-    let id = reconciler.request(Uuid::nil(), false).await?;
+    let id = reconciler.request(UserId::nil(), false).await?;
     let run = loop {
         reconciler.once(&stop).await?;
         let run = reconciler.find_run(id).await?.context("the run no longer exists")?;

@@ -216,7 +216,7 @@ fn journal_row(generated: &Generated, row: &mut String) -> anyhow::Result<()> {
         serde_json::to_string(&event)?,
         generated.product.seller_id,
         generated.request_id,
-        generated.request_id.as_u128(),
+        generated.request_id.uuid().as_u128(),
     )?;
     Ok(())
 }

@@ -7,10 +7,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
-use uuid::Uuid;
 
 use shared::clock::Clock;
 use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
+use shared::id::UserId;
 
 const ISSUER: &str = "https://identity.test";
 const AUDIENCE: &str = "vitrina";
@@ -81,7 +81,7 @@ impl Tokens {
     }
 
     /// A token that is valid for an hour.
-    pub fn token(&self, subject: Uuid, role: Role) -> String {
+    pub fn token(&self, subject: UserId, role: Role) -> String {
         self.with_claims(json!({"sub": subject, "roles": [role.as_str()]}))
     }
 

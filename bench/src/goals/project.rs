@@ -146,12 +146,12 @@ fn envelope(generated: Generated) -> Envelope<Event> {
         specversion: "1.0".to_owned(),
         id: generated.event_id,
         source: Event::SOURCE.to_owned(),
-        subject: generated.product.id,
+        subject: generated.product.id.uuid(),
         time: now,
         schemaversion: 1,
         traceparent: Some(format!(
             "00-{:032x}-0000000000000001-00",
-            generated.request_id.as_u128()
+            generated.request_id.uuid().as_u128()
         )),
         requestid: generated.request_id,
         requestedtime: now,

@@ -12,10 +12,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use shared::id::ProductId;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 use vitrina::client::Client;
 
 use crate::number::Latencies;
@@ -56,7 +56,7 @@ struct State {
 /// A product as of its last response.
 #[derive(Clone, Copy, Debug)]
 struct KnownProduct {
-    id: Uuid,
+    id: ProductId,
     version: i64,
 }
 
@@ -87,7 +87,7 @@ enum Request {
 
 #[derive(Deserialize)]
 struct Product {
-    id: Uuid,
+    id: ProductId,
     version: i64,
 }
 
@@ -207,7 +207,7 @@ impl LoadGenerator {
     }
 
     /// Polls for a new product until it is listed.
-    async fn wait_until_visible(&self, id: Uuid) {
+    async fn wait_until_visible(&self, id: ProductId) {
         let committed = Instant::now();
         let path = format!("/v1/catalog/products/{id}");
         let fault = loop {
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn product_is_in_at_most_one_request_at_a_time() {
         let ids = 1..=50_u128;
-        let known = |id| KnownProduct { id: Uuid::from_u128(id), version: 1 };
+        let known = |id| KnownProduct { id: ProductId::from_u128(id), version: 1 };
         let mut state = State {
             rng: StdRng::seed_from_u64(1),
             idle: ids.map(known).collect(),

@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::json;
 use shared::clock::Clock;
+use shared::id::RunId;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 use vitrina::client::{Client, ClientError};
 
 /// Time between two polls.
@@ -65,7 +65,7 @@ struct Queue {
 /// A reconciliation and its results.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Reconciliation {
-    id: Uuid,
+    id: RunId,
     state: String,
     #[serde(rename = "compared")]
     pub(crate) products: u64,

@@ -18,10 +18,10 @@ use aws_sdk_dynamodb::Client;
 use axum::Router;
 use shared::contract::listing::{ListingItem, categories_key};
 use shared::dynamodb::Item;
+use shared::id::ProductId;
 use shared::money::Currency;
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
-use uuid::Uuid;
 
 use pages::Pages;
 
@@ -58,7 +58,7 @@ impl App {
     }
 
     /// Reads a listing as stored, for the trace of a product.
-    pub async fn find_listing(&self, id: Uuid) -> Result<Option<ListingItem>, StoreError> {
+    pub async fn find_listing(&self, id: ProductId) -> Result<Option<ListingItem>, StoreError> {
         self.listings.find(id).await
     }
 }

@@ -21,9 +21,9 @@ use shared::contract::listing::ListingItem;
 use shared::dynamodb::Consistency;
 use shared::failpoint;
 use shared::host::intake::{Delivery, Failure, Handler};
+use shared::id::ProductId;
 use shared::telemetry;
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use crate::projection::{Arrival, project};
 use crate::store::categories;
@@ -62,7 +62,7 @@ impl Projector {
     /// Projects the events of one product, until a put succeeds or no event is news.
     async fn project(
         &self,
-        id: Uuid,
+        id: ProductId,
         mut stored: Option<Stored>,
         arrivals: &[Arrival<'_>],
     ) -> Result<(), Failure> {
@@ -134,12 +134,12 @@ impl Handler for Projector {
     const SPAN: &'static str = "project";
 
     async fn handle(&self, deliveries: &[Delivery<Event>]) -> Vec<Result<(), Failure>> {
-        let mut by_product: BTreeMap<Uuid, Vec<Arrival<'_>>> = BTreeMap::new();
+        let mut by_product: BTreeMap<ProductId, Vec<Arrival<'_>>> = BTreeMap::new();
         for Delivery { envelope, received_at } in deliveries {
             let arrival = Arrival { envelope, received_at: *received_at };
-            by_product.entry(envelope.subject).or_default().push(arrival);
+            by_product.entry(envelope.product_id()).or_default().push(arrival);
         }
-        let ids: Vec<Uuid> = by_product.keys().copied().collect();
+        let ids: Vec<ProductId> = by_product.keys().copied().collect();
         let stored = self.listings.read(&ids, Consistency::Eventual).await;
         failpoint::reach("projector.read").await;
         let mut stored = match stored {
@@ -154,11 +154,11 @@ impl Handler for Projector {
             let stored = stored.remove(&id);
             work.push(async move { (id, self.project(id, stored, &arrivals).await) });
         }
-        let results: HashMap<Uuid, Result<(), Failure>> =
+        let results: HashMap<ProductId, Result<(), Failure>> =
             futures::stream::iter(work).buffer_unordered(CONCURRENT_PUTS).collect().await;
         deliveries
             .iter()
-            .map(|delivery| results.get(&delivery.envelope.subject).cloned().unwrap_or(Ok(())))
+            .map(|delivery| results.get(&delivery.envelope.product_id()).cloned().unwrap_or(Ok(())))
             .collect()
     }
 }

@@ -6,7 +6,7 @@
 use aws_lc_rs::constant_time;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
+use shared::id::UserId;
 
 use crate::account::Email;
 
@@ -35,7 +35,7 @@ impl Purpose {
 /// A stored code.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredCode {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub hash: Vec<u8>,
     /// Attempts so far, including the present one.
     pub attempts: i32,
@@ -78,7 +78,7 @@ mod tests {
 
     fn stored(attempts: i32) -> StoredCode {
         StoredCode {
-            user_id: Uuid::nil(),
+            user_id: UserId::nil(),
             hash: hash(Purpose::Activation, &email(), "012345").to_vec(),
             attempts,
             expires_at: DateTime::UNIX_EPOCH + LIFETIME,

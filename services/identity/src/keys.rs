@@ -21,7 +21,7 @@ use jsonwebtoken::jwk::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 use shared::http::auth::Role;
-use shared::id::Ids;
+use shared::id::{Ids, UserId};
 use uuid::Uuid;
 
 /// How long an access token is valid, and so how long it outlives a session that was ended.
@@ -161,7 +161,7 @@ pub struct Issuer {
 struct Claims<'a> {
     iss: &'a str,
     aud: &'a str,
-    sub: Uuid,
+    sub: UserId,
     iat: i64,
     exp: i64,
     jti: Uuid,
@@ -186,7 +186,7 @@ impl Issuer {
     /// Issues an access token that is valid for [`ACCESS_LIFETIME`] from `now`.
     pub fn issue(
         &self,
-        subject: Uuid,
+        subject: UserId,
         roles: &BTreeSet<Role>,
         now: DateTime<Utc>,
     ) -> Result<String, jsonwebtoken::errors::Error> {
@@ -299,9 +299,9 @@ mod tests {
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let verifier = verifier(issuer.jwks(), "vitrina", &clock);
         let roles = BTreeSet::from([Role::Seller]);
-        let token = issuer.issue(Uuid::max(), &roles, clock.now()).unwrap();
+        let token = issuer.issue(UserId::from_u128(7), &roles, clock.now()).unwrap();
         let identity = verifier.verify(&token).await.unwrap();
-        assert_eq!((identity.subject, identity.roles), (Uuid::max(), roles));
+        assert_eq!((identity.subject, identity.roles), (UserId::from_u128(7), roles));
         clock.advance(ACCESS_LIFETIME.to_std().unwrap());
         assert!(verifier.verify(&token).await.is_err());
     }
@@ -311,7 +311,7 @@ mod tests {
         let directory = directory();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let [ours, theirs] = ["ours", "theirs"].map(|name| issuer(&directory.path().join(name)));
-        let token = ours.issue(Uuid::max(), &BTreeSet::new(), clock.now()).unwrap();
+        let token = ours.issue(UserId::from_u128(7), &BTreeSet::new(), clock.now()).unwrap();
         let another_key = verifier(theirs.jwks(), "vitrina", &clock);
         let another_audience = verifier(ours.jwks(), "elsewhere", &clock);
         assert!(another_key.verify(&token).await.is_err());

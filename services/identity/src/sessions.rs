@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 use shared::config::Secret;
-use uuid::Uuid;
+use shared::id::SessionId;
 
 /// How long a refresh token is valid.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::days(30);
@@ -23,7 +23,7 @@ pub(crate) struct NewToken {
 /// A stored refresh token that could not be exchanged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoredToken {
-    pub session_id: Uuid,
+    pub session_id: SessionId,
     pub rotated_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
 }
@@ -35,7 +35,7 @@ pub(crate) enum Refusal {
     Dead,
     /// It was exchanged before, and its session goes on. One of the two clients stole it, and it is
     /// unknown which: the session must end.
-    Reused { session_id: Uuid },
+    Reused { session_id: SessionId },
 }
 
 /// Makes a token of 256 random bits.
@@ -70,12 +70,16 @@ mod tests {
 
     fn stored(rotated: bool, revoked: bool) -> StoredToken {
         let at = |happened: bool| happened.then_some(DateTime::UNIX_EPOCH);
-        StoredToken { session_id: Uuid::max(), rotated_at: at(rotated), revoked_at: at(revoked) }
+        StoredToken {
+            session_id: SessionId::max(),
+            rotated_at: at(rotated),
+            revoked_at: at(revoked),
+        }
     }
 
     #[test]
     fn reused_token_ends_the_session() {
-        let session_id = Uuid::max();
+        let session_id = SessionId::from_u128(7);
         assert_eq!(refuse(Some(stored(true, false))), Refusal::Reused { session_id });
     }
 

@@ -4,9 +4,10 @@
 use shared::contract::stock::Stock;
 use shared::database;
 use shared::failpoint;
+use shared::http::auth::Seller;
 use shared::http::request::RequestContext;
+use shared::id::{ProductId, UserId};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::App;
 use crate::expected::Expected;
@@ -42,8 +43,8 @@ impl From<StoreError> for StockError {
 
 /// An adjustment of the stock of a product.
 pub(crate) struct Adjustment {
-    pub(crate) seller_id: Uuid,
-    pub(crate) id: Uuid,
+    pub(crate) seller: Seller,
+    pub(crate) id: ProductId,
     pub(crate) delta: i64,
     pub(crate) reason: String,
     pub(crate) request: RequestContext,
@@ -60,17 +61,17 @@ pub(crate) struct Adjusted {
 /// Sets the pieces on hand and returns the stock.
 pub(crate) async fn set(
     app: &App,
-    seller_id: Uuid,
-    id: Uuid,
+    seller: Seller,
+    id: ProductId,
     on_hand: i64,
     expected: &Expected,
     request: RequestContext,
 ) -> Result<Stock, StockError> {
-    let cause = app.cause(seller_id, request);
+    let cause = app.cause(seller.user_id, request);
     let begun = database::begin(&app.pool).await;
     let mut transaction = begun.map_err(doing("beginning a change of inventory.stock"))?;
     let current =
-        stock::lock(&mut transaction, seller_id, id).await?.ok_or(StockError::NotFound)?;
+        stock::lock(&mut transaction, seller.id, id).await?.ok_or(StockError::NotFound)?;
     failpoint::reach("set_stock.locked").await;
     let Some(counted) = rules::set(&current, on_hand, expected, app.clock.now())? else {
         return Ok(current);
@@ -88,19 +89,19 @@ pub(crate) async fn set(
 
 /// Adjusts the pieces on hand, once for each key.
 pub(crate) async fn adjust(app: &App, adjustment: Adjustment) -> Result<Adjusted, StockError> {
-    let Adjustment { seller_id, id, delta, reason, request, key } = adjustment;
+    let Adjustment { seller, id, delta, reason, request, key } = adjustment;
     let key = key.as_ref();
-    let cause = Cause { reason: Some(reason), ..app.cause(seller_id, request) };
+    let cause = Cause { reason: Some(reason), ..app.cause(seller.user_id, request) };
     let begun = database::begin(&app.pool).await;
     let mut transaction = begun.map_err(doing("beginning a change of inventory.stock"))?;
-    if let Some(adjusted) = replay(&mut transaction, seller_id, key).await? {
+    if let Some(adjusted) = replay(&mut transaction, seller.user_id, key).await? {
         return Ok(adjusted);
     }
     let current =
-        stock::lock(&mut transaction, seller_id, id).await?.ok_or(StockError::NotFound)?;
+        stock::lock(&mut transaction, seller.id, id).await?.ok_or(StockError::NotFound)?;
     failpoint::reach("adjust_stock.locked").await;
     // The previous holder of the lock may have been the same request.
-    if let Some(adjusted) = replay(&mut transaction, seller_id, key).await? {
+    if let Some(adjusted) = replay(&mut transaction, seller.user_id, key).await? {
         return Ok(adjusted);
     }
     let adjusted = rules::adjust(&current, delta, app.clock.now())?;
@@ -117,7 +118,7 @@ pub(crate) async fn adjust(app: &App, adjustment: Adjustment) -> Result<Adjusted
     // request used it.
     let connection = app.pool.acquire().await;
     let mut connection = connection.map_err(doing("connecting to read inventory.idempotency"))?;
-    replay(&mut connection, seller_id, key).await?.ok_or(StockError::LockIgnored)
+    replay(&mut connection, seller.user_id, key).await?.ok_or(StockError::LockIgnored)
 }
 
 /// Returns what the key was used for, if it was used before.
@@ -126,11 +127,11 @@ pub(crate) async fn adjust(app: &App, adjustment: Adjustment) -> Result<Adjusted
 /// deadlock once every other connection waits for that lock.
 async fn replay(
     connection: &mut PgConnection,
-    seller_id: Uuid,
+    user_id: UserId,
     key: Option<&KeyedRequest>,
 ) -> Result<Option<Adjusted>, StockError> {
     let Some(key) = key else { return Ok(None) };
-    let Some(used) = idempotency::find(&mut *connection, seller_id, key).await? else {
+    let Some(used) = idempotency::find(&mut *connection, user_id, key).await? else {
         return Ok(None);
     };
     if used.request_hash != key.hash {

@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 
 use shared::failpoint;
+use shared::http::auth::Seller;
 use shared::http::request::RequestContext;
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::App;
 use crate::event::EventRef;
@@ -65,14 +65,14 @@ pub(crate) async fn create_one(app: &App, row: NewRow) -> Result<Created, Create
 pub(crate) fn decide(
     app: &App,
     command: CreateProduct,
-    seller_id: Uuid,
+    seller: Seller,
     request: RequestContext,
     key: Option<KeyedRequest>,
 ) -> Result<NewRow, CreateError> {
     let now = app.clock.now();
-    let (product, stock) = product::create(command, seller_id, app.ids.next(now), now)?;
+    let (product, stock) = product::create(command, seller.id, app.ids.next(now), now)?;
     let event = to_json(&EventRef::created(&product, &stock))?;
-    Ok(NewRow { product, stock, event, cause: app.cause(seller_id, request), key })
+    Ok(NewRow { product, stock, event, cause: app.cause(seller.user_id, request), key })
 }
 
 /// Creates the products of a batch, each with its own result, in order. If several rows have one

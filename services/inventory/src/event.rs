@@ -41,8 +41,8 @@ mod tests {
     use shared::contract::envelope::Event as _;
     use shared::contract::inventory::Event;
     use shared::contract::product::{Attribute, Attributes, ContentHash, Status};
+    use shared::id::{ProductId, SellerId};
     use shared::money::{Currency, Money};
-    use uuid::Uuid;
 
     use super::*;
 
@@ -119,8 +119,8 @@ mod tests {
                 let ((created_at, updated_at, deleted_at), ([id, seller], amount, version, hash)) =
                     (times, rest);
                 Product {
-                    id: Uuid::from_u128(id),
-                    seller_id: Uuid::from_u128(seller),
+                    id: ProductId::from_u128(id),
+                    seller_id: SellerId::from_u128(seller),
                     sku,
                     name,
                     description,

@@ -6,7 +6,7 @@
 use chrono::DateTime;
 use shared::contract;
 use shared::http;
-use uuid::Uuid;
+use shared::id::{ProductId, SellerId};
 
 use crate::expected::Expected;
 use crate::http::input::{SentPatch, SentProduct};
@@ -50,7 +50,7 @@ fn create(data: &[u8]) -> Option<Product> {
     let sent: SentProduct = http::parse(data).ok()?;
     let command = CreateProduct::check(sent.into()).ok()?;
     let now = DateTime::UNIX_EPOCH;
-    Some(product::create(command, Uuid::from_u128(1), Uuid::from_u128(2), now).ok()?.0)
+    Some(product::create(command, SellerId::from_u128(1), ProductId::from_u128(2), now).ok()?.0)
 }
 
 #[cfg(test)]

@@ -28,11 +28,10 @@ use shared::clock::Clock;
 use shared::http::auth::Verifier;
 use shared::http::problem::FieldError;
 use shared::http::request::RequestContext;
-use shared::id::Ids;
+use shared::id::{Ids, UserId};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use utoipa_axum::router::OpenApiRouter;
-use uuid::Uuid;
 
 use group_commit::GroupCommit;
 use store::Cause;
@@ -66,7 +65,7 @@ impl App {
         Self { pool, clock: clock.clone(), ids: ids.clone(), verifier, committed, creates }
     }
 
-    fn cause(&self, actor: Uuid, request: RequestContext) -> Cause {
+    fn cause(&self, actor: UserId, request: RequestContext) -> Cause {
         let event_id = self.ids.next(request.requested_at);
         Cause { actor, event_id, request, reason: None }
     }

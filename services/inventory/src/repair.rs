@@ -11,10 +11,9 @@ use shared::database;
 use shared::failpoint;
 use shared::host::tick::Progress;
 use shared::http::request::RequestContext;
-use shared::id::Ids;
+use shared::id::{Ids, UserId};
 use shared::telemetry;
 use sqlx::{Acquire as _, PgConnection, PgPool};
-use uuid::Uuid;
 
 use crate::event::EventRef;
 use crate::store::repairs::{self, Part, Request};
@@ -96,5 +95,5 @@ async fn perform(
 /// No user asked for a repair, so the actor is the nil UUID.
 fn cause(clock: &Clock, ids: &Ids) -> Cause {
     let request = RequestContext::background(clock, ids);
-    Cause { actor: Uuid::nil(), event_id: ids.next(request.requested_at), request, reason: None }
+    Cause { actor: UserId::nil(), event_id: ids.next(request.requested_at), request, reason: None }
 }

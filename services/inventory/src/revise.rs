@@ -2,8 +2,9 @@
 
 use shared::database;
 use shared::failpoint;
+use shared::http::auth::Seller;
 use shared::http::request::RequestContext;
-use uuid::Uuid;
+use shared::id::ProductId;
 
 use crate::App;
 use crate::event::EventRef;
@@ -15,8 +16,8 @@ const MAX_RACES: usize = 3;
 
 /// A change of an existing product.
 pub(crate) struct Revision {
-    pub(crate) seller_id: Uuid,
-    pub(crate) id: Uuid,
+    pub(crate) seller: Seller,
+    pub(crate) id: ProductId,
     /// Whether the product may be a deleted one.
     pub(crate) including_deleted: bool,
     /// The journal's word for the change.
@@ -62,13 +63,13 @@ impl Revision {
         app: &App,
         decide: impl Fn(&Product) -> Result<Option<Product>, Refusal>,
     ) -> Result<Product, ReviseError> {
-        let Self { seller_id, id, including_deleted, change, request } = self;
-        let cause = app.cause(seller_id, request);
+        let Self { seller, id, including_deleted, change, request } = self;
+        let cause = app.cause(seller.user_id, request);
         for _ in 0..MAX_RACES {
             let found = if including_deleted {
-                products::find_including_deleted(&app.pool, seller_id, id).await?
+                products::find_including_deleted(&app.pool, seller.id, id).await?
             } else {
-                products::find(&app.pool, seller_id, id).await?
+                products::find(&app.pool, seller.id, id).await?
             };
             let product = found.ok_or(ReviseError::NotFound)?;
             let Some(revised) = decide(&product)? else { return Ok(product) };
@@ -87,7 +88,7 @@ impl Revision {
         let locked = products::lock(&mut transaction, id).await?;
         failpoint::reach("change.locked").await;
         let own = locked.filter(|product| {
-            product.seller_id == seller_id && (including_deleted || product.deleted_at.is_none())
+            product.seller_id == seller.id && (including_deleted || product.deleted_at.is_none())
         });
         let product = own.ok_or(ReviseError::NotFound)?;
         let Some(revised) = decide(&product)? else { return Ok(product) };

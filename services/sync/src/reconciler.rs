@@ -13,11 +13,10 @@ use shared::clock::Clock;
 use shared::failpoint;
 use shared::host::Work;
 use shared::host::tick::{self, Pace, Progress};
-use shared::id::Ids;
+use shared::id::{Ids, RunId, UserId};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::categories::{recount, undecided};
 use crate::context::{Context, Settings};
@@ -58,7 +57,7 @@ impl Reconciler {
     }
 
     /// Requests a run, as the API does.
-    pub async fn request(&self, by: Uuid, deep: bool) -> Result<Uuid, StoreError> {
+    pub async fn request(&self, by: UserId, deep: bool) -> Result<RunId, StoreError> {
         let now = self.context.clock.now();
         let id = self.context.ids.next(now);
         runs::request(&self.context.pool, id, by, deep, now).await?;
@@ -66,7 +65,7 @@ impl Reconciler {
     }
 
     /// The progress and the findings of a run.
-    pub async fn find_run(&self, id: Uuid) -> Result<Option<Run>, StoreError> {
+    pub async fn find_run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
         runs::find(&self.context.pool, id).await
     }
 

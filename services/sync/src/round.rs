@@ -15,6 +15,7 @@ use shared::contract::event_type::{EventType, Parts};
 use shared::contract::listing::key_of;
 use shared::contract::sync_feed::BUCKETS;
 use shared::failpoint;
+use shared::id::{LeaseId, ProductId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,7 @@ const MAX_CANDIDATES: u32 = 20_000;
 pub(crate) struct Round {
     context: Context,
     run: Current,
-    lease: Uuid,
+    lease: LeaseId,
     concurrency: usize,
     /// Limits how many buckets are read again or released at once.
     second_reads: Semaphore,
@@ -60,7 +61,7 @@ struct BucketRead {
     candidates: Vec<Difference>,
     categories: BTreeSet<String>,
     /// The product to resume after, if there were too many candidates at once.
-    resume_after: Option<Uuid>,
+    resume_after: Option<ProductId>,
     /// When the candidates may be read again.
     due: Instant,
 }
@@ -287,14 +288,14 @@ impl Round {
     /// strongly consistent, then the products: in this order, one of the three shows an event that
     /// arrives meanwhile.
     async fn confirm(&self, read: &mut BucketRead) -> Result<Vec<Difference>, StoreError> {
-        let ids: Vec<Uuid> = read.candidates.iter().map(|candidate| candidate.id).collect();
+        let ids: Vec<ProductId> = read.candidates.iter().map(|candidate| candidate.id).collect();
         let in_flight = self.in_flight(&ids).await?;
         let (listed, half_units) = self.context.listings.read(&ids, self.run.deep).await?;
         read.half_read_units += half_units;
         // After the listings: every position that they have recorded was allocated before this read.
         let last_position = feed::last_position(&self.context.pool).await?;
         let rows = feed::read(&self.context.pool, &ids).await?;
-        let rows: HashMap<Uuid, _> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let rows: HashMap<ProductId, _> = rows.into_iter().map(|row| (row.id, row)).collect();
         let now = self.context.clock.now();
         let mut confirmed = Vec::new();
         for candidate in &read.candidates {
@@ -324,8 +325,8 @@ impl Round {
 
     /// The parts of products with events in flight. Reads the outbox before the queue: the relay adds an
     /// event to the queue before it deletes it from the outbox, so one of the two has it.
-    async fn in_flight(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Parts>, StoreError> {
-        let mut parts: HashMap<Uuid, Parts> = HashMap::new();
+    async fn in_flight(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Parts>, StoreError> {
+        let mut parts: HashMap<ProductId, Parts> = HashMap::new();
         for (id, part) in feed::pending(&self.context.pool, ids).await? {
             let entry = parts.entry(id).or_default();
             match part.as_str() {
@@ -334,14 +335,15 @@ impl Round {
             }
         }
         if let Some(queue) = &self.context.queue {
+            let subjects: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
             let waiting = queue
-                .waiting_among(ids)
+                .waiting_among(&subjects)
                 .await
                 .map_err(StoreError::postgres("reading waiting messages of bus.messages"))?;
             for (id, event_type) in waiting {
                 // An event of a newer build may change any part.
                 let changed = event_type.parse().map_or(Parts::ALL, EventType::parts);
-                let entry = parts.entry(id).or_default();
+                let entry = parts.entry(ProductId::from_uuid(id)).or_default();
                 entry.stock |= changed.stock;
                 entry.product |= changed.product;
             }

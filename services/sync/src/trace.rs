@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::bus::dead_letter::DeadLetter;
 use shared::bus::postgres::Waiting;
 use shared::contract::listing::{HOPS_KEPT, ListingItem};
-use uuid::Uuid;
+use shared::id::{EventId, ProductId, RequestId};
 
 /// The changes of a product, of a request or of an event.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -22,14 +22,17 @@ pub struct Trace {
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TracedChange {
-    pub product_id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub product_id: ProductId,
     /// `product` or `stock`.
     pub aggregate: String,
     pub version: i64,
     /// Such as `created` or `updated`.
     pub change: String,
-    pub event_id: Uuid,
-    pub request_id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub event_id: EventId,
+    #[schema(value_type = Uuid)]
+    pub request_id: RequestId,
     pub traceparent: String,
     /// The hops so far.
     pub hops: Vec<Hop>,
@@ -59,13 +62,13 @@ pub struct Gap {
 /// A change as the journal of inventory has it.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordedChange {
-    pub(crate) event_id: Uuid,
-    pub(crate) product_id: Uuid,
+    pub(crate) event_id: EventId,
+    pub(crate) product_id: ProductId,
     /// `product` or `stock`.
     pub(crate) aggregate: String,
     pub(crate) version: i64,
     pub(crate) change: String,
-    pub(crate) request_id: Uuid,
+    pub(crate) request_id: RequestId,
     pub(crate) traceparent: String,
     pub(crate) requested_at: DateTime<Utc>,
     pub(crate) committed_at: DateTime<Utc>,
@@ -187,12 +190,12 @@ mod tests {
     fn change(pending: bool) -> RecordedChange {
         let at = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
         RecordedChange {
-            event_id: Uuid::from_u128(1),
-            product_id: Uuid::from_u128(2),
+            event_id: EventId::from_u128(1),
+            product_id: ProductId::from_u128(2),
             aggregate: "product".to_owned(),
             version: 3,
             change: "updated".to_owned(),
-            request_id: Uuid::from_u128(4),
+            request_id: RequestId::from_u128(4),
             traceparent: String::new(),
             requested_at: at,
             committed_at: at + chrono::TimeDelta::microseconds(1_500),
@@ -223,7 +226,8 @@ mod tests {
 
     #[test]
     fn change_is_overtaken_if_the_listing_has_its_version_or_more() {
-        let listing = ListingItem { product_version: 3, ..ListingItem::empty(Uuid::from_u128(2)) };
+        let listing =
+            ListingItem { product_version: 3, ..ListingItem::empty(ProductId::from_u128(2)) };
         let sightings = Sightings { listing: Some(listing), ..Sightings::default() };
         let (state, complete) = state(false, &sightings);
         assert!(state.starts_with("overtaken") && complete, "{state}");

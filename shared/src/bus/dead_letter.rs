@@ -6,13 +6,15 @@ use uuid::Uuid;
 use super::sqs_error::SqsError;
 use crate::database;
 use crate::http::problem::Problem;
+use crate::id::EventId;
 
 /// A message that its consumer could not handle.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct DeadLetter {
     pub id: i64,
     pub queue: String,
-    pub event_id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub event_id: EventId,
     pub event_type: String,
     /// The id of what the event is about, such as a product.
     pub subject: Uuid,

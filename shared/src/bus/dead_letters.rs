@@ -1,12 +1,13 @@
 //! Reads dead letters, and sends them again or discards them, with an audit row for each.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::aws::SqsDeadLetters;
 use super::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use super::message::QueueDepth;
 use super::postgres::{Queue, dead_letters};
+
+use crate::id::UserId;
 
 /// The dead letters of one edition. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ impl DeadLetters {
         selection: &Selection,
         limit: Option<i64>,
         action: Action,
-        actor: Uuid,
+        actor: UserId,
         now: DateTime<Utc>,
     ) -> Result<i64, DeadLettersError> {
         match self {

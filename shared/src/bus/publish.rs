@@ -4,10 +4,12 @@ use aws_sdk_eventbridge::error::SdkError;
 use aws_sdk_eventbridge::operation::put_events::PutEventsError;
 use uuid::Uuid;
 
+use crate::id::EventId;
+
 /// An event on its way to the bus.
 #[derive(Clone, Debug)]
 pub struct Outbound {
-    pub event_id: Uuid,
+    pub event_id: EventId,
     /// The `source` of the envelope, by which routes and rules match.
     pub source: &'static str,
     pub event_type: &'static str,

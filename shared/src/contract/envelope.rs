@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use super::tagged::Tagged;
 
+use crate::id::{EventId, RequestId};
+
 /// The version of `CloudEvents` that the envelope follows.
 pub const SPEC_VERSION: &str = "1.0";
 
@@ -55,7 +57,7 @@ pub struct Envelope<E> {
     /// Always `1.0`.
     pub specversion: String,
     /// Names the change; a republish of the same change has the same id and another position.
-    pub id: Uuid,
+    pub id: EventId,
     /// The producer, such as `vitrina/inventory`.
     pub source: String,
     /// The id of the aggregate, such as a product's.
@@ -68,7 +70,7 @@ pub struct Envelope<E> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// The request that made the change.
-    pub requestid: Uuid,
+    pub requestid: RequestId,
     /// When that request arrived.
     pub requestedtime: DateTime<Utc>,
     /// When the relay handed the event to the bus.
@@ -147,14 +149,14 @@ enum Fault {
 #[derive(Deserialize)]
 struct Sealed<'a> {
     specversion: String,
-    id: Uuid,
+    id: EventId,
     source: String,
     subject: Uuid,
     time: DateTime<Utc>,
     schemaversion: i32,
     #[serde(default)]
     traceparent: Option<String>,
-    requestid: Uuid,
+    requestid: RequestId,
     requestedtime: DateTime<Utc>,
     publishedtime: DateTime<Utc>,
     position: i64,

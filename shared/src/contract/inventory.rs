@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::envelope;
+use super::envelope::{self, Envelope};
 use super::product::Product;
 use super::stock::Stock;
+
+use crate::id::ProductId;
 
 /// What happened to a product or its stock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -37,12 +39,19 @@ impl envelope::Event for Event {
     }
 
     fn aggregate_id(&self) -> Option<Uuid> {
-        self.product().map(|product| product.id)
+        self.product().map(|product| product.id.uuid())
     }
 
     fn versions(&self) -> impl Iterator<Item = i64> {
         let product = self.product().map(|product| product.version);
         product.into_iter().chain(self.stock().map(|stock| stock.version))
+    }
+}
+
+impl Envelope<Event> {
+    /// The product that the event is about.
+    pub fn product_id(&self) -> ProductId {
+        ProductId::from_uuid(self.subject)
     }
 }
 

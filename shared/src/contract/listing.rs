@@ -6,13 +6,13 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::product::{Attributes, ContentHash, Product, Status};
 use super::stock::Stock;
 use super::sync_feed::{BUCKETS, bucket_of};
 use crate::config::Settings;
 use crate::dynamodb::Item;
+use crate::id::{EventId, ProductId, SellerId};
 use crate::money::{Currency, Money};
 
 /// How long a tombstone is kept. An event can still arrive 28 days after it was sent
@@ -53,7 +53,7 @@ pub fn categories_key() -> Item {
 }
 
 /// The key of a product's listing.
-pub fn key_of(id: Uuid) -> Item {
+pub fn key_of(id: ProductId) -> Item {
     key(id.to_string(), &bucket_of(id).to_string())
 }
 
@@ -106,14 +106,14 @@ impl Fence {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListingItem {
     pub bucket: u16,
-    pub id: Uuid,
+    pub id: ProductId,
 
     pub product_version: i64,
     pub product_position: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<ContentHash>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seller_id: Option<Uuid>,
+    pub seller_id: Option<SellerId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sku: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,7 +168,7 @@ pub struct ListingItem {
 pub struct Hop {
     /// The event's id.
     #[serde(rename = "e")]
-    pub event_id: Uuid,
+    pub event_id: EventId,
     /// The event's position in the outbox.
     #[serde(rename = "n")]
     pub position: i64,
@@ -210,13 +210,13 @@ pub fn scoped_key(scope: &str, currency: Currency, availability: Availability) -
 }
 
 /// Sort key of the indexes by price: padded, so that text order is the order of the amounts.
-pub fn price_key(amount: i64, id: Uuid) -> String {
+pub fn price_key(amount: i64, id: ProductId) -> String {
     format!("{amount:013}#{id}")
 }
 
 impl ListingItem {
     /// A listing to which no event was applied yet.
-    pub fn empty(id: Uuid) -> Self {
+    pub fn empty(id: ProductId) -> Self {
         Self { bucket: bucket_of(id), id, ..Self::default() }
     }
 

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
-use uuid::Uuid;
 
+use crate::id::{ProductId, SellerId};
 use crate::money::Money;
 
 /// The attributes of a product: flat, at most 50.
@@ -127,8 +127,8 @@ impl fmt::Debug for ContentHash {
 /// A product, whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Product {
-    pub id: Uuid,
-    pub seller_id: Uuid,
+    pub id: ProductId,
+    pub seller_id: SellerId,
     /// Unique among the seller's products that are not deleted.
     pub sku: String,
     pub name: String,

@@ -5,7 +5,7 @@
 //! `inventory.categories_in_use`. Its `grants.sql` grants them to [`DATABASE_ROLE`], so that
 //! reconciliation cannot reach a table.
 
-use uuid::Uuid;
+use crate::id::ProductId;
 
 /// The database role that may use this contract. The role of reconciliation is a member.
 pub const DATABASE_ROLE: &str = "vitrina_sync_feed";
@@ -14,8 +14,9 @@ pub const DATABASE_ROLE: &str = "vitrina_sync_feed";
 pub const BUCKETS: u16 = 1024;
 
 /// The bucket of a product: the last ten bits of its id, which are random in a `UUIDv7`.
-pub fn bucket_of(id: Uuid) -> u16 {
-    let bytes = id.as_bytes();
+pub fn bucket_of(id: ProductId) -> u16 {
+    let uuid = id.uuid();
+    let bytes = uuid.as_bytes();
     (u16::from(bytes[14] & 0b11) << 8) | u16::from(bytes[15])
 }
 
@@ -25,9 +26,9 @@ mod tests {
 
     #[test]
     fn bucket_is_the_last_ten_bits_of_the_id() {
-        assert_eq!(bucket_of(Uuid::from_u128(0)), 0);
-        assert_eq!(bucket_of(Uuid::from_u128(0xffff)), 1023);
-        assert_eq!(bucket_of(Uuid::from_u128(0x1234_0400)), 0);
-        assert_eq!(bucket_of(Uuid::from_u128(0x1234_0305)), 0x305);
+        assert_eq!(bucket_of(ProductId::from_u128(0)), 0);
+        assert_eq!(bucket_of(ProductId::from_u128(0xffff)), 1023);
+        assert_eq!(bucket_of(ProductId::from_u128(0x1234_0400)), 0);
+        assert_eq!(bucket_of(ProductId::from_u128(0x1234_0305)), 0x305);
     }
 }

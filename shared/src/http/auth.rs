@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::http::key_set::KeySet;
 use crate::http::problem::{self, Problem};
+use crate::id::{SellerId, UserId};
 
 /// What a user may do.
 #[derive(
@@ -68,7 +69,7 @@ impl std::str::FromStr for Role {
 /// The subject of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    pub subject: Uuid,
+    pub subject: UserId,
     pub roles: BTreeSet<Role>,
     expires_at: i64,
 }
@@ -267,10 +268,10 @@ fn algorithm_of(key: &Jwk) -> Option<Algorithm> {
 }
 
 /// The subject as an id. Most providers use UUIDs; other subjects are hashed into a stable one.
-fn subject(issuer: &str, sub: &str) -> Uuid {
-    sub.parse().unwrap_or_else(|_| {
+fn subject(issuer: &str, sub: &str) -> UserId {
+    UserId::from_uuid(sub.parse().unwrap_or_else(|_| {
         Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{issuer}#{sub}").as_bytes())
-    })
+    }))
 }
 
 /// A caller with a valid token and any role.
@@ -304,7 +305,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     }
 }
 
-async fn with_role<S>(parts: &mut Parts, state: &S, role: Role) -> Result<Uuid, Problem>
+async fn with_role<S>(parts: &mut Parts, state: &S, role: Role) -> Result<UserId, Problem>
 where
     S: Send + Sync,
     Verifier: FromRef<S>,
@@ -317,9 +318,14 @@ where
     }
 }
 
-/// A caller with the role seller; the id is the seller's.
+/// A caller with the role seller. This is where authorisation decides whose products are the caller's.
 #[derive(Clone, Copy, Debug)]
-pub struct Seller(pub Uuid);
+pub struct Seller {
+    /// The owner of the products.
+    pub id: SellerId,
+    /// The actor of what the caller changes.
+    pub user_id: UserId,
+}
 
 impl<S> FromRequestParts<S> for Seller
 where
@@ -329,13 +335,14 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        with_role(parts, state, Role::Seller).await.map(Self)
+        let user_id = with_role(parts, state, Role::Seller).await?;
+        Ok(Self { id: SellerId::of_user(user_id), user_id })
     }
 }
 
 /// A caller with the role operator.
 #[derive(Clone, Copy, Debug)]
-pub struct Operator(pub Uuid);
+pub struct Operator(pub UserId);
 
 impl<S> FromRequestParts<S> for Operator
 where

@@ -4,10 +4,9 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::{Uri, request::Parts};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Deserializer};
-use uuid::Uuid;
 
 use crate::http::problem::{self, Problem};
-use crate::id;
+use crate::id::{self, Id, InvalidId};
 
 /// Query parameters. Unknown and repeated ones are refused.
 #[derive(Debug)]
@@ -63,9 +62,9 @@ fn check_query(query: &str) -> Result<(), &'static str> {
 
 /// The `{id}` of a path. An invalid id is a 404, like an unknown one.
 #[derive(Clone, Copy, Debug)]
-pub struct PathId(pub Uuid);
+pub struct PathId<T>(pub T);
 
-impl<S: Send + Sync> FromRequestParts<S> for PathId {
+impl<T: Id, S: Send + Sync> FromRequestParts<S> for PathId<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -76,7 +75,9 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
 }
 
 /// Deserializes a parameter that is an id; for `#[serde(deserialize_with)]` with `default`.
-pub fn optional_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
+pub fn optional_id<'de, T: Id, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    id::read(&text).map(Some).ok_or_else(|| serde::de::Error::custom("is not a valid UUID"))
+    id::read(&text).map(Some).ok_or_else(|| serde::de::Error::custom(InvalidId))
 }

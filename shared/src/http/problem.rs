@@ -8,8 +8,8 @@ use std::error::Error;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use uuid::Uuid;
 
+use crate::id::RequestId;
 use crate::telemetry;
 
 /// A kind of problem. Every kind has a documentation page at [`Kind::type_url`].
@@ -146,8 +146,8 @@ pub struct ProblemDocument {
     #[serde(skip_serializing_if = "str::is_empty")]
     pub detail: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub request_id: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>, nullable = false)]
+    pub request_id: Option<RequestId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
@@ -190,7 +190,7 @@ impl Problem {
         }
     }
 
-    pub fn to_document(&self, request_id: Option<Uuid>) -> ProblemDocument {
+    pub fn to_document(&self, request_id: Option<RequestId>) -> ProblemDocument {
         ProblemDocument {
             type_url: self.kind.type_url(),
             title: self.kind.title,
@@ -203,7 +203,7 @@ impl Problem {
     }
 
     /// The complete response.
-    pub fn to_response(&self, request_id: Option<Uuid>) -> Response {
+    pub fn to_response(&self, request_id: Option<RequestId>) -> Response {
         let body = serde_json::to_vec(&self.to_document(request_id)).unwrap_or_default();
         let mut response = (self.kind.status(), body).into_response();
         let headers = response.headers_mut();

@@ -16,11 +16,11 @@ use axum::response::{IntoResponse as _, Response};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::config::Settings;
 use crate::http::auth::{self, Verifier};
 use crate::http::problem::RATE_LIMITED;
+use crate::id::UserId;
 
 /// Interval at which idle clients are forgotten.
 const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
@@ -53,7 +53,7 @@ impl RateLimitConfig {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Caller {
-    Subject(Uuid),
+    Subject(UserId),
     Peer(IpAddr),
     /// The host does not know the address of the client.
     Unknown,

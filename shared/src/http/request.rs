@@ -14,11 +14,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use tracing::Instrument as _;
-use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::http::problem::{self, Problem};
-use crate::id::Ids;
+use crate::id::{Ids, RequestId};
 use crate::metrics::HTTP_REQUEST_SECONDS;
 use crate::telemetry;
 
@@ -27,7 +26,7 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Metadata of a request for handlers.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
-    pub id: Uuid,
+    pub id: RequestId,
     pub requested_at: DateTime<Utc>,
     /// W3C trace context: the client's trace, or a new one named after the request id.
     pub traceparent: String,
@@ -41,14 +40,14 @@ impl RequestContext {
 
     fn new(clock: &Clock, ids: &Ids, headers: &HeaderMap) -> Self {
         let requested_at = clock.now();
-        let id = ids.next(requested_at);
+        let id: RequestId = ids.next(requested_at);
         let trace = headers
             .get("traceparent")
             .and_then(|value| value.to_str().ok())
             .and_then(trace_of)
-            .map_or_else(|| id.simple().to_string(), ToOwned::to_owned);
+            .map_or_else(|| id.uuid().simple().to_string(), ToOwned::to_owned);
         let mut span = String::with_capacity(16);
-        for byte in &id.as_bytes()[8..] {
+        for byte in &id.uuid().as_bytes()[8..] {
             let _ = write!(span, "{byte:02x}");
         }
         Self { id, requested_at, traceparent: format!("00-{trace}-{span}-01") }
@@ -190,7 +189,7 @@ mod tests {
     fn invalid_trace_is_replaced_by_the_request_id() {
         for broken in ["", "00-0", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
             let own = context(broken);
-            assert!(own.traceparent.contains(&own.id.simple().to_string()), "{broken}");
+            assert!(own.traceparent.contains(&own.id.uuid().simple().to_string()), "{broken}");
         }
     }
 }

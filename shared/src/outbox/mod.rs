@@ -11,6 +11,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::contract::envelope::Event;
+use crate::id::{EventId, RequestId};
 
 pub use before_answer::publish_before_answers;
 pub use relay::{Relay, RelayError};
@@ -64,11 +65,11 @@ pub struct Claimed {
 /// A committed change to announce.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub event_id: Uuid,
+    pub event_id: EventId,
     /// `{"type": .., "data": ..}`, published in these bytes.
     pub event: String,
     pub traceparent: String,
-    pub request_id: Uuid,
+    pub request_id: RequestId,
     pub requested_at: DateTime<Utc>,
     pub committed_at: DateTime<Utc>,
 }

@@ -11,7 +11,6 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{Backlog, Claimed, Outbox};
 use crate::bus::{Bus, BusError, Outbound, Publish};
@@ -20,6 +19,7 @@ use crate::contract::envelope::{Envelope, Event, SPEC_VERSION, WrittenEvent};
 use crate::database;
 use crate::failpoint;
 use crate::host::tick::{self, Progress};
+use crate::id::EventId;
 use crate::telemetry;
 
 /// Events in one round.
@@ -67,7 +67,7 @@ pub enum RelayError {
     #[error("the pointer at {position} points at nothing")]
     NoEntry { position: i64 },
     #[error("reading the stored event {event_id}")]
-    Unreadable { event_id: Uuid, source: serde_json::Error },
+    Unreadable { event_id: EventId, source: serde_json::Error },
     #[error("measuring the outbox")]
     Measure(#[source] sqlx::Error),
     #[error("{pending} events and {requested} requests for events are still pending")]

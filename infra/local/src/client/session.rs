@@ -157,8 +157,7 @@ mod tests {
 
     use identity::keys::SigningKey;
     use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
-    use shared::id::Ids;
-    use uuid::Uuid;
+    use shared::id::{Ids, UserId};
 
     use super::*;
 
@@ -178,7 +177,7 @@ mod tests {
         );
         let account = Account {
             email: "ana@example.com".to_owned(),
-            id: Uuid::max(),
+            id: UserId::from_u128(7),
             roles: BTreeSet::from([Role::Operator]),
         };
         let http = Http::new("http://127.0.0.1:1").unwrap();

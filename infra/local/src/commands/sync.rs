@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::config::Settings;
-use uuid::Uuid;
+use shared::id::RunId;
 
 use crate::client::remote::Remote;
 use crate::console::exit::{FOUND, OK};
@@ -34,7 +34,7 @@ pub(crate) struct SyncArgs {
 /// A reconciliation, as the API describes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    pub(crate) id: Uuid,
+    pub(crate) id: RunId,
     pub(crate) state: String,
     deep: bool,
     progress: Buckets,

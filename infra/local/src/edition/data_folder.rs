@@ -10,8 +10,8 @@ use rand::seq::IndexedRandom as _;
 use serde::{Deserialize, Serialize};
 use shared::config::Secret;
 use shared::http::auth;
+use shared::id::UserId;
 use shared::money::Currency;
-use uuid::Uuid;
 
 use super::parts::{Part, Parts};
 
@@ -47,7 +47,7 @@ pub struct Running {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub email: String,
-    pub id: Uuid,
+    pub id: UserId,
     pub roles: BTreeSet<auth::Role>,
 }
 

@@ -11,9 +11,9 @@ use shared::contract::listing::ListingItem;
 use shared::contract::product::{Attributes, ContentHash, Product, describe_attributes};
 use shared::http::problem::{FieldError, Kind, Problem, ProblemDocument};
 use shared::http::{PathId, Query, has_already};
+use shared::id::{ProductId, SellerId};
 use shared::money::Money;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::App;
 
@@ -45,8 +45,10 @@ pub(crate) struct Parameters {
 /// A product as buyers see it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ListedProduct {
-    id: Uuid,
-    seller_id: Uuid,
+    #[schema(value_type = Uuid)]
+    id: ProductId,
+    #[schema(value_type = Uuid)]
+    seller_id: SellerId,
     sku: String,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +82,7 @@ pub(crate) struct ListedProduct {
 )]
 pub(crate) async fn get_product(
     State(app): State<App>,
-    PathId(id): PathId,
+    PathId(id): PathId<ProductId>,
     Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -132,7 +134,7 @@ fn view(listing: &ListingItem, product: Product) -> ListedProduct {
 }
 
 /// Polls with growing pauses until the listing has reached `version`.
-async fn wait(app: &App, id: Uuid, version: i64) -> Result<ListingItem, Problem> {
+async fn wait(app: &App, id: ProductId, version: i64) -> Result<ListingItem, Problem> {
     let not_yet = || NOT_YET_VISIBLE.because("").retry_after(1);
     let read = async || {
         let found = app.listings.find(id).await?;

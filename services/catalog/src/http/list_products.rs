@@ -8,8 +8,8 @@ use shared::contract::listing::Availability;
 use shared::http::page::{self, Limit, Page, PageInfo};
 use shared::http::problem::{FieldError, INVALID_CURSOR, Problem, ProblemDocument};
 use shared::http::{Query, optional_id};
+use shared::id::SellerId;
 use shared::money::Currency;
-use uuid::Uuid;
 
 use crate::App;
 use crate::pages::ReadyPage;
@@ -27,7 +27,8 @@ pub(crate) struct Filter {
     category: Option<String>,
     /// Id of a seller. Cannot be combined with `category`.
     #[serde(default, deserialize_with = "optional_id")]
-    seller: Option<Uuid>,
+    #[param(value_type = Option<Uuid>)]
+    seller: Option<SellerId>,
     /// ISO 4217 code. Defaults to the currency of the marketplace.
     currency: Option<Currency>,
     /// Lowest price in minor units, inclusive.

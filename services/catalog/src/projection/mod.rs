@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use shared::contract::envelope::Envelope;
 use shared::contract::inventory::Event;
 use shared::contract::listing::{Fence, HOPS_KEPT, Hop, ListingItem, TOMBSTONE_KEPT};
-use uuid::Uuid;
+use shared::id::ProductId;
 
 /// An event, and when it was received.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Arrival<'a> {
 /// the listing.
 pub(crate) fn project(
     stored: Option<&ListingItem>,
-    id: Uuid,
+    id: ProductId,
     arrivals: &[Arrival<'_>],
     now: DateTime<Utc>,
 ) -> Option<ListingItem> {

@@ -7,12 +7,12 @@ use shared::contract::inventory::Event;
 use shared::contract::listing::ListingItem;
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
+use shared::id::{EventId, ProductId, RequestId, SellerId};
 use shared::money::{Currency, Money};
-use uuid::Uuid;
 
 use super::{Arrival, project};
 
-const ID: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
+const ID: ProductId = ProductId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::seconds(seconds)
@@ -45,7 +45,7 @@ fn change() -> impl Strategy<Value = Change> {
 fn history(changes: &[Change]) -> (Vec<Event>, Product, Stock) {
     let mut product = Product {
         id: ID,
-        seller_id: Uuid::from_u128(7),
+        seller_id: SellerId::from_u128(7),
         sku: "A".to_owned(),
         name: "First".to_owned(),
         description: None,
@@ -92,13 +92,13 @@ fn history(changes: &[Change]) -> (Vec<Event>, Product, Stock) {
 fn envelope(event: &Event, position: i64) -> Envelope<Event> {
     Envelope {
         specversion: "1.0".to_owned(),
-        id: Uuid::from_u128(u128::from(position.unsigned_abs())),
+        id: EventId::from_u128(u128::from(position.unsigned_abs())),
         source: Event::SOURCE.to_owned(),
         subject: ID,
         time: at(position),
         schemaversion: 1,
         traceparent: None,
-        requestid: Uuid::nil(),
+        requestid: RequestId::nil(),
         requestedtime: at(position),
         publishedtime: at(position),
         position,

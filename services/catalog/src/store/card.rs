@@ -7,14 +7,16 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::contract::sync_feed::bucket_of;
 use shared::dynamodb::Item;
+use shared::id::{ProductId, SellerId};
 use shared::money::Money;
-use uuid::Uuid;
 
 /// A product in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct ProductCard {
-    pub(crate) id: Uuid,
-    pub(crate) seller_id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub(crate) id: ProductId,
+    #[schema(value_type = Uuid)]
+    pub(crate) seller_id: SellerId,
     pub(crate) name: String,
     pub(crate) category: String,
     pub(crate) price: Money,
@@ -74,13 +76,13 @@ mod tests {
     fn item() -> Item {
         let listing = ListingItem {
             name: Some("Shoe".to_owned()),
-            seller_id: Some(Uuid::from_u128(2)),
+            seller_id: Some(SellerId::from_u128(2)),
             category: Some("shoes".to_owned()),
             amount: Some(1990),
             currency: Some(Currency::default()),
             product_version: 3,
             created_at: DateTime::from_timestamp(1_767_225_600, 0),
-            ..ListingItem::empty(Uuid::from_u128(1))
+            ..ListingItem::empty(ProductId::from_u128(1))
         };
         serde_dynamo::aws_sdk_dynamodb_1::to_item(listing).unwrap()
     }
@@ -88,8 +90,8 @@ mod tests {
     #[test]
     fn card_is_what_the_projector_wrote() {
         let card = ProductCard {
-            id: Uuid::from_u128(1),
-            seller_id: Uuid::from_u128(2),
+            id: ProductId::from_u128(1),
+            seller_id: SellerId::from_u128(2),
             name: "Shoe".to_owned(),
             category: "shoes".to_owned(),
             price: Money { amount: 1990, currency: Currency::default() },

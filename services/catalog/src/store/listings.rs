@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::{ListingItem, key_of};
 use shared::dynamodb::{self, Consistency, Item};
 use shared::http::problem::Problem;
+use shared::id::ProductId;
 use shared::telemetry;
-use uuid::Uuid;
 
 /// The table of listings. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub enum StoreError {
     #[error("{doing}")]
     Call { doing: &'static str, transient: bool, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{doing}: converting the item {id}")]
-    Form { doing: &'static str, id: Uuid, source: serde_dynamo::Error },
+    Form { doing: &'static str, id: ProductId, source: serde_dynamo::Error },
 }
 
 impl StoreError {
@@ -73,7 +73,7 @@ impl Listings {
     }
 
     /// Reads one listing, strongly consistent.
-    pub(crate) async fn find(&self, id: Uuid) -> Result<Option<ListingItem>, StoreError> {
+    pub(crate) async fn find(&self, id: ProductId) -> Result<Option<ListingItem>, StoreError> {
         let doing = "reading a listing";
         let found = self
             .client
@@ -94,9 +94,9 @@ impl Listings {
     /// Reads the listings of `ids` that exist.
     pub(crate) async fn read(
         &self,
-        ids: &[Uuid],
+        ids: &[ProductId],
         consistency: Consistency,
-    ) -> Result<HashMap<Uuid, Stored>, StoreError> {
+    ) -> Result<HashMap<ProductId, Stored>, StoreError> {
         let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
         let batches = dynamodb::batch_get(&self.client, &self.table, &keys, consistency, None)
             .await
@@ -152,7 +152,7 @@ impl Stored {
     /// Reads an item. A damaged item counts as an empty listing, so that the next event rewrites it
     /// whole. Its remaining fences still guard the put.
     fn read(item: Item) -> Option<Self> {
-        let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
+        let id = item.get("id")?.as_s().ok()?.parse::<ProductId>().ok()?;
         let fences = FENCES.map(|name| item.get(name).cloned());
         let item = serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap_or_else(|error| {
             tracing::warn!(product.id = %id, error = telemetry::causes(&error), "a listing is damaged");

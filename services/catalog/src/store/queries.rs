@@ -3,8 +3,8 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::{Availability, all_key, price_key, scoped_key};
 use shared::dynamodb::Item;
+use shared::id::{ProductId, SellerId};
 use shared::money::Currency;
-use uuid::Uuid;
 
 use super::card::ProductCard;
 use super::listings::{Listings, StoreError};
@@ -24,7 +24,7 @@ pub(crate) const GREATEST_AMOUNT: i64 = 9_999_999_999_999;
 pub(crate) enum Scope {
     All,
     Category(String),
-    Seller(Uuid),
+    Seller(SellerId),
 }
 
 /// The order of a list.
@@ -40,7 +40,7 @@ pub(crate) enum Order {
 pub(crate) struct Place {
     /// 0 in an order that ignores prices.
     pub(crate) amount: i64,
-    pub(crate) id: Uuid,
+    pub(crate) id: ProductId,
 }
 
 /// A place as a comparable key.
@@ -48,7 +48,7 @@ type Key = (i64, u128);
 
 impl Place {
     fn key(self) -> Key {
-        (self.amount, self.id.as_u128())
+        (self.amount, self.id.uuid().as_u128())
     }
 }
 
@@ -140,7 +140,7 @@ impl List {
 
     /// A key in the form of the index.
     fn sort_key(&self, (amount, id): Key) -> String {
-        let id = Uuid::from_u128(id);
+        let id = ProductId::from_u128(id);
         if self.order.by_price() { price_key(amount, id) } else { id.to_string() }
     }
 

@@ -1,8 +1,8 @@
 //! Mailed codes.
 
 use chrono::{DateTime, Utc};
+use shared::id::UserId;
 use sqlx::PgExecutor;
-use uuid::Uuid;
 
 use super::error::{StoreError, doing};
 use crate::account::Email;
@@ -62,12 +62,12 @@ pub(crate) async fn count_try(
 /// Deletes a code after its use.
 pub(crate) async fn delete(
     executor: impl PgExecutor<'_>,
-    user_id: Uuid,
+    user_id: UserId,
     purpose: Purpose,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "delete from identity.codes where user_id = $1 and purpose = $2",
-        user_id,
+        user_id as UserId,
         purpose.as_str(),
     )
     .execute(executor)

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use shared::http::problem::Problem;
-use uuid::Uuid;
+use shared::id::UserId;
 
 /// A statement failed, or returned a row that this build cannot read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub(super) struct DecodeError {
     pub(super) table: &'static str,
     pub(super) column: &'static str,
     /// The key of the row.
-    pub(super) row: Uuid,
+    pub(super) row: UserId,
     pub(super) source: Box<dyn Error + Send + Sync>,
 }
 
@@ -55,7 +55,7 @@ mod tests {
         let decode = DecodeError {
             table: "identity.users",
             column: "roles",
-            row: Uuid::nil(),
+            row: UserId::nil(),
             source: "must be buyer, seller or operator".into(),
         };
         let problem = Problem::from(doing("reading a user")(decode.into()));

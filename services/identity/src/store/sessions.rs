@@ -1,8 +1,8 @@
 //! Sessions and their refresh tokens.
 
 use chrono::{DateTime, Utc};
+use shared::id::{SessionId, UserId};
 use sqlx::{PgExecutor, PgPool};
-use uuid::Uuid;
 
 use super::error::{StoreError, doing};
 use super::users::{self, User};
@@ -15,8 +15,8 @@ use crate::sessions::{NewToken, StoredToken};
 /// the change sees this session and ends it, or this session does not start.
 pub(crate) async fn begin(
     executor: impl PgExecutor<'_>,
-    id: Uuid,
-    user_id: Uuid,
+    id: SessionId,
+    user_id: UserId,
     password_hash: &str,
     token: &NewToken,
 ) -> Result<bool, StoreError> {
@@ -29,8 +29,8 @@ pub(crate) async fn begin(
              returning id)
          insert into identity.refresh_tokens (hash, session_id, issued_at, expires_at)
          select $4, id, $5, $6 from session",
-        id,
-        user_id,
+        id as SessionId,
+        user_id as UserId,
         password_hash,
         token.hash.as_slice(),
         token.issued_at,
@@ -91,12 +91,12 @@ pub(crate) async fn find_token(
 /// Ends a session: its refresh tokens are no longer valid.
 pub(crate) async fn revoke(
     executor: impl PgExecutor<'_>,
-    id: Uuid,
+    id: SessionId,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update identity.sessions set revoked_at = $2 where id = $1 and revoked_at is null",
-        id,
+        id as SessionId,
         now,
     )
     .execute(executor)
@@ -108,12 +108,12 @@ pub(crate) async fn revoke(
 /// Ends every session of a user.
 pub(crate) async fn revoke_all(
     executor: impl PgExecutor<'_>,
-    user_id: Uuid,
+    user_id: UserId,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update identity.sessions set revoked_at = $2 where user_id = $1 and revoked_at is null",
-        user_id,
+        user_id as UserId,
         now,
     )
     .execute(executor)

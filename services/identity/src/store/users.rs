@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use shared::http::auth::Role;
+use shared::id::UserId;
 use sqlx::{PgExecutor, PgPool};
-use uuid::Uuid;
 
 use super::error::{DecodeError, StoreError, doing};
 use crate::account::{Email, Signup};
@@ -13,7 +13,7 @@ use crate::account::{Email, Signup};
 /// A user and the roles that its tokens carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    pub id: Uuid,
+    pub id: UserId,
     pub roles: BTreeSet<Role>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum SignedUp {
 /// A user to insert.
 #[derive(Clone, Debug)]
 pub(crate) struct NewUser<'a> {
-    pub id: Uuid,
+    pub id: UserId,
     pub email: &'a Email,
     pub name: &'a str,
     pub password_hash: &'a str,
@@ -48,7 +48,7 @@ pub(crate) struct NewUser<'a> {
 impl<'a> NewUser<'a> {
     pub(crate) fn new(
         signup: &'a Signup,
-        id: Uuid,
+        id: UserId,
         password_hash: &'a str,
         now: DateTime<Utc>,
     ) -> Self {
@@ -85,7 +85,7 @@ pub(crate) async fn claim(
          on conflict on constraint codes_pkey do update
          set hash = excluded.hash, attempts = 0, expires_at = excluded.expires_at
          returning user_id",
-        user.id,
+        user.id as UserId,
         user.email.as_str(),
         user.name,
         user.password_hash,
@@ -113,7 +113,7 @@ pub(crate) async fn put_active(pool: &PgPool, user: &NewUser<'_>) -> Result<(), 
          set name = excluded.name, password_hash = excluded.password_hash,
              roles = excluded.roles, activated_at = excluded.activated_at
          where users.activated_at is null",
-        user.id,
+        user.id as UserId,
         user.email.as_str(),
         user.name,
         user.password_hash,
@@ -149,12 +149,12 @@ pub(crate) async fn find_credentials(
 
 pub(crate) async fn activate(
     executor: impl PgExecutor<'_>,
-    id: Uuid,
+    id: UserId,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update identity.users set activated_at = $2 where id = $1 and activated_at is null",
-        id,
+        id as UserId,
         now,
     )
     .execute(executor)
@@ -165,17 +165,21 @@ pub(crate) async fn activate(
 
 pub(crate) async fn set_password(
     executor: impl PgExecutor<'_>,
-    id: Uuid,
+    id: UserId,
     password_hash: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query!("update identity.users set password_hash = $2 where id = $1", id, password_hash,)
-        .execute(executor)
-        .await
-        .map_err(doing("setting a password in identity.users"))?;
+    sqlx::query!(
+        "update identity.users set password_hash = $2 where id = $1",
+        id as UserId,
+        password_hash,
+    )
+    .execute(executor)
+    .await
+    .map_err(doing("setting a password in identity.users"))?;
     Ok(())
 }
 
-pub(super) fn user(id: Uuid, roles: &[String]) -> Result<User, sqlx::Error> {
+pub(super) fn user(id: UserId, roles: &[String]) -> Result<User, sqlx::Error> {
     let roles = roles.iter().map(|name| name.parse::<Role>()).collect::<Result<_, _>>();
     let roles = roles.map_err(|error| DecodeError {
         table: "identity.users",

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::failpoint;
+use shared::id::SellerId;
 use sqlx::PgPool;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use crate::store::products::{self, NewRow};
 use crate::store::{StoreError, WriteError};
@@ -58,8 +58,8 @@ type Answer = oneshot::Sender<Result<(NewRow, bool), WriteError>>;
 /// value would wait for each other in PostgreSQL, and so would every row of the losing group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Claim {
-    Sku(Uuid, String),
-    Key(Uuid, &'static str, String),
+    Sku(SellerId, String),
+    Key(SellerId, &'static str, String),
 }
 
 fn claims_of(row: &NewRow) -> impl Iterator<Item = Claim> {

@@ -8,6 +8,7 @@ use shared::http::auth::Seller;
 use shared::http::problem::{FieldError, Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{Faults, IdempotencyKey, Json, PathId};
+use shared::id::ProductId;
 use shared::text::{self, Lines};
 
 use crate::App;
@@ -46,8 +47,8 @@ pub(crate) struct SentAdjustment {
 )]
 pub(crate) async fn adjust_stock(
     State(app): State<App>,
-    Seller(seller_id): Seller,
-    PathId(id): PathId,
+    seller: Seller,
+    PathId(id): PathId<ProductId>,
     IdempotencyKey(key): IdempotencyKey,
     request: RequestContext,
     body: Json<SentAdjustment>,
@@ -56,9 +57,9 @@ pub(crate) async fn adjust_stock(
     check(delta, &reason).map_err(Problem::invalid)?;
     // A key stands for the product as well as for the body.
     let key = key.map(|key| {
-        KeyedRequest::new(ROUTE, key, &[id.as_bytes().as_slice(), &body.bytes].concat())
+        KeyedRequest::new(ROUTE, key, &[id.uuid().as_bytes().as_slice(), &body.bytes].concat())
     });
-    let adjustment = Adjustment { seller_id, id, delta, reason, request, key };
+    let adjustment = Adjustment { seller, id, delta, reason, request, key };
     let Adjusted { stock, replayed } = change_stock::adjust(&app, adjustment).await?;
     let mut response = stock_response(&stock);
     if replayed {

@@ -7,9 +7,9 @@ use serde::Serialize;
 use shared::contract::product::{Attributes, ContentHash, Status, describe_attributes};
 use shared::contract::stock::Stock;
 use shared::http::etag;
+use shared::id::{ProductId, SellerId};
 use shared::money::Money;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::product::Product;
 
@@ -17,8 +17,10 @@ use crate::product::Product;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Product)]
 pub(crate) struct ProductView {
-    pub(super) id: Uuid,
-    seller_id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub(super) id: ProductId,
+    #[schema(value_type = Uuid)]
+    seller_id: SellerId,
     /// Unique among the seller's products that are not deleted.
     sku: String,
     name: String,

@@ -6,6 +6,7 @@ use shared::http::auth::Seller;
 use shared::http::problem::{Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{IfMatch, Json, PathId};
+use shared::id::ProductId;
 
 use crate::App;
 use crate::http::answers::{ProductView, product_response};
@@ -33,14 +34,14 @@ use crate::revise::Revision;
 )]
 pub(crate) async fn change_product(
     State(app): State<App>,
-    Seller(seller_id): Seller,
-    PathId(id): PathId,
+    seller: Seller,
+    PathId(id): PathId<ProductId>,
     IfMatch(expected): IfMatch,
     request: RequestContext,
     body: Json<SentPatch>,
 ) -> Result<Response, Problem> {
     let (patch, expected) = (ChangeProduct::from(body.value), expected.into());
-    let revision = Revision { seller_id, id, including_deleted: false, change: "updated", request };
+    let revision = Revision { seller, id, including_deleted: false, change: "updated", request };
     let decide = |product: &Product| product::change(product, &patch, &expected, app.clock.now());
     Ok(product_response(revision.make(&app, decide).await?))
 }

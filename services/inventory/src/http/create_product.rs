@@ -35,14 +35,14 @@ pub(crate) static REPLAYED: HeaderName = HeaderName::from_static("idempotent-rep
 )]
 pub(crate) async fn create_product(
     State(app): State<App>,
-    Seller(seller_id): Seller,
+    seller: Seller,
     IdempotencyKey(key): IdempotencyKey,
     request: RequestContext,
     body: Json<SentProduct>,
 ) -> Result<Response, Problem> {
     let command = CreateProduct::check(body.value.into()).map_err(Problem::invalid)?;
     let key = key.map(|key| KeyedRequest::new(ROUTE, key, &body.bytes));
-    let row = create::decide(&app, command, seller_id, request, key)?;
+    let row = create::decide(&app, command, seller, request, key)?;
     Ok(created(create::create_one(&app, row).await?))
 }
 

@@ -9,7 +9,7 @@ use shared::http::auth::Seller;
 use shared::http::problem::{self, FieldError, Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{self, IdempotencyKey, LargeJson};
-use uuid::Uuid;
+use shared::id::{ProductId, SellerId};
 
 use crate::App;
 use crate::create::{self, Created};
@@ -65,7 +65,7 @@ struct ItemResult {
 )]
 pub(crate) async fn create_products(
     State(app): State<App>,
-    Seller(seller_id): Seller,
+    seller: Seller,
     IdempotencyKey(key): IdempotencyKey,
     request: RequestContext,
     LargeJson(batch): LargeJson<Batch>,
@@ -82,7 +82,7 @@ pub(crate) async fn create_products(
             .as_ref()
             .map(|key| KeyedRequest::new(ROUTE, format!("{key}#{place}"), item.get().as_bytes()));
         let row = read(item.get().as_bytes()).and_then(|command| {
-            create::decide(&app, command, seller_id, request.clone(), key).map_err(Problem::from)
+            create::decide(&app, command, seller, request.clone(), key).map_err(Problem::from)
         });
         match row {
             Ok(row) => {
@@ -121,7 +121,7 @@ fn read(item: &[u8]) -> Result<CreateProduct, Problem> {
 /// Checks an item as far as that is possible without the store.
 pub(crate) fn check(item: &[u8]) -> Result<(), Problem> {
     let command = read(item)?;
-    product::create(command, Uuid::nil(), Uuid::nil(), DateTime::UNIX_EPOCH)?;
+    product::create(command, SellerId::nil(), ProductId::nil(), DateTime::UNIX_EPOCH)?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use shared::http::auth::Seller;
 use shared::http::problem::Problem;
 use shared::http::request::RequestContext;
 use shared::http::{IfMatch, PathId};
+use shared::id::ProductId;
 
 use crate::App;
 use crate::product::{self, Product};
@@ -26,13 +27,13 @@ use crate::revise::Revision;
 )]
 pub(crate) async fn delete_product(
     State(app): State<App>,
-    Seller(seller_id): Seller,
-    PathId(id): PathId,
+    seller: Seller,
+    PathId(id): PathId<ProductId>,
     IfMatch(expected): IfMatch,
     request: RequestContext,
 ) -> Result<StatusCode, Problem> {
     let expected = expected.into();
-    let revision = Revision { seller_id, id, including_deleted: false, change: "deleted", request };
+    let revision = Revision { seller, id, including_deleted: false, change: "deleted", request };
     let decide = |product: &Product| product::delete(product, &expected, app.clock.now()).map(Some);
     revision.make(&app, decide).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use shared::http::auth::Seller;
 use shared::http::problem::Problem;
 use shared::http::{PathId, etag, has_already};
+use shared::id::ProductId;
 
 use crate::App;
 use crate::http::answers::{ProductView, product_response};
@@ -22,11 +23,11 @@ use crate::store::products;
 )]
 pub(crate) async fn get_product(
     State(app): State<App>,
-    Seller(seller_id): Seller,
-    PathId(id): PathId,
+    seller: Seller,
+    PathId(id): PathId<ProductId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let product = products::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
+    let product = products::find(&app.pool, seller.id, id).await?.ok_or_else(Problem::not_found)?;
     let tag = etag(product.version);
     if has_already(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());

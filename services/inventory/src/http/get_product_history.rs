@@ -9,8 +9,8 @@ use shared::http::auth::Seller;
 use shared::http::page::{Asked, Limit, Page};
 use shared::http::problem::Problem;
 use shared::http::{PathId, Query};
+use shared::id::{ProductId, UserId};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::App;
 use crate::http::answers::{ProductView, product_response};
@@ -38,7 +38,8 @@ struct EntryView {
     version: i64,
     at: DateTime<Utc>,
     /// The subject of the token that made the change.
-    actor: Uuid,
+    #[schema(value_type = Uuid)]
+    actor: UserId,
     /// `created`, `updated`, `deleted`, `restored` or `repaired`.
     #[schema(example = "updated")]
     change: String,
@@ -76,12 +77,12 @@ enum History {
 )]
 pub(crate) async fn get_product_history(
     State(app): State<App>,
-    Seller(seller_id): Seller,
-    PathId(id): PathId,
+    seller: Seller,
+    PathId(id): PathId<ProductId>,
     uri: Uri,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    products::find_including_deleted(&app.pool, seller_id, id)
+    products::find_including_deleted(&app.pool, seller.id, id)
         .await?
         .ok_or_else(Problem::not_found)?;
     if let Some(at) = filter.as_of {

@@ -5,6 +5,7 @@ use axum::response::Response;
 use shared::http::PathId;
 use shared::http::auth::Seller;
 use shared::http::problem::Problem;
+use shared::id::ProductId;
 
 use crate::App;
 use crate::http::answers::{StockView, stock_response};
@@ -20,9 +21,9 @@ use crate::store::stock;
 )]
 pub(crate) async fn get_stock(
     State(app): State<App>,
-    Seller(seller_id): Seller,
-    PathId(id): PathId,
+    seller: Seller,
+    PathId(id): PathId<ProductId>,
 ) -> Result<Response, Problem> {
-    let stock = stock::find(&app.pool, seller_id, id).await?.ok_or_else(Problem::not_found)?;
+    let stock = stock::find(&app.pool, seller.id, id).await?.ok_or_else(Problem::not_found)?;
     Ok(stock_response(&stock))
 }

@@ -40,19 +40,19 @@ pub(crate) struct Filter {
 )]
 pub(crate) async fn list_products(
     State(app): State<App>,
-    Seller(seller_id): Seller,
+    seller: Seller,
     uri: Uri,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let scope = format!("products#{seller_id}#{:?}#{:?}", filter.status, filter.sku);
+    let scope = format!("products#{}#{:?}#{:?}", seller.id, filter.status, filter.sku);
     let asked = Asked::new(&scope, filter.limit);
     let before = asked.after(filter.cursor.as_deref())?;
     let found = match &filter.sku {
         None => {
-            products::list(&app.pool, seller_id, filter.status, before, asked.to_read()).await?
+            products::list(&app.pool, seller.id, filter.status, before, asked.to_read()).await?
         }
         Some(sku) => {
-            let found = products::find_by_sku(&app.pool, seller_id, sku).await?;
+            let found = products::find_by_sku(&app.pool, seller.id, sku).await?;
             let fits = |product: &Product| {
                 filter.status.is_none_or(|status| product.status == status)
                     && before.is_none_or(|before| product.id < before)

@@ -6,6 +6,7 @@ use shared::http::PathId;
 use shared::http::auth::Seller;
 use shared::http::problem::{Problem, ProblemDocument};
 use shared::http::request::RequestContext;
+use shared::id::ProductId;
 
 use crate::App;
 use crate::http::answers::{ProductView, product_response};
@@ -26,11 +27,11 @@ use crate::revise::Revision;
 )]
 pub(crate) async fn restore_product(
     State(app): State<App>,
-    Seller(seller_id): Seller,
-    PathId(id): PathId,
+    seller: Seller,
+    PathId(id): PathId<ProductId>,
     request: RequestContext,
 ) -> Result<Response, Problem> {
-    let revision = Revision { seller_id, id, including_deleted: true, change: "restored", request };
+    let revision = Revision { seller, id, including_deleted: true, change: "restored", request };
     let decide = |product: &Product| Ok(product::restore(product, app.clock.now()));
     Ok(product_response(revision.make(&app, decide).await?))
 }

@@ -6,6 +6,7 @@ use shared::http::auth::Seller;
 use shared::http::problem::{FieldError, Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{IfMatch, Json, PathId};
+use shared::id::ProductId;
 
 use crate::App;
 use crate::change_stock;
@@ -30,14 +31,14 @@ use crate::stock::check_on_hand;
 )]
 pub(crate) async fn set_stock(
     State(app): State<App>,
-    Seller(seller_id): Seller,
-    PathId(id): PathId,
+    seller: Seller,
+    PathId(id): PathId<ProductId>,
     IfMatch(expected): IfMatch,
     request: RequestContext,
     body: Json<SentStock>,
 ) -> Result<Response, Problem> {
     let on_hand = check_on_hand(body.value.on_hand)
         .map_err(|fault| Problem::invalid(vec![FieldError::new("/on_hand", "invalid", fault)]))?;
-    let stock = change_stock::set(&app, seller_id, id, on_hand, &expected.into(), request).await?;
+    let stock = change_stock::set(&app, seller, id, on_hand, &expected.into(), request).await?;
     Ok(stock_response(&stock))
 }

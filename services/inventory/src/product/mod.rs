@@ -15,8 +15,8 @@ use shared::contract::product::{Attribute, Attributes, ContentHash, Status};
 use shared::contract::stock::Stock;
 use shared::http::problem::FieldError;
 use shared::http::{Faults, pointer_to};
+use shared::id::{ProductId, SellerId};
 use shared::money::{Currency, Money};
-use uuid::Uuid;
 
 use crate::expected::Expected;
 use crate::patch::Patch;
@@ -146,8 +146,8 @@ pub(crate) enum Refusal {
 /// Creates a product with its first stock.
 pub(crate) fn create(
     command: CreateProduct,
-    seller_id: Uuid,
-    id: Uuid,
+    seller_id: SellerId,
+    id: ProductId,
     now: DateTime<Utc>,
 ) -> Result<(Product, Stock), Refusal> {
     let CreateProduct { details, on_hand } = command;
@@ -276,10 +276,10 @@ pub(crate) fn raise(product: &Product, seen: i64, now: DateTime<Utc>) -> Option<
 
 /// A deleted product that removes an orphaned listing: there is no such product, and the listing's
 /// id and version are all that is known of it.
-pub(crate) fn tombstone_for_orphan(id: Uuid, seen: i64, now: DateTime<Utc>) -> Product {
+pub(crate) fn tombstone_for_orphan(id: ProductId, seen: i64, now: DateTime<Utc>) -> Product {
     Product {
         id,
-        seller_id: Uuid::nil(),
+        seller_id: SellerId::nil(),
         sku: String::new(),
         name: String::new(),
         description: None,

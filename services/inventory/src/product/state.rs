@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::contract;
 use shared::contract::product::{Attributes, ContentHash, Status};
+use shared::id::{ProductId, SellerId};
 use shared::money::Money;
-use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Product {
-    pub(crate) id: Uuid,
-    pub(crate) seller_id: Uuid,
+    pub(crate) id: ProductId,
+    pub(crate) seller_id: SellerId,
     pub(crate) sku: String,
     pub(crate) name: String,
     pub(crate) description: Option<String>,
@@ -48,8 +48,8 @@ impl Product {
 /// contract's [`Product`](contract::product::Product).
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct ProductRef<'a> {
-    pub(super) id: Uuid,
-    pub(super) seller_id: Uuid,
+    pub(super) id: ProductId,
+    pub(super) seller_id: SellerId,
     pub(super) sku: &'a str,
     pub(super) name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]

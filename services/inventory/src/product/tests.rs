@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use shared::contract;
 use shared::http;
+use shared::id::{ProductId, SellerId};
 
 use super::*;
 use crate::http::input::{SentPatch, SentProduct};
@@ -13,7 +14,9 @@ fn shoe() -> Product {
     });
     let sent: SentProduct = http::parse(sent.to_string().as_bytes()).unwrap();
     let command = CreateProduct::check(sent.into()).unwrap();
-    create(command, Uuid::from_u128(1), Uuid::from_u128(2), DateTime::UNIX_EPOCH).unwrap().0
+    create(command, SellerId::from_u128(1), ProductId::from_u128(2), DateTime::UNIX_EPOCH)
+        .unwrap()
+        .0
 }
 
 fn values() -> impl Strategy<Value = Value> {

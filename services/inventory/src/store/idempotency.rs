@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
+use shared::id::{ProductId, UserId};
 use sqlx::{PgExecutor, PgPool};
-use uuid::Uuid;
 
 use super::{StoreError, doing};
 
@@ -30,20 +30,20 @@ impl KeyedRequest {
 #[derive(Clone, Debug)]
 pub(crate) struct Used {
     pub request_hash: Vec<u8>,
-    pub aggregate_id: Uuid,
+    pub aggregate_id: ProductId,
     pub version: i64,
 }
 
 pub(crate) async fn find(
     executor: impl PgExecutor<'_>,
-    subject: Uuid,
+    subject: UserId,
     request: &KeyedRequest,
 ) -> Result<Option<Used>, StoreError> {
     sqlx::query_as!(
         Used,
         "select request_hash, aggregate_id, version from inventory.idempotency
          where subject = $1 and route = $2 and key = $3",
-        subject,
+        subject as UserId,
         request.route,
         request.key,
     )

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use shared::contract::inventory::Event;
 use shared::contract::stock::Stock;
+use shared::id::{ProductId, UserId};
 use sqlx::{PgExecutor, PgPool};
-use uuid::Uuid;
 
 use super::{DecodeError, StoreError, doing};
 use crate::product::Product;
@@ -15,7 +15,7 @@ pub(crate) struct Entry {
     pub version: i64,
     pub at: DateTime<Utc>,
     /// The subject of the token that made the change.
-    pub actor: Uuid,
+    pub actor: UserId,
     /// `created`, `updated`, `deleted`, `restored` or `repaired`.
     pub change: String,
     /// The product after the change.
@@ -25,13 +25,13 @@ pub(crate) struct Entry {
 /// Finds the product as it was at a version.
 pub(crate) async fn find_product(
     pool: &PgPool,
-    id: Uuid,
+    id: ProductId,
     version: i64,
 ) -> Result<Option<Product>, StoreError> {
     sqlx::query_scalar!(
         r#"select event::text as "event!" from inventory.journal
            where aggregate = 'product' and aggregate_id = $1 and version = $2"#,
-        id,
+        id as ProductId,
         version,
     )
     .fetch_optional(pool)
@@ -43,13 +43,13 @@ pub(crate) async fn find_product(
 /// Finds the stock as it was at a version.
 pub(crate) async fn find_stock(
     executor: impl PgExecutor<'_>,
-    id: Uuid,
+    id: ProductId,
     version: i64,
 ) -> Result<Option<Stock>, StoreError> {
     sqlx::query_scalar!(
         r#"select event::text as "event!" from inventory.journal
            where aggregate = 'stock' and aggregate_id = $1 and version = $2"#,
-        id,
+        id as ProductId,
         version,
     )
     .fetch_optional(executor)
@@ -61,7 +61,7 @@ pub(crate) async fn find_stock(
 /// Lists the versions of a product after `after`, oldest first.
 pub(crate) async fn list(
     pool: &PgPool,
-    id: Uuid,
+    id: ProductId,
     after: i64,
     limit: i64,
 ) -> Result<Vec<Entry>, StoreError> {
@@ -72,7 +72,7 @@ pub(crate) async fn list(
            where aggregate = 'product' and aggregate_id = $1 and version > $2
            order by version
            limit $3"#,
-        id,
+        id as ProductId,
         after,
         limit,
     )
@@ -85,7 +85,7 @@ pub(crate) async fn list(
 /// Finds the version of a product that was current at `at`.
 pub(crate) async fn find_as_of(
     pool: &PgPool,
-    id: Uuid,
+    id: ProductId,
     at: DateTime<Utc>,
 ) -> Result<Option<Entry>, StoreError> {
     sqlx::query_as!(
@@ -95,7 +95,7 @@ pub(crate) async fn find_as_of(
            where aggregate = 'product' and aggregate_id = $1 and committed_at <= $2
            order by version desc
            limit 1"#,
-        id,
+        id as ProductId,
         at,
     )
     .fetch_optional(pool)
@@ -108,20 +108,20 @@ pub(crate) async fn find_as_of(
 struct Row {
     version: i64,
     committed_at: DateTime<Utc>,
-    actor: Uuid,
+    actor: UserId,
     change: String,
     event: String,
 }
 
 impl Row {
-    fn into_entry(self, id: Uuid) -> Result<Entry, sqlx::Error> {
+    fn into_entry(self, id: ProductId) -> Result<Entry, sqlx::Error> {
         let Self { version, committed_at: at, actor, change, event } = self;
         let product = product_of(id, version, &event)?;
         Ok(Entry { version, at, actor, change, product })
     }
 }
 
-fn product_of(id: Uuid, version: i64, event: &str) -> Result<Product, sqlx::Error> {
+fn product_of(id: ProductId, version: i64, event: &str) -> Result<Product, sqlx::Error> {
     match event_of(id, version, event)? {
         Event::ProductCreated { product, .. }
         | Event::ProductUpdated { product }
@@ -130,7 +130,7 @@ fn product_of(id: Uuid, version: i64, event: &str) -> Result<Product, sqlx::Erro
     }
 }
 
-fn stock_of(id: Uuid, version: i64, event: &str) -> Result<Stock, sqlx::Error> {
+fn stock_of(id: ProductId, version: i64, event: &str) -> Result<Stock, sqlx::Error> {
     match event_of(id, version, event)? {
         Event::ProductCreated { stock, .. } | Event::StockChanged { stock } => Ok(stock),
         Event::ProductUpdated { .. } | Event::ProductDeleted { .. } => {
@@ -139,12 +139,12 @@ fn stock_of(id: Uuid, version: i64, event: &str) -> Result<Stock, sqlx::Error> {
     }
 }
 
-fn event_of(id: Uuid, version: i64, event: &str) -> Result<Event, sqlx::Error> {
+fn event_of(id: ProductId, version: i64, event: &str) -> Result<Event, sqlx::Error> {
     serde_json::from_str(event).map_err(|error| fault(id, version, error).into())
 }
 
 fn fault(
-    id: Uuid,
+    id: ProductId,
     version: i64,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> DecodeError {

@@ -9,7 +9,7 @@ pub(crate) mod repairs;
 pub(crate) mod stock;
 
 use shared::http::request::RequestContext;
-use uuid::Uuid;
+use shared::id::{EventId, UserId};
 
 pub(crate) use error::{DecodeError, StoreError, WriteError, doing};
 
@@ -18,8 +18,8 @@ use crate::event::EventRef;
 /// What the journal keeps of a change besides its content: the actor, and the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
-    pub actor: Uuid,
-    pub event_id: Uuid,
+    pub actor: UserId,
+    pub event_id: EventId,
     pub request: RequestContext,
     /// In the actor's words, where the request carries any.
     pub reason: Option<String>,

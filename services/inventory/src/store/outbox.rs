@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use shared::contract::inventory::Event;
+use shared::id::{EventId, RequestId};
 use shared::outbox::{self, Claimed, Entry, Outbox};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -87,10 +88,10 @@ impl Outbox for ProductOutbox {
 struct Row {
     position: i64,
     subject: Uuid,
-    event_id: Option<Uuid>,
+    event_id: Option<EventId>,
     event: Option<String>,
     traceparent: Option<String>,
-    request_id: Option<Uuid>,
+    request_id: Option<RequestId>,
     requested_at: Option<DateTime<Utc>>,
     committed_at: Option<DateTime<Utc>>,
     pointed_at: DateTime<Utc>,

@@ -1,8 +1,8 @@
 //! Requests of reconciliation to announce a product or a stock at a new version.
 
 use chrono::{DateTime, Utc};
+use shared::id::{EventId, ProductId, RequestId, UserId};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::{Cause, StoreError, doing, to_json};
 use crate::event::EventRef;
@@ -27,7 +27,7 @@ impl Part {
 /// A claimed request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
-    pub product_id: Uuid,
+    pub product_id: ProductId,
     pub part: Part,
     /// The announced version must be above this one: the version in the listing, or the last one in
     /// the journal.
@@ -80,12 +80,12 @@ pub(crate) async fn announce_absence(
              values ('product', $1, $2, $3, 'repaired', $4::text::json, $5, $6, $7, $8, $9))
          insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)
          values ('product', $1, $2, $9)",
-        product.id,
+        product.id as ProductId,
         product.version,
-        cause.event_id,
+        cause.event_id as EventId,
         event,
-        cause.actor,
-        cause.request.id,
+        cause.actor as UserId,
+        cause.request.id as RequestId,
         cause.request.traceparent,
         cause.request.requested_at,
         product.updated_at,
@@ -104,7 +104,7 @@ pub(crate) async fn postpone(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update inventory.repair_requests set not_before = $3 where product_id = $1 and part = $2",
-        request.product_id,
+        request.product_id as ProductId,
         request.part.as_str(),
         not_before,
     )
@@ -121,7 +121,7 @@ pub(crate) async fn delete(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "delete from inventory.repair_requests where product_id = $1 and part = $2",
-        request.product_id,
+        request.product_id as ProductId,
         request.part.as_str(),
     )
     .execute(connection)

@@ -1,8 +1,8 @@
 //! Stock. Statements find it by its id alone: see the note about plans in [`super::products`].
 
 use shared::contract::stock::Stock;
+use shared::id::{EventId, ProductId, RequestId, SellerId, UserId};
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
 use super::{Cause, StoreError, doing, to_json};
 use crate::event::EventRef;
@@ -11,8 +11,8 @@ use crate::store::idempotency::KeyedRequest;
 /// Finds the stock of a product of the seller that is not deleted.
 pub(crate) async fn find(
     pool: &PgPool,
-    seller_id: Uuid,
-    product_id: Uuid,
+    seller_id: SellerId,
+    product_id: ProductId,
 ) -> Result<Option<Stock>, StoreError> {
     sqlx::query_as!(
         Stock,
@@ -20,8 +20,8 @@ pub(crate) async fn find(
          from inventory.stock s join inventory.products p on p.id = s.product_id
          where p.id = $1 and p.seller_id is not distinct from $2
            and num_nulls(p.deleted_at) = 1",
-        product_id,
-        seller_id,
+        product_id as ProductId,
+        seller_id as SellerId,
     )
     .fetch_optional(pool)
     .await
@@ -31,8 +31,8 @@ pub(crate) async fn find(
 /// As [`find`], and locks it until the transaction ends, for changes that must not lose a race.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
-    seller_id: Uuid,
-    product_id: Uuid,
+    seller_id: SellerId,
+    product_id: ProductId,
 ) -> Result<Option<Stock>, StoreError> {
     sqlx::query_as!(
         Stock,
@@ -41,8 +41,8 @@ pub(crate) async fn lock(
          where p.id = $1 and p.seller_id is not distinct from $2
            and num_nulls(p.deleted_at) = 1
          for update of s",
-        product_id,
-        seller_id,
+        product_id as ProductId,
+        seller_id as SellerId,
     )
     .fetch_optional(connection)
     .await
@@ -53,14 +53,14 @@ pub(crate) async fn lock(
 /// ends.
 pub(crate) async fn lock_any(
     connection: &mut PgConnection,
-    product_id: Uuid,
+    product_id: ProductId,
 ) -> Result<Option<Stock>, StoreError> {
     sqlx::query_as!(
         Stock,
         "select on_hand, held, version, updated_at from inventory.stock
          where product_id = $1
          for update",
-        product_id,
+        product_id as ProductId,
     )
     .fetch_optional(connection)
     .await
@@ -73,7 +73,7 @@ pub(crate) async fn lock_any(
 /// Returns whether it was written: only if the stored version is the one before `stock`'s.
 pub(crate) async fn update(
     connection: &mut PgConnection,
-    product_id: Uuid,
+    product_id: ProductId,
     stock: &Stock,
     change: &str,
     cause: &Cause,
@@ -86,7 +86,7 @@ pub(crate) async fn update(
 /// As [`update`], but with any version before `stock`'s: a repair may skip versions.
 pub(crate) async fn replace(
     connection: &mut PgConnection,
-    product_id: Uuid,
+    product_id: ProductId,
     before: i64,
     stock: &Stock,
     change: &str,
@@ -116,17 +116,17 @@ pub(crate) async fn replace(
              from stock)
          insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)
          select 'stock', product_id, $2, $5 from stock",
-        product_id,
+        product_id as ProductId,
         stock.version,
         stock.on_hand,
         stock.held,
         stock.updated_at,
-        cause.event_id,
+        cause.event_id as EventId,
         change,
-        cause.actor,
+        cause.actor as UserId,
         event,
         cause.reason,
-        cause.request.id,
+        cause.request.id as RequestId,
         cause.request.traceparent,
         cause.request.requested_at,
         key.map(|key| key.route),

@@ -11,7 +11,7 @@ use shared::contract::event_type::Parts;
 use shared::contract::listing::{ListingItem, TOMBSTONE_KEPT, is_damage};
 use shared::contract::product::ContentHash;
 use shared::contract::sync_feed::bucket_of;
-use uuid::Uuid;
+use shared::id::ProductId;
 
 /// The stock of a product in one of the stores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) struct StockPart {
 /// A product in the feed of inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    pub(crate) id: Uuid,
+    pub(crate) id: ProductId,
     pub(crate) version: i64,
     pub(crate) content_hash: ContentHash,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
@@ -36,7 +36,7 @@ pub(crate) struct Row {
 /// The compared attributes of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
-    pub(crate) id: Uuid,
+    pub(crate) id: ProductId,
     /// 0 if only stock has arrived, or if the version is unreadable.
     pub(crate) version: i64,
     pub(crate) content_hash: Option<ContentHash>,
@@ -83,7 +83,7 @@ pub(crate) struct Gap {
 /// The difference of one product, in at least one of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Difference {
-    pub(crate) id: Uuid,
+    pub(crate) id: ProductId,
     pub(crate) product: Option<Gap>,
     pub(crate) stock: Option<Gap>,
 }
@@ -167,7 +167,7 @@ fn credible(seen: i64, truth: i64) -> i64 {
 
 /// Whether an item is in the bucket of its id. No event reaches an item in another bucket, and buyers
 /// never see it.
-pub(crate) fn is_in_place(id: Uuid, bucket: i32) -> bool {
+pub(crate) fn is_in_place(id: ProductId, bucket: i32) -> bool {
     i32::from(bucket_of(id)) == bucket
 }
 

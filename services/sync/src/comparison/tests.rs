@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use shared::id::ProductId;
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -10,7 +11,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 fn row(id: u128, version: i64) -> Row {
     Row {
-        id: Uuid::from_u128(id),
+        id: ProductId::from_u128(id),
         version,
         content_hash: ContentHash(format!("hash {version}")),
         deleted_at: None,
@@ -110,7 +111,7 @@ fn product_is_repaired_while_its_stock_keeps_moving() {
 
 #[test]
 fn wrong_index_keys_or_bucket_make_a_listing_unsound() {
-    let id = Uuid::from_u128(0x301);
+    let id = ProductId::from_u128(0x301);
     let mut item = ListingItem::empty(id);
     assert!(is_sound(&item));
     item.all_key = Some("BRL#i".to_owned());
@@ -137,7 +138,7 @@ proptest! {
         let rows: Vec<Row> = products.iter().filter(|p| p.1 > 0).map(|p| row(p.0, p.1)).collect();
         let listed: Vec<Listed> =
             products.iter().filter(|p| p.2 > 0).map(|p| listing_of(&row(p.0, p.2))).collect();
-        let expected: Vec<(Uuid, Kind)> = products
+        let expected: Vec<(ProductId, Kind)> = products
             .iter()
             .filter_map(|&(id, truth, seen)| {
                 let kind = match (truth, seen) {
@@ -147,7 +148,7 @@ proptest! {
                     _ if truth < seen => Kind::Ahead,
                     _ => Kind::Stale,
                 };
-                Some((Uuid::from_u128(id), kind))
+                Some((ProductId::from_u128(id), kind))
             })
             .collect();
         let mut row_pages = rows.chunks(row_page);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use shared::bus::dead_letter::{Action, Selection};
 use shared::clock::Clock;
 use shared::http::problem::{FieldError, Problem};
-use uuid::Uuid;
+use shared::id::UserId;
 
 use crate::App;
 
@@ -54,7 +54,7 @@ pub(super) fn died_before(clock: &Clock, older_than: Option<u32>) -> Option<Date
 /// Does `action` with the selected dead letters.
 pub(super) async fn settle(
     app: &App,
-    operator: Uuid,
+    operator: UserId,
     sent: DeadLetterSelection,
     action: Action,
 ) -> Result<axum::Json<SettledDeadLetters>, Problem> {

@@ -4,6 +4,7 @@ use axum::extract::State;
 use shared::http::PathId;
 use shared::http::auth::Operator;
 use shared::http::problem::Problem;
+use shared::id::RunId;
 
 use crate::App;
 use crate::store::runs::{self, Run};
@@ -19,7 +20,7 @@ use crate::store::runs::{self, Run};
 pub(crate) async fn get_reconciliation(
     State(app): State<App>,
     Operator(_operator): Operator,
-    PathId(id): PathId,
+    PathId(id): PathId<RunId>,
 ) -> Result<axum::Json<Run>, Problem> {
     let run = runs::find(&app.pool, id).await?;
     run.map(axum::Json).ok_or_else(Problem::not_found)

@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
-use shared::bus::dead_letter::{DeadLetter, Selection};
+use shared::bus::dead_letter::Selection;
 use shared::bus::dead_letters::DeadLetters;
 use shared::http::PathId;
 use shared::http::auth::Operator;
 use shared::http::problem::Problem;
+use shared::id::ProductId;
 use uuid::Uuid;
 
 use crate::App;
@@ -31,7 +32,7 @@ const MAX_DEAD_LETTERS: i64 = 1_000;
 pub(crate) async fn get_trace(
     State(app): State<App>,
     Operator(_operator): Operator,
-    PathId(id): PathId,
+    PathId(id): PathId<Uuid>,
 ) -> Result<axum::Json<Trace>, Problem> {
     // One more than is shown tells whether there are older changes.
     let mut found = changes::find(&app.pool, id, i64::from(MAX_CHANGES) + 1).await?;
@@ -56,12 +57,15 @@ pub(crate) async fn get_trace(
 /// Most changes are in their listings, which one call reads. Only for the others are the queue and
 /// the dead letters searched, and then the listings again: an event that is projected meanwhile has
 /// left the queue and shows in its listing.
-async fn look_up(app: &App, found: &[RecordedChange]) -> Result<HashMap<Uuid, Sightings>, Problem> {
-    let products: BTreeSet<Uuid> = found.iter().map(|change| change.product_id).collect();
-    let products: Vec<Uuid> = products.into_iter().collect();
+async fn look_up(
+    app: &App,
+    found: &[RecordedChange],
+) -> Result<HashMap<ProductId, Sightings>, Problem> {
+    let products: BTreeSet<ProductId> = found.iter().map(|change| change.product_id).collect();
+    let products: Vec<ProductId> = products.into_iter().collect();
     let mut listings = app.listings.find_whole(&products).await?;
-    let mut sightings: HashMap<Uuid, Sightings> = HashMap::new();
-    let elsewhere: BTreeSet<Uuid> = found
+    let mut sightings: HashMap<ProductId, Sightings> = HashMap::new();
+    let elsewhere: BTreeSet<ProductId> = found
         .iter()
         .filter(|change| {
             let listing = listings.get(&change.product_id);
@@ -71,7 +75,7 @@ async fn look_up(app: &App, found: &[RecordedChange]) -> Result<HashMap<Uuid, Si
         })
         .map(|change| change.product_id)
         .collect();
-    let elsewhere: Vec<Uuid> = elsewhere.into_iter().collect();
+    let elsewhere: Vec<ProductId> = elsewhere.into_iter().collect();
     if !elsewhere.is_empty() {
         sightings = search(&app.dead_letters, &elsewhere).await?;
         listings.extend(app.listings.find_whole(&elsewhere).await?);
@@ -85,14 +89,14 @@ async fn look_up(app: &App, found: &[RecordedChange]) -> Result<HashMap<Uuid, Si
 /// What the queue and its dead letters have of these products.
 async fn search(
     dead_letters: &DeadLetters,
-    products: &[Uuid],
-) -> Result<HashMap<Uuid, Sightings>, Problem> {
-    let mut sightings: HashMap<Uuid, Sightings> = HashMap::new();
+    products: &[ProductId],
+) -> Result<HashMap<ProductId, Sightings>, Problem> {
+    let mut sightings: HashMap<ProductId, Sightings> = HashMap::new();
     match dead_letters {
         DeadLetters::Postgres(queue) => {
             for product in products {
-                let waiting = Some(queue.waiting_for(*product).await?);
-                let selection = Selection { subject: Some(*product), ..Selection::default() };
+                let waiting = Some(queue.waiting_for(product.uuid()).await?);
+                let selection = Selection { subject: Some(product.uuid()), ..Selection::default() };
                 let dead = dead_letters.list(&selection, 0, MAX_DEAD_LETTERS).await?;
                 sightings.insert(*product, Sightings { waiting, dead, listing: None });
             }
@@ -100,9 +104,11 @@ async fn search(
         // SQS shows no waiting messages, and its dead letters only by receiving all of them.
         DeadLetters::Sqs(_) => {
             let all = dead_letters.list(&Selection::default(), 0, MAX_DEAD_LETTERS).await?;
-            let of_products = |letter: &DeadLetter| products.contains(&letter.subject);
-            for letter in all.into_iter().filter(of_products) {
-                sightings.entry(letter.subject).or_default().dead.push(letter);
+            for dead_letter in all {
+                let product = ProductId::from_uuid(dead_letter.subject);
+                if products.contains(&product) {
+                    sightings.entry(product).or_default().dead.push(dead_letter);
+                }
             }
         }
     }

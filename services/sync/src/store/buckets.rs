@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use shared::contract::sync_feed::BUCKETS;
 use shared::database;
+use shared::id::{LeaseId, ProductId, RunId};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::store::runs::Current;
@@ -14,7 +14,7 @@ use crate::store::runs::Current;
 pub(crate) struct Claimed {
     pub(crate) bucket: i32,
     /// The last product that the run has compared in it.
-    pub(crate) resume_after: Option<Uuid>,
+    pub(crate) resume_after: Option<ProductId>,
     /// When it was last compared to the end.
     pub(crate) checked_at: Option<DateTime<Utc>>,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Claimed {
 pub(crate) async fn claim(
     pool: &PgPool,
     run: &Current,
-    lease: Uuid,
+    lease: LeaseId,
     limit: i64,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
@@ -42,10 +42,10 @@ pub(crate) async fn claim(
              run_id = $1, done = false, lease = $4, lease_until = $5
          from due where b.bucket = due.bucket
          returning b.bucket, b.resume_after, b.checked_at",
-        run.id,
+        run.id as RunId,
         now,
         limit,
-        lease,
+        lease as LeaseId,
         until,
     )
     .fetch_all(pool)
@@ -90,8 +90,8 @@ pub(crate) async fn begin_release(
 pub(crate) async fn release(
     connection: &mut PgConnection,
     bucket: i32,
-    lease: Uuid,
-    resume_after: Option<Uuid>,
+    lease: LeaseId,
+    resume_after: Option<ProductId>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let released = sqlx::query!(
@@ -100,8 +100,8 @@ pub(crate) async fn release(
              checked_at = case when $3::uuid is null then $4 else checked_at end
          where bucket = $1 and lease = $2",
         bucket,
-        lease,
-        resume_after,
+        lease as LeaseId,
+        resume_after as Option<ProductId>,
         now,
     )
     .execute(connection)
@@ -114,7 +114,7 @@ pub(crate) async fn release(
 pub(crate) async fn are_done(pool: &PgPool, run: &Current) -> Result<bool, StoreError> {
     let done = sqlx::query_scalar!(
         r#"select count(*) as "count!" from sync.buckets where run_id = $1 and done"#,
-        run.id,
+        run.id as RunId,
     )
     .fetch_one(pool)
     .await

@@ -1,6 +1,7 @@
 //! The contract of inventory: the recorded changes of a product, of a request or of an event.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use shared::id::{EventId, ProductId, RequestId};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ pub(crate) async fn find(
     id: Uuid,
     limit: i64,
 ) -> Result<Vec<RecordedChange>, StoreError> {
-    let mut changes = find_by_product(pool, id, limit).await?;
+    let mut changes = find_by_product(pool, ProductId::from_uuid(id), limit).await?;
     if changes.is_empty()
         && let Some(made_at) = time_of(id)
     {
@@ -34,17 +35,17 @@ fn time_of(id: Uuid) -> Option<DateTime<Utc>> {
 
 async fn find_by_product(
     pool: &PgPool,
-    product: Uuid,
+    product: ProductId,
     limit: i64,
 ) -> Result<Vec<RecordedChange>, StoreError> {
     sqlx::query_as!(
         RecordedChange,
-        r#"select event_id as "event_id!", product_id as "product_id!", aggregate as "aggregate!",
-                  version as "version!", change as "change!", request_id as "request_id!",
-                  traceparent as "traceparent!", requested_at as "requested_at!",
+        r#"select event_id as "event_id!: EventId", product_id as "product_id!: ProductId",
+                  aggregate as "aggregate!", version as "version!", change as "change!",
+                  request_id as "request_id!: RequestId", traceparent as "traceparent!", requested_at as "requested_at!",
                   committed_at as "committed_at!", pending as "pending!"
            from inventory.trace_product($1, $2)"#,
-        product,
+        product as ProductId,
         limit,
     )
     .fetch_all(pool)
@@ -60,9 +61,9 @@ async fn find_by_request_or_event(
 ) -> Result<Vec<RecordedChange>, StoreError> {
     sqlx::query_as!(
         RecordedChange,
-        r#"select event_id as "event_id!", product_id as "product_id!", aggregate as "aggregate!",
-                  version as "version!", change as "change!", request_id as "request_id!",
-                  traceparent as "traceparent!", requested_at as "requested_at!",
+        r#"select event_id as "event_id!: EventId", product_id as "product_id!: ProductId",
+                  aggregate as "aggregate!", version as "version!", change as "change!",
+                  request_id as "request_id!: RequestId", traceparent as "traceparent!", requested_at as "requested_at!",
                   committed_at as "committed_at!", pending as "pending!"
            from inventory.trace_request_or_event($1, $2, $3, $4)"#,
         id,

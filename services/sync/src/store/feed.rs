@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use shared::contract::product::ContentHash;
+use shared::id::ProductId;
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
 use crate::comparison::{Difference, Row, StockPart};
 use crate::error::StoreError;
 
 struct FeedRow {
-    id: Uuid,
+    id: ProductId,
     version: i64,
     content_hash: String,
     deleted_at: Option<DateTime<Utc>>,
@@ -38,7 +38,7 @@ impl From<FeedRow> for Row {
 pub(crate) async fn page(
     pool: &PgPool,
     bucket: i32,
-    after: Uuid,
+    after: ProductId,
     limit: i64,
 ) -> Result<Vec<Row>, StoreError> {
     let rows = sqlx::query_as!(
@@ -51,7 +51,7 @@ pub(crate) async fn page(
            order by id
            limit $3"#,
         bucket,
-        after,
+        after as ProductId,
         limit,
     )
     .fetch_all(pool)
@@ -61,7 +61,7 @@ pub(crate) async fn page(
 }
 
 /// The products among `ids` that exist.
-pub(crate) async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
+pub(crate) async fn read(pool: &PgPool, ids: &[ProductId]) -> Result<Vec<Row>, StoreError> {
     let rows = sqlx::query_as!(
         FeedRow,
         r#"select id as "id!", version as "version!", content_hash as "content_hash!", deleted_at,
@@ -69,7 +69,7 @@ pub(crate) async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Row>, StoreE
                   on_hand as "on_hand!", held as "held!", stock_updated_at as "stock_updated_at!"
            from inventory.sync_feed
            where id = any($1)"#,
-        ids,
+        ids as &[ProductId],
     )
     .fetch_all(pool)
     .await
@@ -80,13 +80,15 @@ pub(crate) async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Row>, StoreE
 /// Those of `ids` with unpublished events, each with the part concerned: `product` or `stock`.
 pub(crate) async fn pending(
     pool: &PgPool,
-    ids: &[Uuid],
-) -> Result<Vec<(Uuid, String)>, StoreError> {
-    let rows =
-        sqlx::query!(r#"select id as "id!", part as "part!" from inventory.pending($1)"#, ids)
-            .fetch_all(pool)
-            .await
-            .map_err(StoreError::postgres("calling inventory.pending"))?;
+    ids: &[ProductId],
+) -> Result<Vec<(ProductId, String)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select id as "id!: ProductId", part as "part!" from inventory.pending($1)"#,
+        ids as &[ProductId]
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(StoreError::postgres("calling inventory.pending"))?;
     Ok(rows.into_iter().map(|row| (row.id, row.part)).collect())
 }
 
@@ -113,14 +115,14 @@ pub(crate) async fn republish(
     differences: &[Difference],
     now: DateTime<Utc>,
 ) -> Result<i64, StoreError> {
-    let ids: Vec<Uuid> = differences.iter().map(|d| d.id).collect();
+    let ids: Vec<ProductId> = differences.iter().map(|d| d.id).collect();
     let seen: Vec<Option<i64>> =
         differences.iter().map(|d| d.product.map(|gap| gap.seen)).collect();
     let seen_stock: Vec<Option<i64>> =
         differences.iter().map(|d| d.stock.map(|gap| gap.seen)).collect();
     let moved = sqlx::query_scalar!(
         "select inventory.republish($1, $2, $3, $4)",
-        &ids,
+        &ids as &[ProductId],
         &seen as &[Option<i64>],
         &seen_stock as &[Option<i64>],
         now,

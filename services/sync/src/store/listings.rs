@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCa
 use shared::contract::listing::{ListingItem, key_of};
 use shared::contract::product::ContentHash;
 use shared::dynamodb::{self, Batch, Consistency, Item};
-use uuid::Uuid;
+use shared::id::ProductId;
 
 use crate::comparison::{Listed, StockPart, is_in_place, is_sound};
 use crate::error::StoreError;
@@ -96,9 +96,9 @@ impl Listings {
     /// The existing listings of `ids`, strongly consistent, and what reading them cost.
     pub(crate) async fn read(
         &self,
-        ids: &[Uuid],
+        ids: &[ProductId],
         deep: bool,
-    ) -> Result<(HashMap<Uuid, Listed>, i64), StoreError> {
+    ) -> Result<(HashMap<ProductId, Listed>, i64), StoreError> {
         let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
         let narrow = (!deep).then_some(SECOND_READ);
         let batches =
@@ -120,8 +120,8 @@ impl Listings {
     /// The existing listings of `ids` as they are stored, strongly consistent.
     pub(crate) async fn find_whole(
         &self,
-        ids: &[Uuid],
-    ) -> Result<HashMap<Uuid, ListingItem>, StoreError> {
+        ids: &[ProductId],
+    ) -> Result<HashMap<ProductId, ListingItem>, StoreError> {
         let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
         let batches =
             dynamodb::batch_get(&self.client, &self.table, &keys, Consistency::Strong, None)
@@ -140,7 +140,7 @@ impl Listings {
 
 /// Reads the compared attributes of an item. `None` if it has no id and so belongs to no product.
 fn listed(item: Item, deep: bool) -> Option<Listed> {
-    let id = item.get("id")?.as_s().ok()?.parse::<Uuid>().ok()?;
+    let id = item.get("id")?.as_s().ok()?.parse::<ProductId>().ok()?;
     let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
     let text = |name: &str| item.get(name)?.as_s().ok();
     let numbers =

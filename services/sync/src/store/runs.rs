@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use shared::contract::sync_feed::BUCKETS;
+use shared::id::{RunId, UserId};
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::findings::Findings;
@@ -15,7 +15,7 @@ const KEPT: TimeDelta = TimeDelta::days(90);
 /// The run being worked on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Current {
-    pub(crate) id: Uuid,
+    pub(crate) id: RunId,
     pub(crate) deep: bool,
     /// A background pass, which runs slowly on purpose.
     pub(crate) is_background: bool,
@@ -25,7 +25,8 @@ pub(crate) struct Current {
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 #[schema(as = Reconciliation)]
 pub struct Run {
-    pub id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub id: RunId,
     #[schema(inline)]
     pub state: State,
     /// Whether the stored documents themselves are hashed again.
@@ -33,8 +34,8 @@ pub struct Run {
     pub requested_at: DateTime<Utc>,
     /// Absent for a background pass.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub requested_by: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>, nullable = false)]
+    pub requested_by: Option<UserId>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     #[schema(inline)]
@@ -64,9 +65,9 @@ pub enum State {
 }
 
 struct Row {
-    id: Uuid,
+    id: RunId,
     requested_at: DateTime<Utc>,
-    requested_by: Option<Uuid>,
+    requested_by: Option<UserId>,
     deep: bool,
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
@@ -126,8 +127,8 @@ impl From<Row> for Run {
 /// is deep if the pass was.
 pub(crate) async fn request(
     pool: &PgPool,
-    id: Uuid,
-    by: Uuid,
+    id: RunId,
+    by: UserId,
     deep: bool,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
@@ -140,8 +141,8 @@ pub(crate) async fn request(
              delete from sync.run_categories where run_id in (select id from background))
          insert into sync.runs (id, requested_by, deep, requested_at)
          select $1, $2, $3 or exists (select from background where deep), $4",
-        id,
-        by,
+        id as RunId,
+        by as UserId,
         deep,
         now,
     )
@@ -155,7 +156,7 @@ pub(crate) async fn request(
 /// before `last_deep`.
 pub(crate) async fn begin_background(
     pool: &PgPool,
-    id: Uuid,
+    id: RunId,
     now: DateTime<Utc>,
     last_deep: DateTime<Utc>,
 ) -> Result<(), StoreError> {
@@ -164,7 +165,7 @@ pub(crate) async fn begin_background(
          select $1, not exists (
              select from sync.runs where deep and not superseded and finished_at >= $3), $2
          on conflict do nothing",
-        id,
+        id as RunId,
         now,
         last_deep,
     )
@@ -195,7 +196,7 @@ pub(crate) async fn current(
     if run.started_at.is_none() {
         sqlx::query!(
             "update sync.runs set started_at = $2 where id = $1 and started_at is null",
-            run.id,
+            run.id as RunId,
             now,
         )
         .execute(pool)
@@ -208,7 +209,7 @@ pub(crate) async fn current(
 /// Adds the findings of a bucket, or of a part of it.
 pub(crate) async fn add(
     connection: &mut PgConnection,
-    id: Uuid,
+    id: RunId,
     findings: &Findings,
     half_read_units: i64,
     categories: &[String],
@@ -226,7 +227,7 @@ pub(crate) async fn add(
              oldest_divergence = least(oldest_divergence, $12),
              half_read_units = half_read_units + $13
          where id = $1",
-        id,
+        id as RunId,
         i32::from(bucket_done),
         findings.compared,
         findings.missing,
@@ -248,10 +249,10 @@ pub(crate) async fn add(
 }
 
 /// The categories that a run saw in listings, in order.
-pub(crate) async fn categories(pool: &PgPool, id: Uuid) -> Result<Vec<String>, StoreError> {
+pub(crate) async fn categories(pool: &PgPool, id: RunId) -> Result<Vec<String>, StoreError> {
     sqlx::query_scalar!(
         "select category from sync.run_categories where run_id = $1 order by category",
-        id,
+        id as RunId,
     )
     .fetch_all(pool)
     .await
@@ -261,14 +262,14 @@ pub(crate) async fn categories(pool: &PgPool, id: Uuid) -> Result<Vec<String>, S
 }
 
 /// Finishes a run, and deletes the runs past their retention.
-pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub(crate) async fn finish(pool: &PgPool, id: RunId, now: DateTime<Utc>) -> Result<(), StoreError> {
     sqlx::query!(
         "with met as (
              delete from sync.run_categories where run_id = $1),
          old as (
              delete from sync.runs where finished_at < $3)
          update sync.runs set finished_at = $2 where id = $1 and finished_at is null",
-        id,
+        id as RunId,
         now,
         now - KEPT,
     )
@@ -278,7 +279,7 @@ pub(crate) async fn finish(pool: &PgPool, id: Uuid, now: DateTime<Utc>) -> Resul
     Ok(())
 }
 
-pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, StoreError> {
+pub(crate) async fn find(pool: &PgPool, id: RunId) -> Result<Option<Run>, StoreError> {
     let row = sqlx::query_as!(
         Row,
         r#"select id, requested_at, requested_by, deep, started_at, finished_at, superseded,
@@ -286,7 +287,7 @@ pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, StoreEr
                   repaired, oldest_divergence,
                   (half_read_units / 2.0)::float8 as "read_units!"
            from sync.runs where id = $1"#,
-        id,
+        id as RunId,
     )
     .fetch_optional(pool)
     .await
@@ -297,7 +298,7 @@ pub(crate) async fn find(pool: &PgPool, id: Uuid) -> Result<Option<Run>, StoreEr
 /// Runs with ids below `before`, newest first.
 pub(crate) async fn list(
     pool: &PgPool,
-    before: Option<Uuid>,
+    before: Option<RunId>,
     limit: i64,
 ) -> Result<Vec<Run>, StoreError> {
     let rows = sqlx::query_as!(
@@ -310,7 +311,7 @@ pub(crate) async fn list(
            where $1::uuid is null or id < $1
            order by id desc
            limit $2"#,
-        before,
+        before as Option<RunId>,
         limit,
     )
     .fetch_all(pool)

@@ -20,6 +20,7 @@ use super::sqs::{ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, SqsQueue, count_of, ev
 use crate::bus::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use crate::bus::message::QueueDepth;
 use crate::bus::sqs_error::SqsError;
+use crate::id::{EventId, UserId};
 use crate::telemetry;
 
 /// Visibility timeout while dead letters are read.
@@ -109,7 +110,7 @@ impl SqsDeadLetters {
         selection: &Selection,
         limit: Option<i64>,
         action: Action,
-        actor: Uuid,
+        actor: UserId,
         now: DateTime<Utc>,
     ) -> Result<i64, DeadLettersError> {
         let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or_default());
@@ -141,7 +142,7 @@ impl SqsDeadLetters {
         &self,
         dead_letters: Vec<Held>,
         action: Action,
-        actor: Uuid,
+        actor: UserId,
         now: DateTime<Utc>,
         rest: &mut Vec<Held>,
     ) -> Result<i64, DeadLettersError> {
@@ -203,13 +204,13 @@ impl SqsDeadLetters {
         &self,
         dead_letters: &[Held],
         action: Action,
-        actor: Uuid,
+        actor: UserId,
         now: DateTime<Utc>,
     ) -> Result<(), sqlx::Error> {
         let dead_letter = |held: &Held| held.dead_letter.clone();
         let dead_letters: Vec<DeadLetter> = dead_letters.iter().map(dead_letter).collect();
         let ids: Vec<i64> = dead_letters.iter().map(|dead_letter| dead_letter.id).collect();
-        let events: Vec<Uuid> =
+        let events: Vec<EventId> =
             dead_letters.iter().map(|dead_letter| dead_letter.event_id).collect();
         let reasons: Vec<String> =
             dead_letters.into_iter().map(|dead_letter| dead_letter.reason).collect();
@@ -219,11 +220,11 @@ impl SqsDeadLetters {
              select $1, $2::uuid::text, $3, id, $4, event_id, reason
              from unnest($5::bigint[], $6::uuid[], $7::text[]) as letter (id, event_id, reason)",
             now,
-            actor,
+            actor as UserId,
             action.as_str(),
             self.name,
             &ids,
-            &events,
+            &events as &[EventId],
             &reasons,
         )
         .execute(&self.pool)
@@ -271,7 +272,7 @@ impl SqsDeadLetters {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Head {
-            id: Option<Uuid>,
+            id: Option<EventId>,
             subject: Option<Uuid>,
             #[serde(rename = "type")]
             type_name: Option<String>,

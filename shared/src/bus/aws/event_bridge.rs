@@ -194,10 +194,12 @@ mod tests {
 
     use super::*;
 
+    use crate::id::EventId;
+
     fn event(bytes: usize) -> Outbound {
         let (source, event_type) = ("vitrina/inventory", "ProductUpdated");
         let body = "x".repeat(bytes - source.len() - event_type.len());
-        Outbound { event_id: Uuid::nil(), source, event_type, subject: Uuid::nil(), body }
+        Outbound { event_id: EventId::nil(), source, event_type, subject: Uuid::nil(), body }
     }
 
     fn calls(sizes: &[usize]) -> Vec<Vec<usize>> {

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::bus::dead_letter::{Action, DeadLetter, Selection};
+use crate::id::UserId;
 
 /// The dead letters of a selection after `after`, oldest first.
 pub async fn list(
@@ -70,7 +70,7 @@ pub async fn settle(
     selection: &Selection,
     limit: Option<i64>,
     action: Action,
-    actor: Uuid,
+    actor: UserId,
     now: DateTime<Utc>,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
@@ -104,7 +104,7 @@ pub async fn settle(
         selection.before,
         selection.subject,
         action.as_str(),
-        actor,
+        actor as UserId,
         now,
         limit,
     )

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::bus::publish::{BusError, Outbound, Publish, Refused};
 use crate::clock::Clock;
 use crate::contract::routes::{self, Route};
+use crate::id::EventId;
 
 /// The local edition's bus.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ impl Publish for PgBus {
     /// A single statement, so either all events are written or none.
     async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
         let mut queues: Vec<String> = Vec::with_capacity(events.len());
-        let (mut ids, mut types): (Vec<Uuid>, Vec<String>) = (Vec::new(), Vec::new());
+        let (mut ids, mut types): (Vec<EventId>, Vec<String>) = (Vec::new(), Vec::new());
         let (mut subjects, mut bodies): (Vec<Uuid>, Vec<String>) = (Vec::new(), Vec::new());
         for event in events {
             for queue in routes::queues_of(self.routes, event.source, event.event_type) {
@@ -60,7 +61,7 @@ impl Publish for PgBus {
                   with ordinality as message (queue, event_id, event_type, subject, body, nth)
              order by nth",
             &queues,
-            &ids,
+            &ids as &[EventId],
             &types,
             &subjects,
             &bodies,

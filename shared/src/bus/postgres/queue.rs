@@ -12,6 +12,7 @@ use crate::bus::message::{
 };
 use crate::clock::Clock;
 use crate::failpoint;
+use crate::id::EventId;
 
 /// A received message.
 #[derive(Clone, Debug)]
@@ -283,7 +284,7 @@ impl Queue {
 /// A message that is not handled yet.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    pub event_id: Uuid,
+    pub event_id: EventId,
     pub attempts: i32,
     pub sent_at: DateTime<Utc>,
     pub last_failure: Option<String>,

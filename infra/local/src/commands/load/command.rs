@@ -12,7 +12,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use shared::clock::Clock;
-use shared::id::Ids;
+use shared::id::{Ids, ProductId};
 use shared::money::Currency;
 use uuid::Uuid;
 
@@ -128,7 +128,7 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
     Ok(if report.creates.refused + report.reads.refused == 0 { OK } else { FAILED })
 }
 
-fn remember(visible: &Mutex<Vec<Uuid>>, id: Uuid) {
+fn remember(visible: &Mutex<Vec<ProductId>>, id: ProductId) {
     let mut visible = visible.lock().unwrap_or_else(PoisonError::into_inner);
     if visible.len() < MAX_READ {
         visible.push(id);
@@ -137,7 +137,7 @@ fn remember(visible: &Mutex<Vec<Uuid>>, id: Uuid) {
 
 /// Requests that create the products of `vitrina seed`, each with its own idempotency key.
 fn creates(token: &str, seed: u64, currency: Currency) -> Arc<WriteRequest> {
-    let id = Ids::System.next(Clock::System.now()).simple().to_string();
+    let id = Ids::System.next::<Uuid>(Clock::System.now()).simple().to_string();
     // The start of the id is the time, its end is random.
     let tag = id[id.len() - 8..].to_owned();
     let headers = format!("authorization: Bearer {token}\r\ncontent-type: application/json\r\n");
@@ -151,7 +151,7 @@ fn creates(token: &str, seed: u64, currency: Currency) -> Arc<WriteRequest> {
 }
 
 /// Requests that read, in turn, a visible product and the first page of a category.
-fn reads(visible: Arc<Mutex<Vec<Uuid>>>) -> Arc<WriteRequest> {
+fn reads(visible: Arc<Mutex<Vec<ProductId>>>) -> Arc<WriteRequest> {
     Arc::new(move |number, buffer| {
         let nth = usize::try_from(number / 2).unwrap_or_default();
         let one = {
@@ -261,7 +261,7 @@ mod tests {
         let reads = reads(Arc::clone(&visible));
         let line = |number| written(&*reads, number).lines().next().unwrap().to_owned();
         assert!(line(0).starts_with("GET /v1/catalog/products?category="), "{}", line(0));
-        remember(&visible, Uuid::from_u128(7));
+        remember(&visible, ProductId::from_u128(7));
         assert!(line(0).ends_with("/00000000-0000-0000-0000-000000000007 HTTP/1.1"), "{}", line(0));
         assert!(line(1).starts_with("GET /v1/catalog/products?category="), "{}", line(1));
     }

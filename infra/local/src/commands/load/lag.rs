@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use shared::id::ProductId;
 use tokio::sync::{Mutex, mpsc};
 use uuid::Uuid;
 
@@ -25,7 +26,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A created product, and when its answer arrived.
-type Created = (Uuid, Instant);
+type Created = (ProductId, Instant);
 
 /// A visible product: when it was created, counted from the start, and its lag.
 pub type Visible = (Duration, Duration);
@@ -41,7 +42,7 @@ impl LagPollers {
     pub fn begin(
         api: SocketAddr,
         rate: f64,
-        found: impl Fn(Uuid) + Clone + Send + 'static,
+        found: impl Fn(ProductId) + Clone + Send + 'static,
     ) -> (Self, Arc<Observe>) {
         let (sender, receiver) = mpsc::unbounded_channel::<Created>();
         let receiver = Arc::new(Mutex::new(receiver));
@@ -73,9 +74,9 @@ impl LagPollers {
 }
 
 /// The id at the start of a product's JSON.
-fn id_in(body: &[u8]) -> Option<Uuid> {
+fn id_in(body: &[u8]) -> Option<ProductId> {
     let rest = body.strip_prefix(br#"{"id":""#)?;
-    Uuid::try_parse_ascii(rest.get(..36)?).ok()
+    Uuid::try_parse_ascii(rest.get(..36)?).ok().map(ProductId::from_uuid)
 }
 
 /// Polls for one product after another until each is visible.
@@ -83,7 +84,7 @@ async fn poll(
     api: SocketAddr,
     created: Arc<Mutex<mpsc::UnboundedReceiver<Created>>>,
     begun: Instant,
-    found: impl Fn(Uuid),
+    found: impl Fn(ProductId),
 ) -> anyhow::Result<Vec<Visible>> {
     let mut connection = Connection::open(api).await?;
     let mut visible = Vec::new();
@@ -110,7 +111,10 @@ mod tests {
     #[test]
     fn id_is_read_from_a_created_product() {
         let body = br#"{"id":"019b0000-0000-7000-8000-000000000007","seller_id":"x"}"#;
-        assert_eq!(id_in(body), Some(Uuid::from_u128(0x019b_0000_0000_7000_8000_0000_0000_0007)));
+        assert_eq!(
+            id_in(body),
+            Some(ProductId::from_u128(0x019b_0000_0000_7000_8000_0000_0000_0007))
+        );
         assert_eq!(id_in(b"{}"), None);
     }
 }

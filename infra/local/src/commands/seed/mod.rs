@@ -19,6 +19,7 @@ use shared::clock::Clock;
 use shared::config::Settings;
 use shared::id::Ids;
 use shared::money::Currency;
+use uuid::Uuid;
 
 use crate::client::Client;
 use crate::client::batch::{self, CONCURRENCY, MAX_ITEMS};
@@ -90,7 +91,7 @@ struct Run {
 
 impl Run {
     fn new(seed: u64, currency: Currency) -> Self {
-        let id = Ids::System.next(Clock::System.now()).simple().to_string();
+        let id = Ids::System.next::<Uuid>(Clock::System.now()).simple().to_string();
         // The start of the id is the time, its end is random.
         let tag = id[id.len() - 8..].to_owned();
         Self { seed, currency, id, tag }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use shared::contract::stock::Stock;
+use shared::id::{EventId, ProductId, RequestId, SellerId};
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::product::Product;
 use crate::store::idempotency::KeyedRequest;
@@ -38,7 +38,7 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
     for row in rows {
         columns.push(row).map_err(doing("encoding a product for inventory.products"))?;
     }
-    let created: Vec<Uuid> = sqlx::query_scalar!(
+    let created: Vec<ProductId> = sqlx::query_scalar!(
         r#"with accepted as (
                select * from unnest(
                    $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
@@ -82,9 +82,9 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
            pointer as (
                insert into inventory.outbox (aggregate, aggregate_id, version, committed_at)
                select 'product', id, 1, at from accepted)
-           select id as "id!" from accepted"#,
-        &columns.ids,
-        &columns.seller_ids,
+           select id as "id!: ProductId" from accepted"#,
+        &columns.ids as &[ProductId],
+        &columns.seller_ids as &[SellerId],
         &columns.skus as &[&str],
         &columns.names as &[&str],
         &columns.descriptions as &[Option<&str>],
@@ -96,9 +96,9 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
         &columns.hashes as &[&str],
         &columns.times,
         &columns.on_hand,
-        &columns.event_ids,
+        &columns.event_ids as &[EventId],
         &columns.events as &[&str],
-        &columns.request_ids,
+        &columns.request_ids as &[RequestId],
         &columns.traceparents as &[&str],
         &columns.requested,
         &columns.routes as &[Option<&str>],
@@ -114,8 +114,8 @@ pub(crate) async fn insert(pool: &PgPool, rows: &[NewRow]) -> Result<Vec<bool>, 
 /// The parameters of [`insert`]: one array for each column.
 #[derive(Default)]
 struct Columns<'a> {
-    ids: Vec<Uuid>,
-    seller_ids: Vec<Uuid>,
+    ids: Vec<ProductId>,
+    seller_ids: Vec<SellerId>,
     skus: Vec<&'a str>,
     names: Vec<&'a str>,
     descriptions: Vec<Option<&'a str>>,
@@ -127,9 +127,9 @@ struct Columns<'a> {
     hashes: Vec<&'a str>,
     times: Vec<DateTime<Utc>>,
     on_hand: Vec<i64>,
-    event_ids: Vec<Uuid>,
+    event_ids: Vec<EventId>,
     events: Vec<&'a str>,
-    request_ids: Vec<Uuid>,
+    request_ids: Vec<RequestId>,
     traceparents: Vec<&'a str>,
     requested: Vec<DateTime<Utc>>,
     routes: Vec<Option<&'a str>>,

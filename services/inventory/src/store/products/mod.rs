@@ -9,10 +9,10 @@ mod insert;
 
 use chrono::{DateTime, Utc};
 use shared::contract::product::{Attributes, ContentHash, Status};
+use shared::id::{EventId, ProductId, RequestId, SellerId, UserId};
 use shared::money::Money;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, PgPool};
-use uuid::Uuid;
 
 use super::{Cause, DecodeError, StoreError, doing, to_json};
 use crate::event::EventRef;
@@ -76,7 +76,7 @@ pub(crate) async fn replace(
              from inventory.stock s
              where $22 and s.product_id = (select id from product)) announced
          order by nth",
-        product.id,
+        product.id as ProductId,
         product.version,
         product.sku,
         product.name,
@@ -89,11 +89,11 @@ pub(crate) async fn replace(
         product.content_hash.0,
         product.updated_at,
         product.deleted_at,
-        cause.event_id,
+        cause.event_id as EventId,
         change,
         event,
-        cause.actor,
-        cause.request.id,
+        cause.actor as UserId,
+        cause.request.id as RequestId,
         cause.request.traceparent,
         cause.request.requested_at,
         before,
@@ -107,8 +107,8 @@ pub(crate) async fn replace(
 
 /// A row of `inventory.products`.
 struct Row {
-    id: Uuid,
-    seller_id: Uuid,
+    id: ProductId,
+    seller_id: SellerId,
     sku: String,
     name: String,
     description: Option<String>,
@@ -177,13 +177,13 @@ macro_rules! select {
 /// Finds a product of the seller, deleted or not.
 pub(crate) async fn find_including_deleted(
     pool: &PgPool,
-    seller_id: Uuid,
-    id: Uuid,
+    seller_id: SellerId,
+    id: ProductId,
 ) -> Result<Option<Product>, StoreError> {
     select!(
         r#"from inventory.products where id = $1 and seller_id is not distinct from $2"#,
-        id,
-        seller_id,
+        id as ProductId,
+        seller_id as SellerId,
     )
     .fetch_optional(pool)
     .await
@@ -194,12 +194,12 @@ pub(crate) async fn find_including_deleted(
 /// Finds a product of any seller, deleted or not, and locks it until the transaction ends.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
-    id: Uuid,
+    id: ProductId,
 ) -> Result<Option<Product>, StoreError> {
     select!(
         r#"from inventory.products where id = $1
            for update"#,
-        id,
+        id as ProductId,
     )
     .fetch_optional(connection)
     .await
@@ -210,8 +210,8 @@ pub(crate) async fn lock(
 /// Finds a product of the seller that is not deleted.
 pub(crate) async fn find(
     pool: &PgPool,
-    seller_id: Uuid,
-    id: Uuid,
+    seller_id: SellerId,
+    id: ProductId,
 ) -> Result<Option<Product>, StoreError> {
     let product = find_including_deleted(pool, seller_id, id).await?;
     Ok(product.filter(|product| product.deleted_at.is_none()))
@@ -220,9 +220,9 @@ pub(crate) async fn find(
 /// Lists the products of the seller that are not deleted, newest first, with ids below `before`.
 pub(crate) async fn list(
     pool: &PgPool,
-    seller_id: Uuid,
+    seller_id: SellerId,
     status: Option<Status>,
-    before: Option<Uuid>,
+    before: Option<ProductId>,
     limit: i64,
 ) -> Result<Vec<Product>, StoreError> {
     select!(
@@ -233,9 +233,9 @@ pub(crate) async fn list(
              and ($3::uuid is null or id < $3)
            order by id desc
            limit $4"#,
-        seller_id,
+        seller_id as SellerId,
         status.map(Status::as_str),
-        before,
+        before as Option<ProductId>,
         limit,
     )
     .fetch_all(pool)
@@ -248,13 +248,13 @@ pub(crate) async fn list(
 /// own so that it uses the index instead of reading all products of the seller.
 pub(crate) async fn find_by_sku(
     pool: &PgPool,
-    seller_id: Uuid,
+    seller_id: SellerId,
     sku: &str,
 ) -> Result<Option<Product>, StoreError> {
     select!(
         r#"from inventory.products
            where seller_id = $1 and sku = $2 and deleted_at is null"#,
-        seller_id,
+        seller_id as SellerId,
         sku,
     )
     .fetch_optional(pool)
