@@ -3,15 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod function;
-mod lists;
-mod one_product;
+mod get_product;
+mod list_categories;
+mod list_products;
 mod program;
+mod projector;
 
 use std::time::Duration;
 
 use axum::Router;
 use catalog::{App, Projector};
 use chrono::{DateTime, Utc};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
 use shared::clock::Clock;
 use shared::contract::envelope::{Envelope, Event as _};
 use shared::contract::inventory::Event;
@@ -25,6 +30,9 @@ use testkit::{Answer, Call, TestDynamo, dynamodb};
 use uuid::Uuid;
 
 const TABLE: &str = "listings";
+
+/// The seed of the products of [`filled`].
+const SEED: u64 = 11;
 
 /// A catalogue with a projector that feeds it.
 pub(crate) struct Catalogue {
@@ -120,4 +128,55 @@ pub(crate) fn product(id: Uuid, now: DateTime<Utc>) -> Product {
 
 pub(crate) fn stock(on_hand: i64, version: i64, now: DateTime<Utc>) -> Stock {
     Stock { on_hand, held: 0, version, updated_at: now }
+}
+
+pub(crate) fn path(id: Uuid) -> String {
+    format!("/v1/catalog/products/{id}")
+}
+
+/// Lists one product and returns it.
+pub(crate) async fn listed(catalogue: &Catalogue) -> Product {
+    let now = catalogue.clock.now();
+    let product = product(catalogue.ids.next(now), now);
+    let event = Event::ProductCreated { product: product.clone(), stock: stock(2, 1, now) };
+    catalogue.project(&[(event, product.id, 1)]).await;
+    product
+}
+
+/// A product of [`filled`].
+pub(crate) struct Expected {
+    pub(crate) product: Product,
+    pub(crate) on_hand: i64,
+}
+
+/// Fills a catalogue with products of all kinds, most of them listed.
+pub(crate) async fn filled(catalogue: &Catalogue, count: i64) -> Vec<Expected> {
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let mut all = Vec::new();
+    let mut events = Vec::new();
+    for position in 1..=count {
+        catalogue.clock.advance(Duration::from_millis(rng.random_range(0..3)));
+        let now = catalogue.clock.now();
+        let currency = ["BRL", "BRL", "BRL", "EUR"].choose(&mut rng).unwrap().parse().unwrap();
+        let product = Product {
+            category: (*["shoes", "hats", "toys"].choose(&mut rng).unwrap()).to_owned(),
+            seller_id: Uuid::from_u128(rng.random_range(1..4)),
+            // Few amounts, so that many are equal and the id decides the order.
+            price: Money { amount: rng.random_range(0..12) * 50, currency },
+            status: *[Status::Active, Status::Active, Status::Active, Status::Draft]
+                .choose(&mut rng)
+                .unwrap(),
+            ..product(catalogue.ids.next(now), now)
+        }
+        .hashed();
+        let on_hand = rng.random_range(0..2);
+        let created =
+            Event::ProductCreated { product: product.clone(), stock: stock(on_hand, 1, now) };
+        events.push((created, product.id, position));
+        all.push(Expected { product, on_hand });
+    }
+    for batch in events.chunks(100) {
+        catalogue.project(batch).await;
+    }
+    all
 }

@@ -1,6 +1,22 @@
 use futures::future::join_all;
+use shared::http::auth::Role;
 
 use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider};
+
+#[tokio::test]
+async fn activated_account_can_log_in() {
+    let mut provider = Provider::start().await;
+    let code = provider.sign_up(ANA, PASSWORD).await;
+    provider.activate(ANA, &code).await.expect(204);
+    let tokens = provider.log_in(ANA, PASSWORD).await.expect(200);
+    assert_eq!(tokens.header("cache-control"), "no-store");
+    assert_eq!(tokens.json["token_type"], "Bearer");
+    assert_eq!(tokens.json["expires_in"], 900);
+    let identity = provider.verify(&tokens.member("access_token")).await;
+    assert_eq!(identity.roles, [Role::Seller].into());
+    let user = provider.app.find_user(ANA).await.unwrap().unwrap();
+    assert_eq!((user.id, user.roles), (identity.subject, identity.roles));
+}
 
 #[tokio::test]
 async fn failed_log_ins_look_alike_for_every_kind_of_address() {

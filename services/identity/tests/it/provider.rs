@@ -3,24 +3,12 @@ use std::collections::BTreeSet;
 use identity::{demo, expire_sessions};
 use shared::config::Secret;
 use shared::host::tick::Progress;
+use sqlx::Row as _;
 
-use crate::support::{ANA, AnswerExt as _, ISSUER, PASSWORD, Provider, TABLES, signup};
+use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, TABLES, signup};
 
 fn secret(text: &str) -> Secret<String> {
     Secret::new(text.to_owned())
-}
-
-#[tokio::test]
-async fn key_set_is_discoverable_and_cacheable() {
-    let provider = Provider::start().await;
-    let configuration = provider.get("/.well-known/openid-configuration").await.expect(200);
-    assert_eq!(configuration.json["issuer"], ISSUER);
-    let uri = configuration.member("jwks_uri");
-    let keys = provider.get(uri.strip_prefix(ISSUER).unwrap()).await;
-    let keys = keys.expect(200);
-    assert_eq!(keys.header("cache-control"), "public, max-age=300");
-    let expected = serde_json::to_value(provider.app.issuer.jwks()).unwrap();
-    assert_eq!(keys.json, expected);
 }
 
 #[tokio::test]
@@ -75,6 +63,30 @@ async fn claimed_address_is_not_a_user() {
     provider.sign_up(ANA, PASSWORD).await;
     assert_eq!(provider.app.find_user(ANA).await.unwrap(), None);
     assert_eq!(provider.app.find_user("not an address").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn database_has_no_plain_token_code_or_password() {
+    let mut provider = Provider::with_ana().await;
+    let token = provider.refresh_token().await;
+    provider.forget_password(ANA).await.expect(202);
+    let code = provider.code(ANA).await;
+    let mut rows = String::new();
+    for table in TABLES {
+        let statement = format!("select row_to_json(t)::text from identity.{table} t");
+        let found = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .fetch_all(&provider.database.pool)
+            .await
+            .unwrap();
+        assert!(!found.is_empty(), "{table}");
+        for row in found {
+            rows.push_str(row.get(0));
+        }
+    }
+    assert!(rows.contains(ANA));
+    assert!(!rows.contains(&token));
+    assert!(!rows.contains(&format!("\"{code}\"")));
+    assert!(!rows.contains(PASSWORD));
 }
 
 async fn rows(provider: &Provider) -> Vec<i64> {

@@ -125,6 +125,12 @@ impl Provider {
         self.post("/v1/auth/login", body).await
     }
 
+    /// The refresh token of a new session of [`ANA`].
+    pub(crate) async fn refresh_token(&self) -> String {
+        let tokens = self.log_in(ANA, PASSWORD).await.expect(200);
+        tokens.member("refresh_token")
+    }
+
     pub(crate) async fn refresh(&self, token: &str) -> Answer {
         self.post("/v1/auth/refresh", json!({"refresh_token": token})).await
     }

@@ -2,15 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod adjust_stock;
+mod authorisation;
 mod bad_input;
+mod change_product;
+mod create_product;
+mod create_products;
 mod function;
+mod get_product;
+mod get_product_history;
 mod idempotency;
+mod list_products;
 mod plans;
-mod products;
 mod program;
 mod rate_limit;
 mod relay;
-mod stock;
+mod restore_product;
+mod set_stock;
 
 use std::sync::Arc;
 
@@ -89,4 +97,20 @@ pub(crate) fn shoe(sku: &str) -> Value {
 
 pub(crate) fn path_of(product: &Answer) -> String {
     format!("/v1/products/{}", product.json["id"].as_str().unwrap())
+}
+
+/// Posts the bytes of a product as JSON.
+pub(crate) async fn post(service: &TestService, body: impl Into<Vec<u8>>) -> Answer {
+    let call = Call::post("/v1/products").header("content-type", "application/json");
+    service.send(call.bytes(body.into())).await
+}
+
+/// Asserts that the response is a problem document that a client can act on.
+#[track_caller]
+pub(crate) fn assert_problem(answer: &Answer, status: u16) {
+    assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    assert_eq!(answer.json["status"], status);
+    assert_eq!(answer.json["request_id"], answer.header("x-request-id"));
+    assert!(answer.json["type"].as_str().unwrap().ends_with(answer.code()));
 }

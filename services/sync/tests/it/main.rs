@@ -6,14 +6,16 @@
     reason = "the lint does not see test helpers as tests, and a helper that fails fails its test"
 )]
 
+mod authorisation;
 mod background;
 mod categories;
 mod crashes;
 mod drift;
-mod endpoints;
 mod events_in_flight;
 mod function;
+mod get_reconciliation;
 mod leases;
+mod list_reconciliations;
 mod live;
 mod plans;
 mod silent_connection;

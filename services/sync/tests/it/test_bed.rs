@@ -12,15 +12,17 @@ use chrono::DateTime;
 use inventory::relay::Relay;
 use serde_json::{Value, json};
 use shared::bus::Bus;
+use shared::bus::dead_letters::DeadLetters;
 use shared::bus::postgres::{PgBus, Queue};
 use shared::clock::Clock;
 use shared::contract::routes::ROUTES;
 use shared::contract::sync_feed::bucket_of;
 use shared::host::intake;
+use shared::host::server::with_standard_layers;
 use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::Ids;
-use sync::{Reconciler, Run, Settings};
+use sync::{App, Listings, Reconciler, Run, Settings};
 use testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -30,6 +32,7 @@ const MAX_ROUNDS: u32 = 10;
 
 pub(crate) const TABLE: &str = "listings";
 pub(crate) const SELLER: Uuid = Uuid::from_u128(0x5e11);
+pub(crate) const RECONCILIATIONS: &str = "/v1/admin/reconciliations";
 pub(crate) const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -42,6 +45,7 @@ pub(crate) struct TestBed {
     pub(crate) tokens: Tokens,
     pub(crate) reconciler: Reconciler,
     seller_api: Router,
+    operators_api: Router,
     relay: Relay,
     queue: Queue,
     projector: Projector,
@@ -76,9 +80,19 @@ impl TestBed {
         let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
         let queue = Queue::new(pool.clone(), clock.clone(), "catalog");
         let projector = Projector::new(client.clone(), TABLE, clock.clone());
-        let reconciler = Reconciler::new(pool, client.clone(), TABLE, clock.clone(), ids.clone())
-            .with_queue(queue.clone())
-            .with_settings(settings());
+        let reconciler =
+            Reconciler::new(pool.clone(), client.clone(), TABLE, clock.clone(), ids.clone())
+                .with_queue(queue.clone())
+                .with_settings(settings());
+        let operators_api = sync::router(App::new(
+            pool,
+            &clock,
+            &ids,
+            tokens.verifier(),
+            Listings::new(client.clone(), TABLE),
+            DeadLetters::Postgres(queue.clone()),
+        ));
+        let operators_api = with_standard_layers(operators_api, &clock, &ids);
         Self {
             database,
             client,
@@ -87,6 +101,7 @@ impl TestBed {
             tokens,
             reconciler,
             seller_api,
+            operators_api,
             relay,
             queue,
             projector,
@@ -110,6 +125,16 @@ impl TestBed {
         let token = self.tokens.token(SELLER, Role::Seller);
         let call = call.bearer(&token).header("if-match", "*").json(&body);
         call.send(&self.seller_api).await
+    }
+
+    /// Sends a request to the operators' API with a token of a role.
+    pub(crate) async fn ask_as(&self, role: Role, call: Call) -> Answer {
+        let token = self.tokens.token(OPERATOR, role);
+        call.bearer(&token).send(&self.operators_api).await
+    }
+
+    pub(crate) async fn ask_as_operator(&self, call: Call) -> Answer {
+        self.ask_as(Role::Operator, call).await
     }
 
     pub(crate) async fn create(&self, sku: &str, category: &str) -> Uuid {

@@ -3,57 +3,14 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
-use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use shared::contract::inventory::Event;
 use shared::contract::listing::key_of;
 use shared::contract::product::{Product, Status};
-use shared::money::Money;
 use testkit::{Answer, Call};
 use uuid::Uuid;
 
-use crate::{Catalogue, TABLE, product, stock};
-
-const SEED: u64 = 11;
-
-struct Expected {
-    product: Product,
-    on_hand: i64,
-}
-
-/// Fills a catalogue with products of all kinds, most of them listed.
-async fn filled(catalogue: &Catalogue, count: i64) -> Vec<Expected> {
-    let mut rng = StdRng::seed_from_u64(SEED);
-    let mut all = Vec::new();
-    let mut events = Vec::new();
-    for position in 1..=count {
-        catalogue.clock.advance(Duration::from_millis(rng.random_range(0..3)));
-        let now = catalogue.clock.now();
-        let currency = ["BRL", "BRL", "BRL", "EUR"].choose(&mut rng).unwrap().parse().unwrap();
-        let product = Product {
-            category: (*["shoes", "hats", "toys"].choose(&mut rng).unwrap()).to_owned(),
-            seller_id: Uuid::from_u128(rng.random_range(1..4)),
-            // Few amounts, so that many are equal and the id decides the order.
-            price: Money { amount: rng.random_range(0..12) * 50, currency },
-            status: *[Status::Active, Status::Active, Status::Active, Status::Draft]
-                .choose(&mut rng)
-                .unwrap(),
-            ..product(catalogue.ids.next(now), now)
-        }
-        .hashed();
-        let on_hand = rng.random_range(0..2);
-        let created =
-            Event::ProductCreated { product: product.clone(), stock: stock(on_hand, 1, now) };
-        events.push((created, product.id, position));
-        all.push(Expected { product, on_hand });
-    }
-    for batch in events.chunks(100) {
-        catalogue.project(batch).await;
-    }
-    all
-}
+use crate::{Catalogue, Expected, SEED, TABLE, filled, product, stock};
 
 /// The cards of all pages of a list.
 async fn pages(catalogue: &Catalogue, query: &str, limit: usize) -> Vec<Value> {
@@ -202,15 +159,6 @@ async fn damaged_and_copied_listings_are_skipped() {
         let found = pages(&catalogue, "&sort=price&category=shoes", limit).await;
         assert!(found.len() < before[2].len(), "with {limit} at once: {}", found.len());
     }
-}
-
-#[tokio::test]
-async fn categories_in_use_are_listed_in_order() {
-    let catalogue = Catalogue::new().await;
-    filled(&catalogue, 30).await;
-    let categories = catalogue.get("/v1/catalog/categories").await.expect(200);
-    let expected = json!([{"slug": "hats"}, {"slug": "shoes"}, {"slug": "toys"}]);
-    assert_eq!(categories.json["data"], expected);
 }
 
 #[tokio::test]

@@ -18,21 +18,6 @@ async fn reset_sets_the_password_and_ends_every_session() {
 }
 
 #[tokio::test]
-async fn inactive_address_gets_no_code_and_the_same_response() {
-    let mut provider = Provider::with_ana().await;
-    provider.sign_up("pending@example.com", PASSWORD).await;
-    let pending = provider.forget_password("pending@example.com").await;
-    let unknown = provider.forget_password("eve@example.com").await;
-    let active = provider.forget_password(ANA).await.expect(202);
-    provider.code(ANA).await;
-    let active = active.without_request_id();
-    assert_eq!(pending.without_request_id(), active);
-    assert_eq!(unknown.without_request_id(), active);
-    assert!(provider.unread("pending@example.com").is_empty());
-    assert!(provider.unread("eve@example.com").is_empty());
-}
-
-#[tokio::test]
 async fn activation_code_does_not_reset_a_password() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;

@@ -1,0 +1,96 @@
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use serde_json::json;
+use shared::contract::inventory::Event;
+use shared::contract::product::Product;
+use testkit::Call;
+use uuid::Uuid;
+
+use crate::{Catalogue, listed, path, stock};
+
+#[tokio::test]
+async fn listed_product_has_every_public_field() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    let shown = catalogue.get(&path(product.id)).await.expect(200);
+    let mut expected = serde_json::to_value(&product).unwrap();
+    let fields = expected.as_object_mut().unwrap();
+    fields.remove("status");
+    fields.insert("in_stock".to_owned(), json!(true));
+    fields.insert("available".to_owned(), json!(2));
+    assert_eq!(shown.json, expected);
+    assert_eq!(shown.header("etag"), "\"v1.1-1.1\"");
+    let again = Call::get(&path(product.id)).header("if-none-match", "\"v1.1-1.1\"");
+    again.send(&catalogue.router).await.expect(304);
+    let lists = Call::get(&path(product.id)).header("if-none-match", "\"x\", W/\"v1.1-1.1\"");
+    lists.send(&catalogue.router).await.expect(304);
+}
+
+#[tokio::test]
+async fn sale_changes_availability_and_etag() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    let sold = Event::StockChanged { stock: stock(0, 2, catalogue.clock.now()) };
+    catalogue.project(&[(sold, product.id, 2)]).await;
+    let shown = catalogue.get(&path(product.id)).await.expect(200);
+    assert_eq!((&shown.json["available"], &shown.json["in_stock"]), (&json!(0), &json!(false)));
+    assert_eq!(shown.header("etag"), "\"v1.2-1.2\"");
+}
+
+#[tokio::test]
+async fn drafts_tombstones_and_unknown_ids_are_not_found() {
+    let catalogue = Catalogue::new().await;
+    let listed = listed(&catalogue).await;
+    let draft =
+        Product { status: shared::contract::product::Status::Draft, version: 2, ..listed.clone() };
+    let event = Event::ProductUpdated { product: draft.clone().hashed() };
+    catalogue.project(&[(event, listed.id, 2)]).await;
+    catalogue.get(&path(listed.id)).await.expect(404);
+    catalogue.get(&format!("{}?min_version=2", path(listed.id))).await.expect(404);
+    let gone = Product { version: 3, deleted_at: Some(catalogue.clock.now()), ..draft };
+    let event = Event::ProductDeleted { product: gone.hashed() };
+    catalogue.project(&[(event, listed.id, 3)]).await;
+    catalogue.get(&path(listed.id)).await.expect(404);
+    catalogue.get(&path(Uuid::from_u128(1))).await.expect(404);
+    catalogue.get("/v1/catalog/products/nonsense").await.expect(404);
+}
+
+#[tokio::test]
+async fn reader_gets_the_version_it_waits_for() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    let renamed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
+    let event = Event::ProductUpdated { product: renamed.hashed() };
+    let wanted = format!("{}?min_version=2", path(product.id));
+    let subject = [(event, product.id, 2)];
+    let (shown, ()) = tokio::join!(catalogue.get(&wanted), catalogue.project(&subject));
+    assert_eq!(shown.expect(200).json["name"], "Renamed");
+}
+
+#[tokio::test]
+async fn missing_version_is_a_503_after_the_timeout() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    let begun = std::time::Instant::now();
+    let late = catalogue.get(&format!("{}?min_version=2", path(product.id))).await.expect(503);
+    assert_eq!(late.code(), "not_yet_visible");
+    assert_eq!(late.header("retry-after"), "1");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    for wrong in ["0", "-1"] {
+        catalogue.get(&format!("{}?min_version={wrong}", path(product.id))).await.expect(422);
+    }
+    catalogue.get(&format!("{}?min_version=x", path(product.id))).await.expect(400);
+}
+
+#[tokio::test]
+async fn visible_version_is_served_while_waiters_are_at_the_limit() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    let never = format!("{}?min_version=9", path(product.id));
+    // More than may wait at once.
+    let mut waiting: FuturesUnordered<_> = (0..300).map(|_| catalogue.get(&never)).collect();
+    // Requests beyond the limit are refused at once.
+    let refused = waiting.next().await.unwrap().expect(503);
+    assert_eq!(refused.code(), "not_yet_visible");
+    catalogue.get(&format!("{}?min_version=1", path(product.id))).await.expect(200);
+}

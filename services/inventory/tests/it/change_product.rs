@@ -1,0 +1,163 @@
+use serde_json::json;
+use testkit::Call;
+
+use crate::{TestService, assert_problem, path_of, post, shoe};
+
+#[tokio::test]
+async fn merge_patch_changes_named_fields_and_null_removes() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let patch = json!({
+        "name": "Trail shoe", "description": "For mud.\nAnd rain.", "price": {"amount": 9990},
+        "attributes": {"color": null, "size": 43, "new": "yes"}, "status": "archived",
+    });
+    let call = Call::patch(&path_of(&created)).header("if-match", "\"v1\"").json(&patch);
+    let changed = service.send(call).await.expect(200);
+    assert_eq!(changed.header("etag"), "\"v2\"");
+    assert_eq!(changed.json["name"], "Trail shoe");
+    assert_eq!(changed.json["description"], "For mud.\nAnd rain.");
+    assert_eq!(changed.json["price"], json!({"amount": 9990, "currency": "BRL"}));
+    let attributes = json!({"size": 43, "weight": 0.25, "waterproof": true, "new": "yes"});
+    assert_eq!(changed.json["attributes"], attributes);
+    assert_eq!(changed.json["status"], "archived");
+    let call = Call::patch(&path_of(&created))
+        .header("if-match", "\"v2\"")
+        .json(&json!({"description": null, "attributes": null}));
+    let changed = service.send(call).await.expect(200);
+    assert_eq!(changed.json.get("description"), None);
+    assert_eq!(changed.json["attributes"], json!({}));
+    assert_eq!(service.send(Call::get(&path_of(&created))).await.json, changed.json);
+}
+
+#[tokio::test]
+async fn patch_that_changes_nothing_makes_no_version() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let call = Call::patch(&path_of(&created))
+        .header("if-match", "\"v1\"")
+        .json(&json!({"name": "Running shoe", "attributes": {"absent": null}}));
+    assert_eq!(service.send(call).await.expect(200).json, created.json);
+    assert_eq!(service.count("outbox").await, 1);
+}
+
+#[tokio::test]
+async fn required_field_cannot_be_removed() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    for field in ["sku", "name", "category", "price", "status"] {
+        let call = Call::patch(&path_of(&created))
+            .header("if-match", "\"v1\"")
+            .json(&json!({ field: null }));
+        let refused = service.send(call).await.expect(422);
+        assert_eq!(refused.json["errors"][0]["pointer"], format!("/{field}"));
+    }
+}
+
+#[tokio::test]
+async fn change_needs_the_current_version() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let path = path_of(&created);
+    let patch = json!({"name": "Other"});
+    let missing = service.send(Call::patch(&path).json(&patch)).await.expect(428);
+    assert_eq!(missing.code(), "version_required");
+    for stale in ["\"v2\"", "\"v0\"", "W/\"v1\"", "v1", "\"1\"", "\"v+1\"", "\"v01\"", "nonsense"] {
+        let call = Call::patch(&path).header("if-match", stale).json(&patch);
+        assert_eq!(service.send(call).await.expect(412).code(), "stale_version", "{stale}");
+        service.send(Call::delete(&path).header("if-match", stale)).await.expect(412);
+    }
+    let call = Call::patch(&path).header("if-match", "*").json(&patch);
+    service.send(call).await.expect(200);
+}
+
+#[tokio::test]
+async fn change_succeeds_if_any_of_its_versions_is_current() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let change = |tags: &'static str| {
+        Call::patch(&path_of(&created)).header("if-match", tags).json(&json!({"name": "Other"}))
+    };
+    service.send(change("\"v7\", \"v9\"")).await.expect(412);
+    service.send(change("\"v7\", W/\"v1\"")).await.expect(412);
+    service.send(change("\"v7\", \"v1\"")).await.expect(200);
+}
+
+#[tokio::test]
+async fn one_of_several_changes_to_a_version_succeeds() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let path = path_of(&created);
+    let change = |name: &'static str| {
+        let call = Call::patch(&path).header("if-match", "\"v1\"").json(&json!({ "name": name }));
+        service.send(call)
+    };
+    let answers = tokio::join!(change("A"), change("B"), change("C"), change("D"));
+    let statuses = [answers.0, answers.1, answers.2, answers.3].map(|a| a.status.as_u16());
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 3, "{statuses:?}");
+    assert_eq!(service.count("journal").await, 2);
+}
+
+#[tokio::test]
+async fn sixty_concurrent_changes_to_any_version_succeed() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let change = |nth: usize| {
+        let call = Call::patch(&path_of(&created)).header("if-match", "*");
+        service.send(call.json(&json!({"name": format!("Shoe {nth}")})))
+    };
+    for answer in futures::future::join_all((0..60).map(change)).await {
+        answer.expect(200);
+    }
+    let product = service.send(Call::get(&path_of(&created))).await.expect(200);
+    assert_eq!(product.json["version"], json!(61));
+}
+
+#[tokio::test]
+async fn product_cannot_outgrow_its_event() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let path = created.header("location");
+    let mut version = 1;
+    let answer = loop {
+        let patch = json!({"attributes": {format!("a{version}"): "x".repeat(30_000)}});
+        let tag = format!("\"v{version}\"");
+        let answer = service.send(Call::patch(path).header("if-match", &tag).json(&patch)).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        version += 1;
+    };
+    assert_problem(&answer, 422);
+    assert_eq!(answer.json["errors"][0]["code"], "too_large");
+    assert!(version < 5);
+}
+
+#[tokio::test]
+async fn largest_product_can_be_changed_and_deleted() {
+    let service = TestService::new().await;
+    let sized = |length: usize| {
+        let mut body = shoe("LARGE");
+        body["attributes"] = json!({"text": "x".repeat(length)});
+        body
+    };
+    let (mut fits, mut too_large) = (60_000, 66_000);
+    while too_large - fits > 1 {
+        let middle = usize::midpoint(fits, too_large);
+        let answer = post(&service, sized(middle).to_string()).await;
+        if answer.status == 201 {
+            let call = Call::delete(answer.header("location")).header("if-match", "\"v1\"");
+            service.send(call).await.expect(204);
+            fits = middle;
+        } else {
+            too_large = middle;
+        }
+    }
+    service.clock.advance(std::time::Duration::from_micros(123_456));
+    let largest = post(&service, sized(fits).to_string()).await.expect(201);
+    let path = largest.header("location");
+    let call =
+        Call::patch(path).header("if-match", "\"v1\"").json(&json!({"price": {"amount": 1}}));
+    service.send(call).await.expect(200);
+    service.send(Call::delete(path).header("if-match", "\"v2\"")).await.expect(204);
+}

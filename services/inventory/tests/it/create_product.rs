@@ -1,0 +1,137 @@
+use serde_json::{Value, json};
+use testkit::Call;
+
+use crate::{TestService, assert_problem, path_of, post, shoe};
+
+#[tokio::test]
+async fn created_product_is_read_back_with_every_field() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    assert_eq!(created.header("etag"), "\"v1\"");
+    assert_eq!(created.header("location"), path_of(&created));
+    let read = service.send(Call::get(&path_of(&created))).await.expect(200);
+    assert_eq!(read.json, created.json);
+    for (field, value) in shoe("SHOE-1").as_object().unwrap() {
+        if field != "stock" {
+            assert_eq!(&read.json[field], value, "{field}");
+        }
+    }
+    assert_eq!(read.json["seller_id"], json!(service.seller_id));
+    assert_eq!(read.json["version"], 1);
+    assert_eq!(read.json["status"], "active");
+}
+
+#[tokio::test]
+async fn product_journal_entry_and_pointer_are_written_together() {
+    let service = TestService::new().await;
+    service.create("SHOE-1").await;
+    for table in ["products", "stock", "journal", "outbox"] {
+        assert_eq!(service.count(table).await, 1, "{table}");
+    }
+    service.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await.expect(409);
+    for table in ["products", "stock", "journal", "outbox"] {
+        assert_eq!(service.count(table).await, 1, "{table} after a refusal");
+    }
+}
+
+#[tokio::test]
+async fn every_fault_is_reported_with_its_pointer() {
+    let service = TestService::new().await;
+    let body = json!({
+        "sku": "A B", "name": "\u{202e}evil", "category": "Shoes!", "description": "a\u{0}b",
+        "attributes": {"x/y~z": "\u{0}"}, "price": {"amount": -1, "currency": "XXX"},
+        "stock": {"on_hand": -1}, "status": "archived",
+    });
+    let answer = post(&service, body.to_string()).await;
+    assert_problem(&answer, 422);
+    let mut pointers: Vec<&str> = answer.json["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fault| fault["pointer"].as_str().unwrap())
+        .collect();
+    pointers.sort_unstable();
+    assert_eq!(
+        pointers,
+        [
+            "/attributes/x~1y~0z",
+            "/category",
+            "/description",
+            "/name",
+            "/price/amount",
+            "/price/currency",
+            "/sku",
+            "/status",
+            "/stock/on_hand"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn values_that_a_store_cannot_keep_are_refused() {
+    let service = TestService::new().await;
+    let with = |pointer: &str, value: Value| {
+        let mut body = shoe("SHOE-1");
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[field] = value;
+        body.to_string()
+    };
+    for (pointer, value) in [
+        ("/sku", json!("")),
+        ("/sku", json!("x".repeat(65))),
+        ("/sku", json!(5)),
+        ("/sku", json!("a\u{200b}b")),
+        ("/name", json!("")),
+        ("/name", json!(" \u{200b}")),
+        ("/name", json!("x".repeat(201))),
+        ("/name", json!(null)),
+        ("/name", json!("a\nb")),
+        ("/description", json!("x".repeat(10_001))),
+        ("/category", json!("")),
+        ("/category", json!("-shoes")),
+        ("/category", json!("x".repeat(65))),
+        ("/price", json!(12990)),
+        ("/price/amount", json!(129.9)),
+        ("/price/amount", json!("1")),
+        ("/price/amount", json!(1_000_000_000_001_i64)),
+        ("/price/amount", json!(1e300)),
+        ("/price/currency", json!("brl")),
+        ("/price/currency", json!("")),
+        ("/stock/on_hand", json!(1.5)),
+        ("/stock/on_hand", json!(1_000_000_001)),
+        ("/status", json!("deleted")),
+        ("/attributes", json!([])),
+        ("/attributes/size", json!(null)),
+        ("/attributes/size", json!({"a": 1})),
+        ("/attributes/size", json!([1])),
+        ("/attributes/size", json!(1e15)),
+        ("/attributes/size", json!("")),
+        ("/attributes/size", json!("\u{202e}")),
+        ("/unknown", json!(1)),
+        ("/id", json!("x")),
+        ("/price/cents", json!(1)),
+        ("/version", json!(1)),
+    ] {
+        let answer = post(&service, with(pointer, value.clone())).await;
+        assert_eq!(answer.status, 422, "{pointer} {value}: {}", answer.text);
+        assert_problem(&answer, 422);
+    }
+    let text = shoe("SHOE-1").to_string();
+    for number in ["1e200", "1e400", "0.12345678901234567", "1000000000000000"] {
+        let body = text.replace("42", number);
+        assert_problem(&post(&service, body).await, 422);
+    }
+    let many: serde_json::Map<_, _> = (0..51).map(|n| (n.to_string(), json!(n))).collect();
+    assert_problem(&post(&service, with("/attributes", Value::Object(many))).await, 422);
+    assert_eq!(service.count("products").await, 0);
+}
+
+#[tokio::test]
+async fn response_is_503_with_retry_after_when_database_is_down() {
+    let service = TestService::new().await;
+    service.pool.close().await;
+    let answer = service.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await;
+    assert_problem(&answer, 503);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(!answer.text.contains("pool"), "{}", answer.text);
+}

@@ -1,0 +1,55 @@
+use serde_json::json;
+use testkit::Call;
+
+use crate::{TestService, path_of, shoe};
+
+#[tokio::test]
+async fn deleted_product_is_absent_until_restored() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let path = path_of(&created);
+    service.send(Call::delete(&path).header("if-match", "\"v1\"")).await.expect(204);
+    service.send(Call::get(&path)).await.expect(404);
+    service.send(Call::get(&format!("{path}/stock"))).await.expect(404);
+    assert_eq!(service.send(Call::get("/v1/products")).await.json["data"], json!([]));
+    let restored = service.send(Call::post(&format!("{path}/restore"))).await.expect(200);
+    assert_eq!(restored.json["version"], 3);
+    assert_eq!(restored.json["name"], created.json["name"]);
+    let again = service.send(Call::post(&format!("{path}/restore"))).await.expect(200);
+    assert_eq!(again.json, restored.json);
+}
+
+#[tokio::test]
+async fn sku_of_deleted_product_is_free_and_may_block_its_restore() {
+    let service = TestService::new().await;
+    let first = service.create("SHOE-1").await;
+    let refused = service.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await.expect(409);
+    assert_eq!(refused.code(), "sku_taken");
+    service.send(Call::delete(&path_of(&first)).header("if-match", "\"v1\"")).await.expect(204);
+    service.create("SHOE-1").await;
+    let call = Call::post(&format!("{}/restore", path_of(&first)));
+    assert_eq!(service.send(call).await.expect(409).code(), "sku_taken");
+}
+
+#[tokio::test]
+async fn concurrent_changes_to_any_version_and_restores_succeed() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let path = path_of(&created);
+    let rename = |name: &'static str| {
+        let call = Call::patch(&path).header("if-match", "*").json(&json!({ "name": name }));
+        service.send(call)
+    };
+    let all = tokio::join!(rename("A"), rename("B"), rename("C"), rename("D"), rename("E"));
+    for answer in [all.0, all.1, all.2, all.3, all.4] {
+        answer.expect(200);
+    }
+    let now = service.send(Call::get(&path)).await;
+    assert_eq!(now.json["version"], 6);
+    service.send(Call::delete(&path).header("if-match", "*")).await.expect(204);
+    let restore = || service.send(Call::post(&format!("{path}/restore")));
+    let all = tokio::join!(restore(), restore(), restore(), restore());
+    for answer in [all.0, all.1, all.2, all.3] {
+        assert_eq!(answer.expect(200).json["version"], 8);
+    }
+}

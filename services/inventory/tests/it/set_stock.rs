@@ -1,0 +1,49 @@
+use serde_json::json;
+use testkit::Call;
+
+use crate::{TestService, path_of};
+
+#[tokio::test]
+async fn stock_has_its_own_version() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let stock = format!("{}/stock", path_of(&created));
+    let first = service.send(Call::get(&stock)).await.expect(200);
+    assert_eq!(first.json, json!({"on_hand": 5, "held": 0, "available": 5, "version": 1}));
+    assert_eq!(first.header("etag"), "\"v1\"");
+    service.send(Call::put(&stock).json(&json!({"on_hand": 8}))).await.expect(428);
+    let call = Call::put(&stock).header("if-match", "\"v1\"").json(&json!({"on_hand": 8}));
+    let set = service.send(call).await.expect(200);
+    assert_eq!(set.json, json!({"on_hand": 8, "held": 0, "available": 8, "version": 2}));
+    let call = Call::put(&stock).header("if-match", "\"v1\"").json(&json!({"on_hand": 9}));
+    service.send(call).await.expect(412);
+    let product = service.send(Call::get(&path_of(&created))).await;
+    assert_eq!(product.json["version"], 1);
+}
+
+#[tokio::test]
+async fn stock_below_held_is_refused_by_set_but_not_by_adjust() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    sqlx::query("update inventory.stock set held = 3").execute(&service.pool).await.unwrap();
+    let stock = format!("{}/stock", path_of(&created));
+    let call = Call::put(&stock).header("if-match", "\"v1\"").json(&json!({"on_hand": 2}));
+    assert_eq!(service.send(call).await.expect(409).code(), "stock_below_held");
+    let call =
+        Call::post(&format!("{stock}/adjustments")).json(&json!({"delta": -4, "reason": "burnt"}));
+    let adjusted = service.send(call).await.expect(200);
+    assert_eq!(adjusted.json, json!({"on_hand": 1, "held": 3, "available": -2, "version": 2}));
+}
+
+#[tokio::test]
+async fn concurrent_counts_of_any_version_all_succeed() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let count = |on_hand: usize| {
+        let call = Call::put(&format!("{}/stock", path_of(&created))).header("if-match", "*");
+        service.send(call.json(&json!({"on_hand": on_hand})))
+    };
+    for answer in futures::future::join_all((0..30).map(count)).await {
+        answer.expect(200);
+    }
+}
