@@ -18,6 +18,7 @@ use shared::contract::inventory::Event;
 use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::host::intake::{self, Failure, Handler};
 use shared::host::sqs_intake;
+use shared::id::{EventId, UserId};
 use testkit::{Messaging, Ministack, TestDatabase, database};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -27,7 +28,7 @@ use crate::handlers::{ByPosition, inventory_event};
 /// Timeout on a machine that is busy with other tests.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-const OPERATOR: Uuid = Uuid::from_u128(9);
+const OPERATOR: UserId = UserId::from_u128(9);
 
 /// Delays short enough for a test: SQS has its own clock.
 const TIMINGS: SqsTimings = SqsTimings {
@@ -89,7 +90,7 @@ impl TestBed {
         let events: Vec<Outbound> = positions
             .into_iter()
             .map(|position| Outbound {
-                event_id: Uuid::from_u128(u128::try_from(position).unwrap()),
+                event_id: EventId::from_u128(u128::try_from(position).unwrap()),
                 source: Event::SOURCE,
                 event_type: "ProductUpdated",
                 subject: Uuid::from_u128(1),
@@ -105,13 +106,13 @@ impl TestBed {
     async fn plant(&self, body: &str) {
         match &self.messages {
             Messages::Table(_) => {
-                let event_id = Uuid::from_u128(1);
+                let id = Uuid::from_u128(1);
                 let (event_type, body) = ("ProductUpdated", body.to_owned());
                 let event = Outbound {
-                    event_id,
+                    event_id: EventId::from_uuid(id),
                     source: Event::SOURCE,
                     event_type,
-                    subject: event_id,
+                    subject: id,
                     body,
                 };
                 self.bus.publish(&[event]).await.unwrap();

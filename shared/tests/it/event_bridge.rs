@@ -7,6 +7,7 @@ use shared::bus::aws::EventBridge;
 use shared::bus::{BusError, Outbound, Publish as _, Refused};
 use shared::contract::envelope::Event as _;
 use shared::contract::inventory::Event;
+use shared::id::EventId;
 use testkit::{AwsWire, WireAnswer};
 use uuid::Uuid;
 
@@ -16,7 +17,13 @@ const RELAY_TIMEOUT: Duration = Duration::from_secs(2);
 fn event(nth: usize, body: String) -> Outbound {
     let subject = Uuid::from_u128(nth as u128);
     let source = Event::SOURCE;
-    Outbound { event_id: subject, source, event_type: "ProductUpdated", subject, body }
+    Outbound {
+        event_id: EventId::from_uuid(subject),
+        source,
+        event_type: "ProductUpdated",
+        subject,
+        body,
+    }
 }
 
 fn events(count: usize) -> Vec<Outbound> {

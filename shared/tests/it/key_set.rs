@@ -10,6 +10,7 @@ use jsonwebtoken::jwk::JwkSet;
 use serde_json::json;
 use shared::clock::Clock;
 use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
+use shared::id::UserId;
 use testkit::Tokens;
 use uuid::Uuid;
 
@@ -122,7 +123,7 @@ async fn withdrawn_key_is_refused_after_the_refresh() {
     let issuer = Issuer::start(both(&old, &new)).await;
     let verifier = issuer.verifier(&clock);
     // One token, which the verifier caches from here on.
-    let token = old.token(Uuid::nil(), Role::Seller);
+    let token = old.token(UserId::nil(), Role::Seller);
     verifier.verify(&token).await.unwrap();
 
     issuer.now_answers(only(&new));

@@ -12,6 +12,7 @@ use shared::contract::envelope::Event as _;
 use shared::contract::inventory::Event;
 use shared::contract::routes::ROUTES;
 use shared::host::intake::{self, Failure};
+use shared::id::{EventId, UserId};
 use testkit::{TestDatabase, database};
 use uuid::Uuid;
 
@@ -39,7 +40,7 @@ impl TestBed {
         let events: Vec<Outbound> = (1..)
             .zip(bodies)
             .map(|(nth, body)| Outbound {
-                event_id: Uuid::from_u128(nth),
+                event_id: EventId::from_u128(nth),
                 source: Event::SOURCE,
                 event_type: "ProductUpdated",
                 subject: Uuid::from_u128(nth),
@@ -108,7 +109,7 @@ async fn redriven_message_is_received_as_if_for_the_first_time() {
     bed.queue.settle(vec![(message, dead)]).await.unwrap();
     let (pool, now) = (&bed.database.pool, bed.clock.now());
     let all = Selection::default();
-    let operator = Uuid::from_u128(9);
+    let operator = UserId::from_u128(9);
     let sent =
         dead_letters::settle(pool, &all, None, Action::Redrive, operator, now).await.unwrap();
     assert_eq!((sent, bed.depth().await), (1, (1, 0, 0)));

@@ -16,6 +16,7 @@ use shared::contract::routes::{CATALOG_QUEUE, ROUTES, Route, Types, misrouted_co
 use shared::host::intake::{self, Delivery, Failure, Handler};
 use shared::host::sqs_intake;
 use shared::host::tick::Progress;
+use shared::id::{EventId, RequestId};
 use shared::outbox::{Backlog, Claimed, Entry, Outbox, Relay, RelayError};
 use sqlx::{PgConnection, PgPool};
 use testkit::{FaultyBus, Rates};
@@ -112,7 +113,7 @@ const SCHEMA: &str = "
         not_before timestamptz
     )";
 
-type OutboxRow = (i64, Uuid, Uuid, String, DateTime<Utc>);
+type OutboxRow = (i64, EventId, Uuid, String, DateTime<Utc>);
 
 impl Outbox for ParcelOutbox {
     type Event = ParcelEvent;
@@ -137,7 +138,7 @@ impl Outbox for ParcelOutbox {
                 event_id,
                 event,
                 traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
-                request_id: Uuid::nil(),
+                request_id: RequestId::nil(),
                 requested_at: committed_at,
                 committed_at,
             };
@@ -317,7 +318,7 @@ async fn events_reach_the_consumer_of_their_producer_alone(bed: TestBed) {
     assert_eq!((backlog.pending, backlog.oldest_committed_at), (0, None));
     // The event of the other producer goes to its own queue.
     let product_updated = Outbound {
-        event_id: Uuid::from_u128(7),
+        event_id: EventId::from_u128(7),
         source: inventory::Event::SOURCE,
         event_type: "ProductUpdated",
         subject: Uuid::from_u128(7),

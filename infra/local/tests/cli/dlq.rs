@@ -2,6 +2,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use shared::contract::routes::CATALOG_QUEUE;
+use shared::id::UserId;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
@@ -97,7 +98,7 @@ impl DlqTest {
 
     /// The operator's user id, which is the subject of the operator's tokens.
     async fn operator_id(&mut self) -> String {
-        let operator: Uuid = sqlx::query_scalar(
+        let operator: UserId = sqlx::query_scalar(
             "select id from identity.users where email = 'operator@demo.vitrina.example'",
         )
         .fetch_one(&mut self.database)

@@ -18,7 +18,7 @@ use shared::host;
 use shared::host::intake::{Delivery, Handler as _};
 use shared::host::tick::Progress;
 use shared::http::auth::Role;
-use shared::id::Ids;
+use shared::id::{Ids, UserId};
 use testkit::{
     Call, Calls, Charged, TestDatabase, TestDynamo, Tokens, counted_dynamodb, database, dynamodb,
 };
@@ -108,7 +108,7 @@ impl CountedEdition {
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 123_456_789).unwrap());
         let ids = Ids::seeded(1);
         let tokens = Tokens::new(clock.clone());
-        let token = tokens.token(Uuid::from_u128(0x005e_11e5), Role::Seller);
+        let token = tokens.token(UserId::from_u128(0x005e_11e5), Role::Seller);
         let inventory =
             inventory::App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
         // No page cache: every page request must reach the store.

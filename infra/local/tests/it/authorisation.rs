@@ -8,8 +8,7 @@ use identity::keys::{Issuer, SigningKey};
 use reqwest::{Method, RequestBuilder};
 use shared::clock::Clock;
 use shared::http::auth::Role;
-use shared::id::Ids;
-use uuid::Uuid;
+use shared::id::{Ids, UserId};
 use vitrina::edition::ISSUER;
 
 use crate::openapi::{OPERATIONS, send};
@@ -148,7 +147,7 @@ async fn tokens(requests: &Requests, data: &Path) -> [Option<String>; 9] {
     let (own, forger) = (issuer(&data.join("identity.pk8")), issuer(&data.join("forged.pk8")));
     let all_roles = BTreeSet::from([Role::Buyer, Role::Seller, Role::Operator]);
     let now: DateTime<Utc> = Clock::System.now();
-    let subject = Uuid::from_u128(5);
+    let subject = UserId::from_u128(5);
     let forged = forger.issue(subject, &all_roles, now).unwrap();
     let expired = own.issue(subject, &all_roles, now - TimeDelta::minutes(16)).unwrap();
     let without_role = own.issue(subject, &BTreeSet::new(), now).unwrap();

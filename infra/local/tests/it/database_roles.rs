@@ -23,7 +23,7 @@ use shared::database::{DatabaseConfig, MigrationConfig, MigrationError, ServiceS
 use shared::host::intake;
 use shared::host::tick::Progress;
 use shared::http::auth::Role;
-use shared::id::Ids;
+use shared::id::{EventId, Ids, ProductId, UserId};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 use sync::{Reconciler, Settings};
@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 const OWNER: &str = "vitrina_owner";
 const TABLE: &str = "listings";
-const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
+const OPERATOR: UserId = UserId::from_u128(0x09e4);
 
 /// The role of each service, with the schema of tables that no other service reaches.
 static SERVICES: [(&str, Option<&str>, &ServiceSchema); 4] = [
@@ -225,7 +225,7 @@ async fn roles_suffice_from_a_create_to_a_repair() {
         log_in(&database, "vitrina_catalog").await,
         log_in(&database, SYNC).await,
     ];
-    let seller = tokens.token(Uuid::from_u128(0x5e11), Role::Seller);
+    let seller = tokens.token(UserId::from_u128(0x5e11), Role::Seller);
     let verifier = tokens.verifier();
     let app = inventory::App::new(inventory.clone(), &clock, &ids, verifier, Arc::default());
     let seller_api = inventory::router(app);
@@ -249,7 +249,7 @@ async fn roles_suffice_from_a_create_to_a_repair() {
         .await
         .expect(201)
         .json;
-    let id: Uuid = product["id"].as_str().unwrap().parse().unwrap();
+    let id: ProductId = product["id"].as_str().unwrap().parse().unwrap();
     let path = format!("/v1/products/{id}");
     let change = Call::patch(&path).bearer(&seller).header("if-match", "*");
     change.json(&json!({"name": "Trail shoe"})).send(&seller_api).await.expect(200);
@@ -291,17 +291,17 @@ async fn roles_suffice_from_a_create_to_a_repair() {
         let call = Call::get(&format!("/v1/admin/trace/{id}")).bearer(&operator);
         call.send(&operators_api).await.expect(200)
     };
-    trace(id).await;
-    let event: Uuid = sqlx::query_scalar("select event_id from inventory.journal limit 1")
+    trace(id.uuid()).await;
+    let event: EventId = sqlx::query_scalar("select event_id from inventory.journal limit 1")
         .fetch_one(&database.pool)
         .await
         .unwrap();
-    trace(event).await;
+    trace(event.uuid()).await;
     let all = Selection::default();
     assert_eq!(dead_letters.list(&all, 0, 10).await.unwrap(), []);
     assert_eq!(dead_letters.depth().await.unwrap().dead_letters, 0);
     for action in [Action::Redrive, Action::Discard] {
-        let settled = dead_letters.settle(&all, None, action, Uuid::nil(), clock.now()).await;
+        let settled = dead_letters.settle(&all, None, action, UserId::nil(), clock.now()).await;
         assert_eq!(settled.unwrap(), 0);
     }
 }

@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::contract::listing::ListingItem;
 use shared::dynamodb::connect_local;
-use uuid::Uuid;
+use shared::id::ProductId;
 
 use crate::openapi::send;
 use crate::process::{Process, vitrina};
@@ -100,8 +100,8 @@ impl Listings {
 
     /// Plants drift of every kind. `victims` are the listings before and after a change of products in
     /// stock, and each gets one kind. Returns the ids of the products that must be announced again.
-    async fn plant(&self, victims: Vec<(ListingItem, ListingItem)>) -> BTreeSet<Uuid> {
-        let mut planted: BTreeSet<Uuid> = victims.iter().map(|(_, after)| after.id).collect();
+    async fn plant(&self, victims: Vec<(ListingItem, ListingItem)>) -> BTreeSet<ProductId> {
+        let mut planted: BTreeSet<ProductId> = victims.iter().map(|(_, after)| after.id).collect();
         let mut victims = victims.into_iter();
         let mut victim = || victims.next().unwrap();
         for _ in 0..PLANTED {
@@ -117,7 +117,7 @@ impl Listings {
             let (_, mut extra) = victim();
             // A listing in the same bucket, of a product that never existed.
             planted.remove(&extra.id);
-            extra.id = Uuid::from_u128(extra.id.as_u128() ^ (1 << 40));
+            extra.id = ProductId::from_u128(extra.id.uuid().as_u128() ^ (1 << 40));
             planted.insert(extra.id);
             self.put(&extra).await;
 
@@ -133,7 +133,7 @@ impl Listings {
     }
 
     /// The event positions of each listing. Only a new announcement advances them.
-    async fn positions(&self) -> BTreeSet<(Uuid, i64, i64)> {
+    async fn positions(&self) -> BTreeSet<(ProductId, i64, i64)> {
         let all = self.all().await.into_iter();
         all.map(|item| (item.id, item.product_position, item.stock_position)).collect()
     }
@@ -163,7 +163,7 @@ async fn reconciliation_finds_and_repairs_exactly_the_planted_drift() {
     assert_eq!(counts(&found), [each; 6], "{found}");
     wait_until_drained(data).await;
     let after = listings.positions().await;
-    let announced: BTreeSet<Uuid> = after.difference(&before).map(|(id, ..)| *id).collect();
+    let announced: BTreeSet<ProductId> = after.difference(&before).map(|(id, ..)| *id).collect();
     assert_eq!(announced, planted, "exactly what was planted is announced again");
     let again = json_of(data, &["sync", "--deep", "--json"]).await;
     assert_eq!(counts(&again), [0; 6], "{again}");
@@ -173,7 +173,7 @@ async fn reconciliation_finds_and_repairs_exactly_the_planted_drift() {
         tokio::join!(json_of(data, &["sync", "--deep", "--json"]), keep_changing(&process, data));
     assert_eq!(counts(&live), [0; 6], "{live}");
     wait_until_drained(data).await;
-    let names: HashMap<Uuid, Option<String>> =
+    let names: HashMap<ProductId, Option<String>> =
         listings.all().await.into_iter().map(|listing| (listing.id, listing.name)).collect();
     for (id, name) in changed {
         assert_eq!(names[&id], Some(name), "{id}");
@@ -233,7 +233,7 @@ async fn drift_while_sellers_write(listings: &Listings, process: &Process, data:
     assert_eq!(found, [each, 0, 0, 0, each, each], "exactly the planted drift is found");
 
     let all = listings.all().await;
-    let after: HashMap<Uuid, &ListingItem> =
+    let after: HashMap<ProductId, &ListingItem> =
         all.iter().map(|listing| (listing.id, listing)).collect();
     for (id, name) in changed {
         assert_eq!(after[&id].name, Some(name), "{id}");
@@ -250,8 +250,8 @@ async fn drift_while_sellers_write(listings: &Listings, process: &Process, data:
 /// Checks that the listings of these products equal what their seller reads.
 async fn compare_with_sellers(
     process: &Process,
-    ids: &[Uuid],
-    listings: &HashMap<Uuid, &ListingItem>,
+    ids: &[ProductId],
+    listings: &HashMap<ProductId, &ListingItem>,
 ) {
     let http = reqwest::Client::new();
     let token = process.token(&http, "seller").await;
@@ -284,7 +284,7 @@ async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem
         let listing = format!("{}/v1/catalog/products/{id}?min_version=2", process.url);
         assert_eq!(send(http.get(listing)).await.status, 200);
     }
-    let mut after: HashMap<Uuid, ListingItem> =
+    let mut after: HashMap<ProductId, ListingItem> =
         listings.all().await.into_iter().map(|listing| (listing.id, listing)).collect();
     let changed = chosen.into_iter().map(|before| {
         let after = after.remove(&before.id).unwrap();
@@ -294,12 +294,12 @@ async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem
 }
 
 /// The products that the demo seller writes to.
-async fn own_products(process: &Process) -> Vec<Uuid> {
+async fn own_products(process: &Process) -> Vec<ProductId> {
     let http = reqwest::Client::new();
     let token = process.token(&http, "seller").await;
     let own = format!("{}/v1/products?limit=100", process.url);
     let own: Value = http.get(own).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
-    let ids: Vec<Uuid> = own["data"]
+    let ids: Vec<ProductId> = own["data"]
         .as_array()
         .unwrap()
         .iter()
@@ -311,7 +311,7 @@ async fn own_products(process: &Process) -> Vec<Uuid> {
 
 /// Creates, renames, deletes, restores and sells products while the stores are compared. Returns the
 /// final names of the renamed products.
-async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<Uuid, String> {
+async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<ProductId, String> {
     let http = reqwest::Client::new();
     let token = process.token(&http, "seller").await;
     let ids = own_products(process).await;

@@ -8,8 +8,8 @@ use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
+use shared::id::ProductId;
 use testkit::Scale;
-use uuid::Uuid;
 
 use crate::openapi::{Answer, send};
 use crate::process::Process;
@@ -39,7 +39,7 @@ pub(crate) struct Request {
 /// The outcome of one key.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) id: Uuid,
+    pub(crate) id: ProductId,
     copies: usize,
     /// Copies with the losing body.
     refused: usize,
@@ -149,7 +149,7 @@ async fn concurrent_creates_with_one_key_create_one_product() {
         futures::stream::iter(sent).buffer_unordered(AT_ONCE).collect().await;
 
     let mut database = process.database().await;
-    let rows: Vec<(Uuid, i64, i64)> = sqlx::query_as(
+    let rows: Vec<(ProductId, i64, i64)> = sqlx::query_as(
         "with entries as (
              select aggregate_id as id, count(*) as count from inventory.journal group by 1),
              events as (
@@ -160,7 +160,7 @@ async fn concurrent_creates_with_one_key_create_one_product() {
     .fetch_all(&mut database)
     .await
     .unwrap();
-    let answered: HashSet<Uuid> = outcomes.iter().map(|outcome| outcome.id).collect();
+    let answered: HashSet<ProductId> = outcomes.iter().map(|outcome| outcome.id).collect();
     assert_eq!(rows.len(), outcomes.len(), "seed {seed}: not one product for each key");
     assert_eq!(
         answered.len(),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use reqwest::RequestBuilder;
 use serde_json::json;
-use uuid::Uuid;
+use shared::id::ProductId;
 
 use crate::openapi::{Answer, DOCUMENT, OPERATIONS, Operation, send};
 use crate::process::PASSWORD;
@@ -64,7 +64,7 @@ impl Coverage {
             self.expect(403, self.requests.valid(operation).bearer_auth(&self.buyer)).await;
         }
         if operation.path.contains('{') {
-            let unknown = self.requests.about(operation, &Uuid::from_u128(7).to_string());
+            let unknown = self.requests.about(operation, &ProductId::from_u128(7).to_string());
             let status = if operation.path.starts_with("/v1/catalog/") { 503 } else { 404 };
             self.expect(status, self.with_allowed_token(operation, unknown)).await;
         }
@@ -137,7 +137,7 @@ impl Coverage {
 
     /// Stock cannot be set below the quantity that buyers hold.
     async fn set_stock_below_held(&mut self, product: &str) {
-        let id: Uuid = product.rsplit('/').next().unwrap().parse().unwrap();
+        let id: ProductId = product.rsplit('/').next().unwrap().parse().unwrap();
         sqlx::query("update inventory.stock set held = 3 where product_id = $1")
             .bind(id)
             .execute(&mut self.requests.process.database().await)
@@ -152,7 +152,7 @@ impl Coverage {
         let shown = self.expect(200, self.to(Method::GET, &product)).await;
         let again = self.to(Method::GET, &product);
         self.expect(304, again.header("if-none-match", shown.headers["etag"].clone())).await;
-        let unknown = format!("/v1/catalog/products/{}", Uuid::from_u128(7));
+        let unknown = format!("/v1/catalog/products/{}", ProductId::from_u128(7));
         self.expect(404, self.to(Method::GET, &unknown)).await;
         self.expect(422, self.to(Method::GET, &format!("{product}?min_version=0"))).await;
         for (status, query) in [

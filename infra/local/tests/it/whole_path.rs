@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::id::ProductId;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -172,14 +173,14 @@ async fn repeat_creates(endpoint: &Endpoint) {
     let sent = (0..KEYS).map(|nth| client.send(Request::new(nth, SEED)));
     let outcomes: Vec<Outcome> =
         futures::stream::iter(sent).buffer_unordered(AT_ONCE).collect().await;
-    let answered: HashSet<Uuid> = outcomes.iter().map(|outcome| outcome.id).collect();
+    let answered: HashSet<ProductId> = outcomes.iter().map(|outcome| outcome.id).collect();
     assert_eq!(answered.len(), outcomes.len(), "two keys were answered with one product");
     let own = list_all(|| endpoint.as_seller(Method::GET, "/v1/products?limit=100")).await;
     let created = own.iter().filter(|product| {
         let sku = product["sku"].as_str().unwrap();
         sku.starts_with("SKU-") || sku.starts_with("OTHER-")
     });
-    let created: HashSet<Uuid> =
+    let created: HashSet<ProductId> =
         created.map(|it| it["id"].as_str().unwrap().parse().unwrap()).collect();
     assert_eq!(created, answered, "the products are not those of the answers");
 }

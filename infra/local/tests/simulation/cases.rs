@@ -8,8 +8,8 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use shared::contract::listing::{categories_key, key_of};
 use shared::contract::sync_feed::bucket_of;
+use shared::id::ProductId;
 use testkit::DynamoFault;
-use uuid::Uuid;
 
 use crate::operation::{Done, Operation};
 use crate::points::{Plan, Stop};
@@ -215,7 +215,7 @@ impl Simulation {
         })
     }
 
-    pub(crate) async fn create(&mut self) -> Uuid {
+    pub(crate) async fn create(&mut self) -> ProductId {
         let product = self.product();
         let operation = self.send(Method::POST, "/v1/products".to_owned(), Some(product));
         let Done::Answered(answer) = self.finish(operation).await else { unreachable!() };
@@ -251,7 +251,7 @@ async fn overtaken(sim: &mut Simulation) -> Ready {
     Ready::Resume(slow)
 }
 
-async fn ask_for_repair(sim: &Simulation, id: Uuid) {
+async fn ask_for_repair(sim: &Simulation, id: ProductId) {
     sqlx::query(
         "insert into inventory.repair_requests (product_id, part, seen_version, requested_at)
          values ($1, 'product', 7, now()), ($1, 'stock', 7, now())",
@@ -298,13 +298,13 @@ async fn finish_all_runs(sim: &Simulation) {
     sim.sql("update sync.runs set finished_at = requested_at where finished_at is null").await;
 }
 
-async fn delete_listing(sim: &Simulation, id: Uuid) {
+async fn delete_listing(sim: &Simulation, id: ProductId) {
     let delete = sim.env.dynamodb.delete_item().table_name(TABLE).set_key(Some(key_of(id)));
     delete.send().await.unwrap();
 }
 
 /// Makes the bucket of a product the next to be checked.
-async fn put_bucket_first(sim: &Simulation, id: Uuid) {
+async fn put_bucket_first(sim: &Simulation, id: ProductId) {
     sqlx::query("update sync.buckets set checked_at = null where bucket = $1")
         .bind(i32::from(bucket_of(id)))
         .execute(&sim.database.pool)

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::http::Method;
 use serde_json::{Value, json};
+use shared::id::{ProductId, RequestId};
 use sqlx::Row as _;
-use uuid::Uuid;
 
 use crate::model::Acknowledged;
 use crate::operation::Done;
 use crate::simulation::Simulation;
 
 /// The journal entry of each version of each product and of each stock.
-type Journal = HashMap<(String, Uuid, i64), Value>;
+type Journal = HashMap<(String, ProductId, i64), Value>;
 
 impl Simulation {
     /// Checks that no acknowledged change is lost, and that every listing equals its product, field by
@@ -65,7 +65,7 @@ impl Simulation {
                 .await
                 .unwrap();
         assert!(skus.is_empty(), "{} products were created twice", skus.len());
-        let products: Vec<(Uuid, i64, String, bool)> = sqlx::query_as(
+        let products: Vec<(ProductId, i64, String, bool)> = sqlx::query_as(
             "select id, version, content_hash, deleted_at is not null from inventory.products",
         )
         .fetch_all(pool)
@@ -88,7 +88,7 @@ impl Simulation {
 
     /// Checks that every acknowledged change is in the journal.
     async fn check_acknowledged(&self, journal: &Journal) {
-        let deletions: BTreeSet<(Uuid, Uuid)> = sqlx::query_as(
+        let deletions: BTreeSet<(ProductId, RequestId)> = sqlx::query_as(
             "select aggregate_id, request_id from inventory.journal where change = 'deleted'",
         )
         .fetch_all(&self.database.pool)
@@ -121,8 +121,8 @@ impl Simulation {
     }
 
     /// Compares every product with its listing. Returns the expected elements of lists, by category.
-    async fn check_listings(&mut self) -> BTreeMap<String, BTreeMap<Uuid, Value>> {
-        let mut expected: BTreeMap<String, BTreeMap<Uuid, Value>> = BTreeMap::new();
+    async fn check_listings(&mut self) -> BTreeMap<String, BTreeMap<ProductId, Value>> {
+        let mut expected: BTreeMap<String, BTreeMap<ProductId, Value>> = BTreeMap::new();
         for id in self.model.products.clone() {
             let (status, product) = self.get(&format!("/v1/products/{id}")).await;
             let (_, stock) = self.get(&format!("/v1/products/{id}/stock")).await;
@@ -147,7 +147,7 @@ impl Simulation {
     }
 
     /// Checks that lists show exactly the expected elements.
-    async fn check_lists(&mut self, expected: BTreeMap<String, BTreeMap<Uuid, Value>>) {
+    async fn check_lists(&mut self, expected: BTreeMap<String, BTreeMap<ProductId, Value>>) {
         let known = self.categories().await;
         for (category, mut products) in expected {
             assert!(known.contains(&category), "{category} is not among {known}");

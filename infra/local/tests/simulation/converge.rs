@@ -14,9 +14,9 @@ use rand::seq::{IndexedRandom as _, IteratorRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use shared::contract::sync_feed::bucket_of;
+use shared::id::ProductId;
 use testkit::Rates;
 use testkit::{DynamoFault, PostgresFault, Scale};
-use uuid::Uuid;
 
 use crate::operation::Operation;
 use crate::points::{Plan, Stop};
@@ -189,7 +189,7 @@ impl SeededRun {
         .unwrap();
     }
 
-    fn known(&mut self) -> Option<Uuid> {
+    fn known(&mut self) -> Option<ProductId> {
         self.sim.model.products.iter().copied().choose(&mut self.rng)
     }
 
@@ -242,7 +242,7 @@ impl SeededRun {
             unreachable!()
         };
         if request.if_match.is_some() && self.rng.random_bool(0.4) {
-            let id = request.path.split('/').nth(3).unwrap().parse::<Uuid>().unwrap();
+            let id = request.path.split('/').nth(3).unwrap().parse::<ProductId>().unwrap();
             let version = self.sim.model.versions.get(&id).copied().unwrap_or(1);
             request.if_match = Some(format!("\"v{version}\""));
         }

@@ -10,9 +10,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use shared::bus::message::Outcome;
 use shared::bus::postgres::Queue;
+use shared::id::ProductId;
 use testkit::Rates;
 use testkit::Scale;
-use uuid::Uuid;
 
 use crate::operation::{Done, Operation};
 use crate::process::QUEUE;
@@ -57,7 +57,7 @@ async fn listings_are_right_after_thousands_of_faulty_deliveries() {
     let mut rng = StdRng::seed_from_u64(scale.seed);
     let mut sim = Simulation::new(scale.seed, RATES, Log::default()).await;
     let queue = Queue::new(sim.database.pool.clone(), sim.env.clock.clone(), QUEUE);
-    let mut products: Vec<Uuid> = Vec::new();
+    let mut products: Vec<ProductId> = Vec::new();
     let (mut changes, mut dead) = (0, 0);
     while changes < least {
         for nth in 0..100 {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::http::Method;
 use serde_json::Value;
+use shared::id::{ProductId, RequestId};
 use testkit::Answer;
-use uuid::Uuid;
 
 use crate::operation::Request;
 
@@ -15,28 +15,28 @@ pub(crate) enum Acknowledged {
     /// A product had exactly this state.
     Product(Value),
     Stock {
-        product: Uuid,
+        product: ProductId,
         stock: Value,
     },
     Deleted {
-        product: Uuid,
-        request: Uuid,
+        product: ProductId,
+        request: RequestId,
     },
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     /// Known products, in the order in which they became known.
-    pub(crate) products: Vec<Uuid>,
+    pub(crate) products: Vec<ProductId>,
     pub(crate) acknowledged: Vec<Acknowledged>,
     /// Unanswered requests with an idempotency key. They are retried until they are answered.
     pub(crate) unanswered: Vec<Request>,
     /// The first answer for each idempotency key of a create.
     created: BTreeMap<String, Value>,
     /// The greatest version of each product in an answer to a seller.
-    pub(crate) versions: HashMap<Uuid, i64>,
+    pub(crate) versions: HashMap<ProductId, i64>,
     /// The greatest version of each product that buyers have seen.
-    pub(crate) seen: HashMap<Uuid, i64>,
+    pub(crate) seen: HashMap<ProductId, i64>,
 }
 
 impl Model {
@@ -85,7 +85,7 @@ impl Model {
     }
 
     fn record_product(&mut self, product: &Value) {
-        let id: Uuid = product["id"].as_str().unwrap().parse().unwrap();
+        let id: ProductId = product["id"].as_str().unwrap().parse().unwrap();
         if !self.products.contains(&id) {
             self.products.push(id);
         }
@@ -103,7 +103,7 @@ impl Model {
     }
 
     /// Records that a buyer saw a version, or a deletion in that version.
-    pub(crate) fn record_seen(&mut self, id: Uuid, version: i64, floor: i64) {
+    pub(crate) fn record_seen(&mut self, id: ProductId, version: i64, floor: i64) {
         assert!(floor <= version, "{id} went back from version {floor} to {version}");
         let seen = self.seen.entry(id).or_default();
         *seen = version.max(*seen);

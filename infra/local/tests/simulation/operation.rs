@@ -7,15 +7,15 @@ use serde_json::Value;
 use shared::bus::dead_letter::{Action, Selection};
 use shared::bus::postgres::dead_letters;
 use shared::host::intake;
+use shared::id::{ProductId, UserId};
 use shared::telemetry;
 use testkit::{Answer, Call};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::process::Parts;
 
 /// The actor of redrives.
-const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
+const OPERATOR: UserId = UserId::from_u128(0x09e4);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
@@ -80,7 +80,7 @@ impl fmt::Debug for Done {
 
 impl Operation {
     /// The product that a buyer's request reads by id.
-    pub(crate) fn reads(&self) -> Option<Uuid> {
+    pub(crate) fn reads(&self) -> Option<ProductId> {
         let Self::Request(request) = self else { return None };
         request.path.strip_prefix("/v1/catalog/products/")?.parse().ok()
     }

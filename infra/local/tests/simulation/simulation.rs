@@ -12,18 +12,17 @@ use shared::bus::postgres::PgBus;
 use shared::clock::Clock;
 use shared::contract::routes::ROUTES;
 use shared::http::auth::Role;
-use shared::id::Ids;
+use shared::id::{Ids, UserId};
 use testkit::{Faults, TestDatabase, TestDynamo, Tokens, database, dynamodb, faulty_dynamodb};
 use testkit::{FaultyBus, Rates};
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 use crate::model::Model;
 use crate::operation::{Done, Operation, Request};
 use crate::points::{Plan, Stop};
 use crate::process::{Environment, Process, TABLE};
 
-const SELLER: Uuid = Uuid::from_u128(0x005e_11e5);
+const SELLER: UserId = UserId::from_u128(0x005e_11e5);
 
 /// How often to check whether an operation waits for another one.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);

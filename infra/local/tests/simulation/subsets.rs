@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::id::ProductId;
 use testkit::DynamoFault;
 use testkit::Rates;
-use uuid::Uuid;
 
 use crate::operation::Operation;
 use crate::simulation::{Log, Simulation};
@@ -15,7 +15,7 @@ const BATCH: u32 = 10;
 
 /// Messages of ten listed products, to be sent again with newer versions.
 struct Batch {
-    messages: Vec<(Uuid, Value)>,
+    messages: Vec<(ProductId, Value)>,
     version: i64,
 }
 
@@ -25,12 +25,12 @@ impl Batch {
             sim.create().await;
         }
         sim.finish(Operation::Relay).await;
-        let messages: Vec<(Uuid, String)> =
+        let messages: Vec<(ProductId, String)> =
             sqlx::query_as("select subject, body from bus.messages order by id")
                 .fetch_all(&sim.database.pool)
                 .await
                 .unwrap();
-        let read = |(id, body): (Uuid, String)| (id, serde_json::from_str(&body).unwrap());
+        let read = |(id, body): (ProductId, String)| (id, serde_json::from_str(&body).unwrap());
         sim.settle().await;
         Self { messages: messages.into_iter().map(read).collect(), version: 1 }
     }
@@ -60,14 +60,14 @@ impl Batch {
     }
 
     /// The products of the batch that have their bit set.
-    fn subset(&self, bits: u32) -> BTreeSet<Uuid> {
+    fn subset(&self, bits: u32) -> BTreeSet<ProductId> {
         let all = self.messages.iter().enumerate();
         all.filter(|(nth, _)| bits >> nth & 1 == 1).map(|(_, (id, _))| *id).collect()
     }
 }
 
-async fn queued(sim: &Simulation) -> BTreeSet<Uuid> {
-    let queued: Vec<Uuid> = sqlx::query_scalar("select subject from bus.messages")
+async fn queued(sim: &Simulation) -> BTreeSet<ProductId> {
+    let queued: Vec<ProductId> = sqlx::query_scalar("select subject from bus.messages")
         .fetch_all(&sim.database.pool)
         .await
         .unwrap();
@@ -95,7 +95,7 @@ async fn only_the_failed_messages_of_a_batch_are_redelivered() {
         // An unavailable store and a refusal are handled differently, so alternate.
         let fault =
             if bits.count_ones() % 2 == 0 { DynamoFault::INTERNAL } else { DynamoFault::DENIED };
-        let names: Vec<String> = failing.iter().map(Uuid::to_string).collect();
+        let names: Vec<String> = failing.iter().map(ProductId::to_string).collect();
         sim.processes[1].dynamodb.plan(move |call| {
             let hit = call.starts_with("PutItem") && names.iter().any(|id| call.contains(id));
             hit.then_some(fault)

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use reqwest::Method;
 use serde_json::{Value, json};
-use uuid::Uuid;
+use shared::id::ProductId;
 
 use super::histories::{CATEGORY, Histories, ON_HAND};
 use super::supervised::{Address, AddressWatch};
@@ -27,7 +27,7 @@ const MAX_CALLS: u32 = 60;
 #[derive(Debug)]
 pub(crate) struct SharedProducts {
     began: Instant,
-    slots: Mutex<[Option<(Uuid, u32)>; PRODUCTS]>,
+    slots: Mutex<[Option<(ProductId, u32)>; PRODUCTS]>,
     pub(crate) histories: Mutex<Histories>,
 }
 
@@ -45,7 +45,7 @@ impl SharedProducts {
     }
 
     /// The product in a slot. `None` if the caller must create a new one for it.
-    fn pick(&self, slot: usize) -> Option<Uuid> {
+    fn pick(&self, slot: usize) -> Option<ProductId> {
         let mut slots = self.slots.lock().unwrap();
         match &mut slots[slot] {
             Some((id, calls)) if *calls < MAX_CALLS => {
@@ -59,7 +59,7 @@ impl SharedProducts {
         }
     }
 
-    fn put(&self, slot: usize, id: Uuid) {
+    fn put(&self, slot: usize, id: ProductId) {
         self.slots.lock().unwrap()[slot] = Some((id, 0));
     }
 }
@@ -73,8 +73,8 @@ pub(crate) struct ConcurrentClient {
     address: AddressWatch,
     products: Arc<SharedProducts>,
     /// The last version in an answer to this client, of each product and of each stock.
-    product_versions: HashMap<Uuid, i64>,
-    stock_versions: HashMap<Uuid, i64>,
+    product_versions: HashMap<ProductId, i64>,
+    stock_versions: HashMap<ProductId, i64>,
 }
 
 impl ConcurrentClient {
@@ -136,8 +136,8 @@ impl ConcurrentClient {
     }
 
     /// One random call. `None` if the answer to a change was lost.
-    async fn call(&mut self, address: &Address, id: Uuid) -> Option<()> {
-        let known = |versions: &HashMap<Uuid, i64>, rng: &mut StdRng| {
+    async fn call(&mut self, address: &Address, id: ProductId) -> Option<()> {
+        let known = |versions: &HashMap<ProductId, i64>, rng: &mut StdRng| {
             versions.get(&id).copied().filter(|_| rng.random_bool(0.5))
         };
         let if_match = known(&self.product_versions, &mut self.rng);
@@ -190,7 +190,7 @@ impl ConcurrentClient {
     }
 
     /// Reads a product until an answer arrives.
-    async fn read_until_answered(&mut self, id: Uuid) {
+    async fn read_until_answered(&mut self, id: ProductId) {
         while let Some(address) = self.address.wait().await {
             tokio::time::sleep(RETRY_DELAY).await;
             let request = self.to(&address, Method::GET, &format!("/{id}"));
@@ -212,7 +212,7 @@ impl ConcurrentClient {
 
     async fn product(
         &mut self,
-        id: Uuid,
+        id: ProductId,
         call: product::Call,
         request: reqwest::RequestBuilder,
     ) -> Option<()> {
@@ -223,7 +223,7 @@ impl ConcurrentClient {
 
     fn record_product(
         &mut self,
-        id: Uuid,
+        id: ProductId,
         call: product::Call,
         invoked: Duration,
         answer: Option<(Duration, Answer)>,
@@ -240,7 +240,7 @@ impl ConcurrentClient {
 
     async fn stock(
         &mut self,
-        id: Uuid,
+        id: ProductId,
         call: stock::Call,
         request: reqwest::RequestBuilder,
     ) -> Option<()> {
@@ -261,7 +261,7 @@ impl ConcurrentClient {
     }
 
     /// Reads one product as a buyer.
-    async fn get_listing(&mut self, address: &Address, id: Uuid, min_version: Option<i64>) {
+    async fn get_listing(&mut self, address: &Address, id: ProductId, min_version: Option<i64>) {
         let url = format!("{}/v1/catalog/products/{id}", address.url);
         let request = self.http.get(with_version(url, min_version));
         let invoked = self.products.now();

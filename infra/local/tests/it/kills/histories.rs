@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
+use shared::id::ProductId;
 
 use super::concurrent_clients::{SharedProducts, product_answer, seen, stock_answer, with_version};
 use super::supervised::Address;
@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// History of each product.
 #[derive(Debug, Default)]
-pub(crate) struct Histories(BTreeMap<Uuid, History>);
+pub(crate) struct Histories(BTreeMap<ProductId, History>);
 
 /// Calls about one product and about its stock, and buyers' reads.
 #[derive(Debug, Default)]
@@ -125,7 +125,7 @@ impl Histories {
         self.0.values().map(History::confirmed).sum()
     }
 
-    pub(crate) fn of(&mut self, id: Uuid) -> &mut History {
+    pub(crate) fn of(&mut self, id: ProductId) -> &mut History {
         self.0.entry(id).or_default()
     }
 

@@ -12,9 +12,9 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use reqwest::Method;
 use serde_json::{Value, json};
+use shared::id::EventId;
 use sqlx::PgConnection;
 use testkit::Scale;
-use uuid::Uuid;
 
 use crate::openapi::{Answer, send};
 use crate::process::Process;
@@ -123,9 +123,9 @@ impl TestEdition {
     }
 
     /// Makes some queued messages unreadable, each kind in turn.
-    async fn poison(&mut self, rng: &mut StdRng) -> BTreeMap<Uuid, Poison> {
+    async fn poison(&mut self, rng: &mut StdRng) -> BTreeMap<EventId, Poison> {
         let queued = "select id, event_id, body from bus.messages order by id";
-        let mut messages: Vec<(i64, Uuid, String)> =
+        let mut messages: Vec<(i64, EventId, String)> =
             sqlx::query_as(queued).fetch_all(&mut self.database).await.unwrap();
         let count = (messages.len() / ONE_IN).max(mangle::KINDS.len());
         messages.shuffle(rng);
@@ -161,13 +161,13 @@ impl TestEdition {
     }
 
     /// Waits until the queue is empty, and checks that exactly the planted messages are dead letters.
-    async fn check(&mut self, planted: &BTreeMap<Uuid, Poison>) {
+    async fn check(&mut self, planted: &BTreeMap<EventId, Poison>) {
         self.wait_for_count("select count(*) from bus.messages", 0).await;
         let dead_letters = self.dead_letters().await;
         assert_eq!(dead_letters.len(), planted.len(), "{dead_letters:#?}");
         let mut seen = HashSet::new();
         for dead_letter in dead_letters {
-            let event_id: Uuid = dead_letter["event_id"].as_str().unwrap().parse().unwrap();
+            let event_id: EventId = dead_letter["event_id"].as_str().unwrap().parse().unwrap();
             let Poison { kind, mangled, .. } = &planted[&event_id];
             assert!(seen.insert(event_id), "{kind} is a dead letter twice");
             assert_eq!(
