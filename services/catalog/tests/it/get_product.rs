@@ -94,3 +94,26 @@ async fn visible_version_is_served_while_waiters_are_at_the_limit() {
     assert_eq!(refused.code(), "not_yet_visible");
     catalogue.get(&format!("{}?min_version=1", path(product.id))).await.expect(200);
 }
+
+#[tokio::test]
+async fn product_may_be_stored_but_must_be_revalidated() {
+    let catalogue = Catalogue::new().await;
+    let path = path(listed(&catalogue).await.id);
+    let shown = catalogue.get(&path).await.expect(200);
+    assert_eq!(shown.header("cache-control"), "public, no-cache");
+    let same = Call::get(&path).header("if-none-match", shown.header("etag"));
+    let same = same.send(&catalogue.router).await.expect(304);
+    assert_eq!(same.header("cache-control"), "public, no-cache");
+    assert_eq!((same.header("etag"), same.text.as_str()), (shown.header("etag"), ""));
+}
+
+#[tokio::test]
+async fn invalid_min_version_is_refused_by_its_name() {
+    let catalogue = Catalogue::new().await;
+    let path = path(listed(&catalogue).await.id);
+    let refused = catalogue.get(&format!("{path}?min_version=0")).await.expect(422);
+    let fault = json!({
+        "pointer": "min_version", "code": "invalid", "detail": "must be at least 1",
+    });
+    assert_eq!(refused.json["errors"], json!([fault]));
+}

@@ -232,3 +232,31 @@ async fn page_is_cached_until_it_expires() {
     Call::get(&one).send(&caching).await.expect(200);
     Call::get("/v1/catalog/products?limit=0").send(&caching).await.expect(400);
 }
+
+#[tokio::test]
+async fn page_links_to_the_next_with_the_same_filters() {
+    let catalogue = Catalogue::new().await;
+    filled(&catalogue, 20).await;
+    let list = "/v1/catalog/products?sort=price&limit=2";
+    let page = catalogue.get(list).await.expect(200);
+    let cursor = page.json["page"]["next_cursor"].as_str().unwrap();
+    assert_eq!(page.json["page"], json!({"next_cursor": cursor, "has_more": true}));
+    assert_eq!(page.header("link"), format!("<{list}&cursor={cursor}>; rel=\"next\""));
+    assert_eq!(page.header("cache-control"), "public, max-age=1");
+}
+
+#[tokio::test]
+async fn every_fault_of_the_filters_is_reported_by_name() {
+    let catalogue = Catalogue::new().await;
+    let (slug, seller) = ("x".repeat(65), Uuid::from_u128(2));
+    let filters = format!("category={slug}&seller={seller}&price_min=-1&price_max=-2");
+    let refused = catalogue.get(&format!("/v1/catalog/products?{filters}")).await.expect(422);
+    let fault = |pointer: &str, detail: &str| json!({"pointer": pointer, "code": "invalid", "detail": detail});
+    let expected = [
+        fault("category", "cannot be combined with seller"),
+        fault("price_min", "must not be below 0"),
+        fault("price_max", "must not be below 0"),
+        fault("category", "is not a valid category slug"),
+    ];
+    assert_eq!(refused.json["errors"], json!(expected));
+}

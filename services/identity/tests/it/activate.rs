@@ -85,3 +85,13 @@ async fn unknown_address_answers_like_a_wrong_code() {
     let unknown = provider.activate("eve@example.com", "123456").await;
     assert_eq!(wrong.without_request_id(), unknown.without_request_id());
 }
+
+#[tokio::test]
+async fn account_cannot_log_in_before_its_activation() {
+    let mut provider = Provider::start().await;
+    let code = provider.sign_up(ANA, PASSWORD).await;
+    provider.log_in(ANA, PASSWORD).await.expect_problem(401, "invalid_credentials");
+    let activated = provider.activate(ANA, &code).await.expect(204);
+    assert_eq!((activated.text.as_str(), activated.header("content-type")), ("", ""));
+    provider.log_in(ANA, PASSWORD).await.expect(200);
+}

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider};
 
 #[tokio::test]
@@ -13,4 +15,29 @@ async fn inactive_address_gets_no_code_and_the_same_response() {
     assert_eq!(unknown.without_request_id(), active);
     assert!(provider.unread("pending@example.com").is_empty());
     assert!(provider.unread("eve@example.com").is_empty());
+}
+
+#[tokio::test]
+async fn request_is_accepted_and_mails_a_code_of_six_digits() {
+    let mut provider = Provider::with_ana().await;
+    let response = provider.forget_password(ANA).await.expect(202);
+    assert_eq!(response.json, json!({"detail": "check the mailbox of this address"}));
+    let code = provider.code(ANA).await;
+    assert!(code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
+    // The old password stays valid until the code is used.
+    provider.log_in(ANA, PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn new_code_replaces_the_older_one() {
+    let mut provider = Provider::with_ana().await;
+    provider.forget_password(ANA).await.expect(202);
+    let older = provider.code(ANA).await;
+    provider.forget_password(ANA).await.expect(202);
+    let newer = provider.code(ANA).await;
+    if older != newer {
+        let refused = provider.reset_password(ANA, &older, "another sentence").await;
+        refused.expect_problem(422, "invalid_code");
+    }
+    provider.reset_password(ANA, &newer, "another sentence").await.expect(204);
 }

@@ -1,4 +1,5 @@
 use futures::future::join_all;
+use serde_json::json;
 use shared::http::auth::Role;
 
 use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider};
@@ -112,4 +113,17 @@ async fn log_ins_beyond_the_queue_get_503_with_retry_after() {
         let answer = answer.expect_problem(503, "unavailable");
         assert_eq!(answer.header("retry-after"), "2");
     }
+}
+
+#[tokio::test]
+async fn session_has_an_access_token_and_a_refresh_token() {
+    let provider = Provider::with_ana().await;
+    let tokens = provider.log_in(ANA, PASSWORD).await.expect(200);
+    let (access, refresh) = (tokens.member("access_token"), tokens.member("refresh_token"));
+    let expected = json!({
+        "access_token": access, "token_type": "Bearer", "expires_in": 900,
+        "refresh_token": refresh,
+    });
+    assert_eq!(tokens.json, expected);
+    provider.verify(&access).await;
 }

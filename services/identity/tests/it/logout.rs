@@ -21,3 +21,13 @@ async fn logout_response_is_the_same_without_a_session() {
     assert_eq!(again.without_request_id(), good);
     assert_eq!(unknown.without_request_id(), good);
 }
+
+#[tokio::test]
+async fn logout_ends_its_own_session_and_no_other() {
+    let provider = Provider::with_ana().await;
+    let (left, kept) = (provider.refresh_token().await, provider.refresh_token().await);
+    let response = provider.log_out(&left).await.expect(204);
+    assert_eq!((response.text.as_str(), response.header("content-type")), ("", ""));
+    provider.refresh(&left).await.expect_problem(401, "invalid_refresh_token");
+    provider.refresh(&kept).await.expect(200);
+}

@@ -1,10 +1,12 @@
 //! The provider's router in-process, over a real database.
 
 mod activate;
+mod bad_input;
 mod forgot_password;
 mod jwks;
 mod login;
 mod logout;
+mod openid_configuration;
 mod provider;
 mod refresh;
 mod reset_password;

@@ -1,6 +1,7 @@
 use futures::future::join_all;
+use serde_json::json;
 
-use crate::support::{AnswerExt as _, Provider};
+use crate::support::{ANA, AnswerExt as _, Provider};
 
 #[tokio::test]
 async fn refresh_returns_the_next_token_and_an_access_token() {
@@ -51,4 +52,27 @@ async fn refresh_token_is_valid_for_thirty_days() {
     provider.wait_minutes(1);
     let late = provider.refresh(&too_late).await;
     late.expect_problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn refreshed_tokens_belong_to_the_same_user() {
+    let provider = Provider::with_ana().await;
+    let user = provider.app.find_user(ANA).await.unwrap().unwrap();
+    let tokens = provider.refresh(&provider.refresh_token().await).await.expect(200);
+    let (access, refresh) = (tokens.member("access_token"), tokens.member("refresh_token"));
+    let expected = json!({
+        "access_token": access, "token_type": "Bearer", "expires_in": 900,
+        "refresh_token": refresh,
+    });
+    assert_eq!(tokens.json, expected);
+    let identity = provider.verify(&access).await;
+    assert_eq!((identity.subject, identity.roles), (user.id, user.roles));
+}
+
+#[tokio::test]
+async fn unknown_token_is_refused() {
+    let provider = Provider::start().await;
+    for unknown in ["", "nonsense", "\u{0}"] {
+        provider.refresh(unknown).await.expect_problem(401, "invalid_refresh_token");
+    }
 }

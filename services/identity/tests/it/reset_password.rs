@@ -65,3 +65,24 @@ async fn invalid_new_password_costs_no_attempt() {
     }
     provider.reset_password(ANA, &code, NEW).await.expect(204);
 }
+
+#[tokio::test]
+async fn reset_code_expires() {
+    let mut provider = Provider::with_ana().await;
+    provider.forget_password(ANA).await.expect(202);
+    let code = provider.code(ANA).await;
+    provider.wait_minutes(15);
+    let late = provider.reset_password(ANA, &code, NEW).await;
+    late.expect_problem(422, "invalid_code");
+    provider.log_in(ANA, PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn unknown_address_responds_like_a_wrong_reset_code() {
+    let mut provider = Provider::with_ana().await;
+    provider.forget_password(ANA).await.expect(202);
+    let code = provider.code(ANA).await;
+    let wrong = provider.reset_password(ANA, other_than(&code), NEW).await;
+    let unknown = provider.reset_password("eve@example.com", "123456", NEW).await;
+    assert_eq!(wrong.without_request_id(), unknown.without_request_id());
+}

@@ -82,3 +82,13 @@ async fn invalid_signup_is_refused_with_a_pointer() {
     }
     assert!(provider.unread(ANA).is_empty());
 }
+
+#[tokio::test]
+async fn signup_is_accepted_and_mails_a_code_of_six_digits() {
+    let mut provider = Provider::start().await;
+    let response = provider.post("/v1/auth/signup", signup(ANA, PASSWORD)).await.expect(202);
+    assert_eq!(response.json, json!({"detail": "check the mailbox of this address"}));
+    let code = provider.code(ANA).await;
+    assert!(code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
+    assert!(provider.unread(ANA).is_empty());
+}

@@ -1,7 +1,7 @@
 use serde_json::json;
 use testkit::Call;
 
-use crate::{TestService, path_of};
+use crate::{TestService, assert_problem, path_of};
 
 #[tokio::test]
 async fn concurrent_adjustments_all_count() {
@@ -102,4 +102,28 @@ async fn concurrent_adjustments_do_not_exhaust_the_pool() {
     }
     let stock = service.send(Call::get(&format!("{}/stock", path_of(&created)))).await.expect(200);
     assert_eq!(stock.json["on_hand"], json!(65));
+}
+
+#[tokio::test]
+async fn adjustment_returns_the_new_stock() {
+    let service = TestService::new().await;
+    let path = format!("{}/stock/adjustments", path_of(&service.create("SHOE-1").await));
+    let call = Call::post(&path).json(&json!({"delta": -2, "reason": "broken"}));
+    let adjusted = service.send(call).await.expect(200);
+    assert_eq!(adjusted.json, json!({"on_hand": 3, "held": 0, "available": 3, "version": 2}));
+    assert_eq!((adjusted.header("etag"), adjusted.header("idempotent-replayed")), ("\"v2\"", ""));
+    assert_eq!((service.count("journal").await, service.count("outbox").await), (2, 2));
+}
+
+#[tokio::test]
+async fn every_fault_of_an_adjustment_is_reported() {
+    let service = TestService::new().await;
+    let path = format!("{}/stock/adjustments", path_of(&service.create("SHOE-1").await));
+    let refused = service.send(Call::post(&path).json(&json!({"delta": 0, "reason": " "}))).await;
+    assert_problem(&refused, 422);
+    let expected = json!([
+        {"pointer": "/delta", "code": "invalid", "detail": "must not be 0"},
+        {"pointer": "/reason", "code": "invalid", "detail": "must not be blank"},
+    ]);
+    assert_eq!(refused.json["errors"], expected);
 }

@@ -92,3 +92,39 @@ async fn product_of_another_seller_is_not_found() {
     let call = Call::post("/v1/products").bearer(&stranger).json(&shoe("SHOE-1"));
     assert_eq!(call.send(&service.router).await.status, 201);
 }
+
+#[tokio::test]
+async fn every_seller_endpoint_needs_the_role_seller() {
+    let service = TestService::new().await;
+    let path = path_of(&service.create("SHOE-1").await);
+    let every_call = || {
+        [
+            Call::get("/v1/products"),
+            Call::post("/v1/products").json(&shoe("SHOE-2")),
+            Call::post("/v1/products/batch").json(&json!({"items": [shoe("SHOE-3")]})),
+            Call::get(&path),
+            Call::get(&format!("{path}/history")),
+            Call::get(&format!("{path}/stock")),
+            Call::patch(&path).header("if-match", "*").json(&json!({"name": "Other"})),
+            Call::delete(&path).header("if-match", "*"),
+            Call::post(&format!("{path}/restore")),
+            Call::put(&format!("{path}/stock"))
+                .header("if-match", "*")
+                .json(&json!({"on_hand": 1})),
+            Call::post(&format!("{path}/stock/adjustments"))
+                .json(&json!({"delta": 1, "reason": "found"})),
+        ]
+    };
+    for call in every_call() {
+        assert_problem(&call.send(&service.router).await, 401);
+    }
+    for role in [Role::Buyer, Role::Operator] {
+        let token = service.tokens.token(service.seller_id, role);
+        for call in every_call() {
+            let refused = call.bearer(&token).send(&service.router).await;
+            assert_problem(&refused, 403);
+            assert_eq!(refused.json["detail"], "this requires the role seller");
+        }
+    }
+    assert_eq!(service.count("journal").await, 1);
+}

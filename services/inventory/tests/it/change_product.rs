@@ -161,3 +161,15 @@ async fn largest_product_can_be_changed_and_deleted() {
     service.send(call).await.expect(200);
     service.send(Call::delete(path).header("if-match", "\"v2\"")).await.expect(204);
 }
+
+#[tokio::test]
+async fn taken_sku_is_refused() {
+    let service = TestService::new().await;
+    service.create("SHOE-1").await;
+    let other = service.create("SHOE-2").await;
+    let call = Call::patch(&path_of(&other)).header("if-match", "\"v1\"");
+    let refused = service.send(call.json(&json!({"sku": "SHOE-1"}))).await;
+    assert_problem(&refused, 409);
+    assert_eq!(refused.code(), "sku_taken");
+    assert_eq!(service.send(Call::get(&path_of(&other))).await.json, other.json);
+}

@@ -135,3 +135,32 @@ async fn response_is_503_with_retry_after_when_database_is_down() {
     assert_eq!(answer.header("retry-after"), "1");
     assert!(!answer.text.contains("pool"), "{}", answer.text);
 }
+
+#[tokio::test]
+async fn absent_fields_get_their_defaults() {
+    let service = TestService::new().await;
+    let body = json!({
+        "sku": "PLAIN", "name": "Plain", "category": "plain",
+        "price": {"amount": 0, "currency": "EUR"},
+    });
+    let created = service.send(Call::post("/v1/products").json(&body)).await.expect(201);
+    let now = service.clock.now();
+    let expected = json!({
+        "id": created.json["id"], "seller_id": service.seller_id,
+        "sku": "PLAIN", "name": "Plain", "category": "plain", "attributes": {},
+        "price": {"amount": 0, "currency": "EUR"}, "status": "active", "version": 1,
+        "content_hash": created.json["content_hash"], "created_at": now, "updated_at": now,
+    });
+    assert_eq!(created.json, expected);
+    let stock = service.send(Call::get(&format!("{}/stock", path_of(&created)))).await.expect(200);
+    assert_eq!(stock.json["on_hand"], 0);
+}
+
+#[tokio::test]
+async fn draft_is_created_as_a_draft() {
+    let service = TestService::new().await;
+    let mut body = shoe("SHOE-1");
+    body["status"] = json!("draft");
+    let created = service.send(Call::post("/v1/products").json(&body)).await.expect(201);
+    assert_eq!(created.json["status"], "draft");
+}

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use testkit::Call;
+use uuid::Uuid;
 
-use crate::{TestService, path_of};
+use crate::{TestService, assert_problem, path_of};
 
 #[tokio::test]
 async fn history_lists_versions_and_returns_the_product_at_a_time() {
@@ -37,4 +38,37 @@ async fn history_lists_versions_and_returns_the_product_at_a_time() {
     assert_eq!(then.json["deleted_at"], then.json["updated_at"]);
     let never = format!("{path}/history?as_of=2001-01-01T00:00:00Z");
     service.send(Call::get(&never)).await.expect(404);
+}
+
+#[tokio::test]
+async fn entry_has_the_version_actor_time_and_product() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let history = service.send(Call::get(&format!("{}/history", path_of(&created)))).await;
+    let expected = json!({
+        "data": [{
+            "version": 1, "at": service.clock.now(), "actor": service.seller_id,
+            "change": "created", "product": created.json,
+        }],
+        "page": {"next_cursor": null, "has_more": false},
+    });
+    assert_eq!(history.expect(200).json, expected);
+}
+
+#[tokio::test]
+async fn invalid_history_requests_are_refused() {
+    let service = TestService::new().await;
+    let unknown = Call::get(&format!("/v1/products/{}/history", Uuid::from_u128(1)));
+    assert_problem(&service.send(unknown).await, 404);
+    let (one, other) = (service.create("SHOE-1").await, service.create("SHOE-2").await);
+    let call = Call::patch(&path_of(&one)).header("if-match", "*").json(&json!({"name": "New"}));
+    service.send(call).await.expect(200);
+    let history = |product, query: &str| format!("{}/history?{query}", path_of(product));
+    for query in ["limit=0", "limit=101", "as_of=yesterday", "unknown=1", "cursor=nonsense"] {
+        assert_problem(&service.send(Call::get(&history(&one, query))).await, 400);
+    }
+    let page = service.send(Call::get(&history(&one, "limit=1"))).await.expect(200);
+    let cursor = page.json["page"]["next_cursor"].as_str().unwrap();
+    let call = Call::get(&history(&other, &format!("cursor={cursor}")));
+    assert_eq!(service.send(call).await.expect(400).code(), "invalid_cursor");
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::Call;
 
-use crate::{TestService, assert_problem};
+use crate::{TestService, assert_problem, path_of};
 
 #[tokio::test]
 async fn next_page_continues_after_the_last_product() {
@@ -51,4 +51,35 @@ async fn invalid_cursors_and_parameters_are_refused() {
     }
     let other = format!("/v1/products?status=active&cursor={cursor}");
     assert_eq!(service.send(Call::get(&other)).await.code(), "invalid_cursor");
+}
+
+#[tokio::test]
+async fn page_has_the_products_as_they_are_read() {
+    let service = TestService::new().await;
+    let older = service.create("SHOE-1").await;
+    service.clock.advance(Duration::from_millis(5));
+    let newer = service.create("SHOE-2").await;
+    let expected = json!({
+        "data": [newer.json, older.json], "page": {"next_cursor": null, "has_more": false},
+    });
+    assert_eq!(service.send(Call::get("/v1/products")).await.expect(200).json, expected);
+}
+
+#[tokio::test]
+async fn status_and_sku_filters_are_combined() {
+    let service = TestService::new().await;
+    let (active, archived) = (service.create("SHOE-1").await, service.create("SHOE-2").await);
+    let call = Call::patch(&path_of(&archived)).header("if-match", "*");
+    let archived = service.send(call.json(&json!({"status": "archived"}))).await.expect(200);
+    for (filters, expected) in [
+        ("status=active", json!([active.json])),
+        ("status=archived", json!([archived.json])),
+        ("sku=SHOE-2", json!([archived.json])),
+        ("sku=SHOE-2&status=archived", json!([archived.json])),
+        ("sku=SHOE-2&status=active", json!([])),
+        ("sku=SHOE-3", json!([])),
+    ] {
+        let list = service.send(Call::get(&format!("/v1/products?{filters}"))).await.expect(200);
+        assert_eq!(list.json["data"], expected, "{filters}");
+    }
 }

@@ -8,9 +8,12 @@ mod bad_input;
 mod change_product;
 mod create_product;
 mod create_products;
+mod delete_product;
 mod function;
+mod get_outbox;
 mod get_product;
 mod get_product_history;
+mod get_stock;
 mod idempotency;
 mod list_products;
 mod plans;
@@ -78,6 +81,20 @@ impl TestService {
 
     pub(crate) async fn create(&self, sku: &str) -> Answer {
         self.send(Call::post("/v1/products").json(&shoe(sku))).await.expect(201)
+    }
+
+    /// Requests an announcement of a product above the version `seen`, as sync does.
+    pub(crate) async fn request_repair(&self, id: Uuid, seen: i64) {
+        sqlx::query(
+            "insert into inventory.repair_requests (product_id, part, seen_version, requested_at)
+             values ($1, 'product', $2, $3)",
+        )
+        .bind(id)
+        .bind(seen)
+        .bind(self.clock.now())
+        .execute(&self.pool)
+        .await
+        .unwrap();
     }
 
     /// Counts the rows of a table of the service.

@@ -95,20 +95,6 @@ async fn only_the_refused_events_of_a_round_stay_pending() {
     assert_eq!((service.count("outbox").await, sent().await), (0, 40));
 }
 
-/// Requests an announcement of a product above the version `seen`.
-async fn request_repair(service: &TestService, id: Uuid, seen: i64) {
-    sqlx::query(
-        "insert into inventory.repair_requests (product_id, part, seen_version, requested_at)
-         values ($1, 'product', $2, $3)",
-    )
-    .bind(id)
-    .bind(seen)
-    .bind(service.clock.now())
-    .execute(&service.pool)
-    .await
-    .unwrap();
-}
-
 #[tokio::test]
 async fn failing_repairs_do_not_block_other_repairs_or_events() {
     let service = TestService::new().await;
@@ -122,7 +108,7 @@ async fn failing_repairs_do_not_block_other_repairs_or_events() {
                  add constraint planted check (sku like 'GOOD-%' or version = 1) not valid";
     sqlx::query(plant).execute(&service.pool).await.unwrap();
     for id in &ids {
-        request_repair(&service, *id, 7).await;
+        service.request_repair(*id, 7).await;
         service.clock.advance(Duration::from_secs(1));
     }
     let relay = relay(&service, bus(&service));

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use serde_json::json;
 use testkit::Call;
+use uuid::Uuid;
 
-use crate::{TestService, path_of, shoe};
+use crate::{TestService, assert_problem, path_of, shoe};
 
 #[tokio::test]
 async fn deleted_product_is_absent_until_restored() {
@@ -52,4 +55,29 @@ async fn concurrent_changes_to_any_version_and_restores_succeed() {
     for answer in [all.0, all.1, all.2, all.3] {
         assert_eq!(answer.expect(200).json["version"], 8);
     }
+}
+
+#[tokio::test]
+async fn restored_product_has_every_field_in_a_new_version() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let path = path_of(&created);
+    service.clock.advance(Duration::from_mins(1));
+    service.send(Call::delete(&path).header("if-match", "\"v1\"")).await.expect(204);
+    service.clock.advance(Duration::from_mins(1));
+    let restored = service.send(Call::post(&format!("{path}/restore"))).await.expect(200);
+    let mut expected = created.json.clone();
+    expected["version"] = json!(3);
+    expected["updated_at"] = json!(service.clock.now());
+    expected["content_hash"] = restored.json["content_hash"].clone();
+    assert_eq!(restored.json, expected);
+    assert_eq!(restored.header("etag"), "\"v3\"");
+    assert_eq!(service.send(Call::get(&path)).await.expect(200).json, restored.json);
+}
+
+#[tokio::test]
+async fn unknown_product_cannot_be_restored() {
+    let service = TestService::new().await;
+    let call = Call::post(&format!("/v1/products/{}/restore", Uuid::from_u128(1)));
+    assert_problem(&service.send(call).await, 404);
 }

@@ -1,7 +1,7 @@
 use serde_json::json;
 use testkit::Call;
 
-use crate::{TestService, path_of};
+use crate::{TestService, assert_problem, path_of};
 
 #[tokio::test]
 async fn stock_has_its_own_version() {
@@ -45,5 +45,30 @@ async fn concurrent_counts_of_any_version_all_succeed() {
     };
     for answer in futures::future::join_all((0..30).map(count)).await {
         answer.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn count_that_changes_nothing_makes_no_version() {
+    let service = TestService::new().await;
+    let path = format!("{}/stock", path_of(&service.create("SHOE-1").await));
+    let call = Call::put(&path).header("if-match", "\"v1\"").json(&json!({"on_hand": 5}));
+    let set = service.send(call).await.expect(200);
+    assert_eq!(set.json, json!({"on_hand": 5, "held": 0, "available": 5, "version": 1}));
+    assert_eq!(set.header("etag"), "\"v1\"");
+    assert_eq!(service.count("journal").await, 1);
+}
+
+#[tokio::test]
+async fn count_out_of_range_is_refused_with_a_pointer() {
+    let service = TestService::new().await;
+    let path = format!("{}/stock", path_of(&service.create("SHOE-1").await));
+    for on_hand in [-1, 1_000_000_001, i64::MAX] {
+        let call = Call::put(&path).header("if-match", "*").json(&json!({"on_hand": on_hand}));
+        let refused = service.send(call).await;
+        assert_problem(&refused, 422);
+        let fault =
+            json!({"pointer": "/on_hand", "code": "invalid", "detail": "must be 0 to 10^9"});
+        assert_eq!(refused.json["errors"], json!([fault]), "{on_hand}");
     }
 }
