@@ -3,8 +3,8 @@ use futures::stream::FuturesUnordered;
 use serde_json::json;
 use shared::contract::inventory::Event;
 use shared::contract::product::Product;
+use shared::id::ProductId;
 use testkit::Call;
-use uuid::Uuid;
 
 use crate::{Catalogue, listed, path, stock};
 
@@ -51,7 +51,7 @@ async fn drafts_tombstones_and_unknown_ids_are_not_found() {
     let event = Event::ProductDeleted { product: gone.hashed() };
     catalogue.project(&[(event, listed.id, 3)]).await;
     catalogue.get(&path(listed.id)).await.expect(404);
-    catalogue.get(&path(Uuid::from_u128(1))).await.expect(404);
+    catalogue.get(&path(ProductId::from_u128(1))).await.expect(404);
     catalogue.get("/v1/catalog/products/nonsense").await.expect(404);
 }
 

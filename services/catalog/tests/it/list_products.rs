@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use shared::contract::inventory::Event;
 use shared::contract::listing::key_of;
 use shared::contract::product::{Product, Status};
+use shared::id::{ProductId, SellerId};
 use testkit::{Answer, Call};
 use uuid::Uuid;
 
@@ -83,7 +84,7 @@ fn plain(
                 && match scope {
                     "" => true,
                     "&category=shoes" => product.category == "shoes",
-                    _ => product.seller_id == Uuid::from_u128(2),
+                    _ => product.seller_id == SellerId::from_u128(2),
                 }
         })
         .collect();
@@ -124,7 +125,7 @@ async fn damaged_and_copied_listings_are_skipped() {
     for list in lists {
         before.push(pages(&catalogue, list, 3).await);
     }
-    let shown = |nth: usize| before[2][nth]["id"].as_str().unwrap().parse::<Uuid>().unwrap();
+    let shown = |nth: usize| before[2][nth]["id"].as_str().unwrap().parse::<ProductId>().unwrap();
     let [nameless, copied] = [shown(0), shown(1)];
     assert!(all.len() > before[2].len() && before[2].len() > 2);
 
@@ -165,7 +166,7 @@ async fn damaged_and_copied_listings_are_skipped() {
 async fn invalid_parameters_are_refused() {
     let catalogue = Catalogue::new().await;
     filled(&catalogue, 30).await;
-    let seller = Uuid::from_u128(2);
+    let seller = SellerId::from_u128(2);
     for (query, status) in [
         (format!("category=shoes&seller={seller}"), 422),
         ("price_min=-1".to_owned(), 422),

@@ -23,11 +23,10 @@ use shared::contract::inventory::Event;
 use shared::contract::product::{Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
 use shared::host::intake::{Delivery, Handler as _};
-use shared::id::Ids;
+use shared::id::{EventId, Ids, ProductId, RequestId, SellerId};
 use shared::money::Money;
 use shared::{contract, host};
 use testkit::{Answer, Call, TestDynamo, dynamodb};
-use uuid::Uuid;
 
 const TABLE: &str = "listings";
 
@@ -67,11 +66,11 @@ impl Catalogue {
     }
 
     /// Projects events at their positions, and expects each to succeed.
-    pub(crate) async fn project(&self, events: &[(Event, Uuid, i64)]) {
+    pub(crate) async fn project(&self, events: &[(Event, ProductId, i64)]) {
         let now = self.clock.now();
         let deliveries: Vec<Delivery<Event>> = events
             .iter()
-            .map(|(event, subject, position)| delivery(event, *subject, *position, now))
+            .map(|(event, product, position)| delivery(event, *product, *position, now))
             .collect();
         for result in self.projector.handle(&deliveries).await {
             result.unwrap();
@@ -81,19 +80,19 @@ impl Catalogue {
 
 pub(crate) fn delivery(
     event: &Event,
-    subject: Uuid,
+    product: ProductId,
     position: i64,
     now: DateTime<Utc>,
 ) -> Delivery<Event> {
     let envelope = Envelope {
         specversion: "1.0".to_owned(),
-        id: Uuid::from_u128(position.unsigned_abs().into()),
+        id: EventId::from_u128(position.unsigned_abs().into()),
         source: Event::SOURCE.to_owned(),
-        subject,
+        subject: product.uuid(),
         time: now,
         schemaversion: 1,
         traceparent: None,
-        requestid: Uuid::nil(),
+        requestid: RequestId::nil(),
         requestedtime: now,
         publishedtime: now,
         position,
@@ -103,10 +102,10 @@ pub(crate) fn delivery(
     Delivery { envelope, received_at: now }
 }
 
-pub(crate) fn product(id: Uuid, now: DateTime<Utc>) -> Product {
+pub(crate) fn product(id: ProductId, now: DateTime<Utc>) -> Product {
     Product {
         id,
-        seller_id: Uuid::from_u128(7),
+        seller_id: SellerId::from_u128(7),
         sku: format!("SKU-{id}"),
         name: "Running shoe".to_owned(),
         description: Some("Light".to_owned()),
@@ -130,7 +129,7 @@ pub(crate) fn stock(on_hand: i64, version: i64, now: DateTime<Utc>) -> Stock {
     Stock { on_hand, held: 0, version, updated_at: now }
 }
 
-pub(crate) fn path(id: Uuid) -> String {
+pub(crate) fn path(id: ProductId) -> String {
     format!("/v1/catalog/products/{id}")
 }
 
@@ -160,7 +159,7 @@ pub(crate) async fn filled(catalogue: &Catalogue, count: i64) -> Vec<Expected> {
         let currency = ["BRL", "BRL", "BRL", "EUR"].choose(&mut rng).unwrap().parse().unwrap();
         let product = Product {
             category: (*["shoes", "hats", "toys"].choose(&mut rng).unwrap()).to_owned(),
-            seller_id: Uuid::from_u128(rng.random_range(1..4)),
+            seller_id: SellerId::from_u128(rng.random_range(1..4)),
             // Few amounts, so that many are equal and the id decides the order.
             price: Money { amount: rng.random_range(0..12) * 50, currency },
             status: *[Status::Active, Status::Active, Status::Active, Status::Draft]

@@ -6,8 +6,8 @@ use shared::clock::Clock;
 use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
+use shared::id::ProductId;
 use testkit::{Calls, counted_dynamodb, stale_dynamodb};
-use uuid::Uuid;
 
 use crate::{Catalogue, TABLE, delivery, listed, path, product, stock};
 use catalog::Projector;
@@ -18,11 +18,11 @@ async fn only_expired_tombstones_are_dropped() {
     let listed = listed(&catalogue).await;
     let deletion = |n: u128, deleted_at: DateTime<Utc>| {
         let gone =
-            Product { id: Uuid::from_u128(n), deleted_at: Some(deleted_at), ..listed.clone() };
+            Product { id: ProductId::from_u128(n), deleted_at: Some(deleted_at), ..listed.clone() };
         Event::ProductDeleted { product: gone.hashed() }
     };
     let now = Clock::System.now();
-    let (old, young) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let (old, young) = (ProductId::from_u128(1), ProductId::from_u128(2));
     let (long_ago, lately) = (now - TimeDelta::days(36), now - TimeDelta::days(34));
     catalogue.project(&[(deletion(1, long_ago), old, 2), (deletion(2, lately), young, 3)]).await;
     assert_eq!(catalogue.dynamo.store.sweep_ttl().unwrap(), 1);

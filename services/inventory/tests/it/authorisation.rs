@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use shared::http::auth::Role;
+use shared::id::UserId;
 use testkit::Call;
-use uuid::Uuid;
 
 use crate::{TestService, assert_problem, path_of, shoe};
 
@@ -14,7 +14,7 @@ async fn request_needs_a_valid_token_of_the_right_role() {
     let list = || Call::get("/v1/products");
     assert_problem(&list().send(&service.router).await, 401);
     let now = service.clock.now().timestamp();
-    let seller = json!({"sub": Uuid::from_u128(1), "roles": ["seller"]});
+    let seller = json!({"sub": UserId::from_u128(1), "roles": ["seller"]});
     let with = |name: &str, value: Value| {
         let mut claims = seller.clone();
         claims[name] = value;
@@ -43,12 +43,12 @@ async fn request_needs_a_valid_token_of_the_right_role() {
     let basic = list().header("authorization", &format!("Basic {good}"));
     assert_problem(&basic.send(&service.router).await, 401);
     for role in [Role::Buyer, Role::Operator] {
-        let token = tokens.token(Uuid::from_u128(1), role);
+        let token = tokens.token(UserId::from_u128(1), role);
         assert_problem(&list().bearer(&token).send(&service.router).await, 403);
     }
     let outbox = || Call::get("/v1/admin/outbox");
     assert_problem(&service.send(outbox()).await, 403);
-    let operator = tokens.token(Uuid::from_u128(1), Role::Operator);
+    let operator = tokens.token(UserId::from_u128(1), Role::Operator);
     assert_eq!(outbox().bearer(&operator).send(&service.router).await.status, 200);
 }
 
@@ -56,7 +56,7 @@ async fn request_needs_a_valid_token_of_the_right_role() {
 async fn cached_token_is_refused_after_its_expiry() {
     let service = TestService::new().await;
     let soon = service.clock.now().timestamp() + 10;
-    let claims = json!({"sub": Uuid::from_u128(1), "roles": ["seller"], "exp": soon});
+    let claims = json!({"sub": UserId::from_u128(1), "roles": ["seller"], "exp": soon});
     let token = service.tokens.with_claims(claims);
     let list = || Call::get("/v1/products").bearer(&token);
     assert_eq!(list().send(&service.router).await.status, 200);
@@ -69,7 +69,7 @@ async fn product_of_another_seller_is_not_found() {
     let service = TestService::new().await;
     let created = service.create("SHOE-1").await;
     let path = path_of(&created);
-    let stranger = service.tokens.token(Uuid::from_u128(9), Role::Seller);
+    let stranger = service.tokens.token(UserId::from_u128(9), Role::Seller);
     let any = ("if-match", "*");
     for call in [
         Call::get(&path),
@@ -119,7 +119,7 @@ async fn every_seller_endpoint_needs_the_role_seller() {
         assert_problem(&call.send(&service.router).await, 401);
     }
     for role in [Role::Buyer, Role::Operator] {
-        let token = service.tokens.token(service.seller_id, role);
+        let token = service.tokens.token(service.user_id, role);
         for call in every_call() {
             let refused = call.bearer(&token).send(&service.router).await;
             assert_problem(&refused, 403);

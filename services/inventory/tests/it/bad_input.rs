@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use shared::http::auth::Role;
+use shared::id::{ProductId, UserId};
 use testkit::Call;
-use uuid::Uuid;
 
 use crate::{TestService, assert_problem, post, shoe};
 
@@ -80,7 +80,10 @@ async fn unknown_path_and_wrong_method_respond_with_problems() {
     let service = TestService::new().await;
     assert_problem(&service.send(Call::get("/v1/nothing")).await, 404);
     assert_problem(&service.send(Call::get("/v1/products/not-an-id")).await, 404);
-    assert_problem(&service.send(Call::get(&format!("/v1/products/{}", Uuid::nil()))).await, 404);
+    assert_problem(
+        &service.send(Call::get(&format!("/v1/products/{}", ProductId::nil()))).await,
+        404,
+    );
     let id = service.create("SHOE-1").await.json["id"].as_str().unwrap().to_owned();
     for other in [format!("urn:uuid:{id}"), format!("%7B{id}%7D"), id.replace('-', "")] {
         assert_problem(&service.send(Call::get(&format!("/v1/products/{other}"))).await, 404);
@@ -140,8 +143,8 @@ async fn repeated_header_is_refused() {
     };
     assert_problem(&service.send(twice("\"v9\"")).await, 412);
     assert_problem(&service.send(twice("*")).await, 412);
-    let token = service.tokens.token(Uuid::from_u128(1), Role::Seller);
-    let other = service.tokens.token(Uuid::from_u128(2), Role::Seller);
+    let token = service.tokens.token(UserId::from_u128(1), Role::Seller);
+    let other = service.tokens.token(UserId::from_u128(2), Role::Seller);
     let call = Call::get("/v1/products").bearer(&token).bearer(&other);
     assert_problem(&call.send(&service.router).await, 401);
     let call = Call::post("/v1/products").header("idempotency-key", "a");

@@ -24,7 +24,7 @@ async fn history_lists_versions_and_returns_the_product_at_a_time() {
     assert_eq!(entries[0]["product"], created.json);
     assert_eq!(entries[1]["change"], "updated");
     assert_eq!(entries[1]["version"], 2);
-    assert_eq!(entries[1]["actor"], json!(service.seller_id));
+    assert_eq!(entries[1]["actor"], json!(service.user_id));
     let next = history.header("link").split(['<', '>']).nth(1).unwrap();
     let rest = service.send(Call::get(next)).await.expect(200);
     assert_eq!(rest.json["data"][0]["change"], "deleted");
@@ -47,7 +47,7 @@ async fn entry_has_the_version_actor_time_and_product() {
     let history = service.send(Call::get(&format!("{}/history", path_of(&created)))).await;
     let expected = json!({
         "data": [{
-            "version": 1, "at": service.clock.now(), "actor": service.seller_id,
+            "version": 1, "at": service.clock.now(), "actor": service.user_id,
             "change": "created", "product": created.json,
         }],
         "page": {"next_cursor": null, "has_more": false},

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::http::auth::Role;
+use shared::id::UserId;
 use testkit::{Answer, Call};
-use uuid::Uuid;
 
 use crate::{TestService, shoe};
 
@@ -40,7 +40,7 @@ async fn key_is_refused_with_another_body() {
 async fn key_belongs_to_its_seller() {
     let service = TestService::new().await;
     let first = keyed(&service, "k1", &shoe("SHOE-1")).await.expect(201);
-    let other = service.tokens.token(Uuid::from_u128(9), Role::Seller);
+    let other = service.tokens.token(UserId::from_u128(9), Role::Seller);
     let call = Call::post("/v1/products").header("idempotency-key", "k1").bearer(&other);
     let second = call.json(&shoe("SHOE-1")).send(&service.router).await.expect(201);
     assert_eq!(second.header("idempotent-replayed"), "");

@@ -35,10 +35,9 @@ use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
 use shared::host;
 use shared::http::auth::Role;
-use shared::id::Ids;
+use shared::id::{Ids, ProductId, SellerId, UserId};
 use sqlx::PgPool;
 use testkit::{Answer, Call, TestDatabase, Tokens, database};
-use uuid::Uuid;
 
 /// A service with a database of its own, and a seller with a valid token.
 pub(crate) struct TestService {
@@ -46,7 +45,8 @@ pub(crate) struct TestService {
     pub(crate) tokens: Tokens,
     pub(crate) clock: Clock,
     pub(crate) seller: String,
-    pub(crate) seller_id: Uuid,
+    pub(crate) user_id: UserId,
+    pub(crate) seller_id: SellerId,
     pub(crate) pool: PgPool,
     database: TestDatabase,
 }
@@ -66,9 +66,10 @@ impl TestService {
         let tokens = Tokens::new(clock.clone());
         let app = App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
         let router = host::server::with_standard_layers(inventory::router(app), &clock, &ids);
-        let seller_id = Uuid::from_u128(0x005e_11e5);
-        let seller = tokens.token(seller_id, Role::Seller);
-        Self { router, tokens, clock, seller, seller_id, pool, database }
+        let user_id = UserId::from_u128(0x005e_11e5);
+        let seller = tokens.token(user_id, Role::Seller);
+        let seller_id = SellerId::of_user(user_id);
+        Self { router, tokens, clock, seller, user_id, seller_id, pool, database }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -84,7 +85,7 @@ impl TestService {
     }
 
     /// Requests an announcement of a product above the version `seen`, as sync does.
-    pub(crate) async fn request_repair(&self, id: Uuid, seen: i64) {
+    pub(crate) async fn request_repair(&self, id: ProductId, seen: i64) {
         sqlx::query(
             "insert into inventory.repair_requests (product_id, part, seen_version, requested_at)
              values ($1, 'product', $2, $3)",

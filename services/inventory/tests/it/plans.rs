@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use shared::http::auth::Role;
+use shared::id::UserId;
 use testkit::{Answer, Call};
-use uuid::Uuid;
 
 use crate::{TestService, path_of, shoe};
 
@@ -21,7 +21,7 @@ async fn no_request_reads_all_rows_of_a_seller() {
             let statement = format!("alter table inventory.{table} set (autovacuum_enabled = off)");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&service.pool).await.unwrap();
         }
-        let other = service.tokens.token(Uuid::from_u128(7), Role::Seller);
+        let other = service.tokens.token(UserId::from_u128(7), Role::Seller);
         create_many(&service, &service.seller, 0..planned_among).await;
         sqlx::query("discard plans").execute(&service.pool).await.unwrap();
         every_request(&service, "early").await;

@@ -5,7 +5,7 @@ use axum::extract::ConnectInfo;
 use shared::host;
 use shared::http::auth::Role;
 use shared::http::rate_limit::{RateLimit, RateLimitConfig};
-use shared::id::Ids;
+use shared::id::{Ids, UserId};
 use testkit::{Answer, Call};
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ async fn ask(router: &Router, token: Option<&str>) -> Answer {
 async fn rate_limit_refuses_one_subject_with_retry_after() {
     let service = TestService::new().await;
     let router = limited(&service, [192, 0, 2, 1]);
-    let stranger = service.tokens.token(Uuid::from_u128(9), Role::Seller);
+    let stranger = service.tokens.token(UserId::from_u128(9), Role::Seller);
     for _ in 0..3 {
         ask(&router, Some(&service.seller)).await.expect(200);
     }

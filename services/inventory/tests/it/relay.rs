@@ -8,10 +8,9 @@ use shared::contract::inventory::Event;
 use shared::contract::routes::ROUTES;
 use shared::host::Work as _;
 use shared::host::tick::Progress;
-use shared::id::Ids;
+use shared::id::{Ids, ProductId};
 use shared::outbox;
 use testkit::{FaultyBus, Rates};
-use uuid::Uuid;
 
 use crate::TestService;
 
@@ -98,7 +97,7 @@ async fn only_the_refused_events_of_a_round_stay_pending() {
 #[tokio::test]
 async fn failing_repairs_do_not_block_other_repairs_or_events() {
     let service = TestService::new().await;
-    let mut ids: Vec<Uuid> = Vec::new();
+    let mut ids: Vec<ProductId> = Vec::new();
     for sku in ["BAD-1", "BAD-2", "BAD-3", "BAD-4", "BAD-5", "GOOD-1"] {
         let created = service.create(sku).await;
         ids.push(created.json["id"].as_str().unwrap().parse().unwrap());

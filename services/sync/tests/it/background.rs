@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use shared::id::{RunId, UserId};
 use sync::{BucketProgress, Settings, State};
-use uuid::Uuid;
 
 use crate::test_bed::{TestBed, s, settings};
 
-async fn background(bed: &TestBed) -> Uuid {
+async fn background(bed: &TestBed) -> RunId {
     sqlx::query_scalar("select id from sync.runs where requested_by is null")
         .fetch_one(&bed.database.pool)
         .await
@@ -72,9 +72,9 @@ async fn requested_run_supersedes_the_background_pass() {
 #[tokio::test]
 async fn runs_are_done_in_the_order_of_their_requests() {
     let (bed, _) = TestBed::with_products(2).await;
-    let first = bed.reconciler.request(Uuid::nil(), false).await.unwrap();
+    let first = bed.reconciler.request(UserId::nil(), false).await.unwrap();
     bed.clock.advance(Duration::from_secs(1));
-    let second = bed.reconciler.request(Uuid::nil(), true).await.unwrap();
+    let second = bed.reconciler.request(UserId::nil(), true).await.unwrap();
     bed.round().await;
     assert_eq!(bed.run(first).await.state, State::Finished);
     assert_eq!(bed.run(second).await.state, State::Pending);

@@ -8,10 +8,10 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use shared::id::ProductId;
 use sync::{Settings, State};
 use testkit::Scale;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::test_bed::{OPERATOR, TestBed, n, s, settings};
 
@@ -44,7 +44,7 @@ async fn crash_after<T>(polls: u32, work: impl Future<Output = T>) -> Option<T> 
 }
 
 /// Makes some listings differ from their products and counts them by kind: missing, altered, stock.
-async fn plant(bed: &TestBed, ids: &[Uuid], rng: &mut StdRng) -> [i64; 3] {
+async fn plant(bed: &TestBed, ids: &[ProductId], rng: &mut StdRng) -> [i64; 3] {
     let mut planted = [0; 3];
     for (nth, id) in ids.sample(rng, DRIFTED).enumerate() {
         match nth % 3 {

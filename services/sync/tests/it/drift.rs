@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::json;
 use shared::contract::sync_feed::bucket_of;
+use shared::id::ProductId;
 use sync::Settings;
-use uuid::Uuid;
 
 use crate::test_bed::{TABLE, TestBed, n, s, settings};
 
@@ -23,7 +23,7 @@ async fn each_kind_of_drift_is_classified_and_repaired() {
     for id in &ids {
         right.push(bed.content(*id).await);
     }
-    let extra = Uuid::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0123);
+    let extra = ProductId::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0123);
     let mut copy = bed.listing(missing).await.unwrap();
     copy.extend(TestBed::key(extra));
 
@@ -97,7 +97,7 @@ async fn impossible_version_is_replaced_by_the_true_version() {
     bed.tamper(ids[3], "product_version", n(far)).await;
     bed.tamper(ids[4], "product_version", n(i64::MAX)).await;
     bed.tamper(ids[4], "product_position", n(i64::MAX)).await;
-    let extra = Uuid::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0123);
+    let extra = ProductId::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0123);
     let mut copy = bed.listing(ids[0]).await.unwrap();
     copy.extend(TestBed::key(extra));
     bed.put(copy).await;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use shared::id::LeaseId;
 use sync::State;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::test_bed::{OPERATOR, TestBed};
 
@@ -33,7 +33,7 @@ async fn leased_bucket_is_skipped_until_the_lease_ends() {
         "update sync.buckets set run_id = $1, lease = $2, lease_until = $3 where bucket = $4",
     )
     .bind(id)
-    .bind(Uuid::nil())
+    .bind(LeaseId::nil())
     .bind(bed.clock.now() + Duration::from_mins(1))
     .bind(bucket)
     .execute(&bed.database.pool)

@@ -9,9 +9,9 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
+use shared::id::ProductId;
 use sync::Run;
 use testkit::Scale;
-use uuid::Uuid;
 
 use crate::test_bed::{Item, TestBed, n, s};
 
@@ -87,14 +87,14 @@ fn counts(run: &Run) -> [i64; 6] {
 
 /// A product without concurrent writes, with its listing as it was before the last change.
 struct Victim {
-    id: Uuid,
+    id: ProductId,
     drift: Drift,
     before: Item,
 }
 
 impl Victim {
     /// Changes the product, so that its listing can be set back to an older state.
-    async fn prepare(bed: &TestBed, id: Uuid, drift: Drift) -> Self {
+    async fn prepare(bed: &TestBed, id: ProductId, drift: Drift) -> Self {
         let before = bed.listing(id).await.unwrap();
         bed.change(id, json!({"name": "Other shoe"})).await;
         bed.set_stock(id, 7).await;
@@ -108,10 +108,10 @@ impl Victim {
 /// The products that sellers write to, and the versions that readers have seen.
 struct Shop<'a> {
     bed: &'a TestBed,
-    written: Vec<Uuid>,
+    written: Vec<ProductId>,
     done: AtomicBool,
     /// The highest versions of product and stock that each listing has shown.
-    seen: RefCell<HashMap<Uuid, [i64; 2]>>,
+    seen: RefCell<HashMap<ProductId, [i64; 2]>>,
 }
 
 impl Shop<'_> {
@@ -188,14 +188,14 @@ impl Shop<'_> {
             Drift::Extra => {
                 let mut copy = before.clone();
                 // In the same bucket.
-                copy.extend(TestBed::key(Uuid::from_u128(id.as_u128() ^ (1 << 40))));
+                copy.extend(TestBed::key(ProductId::from_u128(id.uuid().as_u128() ^ (1 << 40))));
                 bed.put(copy).await;
             }
         }
     }
 
     /// Does the same to a product with concurrent writes, which may overwrite the drift at once.
-    async fn plant_among_writes(&self, id: Uuid, drift: Drift) {
+    async fn plant_among_writes(&self, id: ProductId, drift: Drift) {
         // Readers may see any version of it from now on.
         self.seen.borrow_mut().remove(&id);
         if let Some(before) = self.bed.listing(id).await {
@@ -277,7 +277,7 @@ async fn drift_is_repaired_while_sellers_write_without_losing_updates() {
         bed.check_listing(*id).await;
     }
     let raised = [Drift::Ahead, Drift::StockAhead, Drift::Undeleted];
-    let kept: Vec<&Uuid> = ids
+    let kept: Vec<&ProductId> = ids
         .iter()
         .filter(|id| !victims.iter().any(|it| it.id == **id && raised.contains(&it.drift)))
         .collect();

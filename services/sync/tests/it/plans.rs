@@ -3,10 +3,10 @@
 
 use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
+use shared::id::UserId;
 use sqlx::PgPool;
 use sync::Reconciler;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::test_bed::{TABLE, TestBed, settings};
 
@@ -50,7 +50,7 @@ async fn create(bed: &TestBed, numbers: std::ops::Range<i64>) {
 
 /// Runs a whole pass and returns how many products it compared.
 async fn pass(reconciler: &Reconciler) -> i64 {
-    let id = reconciler.request(Uuid::nil(), false).await.unwrap();
+    let id = reconciler.request(UserId::nil(), false).await.unwrap();
     while reconciler.find_run(id).await.unwrap().unwrap().finished_at.is_none() {
         reconciler.once(&CancellationToken::new()).await.unwrap();
     }

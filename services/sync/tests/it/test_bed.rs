@@ -21,19 +21,18 @@ use shared::host::intake;
 use shared::host::server::with_standard_layers;
 use shared::host::tick::Progress;
 use shared::http::auth::Role;
-use shared::id::Ids;
+use shared::id::{Ids, ProductId, RunId, UserId};
 use sync::{App, Listings, Reconciler, Run, Settings};
 use testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// The most rounds that a run takes beside concurrent writes.
 const MAX_ROUNDS: u32 = 10;
 
 pub(crate) const TABLE: &str = "listings";
-pub(crate) const SELLER: Uuid = Uuid::from_u128(0x5e11);
+pub(crate) const SELLER: UserId = UserId::from_u128(0x5e11);
 pub(crate) const RECONCILIATIONS: &str = "/v1/admin/reconciliations";
-pub(crate) const OPERATOR: Uuid = Uuid::from_u128(0x09e4);
+pub(crate) const OPERATOR: UserId = UserId::from_u128(0x09e4);
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -110,7 +109,7 @@ impl TestBed {
     }
 
     /// Creates `count` products and lists them.
-    pub(crate) async fn with_products(count: usize) -> (Self, Vec<Uuid>) {
+    pub(crate) async fn with_products(count: usize) -> (Self, Vec<ProductId>) {
         let bed = Self::new().await;
         let mut ids = Vec::with_capacity(count);
         for nth in 0..count {
@@ -137,7 +136,7 @@ impl TestBed {
         self.ask_as(Role::Operator, call).await
     }
 
-    pub(crate) async fn create(&self, sku: &str, category: &str) -> Uuid {
+    pub(crate) async fn create(&self, sku: &str, category: &str) -> ProductId {
         let product = json!({
             "sku": sku, "name": "Running shoe", "category": category,
             "attributes": {"size": 42, "weight": 0.25, "vegan": true, "colour": "red"},
@@ -148,29 +147,29 @@ impl TestBed {
     }
 
     /// Changes a product by a document that is sent byte for byte.
-    pub(crate) async fn change_as_written(&self, id: Uuid, patch: &'static str) {
+    pub(crate) async fn change_as_written(&self, id: ProductId, patch: &'static str) {
         let token = self.tokens.token(SELLER, Role::Seller);
         let call = Call::patch(&format!("/v1/products/{id}")).bearer(&token);
         let call = call.header("if-match", "*").header("content-type", "application/json");
         call.bytes(patch).send(&self.seller_api).await.expect(200);
     }
 
-    pub(crate) async fn change(&self, id: Uuid, patch: Value) {
+    pub(crate) async fn change(&self, id: ProductId, patch: Value) {
         let call = Call::patch(&format!("/v1/products/{id}"));
         self.ask(call, patch).await.expect(200);
     }
 
-    pub(crate) async fn set_stock(&self, id: Uuid, on_hand: i64) {
+    pub(crate) async fn set_stock(&self, id: ProductId, on_hand: i64) {
         let call = Call::put(&format!("/v1/products/{id}/stock"));
         self.ask(call, json!({"on_hand": on_hand})).await.expect(200);
     }
 
-    pub(crate) async fn delete(&self, id: Uuid) {
+    pub(crate) async fn delete(&self, id: ProductId) {
         let call = Call::delete(&format!("/v1/products/{id}"));
         self.ask(call, Value::Null).await.expect(204);
     }
 
-    pub(crate) async fn restore(&self, id: Uuid) {
+    pub(crate) async fn restore(&self, id: ProductId) {
         let call = Call::post(&format!("/v1/products/{id}/restore"));
         self.ask(call, Value::Null).await.expect(200);
     }
@@ -223,24 +222,24 @@ impl TestBed {
         self.reconciler.once(&stop).await.unwrap();
     }
 
-    pub(crate) async fn run(&self, id: Uuid) -> Run {
+    pub(crate) async fn run(&self, id: RunId) -> Run {
         self.reconciler.find_run(id).await.unwrap().unwrap()
     }
 
-    pub(crate) fn key(id: Uuid) -> Item {
+    pub(crate) fn key(id: ProductId) -> Item {
         HashMap::from([
             ("bucket".to_owned(), AttributeValue::N(bucket_of(id).to_string())),
             ("id".to_owned(), AttributeValue::S(id.to_string())),
         ])
     }
 
-    pub(crate) async fn listing(&self, id: Uuid) -> Option<Item> {
+    pub(crate) async fn listing(&self, id: ProductId) -> Option<Item> {
         let request = self.client.get_item().table_name(TABLE).set_key(Some(Self::key(id)));
         request.send().await.unwrap().item
     }
 
     /// The content of a listing without the attributes that tell how it came about.
-    pub(crate) async fn content(&self, id: Uuid) -> Option<Item> {
+    pub(crate) async fn content(&self, id: ProductId) -> Option<Item> {
         let mut item = self.listing(id).await?;
         for name in ["hops", "product_position", "stock_position"] {
             item.remove(name);
@@ -249,7 +248,7 @@ impl TestBed {
     }
 
     /// The versions of product and stock in a listing; 0 if absent.
-    pub(crate) async fn versions(&self, id: Uuid) -> [i64; 2] {
+    pub(crate) async fn versions(&self, id: ProductId) -> [i64; 2] {
         let item = self.listing(id).await.unwrap_or_default();
         ["product_version", "stock_version"].map(|name| {
             let version = item.get(name).and_then(|value| value.as_n().ok());
@@ -258,7 +257,7 @@ impl TestBed {
     }
 
     /// Checks that a listing has what the seller's API answers.
-    pub(crate) async fn check_listing(&self, id: Uuid) {
+    pub(crate) async fn check_listing(&self, id: ProductId) {
         let token = self.tokens.token(SELLER, Role::Seller);
         let path = format!("/v1/products/{id}");
         let product = Call::get(&path).bearer(&token).send(&self.seller_api).await;
@@ -283,13 +282,13 @@ impl TestBed {
         request.send().await.unwrap();
     }
 
-    pub(crate) async fn remove(&self, id: Uuid) {
+    pub(crate) async fn remove(&self, id: ProductId) {
         let request = self.client.delete_item().table_name(TABLE).set_key(Some(Self::key(id)));
         request.send().await.unwrap();
     }
 
     /// Changes one attribute of a listing directly in the table.
-    pub(crate) async fn tamper(&self, id: Uuid, name: &str, value: AttributeValue) {
+    pub(crate) async fn tamper(&self, id: ProductId, name: &str, value: AttributeValue) {
         let mut item = self.listing(id).await.unwrap();
         item.insert(name.to_owned(), value);
         self.put(item).await;
