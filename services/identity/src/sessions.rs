@@ -71,7 +71,7 @@ mod tests {
     fn stored(rotated: bool, revoked: bool) -> StoredToken {
         let at = |happened: bool| happened.then_some(DateTime::UNIX_EPOCH);
         StoredToken {
-            session_id: SessionId::max(),
+            session_id: SessionId::from_u128(7),
             rotated_at: at(rotated),
             revoked_at: at(revoked),
         }

@@ -42,8 +42,9 @@ async fn find_by_product(
         RecordedChange,
         r#"select event_id as "event_id!: EventId", product_id as "product_id!: ProductId",
                   aggregate as "aggregate!", version as "version!", change as "change!",
-                  request_id as "request_id!: RequestId", traceparent as "traceparent!", requested_at as "requested_at!",
-                  committed_at as "committed_at!", pending as "pending!"
+                  request_id as "request_id!: RequestId", traceparent as "traceparent!",
+                  requested_at as "requested_at!", committed_at as "committed_at!",
+                  pending as "pending!"
            from inventory.trace_product($1, $2)"#,
         product as ProductId,
         limit,
@@ -63,8 +64,9 @@ async fn find_by_request_or_event(
         RecordedChange,
         r#"select event_id as "event_id!: EventId", product_id as "product_id!: ProductId",
                   aggregate as "aggregate!", version as "version!", change as "change!",
-                  request_id as "request_id!: RequestId", traceparent as "traceparent!", requested_at as "requested_at!",
-                  committed_at as "committed_at!", pending as "pending!"
+                  request_id as "request_id!: RequestId", traceparent as "traceparent!",
+                  requested_at as "requested_at!", committed_at as "committed_at!",
+                  pending as "pending!"
            from inventory.trace_request_or_event($1, $2, $3, $4)"#,
         id,
         made_at - PRECISION,
