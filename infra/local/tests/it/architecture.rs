@@ -1,4 +1,5 @@
-//! Checks of the module structure: which crates and modules may use which, and how files are named.
+//! Checks of the structure: which crates and modules may use which, how files are named, and where
+//! endpoints are tested.
 //!
 //! Imports are read from the source text: `use` declarations and paths that begin with `crate::`,
 //! `self::`, `super::` or a crate's name. Comments and `mod tests` are left out.
@@ -143,6 +144,39 @@ fn a_module_with_submodules_is_a_mod_rs() {
     }
     let beside = files.iter().filter(|file| file.with_extension("").is_dir());
     assert_only(&beside.map(|file| shown(file)).collect(), FILE_EXCEPTIONS);
+}
+
+/// So the tests of an endpoint are found by its name.
+#[test]
+fn every_endpoint_has_a_test_file_of_its_name() {
+    let mut missing = BTreeSet::new();
+    for service in SERVICES {
+        let folder = root().join("services").join(service);
+        let tests = folder.join("tests/it");
+        let modules = std::fs::read_to_string(tests.join("main.rs")).unwrap();
+        for name in endpoints(&folder.join("src/http")) {
+            let file = tests.join(&name).with_extension("rs");
+            let test = std::fs::read_to_string(&file).unwrap_or_default();
+            if !test.contains("#[tokio::test") {
+                missing.insert(format!("{}: has no test", shown(&file)));
+            }
+            if !modules.lines().any(|line| line == format!("mod {name};")) {
+                missing.insert(format!("{}: is not a module of main.rs", shown(&file)));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// The names of the files in a service's `http` folder that contain an endpoint.
+fn endpoints(http: &Path) -> Vec<String> {
+    let is_endpoint =
+        |file: &PathBuf| std::fs::read_to_string(file).unwrap().contains("#[utoipa::path(");
+    let files = rust_files(http).into_iter().filter(is_endpoint);
+    let names: Vec<String> =
+        files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    assert!(!names.is_empty(), "no endpoint in {}", shown(http));
+    names
 }
 
 /// Fails for each finding that is not excepted, and for each exception that is not found.

@@ -94,7 +94,7 @@ fn envelope(event: &Event, position: i64) -> Envelope<Event> {
         specversion: "1.0".to_owned(),
         id: EventId::from_u128(u128::from(position.unsigned_abs())),
         source: Event::SOURCE.to_owned(),
-        subject: ID,
+        subject: ID.uuid(),
         time: at(position),
         schemaversion: 1,
         traceparent: None,

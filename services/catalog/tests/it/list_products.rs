@@ -9,7 +9,6 @@ use shared::contract::listing::key_of;
 use shared::contract::product::{Product, Status};
 use shared::id::{ProductId, SellerId};
 use testkit::{Answer, Call};
-use uuid::Uuid;
 
 use crate::{Catalogue, Expected, SEED, TABLE, filled, product, stock};
 
@@ -249,7 +248,7 @@ async fn page_links_to_the_next_with_the_same_filters() {
 #[tokio::test]
 async fn every_fault_of_the_filters_is_reported_by_name() {
     let catalogue = Catalogue::new().await;
-    let (slug, seller) = ("x".repeat(65), Uuid::from_u128(2));
+    let (slug, seller) = ("x".repeat(65), SellerId::from_u128(2));
     let filters = format!("category={slug}&seller={seller}&price_min=-1&price_max=-2");
     let refused = catalogue.get(&format!("/v1/catalog/products?{filters}")).await.expect(422);
     let fault = |pointer: &str, detail: &str| json!({"pointer": pointer, "code": "invalid", "detail": detail});

@@ -4,7 +4,7 @@ use shared::bus;
 use shared::clock::Clock;
 use shared::contract::stock::Stock;
 use shared::http::request::RequestContext;
-use shared::id::{EventId, Ids, ProductId, SellerId};
+use shared::id::{EventId, Ids, ProductId, SellerId, UserId};
 use testkit::database;
 
 use super::*;
@@ -21,14 +21,19 @@ fn row(nth: u128, sku: &str, key: Option<&str>) -> NewRow {
     });
     let sent: SentProduct = serde_json::from_value(sent).unwrap();
     let command = CreateProduct::check(sent.into()).unwrap();
-    let seller = SellerId::from_u128(7);
-    let (product, stock) =
-        product::create(command, seller, ProductId::from_u128(nth), DateTime::UNIX_EPOCH).unwrap();
+    let user = UserId::from_u128(7);
+    let (product, stock) = product::create(
+        command,
+        SellerId::of_user(user),
+        ProductId::from_u128(nth),
+        DateTime::UNIX_EPOCH,
+    )
+    .unwrap();
     let request = RequestContext::background(&Clock::fixed(DateTime::UNIX_EPOCH), &Ids::seeded(1));
     let event_id = EventId::from_u128(nth << 64);
     let key = key.map(|key| KeyedRequest::new("create_product", key.to_owned(), b"body"));
     let event = to_json(&EventRef::created(&product, &stock)).unwrap();
-    let cause = Cause { actor: seller, event_id, request, reason: None };
+    let cause = Cause { actor: user, event_id, request, reason: None };
     NewRow { product, stock, event, cause, key }
 }
 

@@ -1,6 +1,6 @@
 use serde_json::json;
+use shared::id::ProductId;
 use testkit::Call;
-use uuid::Uuid;
 
 use crate::{TestService, assert_problem, path_of};
 
@@ -34,7 +34,7 @@ async fn product_has_every_field_and_the_etag_of_its_version() {
 #[tokio::test]
 async fn unknown_product_is_not_found() {
     let service = TestService::new().await;
-    let unknown = Call::get(&format!("/v1/products/{}", Uuid::from_u128(1)));
+    let unknown = Call::get(&format!("/v1/products/{}", ProductId::from_u128(1)));
     let response = service.send(unknown).await;
     assert_problem(&response, 404);
     assert_eq!(response.code(), "not_found");

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use serde_json::json;
+use shared::id::ProductId;
 use testkit::Call;
-use uuid::Uuid;
 
 use crate::{TestService, assert_problem, path_of};
 
@@ -58,7 +58,7 @@ async fn entry_has_the_version_actor_time_and_product() {
 #[tokio::test]
 async fn invalid_history_requests_are_refused() {
     let service = TestService::new().await;
-    let unknown = Call::get(&format!("/v1/products/{}/history", Uuid::from_u128(1)));
+    let unknown = Call::get(&format!("/v1/products/{}/history", ProductId::from_u128(1)));
     assert_problem(&service.send(unknown).await, 404);
     let (one, other) = (service.create("SHOE-1").await, service.create("SHOE-2").await);
     let call = Call::patch(&path_of(&one)).header("if-match", "*").json(&json!({"name": "New"}));

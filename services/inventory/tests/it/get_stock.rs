@@ -1,6 +1,6 @@
 use serde_json::json;
+use shared::id::ProductId;
 use testkit::Call;
-use uuid::Uuid;
 
 use crate::{TestService, assert_problem, path_of};
 
@@ -27,6 +27,6 @@ async fn change_of_the_product_leaves_the_version_of_its_stock() {
 #[tokio::test]
 async fn stock_of_an_unknown_product_is_not_found() {
     let service = TestService::new().await;
-    let unknown = Call::get(&format!("/v1/products/{}/stock", Uuid::from_u128(1)));
+    let unknown = Call::get(&format!("/v1/products/{}/stock", ProductId::from_u128(1)));
     assert_problem(&service.send(unknown).await, 404);
 }

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use serde_json::json;
+use shared::id::ProductId;
 use testkit::Call;
-use uuid::Uuid;
 
 use crate::{TestService, assert_problem, path_of, shoe};
 
@@ -78,6 +78,6 @@ async fn restored_product_has_every_field_in_a_new_version() {
 #[tokio::test]
 async fn unknown_product_cannot_be_restored() {
     let service = TestService::new().await;
-    let call = Call::post(&format!("/v1/products/{}/restore", Uuid::from_u128(1)));
+    let call = Call::post(&format!("/v1/products/{}/restore", ProductId::from_u128(1)));
     assert_problem(&service.send(call).await, 404);
 }

@@ -21,3 +21,12 @@ async fn operator_requests_a_run_and_follows_it_to_its_end() {
     assert_eq!(body["repaired"], 1);
     assert_eq!(body["requested_by"], json!(OPERATOR));
 }
+
+#[tokio::test]
+async fn unknown_or_invalid_id_of_a_run_is_not_found() {
+    let bed = TestBed::new().await;
+    for id in [OPERATOR.to_string(), "x".to_owned()] {
+        let call = Call::get(&format!("{RECONCILIATIONS}/{id}"));
+        assert_eq!(bed.ask_as_operator(call).await.expect(404).code(), "not_found", "{id}");
+    }
+}

@@ -30,3 +30,22 @@ async fn runs_are_listed_newest_first_in_pages() {
         .collect();
     assert_eq!(all, requested);
 }
+
+#[tokio::test]
+async fn list_has_the_runs_as_they_are_read() {
+    let bed = TestBed::new().await;
+    let call = Call::post(RECONCILIATIONS).json(&json!({}));
+    let run = bed.ask_as_operator(call).await.expect(202).json;
+    let listed = bed.ask_as_operator(Call::get(RECONCILIATIONS)).await.expect(200);
+    let expected = json!({"data": [run], "page": {"next_cursor": null, "has_more": false}});
+    assert_eq!(listed.json, expected);
+}
+
+#[tokio::test]
+async fn invalid_page_of_runs_is_refused() {
+    let bed = TestBed::new().await;
+    for query in ["limit=0", "limit=101", "unknown=1", "cursor=nonsense"] {
+        let call = Call::get(&format!("{RECONCILIATIONS}?{query}"));
+        bed.ask_as_operator(call).await.expect(400);
+    }
+}

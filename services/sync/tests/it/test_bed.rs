@@ -32,6 +32,7 @@ const MAX_ROUNDS: u32 = 10;
 pub(crate) const TABLE: &str = "listings";
 pub(crate) const SELLER: UserId = UserId::from_u128(0x5e11);
 pub(crate) const RECONCILIATIONS: &str = "/v1/admin/reconciliations";
+pub(crate) const DEAD_LETTERS: &str = "/v1/admin/dead-letters";
 pub(crate) const OPERATOR: UserId = UserId::from_u128(0x09e4);
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -74,6 +75,7 @@ impl TestBed {
             tokens.verifier(),
             Arc::default(),
         ));
+        let seller_api = with_standard_layers(seller_api, &clock, &ids);
         let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
         let bus = Bus::Postgres(bus);
         let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
@@ -117,6 +119,17 @@ impl TestBed {
         }
         bed.arrive().await;
         (bed, ids)
+    }
+
+    /// A product with two dead letters: its creation, and a count of its stock a minute later.
+    pub(crate) async fn with_dead_letters() -> (Self, ProductId) {
+        let bed = Self::new().await;
+        let id = bed.create("SKU-0", "shoes").await;
+        bed.bury().await;
+        bed.clock.advance(Duration::from_mins(1));
+        bed.set_stock(id, 9).await;
+        bed.bury().await;
+        (bed, id)
     }
 
     /// Sends a request as a seller.
@@ -185,6 +198,32 @@ impl TestBed {
         while intake::once(&self.queue, &self.clock, &self.projector).await.unwrap()
             == Progress::More
         {}
+    }
+
+    /// Makes every event in flight unreadable, so that the projector buries it as a dead letter.
+    pub(crate) async fn bury(&self) {
+        self.publish().await;
+        let spoil = sqlx::query("update bus.messages set body = '#' || body");
+        spoil.execute(&self.database.pool).await.unwrap();
+        self.project().await;
+    }
+
+    /// Makes what [`Self::bury`] made unreadable, and what was redriven since, readable again.
+    pub(crate) async fn mend(&self) {
+        let mend = sqlx::query("update bus.messages set body = substr(body, 2)");
+        mend.execute(&self.database.pool).await.unwrap();
+    }
+
+    /// The dead letters as the operators' API lists them.
+    pub(crate) async fn dead_letters(&self) -> Vec<Value> {
+        let listed = self.ask_as_operator(Call::get(DEAD_LETTERS)).await.expect(200);
+        listed.json["data"].as_array().unwrap().clone()
+    }
+
+    /// Actor, action and dead letter of each row of the audit.
+    pub(crate) async fn audit(&self) -> Vec<(String, String, i64)> {
+        let audit = "select actor, action, dead_letter_id from bus.dead_letter_audit order by 3";
+        sqlx::query_as(audit).fetch_all(&self.database.pool).await.unwrap()
     }
 
     /// Delivers every event in flight.

@@ -1,0 +1,97 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::id::ProductId;
+use testkit::Call;
+
+use crate::test_bed::{OPERATOR, TestBed};
+
+async fn trace(bed: &TestBed, id: &str) -> Value {
+    bed.ask_as_operator(Call::get(&format!("/v1/admin/trace/{id}"))).await.expect(200).json
+}
+
+/// State of the last change, and whether nothing is left to happen.
+async fn state(bed: &TestBed, id: ProductId) -> (String, bool) {
+    let trace = trace(bed, &id.to_string()).await;
+    let last = trace["changes"].as_array().unwrap().last().unwrap();
+    (last["state"].as_str().unwrap().to_owned(), last["complete"].as_bool().unwrap())
+}
+
+#[tokio::test]
+async fn projected_change_has_every_hop_and_the_gaps_between() {
+    let bed = TestBed::new().await;
+    let id = bed.create("SKU-0", "shoes").await;
+    let committed = bed.clock.now();
+    bed.clock.advance(Duration::from_millis(1_500));
+    let published = bed.clock.now();
+    bed.publish().await;
+    bed.clock.advance(Duration::from_millis(250));
+    let received = bed.clock.now();
+    bed.project().await;
+    let traced = trace(&bed, &id.to_string()).await;
+    let change = &traced["changes"][0];
+    let expected = json!({
+        "product_id": id, "aggregate": "product", "version": 1, "change": "created",
+        "event_id": change["event_id"], "request_id": change["request_id"],
+        "traceparent": change["traceparent"],
+        "hops": [
+            {"name": "requested", "at": committed}, {"name": "committed", "at": committed},
+            {"name": "published", "at": published}, {"name": "received", "at": received},
+            {"name": "projected", "at": received},
+        ],
+        "gaps": [
+            {"name": "writing", "milliseconds": 0.0},
+            {"name": "in the outbox", "milliseconds": 1_500.0},
+            {"name": "in the queue", "milliseconds": 250.0},
+            {"name": "projecting", "milliseconds": 0.0},
+        ],
+        "state": "in the listing", "complete": true,
+    });
+    assert_eq!(traced, json!({"changes": [expected], "cut": false}));
+    for other in ["event_id", "request_id"] {
+        assert_eq!(trace(&bed, change[other].as_str().unwrap()).await, traced, "by {other}");
+    }
+}
+
+#[tokio::test]
+async fn state_tells_where_the_change_is() {
+    let bed = TestBed::new().await;
+    let id = bed.create("SKU-0", "shoes").await;
+    assert_eq!(state(&bed, id).await, ("in the outbox".to_owned(), false));
+    bed.publish().await;
+    assert_eq!(state(&bed, id).await, ("in the queue".to_owned(), false));
+    bed.bury().await;
+    let letter = &bed.dead_letters().await[0];
+    let dead = format!("dead letter {}: {}", letter["id"], letter["reason"].as_str().unwrap());
+    assert_eq!(state(&bed, id).await, (dead, false));
+    let discard = Call::post("/v1/admin/dead-letters/discard").json(&json!({"all": true}));
+    bed.ask_as_operator(discard).await.expect(200);
+    let lost = "published, and in no queue: `vitrina sync` repairs it".to_owned();
+    assert_eq!(state(&bed, id).await, (lost, false));
+    bed.change(id, json!({"name": "Other"})).await;
+    bed.arrive().await;
+    assert_eq!(state(&bed, id).await, ("in the listing".to_owned(), true));
+}
+
+#[tokio::test]
+async fn trace_has_the_latest_fifty_changes() {
+    let bed = TestBed::new().await;
+    let id = bed.create("SKU-0", "shoes").await;
+    for on_hand in 100..150 {
+        bed.set_stock(id, on_hand).await;
+    }
+    let traced = trace(&bed, &id.to_string()).await;
+    let changes = traced["changes"].as_array().unwrap();
+    let versions: Vec<i64> = changes.iter().map(|it| it["version"].as_i64().unwrap()).collect();
+    assert_eq!(versions, (2..=51).collect::<Vec<i64>>());
+    assert_eq!(traced["cut"], json!(true));
+}
+
+#[tokio::test]
+async fn trace_of_an_unknown_id_is_not_found() {
+    let bed = TestBed::new().await;
+    for id in [OPERATOR.to_string(), "x".to_owned()] {
+        let call = Call::get(&format!("/v1/admin/trace/{id}"));
+        assert_eq!(bed.ask_as_operator(call).await.expect(404).code(), "not_found", "{id}");
+    }
+}
