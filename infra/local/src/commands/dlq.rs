@@ -52,6 +52,9 @@ enum DlqCommand {
 /// Dead letters that match every given filter.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Filter {
+    /// Queue, such as `catalog`
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    queue: Option<String>,
     /// Event type, such as `ProductUpdated`
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     r#type: Option<String>,
@@ -65,7 +68,7 @@ pub(crate) struct Filter {
 
 #[derive(clap::Args, Clone, Debug)]
 #[command(group = clap::ArgGroup::new("selection").required(true).multiple(true)
-    .args(["ids", "type", "reason", "older_than", "all"]))]
+    .args(["ids", "queue", "type", "reason", "older_than", "all"]))]
 pub(crate) struct Selection {
     /// Ids, as shown by `dlq list`
     ids: Vec<i64>,
@@ -148,6 +151,9 @@ async fn list(client: &Client, filter: &Filter, output: Output) -> anyhow::Resul
     let mut cursor: Option<String> = None;
     loop {
         let mut call = client.call(Method::GET, "/v1/admin/dead-letters").query("limit", "100");
+        if let Some(queue) = &filter.queue {
+            call = call.query("queue", queue);
+        }
         if let Some(event_type) = &filter.r#type {
             call = call.query("type", event_type);
         }
@@ -178,10 +184,11 @@ async fn list(client: &Client, filter: &Filter, output: Output) -> anyhow::Resul
 fn table(letters: &[DeadLetter]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["id", "dead since", "type", "product", "attempts", "reason"]);
+    table.set_header(["id", "queue", "dead since", "type", "product", "attempts", "reason"]);
     for letter in letters {
         table.add_row([
             &letter.id.to_string(),
+            &letter.queue,
             &letter.dead_at,
             &letter.event_type,
             &letter.subject,
@@ -202,6 +209,9 @@ async fn settle(
     let mut body = json!({ "all": selection.all, "dry_run": selection.dry_run });
     if !selection.ids.is_empty() {
         body["ids"] = json!(selection.ids);
+    }
+    if let Some(queue) = &selection.filter.queue {
+        body["queue"] = json!(queue);
     }
     if let Some(event_type) = &selection.filter.r#type {
         body["type"] = json!(event_type);

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use axum::extract::State;
 use shared::bus::dead_letter::{DeadLetter, Selection};
 use shared::bus::dead_letters::DeadLetters;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::http::PathId;
 use shared::http::auth::Operator;
 use shared::http::problem::Problem;
@@ -82,24 +83,27 @@ async fn look_up(app: &App, found: &[RecordedChange]) -> Result<HashMap<Uuid, Si
     Ok(sightings)
 }
 
-/// What the queue and its dead letters have of these products.
+/// What the projector's queue and its dead letters have of these products.
 async fn search(
     dead_letters: &DeadLetters,
     products: &[Uuid],
 ) -> Result<HashMap<Uuid, Sightings>, Problem> {
     let mut sightings: HashMap<Uuid, Sightings> = HashMap::new();
+    // Only the projector puts changes into listings.
+    let of_catalogue = Selection { queue: Some(CATALOG_QUEUE.to_owned()), ..Selection::default() };
     match dead_letters {
-        DeadLetters::Postgres(queue) => {
+        DeadLetters::Postgres(queues) => {
+            let queue = queues.queue(CATALOG_QUEUE);
             for product in products {
                 let waiting = Some(queue.waiting_for(*product).await?);
-                let selection = Selection { subject: Some(*product), ..Selection::default() };
+                let selection = Selection { subject: Some(*product), ..of_catalogue.clone() };
                 let dead = dead_letters.list(&selection, 0, MAX_DEAD_LETTERS).await?;
                 sightings.insert(*product, Sightings { waiting, dead, listing: None });
             }
         }
         // SQS shows no waiting messages, and its dead letters only by receiving all of them.
         DeadLetters::Sqs(_) => {
-            let all = dead_letters.list(&Selection::default(), 0, MAX_DEAD_LETTERS).await?;
+            let all = dead_letters.list(&of_catalogue, 0, MAX_DEAD_LETTERS).await?;
             let of_products = |letter: &DeadLetter| products.contains(&letter.subject);
             for letter in all.into_iter().filter(of_products) {
                 sightings.entry(letter.subject).or_default().dead.push(letter);

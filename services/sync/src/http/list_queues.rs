@@ -24,5 +24,5 @@ pub(crate) async fn list_queues(
     State(app): State<App>,
     Operator(_operator): Operator,
 ) -> Result<axum::Json<Queues>, Problem> {
-    Ok(axum::Json(Queues { data: vec![app.dead_letters.depth().await?] }))
+    Ok(axum::Json(Queues { data: app.dead_letters.depths().await? }))
 }
