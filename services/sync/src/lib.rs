@@ -33,7 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use context::Settings;
 pub use error::{StoreError, SyncError};
 pub use findings::Findings;
-pub use http::PROBLEMS;
+pub use http::{PROBLEMS, Queues, SettledDeadLetters};
 pub use reconciler::Reconciler;
 pub use schema::SCHEMA;
 pub use store::listings::Listings;

@@ -8,7 +8,7 @@ use crate::database;
 use crate::http::problem::Problem;
 
 /// A message that its consumer could not handle.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct DeadLetter {
     pub id: i64,
     /// The name of its queue in the routes.

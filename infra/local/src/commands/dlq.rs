@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use chrono::SecondsFormat;
 use clap::builder::NonEmptyStringValueParser;
 use comfy_table::{Table, presets};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use shared::bus::dead_letter::DeadLetter;
+use shared::http::page::Page;
+use sync::SettledDeadLetters;
 
 use crate::client::Client;
 use crate::client::remote::Remote;
@@ -82,34 +85,6 @@ pub(crate) struct Selection {
     dry_run: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct DeadLetter {
-    id: i64,
-    queue: String,
-    event_type: String,
-    subject: String,
-    attempts: i32,
-    dead_at: String,
-    reason: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Page {
-    data: Vec<DeadLetter>,
-    page: PageInfo,
-}
-
-#[derive(Debug, Deserialize)]
-struct PageInfo {
-    next_cursor: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Outcome {
-    matched: i64,
-    settled: i64,
-}
-
 /// Reads a number of seconds, minutes, hours or days.
 fn parse_age(text: &str) -> Result<Duration, String> {
     let unit = text.chars().last().filter(char::is_ascii_alphabetic);
@@ -166,7 +141,7 @@ async fn list(client: &Client, filter: &Filter, output: Output) -> anyhow::Resul
         if let Some(cursor) = &cursor {
             call = call.query("cursor", cursor);
         }
-        let page: Page = call.send().await?;
+        let page: Page<DeadLetter> = call.send().await?;
         letters.extend(page.data);
         cursor = page.page.next_cursor;
         if cursor.is_none() {
@@ -189,9 +164,9 @@ fn table(letters: &[DeadLetter]) -> Table {
         table.add_row([
             &letter.id.to_string(),
             &letter.queue,
-            &letter.dead_at,
+            &letter.dead_at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
             &letter.event_type,
-            &letter.subject,
+            &letter.subject.to_string(),
             &letter.attempts.to_string(),
             &letter.reason,
         ]);
@@ -228,7 +203,7 @@ async fn settle(
         print(&format!("{settled} {done}"))?;
         return Ok(OK);
     }
-    let outcome: Outcome = client.post(&path, &body).await?;
+    let outcome: SettledDeadLetters = client.post(&path, &body).await?;
     if selection.dry_run {
         print(&format!("{} would be {done}", outcome.matched))?;
     } else {
@@ -246,13 +221,13 @@ async fn settle_slowly(
     rate: u16,
 ) -> anyhow::Result<i64> {
     body["dry_run"] = true.into();
-    let mut left = client.post::<Outcome>(path, &body).await?.matched;
+    let mut left = client.post::<SettledDeadLetters>(path, &body).await?.matched;
     body["dry_run"] = false.into();
     let (mut settled, mut second) = (0, tokio::time::interval(Duration::from_secs(1)));
     while left > 0 {
         second.tick().await;
         body["limit"] = left.min(rate.into()).into();
-        let some = client.post::<Outcome>(path, &body).await?.settled;
+        let some = client.post::<SettledDeadLetters>(path, &body).await?.settled;
         settled += some;
         left -= some;
         if some == 0 {

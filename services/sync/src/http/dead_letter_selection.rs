@@ -40,13 +40,13 @@ pub(crate) struct DeadLetterSelection {
 }
 
 /// How many dead letters were matched and settled.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct SettledDeadLetters {
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SettledDeadLetters {
     /// How many dead letters match, at most `limit`.
-    matched: i64,
+    pub matched: i64,
     /// How many of them were redriven or discarded; 0 in a dry run.
-    settled: i64,
-    dry_run: bool,
+    pub settled: i64,
+    pub dry_run: bool,
 }
 
 /// The time before which dead letters must have died to be at least `older_than` seconds old.
