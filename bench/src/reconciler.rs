@@ -11,7 +11,7 @@ use shared::contract::routes::CATALOG_QUEUE;
 use shared::database::{self, DatabaseConfig};
 use shared::host::Work as _;
 use shared::id::{Ids, UserId};
-use sync::{Reconciler, Settings, State};
+use sync::{Findings, Reconciler, Settings, State};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 use vitrina::console::exit::OK;
@@ -29,24 +29,10 @@ const BACKGROUND: &str = "background";
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct PassReport {
     pub(crate) seconds: f64,
-    pub(crate) compared: i64,
-    pub(crate) missing: i64,
-    pub(crate) stale: i64,
-    pub(crate) ahead: i64,
-    pub(crate) extra: i64,
-    pub(crate) altered: i64,
-    pub(crate) stock: i64,
-    pub(crate) repaired: i64,
+    pub(crate) findings: Findings,
     pub(crate) read_units: f64,
     /// Peak, in MiB.
     pub(crate) memory: f64,
-}
-
-impl PassReport {
-    /// The sum over all kinds of difference.
-    pub(crate) fn differences(&self) -> i64 {
-        self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
-    }
 }
 
 /// Runs one pass over everything in a child process, at full speed.
@@ -105,14 +91,7 @@ pub(crate) async fn run(mut arguments: impl Iterator<Item = String>) -> anyhow::
     };
     let report = PassReport {
         seconds: begun.elapsed().as_secs_f64(),
-        compared: run.findings.compared,
-        missing: run.findings.missing,
-        stale: run.findings.stale,
-        ahead: run.findings.ahead,
-        extra: run.findings.extra,
-        altered: run.findings.altered,
-        stock: run.findings.stock,
-        repaired: run.findings.repaired,
+        findings: run.findings,
         read_units: run.read_units,
         memory: Memory::of(std::process::id())?.peak,
     };

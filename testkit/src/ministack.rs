@@ -1,6 +1,5 @@
 //! An emulator of EventBridge and SQS on this machine.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ use aws_sdk_eventbridge::types::Target;
 use aws_sdk_sqs::types::QueueAttributeName;
 
 use super::aws_environment;
-use shared::bus::aws::SqsConfig;
+use shared::bus::aws::{SqsConfig, SqsQueues};
 use shared::config::Settings;
 use shared::contract::routes::{self, Route};
 
@@ -50,14 +49,18 @@ pub struct Ministack {
 pub struct Messaging {
     pub environment: SdkConfig,
     pub bus: String,
-    /// Keyed by the queue names in the routes.
-    queues: HashMap<&'static str, SqsConfig>,
+    queues: SqsQueues,
 }
 
 impl Messaging {
     /// The URLs of a queue and of its dead letters.
     pub fn queue(&self, name: &str) -> &SqsConfig {
-        &self.queues[name]
+        urls_of(&self.queues, name)
+    }
+
+    /// The URLs of every queue.
+    pub fn queues(&self) -> SqsQueues {
+        self.queues.clone()
     }
 }
 
@@ -108,23 +111,28 @@ impl Ministack {
         let events = aws_sdk_eventbridge::Client::new(&environment);
         events.create_event_bus().name(&bus).send().await.unwrap();
         let sqs = aws_sdk_sqs::Client::new(&environment);
-        let mut queues = HashMap::new();
+        let mut queues = SqsQueues::new();
         for name in routes::queues(routes) {
             let queue = create_queue(&sqs, format!("{name}-{nth}")).await;
             let dead_letters = create_queue(&sqs, format!("{name}-{nth}-dead")).await;
-            queues.insert(name, SqsConfig { queue, dead_letters });
+            queues.push((name, SqsConfig { queue, dead_letters }));
         }
         for (nth, route) in routes.iter().enumerate() {
             let (rule, pattern) = (format!("route-{nth}"), route.event_pattern().to_string());
             let put = events.put_rule().name(&rule).event_bus_name(&bus).event_pattern(pattern);
             put.send().await.unwrap();
-            let arn = arn_of(&sqs, &queues[route.queue].queue).await;
+            let arn = arn_of(&sqs, &urls_of(&queues, route.queue).queue).await;
             let target = Target::builder().id(route.queue).arn(arn).build().unwrap();
             let put = events.put_targets().rule(rule).event_bus_name(&bus).targets(target);
             put.send().await.unwrap();
         }
         Messaging { environment, bus, queues }
     }
+}
+
+fn urls_of<'a>(queues: &'a SqsQueues, name: &str) -> &'a SqsConfig {
+    let found = queues.iter().find(|(queue, _)| *queue == name);
+    &found.unwrap_or_else(|| panic!("no route has the queue {name}")).1
 }
 
 /// Creates a queue and returns its URL.

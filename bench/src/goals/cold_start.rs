@@ -199,6 +199,8 @@ fn spawn(binary: &PathBuf, role: &str, edition: &Edition, api: &str) -> anyhow::
         .env("VITRINA_LISTINGS_TABLE", vitrina::edition::TABLE)
         .env("VITRINA_QUEUE_URL", "http://127.0.0.1:1/1/catalog")
         .env("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1:1/1/catalog-dead")
+        .env("VITRINA_QUEUE_URL_CATALOG", "http://127.0.0.1:1/1/catalog")
+        .env("VITRINA_DEAD_LETTER_QUEUE_URL_CATALOG", "http://127.0.0.1:1/1/catalog-dead")
         .env("VITRINA_AUTH_ISSUER", "https://identity.example")
         .env("RUST_LOG", "error")
         .stdin(Stdio::null())

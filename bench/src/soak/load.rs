@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use axum::http::Method;
+use catalog::ListedProduct;
+use inventory::ProductView;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::id::ProductId;
 use tokio::sync::Semaphore;
@@ -85,12 +86,6 @@ enum Request {
     Read(KnownProduct),
 }
 
-#[derive(Deserialize)]
-struct Product {
-    id: ProductId,
-    version: i64,
-}
-
 impl LoadGenerator {
     pub(crate) fn new(seller: Client, reader: Client, seed: u64) -> Self {
         let state = State {
@@ -157,9 +152,8 @@ impl LoadGenerator {
     /// Sends a request. Returns the product afterwards, unless it was deleted.
     async fn send(&self, request: Request, number: u64) -> anyhow::Result<Option<KnownProduct>> {
         let path = |known: KnownProduct| format!("/v1/products/{}", known.id);
-        let known = |product: Product| {
-            let Product { id, version } = product;
-            Ok(Some(KnownProduct { id, version }))
+        let known = |product: ProductView| {
+            Ok(Some(KnownProduct { id: product.id, version: product.version }))
         };
         match request {
             Request::Create => {
@@ -189,7 +183,7 @@ impl LoadGenerator {
             Request::Read(is) => {
                 let path = format!("/v1/catalog/products/{}", is.id);
                 let call = self.reader.call(Method::GET, &path);
-                let shown: Product =
+                let shown: ListedProduct =
                     call.query("min_version", &is.version.to_string()).send().await?;
                 if shown.version != is.version {
                     let (id, shown, is) = (is.id, shown.version, is.version);
@@ -211,7 +205,7 @@ impl LoadGenerator {
         let committed = Instant::now();
         let path = format!("/v1/catalog/products/{id}");
         let fault = loop {
-            match self.reader.get::<Product>(&path).await {
+            match self.reader.get::<ListedProduct>(&path).await {
                 Ok(_) => return self.lock().stats.lags.record(committed.elapsed()),
                 Err(error) if error.status() != Some(404) => break error.into(),
                 Err(_) if committed.elapsed() > VISIBILITY_TIMEOUT => {

@@ -4,11 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use inventory::Backlog;
 use serde_json::json;
 use shared::clock::Clock;
-use shared::id::RunId;
+use sync::{Findings, Queues, Run, State};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use vitrina::client::{Client, ClientError};
@@ -44,46 +43,6 @@ pub(crate) struct Observed {
     pub(crate) error: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Outbox {
-    pending: i64,
-    oldest_committed_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Deserialize)]
-struct Queues {
-    data: Vec<Queue>,
-}
-
-#[derive(Deserialize)]
-struct Queue {
-    visible: i64,
-    in_flight: i64,
-    dead_letters: i64,
-}
-
-/// A reconciliation and its results.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Reconciliation {
-    id: RunId,
-    state: String,
-    #[serde(rename = "compared")]
-    pub(crate) products: u64,
-    missing: i64,
-    stale: i64,
-    ahead: i64,
-    extra: i64,
-    altered: i64,
-    stock: i64,
-    pub(crate) moving: i64,
-}
-
-impl Reconciliation {
-    pub(crate) fn differences(&self) -> i64 {
-        self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
-    }
-}
-
 impl Monitor {
     pub(crate) fn new(operator: Client) -> Self {
         Self { operator, observed: Mutex::default() }
@@ -104,7 +63,7 @@ impl Monitor {
                 let result = self.reconcile(false).await.map(|run| {
                     let mut observed = self.lock();
                     observed.reconciliations += 1;
-                    observed.differences += run.differences();
+                    observed.differences += run.findings.differences();
                 });
                 self.note(result);
             }
@@ -124,19 +83,19 @@ impl Monitor {
     }
 
     /// Waits until no change is in flight, and reconciles everything with deep comparison.
-    pub(crate) async fn finish(&self) -> anyhow::Result<(Observed, Reconciliation)> {
+    pub(crate) async fn finish(&self) -> anyhow::Result<(Observed, Findings)> {
         let begun = Instant::now();
         while self.poll().await? > 0 {
             ensure!(begun.elapsed() < DRAIN_TIMEOUT, "the backlog does not drain");
             sleep(Duration::from_millis(200)).await;
         }
         let run = self.reconcile(true).await.context("reconciling everything")?;
-        Ok((self.take(), run))
+        Ok((self.take(), run.findings))
     }
 
     /// Returns the number of pending events and queued messages.
     async fn poll(&self) -> Result<i64, ClientError> {
-        let outbox: Outbox = self.operator.get("/v1/admin/outbox").await?;
+        let outbox: Backlog = self.operator.get("/v1/admin/outbox").await?;
         let queues: Queues = self.operator.get("/v1/admin/queues").await?;
         let now = Clock::System.now();
         let age = outbox.oldest_committed_at.map_or(0.0, |at| (now - at).as_seconds_f64());
@@ -149,12 +108,12 @@ impl Monitor {
         Ok(outbox.pending + queued)
     }
 
-    async fn reconcile(&self, deep: bool) -> Result<Reconciliation, ClientError> {
+    async fn reconcile(&self, deep: bool) -> Result<Run, ClientError> {
         let path = "/v1/admin/reconciliations";
         // Retrying is safe: a further reconciliation does no harm.
         let call = self.operator.call(axum::http::Method::POST, path).repeatable();
-        let mut run: Reconciliation = call.json(&json!({"deep": deep})).send().await?;
-        while run.state != "finished" {
+        let mut run: Run = call.json(&json!({"deep": deep})).send().await?;
+        while run.state != State::Finished {
             sleep(Duration::from_millis(200)).await;
             run = self.operator.get(&format!("{path}/{}", run.id)).await?;
         }

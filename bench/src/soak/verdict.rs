@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use sync::Findings;
+
 use super::load::LoadStats;
-use super::monitor::{Observed, Reconciliation};
+use super::monitor::Observed;
 use crate::number::median;
 use crate::server::Memory;
 
@@ -78,7 +80,7 @@ struct FinalState {
     created: u64,
     errors: u64,
     dead: i64,
-    reconciliation: Reconciliation,
+    findings: Findings,
 }
 
 impl SoakReport {
@@ -89,10 +91,10 @@ impl SoakReport {
     pub(crate) fn add_final_state(
         &mut self,
         load: &LoadStats,
-        (observed, reconciliation): (Observed, Reconciliation),
+        (observed, findings): (Observed, Findings),
     ) {
         let (created, errors, dead) = (load.created, load.errors, observed.dead);
-        self.final_state = Some(FinalState { created, errors, dead, reconciliation });
+        self.final_state = Some(FinalState { created, errors, dead, findings });
     }
 
     /// A line for each criterion, and whether all are met.
@@ -115,14 +117,14 @@ impl SoakReport {
             format!("{runs} reconciliations under load, {differences} differences"),
         );
         match &self.final_state {
-            Some(FinalState { created, dead, reconciliation, .. }) => {
+            Some(FinalState { created, dead, findings, .. }) => {
                 judge(*dead == 0, format!("{dead} dead letters"));
-                let (found, moving) = (reconciliation.differences(), reconciliation.moving);
+                let (found, moving) = (findings.differences(), findings.moving);
                 judge(
                     found == 0 && moving == 0,
                     format!("{found} differences in the final deep reconciliation"),
                 );
-                let present = reconciliation.products;
+                let present = u64::try_from(findings.compared).unwrap_or_default();
                 judge(
                     present >= *created,
                     format!("{created} products acknowledged, {present} present"),
@@ -173,11 +175,9 @@ mod tests {
             let observed = Observed { reconciliations, ..Observed::default() };
             report.add(minute(memory(nth), observed));
         }
-        let reconciliation = r#"{"id":"00000000-0000-0000-0000-000000000001","state":"finished",
-            "compared":7,"missing":0,"stale":0,"ahead":0,"extra":0,"altered":0,"stock":0,"moving":0}"#;
-        let reconciliation = serde_json::from_str(reconciliation).unwrap();
+        let findings = Findings { compared: 7, ..Findings::default() };
         let load = LoadStats { created: 7, ..LoadStats::default() };
-        report.add_final_state(&load, (Observed::default(), reconciliation));
+        report.add_final_state(&load, (Observed::default(), findings));
         report
     }
 
@@ -202,7 +202,7 @@ mod tests {
             |report| report.minutes[3].errors = 1,
             |report| report.minutes[3].observed.differences = 1,
             |report| report.final_state.as_mut().unwrap().dead = 1,
-            |report| report.final_state.as_mut().unwrap().reconciliation.moving = 1,
+            |report| report.final_state.as_mut().unwrap().findings.moving = 1,
             |report| report.final_state.as_mut().unwrap().created = 8,
         ];
         for spoil in spoil {

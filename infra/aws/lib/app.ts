@@ -3,10 +3,15 @@ import { Tags, type App } from 'aws-cdk-lib';
 
 import { Edge } from './edge';
 import { Providers } from './providers';
+import { readRouting, type Routing } from './routes';
 import { EDGE_REGION, type Settings } from './settings';
 import { Stage } from './stage';
 
-export function build(app: App, settings: Settings): { stage: Stage; edge?: Edge } {
+export function build(
+  app: App,
+  settings: Settings,
+  routing: Routing = readRouting(),
+): { stage: Stage; edge?: Edge } {
   const { account, region } = settings;
   const name = `Vitrina-${settings.stage}`;
   const of = (where: string): { env: { region: string; account?: string } } => ({
@@ -18,6 +23,7 @@ export function build(app: App, settings: Settings): { stage: Stage; edge?: Edge
     name,
     { ...of(region), crossRegionReferences, description: `Vitrina, stage ${settings.stage}` },
     settings,
+    routing,
   );
   if (!settings.edge) return { stage };
   const edge = new Edge(

@@ -133,6 +133,12 @@ export function concurrencyOf(name: FunctionName, apiConcurrency: number): numbe
   return concurrency === 'api' ? apiConcurrency : concurrency;
 }
 
+/** The function that consumes each queue of the routes. */
+export const CONSUMERS: Consumers = { catalog: 'catalog-projector' };
+
+/** Functions by the name of the queue that they consume. */
+export type Consumers = Readonly<Record<string, FunctionName>>;
+
 /** The services that log in to PostgreSQL as their own role. */
 export function servicesWithDatabase(): Service[] {
   const plans = FUNCTION_NAMES.map(planOf).filter(({ database }) => database === 'service');

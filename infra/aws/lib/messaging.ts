@@ -1,4 +1,4 @@
-/** Delivers events from the bus to the projector; failed ones go to the dead-letter queue. */
+/** Delivers events from the bus to the queues of the routes; failed ones go to their dead letters. */
 import { Duration, Names, RemovalPolicy } from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
@@ -6,28 +6,36 @@ import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 
 import { acknowledge } from './acknowledge';
-import { planOf } from './functions';
-import { readRules, type Rule } from './routes';
+import { planOf, type FunctionName } from './functions';
+import { pascalCase, queuesOf, type Routing, type Rule } from './routes';
 import { isEphemeral, type Settings } from './settings';
 
 /** The maximum retention of SQS. */
 const MAX_RETENTION = Duration.days(14);
 
 /**
- * The projector moves a message to the dead letters after five failures, with the reason. This limit
- * catches messages that crash or time out the projector.
+ * A consumer moves a message to the dead letters after five failures, with the reason. This limit
+ * catches messages that crash or time out the consumer.
  */
 const MAX_RECEIVES = 8;
 
-/** The queue of the projector, as the routes call it. */
-const CATALOGUE = 'catalog';
+/** The queue of the projector. Its resources were deployed before there were others, and keep their names. */
+export const CATALOGUE = 'catalog';
+
+/** A queue of the routes, its dead letters, and the function that consumes it. */
+export interface RoutedQueue {
+  readonly name: string;
+  readonly queue: sqs.Queue;
+  readonly deadLetters: sqs.Queue;
+  readonly consumer: FunctionName;
+}
 
 export class Messaging extends Construct {
   readonly bus: events.EventBus;
-  readonly queue: sqs.Queue;
-  readonly deadLetters: sqs.Queue;
+  /** In the order of the routes. */
+  readonly queues: readonly RoutedQueue[];
 
-  constructor(scope: Construct, id: string, settings: Settings) {
+  constructor(scope: Construct, id: string, settings: Settings, { rules, consumers }: Routing) {
     super(scope, id);
     const ephemeral = isEphemeral(settings);
     const durable = {
@@ -36,37 +44,46 @@ export class Messaging extends Construct {
       retentionPeriod: MAX_RETENTION,
       removalPolicy: ephemeral ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
     };
-    this.deadLetters = new sqs.Queue(this, 'DeadLetters', durable);
-    this.queue = new sqs.Queue(this, 'Queue', {
-      ...durable,
-      // Six times the projector's timeout, so that no message is redelivered while in progress.
-      visibilityTimeout: Duration.seconds(6 * planOf('catalog-projector').timeout),
-      deadLetterQueue: { queue: this.deadLetters, maxReceiveCount: MAX_RECEIVES },
+    this.queues = queuesOf(rules).map((name) => {
+      const consumer = consumers[name];
+      if (consumer === undefined) throw new Error(`no function consumes the queue ${name}`);
+      const prefix = name === CATALOGUE ? '' : pascalCase(name);
+      const deadLetters = new sqs.Queue(this, `${prefix}DeadLetters`, durable);
+      const queue = new sqs.Queue(this, `${prefix}Queue`, {
+        ...durable,
+        // Six times the consumer's timeout, so that no message is redelivered while in progress.
+        visibilityTimeout: Duration.seconds(6 * planOf(consumer).timeout),
+        deadLetterQueue: { queue: deadLetters, maxReceiveCount: MAX_RECEIVES },
+      });
+      acknowledge(deadLetters, {
+        'Serverless-SQSRedrivePolicy':
+          'This is the dead-letter queue; an operator handles its messages.',
+      });
+      return { name, queue, deadLetters, consumer };
     });
     this.bus = new events.EventBus(this, 'Bus', {
       eventBusName: Names.uniqueResourceName(this, { maxLength: 64 }),
     });
-    const rules = readRules();
-    rules.forEach(({ queue, eventPattern }, index) => {
-      if (queue !== CATALOGUE) throw new Error(`this stack has no queue ${queue}`);
-      // Logical ids stay what they are when a rule is added.
-      new events.Rule(this, index === 0 ? 'ToCatalogue' : `ToCatalogue${index + 1}`, {
-        eventBus: this.bus,
-        description: 'Every event of inventory goes to the queue of the catalogue',
-        eventPattern: { source: eventPattern.source, detailType: eventPattern['detail-type'] },
-        targets: [
-          new targets.SqsQueue(this.queue, {
-            deadLetterQueue: this.deadLetters,
-            maxEventAge: Duration.hours(24),
-            retryAttempts: 185,
-          }),
-        ],
-      });
-    });
-    acknowledge(this.deadLetters, {
-      'Serverless-SQSRedrivePolicy':
-        'This is the dead-letter queue; an operator handles its messages.',
-    });
+    for (const { name, queue, deadLetters } of this.queues) {
+      const to = `To${name === CATALOGUE ? 'Catalogue' : pascalCase(name)}`;
+      rules
+        .filter((rule) => rule.queue === name)
+        .forEach(({ eventPattern }, index) => {
+          // Logical ids stay what they are when a rule is added.
+          new events.Rule(this, index === 0 ? to : `${to}${index + 1}`, {
+            eventBus: this.bus,
+            description: `Events of ${eventPattern.source.join(', ')} go to the queue ${name}`,
+            eventPattern: { source: eventPattern.source, detailType: eventPattern['detail-type'] },
+            targets: [
+              new targets.SqsQueue(queue, {
+                deadLetterQueue: deadLetters,
+                maxEventAge: Duration.hours(24),
+                retryAttempts: 185,
+              }),
+            ],
+          });
+        });
+    }
     // For investigations and for replays to a new consumer. Nothing else depends on it.
     if (settings.emulator === undefined) {
       // The L1 construct, so that CloudFormation generates the name.
@@ -80,6 +97,6 @@ export class Messaging extends Construct {
 }
 
 /** The sources of all rules, each once. */
-function sourcesOf(rules: Rule[]): string[] {
+function sourcesOf(rules: readonly Rule[]): string[] {
   return [...new Set(rules.flatMap(({ eventPattern }) => eventPattern.source))];
 }

@@ -19,9 +19,14 @@ export interface Window {
   readonly severity: Severity;
 }
 
-/** The source of a metric on AWS: the gateway, the dead-letter queue, or the code. */
+/** The source of a metric on AWS: the gateway, each dead-letter queue, or the code. */
 export type CloudWatchSource =
-  | { readonly source: 'api' | 'dead-letters'; readonly metric: string; readonly statistic: string }
+  | MetricSource
+  | { readonly source: 'dead-letters'; readonly metric: string; readonly statistic: string };
+
+/** A source with one metric. */
+export type MetricSource =
+  | { readonly source: 'api'; readonly metric: string; readonly statistic: string }
   | {
       readonly source: 'code';
       readonly metric: string;
@@ -71,7 +76,7 @@ interface Budgeted extends Named {
 /** A maximum share of bad events. */
 export interface RatioObjective extends Budgeted {
   readonly kind: 'ratio';
-  readonly cloudwatch: { readonly bad: CloudWatchSource; readonly all: CloudWatchSource };
+  readonly cloudwatch: { readonly bad: MetricSource; readonly all: MetricSource };
   readonly prometheus: { readonly bad: string; readonly all: string };
 }
 
@@ -189,8 +194,8 @@ function readRatio(reader: Reader, named: Named): RatioObjective {
     least: reader.number('least', { above: 0, whole: true }),
     few: readLowTraffic(reader),
     cloudwatch: {
-      bad: readSource(cloudwatch.map('bad')),
-      all: readSource(cloudwatch.map('all')),
+      bad: readSource(cloudwatch.map('bad'), ['api', 'code']),
+      all: readSource(cloudwatch.map('all'), ['api', 'code']),
     },
     prometheus: { bad: prometheus.text('bad'), all: prometheus.text('all') },
   };
@@ -242,7 +247,7 @@ function readBound(reader: Reader, named: Named): BoundObjective {
     missing: reader.oneOf('missing', ['alarm', 'fine'] as const),
     lasting: reader.duration('lasting'),
     severity: reader.oneOf('severity', SEVERITIES),
-    cloudwatch: readSource(reader.map('cloudwatch')),
+    cloudwatch: readSource(reader.map('cloudwatch'), ['api', 'dead-letters', 'code']),
     prometheus: prometheus.has('missing')
       ? { missing: prometheus.text('missing', METRIC) }
       : { expression: prometheus.text('expression') },
@@ -264,8 +269,11 @@ function readLowTraffic(parent: Reader): LowTraffic | undefined {
   return few;
 }
 
-function readSource(reader: Reader): CloudWatchSource {
-  const source = reader.oneOf('source', ['api', 'dead-letters', 'code'] as const);
+function readSource<S extends CloudWatchSource['source']>(
+  reader: Reader,
+  sources: readonly S[],
+): Extract<CloudWatchSource, { source: S }> {
+  const source = reader.oneOf('source', sources);
   const metric = reader.text('metric', METRIC);
   const statistic = reader.oneOf('statistic', ['Sum', 'Maximum'] as const);
   const found =
@@ -279,7 +287,7 @@ function readSource(reader: Reader): CloudWatchSource {
         }
       : { source, metric, statistic };
   reader.rejectUnknownFields();
-  return found;
+  return found as Extract<CloudWatchSource, { source: S }>;
 }
 
 function duplicates(names: readonly string[]): string[] {

@@ -22,7 +22,7 @@ import {
   runbook,
   formatDuration,
 } from './alarms';
-import { BudgetObjective, CloudWatchSource, Objectives, readObjectives } from './objectives';
+import { BudgetObjective, MetricSource, Objectives, readObjectives } from './objectives';
 
 export interface ObservabilityProps {
   /** Defaults to those of `infra/slo.yaml`. */
@@ -31,8 +31,12 @@ export interface ObservabilityProps {
   /** The HTTP API that receives all requests. */
   readonly apiId: string;
   readonly functions: Readonly<Record<string, lambda.IFunction>>;
-  readonly queue: sqs.IQueue;
-  readonly deadLetters: sqs.IQueue;
+  /** By their names in the routes, in that order. */
+  readonly queues: readonly {
+    readonly name: string;
+    readonly queue: sqs.IQueue;
+    readonly deadLetters: sqs.IQueue;
+  }[];
   readonly table: { readonly tableName: string };
   /** Notifies its subscribers. */
   readonly topic: sns.ITopic;
@@ -63,24 +67,25 @@ export class Observability extends Construct {
       (alarm) => alarm.kind === 'bound' || props.budgets,
     );
     const action = new SnsAction(props.topic);
-    this.alarms = selected.map((alarm) => {
-      const resource = this.resource(alarm);
-      resource.addAlarmAction(action);
-      // A page also announces its recovery.
-      if (alarm.severity === 'page') resource.addOkAction(action);
-      return { alarm: alarm.alarm, resource };
-    });
+    this.alarms = selected.flatMap((alarm) =>
+      this.resources(alarm).map((resource) => {
+        resource.addAlarmAction(action);
+        // A page also announces its recovery.
+        if (alarm.severity === 'page') resource.addOkAction(action);
+        return { alarm: alarm.alarm, resource };
+      }),
+    );
     this.dashboard();
   }
 
-  private resource(alarm: Alarm): cloudwatch.AlarmBase {
+  private resources(alarm: Alarm): cloudwatch.AlarmBase[] {
     switch (alarm.kind) {
       case 'burn':
-        return this.burnRate(alarm);
+        return [this.burnRate(alarm)];
       case 'few':
-        return this.lowTraffic(alarm);
+        return [this.lowTraffic(alarm)];
       case 'bound':
-        return this.bound(alarm);
+        return this.bounds(alarm);
     }
   }
 
@@ -129,7 +134,26 @@ export class Observability extends Construct {
     });
   }
 
-  private bound(alarm: BoundAlarm): cloudwatch.AlarmBase {
+  /** The alarm of a bound. On dead letters there is one for each queue: an emulator knows no expressions. */
+  private bounds(alarm: BoundAlarm): cloudwatch.AlarmBase[] {
+    const { name, cloudwatch: source } = alarm.objective;
+    if (source.source !== 'dead-letters') {
+      return [this.bound(alarm, name, (period) => this.metric(source, period))];
+    }
+    const { metric: metricName, statistic } = source;
+    return this.props.queues.map(({ name: queue, deadLetters }, index) =>
+      // The first one keeps its logical id when a queue is added.
+      this.bound(alarm, index === 0 ? name : `${name}-${queue}`, (period) =>
+        deadLetters.metric(metricName, { statistic, period }),
+      ),
+    );
+  }
+
+  private bound(
+    alarm: BoundAlarm,
+    id: string,
+    metric: (period: Duration) => cloudwatch.Metric,
+  ): cloudwatch.AlarmBase {
     const { objective } = alarm;
     const isMissingDataBad = objective.missing === 'alarm' && !this.props.sleeps;
     // A sum is over the whole duration; a maximum must exceed the bound for all of it.
@@ -137,8 +161,8 @@ export class Observability extends Construct {
     // Twelve datapoints are enough for an hour.
     const step = objective.lasting >= 3_600 ? 300 : 60;
     const period = Duration.seconds(isSum ? objective.lasting : step);
-    return new cloudwatch.Alarm(this, objective.name, {
-      metric: this.metric(objective.cloudwatch, period),
+    return new cloudwatch.Alarm(this, id, {
+      metric: metric(period),
       threshold: objective.below,
       comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
       evaluationPeriods: isSum ? 1 : objective.lasting / step,
@@ -195,7 +219,7 @@ export class Observability extends Construct {
     };
   }
 
-  private metric(source: CloudWatchSource, period: Duration): cloudwatch.Metric {
+  private metric(source: MetricSource, period: Duration): cloudwatch.Metric {
     const { metric: metricName, statistic } = source;
     switch (source.source) {
       case 'api':
@@ -206,8 +230,6 @@ export class Observability extends Construct {
           statistic,
           period,
         });
-      case 'dead-letters':
-        return this.props.deadLetters.metric(metricName, { statistic, period });
       case 'code':
         return this.reported(source.service, source.role, metricName, statistic, period);
     }
@@ -287,11 +309,13 @@ export class Observability extends Construct {
       ),
       graph(
         'Queue and dead letters',
-        [
-          props.queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE }),
-          props.queue.metricApproximateAgeOfOldestMessage({ period: MINUTE }),
-        ],
-        [props.deadLetters.metricApproximateNumberOfMessagesVisible({ period: MINUTE })],
+        props.queues.flatMap(({ queue }) => [
+          queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE }),
+          queue.metricApproximateAgeOfOldestMessage({ period: MINUTE }),
+        ]),
+        props.queues.map(({ deadLetters }) =>
+          deadLetters.metricApproximateNumberOfMessagesVisible({ period: MINUTE }),
+        ),
       ),
       graph(
         'Reconciliation',

@@ -20,7 +20,9 @@ import { certificates } from './certificates';
 import { Listings, type Database, type ExternalDatabase } from './data';
 import { concurrencyOf, FUNCTION_NAMES, planOf, type FunctionName } from './functions';
 import type { Identity } from './identity';
+import type { RoutedQueue } from './messaging';
 import type { Network } from './network';
+import { settingsOf } from './routes';
 import { isEphemeral, type Settings } from './settings';
 
 export interface Dependencies {
@@ -30,8 +32,7 @@ export interface Dependencies {
   database: Database | ExternalDatabase;
   table: dynamodb.Table;
   bus: events.EventBus;
-  queue: sqs.Queue;
-  deadLetters: sqs.Queue;
+  queues: readonly RoutedQueue[];
   identity: Identity;
 }
 
@@ -165,38 +166,42 @@ export class Services extends Construct {
     this.all = Object.fromEntries(
       FUNCTION_NAMES.map((name) => [name, new ServiceFunction(this, name, dependencies, layers)]),
     ) as Record<FunctionName, ServiceFunction>;
-    this.connectProjector(dependencies);
-    this.connectDeadLetterApi(dependencies);
+    for (const queue of dependencies.queues) {
+      this.connectConsumer(queue, dependencies.settings);
+      this.connectDeadLetterApi(queue);
+    }
   }
 
   /**
-   * The projector sends unreadable messages to the dead letters with a reason. During a store outage it
+   * A consumer sends unreadable messages to the dead letters with a reason. During a store outage it
    * sends messages again, so that an outage costs no attempts.
    */
-  private connectProjector({ queue, deadLetters, settings }: Dependencies): void {
-    const projector = this.all['catalog-projector'];
-    projector.function.addEnvironment('VITRINA_QUEUE_URL', queue.queueUrl);
-    projector.function.addEnvironment('VITRINA_DEAD_LETTER_QUEUE_URL', deadLetters.queueUrl);
-    allowQueue(projector, queue, ['SendMessage', 'ChangeMessageVisibility']);
-    allowQueue(projector, deadLetters, ['SendMessage']);
-    projector.alias.addEventSource(
+  private connectConsumer(routed: RoutedQueue, settings: Settings): void {
+    const { queue, deadLetters } = routed;
+    const consumer = this.all[routed.consumer];
+    consumer.function.addEnvironment('VITRINA_QUEUE_URL', queue.queueUrl);
+    consumer.function.addEnvironment('VITRINA_DEAD_LETTER_QUEUE_URL', deadLetters.queueUrl);
+    allowQueue(consumer, queue, ['SendMessage', 'ChangeMessageVisibility']);
+    allowQueue(consumer, deadLetters, ['SendMessage']);
+    consumer.alias.addEventSource(
       new SqsEventSource(queue, {
         batchSize: 10,
         reportBatchItemFailures: true,
         // No more than the reserved concurrency: a throttled invocation counts as a receive.
-        maxConcurrency: concurrencyOf('catalog-projector', settings.apiConcurrency),
+        maxConcurrency: concurrencyOf(routed.consumer, settings.apiConcurrency),
       }),
     );
-    acknowledge(projector.alias, {
+    acknowledge(consumer.alias, {
       'Serverless-LambdaEventSourceMappingDestination':
         'Failed messages stay in the queue, and its redrive policy is the destination.',
     });
   }
 
-  private connectDeadLetterApi({ queue, deadLetters }: Dependencies): void {
+  private connectDeadLetterApi({ name, queue, deadLetters }: RoutedQueue): void {
     const api = this.all['sync-api'];
-    api.function.addEnvironment('VITRINA_QUEUE_URL', queue.queueUrl);
-    api.function.addEnvironment('VITRINA_DEAD_LETTER_QUEUE_URL', deadLetters.queueUrl);
+    const names = settingsOf(name);
+    api.function.addEnvironment(names.queue, queue.queueUrl);
+    api.function.addEnvironment(names.deadLetters, deadLetters.queueUrl);
     allowQueue(api, queue, ['SendMessage', 'GetQueueAttributes']);
     allowQueue(api, deadLetters, [
       'ReceiveMessage',

@@ -9,11 +9,12 @@ import { Api } from './api';
 import { Database, ExternalDatabase, Listings } from './data';
 import { FUNCTION_NAMES } from './functions';
 import { Identity } from './identity';
-import { Messaging } from './messaging';
+import { CATALOGUE, Messaging, type RoutedQueue } from './messaging';
 import { Migrations } from './migrations';
 import { Network } from './network';
 import { Observability } from './observability';
 import { Providers } from './providers';
+import { pascalCase, type Routing } from './routes';
 import { Schedule } from './schedule';
 import { Services } from './services';
 import { isEphemeral, sleeps, type Settings } from './settings';
@@ -22,10 +23,16 @@ export class Stage extends Stack {
   /** The host name of the API. */
   readonly host: string;
 
-  constructor(scope: Construct, id: string, props: StackProps, settings: Settings) {
+  constructor(
+    scope: Construct,
+    id: string,
+    props: StackProps,
+    settings: Settings,
+    routing: Routing,
+  ) {
     super(scope, id, { ...props, terminationProtection: !isEphemeral(settings) });
     const listings = new Listings(this, 'Listings', settings);
-    const messaging = new Messaging(this, 'Messaging', settings);
+    const messaging = new Messaging(this, 'Messaging', settings, routing);
     const identity = new Identity(this, 'Identity', settings);
     const { network, database } = this.postgres(settings);
     const services = new Services(this, 'Services', {
@@ -34,8 +41,7 @@ export class Stage extends Stack {
       database,
       table: listings.table,
       bus: messaging.bus,
-      queue: messaging.queue,
-      deadLetters: messaging.deadLetters,
+      queues: messaging.queues,
       identity,
     });
     new Migrations(
@@ -55,8 +61,7 @@ export class Stage extends Stack {
       functions: Object.fromEntries<lambda.IFunction>(
         FUNCTION_NAMES.map((name) => [name, services.all[name].function]),
       ),
-      queue: messaging.queue,
-      deadLetters: messaging.deadLetters,
+      queues: messaging.queues,
       table: listings.table,
       topic,
       metricsNamespace: `Vitrina/${this.stackName}`,
@@ -73,8 +78,7 @@ export class Stage extends Stack {
       UserPoolId: identity.pool.userPoolId,
       UserPoolClientId: identity.client.userPoolClientId,
       EventBus: messaging.bus.eventBusName,
-      QueueUrl: messaging.queue.queueUrl,
-      DeadLetterQueueUrl: messaging.deadLetters.queueUrl,
+      ...Object.fromEntries(messaging.queues.flatMap(outputsOf)),
       ListingsTable: listings.table.tableName,
       AlarmTopicArn: topic.topicArn,
     };
@@ -108,4 +112,13 @@ export class Stage extends Stack {
     }
     return topic;
   }
+}
+
+/** The URLs of a queue and of its dead letters. Those of the catalogue have no suffix. */
+function outputsOf({ name, queue, deadLetters }: RoutedQueue): [string, string][] {
+  const suffix = name === CATALOGUE ? '' : pascalCase(name);
+  return [
+    [`QueueUrl${suffix}`, queue.queueUrl],
+    [`DeadLetterQueueUrl${suffix}`, deadLetters.queueUrl],
+  ];
 }

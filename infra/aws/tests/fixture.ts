@@ -7,6 +7,7 @@ import { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 
 import { build } from '../lib/app';
+import { readRouting, type Routing } from '../lib/routes';
 import { fromCommandLineAndFile, readSettings, SERVICES, type Settings } from '../lib/settings';
 
 /** The repository root, relative to `infra/aws/dist/tests`. */
@@ -64,12 +65,12 @@ export interface Synthesised {
 const synthesised = new Map<string, Synthesised>();
 
 /** Synthesises the stacks of a stage, once per process. */
-export function synthesise(given: Given): Synthesised {
-  const key = JSON.stringify(given);
+export function synthesise(given: Given, routing: Routing = readRouting()): Synthesised {
+  const key = JSON.stringify([given, routing]);
   const known = synthesised.get(key);
   if (known !== undefined) return known;
   const app = new App({ context: CONTEXT });
-  const { stage, edge } = build(app, settings(given));
+  const { stage, edge } = build(app, settings(given), routing);
   const template = Template.fromStack(stage);
   const json = template.toJSON();
   const resources = { ...(json['Resources'] as Record<string, Resource>) };

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { ROUTES } from '../lib/api';
-import { readRules } from '../lib/routes';
-import { EPHEMERAL, functions, ofType, PRODUCTION, synthesise } from './fixture';
+import { readRouting, readRules, type Routing } from '../lib/routes';
+import { EPHEMERAL, functions, ofType, PRODUCTION, synthesise, type Resource } from './fixture';
 
 const DAYS = 24 * 60 * 60;
 
@@ -80,25 +80,115 @@ test('dead-letter api has its permissions on both queues', () => {
   );
   const names = [...new Set(routes.map((route) => route.function))];
   assert.equal(names.length, 1);
-  const { Environment, Role } = functions(resources)[names[0]!]!.Properties;
-  assert.deepEqual(Environment.Variables['VITRINA_QUEUE_URL'], { Ref: queueName });
-  assert.deepEqual(Environment.Variables['VITRINA_DEAD_LETTER_QUEUE_URL'], { Ref: deadName });
-  const role = Role['Fn::GetAtt'][0] as string;
-  const allowed = ofType(resources, 'AWS::IAM::Policy')
-    .filter(([, policy]) => JSON.stringify(policy.Properties['Roles']).includes(role))
-    .flatMap(([, policy]) => policy.Properties['PolicyDocument'].Statement as any[]);
-  const may = (queue: string): string[] =>
-    allowed
-      .filter(({ Resource }) => JSON.stringify(Resource).includes(queue))
-      .flatMap(({ Action }) => [Action].flat() as string[])
-      .sort();
-  assert.deepEqual(may(queueName), ['sqs:GetQueueAttributes', 'sqs:SendMessage']);
-  assert.deepEqual(may(deadName), [
+  const { Environment } = functions(resources)[names[0]!]!.Properties;
+  assert.deepEqual(Environment.Variables['VITRINA_QUEUE_URL_CATALOG'], { Ref: queueName });
+  assert.deepEqual(Environment.Variables['VITRINA_DEAD_LETTER_QUEUE_URL_CATALOG'], {
+    Ref: deadName,
+  });
+  const may = permissions(resources, names[0]!);
+  assert.deepEqual(may(queueName), FOR_OPERATORS.queue);
+  assert.deepEqual(may(deadName), FOR_OPERATORS.deadLetters);
+});
+
+const FOR_OPERATORS = {
+  queue: ['sqs:GetQueueAttributes', 'sqs:SendMessage'],
+  deadLetters: [
     'sqs:ChangeMessageVisibility',
     'sqs:DeleteMessage',
     'sqs:GetQueueAttributes',
     'sqs:ReceiveMessage',
-  ]);
+  ],
+};
+
+/** What a function may do with a queue. */
+function permissions(
+  resources: Record<string, Resource>,
+  name: string,
+): (queue: string) => string[] {
+  const role = functions(resources)[name]!.Properties['Role']['Fn::GetAtt'][0] as string;
+  const allowed = ofType(resources, 'AWS::IAM::Policy')
+    .filter(([, policy]) => JSON.stringify(policy.Properties['Roles']).includes(role))
+    .flatMap(([, policy]) => policy.Properties['PolicyDocument'].Statement as any[]);
+  return (queue) =>
+    allowed
+      .filter(({ Resource }) => JSON.stringify(Resource).includes(`"${queue}"`))
+      .flatMap(({ Action }) => [Action].flat() as string[])
+      .sort();
+}
+
+/** Two queues. Any function can stand for the consumer of the second one. */
+const TWO_QUEUES: Routing = {
+  rules: [
+    ...readRules(),
+    { queue: 'order-mail', eventPattern: { source: ['vitrina.orders'], 'detail-type': ['Paid'] } },
+  ],
+  consumers: { ...readRouting().consumers, 'order-mail': 'inventory-relay' },
+};
+
+/** The logical ids of the second queue and of its dead letters. */
+function secondQueue(resources: Record<string, Resource>): { queue: string; dead: string } {
+  const names = ofType(resources, 'AWS::SQS::Queue').map(([name]) => name);
+  const queue = names.find((name) => name.startsWith('MessagingOrderMailQueue'));
+  const dead = names.find((name) => name.startsWith('MessagingOrderMailDeadLetters'));
+  return { queue: queue!, dead: dead! };
+}
+
+test('second queue changes nothing of the first one', () => {
+  const one = synthesise(PRODUCTION).resources;
+  const two = synthesise(PRODUCTION, TWO_QUEUES).resources;
+  for (const type of ['AWS::SQS::Queue', 'AWS::Events::Rule', 'AWS::CloudWatch::Alarm']) {
+    for (const [name, resource] of ofType(one, type)) assert.deepEqual(two[name], resource, name);
+  }
+});
+
+test('rule of the second queue delivers to it and to its dead letters', () => {
+  const { resources } = synthesise(PRODUCTION, TWO_QUEUES);
+  const { queue, dead } = secondQueue(resources);
+  const rule = ofType(resources, 'AWS::Events::Rule')
+    .map(([, found]) => found.Properties)
+    .find(({ EventPattern }) => EventPattern.source.includes('vitrina.orders'))!;
+  assert.deepEqual(rule['EventPattern']['detail-type'], ['Paid']);
+  assert.deepEqual(rule['Targets'][0].Arn, { 'Fn::GetAtt': [queue, 'Arn'] });
+  assert.deepEqual(rule['Targets'][0].DeadLetterConfig.Arn, { 'Fn::GetAtt': [dead, 'Arn'] });
+});
+
+test('operators reach every queue and its dead letters', () => {
+  const { resources, json } = synthesise(PRODUCTION, TWO_QUEUES);
+  const { queue, dead } = secondQueue(resources);
+  const variables = functions(resources)['sync-api']!.Properties['Environment'].Variables;
+  assert.deepEqual(
+    Object.keys(variables).filter((name) => name.includes('QUEUE_URL')),
+    [
+      'VITRINA_DEAD_LETTER_QUEUE_URL_CATALOG',
+      'VITRINA_DEAD_LETTER_QUEUE_URL_ORDER_MAIL',
+      'VITRINA_QUEUE_URL_CATALOG',
+      'VITRINA_QUEUE_URL_ORDER_MAIL',
+    ],
+  );
+  assert.deepEqual(variables['VITRINA_QUEUE_URL_ORDER_MAIL'], { Ref: queue });
+  assert.deepEqual(variables['VITRINA_DEAD_LETTER_QUEUE_URL_ORDER_MAIL'], { Ref: dead });
+  const may = permissions(resources, 'sync-api');
+  assert.deepEqual(may(queue), FOR_OPERATORS.queue);
+  assert.deepEqual(may(dead), FOR_OPERATORS.deadLetters);
+  const outputs = json['Outputs'] as Record<string, { Value: unknown }>;
+  assert.deepEqual(outputs['DeadLetterQueueUrlOrderMail']!.Value, { Ref: dead });
+});
+
+test('consumer of the second queue is connected to it alone', () => {
+  const { resources } = synthesise(PRODUCTION, TWO_QUEUES);
+  const { queue, dead } = secondQueue(resources);
+  const variables = functions(resources)['inventory-relay']!.Properties['Environment'].Variables;
+  assert.deepEqual(variables['VITRINA_QUEUE_URL'], { Ref: queue });
+  assert.deepEqual(variables['VITRINA_DEAD_LETTER_QUEUE_URL'], { Ref: dead });
+  const may = permissions(resources, 'inventory-relay');
+  assert.deepEqual(may(dead), ['sqs:SendMessage']);
+  const projector = permissions(resources, 'catalog-projector');
+  assert.deepEqual([...projector(queue), ...projector(dead)], []);
+});
+
+test('queue without a consumer is refused', () => {
+  const routing = { ...TWO_QUEUES, consumers: readRouting().consumers };
+  assert.throws(() => synthesise(PRODUCTION, routing), /no function consumes the queue order-mail/);
 });
 
 test('only failed messages of a batch are retried', () => {

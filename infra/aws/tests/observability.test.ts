@@ -28,15 +28,21 @@ interface AlarmProperties {
   Metrics?: { Expression?: string; MetricStat?: { Period: number; Stat: string } }[];
 }
 
-function synthesised(settings: { sleeps: boolean; budgets: boolean }): Template {
+function synthesised(
+  settings: { sleeps: boolean; budgets: boolean },
+  queues = ['catalog'],
+): Template {
   const stack = new Stack(new App(), 'Vitrina-test');
   const api = lambda.Function.fromFunctionName(stack, 'Api', 'catalog-api');
   new Observability(stack, 'Observability', {
     stage: 'test',
     apiId: 'abc',
     functions: { 'catalog-api': api },
-    queue: new sqs.Queue(stack, 'Queue'),
-    deadLetters: new sqs.Queue(stack, 'DeadLetters'),
+    queues: queues.map((name) => ({
+      name,
+      queue: new sqs.Queue(stack, `${name}Queue`),
+      deadLetters: new sqs.Queue(stack, `${name}DeadLetters`),
+    })),
     table: new dynamodb.TableV2(stack, 'Table', {
       partitionKey: { name: 'id', type: dynamodb.AttributeType.STRING },
     }),
@@ -132,6 +138,22 @@ test('missing data alarms except in a sleeping stage', () => {
     'outbox_oldest_pending_seconds',
   ]);
   assert.deepEqual(alarming(true), []);
+});
+
+test('dead letters of each queue have an alarm', () => {
+  const template = synthesised({ sleeps: false, budgets: false }, ['catalog', 'orders']);
+  const watched = Object.values(template.findResources('AWS::CloudWatch::Alarm'))
+    .map((it) => it['Properties'] as AlarmProperties & { Dimensions?: { Value: unknown }[] })
+    .filter(({ AlarmDescription }) => AlarmDescription.endsWith('infra/runbooks/dead-letters.md'));
+  const dead = Object.keys(template.findResources('AWS::SQS::Queue')).filter((name) =>
+    name.includes('DeadLetters'),
+  );
+  assert.equal(dead.length, 2);
+  assert.deepEqual(
+    watched.map(({ Dimensions }) => Dimensions?.map(({ Value }) => Value)),
+    dead.map((name) => [{ 'Fn::GetAtt': [name, 'QueueName'] }]),
+  );
+  for (const { AlarmActions } of watched) assert.ok(AlarmActions !== undefined);
 });
 
 test('without budgets all alarms are on single metrics', () => {

@@ -25,7 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use pages::Pages;
 
-pub use http::PROBLEMS;
+pub use http::{ListedProduct, PROBLEMS};
 pub use projector::Projector;
 pub use schema::SCHEMA;
 pub use store::listings::StoreError;

@@ -38,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
                 Feed::Table(database) => {
                     let database = database::open(&database, &clock).await?;
                     let queue = Queue::new(database.pool.clone(), clock, CATALOG_QUEUE);
-                    let host = host.with_database(&database).with_queue(Some(&queue));
+                    let host = host.with_database(&database).with_queues([queue.clone()]);
                     host.consume(Source::Table(queue), &projector).await?;
                 }
                 Feed::Sqs(queue) => {

@@ -31,7 +31,7 @@ use crate::passwords::Passwords;
 use crate::store::users;
 
 pub use account::check_password;
-pub use http::{EXPENSIVE_PATHS, PROBLEMS};
+pub use http::{EXPENSIVE_PATHS, PROBLEMS, Tokens};
 pub use schema::SCHEMA;
 pub use store::error::StoreError;
 pub use store::users::User;

@@ -36,8 +36,9 @@ use utoipa_axum::router::OpenApiRouter;
 use group_commit::GroupCommit;
 use store::Cause;
 
-pub use http::PROBLEMS;
+pub use http::{BatchResults, ItemResult, PROBLEMS, ProductView};
 pub use schema::SCHEMA;
+pub use store::outbox::Backlog;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 

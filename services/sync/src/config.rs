@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use shared::bus::aws::SqsConfig;
+use shared::bus::aws::{SqsConfig, SqsQueues};
 use shared::config::Settings;
 use shared::contract::listing::table_name;
+use shared::contract::routes::ROUTES;
 use shared::database::{DatabaseConfig, MigrationConfig};
 use shared::host::HostConfig;
 use shared::http::auth::AuthConfig;
@@ -20,8 +21,8 @@ const GRACE_OF_A_FUNCTION: Duration = Duration::from_secs(5);
 /// The role of a process of the service, and the settings that only this role needs.
 #[derive(Clone, Debug)]
 pub enum Role {
-    /// Serves the operators' API. Without `sqs`, the projector's queue is the one in PostgreSQL.
-    Api { auth: AuthConfig, table: String, sqs: Option<SqsConfig> },
+    /// Serves the operators' API. Without `sqs`, the queues are those in PostgreSQL.
+    Api { auth: AuthConfig, table: String, sqs: Option<SqsQueues> },
     /// Compares the stores and requests repairs.
     Reconcile {
         table: String,
@@ -44,7 +45,7 @@ pub struct Config {
 
 impl Config {
     /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`] and [`DatabaseConfig::read`], and those
-    /// of the role: [`AuthConfig::read`], [`table_name`] and [`SqsConfig::read`]; [`table_name`] and
+    /// of the role: [`AuthConfig::read`], [`table_name`] and [`SqsConfig::read_all`]; [`table_name`] and
     /// `VITRINA_SYNC_SLICE` (buckets a minute, or an invocation); or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
@@ -66,12 +67,7 @@ impl Config {
             _ => Role::Api {
                 auth: AuthConfig::read(settings),
                 table: table_name(settings),
-                // On AWS this is the only API for dead letters, so it must be able to reach them.
-                sqs: if settings.is_function() {
-                    Some(SqsConfig::required(settings))
-                } else {
-                    SqsConfig::read(settings)
-                },
+                sqs: SqsConfig::read_all(settings, ROUTES),
             },
         };
         Self {

@@ -1,12 +1,12 @@
 //! The findings of a pass, summed over its buckets.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::comparison::{Difference, Kind};
 
 /// What comparing some buckets, or a whole pass, found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Findings {
     /// Products that have a row, a listing or both.
     pub compared: i64,

@@ -33,7 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use context::Settings;
 pub use error::{StoreError, SyncError};
 pub use findings::Findings;
-pub use http::PROBLEMS;
+pub use http::{PROBLEMS, Queues, SettledDeadLetters};
 pub use reconciler::Reconciler;
 pub use schema::SCHEMA;
 pub use store::listings::Listings;
@@ -50,7 +50,7 @@ pub struct App {
     pub ids: Ids,
     pub verifier: Verifier,
     pub listings: Listings,
-    /// The projector's queue and its dead letters.
+    /// Every queue and its dead letters.
     pub dead_letters: DeadLetters,
     /// Wakes the reconciler of this process; one in another process polls.
     pub requested: Arc<Notify>,
@@ -87,7 +87,7 @@ pub fn reconciliation_routes() -> OpenApiRouter<App> {
     http::reconciliation_routes()
 }
 
-/// The routes of traces, of the queue and of its dead letters, with their description.
+/// The routes of traces, of the queues and of their dead letters, with their description.
 pub fn message_routes() -> OpenApiRouter<App> {
     http::message_routes()
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use shared::bus::aws::{SqsDeadLetters, SqsQueue};
+use shared::bus::aws::SqsDeadLetters;
 use shared::bus::dead_letters::DeadLetters;
-use shared::bus::postgres::Queue;
+use shared::bus::postgres::{Queue, Queues};
 use shared::config::Settings;
 use shared::contract::listing::categories_key;
-use shared::contract::routes::CATALOG_QUEUE;
+use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::host::Host;
 use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
@@ -27,13 +27,10 @@ async fn main() -> anyhow::Result<()> {
             let verifier = Verifier::new(auth, clock.clone());
             let pool = database.pool.clone();
             let dead_letters = match sqs {
-                Some(config) => {
-                    let queue = SqsQueue::connect(&config, &clock).await;
-                    DeadLetters::Sqs(SqsDeadLetters::new(queue, pool.clone()))
+                Some(queues) => {
+                    DeadLetters::Sqs(SqsDeadLetters::connect(&queues, &clock, pool.clone()).await)
                 }
-                None => {
-                    DeadLetters::Postgres(Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE))
-                }
+                None => DeadLetters::Postgres(Queues::new(pool.clone(), clock.clone(), ROUTES)),
             };
             let listings = Listings::new(dynamodb::connect().await, &table);
             let app = App::new(pool, &clock, &ids, verifier.clone(), listings, dead_letters);
@@ -47,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
             let host = host
                 .with_database(&database)
                 .with_table(&client, &table, categories_key())
-                .with_queue(queue.as_ref());
+                .with_queues(queue.clone());
             let reconciler = Reconciler::new(pool, client, &table, clock, ids)
                 .with_settings(settings)
                 .with_queue(queue);

@@ -9,9 +9,10 @@ use crate::http::problem::Problem;
 use crate::id::EventId;
 
 /// A message that its consumer could not handle.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct DeadLetter {
     pub id: i64,
+    /// The name of its queue in the routes.
     pub queue: String,
     #[schema(value_type = Uuid)]
     pub event_id: EventId,
@@ -28,6 +29,8 @@ pub struct DeadLetter {
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     pub ids: Option<Vec<i64>>,
+    /// Its name in the routes.
+    pub queue: Option<String>,
     pub event_type: Option<String>,
     /// Part of the reason.
     pub reason: Option<String>,
@@ -74,8 +77,9 @@ impl From<DeadLettersError> for Problem {
 
 impl Selection {
     pub(super) fn matches(&self, dead_letter: &DeadLetter) -> bool {
-        let Self { ids, event_type, reason, before, subject } = self;
+        let Self { ids, queue, event_type, reason, before, subject } = self;
         ids.as_ref().is_none_or(|ids| ids.contains(&dead_letter.id))
+            && queue.as_ref().is_none_or(|queue| *queue == dead_letter.queue)
             && event_type.as_ref().is_none_or(|event_type| *event_type == dead_letter.event_type)
             && reason.as_ref().is_none_or(|reason| dead_letter.reason.contains(reason.as_str()))
             && before.is_none_or(|before| dead_letter.dead_at < before)

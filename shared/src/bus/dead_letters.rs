@@ -1,19 +1,20 @@
-//! Reads dead letters, and sends them again or discards them, with an audit row for each.
+//! Reads the dead letters of every queue, and sends them again or discards them, with an audit row
+//! for each.
 
 use chrono::{DateTime, Utc};
 
 use super::aws::SqsDeadLetters;
 use super::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use super::message::QueueDepth;
-use super::postgres::{Queue, dead_letters};
+use super::postgres::{Queues, dead_letters};
 
 use crate::id::UserId;
 
 /// The dead letters of one edition. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum DeadLetters {
-    /// In the same tables as their queue.
-    Postgres(Queue),
+    /// In the same tables as their queues.
+    Postgres(Queues),
     Sqs(SqsDeadLetters),
 }
 
@@ -26,8 +27,8 @@ impl DeadLetters {
         limit: i64,
     ) -> Result<Vec<DeadLetter>, DeadLettersError> {
         match self {
-            Self::Postgres(queue) => {
-                Ok(dead_letters::list(queue.pool(), selection, after, limit).await?)
+            Self::Postgres(queues) => {
+                Ok(dead_letters::list(queues.pool(), selection, after, limit).await?)
             }
             Self::Sqs(dead_letters) => dead_letters.list(selection, after, limit).await,
         }
@@ -36,8 +37,8 @@ impl DeadLetters {
     /// One dead letter, with the body of its message.
     pub async fn find(&self, id: i64) -> Result<Option<(DeadLetter, String)>, DeadLettersError> {
         match self {
-            Self::Postgres(queue) => {
-                let pool = queue.pool();
+            Self::Postgres(queues) => {
+                let pool = queues.pool();
                 let one = Selection { ids: Some(vec![id]), ..Selection::default() };
                 let dead_letter = dead_letters::list(pool, &one, 0, 1).await?.pop();
                 Ok(dead_letter.zip(dead_letters::find_body(pool, id).await?))
@@ -49,7 +50,7 @@ impl DeadLetters {
     /// The number of dead letters in a selection.
     pub async fn count(&self, selection: &Selection) -> Result<i64, DeadLettersError> {
         match self {
-            Self::Postgres(queue) => Ok(dead_letters::count(queue.pool(), selection).await?),
+            Self::Postgres(queues) => Ok(dead_letters::count(queues.pool(), selection).await?),
             Self::Sqs(dead_letters) => dead_letters.count(selection).await,
         }
     }
@@ -65,8 +66,9 @@ impl DeadLetters {
         now: DateTime<Utc>,
     ) -> Result<i64, DeadLettersError> {
         match self {
-            Self::Postgres(queue) => {
-                Ok(dead_letters::settle(queue.pool(), selection, limit, action, actor, now).await?)
+            Self::Postgres(queues) => {
+                Ok(dead_letters::settle(queues.pool(), selection, limit, action, actor, now)
+                    .await?)
             }
             Self::Sqs(dead_letters) => {
                 dead_letters.settle(selection, limit, action, actor, now).await
@@ -74,11 +76,17 @@ impl DeadLetters {
         }
     }
 
-    /// The depth of their queue, and their number.
-    pub async fn depth(&self) -> Result<QueueDepth, DeadLettersError> {
+    /// The depth of each queue, with the number of its dead letters, in the order of the routes.
+    pub async fn depths(&self) -> Result<Vec<QueueDepth>, DeadLettersError> {
         match self {
-            Self::Postgres(queue) => Ok(queue.depth().await?),
-            Self::Sqs(dead_letters) => Ok(dead_letters.depth().await?),
+            Self::Postgres(queues) => {
+                let mut depths = Vec::new();
+                for queue in queues.all() {
+                    depths.push(queue.depth().await?);
+                }
+                Ok(depths)
+            }
+            Self::Sqs(dead_letters) => Ok(dead_letters.depths().await?),
         }
     }
 }

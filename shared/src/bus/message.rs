@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 /// The depth of a queue.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct QueueDepth {
     pub queue: String,
     /// Messages that can be received now.

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
+    /// If it ends in `_`, there is one setting for each queue, with the queue's name at the end.
     pub name: &'static str,
     /// The programs that read it.
     pub read_by: &'static str,
@@ -25,12 +26,18 @@ const fn setting(
     Setting { name, read_by, default, text }
 }
 
+impl Setting {
+    fn is(&self, name: &str) -> bool {
+        self.name == name || (self.name.ends_with('_') && name.starts_with(self.name))
+    }
+}
+
 const LOCAL: &str = "local edition";
 const SERVICES: &str = "services";
 const ALL: &str = "all";
 const CLIENT: &str = "command line";
 
-pub static SETTINGS: [Setting; 40] = [
+pub static SETTINGS: [Setting; 42] = [
     setting("VITRINA_DATA", LOCAL, "`.vitrina`", "Data folder. Flag: `--data`."),
     setting("VITRINA_LISTEN", LOCAL, "`127.0.0.1:8080`", "Address to serve on. Flag: `--listen`."),
     setting("VITRINA_ROLES", LOCAL, "`all`", "Parts to run, separated by commas. Flag: `--roles`."),
@@ -152,14 +159,27 @@ pub static SETTINGS: [Setting; 40] = [
     ),
     setting(
         "VITRINA_QUEUE_URL",
-        "catalog, sync",
+        "catalog",
         "the queue table in PostgreSQL; required in a function",
-        "URL of the SQS queue of the projector.",
+        "URL of the SQS queue that the program consumes.",
     ),
     setting(
         "VITRINA_DEAD_LETTER_QUEUE_URL",
-        "catalog, sync",
+        "catalog",
         "required with `VITRINA_QUEUE_URL`",
+        "URL of its dead-letter queue.",
+    ),
+    setting(
+        "VITRINA_QUEUE_URL_",
+        "sync",
+        "the queue tables in PostgreSQL; required in a function",
+        "URL of the SQS queue with this name in the routes, such as `VITRINA_QUEUE_URL_CATALOG`, for \
+         the operators' API. All queues or none.",
+    ),
+    setting(
+        "VITRINA_DEAD_LETTER_QUEUE_URL_",
+        "sync",
+        "required with `VITRINA_QUEUE_URL_<QUEUE>`",
         "URL of its dead-letter queue.",
     ),
     setting(
@@ -199,7 +219,7 @@ pub static SETTINGS: [Setting; 40] = [
 pub(super) fn contains(name: &str) -> bool {
     let is_ours = name.starts_with("VITRINA_") || name.starts_with("OTEL_");
     let is_of_tests = name.starts_with("VITRINA_TEST_");
-    !is_ours || is_of_tests || SETTINGS.iter().any(|setting| setting.name == name)
+    !is_ours || is_of_tests || SETTINGS.iter().any(|setting| setting.is(name))
 }
 
 /// `docs/settings.md`.
@@ -213,8 +233,9 @@ pub fn to_markdown() -> String {
          |---|---|---|---|\n",
     );
     for Setting { name, read_by, default, text: meaning } in &SETTINGS {
+        let suffix = if name.ends_with('_') { "<QUEUE>" } else { "" };
         // Writing to a string does not fail.
-        let _ = writeln!(text, "| `{name}` | {read_by} | {default} | {meaning} |");
+        let _ = writeln!(text, "| `{name}{suffix}` | {read_by} | {default} | {meaning} |");
     }
     text
 }

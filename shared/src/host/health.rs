@@ -16,12 +16,12 @@ use crate::bus::postgres::Queue;
 use crate::dynamodb::Item;
 use crate::host::metrics_recorder;
 
-/// The stores that the process depends on, and its queue.
+/// The stores that the process depends on, and its queues.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     pub postgres: Option<Arc<dyn Probe>>,
     pub dynamodb: Option<Arc<dyn Probe>>,
-    pub queue: Option<Queue>,
+    pub queues: Vec<Queue>,
 }
 
 /// A store whose availability can be checked.
@@ -101,9 +101,8 @@ async fn readyz(State(health): State<Health>) -> Response {
 )]
 async fn metrics(State(health): State<Health>) -> Response {
     // While PostgreSQL is down, the other metrics are still served.
-    if let Some(queue) = &health.queue
-        && let Ok(depth) = queue.depth().await
-    {
+    for queue in &health.queues {
+        let Ok(depth) = queue.depth().await else { continue };
         let set = |name: &'static str, value: i64| {
             metrics::gauge!(name, "queue" => depth.queue.clone()).set(count(value));
         };

@@ -165,10 +165,10 @@ impl Host {
         self
     }
 
-    /// Reports the depth of this queue as metrics.
+    /// Reports the depth of these queues as metrics.
     #[must_use]
-    pub fn with_queue(mut self, queue: Option<&Queue>) -> Self {
-        self.health.queue = queue.cloned();
+    pub fn with_queues(mut self, queues: impl IntoIterator<Item = Queue>) -> Self {
+        self.health.queues.extend(queues);
         self
     }
 

@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Limit {
 }
 
 /// Pagination data of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PageInfo {
     /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
@@ -78,7 +78,7 @@ impl PageInfo {
 }
 
 /// One page of a list.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Page<T> {
     pub data: Vec<T>,
     pub page: PageInfo,

@@ -7,7 +7,7 @@ use std::error::Error;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::id::RequestId;
 use crate::telemetry;
@@ -102,18 +102,18 @@ kinds! {
 }
 
 /// One error in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// JSON Pointer (RFC 6901) into the body, or the name of a parameter.
     pub pointer: String,
     /// Stable identifier of the error.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     pub detail: String,
 }
 
 impl FieldError {
     pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code, detail: detail.into() }
+        Self { pointer: pointer.into(), code: code.into(), detail: detail.into() }
     }
 }
 
@@ -131,24 +131,24 @@ pub struct Problem {
 }
 
 /// A problem document (RFC 9457).
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemDocument {
     /// URL of the page that explains this kind of problem.
     #[serde(rename = "type")]
     #[schema(example = "/docs/problems/invalid_request")]
     pub type_url: String,
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     pub status: u16,
     /// Stable identifier for clients to branch on.
     #[schema(example = "invalid_request")]
-    pub code: &'static str,
-    #[serde(skip_serializing_if = "str::is_empty")]
+    pub code: Cow<'static, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     pub detail: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Uuid>, nullable = false)]
     pub request_id: Option<RequestId>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
 
@@ -193,9 +193,9 @@ impl Problem {
     pub fn to_document(&self, request_id: Option<RequestId>) -> ProblemDocument {
         ProblemDocument {
             type_url: self.kind.type_url(),
-            title: self.kind.title,
+            title: self.kind.title.into(),
             status: self.kind.status,
-            code: self.kind.code,
+            code: self.kind.code.into(),
             detail: self.detail.clone(),
             request_id,
             errors: self.errors.clone(),

@@ -10,12 +10,12 @@ use shared::bus::aws::{EventBridge, SqsDeadLetters, SqsQueue, SqsTimings};
 use shared::bus::dead_letter::{Action, DeadLetter, Selection};
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::message::QueueDepth;
-use shared::bus::postgres::{PgBus, Queue};
+use shared::bus::postgres::{PgBus, Queue, Queues};
 use shared::bus::{self, Bus, Outbound, Publish as _};
 use shared::clock::Clock;
 use shared::contract::envelope::Event as _;
 use shared::contract::inventory::Event;
-use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
+use shared::contract::routes::{self, CATALOG_QUEUE};
 use shared::host::intake::{self, Failure, Handler};
 use shared::host::sqs_intake;
 use shared::id::{EventId, UserId};
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::handlers::{ByPosition, inventory_event};
+use crate::second_producer::{PARCEL_QUEUE, TWO_PRODUCERS};
 
 /// Timeout on a machine that is busy with other tests.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -38,18 +39,24 @@ const TIMINGS: SqsTimings = SqsTimings {
     after_outage: Duration::ZERO,
 };
 
-/// A bus, its queue and their dead letters.
+/// A bus with the queues of two producers, and their dead letters. Unless a method takes a queue, it
+/// uses the catalogue's.
 pub(crate) struct TestBed {
     bus: Bus,
-    messages: Messages,
+    queues: AllQueues,
     clock: Clock,
     dead_letters: DeadLetters,
     database: TestDatabase,
 }
 
+enum AllQueues {
+    Tables(Queues),
+    Sqs(Box<Messaging>),
+}
+
 enum Messages {
     Table(Queue),
-    Sqs(SqsQueue, Box<Messaging>),
+    Sqs(SqsQueue),
 }
 
 impl TestBed {
@@ -57,11 +64,12 @@ impl TestBed {
         let database = database(&[&bus::MIGRATOR]).await;
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let pool = database.pool.clone();
-        let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
+        let bus = PgBus::new(pool.clone(), clock.clone(), TWO_PRODUCERS);
+        let queues = Queues::new(pool, clock.clone(), TWO_PRODUCERS);
         Self {
             bus: Bus::Postgres(bus),
-            dead_letters: DeadLetters::Postgres(Queue::new(pool.clone(), clock.clone(), "catalog")),
-            messages: Messages::Table(Queue::new(pool, clock.clone(), "catalog")),
+            dead_letters: DeadLetters::Postgres(queues.clone()),
+            queues: AllQueues::Tables(queues),
             clock,
             database,
         }
@@ -69,20 +77,30 @@ impl TestBed {
 
     /// `None` if the emulator is not installed, which the testkit reports.
     async fn aws() -> Option<Self> {
-        let messaging = Ministack::of_this_process()?.messaging(ROUTES).await;
+        let messaging = Ministack::of_this_process()?.messaging(TWO_PRODUCERS).await;
         let database = database(&[&bus::MIGRATOR]).await;
         let (environment, clock) = (&messaging.environment, Clock::System);
         let bus = Bus::EventBridge(EventBridge::new(environment, &messaging.bus));
-        let config = messaging.queue(CATALOG_QUEUE);
-        let queue = SqsQueue::new(environment, clock.clone(), config).with_timings(TIMINGS);
-        let dead_letters = SqsDeadLetters::new(queue.clone(), database.pool.clone());
+        let queues = messaging.queues();
+        let dead_letters = SqsDeadLetters::new(environment, &clock, &queues, database.pool.clone());
         Some(Self {
             bus,
-            messages: Messages::Sqs(queue, Box::new(messaging)),
+            queues: AllQueues::Sqs(Box::new(messaging)),
             clock,
             dead_letters: DeadLetters::Sqs(dead_letters),
             database,
         })
+    }
+
+    fn messages(&self, queue: &str) -> Messages {
+        match &self.queues {
+            AllQueues::Tables(queues) => Messages::Table(queues.queue(queue)),
+            AllQueues::Sqs(messaging) => {
+                let (environment, config) = (&messaging.environment, messaging.queue(queue));
+                let queue = SqsQueue::new(environment, self.clock.clone(), config);
+                Messages::Sqs(queue.with_timings(TIMINGS))
+            }
+        }
     }
 
     /// Publishes the events with these positions.
@@ -102,24 +120,24 @@ impl TestBed {
         }
     }
 
-    /// Puts a message into the queue that no bus would carry.
-    async fn plant(&self, body: &str) {
-        match &self.messages {
-            Messages::Table(_) => {
+    /// Puts a message into a queue that no bus would carry.
+    async fn plant(&self, queue: &str, body: &str) {
+        match &self.queues {
+            AllQueues::Tables(_) => {
                 let id = Uuid::from_u128(1);
-                let (event_type, body) = ("ProductUpdated", body.to_owned());
+                let route = TWO_PRODUCERS.iter().find(|route| route.queue == queue).unwrap();
                 let event = Outbound {
                     event_id: EventId::from_uuid(id),
-                    source: Event::SOURCE,
-                    event_type,
+                    source: route.source,
+                    event_type: if queue == PARCEL_QUEUE { "ParcelSent" } else { "ProductUpdated" },
                     subject: id,
-                    body,
+                    body: body.to_owned(),
                 };
                 self.bus.publish(&[event]).await.unwrap();
             }
-            Messages::Sqs(_, messaging) => {
+            AllQueues::Sqs(messaging) => {
                 let client = aws_sdk_sqs::Client::new(&messaging.environment);
-                let send = client.send_message().queue_url(&messaging.queue(CATALOG_QUEUE).queue);
+                let send = client.send_message().queue_url(&messaging.queue(queue).queue);
                 send.message_body(body).send().await.unwrap();
             }
         }
@@ -128,30 +146,38 @@ impl TestBed {
     /// Receives messages without settling them, as a consumer that crashes does. A bus may reformat
     /// an event, so this returns the parsed events.
     async fn receive(&self) -> Vec<Value> {
-        let bodies: Vec<String> = match &self.messages {
+        let bodies = self.receive_bodies(CATALOG_QUEUE).await;
+        bodies.iter().map(|body| serde_json::from_str(body).unwrap_or_default()).collect()
+    }
+
+    async fn receive_bodies(&self, queue: &str) -> Vec<String> {
+        match self.messages(queue) {
             Messages::Table(queue) => {
                 let received = queue.receive(100).await.unwrap();
                 received.into_iter().map(|message| message.body).collect()
             }
-            Messages::Sqs(queue, _) => {
+            Messages::Sqs(queue) => {
                 let received = queue.receive().await.unwrap();
                 received.into_iter().map(|message| message.event().to_owned()).collect()
             }
-        };
-        bodies.iter().map(|body| serde_json::from_str(body).unwrap_or_default()).collect()
+        }
     }
 
     /// Handles and settles one batch.
     async fn round(&self, handler: &impl Handler) {
-        match &self.messages {
+        self.round_of(CATALOG_QUEUE, handler).await;
+    }
+
+    async fn round_of(&self, queue: &str, handler: &impl Handler) {
+        match self.messages(queue) {
             Messages::Table(queue) => {
                 // Longer than any backoff.
                 self.clock.advance(Duration::from_mins(10));
-                intake::once(queue, &self.clock, handler).await.unwrap();
+                intake::once(&queue, &self.clock, handler).await.unwrap();
             }
-            Messages::Sqs(queue, _) => {
+            Messages::Sqs(queue) => {
                 let stop = CancellationToken::new();
-                sqs_intake::once(queue, &self.clock, handler, &stop).await.unwrap();
+                sqs_intake::once(&queue, &self.clock, handler, &stop).await.unwrap();
             }
         }
     }
@@ -167,9 +193,9 @@ impl TestBed {
 
     /// Waits until received messages are visible again.
     async fn end_visibility(&self) {
-        match &self.messages {
-            Messages::Table(_) => self.clock.advance(Duration::from_secs(30)),
-            Messages::Sqs(..) => {
+        match &self.queues {
+            AllQueues::Tables(_) => self.clock.advance(Duration::from_secs(30)),
+            AllQueues::Sqs(_) => {
                 tokio::time::sleep(TIMINGS.visibility + Duration::from_millis(500)).await;
             }
         }
@@ -187,14 +213,19 @@ impl TestBed {
 
     /// Makes dead letters of these unreadable bodies, in this order.
     async fn bury(&self, bodies: &[&str]) {
-        for (nth, body) in bodies.iter().enumerate() {
-            self.plant(body).await;
-            let handler = ByPosition::new(|_| Ok(()));
-            let begun = Instant::now();
-            while self.dead_letters().await.len() <= nth {
-                assert!(begun.elapsed() < DEADLINE, "it does not become a dead letter");
-                self.round(&handler).await;
-            }
+        for body in bodies {
+            self.bury_in(CATALOG_QUEUE, body).await;
+        }
+    }
+
+    async fn bury_in(&self, queue: &str, body: &str) {
+        let before = self.dead_letters().await.len();
+        self.plant(queue, body).await;
+        let handler = ByPosition::new(|_| Ok(()));
+        let begun = Instant::now();
+        while self.dead_letters().await.len() <= before {
+            assert!(begun.elapsed() < DEADLINE, "it does not become a dead letter");
+            self.round_of(queue, &handler).await;
         }
     }
 
@@ -239,6 +270,10 @@ conformance! {
     only_selected_dead_letters_are_settled
     reading_dead_letters_does_not_change_them
     depth_counts_visible_in_flight_and_dead_messages
+    dead_letters_of_every_queue_are_listed_oldest_first
+    dead_letters_of_every_queue_are_redriven_to_their_own
+    only_dead_letters_of_the_selected_queue_are_settled
+    each_queue_has_its_own_depth
 }
 
 async fn every_published_event_is_handled_and_then_gone(bed: TestBed) {
@@ -284,7 +319,7 @@ async fn only_failed_messages_of_a_batch_are_redelivered(bed: TestBed) {
 }
 
 async fn unreadable_message_is_a_dead_letter_and_blocks_no_other(bed: TestBed) {
-    bed.plant("no event").await;
+    bed.plant(CATALOG_QUEUE, "no event").await;
     bed.publish([2]).await;
     let accepting = ByPosition::new(|_| Ok(()));
     bed.rounds(&accepting, || !accepting.seen().is_empty()).await;
@@ -299,7 +334,8 @@ async fn unreadable_message_is_a_dead_letter_and_blocks_no_other(bed: TestBed) {
 }
 
 async fn event_of_unknown_type_is_ignored(bed: TestBed) {
-    bed.plant(&inventory_event(1).to_string().replace("ProductUpdated", "FromTheFuture")).await;
+    let unknown = inventory_event(1).to_string().replace("ProductUpdated", "FromTheFuture");
+    bed.plant(CATALOG_QUEUE, &unknown).await;
     bed.publish([2]).await;
     let accepting = ByPosition::new(|_| Ok(()));
     bed.rounds(&accepting, || !accepting.seen().is_empty()).await;
@@ -317,7 +353,7 @@ async fn depth_counts_visible_in_flight_and_dead_messages(bed: TestBed) {
                 // Each time: a message is in flight only for its visibility timeout.
                 bed.receive().await;
             }
-            let depth = bed.dead_letters.depth().await.unwrap();
+            let depth = bed.dead_letters.depths().await.unwrap().remove(0);
             if is_so(&depth) && depth.dead_letters == 1 {
                 return;
             }
@@ -412,4 +448,94 @@ async fn reading_dead_letters_does_not_change_them(bed: TestBed) {
     let page = bed.dead_letters.list(&Selection::default(), first[0].id, 10).await.unwrap();
     assert_eq!(page, first[1..]);
     assert_eq!(bed.dead_letters.find(i64::MAX).await.unwrap(), None);
+}
+
+/// The queue and the body of each dead letter, oldest first.
+async fn buried(bed: &TestBed) -> Vec<(String, String)> {
+    let mut buried = Vec::new();
+    for dead_letter in bed.dead_letters().await {
+        let (found, body) = bed.dead_letters.find(dead_letter.id).await.unwrap().unwrap();
+        assert_eq!(found, dead_letter);
+        buried.push((found.queue, body));
+    }
+    buried
+}
+
+fn dead_letter(queue: &str, body: &str) -> (String, String) {
+    (queue.to_owned(), body.to_owned())
+}
+
+async fn dead_letters_of_every_queue_are_listed_oldest_first(bed: TestBed) {
+    bed.bury(&["one"]).await;
+    bed.bury_in(PARCEL_QUEUE, "two").await;
+    bed.bury(&["three"]).await;
+    let all = [
+        dead_letter(CATALOG_QUEUE, "one"),
+        dead_letter(PARCEL_QUEUE, "two"),
+        dead_letter(CATALOG_QUEUE, "three"),
+    ];
+    assert_eq!(buried(&bed).await, all);
+    // In pages of one, each after the last id of the page before.
+    let (mut after, mut pages) = (0, Vec::new());
+    while let Some(dead) =
+        bed.dead_letters.list(&Selection::default(), after, 1).await.unwrap().pop()
+    {
+        after = dead.id;
+        pages.push(dead.queue);
+    }
+    assert_eq!(pages, [CATALOG_QUEUE, PARCEL_QUEUE, CATALOG_QUEUE]);
+}
+
+async fn dead_letters_of_every_queue_are_redriven_to_their_own(bed: TestBed) {
+    bed.bury(&["one"]).await;
+    bed.bury_in(PARCEL_QUEUE, "two").await;
+    let (all, now) = (Selection::default(), bed.clock.now());
+    let redriven = bed.dead_letters.settle(&all, None, Action::Redrive, OPERATOR, now).await;
+    assert_eq!((redriven.unwrap(), bed.dead_letters().await), (2, vec![]));
+    assert_eq!(bed.receive_bodies(CATALOG_QUEUE).await, ["one"]);
+    assert_eq!(bed.receive_bodies(PARCEL_QUEUE).await, ["two"]);
+    assert_eq!(audited_queues(&bed).await, [CATALOG_QUEUE, PARCEL_QUEUE]);
+}
+
+/// The queue of each row of the audit.
+async fn audited_queues(bed: &TestBed) -> Vec<String> {
+    sqlx::query_scalar("select queue from bus.dead_letter_audit order by id")
+        .fetch_all(&bed.database.pool)
+        .await
+        .unwrap()
+}
+
+async fn only_dead_letters_of_the_selected_queue_are_settled(bed: TestBed) {
+    bed.bury(&["one"]).await;
+    bed.bury_in(PARCEL_QUEUE, "two").await;
+    let parcels = Selection { queue: Some(PARCEL_QUEUE.to_owned()), ..Selection::default() };
+    let listed = bed.dead_letters.list(&parcels, 0, 10).await.unwrap();
+    assert_eq!((listed.len(), listed[0].queue.as_str()), (1, PARCEL_QUEUE));
+    assert_eq!(bed.dead_letters.count(&parcels).await.unwrap(), 1);
+    let now = bed.clock.now();
+    let discarded = bed.dead_letters.settle(&parcels, None, Action::Discard, OPERATOR, now).await;
+    assert_eq!(discarded.unwrap(), 1);
+    assert_eq!(buried(&bed).await, [dead_letter(CATALOG_QUEUE, "one")]);
+    assert_eq!(audited_queues(&bed).await, [PARCEL_QUEUE]);
+    let unknown = Selection { queue: Some("unknown".to_owned()), ..Selection::default() };
+    assert_eq!(bed.dead_letters.list(&unknown, 0, 10).await.unwrap(), []);
+}
+
+async fn each_queue_has_its_own_depth(bed: TestBed) {
+    bed.bury_in(PARCEL_QUEUE, "dead").await;
+    bed.plant(CATALOG_QUEUE, "waits").await;
+    let begun = Instant::now();
+    loop {
+        let depths = bed.dead_letters.depths().await.unwrap();
+        let queues: Vec<&str> = depths.iter().map(|depth| depth.queue.as_str()).collect();
+        assert_eq!(queues, routes::queues(TWO_PRODUCERS));
+        let counts: Vec<_> =
+            depths.iter().map(|depth| (depth.visible, depth.dead_letters)).collect();
+        if counts == [(1, 0), (0, 1), (0, 0)] {
+            return;
+        }
+        // The counts of SQS are delayed.
+        assert!(begun.elapsed() < DEADLINE, "the counts are never right: {depths:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -2,21 +2,25 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use chrono::DateTime;
 use shared::bus::dead_letter::{Action, Selection};
 use shared::bus::message::Outcome;
-use shared::bus::postgres::{Message, PgBus, Queue, dead_letters};
+use shared::bus::postgres::{Message, PgBus, Queue, Queues, dead_letters};
 use shared::bus::{self, Outbound, Publish as _};
 use shared::clock::Clock;
 use shared::contract::envelope::Event as _;
 use shared::contract::inventory::Event;
 use shared::contract::routes::ROUTES;
+use shared::host::health::{self, Health};
 use shared::host::intake::{self, Failure};
+use shared::host::metrics_recorder;
 use shared::id::{EventId, UserId};
-use testkit::{TestDatabase, database};
+use testkit::{Call, TestDatabase, database};
 use uuid::Uuid;
 
 use crate::handlers::{self, ByPosition};
+use crate::second_producer::{PARCEL_QUEUE, TWO_PRODUCERS};
 
 struct TestBed {
     database: TestDatabase,
@@ -66,6 +70,22 @@ impl TestBed {
 /// An event at this position, as it is sent.
 fn event(position: i64) -> String {
     handlers::inventory_event(position).to_string()
+}
+
+#[tokio::test]
+async fn metrics_have_the_depth_of_each_queue_of_the_process() {
+    let bed = TestBed::new().await;
+    bed.send(&[event(1), event(2)]).await;
+    // A gauge that is set before there is a recorder is lost.
+    metrics_recorder::recorder();
+    let queues = Queues::new(bed.database.pool.clone(), bed.clock.clone(), TWO_PRODUCERS);
+    let health = Health { queues: queues.all(), ..Health::default() };
+    let router = Router::from(health::routes().with_state(health));
+    let page = Call::get("/metrics").send(&router).await.expect(200).text;
+    for (queue, visible) in [("catalog", 2), (PARCEL_QUEUE, 0)] {
+        let line = format!("vitrina_queue_visible{{queue=\"{queue}\"}} {visible}");
+        assert!(page.lines().any(|found| found == line), "{line} in {page}");
+    }
 }
 
 #[tokio::test]

@@ -26,11 +26,11 @@ use uuid::Uuid;
 
 use crate::handlers::{ByPosition, inventory_event};
 
-const PARCEL_QUEUE: &str = "parcels";
+pub(crate) const PARCEL_QUEUE: &str = "parcels";
 const COURIER_QUEUE: &str = "couriers";
 
 /// Inventory's route, and those of the second producer.
-const TWO_PRODUCERS: &[Route] = &[
+pub(crate) const TWO_PRODUCERS: &[Route] = &[
     ROUTES[0],
     Route {
         queue: PARCEL_QUEUE,

@@ -76,7 +76,7 @@ async fn reconcile(setup: &Setup, products: u64, times: u32) -> anyhow::Result<S
         drift::plant(&edition, products, DIFFERENCES, u64::from(round)).await?;
         let report = reconciler::pass(&edition).await?;
         settle(&edition).await?;
-        let ours = f64::from(u32::try_from(report.compared)?) / report.seconds;
+        let ours = f64::from(u32::try_from(report.findings.compared)?) / report.seconds;
         samples.push(Sample::new(Stat::of(rows.min(listings)), Stat::of(ours)));
         passes.push(report);
     }
@@ -112,7 +112,8 @@ fn judged(products: u64, seen: &Seen) -> Vec<Figure> {
         Bound::AtLeast(Measure::Value(""), planted),
         Bound::AtMost(Measure::Value(""), planted),
     ];
-    let remaining = f64::from(i32::try_from(seen.final_pass.differences()).unwrap_or(i32::MAX));
+    let remaining =
+        f64::from(i32::try_from(seen.final_pass.findings.differences()).unwrap_or(i32::MAX));
     let memory = seen.passes.iter().map(|report| Sample::alone(Stat::of(report.memory)));
     vec![
         Figure {
@@ -125,13 +126,13 @@ fn judged(products: u64, seen: &Seen) -> Vec<Figure> {
         Figure {
             what: "differences found, of 1,000".to_owned(),
             bounds: exactly.clone(),
-            samples: of_each(PassReport::differences),
+            samples: of_each(|report| report.findings.differences()),
             ..Figure::default()
         },
         Figure {
             what: "differences repaired, of 1,000".to_owned(),
             bounds: exactly,
-            samples: of_each(|report| report.repaired),
+            samples: of_each(|report| report.findings.repaired),
             ..Figure::default()
         },
         Figure {

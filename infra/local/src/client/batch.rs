@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use serde::{Deserialize, Serialize};
+use inventory::{BatchResults, ItemResult};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::error::Problem;
 use super::{Client, ClientError};
 
 /// The most products in one batch.
@@ -20,36 +20,21 @@ pub(crate) const CONCURRENCY: usize = 4;
 const TIMEOUT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The outcome for one product.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Outcome {
-    pub(crate) status: u16,
-    pub(crate) problem: Option<Problem>,
-    /// Whether an earlier batch with this key created it.
-    #[serde(default)]
-    pub(crate) replayed: bool,
-}
-
 #[derive(Serialize)]
 struct Batch<'a> {
     items: &'a [Box<RawValue>],
 }
 
-#[derive(Deserialize)]
-struct Results {
-    results: Vec<Outcome>,
-}
-
-/// Creates 1 to [`MAX_ITEMS`] products from JSON, with `key` as the idempotency key. Returns an
-/// outcome for each item, in order.
+/// Creates 1 to [`MAX_ITEMS`] products from JSON, with `key` as the idempotency key. Returns a
+/// result for each item, in order.
 pub(crate) async fn create(
     client: &Client,
     key: &str,
     items: &[Box<RawValue>],
-) -> Result<Vec<Outcome>, ClientError> {
+) -> Result<Vec<ItemResult>, ClientError> {
     let begun = Instant::now();
     loop {
-        let Results { results } = client
+        let BatchResults { results } = client
             .call(Method::POST, "/v1/products/batch")
             .json(&Batch { items })
             .key(key)

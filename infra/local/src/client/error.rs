@@ -1,66 +1,46 @@
 //! Why a request failed, in words for people.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use shared::http::problem::ProblemDocument;
 
-/// A problem document (RFC 9457), as it was received.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    #[serde(default)]
-    pub status: u16,
-    /// Stable: branch on this.
-    #[serde(default)]
-    pub code: String,
-    #[serde(default)]
-    pub title: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub detail: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<Fault>,
-}
-
-/// One fault in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// JSON Pointer, or the name of a parameter.
-    pub pointer: String,
-    pub code: String,
-    pub detail: String,
-}
-
-impl Problem {
-    /// Reads the body of an error answer, which need not be a problem document.
-    pub(super) fn read(status: u16, body: &[u8]) -> Self {
-        let read: Option<Self> = serde_json::from_slice(body).ok();
-        match read.filter(|problem| !problem.title.is_empty()) {
-            Some(problem) => Self { status, ..problem },
-            None => Self {
-                status,
-                title: format!("the answer was {status} without a problem document"),
-                ..Self::default()
-            },
-        }
+/// Reads the body of an error answer, which need not be a problem document.
+pub(super) fn read_problem(status: u16, body: &[u8]) -> ProblemDocument {
+    let read: Option<ProblemDocument> = serde_json::from_slice(body).ok();
+    match read.filter(|problem| !problem.title.is_empty()) {
+        Some(problem) => ProblemDocument { status, ..problem },
+        None => ProblemDocument {
+            type_url: "about:blank".to_owned(),
+            title: format!("the answer was {status} without a problem document").into(),
+            status,
+            code: Cow::default(),
+            detail: Cow::default(),
+            request_id: None,
+            errors: Vec::new(),
+        },
     }
 }
 
-impl fmt::Display for Problem {
+/// A problem as a sentence.
+pub(crate) struct Sentence<'a>(pub(crate) &'a ProblemDocument);
+
+impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.title)?;
-        if !self.code.is_empty() {
-            write!(f, " ({})", self.code)?;
+        let Self(problem) = self;
+        f.write_str(&problem.title)?;
+        if !problem.code.is_empty() {
+            write!(f, " ({})", problem.code)?;
         }
-        if !self.detail.is_empty() {
-            write!(f, ": {}", self.detail)?;
+        if !problem.detail.is_empty() {
+            write!(f, ": {}", problem.detail)?;
         }
-        for (index, fault) in self.errors.iter().enumerate() {
+        for (index, error) in problem.errors.iter().enumerate() {
             let before = if index == 0 { ": " } else { "; " };
-            write!(f, "{before}{} {}", fault.pointer, fault.detail)?;
+            write!(f, "{before}{} {}", error.pointer, error.detail)?;
         }
-        if let Some(id) = &self.request_id {
+        if let Some(id) = &problem.request_id {
             write!(f, " [request {id}]")?;
         }
         Ok(())
@@ -78,8 +58,8 @@ pub enum ClientError {
     Unsigned(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{call}: {base} gave no answer")]
     NoAnswer { call: String, base: String, source: reqwest::Error },
-    #[error("{call}: {problem}{}", again(*.retry_after))]
-    Refused { call: String, problem: Box<Problem>, retry_after: Option<Duration> },
+    #[error("{call}: {}{}", Sentence(.problem), again(*.retry_after))]
+    Refused { call: String, problem: Box<ProblemDocument>, retry_after: Option<Duration> },
     #[error("{call}: the answer cannot be read")]
     Unreadable { call: String, source: serde_json::Error },
 }
@@ -94,7 +74,7 @@ impl ClientError {
         self.problem().map(|problem| problem.status)
     }
 
-    pub fn problem(&self) -> Option<&Problem> {
+    pub fn problem(&self) -> Option<&ProblemDocument> {
         match self {
             Self::Refused { problem, .. } => Some(problem),
             _ => None,
@@ -136,22 +116,23 @@ mod tests {
     #[test]
     fn problem_is_shown_as_a_sentence_with_every_fault() {
         let body = br#"{"type":"/docs/problems/invalid_request","title":"Not acceptable",
-            "status":422,"code":"invalid_request","request_id":"0190","errors":[
+            "status":422,"code":"invalid_request",
+            "request_id":"01900000-0000-7000-8000-000000000001","errors":[
             {"pointer":"/sku","code":"invalid","detail":"must not be blank"},
             {"pointer":"/name","code":"invalid","detail":"must not be blank"}]}"#;
         assert_eq!(
-            Problem::read(422, body).to_string(),
+            Sentence(&read_problem(422, body)).to_string(),
             "Not acceptable (invalid_request): /sku must not be blank; /name must not be blank \
-             [request 0190]"
+             [request 01900000-0000-7000-8000-000000000001]"
         );
     }
 
     #[test]
     fn answer_without_a_problem_document_is_shown_by_its_status() {
         for body in [&b"<html>"[..], b"{}", b""] {
-            let problem = Problem::read(502, body);
+            let problem = read_problem(502, body);
             assert_eq!(
-                (problem.status, problem.to_string().as_str()),
+                (problem.status, Sentence(&problem).to_string().as_str()),
                 (502, "the answer was 502 without a problem document")
             );
         }
@@ -160,7 +141,7 @@ mod tests {
     fn refused(status: u16) -> ClientError {
         ClientError::Refused {
             call: String::new(),
-            problem: Box::new(Problem::read(status, b"")),
+            problem: Box::new(read_problem(status, b"")),
             retry_after: None,
         }
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use shared::config::Secret;
 use tokio::time::Instant;
 
-use super::error::{ClientError, Problem};
+use super::error::{ClientError, read_problem};
 
 /// How long to retry a request: a restart takes some seconds.
 const RETRY_FOR: Duration = Duration::from_mins(1);
@@ -148,7 +148,7 @@ impl Request<'_> {
             .map(Duration::from_secs);
         Err(ClientError::Refused {
             call: self.name(),
-            problem: Box::new(Problem::read(status.as_u16(), &body)),
+            problem: Box::new(read_problem(status.as_u16(), &body)),
             retry_after,
         })
     }

@@ -19,7 +19,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared::config::Secret;
 
-pub use error::{ClientError, Fault, Problem};
+pub use error::ClientError;
+pub(crate) use error::Sentence;
 pub use http::Answer;
 use http::{Http, Request};
 use session::Bearer;

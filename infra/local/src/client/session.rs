@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::http::Method;
 use identity::keys::Issuer;
-use serde::Deserialize;
 use serde_json::json;
 use shared::clock::Clock;
 use shared::config::Secret;
@@ -42,16 +41,9 @@ pub(super) struct Tokens {
     replace_at: Instant,
 }
 
-#[derive(Deserialize)]
-struct Granted {
-    access_token: String,
-    expires_in: u64,
-    refresh_token: String,
-}
-
 impl Tokens {
-    fn granted(granted: Granted) -> Self {
-        let lifetime = Duration::from_secs(granted.expires_in);
+    fn granted(granted: identity::Tokens) -> Self {
+        let lifetime = Duration::from_secs(granted.expires_in.try_into().unwrap_or_default());
         Self {
             access: Secret::new(granted.access_token),
             refresh: Secret::new(granted.refresh_token),

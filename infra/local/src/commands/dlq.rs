@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use chrono::SecondsFormat;
 use clap::builder::NonEmptyStringValueParser;
 use comfy_table::{Table, presets};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use shared::bus::dead_letter::DeadLetter;
+use shared::http::page::Page;
+use sync::SettledDeadLetters;
 
 use crate::client::Client;
 use crate::client::remote::Remote;
@@ -52,6 +55,9 @@ enum DlqCommand {
 /// Dead letters that match every given filter.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Filter {
+    /// Queue, such as `catalog`
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    queue: Option<String>,
     /// Event type, such as `ProductUpdated`
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     r#type: Option<String>,
@@ -65,7 +71,7 @@ pub(crate) struct Filter {
 
 #[derive(clap::Args, Clone, Debug)]
 #[command(group = clap::ArgGroup::new("selection").required(true).multiple(true)
-    .args(["ids", "type", "reason", "older_than", "all"]))]
+    .args(["ids", "queue", "type", "reason", "older_than", "all"]))]
 pub(crate) struct Selection {
     /// Ids, as shown by `dlq list`
     ids: Vec<i64>,
@@ -77,34 +83,6 @@ pub(crate) struct Selection {
     /// Only count the matching dead letters
     #[arg(long)]
     dry_run: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct DeadLetter {
-    id: i64,
-    queue: String,
-    event_type: String,
-    subject: String,
-    attempts: i32,
-    dead_at: String,
-    reason: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Page {
-    data: Vec<DeadLetter>,
-    page: PageInfo,
-}
-
-#[derive(Debug, Deserialize)]
-struct PageInfo {
-    next_cursor: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Outcome {
-    matched: i64,
-    settled: i64,
 }
 
 /// Reads a number of seconds, minutes, hours or days.
@@ -148,6 +126,9 @@ async fn list(client: &Client, filter: &Filter, output: Output) -> anyhow::Resul
     let mut cursor: Option<String> = None;
     loop {
         let mut call = client.call(Method::GET, "/v1/admin/dead-letters").query("limit", "100");
+        if let Some(queue) = &filter.queue {
+            call = call.query("queue", queue);
+        }
         if let Some(event_type) = &filter.r#type {
             call = call.query("type", event_type);
         }
@@ -160,7 +141,7 @@ async fn list(client: &Client, filter: &Filter, output: Output) -> anyhow::Resul
         if let Some(cursor) = &cursor {
             call = call.query("cursor", cursor);
         }
-        let page: Page = call.send().await?;
+        let page: Page<DeadLetter> = call.send().await?;
         letters.extend(page.data);
         cursor = page.page.next_cursor;
         if cursor.is_none() {
@@ -178,13 +159,14 @@ async fn list(client: &Client, filter: &Filter, output: Output) -> anyhow::Resul
 fn table(letters: &[DeadLetter]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["id", "dead since", "type", "product", "attempts", "reason"]);
+    table.set_header(["id", "queue", "dead since", "type", "product", "attempts", "reason"]);
     for letter in letters {
         table.add_row([
             &letter.id.to_string(),
-            &letter.dead_at,
+            &letter.queue,
+            &letter.dead_at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
             &letter.event_type,
-            &letter.subject,
+            &letter.subject.to_string(),
             &letter.attempts.to_string(),
             &letter.reason,
         ]);
@@ -203,6 +185,9 @@ async fn settle(
     if !selection.ids.is_empty() {
         body["ids"] = json!(selection.ids);
     }
+    if let Some(queue) = &selection.filter.queue {
+        body["queue"] = json!(queue);
+    }
     if let Some(event_type) = &selection.filter.r#type {
         body["type"] = json!(event_type);
     }
@@ -218,7 +203,7 @@ async fn settle(
         print(&format!("{settled} {done}"))?;
         return Ok(OK);
     }
-    let outcome: Outcome = client.post(&path, &body).await?;
+    let outcome: SettledDeadLetters = client.post(&path, &body).await?;
     if selection.dry_run {
         print(&format!("{} would be {done}", outcome.matched))?;
     } else {
@@ -236,13 +221,13 @@ async fn settle_slowly(
     rate: u16,
 ) -> anyhow::Result<i64> {
     body["dry_run"] = true.into();
-    let mut left = client.post::<Outcome>(path, &body).await?.matched;
+    let mut left = client.post::<SettledDeadLetters>(path, &body).await?.matched;
     body["dry_run"] = false.into();
     let (mut settled, mut second) = (0, tokio::time::interval(Duration::from_secs(1)));
     while left > 0 {
         second.tick().await;
         body["limit"] = left.min(rate.into()).into();
-        let some = client.post::<Outcome>(path, &body).await?.settled;
+        let some = client.post::<SettledDeadLetters>(path, &body).await?.settled;
         settled += some;
         left -= some;
         if some == 0 {

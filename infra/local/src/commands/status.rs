@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use axum::http::Method;
 use chrono::{DateTime, Utc};
 use comfy_table::{Table, presets};
-use serde::{Deserialize, Serialize};
+use inventory::Backlog;
+use serde::Serialize;
 use shared::clock::Clock;
+use shared::http::page::Page;
+use sync::{Queues, Run, State};
 
 use crate::client::remote::Remote;
 use crate::client::{Client, ClientError};
-use crate::commands::sync::Report;
 use crate::console::exit::{FOUND, OK};
 use crate::console::global::Global;
 use crate::console::output::print;
@@ -30,30 +32,6 @@ enum Format {
     Table,
     Json,
     Env,
-}
-
-#[derive(Debug, Deserialize)]
-struct Outbox {
-    pending: i64,
-    oldest_committed_at: Option<DateTime<Utc>>,
-    repairs: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Queues {
-    data: Vec<Queue>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Queue {
-    visible: i64,
-    in_flight: i64,
-    dead_letters: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Reports {
-    data: Vec<Report>,
 }
 
 /// The state of an edition.
@@ -77,11 +55,11 @@ struct Status {
 
 pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8> {
     let client = args.remote.operator(global, None)?;
-    let outbox: Outbox = client.get("/v1/admin/outbox").await?;
+    let outbox: Backlog = client.get("/v1/admin/outbox").await?;
     let queues: Queues = client.get("/v1/admin/queues").await?;
-    let reports: Reports = client.get("/v1/admin/reconciliations?limit=20").await?;
+    let runs: Page<Run> = client.get("/v1/admin/reconciliations?limit=20").await?;
     let lag = Histogram::read(&metrics(&client).await?, "vitrina_lag_seconds");
-    let last = reports.data.iter().find(|report| report.state == "finished");
+    let last = runs.data.iter().find(|run| run.state == State::Finished);
     let now = Clock::System.now();
     let status = Status {
         outbox_pending: outbox.pending,
@@ -92,8 +70,8 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
         dead_letters: queues.data.iter().map(|queue| queue.dead_letters).sum(),
         lag_p50: lag.quantile(50),
         lag_p99: lag.quantile(99),
-        last_reconciliation: last.and_then(|report| report.finished_at),
-        last_differences: last.map(Report::differences),
+        last_reconciliation: last.and_then(|run| run.finished_at),
+        last_differences: last.map(|run| run.findings.differences()),
     };
     match args.output {
         Format::Table => print(&table(&status).to_string())?,
@@ -103,7 +81,8 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
     Ok(if status.dead_letters > 0 { FOUND } else { OK })
 }
 
-/// The metrics of an edition that is one process. The AWS edition has no such page: empty.
+/// The metrics of an edition that is one process: the lag is in no other answer. The AWS edition has no
+/// such page: empty.
 async fn metrics(client: &Client) -> Result<String, ClientError> {
     match client.call(Method::GET, "/metrics").answer().await {
         Ok(answer) => Ok(String::from_utf8_lossy(&answer.body).into_owned()),

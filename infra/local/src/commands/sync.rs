@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use comfy_table::{Table, presets};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::config::Settings;
-use shared::id::RunId;
+use sync::Run;
 
 use crate::client::remote::Remote;
 use crate::console::exit::{FOUND, OK};
@@ -31,53 +29,20 @@ pub(crate) struct SyncArgs {
     json: bool,
 }
 
-/// A reconciliation, as the API describes it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Report {
-    pub(crate) id: RunId,
-    pub(crate) state: String,
-    deep: bool,
-    progress: Buckets,
-    compared: i64,
-    missing: i64,
-    stale: i64,
-    ahead: i64,
-    extra: i64,
-    altered: i64,
-    stock: i64,
-    moving: i64,
-    repaired: i64,
-    oldest_divergence: Option<DateTime<Utc>>,
-    read_units: f64,
-    requested_at: DateTime<Utc>,
-    pub(crate) finished_at: Option<DateTime<Utc>>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Buckets {
-    buckets_done: u64,
-    buckets: u64,
-}
-
-impl Report {
-    pub(crate) fn differences(&self) -> i64 {
-        self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
-    }
-}
-
 pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
     let client = args.remote.operator(global, Some(SYNC))?;
-    let requested: Report =
+    let requested: Run =
         client.post("/v1/admin/reconciliations", &json!({ "deep": args.deep })).await?;
     let path = format!("/v1/admin/reconciliations/{}", requested.id);
     let style = Style::read(&Settings::from_env());
-    let total = requested.progress.buckets;
+    let total = count(requested.progress.buckets);
     let progress = Progress::begin(style, "comparing", total, Unit::Items("buckets"));
     let mut done = 0;
     let report = loop {
-        let report: Report = client.get(&path).await?;
-        progress.add(report.progress.buckets_done.saturating_sub(done));
-        done = report.progress.buckets_done;
+        let report: Run = client.get(&path).await?;
+        let now_done = count(report.progress.buckets_done);
+        progress.add(now_done.saturating_sub(done));
+        done = now_done;
         if report.finished_at.is_some() {
             break report;
         }
@@ -89,25 +54,29 @@ pub(crate) async fn run(global: &Global, args: SyncArgs) -> anyhow::Result<u8> {
     } else {
         print(&table(&report).to_string())?;
     }
-    Ok(if report.differences() == 0 { OK } else { FOUND })
+    Ok(if report.findings.differences() == 0 { OK } else { FOUND })
 }
 
-fn table(report: &Report) -> Table {
+fn count(buckets: i32) -> u64 {
+    buckets.try_into().unwrap_or_default()
+}
+
+fn table(report: &Run) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let mut row = |name: &str, value: String, meaning: &str| {
         table.add_row([name, &value, meaning]);
     };
-    row("compared", report.compared.to_string(), "products in either store");
-    row("missing", report.missing.to_string(), "products without a listing");
-    row("stale", report.stale.to_string(), "listings older than their products");
-    row("ahead", report.ahead.to_string(), "listings newer than their products");
-    row("extra", report.extra.to_string(), "listings without a product");
-    row("altered", report.altered.to_string(), "listings with other content");
-    row("stock", report.stock.to_string(), "listings with other stock");
-    row("repaired", report.repaired.to_string(), "products published again");
-    row("moving", report.moving.to_string(), "still changing, left for the next pass");
-    let oldest = report.oldest_divergence.map_or_else(
+    row("compared", report.findings.compared.to_string(), "products in either store");
+    row("missing", report.findings.missing.to_string(), "products without a listing");
+    row("stale", report.findings.stale.to_string(), "listings older than their products");
+    row("ahead", report.findings.ahead.to_string(), "listings newer than their products");
+    row("extra", report.findings.extra.to_string(), "listings without a product");
+    row("altered", report.findings.altered.to_string(), "listings with other content");
+    row("stock", report.findings.stock.to_string(), "listings with other stock");
+    row("repaired", report.findings.repaired.to_string(), "products published again");
+    row("moving", report.findings.moving.to_string(), "still changing, left for the next pass");
+    let oldest = report.findings.oldest_divergence.map_or_else(
         || "none".to_owned(),
         |at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
     );

@@ -15,10 +15,10 @@ use axum::Router;
 use identity::config::ProviderConfig;
 use identity::demo::{self, DemoUser};
 use shared::bus;
-use shared::bus::postgres::Queue;
+use shared::bus::postgres::{Queue, Queues};
 use shared::clock::Clock;
 use shared::config::Secret;
-use shared::contract::routes::CATALOG_QUEUE;
+use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::database::{self as connections, DatabaseConfig};
 use shared::host::health::{self, Health, Table};
 use shared::host::metrics_recorder;
@@ -251,7 +251,7 @@ async fn run(
 
 /// The health routes over every store of the edition.
 fn health_routes(context: &Context) -> OpenApiRouter {
-    let Context { requests, queue, dynamodb, .. } = context;
+    let Context { requests, background, dynamodb, clock, .. } = context;
     let health = Health {
         postgres: Some(Arc::new(requests.clone())),
         dynamodb: Some(Arc::new(Table {
@@ -259,7 +259,7 @@ fn health_routes(context: &Context) -> OpenApiRouter {
             name: TABLE.to_owned(),
             probe: catalog::probe_key(),
         })),
-        queue: Some(queue.clone()),
+        queues: Queues::new(background.clone(), clock.clone(), ROUTES).all(),
     };
     health::routes().with_state(health)
 }

@@ -109,12 +109,14 @@ impl DlqTest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_can_be_filtered_by_type_reason_and_age() {
+async fn dead_letters_can_be_filtered() {
     let mut dlq = DlqTest::plant().await;
     let all = dlq.ids(&[]).await;
     assert_eq!(all.len(), 3);
     assert_eq!(dlq.ids(&["--type", "ProductUpdated"]).await, all[1..]);
     assert_eq!(dlq.ids(&["--reason", "unreadable"]).await, all);
+    assert_eq!(dlq.ids(&["--queue", CATALOG_QUEUE]).await, all);
+    assert!(dlq.list(&["--queue", "returns"], 0).await.is_empty());
     let reason = dlq.list(&[], 3).await[1]["reason"].as_str().unwrap().to_owned();
     assert_eq!(dlq.ids(&["--reason", &reason]).await, all[1..2], "{reason}");
     assert!(dlq.list(&["--type", "ProductDeleted"], 0).await.is_empty());
@@ -130,7 +132,8 @@ async fn dead_letters_can_be_filtered_by_type_reason_and_age() {
 
     let text = dlq.run(&["list"], 3).await.stdout;
     assert_eq!(text.lines().count(), 4, "a header and three dead letters: {text}");
-    for wanted in ["reason", "ProductCreated", "ProductUpdated", &all[0].to_string(), "unreadable"]
+    for wanted in
+        ["reason", "catalog", "ProductCreated", "ProductUpdated", &all[0].to_string(), "unreadable"]
     {
         assert!(text.contains(wanted), "{wanted} in {text}");
     }
@@ -165,6 +168,8 @@ async fn redrive_and_discard_settle_the_chosen_and_audit_each() {
             (&[&first, &third], 2),
             (&["--type", "ProductUpdated"], 2),
             (&["--reason", "unreadable"], 3),
+            (&["--queue", CATALOG_QUEUE], 3),
+            (&["--queue", "returns"], 0),
             (&["--older-than", "1h"], 0),
             (&[&first, "--type", "ProductUpdated"], 0),
         ] {

@@ -14,7 +14,7 @@ use serde_json::json;
 use shared::bus::Bus;
 use shared::bus::dead_letter::{Action, Selection};
 use shared::bus::dead_letters::DeadLetters;
-use shared::bus::postgres::{PgBus, Queue};
+use shared::bus::postgres::{PgBus, Queue, Queues};
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
@@ -272,7 +272,7 @@ async fn roles_suffice_from_a_create_to_a_repair() {
     let reads_queue = Queue::new(sync.clone(), clock.clone(), CATALOG_QUEUE);
     let reconciler =
         Reconciler::new(sync.clone(), dynamo.client.clone(), TABLE, clock.clone(), ids.clone())
-            .with_queue(reads_queue.clone())
+            .with_queue(reads_queue)
             .with_settings(Settings { grace: Duration::ZERO, ..Settings::default() });
     let run = reconciler.request(OPERATOR, false).await.unwrap();
     reconciler.once(&CancellationToken::new()).await.unwrap();
@@ -283,7 +283,7 @@ async fn roles_suffice_from_a_create_to_a_repair() {
     let listing = reader.find_listing(id).await.unwrap().unwrap();
     assert_eq!(listing.name.as_deref(), Some("Road shoe"));
 
-    let dead_letters = DeadLetters::Postgres(reads_queue);
+    let dead_letters = DeadLetters::Postgres(Queues::new(sync.clone(), clock.clone(), ROUTES));
     let listings = sync::Listings::new(dynamo.client.clone(), TABLE);
     let app = sync::App::new(sync, &clock, &ids, tokens.verifier(), listings, dead_letters.clone());
     let (operators_api, operator) = (sync::router(app), tokens.token(OPERATOR, Role::Operator));
@@ -299,7 +299,7 @@ async fn roles_suffice_from_a_create_to_a_repair() {
     trace(event.uuid()).await;
     let all = Selection::default();
     assert_eq!(dead_letters.list(&all, 0, 10).await.unwrap(), []);
-    assert_eq!(dead_letters.depth().await.unwrap().dead_letters, 0);
+    assert_eq!(dead_letters.depths().await.unwrap()[0].dead_letters, 0);
     for action in [Action::Redrive, Action::Discard] {
         let settled = dead_letters.settle(&all, None, action, UserId::nil(), clock.now()).await;
         assert_eq!(settled.unwrap(), 0);

@@ -43,28 +43,28 @@ pub(crate) struct Parameters {
 }
 
 /// A product as buyers see it.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct ListedProduct {
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ListedProduct {
     #[schema(value_type = Uuid)]
-    id: ProductId,
+    pub id: ProductId,
     #[schema(value_type = Uuid)]
-    seller_id: SellerId,
-    sku: String,
-    name: String,
+    pub seller_id: SellerId,
+    pub sku: String,
+    pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    description: Option<String>,
-    category: String,
+    pub description: Option<String>,
+    pub category: String,
     #[schema(schema_with = describe_attributes)]
-    attributes: Attributes,
-    price: Money,
-    in_stock: bool,
+    pub attributes: Attributes,
+    pub price: Money,
+    pub in_stock: bool,
     /// Number of pieces that can be bought now.
-    available: i64,
-    version: i64,
-    content_hash: ContentHash,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+    pub available: i64,
+    pub version: i64,
+    pub content_hash: ContentHash,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
 }
 
 /// Returns one product. Reads never go backwards: a version is never followed by an older one.

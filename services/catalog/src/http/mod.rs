@@ -10,6 +10,8 @@ use utoipa_axum::routes;
 
 use crate::App;
 
+pub use get_product::ListedProduct;
+
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_products::list_products))

@@ -10,10 +10,12 @@ mod refresh;
 mod reset_password;
 mod signup;
 
+use std::borrow::Cow;
+
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::http::problem::{self, FieldError, Kind, Problem};
 use sqlx::PgExecutor;
 use utoipa_axum::router::OpenApiRouter;
@@ -81,16 +83,16 @@ static INVALID_CODE: Kind = Kind {
 };
 
 /// The tokens of a session.
-#[derive(Serialize, utoipa::ToSchema)]
-struct Tokens {
-    access_token: String,
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Tokens {
+    pub access_token: String,
     #[schema(example = "Bearer")]
-    token_type: &'static str,
+    pub token_type: Cow<'static, str>,
     /// Lifetime of the access token in seconds.
     #[schema(example = 900)]
-    expires_in: i64,
+    pub expires_in: i64,
     /// Valid for 30 days and for one exchange.
-    refresh_token: String,
+    pub refresh_token: String,
 }
 
 /// Returns tokens in a response that no cache may store.
@@ -102,7 +104,7 @@ fn grant(
 ) -> Result<Response, Problem> {
     let tokens = Tokens {
         access_token: app.issuer.issue(user.id, &user.roles, now).map_err(Problem::internal)?,
-        token_type: "Bearer",
+        token_type: "Bearer".into(),
         expires_in: ACCESS_LIFETIME.num_seconds(),
         refresh_token: refresh_token.token.expose().clone(),
     };

@@ -3,7 +3,7 @@
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::contract::product::{Attributes, ContentHash, Status, describe_attributes};
 use shared::contract::stock::Stock;
 use shared::http::etag;
@@ -14,32 +14,32 @@ use utoipa::ToSchema;
 use crate::product::Product;
 
 /// A product.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Product)]
-pub(crate) struct ProductView {
+pub struct ProductView {
     #[schema(value_type = Uuid)]
-    pub(super) id: ProductId,
+    pub id: ProductId,
     #[schema(value_type = Uuid)]
-    seller_id: SellerId,
+    pub seller_id: SellerId,
     /// Unique among the seller's products that are not deleted.
-    sku: String,
-    name: String,
+    pub sku: String,
+    pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    description: Option<String>,
-    category: String,
+    pub description: Option<String>,
+    pub category: String,
     #[schema(schema_with = describe_attributes, required = false)]
-    attributes: Attributes,
-    price: Money,
-    status: Status,
+    pub attributes: Attributes,
+    pub price: Money,
+    pub status: Status,
     /// Grows by one with every change; the version in `ETag` and `If-Match`.
-    version: i64,
-    content_hash: ContentHash,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+    pub version: i64,
+    pub content_hash: ContentHash,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    deleted_at: Option<DateTime<Utc>>,
+    pub deleted_at: Option<DateTime<Utc>>,
 }
 
 /// Names every field: a new field of the state stays private until it is given to clients here.

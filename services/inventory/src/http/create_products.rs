@@ -31,25 +31,27 @@ pub(crate) struct Batch {
     items: Vec<Box<RawValue>>,
 }
 
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct BatchResults {
+/// The results of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BatchResults {
     /// One result for each item, in order.
-    results: Vec<ItemResult>,
+    pub results: Vec<ItemResult>,
 }
 
-#[derive(Serialize, utoipa::ToSchema)]
-struct ItemResult {
+/// The result of an item of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ItemResult {
     /// The status that a request with this item alone would have.
-    status: u16,
+    pub status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    product: Option<ProductView>,
+    pub product: Option<ProductView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    problem: Option<ProblemDocument>,
+    pub problem: Option<ProblemDocument>,
     /// Present if an earlier request with the same key created the product.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    replayed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 /// Creates up to 100 products, each with its own result.

@@ -38,5 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_outbox::get_outbox))
 }
 
+pub use answers::ProductView;
 pub(crate) use create_products::check as check_product;
+pub use create_products::{BatchResults, ItemResult};
 pub use refusals::PROBLEMS;

@@ -116,8 +116,8 @@ impl Row {
 }
 
 /// How much is pending.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub(crate) struct Backlog {
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct Backlog {
     pub pending: i64,
     pub oldest_committed_at: Option<DateTime<Utc>>,
     /// Repairs that reconciliation has asked for and that are not done.

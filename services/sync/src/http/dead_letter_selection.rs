@@ -17,6 +17,9 @@ const MAX_LIMIT: u16 = 1_000;
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeadLetterSelection {
     ids: Option<Vec<i64>>,
+    /// The queue, as `GET /v1/admin/queues` names it.
+    #[schema(min_length = 1)]
+    queue: Option<String>,
     /// The type of the event, such as `ProductUpdated`.
     #[schema(min_length = 1)]
     r#type: Option<String>,
@@ -37,13 +40,13 @@ pub(crate) struct DeadLetterSelection {
 }
 
 /// How many dead letters were matched and settled.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct SettledDeadLetters {
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SettledDeadLetters {
     /// How many dead letters match, at most `limit`.
-    matched: i64,
+    pub matched: i64,
     /// How many of them were redriven or discarded; 0 in a dry run.
-    settled: i64,
-    dry_run: bool,
+    pub settled: i64,
+    pub dry_run: bool,
 }
 
 /// The time before which dead letters must have died to be at least `older_than` seconds old.
@@ -58,9 +61,19 @@ pub(super) async fn settle(
     sent: DeadLetterSelection,
     action: Action,
 ) -> Result<axum::Json<SettledDeadLetters>, Problem> {
-    let DeadLetterSelection { ids, r#type: event_type, reason, older_than, all, limit, dry_run } =
-        sent;
-    if ids.is_none() && event_type.is_none() && reason.is_none() && older_than.is_none() && !all {
+    let DeadLetterSelection {
+        ids,
+        queue,
+        r#type: event_type,
+        reason,
+        older_than,
+        all,
+        limit,
+        dry_run,
+    } = sent;
+    let is_selected =
+        queue.is_some() || event_type.is_some() || reason.is_some() || older_than.is_some();
+    if ids.is_none() && !is_selected && !all {
         let detail = "select dead letters by a field, or send \"all\": true";
         return Err(Problem::invalid(vec![FieldError::new("", "invalid", detail)]));
     }
@@ -69,7 +82,7 @@ pub(super) async fn settle(
         return Err(Problem::invalid(vec![FieldError::new("/limit", "out_of_range", detail)]));
     }
     // A script sends an empty string for an unset variable; it must not select every dead letter.
-    for (pointer, text) in [("/type", &event_type), ("/reason", &reason)] {
+    for (pointer, text) in [("/queue", &queue), ("/type", &event_type), ("/reason", &reason)] {
         if text.as_ref().is_some_and(String::is_empty) {
             let fault = FieldError::new(pointer, "invalid", "must not be empty");
             return Err(Problem::invalid(vec![fault]));
@@ -77,7 +90,7 @@ pub(super) async fn settle(
     }
     let limit = limit.map(i64::from);
     let before = died_before(&app.clock, older_than);
-    let selection = Selection { ids, event_type, reason, before, subject: None };
+    let selection = Selection { ids, queue, event_type, reason, before, subject: None };
     let (matched, settled) = if dry_run {
         let count = app.dead_letters.count(&selection).await?;
         (limit.map_or(count, |limit| count.min(limit)), 0)

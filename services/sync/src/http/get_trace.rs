@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use axum::extract::State;
 use shared::bus::dead_letter::Selection;
 use shared::bus::dead_letters::DeadLetters;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::http::PathId;
 use shared::http::auth::Operator;
 use shared::http::problem::Problem;
@@ -86,24 +87,27 @@ async fn look_up(
     Ok(sightings)
 }
 
-/// What the queue and its dead letters have of these products.
+/// What the projector's queue and its dead letters have of these products.
 async fn search(
     dead_letters: &DeadLetters,
     products: &[ProductId],
 ) -> Result<HashMap<ProductId, Sightings>, Problem> {
     let mut sightings: HashMap<ProductId, Sightings> = HashMap::new();
+    // Only the projector puts changes into listings.
+    let of_catalogue = Selection { queue: Some(CATALOG_QUEUE.to_owned()), ..Selection::default() };
     match dead_letters {
-        DeadLetters::Postgres(queue) => {
+        DeadLetters::Postgres(queues) => {
+            let queue = queues.queue(CATALOG_QUEUE);
             for product in products {
                 let waiting = Some(queue.waiting_for(product.uuid()).await?);
-                let selection = Selection { subject: Some(product.uuid()), ..Selection::default() };
+                let selection = Selection { subject: Some(product.uuid()), ..of_catalogue.clone() };
                 let dead = dead_letters.list(&selection, 0, MAX_DEAD_LETTERS).await?;
                 sightings.insert(*product, Sightings { waiting, dead, listing: None });
             }
         }
         // SQS shows no waiting messages, and its dead letters only by receiving all of them.
         DeadLetters::Sqs(_) => {
-            let all = dead_letters.list(&Selection::default(), 0, MAX_DEAD_LETTERS).await?;
+            let all = dead_letters.list(&of_catalogue, 0, MAX_DEAD_LETTERS).await?;
             for dead_letter in all {
                 let product = ProductId::from_uuid(dead_letter.subject);
                 if products.contains(&product) {

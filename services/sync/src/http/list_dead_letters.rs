@@ -1,5 +1,7 @@
 //! `GET /v1/admin/dead-letters`
 
+use std::fmt::Write as _;
+
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
@@ -17,6 +19,8 @@ use crate::App;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {
+    /// The queue, as `GET /v1/admin/queues` names it.
+    queue: Option<String>,
     /// The type of the event, such as `ProductUpdated`.
     r#type: Option<String>,
     /// Part of the reason.
@@ -47,12 +51,16 @@ pub(crate) async fn list_dead_letters(
     uri: Uri,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let Filter { r#type: event_type, reason, older_than, limit, cursor } = filter;
-    let scope = format!("dead-letters#{event_type:?}#{reason:?}#{older_than:?}");
+    let Filter { queue, r#type: event_type, reason, older_than, limit, cursor } = filter;
+    let mut scope = format!("dead-letters#{event_type:?}#{reason:?}#{older_than:?}");
+    // Only if it is given, so that cursors from before there was this filter stay valid.
+    if let Some(queue) = &queue {
+        let _ = write!(scope, "#{queue:?}");
+    }
     let asked = Asked::new(&scope, limit);
     let after = asked.after(cursor.as_deref())?.unwrap_or(0);
     let before = died_before(&app.clock, older_than);
-    let selection = Selection { event_type, reason, before, ..Selection::default() };
+    let selection = Selection { queue, event_type, reason, before, ..Selection::default() };
     let found = app.dead_letters.list(&selection, after, asked.to_read()).await?;
     Ok(asked.answer(&uri, found, |letter| letter.id))
 }

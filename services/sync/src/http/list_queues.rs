@@ -1,16 +1,17 @@
 //! `GET /v1/admin/queues`
 
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::bus::message::QueueDepth;
 use shared::http::auth::Operator;
 use shared::http::problem::Problem;
 
 use crate::App;
 
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct Queues {
-    data: Vec<QueueDepth>,
+/// The depth of every queue.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Queues {
+    pub data: Vec<QueueDepth>,
 }
 
 /// Reads how many messages the queues hold.
@@ -24,5 +25,5 @@ pub(crate) async fn list_queues(
     State(app): State<App>,
     Operator(_operator): Operator,
 ) -> Result<axum::Json<Queues>, Problem> {
-    Ok(axum::Json(Queues { data: vec![app.dead_letters.depth().await?] }))
+    Ok(axum::Json(Queues { data: app.dead_letters.depths().await? }))
 }

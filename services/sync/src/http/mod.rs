@@ -17,6 +17,9 @@ use utoipa_axum::routes;
 
 use crate::App;
 
+pub use dead_letter_selection::SettledDeadLetters;
+pub use list_queues::Queues;
+
 pub(crate) fn reconciliation_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(

@@ -1,7 +1,7 @@
 //! Runs: passes over all buckets, and their findings.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::contract::sync_feed::BUCKETS;
 use shared::id::{RunId, UserId};
 use sqlx::{PgConnection, PgPool};
@@ -22,7 +22,7 @@ pub(crate) struct Current {
 }
 
 /// A pass over all products: its progress and its findings.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Reconciliation)]
 pub struct Run {
     #[schema(value_type = Uuid)]
@@ -47,13 +47,13 @@ pub struct Run {
 }
 
 /// The progress of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BucketProgress {
     pub buckets_done: i32,
     pub buckets: i32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Waiting for earlier runs.

@@ -19,6 +19,7 @@ async fn invalid_selection_is_refused_and_settles_nothing() {
         (json!({"limit": 1, "dry_run": true, "all": false}), "", "invalid", nothing),
         (json!({"all": true, "limit": 0}), "/limit", "out_of_range", limit),
         (json!({"all": true, "limit": 1_001}), "/limit", "out_of_range", limit),
+        (json!({"queue": ""}), "/queue", "invalid", "must not be empty"),
         (json!({"type": ""}), "/type", "invalid", "must not be empty"),
         (json!({"reason": "", "all": true}), "/reason", "invalid", "must not be empty"),
     ] {
@@ -42,6 +43,8 @@ async fn dry_run_counts_what_matches_and_settles_nothing() {
         (json!({"all": true, "limit": 1}), 1),
         (json!({"ids": [all[1]["id"]]}), 1),
         (json!({"ids": []}), 0),
+        (json!({"queue": "catalog"}), 2),
+        (json!({"queue": "returns"}), 0),
         (json!({"type": "StockChanged"}), 1),
         (json!({"reason": "unreadable"}), 2),
         (json!({"older_than": 60}), 1),

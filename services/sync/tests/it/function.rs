@@ -19,8 +19,8 @@ async fn start_with(bed: &TestBed, role: &str, more: &[(&str, &str)]) -> Functio
         ("VITRINA_ROLE", role),
         ("VITRINA_SYNC_SLICE", "1024"),
         ("VITRINA_LISTINGS_TABLE", TABLE),
-        ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
-        ("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1/1/catalog-dead"),
+        ("VITRINA_QUEUE_URL_CATALOG", "http://127.0.0.1/1/catalog"),
+        ("VITRINA_DEAD_LETTER_QUEUE_URL_CATALOG", "http://127.0.0.1/1/catalog-dead"),
         ("DATABASE_URL", bed.database.url.as_str()),
         ("AWS_ENDPOINT_URL_DYNAMODB", bed.dynamo.endpoint.as_str()),
     ]);
@@ -79,14 +79,16 @@ async fn every_missing_or_invalid_setting_is_reported_at_start() {
         function.log()
     };
     let more = [
-        ("VITRINA_QUEUE_URL", "nonsense"),
-        ("VITRINA_DEAD_LETTER_QUEUE_URL", ""),
+        ("VITRINA_QUEUE_URL_CATALOG", "nonsense"),
+        ("VITRINA_DEAD_LETTER_QUEUE_URL_CATALOG", ""),
+        ("VITRINA_QUEUE_URL_RETURNS", "http://127.0.0.1/1/returns"),
         ("VITRINA_DATABASE_CONNECTIONS", "0"),
     ];
     let log = faults("api", &more).await;
     for fault in [
-        "VITRINA_QUEUE_URL is wrong: must be the URL of a queue",
-        "VITRINA_DEAD_LETTER_QUEUE_URL is not set",
+        "VITRINA_QUEUE_URL_CATALOG is wrong: must be the URL of a queue",
+        "VITRINA_DEAD_LETTER_QUEUE_URL_CATALOG is not set",
+        "VITRINA_QUEUE_URL_RETURNS names no queue of the routes",
         "VITRINA_DATABASE_CONNECTIONS is wrong: ",
     ] {
         assert!(log.contains(fault), "{fault}: {log}");
@@ -131,8 +133,8 @@ async fn dead_letters_of_sqs_are_served_by_the_function() {
     let ((bed, _), wire) = (TestBed::with_products(1).await, queue_with_one_dead_letter().await);
     let more = [
         ("AWS_ENDPOINT_URL", wire.endpoint.as_str()),
-        ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
-        ("VITRINA_DEAD_LETTER_QUEUE_URL", "http://127.0.0.1/1/catalog-dead"),
+        ("VITRINA_QUEUE_URL_CATALOG", "http://127.0.0.1/1/catalog"),
+        ("VITRINA_DEAD_LETTER_QUEUE_URL_CATALOG", "http://127.0.0.1/1/catalog-dead"),
     ];
     let mut function = start_with(&bed, "api", &more).await;
     let bearer = bearer(&bed, "operator");

@@ -31,11 +31,13 @@ async fn dead_letters_are_listed_oldest_first_with_their_reason() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_filtered_by_type_reason_and_age() {
+async fn dead_letters_are_filtered_by_every_field() {
     let (bed, _) = TestBed::with_dead_letters().await;
     let all = bed.dead_letters().await;
     bed.clock.advance(Duration::from_secs(30));
     for (filter, expected) in [
+        ("queue=catalog", json!(all)),
+        ("queue=returns", json!([])),
         ("type=ProductCreated", json!([all[0]])),
         ("type=StockChanged", json!([all[1]])),
         ("type=ProductDeleted", json!([])),
@@ -63,8 +65,10 @@ async fn next_page_continues_after_the_last_dead_letter() {
     assert_eq!(last.json["data"], json!([all[1]]));
     assert_eq!((&last.json["page"]["has_more"], last.header("link")), (&json!(false), ""));
     let cursor = first.json["page"]["next_cursor"].as_str().unwrap();
-    let other = Call::get(&format!("{DEAD_LETTERS}?limit=1&cursor={cursor}"));
-    assert_eq!(bed.ask_as_operator(other).await.expect(400).code(), "invalid_cursor");
+    for filter in ["", "&reason=unreadable&queue=catalog"] {
+        let other = Call::get(&format!("{DEAD_LETTERS}?limit=1&cursor={cursor}{filter}"));
+        assert_eq!(bed.ask_as_operator(other).await.expect(400).code(), "invalid_cursor");
+    }
 }
 
 #[tokio::test]

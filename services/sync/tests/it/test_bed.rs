@@ -13,7 +13,7 @@ use inventory::relay::Relay;
 use serde_json::{Value, json};
 use shared::bus::Bus;
 use shared::bus::dead_letters::DeadLetters;
-use shared::bus::postgres::{PgBus, Queue};
+use shared::bus::postgres::{PgBus, Queue, Queues};
 use shared::clock::Clock;
 use shared::contract::routes::ROUTES;
 use shared::contract::sync_feed::bucket_of;
@@ -86,12 +86,12 @@ impl TestBed {
                 .with_queue(queue.clone())
                 .with_settings(settings());
         let operators_api = sync::router(App::new(
-            pool,
+            pool.clone(),
             &clock,
             &ids,
             tokens.verifier(),
             Listings::new(client.clone(), TABLE),
-            DeadLetters::Postgres(queue.clone()),
+            DeadLetters::Postgres(Queues::new(pool, clock.clone(), ROUTES)),
         ));
         let operators_api = with_standard_layers(operators_api, &clock, &ids);
         Self {

@@ -1,36 +1,25 @@
-//! Dead letters in an SQS queue, which can be read only by receiving them.
+//! Dead letters of every queue on SQS.
 //!
 //! SQS's own redrive moves all messages or none, and records no operator. So a reader receives all
 //! of them for a minute. Settled messages are sent or audited before they are deleted; the others
 //! are released at once. A crash before the deletion loses nothing: the messages become visible
 //! again.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use aws_sdk_sqs::types::Message;
+use aws_config::SdkConfig;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
+use futures::future::{join_all, try_join_all};
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use super::entry::Sending;
-use super::sqs::{ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, SqsQueue, count_of, event_in, sent_at};
+use super::config::SqsQueues;
+use super::dead_letter_queue::{DeadLetterQueue, Held};
+use super::sqs::SqsQueue;
+use crate::aws;
 use crate::bus::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use crate::bus::message::QueueDepth;
 use crate::bus::sqs_error::SqsError;
+use crate::clock::Clock;
 use crate::id::{EventId, UserId};
 use crate::telemetry;
-
-/// Visibility timeout while dead letters are read.
-const VISIBILITY: Duration = Duration::from_mins(1);
-
-/// The shortest long poll. A short poll queries only some of the servers of SQS.
-const LONG_POLL: Duration = Duration::from_secs(1);
-
-/// Maximum number of dead letters to read. An operator with more must settle some first.
-const MAX_READ: usize = 5_000;
 
 /// Dead letters in one batch of settling.
 const SETTLE_BATCH: usize = 100;
@@ -38,24 +27,25 @@ const SETTLE_BATCH: usize = 100;
 /// Dead letters in SQS, and the audit of what is done with them in PostgreSQL. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SqsDeadLetters {
-    queue: SqsQueue,
-    name: String,
+    queues: Vec<DeadLetterQueue>,
     pool: PgPool,
 }
 
-/// A received dead letter and its receipt.
-#[derive(Debug)]
-struct Held {
-    dead_letter: DeadLetter,
-    body: String,
-    receipt: String,
-}
+/// Received dead letters with their queue.
+type Received<'a> = Vec<(&'a DeadLetterQueue, Held)>;
 
 impl SqsDeadLetters {
-    /// The dead letters of `queue`.
-    pub fn new(queue: SqsQueue, pool: PgPool) -> Self {
-        let name = queue.url().rsplit('/').next().unwrap_or_default().to_owned();
-        Self { queue, name, pool }
+    /// The dead letters of the queues that the settings name.
+    pub async fn connect(config: &SqsQueues, clock: &Clock, pool: PgPool) -> Self {
+        Self::new(aws::environment().await, clock, config, pool)
+    }
+
+    /// The dead letters of the queues that `config` names.
+    pub fn new(environment: &SdkConfig, clock: &Clock, config: &SqsQueues, pool: PgPool) -> Self {
+        let queue = |(name, config): &(&'static str, _)| {
+            DeadLetterQueue::new(name, SqsQueue::new(environment, clock.clone(), config))
+        };
+        Self { queues: config.iter().map(queue).collect(), pool }
     }
 
     pub(in crate::bus) async fn list(
@@ -64,7 +54,7 @@ impl SqsDeadLetters {
         after: i64,
         limit: i64,
     ) -> Result<Vec<DeadLetter>, DeadLettersError> {
-        let dead_letters = self.read_all().await?;
+        let dead_letters = self.read_all(selection).await?;
         let limit = usize::try_from(limit).unwrap_or_default();
         let found = dead_letters.into_iter().map(|held| held.dead_letter);
         Ok(found
@@ -77,7 +67,7 @@ impl SqsDeadLetters {
         &self,
         id: i64,
     ) -> Result<Option<(DeadLetter, String)>, DeadLettersError> {
-        let mut dead_letters = self.read_all().await?.into_iter();
+        let mut dead_letters = self.read_all(&Selection::default()).await?.into_iter();
         Ok(dead_letters
             .find(|held| held.dead_letter.id == id)
             .map(|held| (held.dead_letter, held.body)))
@@ -87,22 +77,14 @@ impl SqsDeadLetters {
         &self,
         selection: &Selection,
     ) -> Result<i64, DeadLettersError> {
-        let dead_letters = self.read_all().await?;
+        let dead_letters = self.read_all(selection).await?;
         let fitting =
             dead_letters.iter().filter(|held| selection.matches(&held.dead_letter)).count();
         Ok(i64::try_from(fitting).unwrap_or(i64::MAX))
     }
 
-    /// Approximate and delayed, as SQS counts. Includes dead letters that are being read.
-    pub(in crate::bus) async fn depth(&self) -> Result<QueueDepth, SqsError> {
-        let [waiting, dead] = self.queue.counts().await?;
-        Ok(QueueDepth {
-            queue: self.name.clone(),
-            visible: waiting.visible,
-            in_flight: waiting.hidden,
-            dead_letters: dead.visible + dead.hidden,
-            oldest_sent_at: None,
-        })
+    pub(in crate::bus) async fn depths(&self) -> Result<Vec<QueueDepth>, SqsError> {
+        try_join_all(self.queues.iter().map(DeadLetterQueue::depth)).await
     }
 
     pub(in crate::bus) async fn settle(
@@ -113,50 +95,68 @@ impl SqsDeadLetters {
         actor: UserId,
         now: DateTime<Utc>,
     ) -> Result<i64, DeadLettersError> {
-        let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or_default());
-        let held = self.receive().await?;
-        let (mut chosen, mut rest) = (Vec::new(), Vec::new());
-        for held in held {
-            if chosen.len() < limit && selection.matches(&held.dead_letter) {
-                chosen.push(held);
-            } else {
-                rest.push(held);
+        let mut left = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or_default());
+        let mut chosen: Vec<(&DeadLetterQueue, Vec<Held>)> = Vec::new();
+        let mut rest = Vec::new();
+        for (queue, held) in self.receive(selection).await? {
+            if left == 0 || !selection.matches(&held.dead_letter) {
+                rest.push((queue, held));
+                continue;
+            }
+            left -= 1;
+            match chosen.iter_mut().find(|(other, _)| other.name == queue.name) {
+                Some((_, some)) => some.push(held),
+                None => chosen.push((queue, vec![held])),
             }
         }
         let mut settled = 0;
         let mut result = Ok(());
-        let mut chosen = chosen.into_iter().peekable();
-        while result.is_ok() && chosen.peek().is_some() {
-            let some = chosen.by_ref().take(SETTLE_BATCH).collect();
-            result = self.settle_some(some, action, actor, now, &mut rest).await.map(|count| {
-                settled += count;
-            });
+        for (queue, held) in chosen {
+            let mut held = held.into_iter().peekable();
+            while result.is_ok() && held.peek().is_some() {
+                let some = held.by_ref().take(SETTLE_BATCH).collect();
+                let (count, kept) = self.settle_some(queue, some, action, actor, now).await;
+                rest.extend(kept.into_iter().map(|held| (queue, held)));
+                result = count.map(|count| settled += count);
+            }
+            rest.extend(held.map(|held| (queue, held)));
         }
-        rest.extend(chosen);
         self.release(&rest).await;
         result.map(|()| settled)
     }
 
-    /// Settles a batch. Dead letters that could not be settled are added to `rest`.
+    /// Settles a batch of one queue. Also returns the dead letters that could not be settled.
     async fn settle_some(
         &self,
+        queue: &DeadLetterQueue,
         dead_letters: Vec<Held>,
         action: Action,
         actor: UserId,
         now: DateTime<Utc>,
-        rest: &mut Vec<Held>,
-    ) -> Result<i64, DeadLettersError> {
-        let (gone, failed) = match action {
-            Action::Discard => (dead_letters, None),
-            Action::Redrive => self.send_again(dead_letters, rest).await,
+    ) -> (Result<i64, DeadLettersError>, Vec<Held>) {
+        let (gone, mut kept, failed) = match action {
+            Action::Discard => (dead_letters, Vec::new(), None),
+            Action::Redrive => {
+                let sent = queue.send_again(&dead_letters).await;
+                let (mut gone, mut kept, mut failed) = (Vec::new(), Vec::new(), None);
+                for (held, sent) in dead_letters.into_iter().zip(sent) {
+                    match sent {
+                        Ok(()) => gone.push(held),
+                        Err(error) => {
+                            failed = Some(error);
+                            kept.push(held);
+                        }
+                    }
+                }
+                (gone, kept, failed)
+            }
         };
         // Audited before the deletion, so that every deleted dead letter has an audit row.
-        if let Err(error) = self.audit(&gone, action, actor, now).await {
-            rest.extend(gone);
-            return Err(error.into());
+        if let Err(error) = self.audit(queue.name, &gone, action, actor, now).await {
+            kept.extend(gone);
+            return (Err(error.into()), kept);
         }
-        let receipts = gone.iter().map(|held| held.receipt.clone()).collect();
-        let deleted = self.queue.delete_from(self.queue.dead_letters(), receipts).await;
+        let deleted = queue.delete(&gone).await;
         let mut count = 0;
         for (held, deleted) in gone.into_iter().zip(deleted) {
             match deleted {
@@ -168,40 +168,19 @@ impl SqsDeadLetters {
                         error,
                         "a dead letter could not be deleted and is kept"
                     );
-                    rest.push(held);
+                    kept.push(held);
                 }
             }
         }
         match failed {
-            Some(error) if count == 0 => Err(error.into()),
-            _ => Ok(count),
+            Some(error) if count == 0 => (Err(error.into()), kept),
+            _ => (Ok(count), kept),
         }
-    }
-
-    /// Sends messages to their queue again. Messages that SQS refused are added to `rest`.
-    async fn send_again(
-        &self,
-        dead_letters: Vec<Held>,
-        rest: &mut Vec<Held>,
-    ) -> (Vec<Held>, Option<SqsError>) {
-        let message = |held: &Held| Sending { body: held.body.clone(), ..Sending::default() };
-        let sent =
-            self.queue.send(self.queue.url(), dead_letters.iter().map(message).collect()).await;
-        let (mut gone, mut failed) = (Vec::new(), None);
-        for (held, sent) in dead_letters.into_iter().zip(sent) {
-            match sent {
-                Ok(()) => gone.push(held),
-                Err(error) => {
-                    failed = Some(error);
-                    rest.push(held);
-                }
-            }
-        }
-        (gone, failed)
     }
 
     async fn audit(
         &self,
+        queue: &str,
         dead_letters: &[Held],
         action: Action,
         actor: UserId,
@@ -222,7 +201,7 @@ impl SqsDeadLetters {
             now,
             actor as UserId,
             action.as_str(),
-            self.name,
+            queue,
             &ids,
             &events as &[EventId],
             &reasons,
@@ -232,96 +211,42 @@ impl SqsDeadLetters {
         Ok(())
     }
 
-    /// Reads every dead letter, oldest first, and releases them at once.
-    async fn read_all(&self) -> Result<Vec<Held>, SqsError> {
-        let held = self.receive().await?;
-        self.release(&held).await;
-        Ok(held)
+    /// Reads every dead letter of the selected queues, oldest first, and releases them at once.
+    async fn read_all(&self, selection: &Selection) -> Result<Vec<Held>, SqsError> {
+        let received = self.receive(selection).await?;
+        self.release(&received).await;
+        Ok(received.into_iter().map(|(_, held)| held).collect())
     }
 
-    /// Receives every dead letter, oldest first. A concurrent reader receives a share of them.
-    async fn receive(&self) -> Result<Vec<Held>, SqsError> {
-        let mut held = BTreeMap::new();
-        while held.len() < MAX_READ {
-            let received =
-                self.queue.receive_from(self.queue.dead_letters(), VISIBILITY, LONG_POLL).await;
-            let messages = match received {
-                Ok(messages) => messages,
-                Err(error) => {
-                    self.release(&held.into_values().collect::<Vec<_>>()).await;
-                    return Err(error);
-                }
-            };
-            if messages.is_empty() {
-                break;
+    /// Receives every dead letter of the selected queues, oldest first. If one queue does not answer,
+    /// those of the others are released.
+    async fn receive(&self, selection: &Selection) -> Result<Received<'_>, SqsError> {
+        let is_selected = |queue: &&DeadLetterQueue| {
+            selection.queue.as_ref().is_none_or(|name| name == queue.name)
+        };
+        let queues: Vec<&DeadLetterQueue> = self.queues.iter().filter(is_selected).collect();
+        let answers = join_all(queues.iter().map(|queue| queue.receive())).await;
+        let (mut received, mut failed) = (Vec::new(), None);
+        for (queue, answer) in queues.into_iter().zip(answers) {
+            match answer {
+                Ok(held) => received.extend(held.into_iter().map(|held| (queue, held))),
+                Err(error) => failed = Some(error),
             }
-            let read = messages.into_iter().filter_map(|message| self.read(message));
-            held.extend(read.map(|dead_letter| (dead_letter.dead_letter.id, dead_letter)));
         }
-        Ok(held.into_values().collect())
-    }
-
-    async fn release(&self, held: &[Held]) {
-        let receipts = held.iter().map(|held| (held.receipt.clone(), Duration::ZERO)).collect();
-        self.queue.change_visibility(self.queue.dead_letters(), receipts).await;
-    }
-
-    /// `None` if SQS omitted a required field.
-    fn read(&self, message: Message) -> Option<Held> {
-        /// The fields to show, each absent if the body lacks it.
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Head {
-            id: Option<EventId>,
-            subject: Option<Uuid>,
-            #[serde(rename = "type")]
-            type_name: Option<String>,
+        if let Some(error) = failed {
+            self.release(&received).await;
+            return Err(error);
         }
-        let attempts = count_of(&message);
-        let sent_at = sent_at(&message)?;
-        let Message {
-            message_id: Some(id), receipt_handle: Some(receipt), body: Some(body), ..
-        } = message
-        else {
-            return None;
-        };
-        let attributes = message.message_attributes.unwrap_or_default();
-        let attribute = |name: &str| attributes.get(name)?.string_value();
-        let head: Head = serde_json::from_str(event_in(&body)).unwrap_or_default();
-        let dead_letter = DeadLetter {
-            id: id_of(&id, sent_at),
-            queue: self.name.clone(),
-            event_id: head.id.unwrap_or_default(),
-            event_type: head.type_name.unwrap_or_default(),
-            subject: head.subject.unwrap_or_default(),
-            // Without a reason, SQS itself moved the message: its consumer crashed each time.
-            reason: attribute(REASON).unwrap_or("every attempt ended without a result").to_owned(),
-            attempts: attribute(ATTEMPTS_MADE).and_then(|n| n.parse().ok()).unwrap_or(attempts),
-            sent_at: attribute(SENT_AT).and_then(|at| at.parse().ok()).unwrap_or(sent_at),
-            dead_at: attribute(DEAD_AT).and_then(|at| at.parse().ok()).unwrap_or(sent_at),
-        };
-        Some(Held { dead_letter, body, receipt })
+        received.sort_by_key(|(_, held)| held.dead_letter.id);
+        Ok(received)
     }
-}
 
-/// The id of a dead letter: the same on each receive, and increasing with time. It consists of 42
-/// bits of milliseconds and 21 bits of a hash of its id in SQS.
-fn id_of(id: &str, sent_at: DateTime<Utc>) -> i64 {
-    let digest = Sha256::digest(id.as_bytes());
-    let hash = i64::from(u32::from_be_bytes([0, digest[0], digest[1], digest[2]]) >> 3);
-    (sent_at.timestamp_millis() & ((1 << 42) - 1)) << 21 | hash
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn id_is_stable_and_grows_with_time() {
-        let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
-        let id = id_of("a", at(1_800_000_000_000));
-        assert_eq!(id, id_of("a", at(1_800_000_000_000)));
-        assert_ne!(id, id_of("b", at(1_800_000_000_000)));
-        assert!(id < id_of("a", at(1_800_000_000_001)) && id > 0);
+    async fn release(&self, received: &Received<'_>) {
+        let of = |name| received.iter().filter(move |(queue, _)| queue.name == name);
+        let releases = self.queues.iter().map(|queue| {
+            let held = of(queue.name).map(|(_, held)| held);
+            queue.release(held)
+        });
+        join_all(releases).await;
     }
 }

@@ -3,12 +3,13 @@
 mod batch;
 mod config;
 mod counts;
+mod dead_letter_queue;
 mod dead_letters;
 mod entry;
 mod event_bridge;
 mod sqs;
 
-pub use config::SqsConfig;
+pub use config::{SqsConfig, SqsQueues};
 pub use dead_letters::SqsDeadLetters;
 pub use event_bridge::EventBridge;
 pub use sqs::{Settled, SqsMessage, SqsQueue, SqsTimings};

@@ -22,14 +22,16 @@ pub async fn list(
            and ($3::text is null or strpos(reason, $3) > 0)
            and ($4::timestamptz is null or dead_at < $4)
            and ($5::uuid is null or subject = $5)
-           and id > $6
+           and ($6::text is null or queue = $6)
+           and id > $7
          order by id
-         limit $7",
+         limit $8",
         selection.ids.as_deref(),
         selection.event_type,
         selection.reason,
         selection.before,
         selection.subject,
+        selection.queue,
         after,
         limit,
     )
@@ -45,12 +47,14 @@ pub async fn count(pool: &PgPool, selection: &Selection) -> Result<i64, sqlx::Er
              and ($2::text is null or event_type = $2)
              and ($3::text is null or strpos(reason, $3) > 0)
              and ($4::timestamptz is null or dead_at < $4)
-             and ($5::uuid is null or subject = $5)"#,
+             and ($5::uuid is null or subject = $5)
+             and ($6::text is null or queue = $6)"#,
         selection.ids.as_deref(),
         selection.event_type,
         selection.reason,
         selection.before,
         selection.subject,
+        selection.queue,
     )
     .fetch_one(pool)
     .await
@@ -83,6 +87,7 @@ pub async fn settle(
                      and ($3::text is null or strpos(reason, $3) > 0)
                      and ($4::timestamptz is null or dead_at < $4)
                      and ($5::uuid is null or subject = $5)
+                     and ($10::text is null or queue = $10)
                    order by id
                    limit $9::bigint
                    for update))
@@ -107,6 +112,7 @@ pub async fn settle(
         actor as UserId,
         now,
         limit,
+        selection.queue,
     )
     .fetch_one(pool)
     .await

@@ -3,6 +3,8 @@
 pub mod dead_letters;
 mod publish;
 mod queue;
+mod queues;
 
 pub use publish::PgBus;
 pub use queue::{Message, Queue, Waiting};
+pub use queues::Queues;

@@ -50,10 +50,6 @@ impl Queue {
         &self.name
     }
 
-    pub(in crate::bus) fn pool(&self) -> &PgPool {
-        &self.pool
-    }
-
     /// Receives up to `max` messages, oldest first.
     pub async fn receive(&self, max: i64) -> Result<Vec<Message>, sqlx::Error> {
         let now = self.clock.now();

@@ -22,13 +22,13 @@ use axum::http::Method;
 use clap::Args;
 use clap::builder::{StringValueParser, TypedValueParser as _};
 use futures::stream::{self, Stream, StreamExt as _};
-use serde::Deserialize;
+use inventory::{ItemResult, ProductView};
 use shared::config::{Secret, Settings};
-use shared::contract::product::Product;
+use shared::http::page::Page;
 use shared::money::Currency;
 use tokio::sync::mpsc;
 
-use crate::client::batch::{self, CONCURRENCY, Outcome};
+use crate::client::batch::{self, CONCURRENCY};
 use crate::client::demo_user::{self, DemoUser};
 use crate::client::{Client, ClientError};
 use crate::console::exit::{FAILED, OK};
@@ -198,7 +198,7 @@ fn received<T>(mut receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> {
     stream::poll_fn(move |context| receiver.poll_recv(context))
 }
 
-/// A chunk, with the outcomes of its rows.
+/// A chunk, with the results of its rows.
 struct Done {
     chunk: Chunk,
     created: u64,
@@ -217,15 +217,15 @@ async fn send(
         && !rows.is_empty()
     {
         let items: Vec<_> = rows.iter().map(|row| row.item.clone()).collect();
-        let outcomes = batch::create(seller, &key, &items).await?;
-        for (row, outcome) in rows.iter().zip(outcomes) {
-            match (outcome.status, outcome.replayed) {
+        let results = batch::create(seller, &key, &items).await?;
+        for (row, result) in rows.iter().zip(results) {
+            match (result.status, result.replayed) {
                 (201, false) => created += 1,
                 (201, true) => already_there += 1,
                 (409, _) if is_there(seller, row).await? => already_there += 1,
                 _ => {
                     chunk.bad += 1;
-                    chunk.faults.extend(refused(row, columns, outcome));
+                    chunk.faults.extend(refused(row, columns, result));
                 }
             }
         }
@@ -236,16 +236,16 @@ async fn send(
 
 /// Whether the seller has the product that `row` describes.
 async fn is_there(seller: &Client, row: &Row) -> Result<bool, ClientError> {
-    #[derive(Deserialize)]
-    struct Page {
-        data: Vec<Product>,
-    }
-    let page: Page = seller.call(Method::GET, "/v1/products").query("sku", &row.sku).send().await?;
+    let call = seller.call(Method::GET, "/v1/products").query("sku", &row.sku);
+    let page: Page<ProductView> = call.send().await?;
     Ok(page.data.iter().any(|product| row.matches(product)))
 }
 
-fn refused(row: &Row, columns: &Columns, outcome: Outcome) -> Vec<RowFault> {
-    let problem = outcome.problem.unwrap_or_default();
+fn refused(row: &Row, columns: &Columns, result: ItemResult) -> Vec<RowFault> {
+    let Some(problem) = result.problem else {
+        let detail = format!("the status was {} without a problem document", result.status);
+        return vec![row::fault(row.line, columns, "", "", &detail)];
+    };
     if problem.errors.is_empty() {
         let pointer = if problem.code == "sku_taken" { "/sku" } else { "" };
         let detail = if problem.detail.is_empty() { &problem.title } else { &problem.detail };

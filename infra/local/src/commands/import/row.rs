@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use inventory::ProductView;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use shared::contract::product::{Attributes, Product, Status};
+use shared::contract::product::{Attributes, Status};
 use shared::money::{Currency, Money};
 
 use super::columns::{Columns, Field};
@@ -150,7 +151,7 @@ pub(super) fn read(
     let item = serde_json::value::to_raw_value(&sent).unwrap_or_default();
     if let Err(errors) = inventory::check(item.get().as_bytes()) {
         for error in errors {
-            faults.add(&error.pointer, error.code, &error.detail);
+            faults.add(&error.pointer, &error.code, &error.detail);
         }
     }
     if faults.found.is_empty() {
@@ -162,7 +163,7 @@ pub(super) fn read(
 
 impl Row {
     /// Whether `product` is the product of this row. Its stock may have changed since.
-    pub(super) fn matches(&self, product: &Product) -> bool {
+    pub(super) fn matches(&self, product: &ProductView) -> bool {
         #[derive(Deserialize)]
         struct Wanted {
             name: String,

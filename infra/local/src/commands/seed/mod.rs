@@ -21,8 +21,8 @@ use shared::id::Ids;
 use shared::money::Currency;
 use uuid::Uuid;
 
-use crate::client::Client;
 use crate::client::batch::{self, CONCURRENCY, MAX_ITEMS};
+use crate::client::{Client, Sentence};
 use crate::console::exit::OK;
 use crate::console::global::Global;
 use crate::console::output::{print, say};
@@ -109,7 +109,7 @@ impl Run {
         let outcomes = batch::create(seller, &key, &items).await?;
         for (item, outcome) in items.iter().zip(&outcomes) {
             if let Some(problem) = &outcome.problem {
-                bail!("{} was refused: {problem}", item.get());
+                bail!("{} was refused: {}", item.get(), Sentence(problem));
             }
         }
         Ok(share.count)

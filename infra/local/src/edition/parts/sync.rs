@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use shared::bus::dead_letters::DeadLetters;
-use shared::bus::postgres::Queue;
-use shared::contract::routes::CATALOG_QUEUE;
+use shared::bus::postgres::Queues;
+use shared::contract::routes::ROUTES;
 use shared::host::Work as _;
 use sync::{Listings, Reconciler};
 use tokio::sync::Notify;
@@ -27,14 +27,14 @@ pub(super) static SERVICE: Service = Service {
 
 fn start<'a>(context: &'a Context, work: &'a mut JoinSet<()>) -> Starting<'a> {
     let requested = Arc::new(Notify::new());
-    let queue = Queue::new(context.requests.clone(), context.clock.clone(), CATALOG_QUEUE);
+    let queues = Queues::new(context.requests.clone(), context.clock.clone(), ROUTES);
     let app = sync::App::new(
         context.requests.clone(),
         &context.clock,
         &context.ids,
         context.verifier.clone(),
         Listings::new(context.dynamodb.clone(), TABLE),
-        DeadLetters::Postgres(queue),
+        DeadLetters::Postgres(queues),
     )
     .with_requested(Arc::clone(&requested));
     // An edition without this part has messages to trace and to redrive, too.
