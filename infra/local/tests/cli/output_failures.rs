@@ -27,7 +27,7 @@ fn assert_only_write_error(ended: Ended) {
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_a_command_with_one_message() {
+async fn full_disk_fails_a_command_with_one_message() {
     for arguments in
         [&["openapi"][..], &["asyncapi"], &["completion", "bash"], &["--help"], &["--version"]]
     {
@@ -36,7 +36,7 @@ async fn a_full_disk_fails_a_command_with_one_message() {
 }
 
 #[tokio::test]
-async fn a_closed_pipe_is_not_an_error() {
+async fn closed_pipe_is_not_an_error() {
     for arguments in [&["openapi"][..], &["completion", "zsh"], &["--help"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -48,7 +48,7 @@ async fn a_closed_pipe_is_not_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_fails_a_command_that_asks_an_edition() {
+async fn full_disk_fails_a_command_that_calls_an_edition() {
     let edition = TestEdition::start().await;
     let commands = [&["status"][..], &["dlq", "list"], &["token", "buyer"], &["sync"]];
     for arguments in commands {

@@ -134,7 +134,7 @@ fn sibling_modules_do_not_use_each_other_in_a_circle() {
 }
 
 #[test]
-fn a_module_with_submodules_is_a_mod_rs() {
+fn module_with_submodules_is_a_mod_rs() {
     let mut files = Vec::new();
     for folder in crate_folders() {
         for part in ["src", "tests"] {

@@ -180,7 +180,7 @@ fn fields_of_the_contract_are_carried_through() {
 }
 
 #[test]
-fn a_field_that_is_carried_nowhere_is_reported_for_every_place() {
+fn missing_field_is_reported_for_every_place() {
     let fields = BTreeSet::from(["brand".to_owned()]);
     let missing = missing("NewProduct", &fields, &places_of_requests());
     assert_eq!(

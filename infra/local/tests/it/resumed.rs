@@ -32,7 +32,7 @@ async fn expire_leases(process: &Process) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_reconciliation_resumes_at_its_last_bucket() {
+async fn killed_reconciliation_resumes_at_its_last_bucket() {
     let Scale { count, seed } = Scale::asked(KILLS, SEED);
     eprintln!("{count} kills from seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);

@@ -67,7 +67,7 @@ async fn crash(case: Case, sim: &mut Simulation, point: &'static str, times: u32
 }
 
 #[tokio::test]
-async fn a_crash_at_any_point_of_any_step_loses_nothing() {
+async fn crash_at_any_point_of_any_step_loses_nothing() {
     let mut left = points_in_code();
     let (mut points, mut crashes) = (0, 0);
     for case in Case::ALL {

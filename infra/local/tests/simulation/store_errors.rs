@@ -43,7 +43,7 @@ async fn fail(case: Case, sim: &mut Simulation, plant: impl FnOnce(&Simulation) 
 }
 
 #[tokio::test]
-async fn a_store_error_at_any_call_loses_nothing_and_is_reported() {
+async fn store_error_at_any_call_loses_nothing_and_is_reported() {
     // Each call gets so many kinds of fault, and the next call the next kinds.
     let scale = Scale::asked(2, 0);
     let kinds = usize::try_from(scale.count).unwrap();

@@ -149,7 +149,7 @@ async fn no_command_starts_an_edition_with_demo_users_that_log_in() {
 }
 
 #[tokio::test]
-async fn an_interrupted_start_cleans_up_and_the_next_start_works() {
+async fn interrupted_start_cleans_up_and_next_start_works() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_vitrina"))
@@ -204,7 +204,7 @@ async fn up_does_not_print_a_password_that_the_demo_users_lack() {
 }
 
 #[tokio::test]
-async fn an_empty_demo_password_fails_the_start_before_postgresql() {
+async fn start_fails_before_postgresql_when_demo_password_is_empty() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("demo-password");

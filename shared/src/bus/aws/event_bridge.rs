@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_stays_below_the_limit_to_the_byte() {
+    fn call_stays_within_the_byte_limit() {
         let half = MAX_BYTES / 2;
         assert_eq!(calls(&[half, half - 1]), [vec![0, 1]]);
         assert_eq!(calls(&[half, half]), [vec![0], vec![1]]);

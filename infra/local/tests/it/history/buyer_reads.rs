@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_by_id_shows_at_least_the_version_shown_before() {
+    fn read_by_id_shows_at_least_the_version_shown_before() {
         let first = read(0, 10, BY_ID, Some(7));
         check_monotonic(&[first.clone(), read(11, 20, BY_ID, Some(7))]).unwrap();
         // Concurrent reads may show either version.
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_version_does_not_undo_a_seen_deletion() {
+    fn older_version_does_not_undo_a_seen_deletion() {
         let shown = read(0, 10, BY_ID, Some(3));
         let gone = read(11, 20, BY_ID, None);
         check_monotonic(&[shown.clone(), gone.clone(), read(21, 30, BY_ID, Some(5))]).unwrap();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_may_lag_by_its_documented_staleness_only() {
+    fn list_lags_by_at_most_its_documented_staleness() {
         let first = read(0, 10, BY_ID, Some(7));
         check_monotonic(&[first.clone(), read(1_000, 1_010, Asked::List, Some(6))]).unwrap();
         check_monotonic(&[first, read(2_020, 2_030, Asked::List, Some(6))]).unwrap_err();

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_read_is_not_explained() {
+    fn stale_read_is_not_explained() {
         let mut history = vec![create(), op(20, 30, rename("b", None), shown(2, "b"))];
         history.push(op(29, 40, Read, shown(1, "a")));
         check(&history).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_update_is_not_explained() {
+    fn lost_update_is_not_explained() {
         // Both were based on version 1, and both were answered with version 2.
         let history = [
             create(),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decreasing_version_is_not_explained() {
+    fn decreasing_version_is_not_explained() {
         let history = [
             create(),
             op(20, 30, rename("b", None), shown(2, "b")),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_without_a_cause_is_not_explained() {
+    fn refusal_without_a_cause_is_not_explained() {
         let refused = |call, answer| check(&[create(), op(20, 30, call, answer)]);
         refused(rename("b", Some(1)), Answer::Stale).unwrap_err();
         refused(rename("b", None), Answer::NotFound).unwrap_err();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_without_an_answer_takes_effect_later_or_never() {
+    fn call_without_a_response_takes_effect_later_or_never() {
         let with = |read: Op| check(&[create(), lost(20, rename("b", None)), read]);
         with(op(30, 40, Read, shown(1, "a"))).unwrap();
         with(op(30, 40, Read, shown(2, "b"))).unwrap();

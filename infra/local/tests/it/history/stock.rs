@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listed_quantity_was_on_hand_at_some_time() {
+    fn listed_quantity_was_on_hand_at_some_time() {
         let at = Duration::from_millis;
         let op = |invoked, answered, call, answer| Operation {
             client: 1,

@@ -108,7 +108,7 @@ async fn acknowledged_writes_are_listed_after_any_kills() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_edition_answers_503_and_recovers_from_a_postgres_kill() {
+async fn edition_returns_503_and_recovers_when_postgres_is_killed() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let http = reqwest::Client::new();
