@@ -115,5 +115,5 @@ pub fn replay(target: &str, run: fn(&[u8])) {
         run(&std::fs::read(file.unwrap().path()).unwrap());
         count += 1;
     }
-    assert!(count > 0, "nothing is kept for {target}");
+    assert!(count > 0, "no inputs are stored for {target}");
 }

@@ -20,7 +20,8 @@ use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::Ids;
 use testkit::{
-    Call, Calls, Charged, TestDatabase, TestDynamo, Tokens, counted_dynamodb, database, dynamodb,
+    Call, Calls, DynamoUsage, TestDatabase, TestDynamo, Tokens, counted_dynamodb, database,
+    dynamodb,
 };
 use uuid::Uuid;
 
@@ -44,7 +45,7 @@ pub(crate) struct Usage {
     /// Batches, each of which is one invocation of the projector.
     pub(crate) batches: u64,
     /// Capacity units and calls, by DynamoDB operation.
-    pub(crate) dynamodb: BTreeMap<String, Charged>,
+    pub(crate) dynamodb: BTreeMap<String, DynamoUsage>,
     /// Bytes of all response bodies.
     pub(crate) answer_bytes: u64,
 }

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use testkit::Scale;
+use testkit::RandomRuns;
 use uuid::Uuid;
 
 use crate::openapi::{Answer, send};
@@ -136,7 +136,7 @@ fn check_refused(key: &str, answer: &Answer) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_creates_with_one_key_create_one_product() {
-    let Scale { count, seed } = Scale::asked(REQUESTS, SEED);
+    let RandomRuns { count, seed } = RandomRuns::from_env(REQUESTS, SEED);
     eprintln!("{count} requests from seed {seed}");
     let data = tempfile::tempdir().unwrap();
     let process = Process::start_with(data.path(), &SETTINGS).await;

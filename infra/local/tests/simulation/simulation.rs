@@ -291,7 +291,7 @@ impl Simulation {
         while let Some(request) = self.model.unanswered.pop() {
             self.finish(Operation::Request(request)).await;
         }
-        self.env.bus.calm().await.unwrap();
+        self.env.bus.stop_faults().await.unwrap();
         self.settle().await;
     }
 

@@ -2,7 +2,7 @@
 //! of error take turns, or each call gets all of them if the environment asks for it.
 
 use testkit::Rates;
-use testkit::{DynamoFault, PostgresFault, Scale};
+use testkit::{DynamoFault, PostgresFault, RandomRuns};
 
 use crate::cases::{Case, Ready, UNDER_TEST};
 use crate::operation::Done;
@@ -45,8 +45,8 @@ async fn fail(case: Case, sim: &mut Simulation, plant: impl FnOnce(&Simulation) 
 #[tokio::test]
 async fn store_error_at_any_call_loses_nothing_and_is_reported() {
     // Each call gets so many kinds of fault, and the next call the next kinds.
-    let scale = Scale::asked(2, 0);
-    let kinds = usize::try_from(scale.count).unwrap();
+    let runs = RandomRuns::from_env(2, 0);
+    let kinds = usize::try_from(runs.count).unwrap();
     let mut postgres = PostgresFault::ALL.into_iter().cycle();
     let mut dynamodb = DynamoFault::ALL.into_iter().cycle();
     let (mut sites, mut faults) = (0, 0);

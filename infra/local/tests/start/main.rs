@@ -196,7 +196,8 @@ async fn up_does_not_print_a_password_that_the_demo_users_lack() {
         let password = std::fs::read_to_string(&file).unwrap();
         assert!(!table.contains(&password), "{table}");
         for role in ["seller", "buyer", "operator"] {
-            let row = format!("{role}@demo.vitrina.example, with a password that is not in this folder");
+            let row =
+                format!("{role}@demo.vitrina.example, with a password that is not in this folder");
             assert!(table.contains(&row), "{table}");
         }
         assert!(table.contains(&format!("created them to {}", file.display())), "{table}");

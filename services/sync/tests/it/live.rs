@@ -10,7 +10,7 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use sync::Run;
-use testkit::Scale;
+use testkit::RandomRuns;
 use uuid::Uuid;
 
 use crate::test_bed::{Item, TestBed, n, s};
@@ -206,7 +206,7 @@ impl Shop<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drift_is_repaired_while_sellers_write_without_losing_updates() {
-    let Scale { count, seed } = Scale::asked(PRODUCTS, SEED);
+    let RandomRuns { count, seed } = RandomRuns::from_env(PRODUCTS, SEED);
     eprintln!("{count} products, drift from seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let (bed, mut ids) = TestBed::with_products(usize::try_from(count).unwrap()).await;

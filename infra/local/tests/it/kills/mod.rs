@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use testkit::Scale;
+use testkit::RandomRuns;
 
 use crate::openapi::{Answer, send, try_send};
 use crate::process::{Process, postmaster};
@@ -57,7 +57,7 @@ async fn answered(request: reqwest::RequestBuilder) -> Option<Answer> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_are_listed_after_any_kills() {
-    let Scale { count, seed } = Scale::asked(KILLS, SEED);
+    let RandomRuns { count, seed } = RandomRuns::from_env(KILLS, SEED);
     eprintln!("{count} rounds of kills from seed {seed}");
     let data = tempfile::tempdir().unwrap();
     let mut rng = StdRng::seed_from_u64(seed);

@@ -13,7 +13,7 @@ use rand::seq::SliceRandom as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use testkit::Scale;
+use testkit::RandomRuns;
 use uuid::Uuid;
 
 use crate::openapi::{Answer, send};
@@ -192,7 +192,7 @@ impl TestEdition {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unreadable_messages_become_dead_letters_and_redrive_works() {
-    let Scale { count, seed } = Scale::asked(MESSAGES, SEED);
+    let RandomRuns { count, seed } = RandomRuns::from_env(MESSAGES, SEED);
     eprintln!("{count} messages, poison from seed {seed}");
     let data = tempfile::tempdir().unwrap();
     // Without a projector the messages stay in the queue.
