@@ -136,9 +136,9 @@ impl Request<'_> {
             base: self.http.base.to_string(),
             source: source.without_url(),
         };
-        let response = request.send().await.map_err(no_answer)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(no_answer)?;
+        let received = request.send().await.map_err(no_answer)?;
+        let (status, headers) = (received.status(), received.headers().clone());
+        let body = received.bytes().await.map_err(no_answer)?;
         if status.is_success() || status.is_redirection() {
             return Ok(Answer { status, headers, body });
         }

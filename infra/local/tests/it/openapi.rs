@@ -128,9 +128,9 @@ pub(crate) async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest:
     let (client, request) = request.build_split();
     let request = request?;
     let (method, path) = (request.method().to_string(), request.url().path().to_owned());
-    let response = client.execute(request).await?;
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let text = response.text().await?;
+    let received = client.execute(request).await?;
+    let (status, headers) = (received.status().as_u16(), received.headers().clone());
+    let text = received.text().await?;
     let json = serde_json::from_str(&text).unwrap_or_default();
     let operation = find(&method, &path);
     let answer = Answer { operation, status, headers, text, json };
@@ -149,19 +149,19 @@ fn check(answer: &Answer) -> Result<(), String> {
         return if answer.status < 400 { Ok(()) } else { check_body(&refusal, answer) };
     };
     let responses = operation.responses();
-    let response = match responses.get(&answer.status.to_string()) {
-        Some(response) => response,
+    let described = match responses.get(&answer.status.to_string()) {
+        Some(described) => described,
         // Statuses that any request may get are described once, as `default`.
         None if matches!(answer.status, 408 | 429 | 500..) => &responses["default"],
         None => return Err(format!("{} is not described", answer.status)),
     };
-    check_body(response, answer)
+    check_body(described, answer)
 }
 
-fn check_body(response: &Value, answer: &Answer) -> Result<(), String> {
+fn check_body(described: &Value, answer: &Answer) -> Result<(), String> {
     let kind = answer.headers.get(CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap());
     let kind = kind.split(';').next().unwrap_or_default();
-    let Some(contents) = response["content"].as_object() else {
+    let Some(contents) = described["content"].as_object() else {
         let empty = kind.is_empty() && answer.text.is_empty();
         return if empty { Ok(()) } else { Err("the description has no body".to_owned()) };
     };

@@ -75,20 +75,20 @@ impl Connection {
 fn read_head(answer: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
     let invalid = |message: &str| io::Error::new(ErrorKind::InvalidData, message);
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let parsed = response.parse(answer).map_err(|error| invalid(&error.to_string()))?;
-    let httparse::Status::Complete(head) = parsed else {
+    let mut head = httparse::Response::new(&mut headers);
+    let parsed = head.parse(answer).map_err(|error| invalid(&error.to_string()))?;
+    let httparse::Status::Complete(length_of_head) = parsed else {
         return Ok(None);
     };
-    let status = response.code.unwrap_or_default();
-    let length = response
+    let status = head.code.unwrap_or_default();
+    let length = head
         .headers
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))
         .map(|header| std::str::from_utf8(header.value).unwrap_or_default().parse::<usize>());
     match length {
-        Some(Ok(length)) => Ok(Some((status, head, length))),
-        None if status == 204 || status == 304 => Ok(Some((status, head, 0))),
+        Some(Ok(length)) => Ok(Some((status, length_of_head, length))),
+        None if status == 204 || status == 304 => Ok(Some((status, length_of_head, 0))),
         _ => Err(invalid("an answer without its length")),
     }
 }
