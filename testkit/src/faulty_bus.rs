@@ -27,7 +27,7 @@ pub struct Rates {
     /// Held back until another event is reordered, or until [`FaultyBus::stop_faults`].
     pub delayed: u32,
     /// Delivered, but the call fails: the relay cannot know which of its events were published.
-    pub unanswered: u32,
+    pub unacknowledged: u32,
     /// Shuffled with the delayed events and with the earlier events of the same call.
     pub reordered: u32,
 }
@@ -39,7 +39,7 @@ impl Rates {
             refused: percent,
             duplicated: percent,
             delayed: percent,
-            unanswered: percent,
+            unacknowledged: percent,
             reordered: percent,
         }
     }
@@ -53,7 +53,7 @@ impl Rates {
             (self.refused, Fault::Refused),
             (self.duplicated, Fault::Duplicated),
             (self.delayed, Fault::Delayed),
-            (self.unanswered, Fault::Unanswered),
+            (self.unacknowledged, Fault::Unacknowledged),
             (self.reordered, Fault::Reordered),
         ];
         let mut drawn = rng.random_range(0..100);
@@ -72,7 +72,7 @@ enum Fault {
     Refused,
     Duplicated,
     Delayed,
-    Unanswered,
+    Unacknowledged,
     Reordered,
 }
 
@@ -126,7 +126,7 @@ impl FaultyBus {
                 Some(Fault::Refused) => result = Err(Refused("planted".to_owned())),
                 Some(Fault::Duplicated) => plan.send.extend([event.clone(), event.clone()]),
                 Some(Fault::Delayed) => state.delayed.push(event.clone()),
-                Some(Fault::Unanswered) => {
+                Some(Fault::Unacknowledged) => {
                     plan.send.push(event.clone());
                     plan.is_acknowledged = false;
                 }

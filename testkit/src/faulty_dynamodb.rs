@@ -9,9 +9,9 @@ use super::dynamodb_interceptor::{self as interceptor, Interceptor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DynamoFault {
     /// The request never arrives.
-    Lost,
+    RequestLost,
     /// The request takes effect, but the response never arrives.
-    Unanswered,
+    ResponseLost,
     /// The request has no effect; the response has this status and code.
     Refused(u16, &'static str),
     /// The request takes effect, but the response is truncated.
@@ -26,8 +26,8 @@ impl DynamoFault {
 
     /// One fault of each kind.
     pub const ALL: [Self; 7] = [
-        Self::Lost,
-        Self::Unanswered,
+        Self::RequestLost,
+        Self::ResponseLost,
         Self::THROTTLED,
         Self::INTERNAL,
         Self::Refused(503, "ServiceUnavailable"),
@@ -55,18 +55,18 @@ impl Interceptor for Faulty {
         let call = format!("{operation} {}", String::from_utf8_lossy(&body));
         let fault = self.faults.decide(&call);
         match fault {
-            Some(DynamoFault::Lost) => return Err(reset()),
+            Some(DynamoFault::RequestLost) => return Err(reset()),
             Some(DynamoFault::Refused(status, code)) => {
                 let body = format!(
                     r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"planted"}}"#
                 );
                 return interceptor::response(status, body.into_bytes());
             }
-            Some(DynamoFault::Unanswered | DynamoFault::Garbled) | None => {}
+            Some(DynamoFault::ResponseLost | DynamoFault::Garbled) | None => {}
         }
         let (status, body) = interceptor::forward(&self.http, &request, body).await?;
         match fault {
-            Some(DynamoFault::Unanswered) => Err(reset()),
+            Some(DynamoFault::ResponseLost) => Err(reset()),
             Some(DynamoFault::Garbled) => interceptor::response(status, b"{\"Item".to_vec()),
             _ => interceptor::response(status, body),
         }

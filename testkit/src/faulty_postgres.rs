@@ -18,9 +18,9 @@ use super::Faults;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostgresFault {
     /// The request never arrives, and the connection closes.
-    Lost,
+    RequestLost,
     /// The request takes effect, and the connection closes before the response.
-    Unanswered,
+    ResponseLost,
     /// The request has no effect; the response is an error with this SQLSTATE.
     Refused(&'static str),
     /// The request never arrives and the connection stays open, as after a failover. Only the
@@ -33,8 +33,8 @@ impl PostgresFault {
     /// connections, query cancelled, shutdown, disk full, out of memory, read-only (a failover),
     /// lock timeout.
     pub const ALL: [Self; 11] = [
-        Self::Lost,
-        Self::Unanswered,
+        Self::RequestLost,
+        Self::ResponseLost,
         Self::Refused("40P01"),
         Self::Refused("40001"),
         Self::Refused("53300"),
@@ -154,8 +154,8 @@ impl ProxiedConnection {
                 executes = false;
                 match fault {
                     None => to.write_all(&exchange).await?,
-                    Some(PostgresFault::Lost) => return Ok(()),
-                    Some(PostgresFault::Unanswered) => {
+                    Some(PostgresFault::RequestLost) => return Ok(()),
+                    Some(PostgresFault::ResponseLost) => {
                         self.is_response_dropped.store(true, Ordering::SeqCst);
                         to.write_all(&exchange).await?;
                     }

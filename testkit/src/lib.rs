@@ -29,7 +29,7 @@ pub use faulty_bus::{FaultyBus, Rates};
 pub use faulty_dynamodb::{DynamoFault, faulty_dynamodb};
 pub use faulty_postgres::{FaultyPostgres, PostgresFault, faulty_postgres};
 pub use function::{Function, FunctionResponse};
-pub use http::{Answer, Call};
+pub use http::{Call, TestResponse};
 pub use ministack::{Messaging, Ministack};
 pub use program::Program;
 pub use random_runs::RandomRuns;

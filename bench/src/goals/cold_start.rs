@@ -150,7 +150,7 @@ impl Drop for Process {
 /// A Runtime API with a single invocation, and a channel for its result.
 struct Runtime {
     payload: Value,
-    answered: Mutex<Option<oneshot::Sender<bool>>>,
+    result: Mutex<Option<oneshot::Sender<bool>>>,
     given: Mutex<bool>,
 }
 
@@ -161,9 +161,9 @@ async fn start(
     edition: &Edition,
     payload: Value,
 ) -> anyhow::Result<Duration> {
-    let (sender, answered) = oneshot::channel();
-    let answering = Mutex::new(Some(sender));
-    let runtime = Runtime { payload, answered: answering, given: Mutex::new(false) };
+    let (sender, receiver) = oneshot::channel();
+    let result = Mutex::new(Some(sender));
+    let runtime = Runtime { payload, result, given: Mutex::new(false) };
     let router = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{id}/response", post(succeeded))
@@ -174,11 +174,11 @@ async fn start(
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });
     let begun = Instant::now();
     let _process = Process(spawn(&binary.to_owned(), role, edition, &api)?);
-    let answered = tokio::time::timeout(TIMEOUT, answered).await;
+    let result = tokio::time::timeout(TIMEOUT, receiver).await;
     let took = begun.elapsed();
     serving.abort();
     let what = || format!("{} as {role:?}", binary.display());
-    anyhow::ensure!(answered.with_context(what)??, "{} failed", what());
+    anyhow::ensure!(result.with_context(what)??, "{} failed", what());
     Ok(took)
 }
 
@@ -236,7 +236,7 @@ async fn failed(State(runtime): State<Arc<Runtime>>) -> StatusCode {
 }
 
 fn settle(runtime: &Runtime, is_good: bool) -> StatusCode {
-    let waiting = runtime.answered.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let waiting = runtime.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(waiting) = waiting {
         let _ = waiting.send(is_good);
     }

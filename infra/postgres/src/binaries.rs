@@ -119,20 +119,20 @@ impl Binaries {
                 user: "of this process".to_owned(),
                 source,
             })?;
-        let answer = String::from_utf8_lossy(&output.stdout);
-        match major_of(&answer) {
+        let response = String::from_utf8_lossy(&output.stdout);
+        match major_of(&response) {
             Some(major) => Ok(Some(Self { initdb, postgres, major })),
             None => Err(Error::NoVersion {
                 program: postgres,
-                answer: answer.trim().chars().take(80).collect(),
+                response: response.trim().chars().take(80).collect(),
             }),
         }
     }
 }
 
 /// Parses the output: `postgres (PostgreSQL) 15.14 (Debian ..)` is 15, `18beta2` is 18, `9.6.24` is 9.6.
-fn major_of(answer: &str) -> Option<String> {
-    let version = answer.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
+fn major_of(response: &str) -> Option<String> {
+    let version = response.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
     let digits = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();
     let major = digits(version);
     match major.parse::<u32>().ok()? {

@@ -18,7 +18,7 @@ use super::{
     account::Account,
     log,
     postmaster::PidFile,
-    probe::{self, Answer},
+    probe::{self, Response},
     settings::{self, Purpose},
     socket, url,
 };
@@ -73,7 +73,7 @@ impl Ephemeral {
     /// # Errors
     ///
     /// Those of [`Binaries::find`], [`Error::Files`] if the disk is full, [`Error::Ended`] with the
-    /// output of `initdb` or the server, [`Error::Silent`] if it does not answer within 60 s.
+    /// output of `initdb` or the server, [`Error::Silent`] if it does not respond within 60 s.
     pub fn start(search: &Search) -> Result<Self, Error> {
         let binaries = Binaries::find(search)?;
         let account = Account::choose()?;
@@ -145,7 +145,7 @@ impl Ephemeral {
             // `initdb` runs servers there too, but without a socket.
             if let Some(PidFile { pid, socket_directory: Some(directory), ready: true }) =
                 PidFile::read(data)?
-                && probe::ask(&directory) == Answer::Ready
+                && probe::ask(&directory) == Response::Ready
             {
                 return Ok(pid);
             }

@@ -28,12 +28,12 @@ pub enum Error {
     },
 
     /// `postgres --version` printed no version.
-    #[error("asking {} for its version, it said {answer:?}", .program.display())]
+    #[error("asking {} for its version, it said {response:?}", .program.display())]
     NoVersion {
         /// The program.
         program: PathBuf,
         /// The start of its output.
-        answer: String,
+        response: String,
     },
 
     /// A program did not start.
@@ -164,9 +164,9 @@ pub enum Error {
         waited: Duration,
     },
 
-    /// The server runs but does not answer.
+    /// The server runs but does not respond.
     #[error(
-        "starting PostgreSQL on {}, it gave no answer in {} s: {log}",
+        "starting PostgreSQL on {}, it gave no response in {} s: {log}",
         .directory.display(), .waited.as_secs()
     )]
     Silent {

@@ -17,7 +17,7 @@ use super::{
     initdb,
     log::Log,
     postmaster::{self, PidFile},
-    probe::{self, Answer},
+    probe::{self, Response},
     server::{Patience, Server},
     socket,
 };
@@ -189,7 +189,7 @@ impl Start {
                 tracing::warn!(
                     postgres.pid = file.pid,
                     waited.seconds = waited.as_secs(),
-                    "PostgreSQL of an earlier process does not answer and is stopped",
+                    "PostgreSQL of an earlier process does not respond and is stopped",
                 );
                 server.stop(self.options.limits.stop)?;
             }
@@ -258,11 +258,11 @@ impl Start {
             let file = PidFile::read(data)?.filter(|file| file.pid == server.pid());
             if let Some(PidFile { socket_directory: Some(directory), ready, .. }) = file {
                 match probe::ask(&directory) {
-                    Answer::Ready if ready => return Ok(Outcome::Ready(directory)),
+                    Response::Ready if ready => return Ok(Outcome::Ready(directory)),
                     // It accepted the connection and has been told to stop since, or is about to
                     // report that it is ready.
-                    Answer::Ready => last_word = Some(Instant::now()),
-                    Answer::NotYet(reason) => {
+                    Response::Ready => last_word = Some(Instant::now()),
+                    Response::NotYet(reason) => {
                         last_word = Some(Instant::now());
                         let waited = begun.elapsed();
                         if waited >= told + Duration::from_secs(1) {
@@ -270,7 +270,7 @@ impl Start {
                             self.tell(Progress::Waiting { waited, reason });
                         }
                     }
-                    Answer::Nothing => {}
+                    Response::Nothing => {}
                 }
             }
             let waited = begun.elapsed();

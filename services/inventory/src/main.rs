@@ -10,7 +10,7 @@ use shared::config::Settings;
 use shared::contract::routes::ROUTES;
 use shared::host::Host;
 use shared::http::auth::Verifier;
-use shared::outbox::publish_before_answers;
+use shared::outbox::publish_before_responses;
 use shared::{clock::Clock, database, id::Ids};
 
 #[tokio::main]
@@ -30,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
             if host.is_function() {
                 let bus = Bus::connect(&config.bus, &pool, &clock, ROUTES).await;
                 let relay = Relay::new(pool, bus, clock, ids).into_events();
-                api = publish_before_answers(api, relay);
+                api = publish_before_responses(api, relay);
             }
             host.with_database(&database).serve(api, Some(verifier)).await?;
         }

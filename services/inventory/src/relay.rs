@@ -55,7 +55,7 @@ impl<B: Publish> Relay<B> {
         Self { events, pool, clock, ids }
     }
 
-    /// What publishes the events, for an API that does so before it answers.
+    /// What publishes the events, for an API that does so before it responds.
     pub fn into_events(self) -> outbox::Relay<ProductOutbox, B> {
         self.events
     }

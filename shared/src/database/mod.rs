@@ -198,8 +198,8 @@ pub async fn open(config: &DatabaseConfig, clock: &Clock) -> Result<Database, Op
     Ok(Database { pool, login })
 }
 
-/// How long a returned connection may take to answer a ping. A connection to a server that has gone
-/// silent never answers, and the pool would wait for it instead of connecting again.
+/// How long a returned connection may take to respond to a ping. A connection to a server that has gone
+/// silent never responds, and the pool would wait for it instead of connecting again.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes a pool that connects on first use, so that a database that is down at the start causes a
@@ -282,7 +282,7 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether PostgreSQL cannot be reached at all, so that no other statement would be answered either.
+/// Whether PostgreSQL cannot be reached at all, so that no other statement would get a response either.
 pub fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         // 08 connection, 28 log-in, 53 resources, 57P shutdown.

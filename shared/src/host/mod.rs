@@ -152,7 +152,7 @@ impl Host {
         self
     }
 
-    /// Makes readiness depend on this table: it answers to a read of `probe`.
+    /// Makes readiness depend on this table: a read of `probe`.
     #[must_use]
     pub fn with_table(
         mut self,

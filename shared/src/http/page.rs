@@ -113,7 +113,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Builds the response to a request for `uri` from the items read.
-    pub fn answer<T: Serialize, K: ToString>(
+    pub fn respond<T: Serialize, K: ToString>(
         &self,
         uri: &Uri,
         mut data: Vec<T>,

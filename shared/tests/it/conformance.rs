@@ -334,7 +334,7 @@ async fn depth_counts_visible_in_flight_and_dead_messages(bed: TestBed) {
 
 async fn long_outage_of_a_store_makes_no_dead_letter(bed: TestBed) {
     bed.publish([1]).await;
-    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no answer".to_owned())));
+    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no response".to_owned())));
     bed.rounds(&unavailable, || unavailable.seen().len() >= 20).await;
     assert_eq!(bed.dead_letters().await, []);
     let accepting = ByPosition::new(|_| Ok(()));

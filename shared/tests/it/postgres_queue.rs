@@ -153,7 +153,7 @@ async fn unreadable_message_is_buried_at_once() {
 async fn long_outage_of_a_store_makes_no_dead_letter() {
     let bed = TestBed::new().await;
     bed.send(&[event(1)]).await;
-    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no answer".to_owned())));
+    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no response".to_owned())));
     for _ in 0..20 {
         intake::once(&bed.queue, &bed.clock, &unavailable).await.unwrap();
         bed.clock.advance(Duration::from_secs(5));

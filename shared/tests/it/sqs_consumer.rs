@@ -23,7 +23,7 @@ fn queue(aws: &FakeAws) -> SqsQueue {
 }
 
 /// The response to a batch: every entry succeeds unless `refuse` selects it.
-fn answer(sent: &Value, refuse: impl Fn(&Value) -> bool) -> FakeResponse {
+fn response(sent: &Value, refuse: impl Fn(&Value) -> bool) -> FakeResponse {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for entry in sent["Entries"].as_array().unwrap() {
         if refuse(entry) {
@@ -65,12 +65,13 @@ impl Handler for Always {
 
 const ACCEPTING: Always = Always(|| Ok(()));
 const FAILING: Always = Always(|| Err(Failure::Failed("it cannot be".to_owned())));
-const UNAVAILABLE: Always = Always(|| Err(Failure::Unavailable("no answer".to_owned())));
+const UNAVAILABLE: Always = Always(|| Err(Failure::Unavailable("no response".to_owned())));
 
 /// The response to an invocation, as Lambda receives it.
 async fn invoke(aws: &FakeAws, handler: &impl Handler, invocation: Invocation) -> Value {
-    let answer = sqs_intake::answer(&queue(aws), &Clock::System, handler, invocation).await;
-    serde_json::to_value(answer).unwrap()
+    let response =
+        sqs_intake::handle_invocation(&queue(aws), &Clock::System, handler, invocation).await;
+    serde_json::to_value(response).unwrap()
 }
 
 fn failures(ids: &[&str]) -> Value {
@@ -86,7 +87,7 @@ fn calls(aws: &FakeAws, operation: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn failed_messages_of_an_invocation_are_redelivered_later() {
-    let aws = FakeAws::start(|_, sent| answer(sent, |_| false)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
     let wrapped = format!(r#"{{"detail-type": "ProductUpdated", "detail": {GOLDEN}}}"#);
     let bodies = [GOLDEN, wrapped.as_str()];
     assert_eq!(invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
@@ -101,9 +102,9 @@ async fn failed_messages_of_an_invocation_are_redelivered_later() {
 
 #[tokio::test]
 async fn unreadable_message_is_sent_to_the_dead_letters() {
-    let aws = FakeAws::start(|_, sent| answer(sent, |_| false)).await;
-    let answered = invoke(&aws, &ACCEPTING, invocation(&["no event", GOLDEN], 1)).await;
-    assert_eq!(answered, failures(&[]));
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
+    let response = invoke(&aws, &ACCEPTING, invocation(&["no event", GOLDEN], 1)).await;
+    assert_eq!(response, failures(&[]));
     let sent = calls(&aws, "SendMessageBatch");
     assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(DEAD)));
     let entry = &sent[0]["Entries"][0];
@@ -116,31 +117,31 @@ async fn unreadable_message_is_sent_to_the_dead_letters() {
 #[tokio::test]
 async fn message_is_redelivered_if_the_dead_letters_refuse_it() {
     let half = |entry: &Value| entry["Id"] == "1";
-    let aws = FakeAws::start(move |_, sent| answer(sent, half)).await;
+    let aws = FakeAws::start(move |_, sent| response(sent, half)).await;
     let bodies = ["one", "two", "three"];
-    let answered = invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await;
-    assert_eq!(answered, failures(&["message 1"]));
+    let response = invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await;
+    assert_eq!(response, failures(&["message 1"]));
     let aws = FakeAws::start(|_, _| FakeResponse::Error(400, "AccessDenied")).await;
-    let answered = invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await;
-    assert_eq!(answered, failures(&["message 0", "message 1", "message 2"]));
+    let response = invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await;
+    assert_eq!(response, failures(&["message 0", "message 1", "message 2"]));
     // An entry that is missing from the response was not accepted either.
     let silent = json!({"Successful": [], "Failed": []});
     let aws = FakeAws::start(move |_, _| FakeResponse::Success(silent.clone())).await;
-    let answered = invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await;
-    assert_eq!(answered, failures(&["message 0", "message 1", "message 2"]));
+    let response = invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await;
+    assert_eq!(response, failures(&["message 0", "message 1", "message 2"]));
 }
 
 #[tokio::test]
 async fn last_failure_makes_a_dead_letter_and_an_outage_does_not() {
-    let aws = FakeAws::start(|_, sent| answer(sent, |_| false)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
     assert_eq!(invoke(&aws, &FAILING, invocation(&[GOLDEN], 5)).await, failures(&[]));
     let sent = calls(&aws, "SendMessageBatch");
     assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(DEAD)));
 
-    let aws = FakeAws::start(|_, sent| answer(sent, |_| false)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
     for attempts in 1..=3 {
-        let answered = invoke(&aws, &UNAVAILABLE, invocation(&[GOLDEN], attempts)).await;
-        assert_eq!(answered, failures(&["message 0"]));
+        let response = invoke(&aws, &UNAVAILABLE, invocation(&[GOLDEN], attempts)).await;
+        assert_eq!(response, failures(&["message 0"]));
     }
     assert_eq!(calls(&aws, "SendMessageBatch"), Vec::<Value>::new());
     // Before the number of receives makes it look like a message that crashes its consumer.
@@ -153,7 +154,7 @@ async fn last_failure_makes_a_dead_letter_and_an_outage_does_not() {
 
 #[tokio::test]
 async fn large_messages_are_split_into_batches_that_sqs_takes() {
-    let aws = FakeAws::start(|_, sent| answer(sent, |_| false)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
     let large = "x".repeat(100 * 1024);
     let bodies = [large.as_str(); 5];
     assert_eq!(invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
@@ -173,7 +174,7 @@ async fn one_message(refuse_deletion: bool) -> FakeAws {
             }]}))
         }
         "ReceiveMessage" => FakeResponse::Never,
-        _ => answer(sent, |_| refuse_deletion),
+        _ => response(sent, |_| refuse_deletion),
     })
     .await
 }

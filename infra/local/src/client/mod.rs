@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use shared::config::Secret;
 
 pub use error::{ClientError, Fault, Problem};
-pub use http::Answer;
+pub use http::ApiResponse;
 use http::{Http, Request};
 use session::Bearer;
 
@@ -139,24 +139,24 @@ impl Call<'_> {
         self
     }
 
-    /// Sends it and parses the answer. An empty body is read as `null`.
+    /// Sends it and parses the response. An empty body is read as `null`.
     pub async fn send<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let name = self.request.name();
-        let answer = self.answer().await?;
-        let body: &[u8] = if answer.body.is_empty() { b"null" } else { &answer.body };
+        let response = self.send_raw().await?;
+        let body: &[u8] = if response.body.is_empty() { b"null" } else { &response.body };
         serde_json::from_slice(body)
             .map_err(|source| ClientError::Unreadable { call: name, source })
     }
 
     /// Sends it, and retries while that is safe and may help.
-    pub async fn answer(self) -> Result<Answer, ClientError> {
+    pub async fn send_raw(self) -> Result<ApiResponse, ClientError> {
         let Some(bearer) = &self.client.bearer else {
             return self.request.deliver(None).await;
         };
         let token = bearer.token(&self.client.http).await?;
         let refused = match self.request.deliver(Some(&token)).await {
             Err(error) if error.status() == Some(401) => error,
-            answered => return answered,
+            response => return response,
         };
         // The token may have expired on the way, or while the machine slept.
         match bearer.replace(&self.client.http, &token).await? {

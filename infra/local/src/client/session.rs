@@ -112,7 +112,7 @@ impl Bearer {
         let body = json!({"refresh_token": old.refresh.expose()});
         let refreshed = post(http, "/v1/auth/refresh", &body, false).await;
         match (refreshed, self) {
-            // The session has ended, or the answer with the next refresh token was lost.
+            // The session has ended, or the response with the next refresh token was lost.
             (Err(_), Self::Session { email, password, .. }) => log_in(http, email, password).await,
             (refreshed, _) => refreshed,
         }
@@ -132,7 +132,7 @@ async fn log_in(
     password: &Secret<String>,
 ) -> Result<Tokens, ClientError> {
     let body = json!({"email": email, "password": password.expose()});
-    // Repeatable: if an answer is lost, its session expires by itself.
+    // Repeatable: if a response is lost, its session expires by itself.
     post(http, "/v1/auth/login", &body, true).await
 }
 
@@ -145,8 +145,8 @@ async fn post(
     let mut request = http.request(Method::POST, path);
     request.set_json(body);
     request.repeatable = repeatable;
-    let answer = request.deliver(None).await?;
-    serde_json::from_slice(&answer.body)
+    let response = request.deliver(None).await?;
+    serde_json::from_slice(&response.body)
         .map(Tokens::granted)
         .map_err(|source| ClientError::Unreadable { call: request.name(), source })
 }

@@ -40,7 +40,7 @@ fn roles_help() -> String {
     format!("What to run: `all`, or a comma-separated list of {}", Parts::all().list())
 }
 
-/// The local store warns of every answer that is not 200, even of a refused condition. Its callers
+/// The local store warns of every response that is not 200, even of a refused condition. Its callers
 /// log what matters.
 pub(crate) const DEFAULT_LOG: &str = "warn,dynoxide::server=error,vitrina=info,identity=info";
 

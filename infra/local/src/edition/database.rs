@@ -121,7 +121,7 @@ fn report(progress: Progress) {
     }
 }
 
-/// Restarts the cluster whenever it dies by itself. The services answer 503 meanwhile and recover
+/// Restarts the cluster whenever it dies by itself. The services return 503 until it is back, and recover
 /// without a restart.
 async fn watch(
     mut cluster: Cluster,

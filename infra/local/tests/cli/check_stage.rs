@@ -29,9 +29,9 @@ async fn check_stage_passes_a_healthy_stage_and_fails_others() {
 
     let buyer = edition.run(&["token", "buyer"]).await.expect(0).stdout;
     let ended = check(&edition.running.url, buyer.trim()).await.expect(1);
-    assert!(ended.stderr.contains("a create: answered 403 instead of 201"), "{ended:#?}");
+    assert!(ended.stderr.contains("a create: returned 403 instead of 201"), "{ended:#?}");
     let url = edition.running.url.clone();
     edition.stop().await;
     let ended = check(&url, token.trim()).await.expect(1);
-    assert!(ended.stderr.contains("no answer"), "{ended:#?}");
+    assert!(ended.stderr.contains("no response"), "{ended:#?}");
 }

@@ -1,7 +1,7 @@
 use crate::{TestEdition, run};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn load_keeps_its_rate_and_reports_answers_and_lag() {
+async fn load_keeps_its_rate_and_reports_responses_and_lag() {
     let edition = TestEdition::start().await;
     let arguments = ["load", "--rate", "50", "--seconds", "2", "--creates", "20"];
     let report =

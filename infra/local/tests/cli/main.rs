@@ -131,8 +131,8 @@ impl TestEdition {
         let mut cursor = String::new();
         loop {
             let url = format!("{}/v1/catalog/products?limit=100{cursor}", self.running.url);
-            let answer = reqwest::get(url).await.unwrap().error_for_status().unwrap();
-            let page: Value = answer.json().await.unwrap();
+            let response = reqwest::get(url).await.unwrap().error_for_status().unwrap();
+            let page: Value = response.json().await.unwrap();
             found.extend(page["data"].as_array().unwrap().iter().cloned());
             match page["page"]["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),

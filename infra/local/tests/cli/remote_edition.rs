@@ -29,7 +29,7 @@ async fn url_and_an_operator_token_operate_a_remote_edition() {
     assert_eq!(status["dead_letters"], 0, "{status:#}");
     let report = run_remotely(&empty, token, &["sync", "--url", url, "--json"]).await.expect(0);
     assert_eq!(report.json()["compared"], 20);
-    // The remote edition answers that it knows no such id.
+    // The remote edition responds that it knows no such id.
     let trace = ["trace", "--url", url, "01890000-0000-7000-8000-000000000000"];
     let unknown = run_remotely(&empty, token, &trace).await.expect(1);
     assert!(unknown.stderr.contains("no product, request or event"), "{unknown:#?}");

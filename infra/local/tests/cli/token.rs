@@ -9,8 +9,8 @@ impl TestEdition {
     async fn log_in(&self, password: &str) -> u16 {
         let login = json!({"email": "operator@demo.vitrina.example", "password": password});
         let url = format!("{}/v1/auth/login", self.running.url);
-        let answer = reqwest::Client::new().post(url).json(&login).send().await.unwrap();
-        answer.status().as_u16()
+        let response = reqwest::Client::new().post(url).json(&login).send().await.unwrap();
+        response.status().as_u16()
     }
 
     /// Status of an admin request with a token from `vitrina token operator`.

@@ -58,7 +58,7 @@ fn per_million(page: &mut String, model: &Model) {
         page,
         "\n{} Of the {:.0} write units, six are index entries. Without the two seller indexes, which \
          decision 0003 names as the first to drop, the total would be ${:.2}. Not included: the function \
-         that answers the seller ${:.2}, API Gateway ${:.2}, the bus's archive ${:.2}.\n",
+         that serves the seller ${:.2}, API Gateway ${:.2}, the bus's archive ${:.2}.\n",
         compare_with_goal(total(&creates), CREATES),
         counts.create.writes,
         total(&creates) - model.prices.of("dynamodb-write-unit", 2.0 * MILLION),

@@ -141,7 +141,11 @@ fn fields_of_the_contract_are_carried_through() {
     let store = |name, file, found| Place { name, file, found, is_store: true };
     let product = [
         place("golden event", "shared/src/contract/golden/events/", golden_fields("product")),
-        place("seller's response", "services/inventory/src/http/answers.rs", properties("Product")),
+        place(
+            "seller's response",
+            "services/inventory/src/http/responses.rs",
+            properties("Product"),
+        ),
         place(
             "catalogue response",
             "services/catalog/src/http/get_product.rs",

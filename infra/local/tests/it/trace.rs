@@ -24,9 +24,9 @@ struct CreatedProduct {
 async fn create(process: &Process, http: &reqwest::Client) -> CreatedProduct {
     let token = process.token(http, "seller").await;
     let request = http.post(format!("{}/v1/products", process.url)).bearer_auth(token);
-    let answer = send(request.json(&product("A"))).await;
-    let request = answer.headers["x-request-id"].to_str().unwrap().to_owned();
-    CreatedProduct { product: text(&answer, "id").to_owned(), request }
+    let response = send(request.json(&product("A"))).await;
+    let request = response.headers["x-request-id"].to_str().unwrap().to_owned();
+    CreatedProduct { product: text(&response, "id").to_owned(), request }
 }
 
 async fn rename(process: &Process, http: &reqwest::Client, id: &str, times: u32) {
@@ -44,9 +44,9 @@ async fn rename(process: &Process, http: &reqwest::Client, id: &str, times: u32)
 async fn trace(process: &Process, http: &reqwest::Client, id: &str) -> Value {
     let operator = process.token(http, "operator").await;
     let request = http.get(format!("{}/v1/admin/trace/{id}", process.url));
-    let answer = send(request.bearer_auth(operator)).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    answer.json
+    let response = send(request.bearer_auth(operator)).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    response.json
 }
 
 /// Waits until the last change is in this state and returns the trace.

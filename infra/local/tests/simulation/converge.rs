@@ -127,8 +127,8 @@ impl SeededRun {
             self.count("PostgreSQL faults", 1);
         } else {
             let transient = [
-                DynamoFault::Lost,
-                DynamoFault::Unanswered,
+                DynamoFault::RequestLost,
+                DynamoFault::ResponseLost,
                 DynamoFault::THROTTLED,
                 DynamoFault::INTERNAL,
             ];
@@ -148,16 +148,16 @@ impl SeededRun {
     }
 
     async fn operation(&mut self) -> Operation {
-        let again = self.sim.model.unanswered.len();
+        let again = self.sim.model.without_response.len();
         match self.rng.random_range(0..100) {
             0..40 => self.write(),
             40..48 if again > 0 => {
                 let nth = self.rng.random_range(0..again);
                 // Sometimes the request is in flight twice.
                 if self.rng.random_bool(0.3) {
-                    Operation::Request(self.sim.model.unanswered[nth].clone())
+                    Operation::Request(self.sim.model.without_response[nth].clone())
                 } else {
-                    Operation::Request(self.sim.model.unanswered.swap_remove(nth))
+                    Operation::Request(self.sim.model.without_response.swap_remove(nth))
                 }
             }
             40..56 => self.read(),

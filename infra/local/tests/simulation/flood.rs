@@ -19,7 +19,7 @@ use crate::process::QUEUE;
 use crate::simulation::{Log, Simulation};
 
 const RATES: Rates =
-    Rates { refused: 1, duplicated: 20, delayed: 10, unanswered: 0, reordered: 20 };
+    Rates { refused: 1, duplicated: 20, delayed: 10, unacknowledged: 0, reordered: 20 };
 
 /// Changes of each product, including its creation.
 const CHANGES: u64 = 20;
@@ -80,9 +80,9 @@ async fn listings_are_right_after_thousands_of_faulty_deliveries() {
                     }
                 };
                 let operation = sim.send(method, path, body);
-                let Done::Answered(answer) = sim.finish(operation).await else { unreachable!() };
-                // A deleted product answers 404.
-                assert!([200, 204, 404].contains(&answer.status.as_u16()), "{}", answer.text);
+                let Done::Response(response) = sim.finish(operation).await else { unreachable!() };
+                // A deleted product returns 404.
+                assert!([200, 204, 404].contains(&response.status.as_u16()), "{}", response.text);
             }
         }
         sim.finish(Operation::Relay).await;

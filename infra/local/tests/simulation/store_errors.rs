@@ -31,12 +31,12 @@ async fn fail(case: Case, sim: &mut Simulation, plant: impl FnOnce(&Simulation) 
     let outcome = Case::run(sim, ready, None).await;
     let Outcome::Ended(done) = outcome else { panic!("{case:?}, {fault}: {outcome:?}") };
     match done {
-        Done::Answered(answer) if answer.status.is_server_error() => {
+        Done::Response(response) if response.status.is_server_error() => {
             // The model accepts no server error but 503.
-            assert_eq!(answer.code(), "unavailable", "{case:?}, {fault}");
-            assert_ne!(answer.header("retry-after"), "", "{case:?}, {fault}");
+            assert_eq!(response.code(), "unavailable", "{case:?}, {fault}");
+            assert_ne!(response.header("retry-after"), "", "{case:?}, {fault}");
         }
-        Done::Answered(_) | Done::Worked => {}
+        Done::Response(_) | Done::Worked => {}
         Done::Failed(error) => assert!(error.contains(": "), "{case:?}, {fault}: {error}"),
     }
     case.clean_up(sim).await;

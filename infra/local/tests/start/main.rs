@@ -88,8 +88,8 @@ async fn up_is_ready_in_three_seconds_and_stops_without_leftovers() {
         let edition = RunningEdition::start(data.path(), &["up"]).await;
         assert!(edition.took < MAX_START, "start {nth} took {:?}", edition.took);
         let url = edition.url.clone();
-        let answer = reqwest::get(format!("{url}/readyz")).await.unwrap();
-        assert!(answer.status().is_success(), "it printed ready before it was: {answer:?}");
+        let response = reqwest::get(format!("{url}/readyz")).await.unwrap();
+        assert!(response.status().is_success(), "it printed ready before it was: {response:?}");
         let postmaster = std::fs::read_to_string(&pid_file).unwrap();
         let postmaster: u32 = postmaster.lines().next().unwrap().parse().unwrap();
         assert!(processes_in(&cluster).contains(&postmaster));
@@ -142,8 +142,8 @@ async fn no_command_starts_an_edition_with_demo_users_that_log_in() {
         let login = serde_json::json!({"email": email, "password": password});
         let request =
             reqwest::Client::new().post(format!("{}/v1/auth/login", edition.url)).json(&login);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{email}");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{email}");
     }
     assert_eq!(edition.stop("-INT").await.0.code(), Some(0));
 }

@@ -239,7 +239,7 @@ async fn owner_of_a_server_waits_to_be_killed() {
     let Some((kind, folder)) = told.as_deref().and_then(|told| told.split_once(':')) else {
         return;
     };
-    let answer = |folder: &Path, pid: u32| {
+    let response = |folder: &Path, pid: u32| {
         eprintln!("{OWNER_MARK}{}\n{OWNER_MARK}{pid}", folder.display());
     };
     if kind == "making" {
@@ -247,17 +247,17 @@ async fn owner_of_a_server_waits_to_be_killed() {
         let told = PathBuf::from(folder);
         options.on_progress = Some(Box::new(move |step| {
             if step == Progress::Making {
-                answer(&told, 0);
+                response(&told, 0);
             }
         }));
         drop(Cluster::start(options).await);
     } else if kind == "cluster" {
         let cluster = start(Path::new(folder)).await;
-        answer(Path::new(folder), cluster.pid());
+        response(Path::new(folder), cluster.pid());
         cluster.wait().await;
     } else {
         let cluster = Ephemeral::start(&Search::default()).unwrap();
-        answer(cluster.folder(), cluster.pid());
+        response(cluster.folder(), cluster.pid());
         std::future::pending::<()>().await;
     }
 }

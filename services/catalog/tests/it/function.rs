@@ -58,8 +58,8 @@ async fn api_function_serves_what_the_projector_wrote() {
     let (catalogue, queue) = (Catalogue::new().await, queue().await);
     let mut projector = start("projector", &catalogue.dynamo.endpoint, &queue.endpoint).await;
     let event = wrapped(GOLDEN);
-    let answer = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
-    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let response = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
+    assert_eq!(response, json!({"batchItemFailures": []}));
     let sent = queue.calls();
     assert_eq!((sent.len(), sent[0].0.as_str()), (1, "SendMessageBatch"));
     assert_eq!(sent[0].1["QueueUrl"], "http://127.0.0.1/1/catalog-dead");
@@ -95,8 +95,8 @@ async fn unencoded_urls_are_handled_as_in_a_process() {
         ("/v1/catalog/products?category=\u{7}", 400),
         (r#"/v1/catalog/products/a b"<ü>"#, 404),
     ] {
-        let answer = api.request("GET", path, &[], "").await;
-        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+        let response = api.request("GET", path, &[], "").await;
+        assert_eq!(response.status, status, "{path}: {}", response.body);
     }
 }
 
@@ -105,8 +105,8 @@ async fn messages_are_retried_while_the_store_is_down() {
     let queue = queue().await;
     let mut projector = start("projector", "http://127.0.0.1:1", &queue.endpoint).await;
     let event = wrapped(GOLDEN);
-    let answer = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
-    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "message 1"}]}));
+    let response = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
+    assert_eq!(response, json!({"batchItemFailures": [{"itemIdentifier": "message 1"}]}));
     let mut api = start("api", "http://127.0.0.1:1", &queue.endpoint).await;
     let refused = api.request("GET", "/v1/catalog/products", &[], "").await;
     assert_eq!((refused.status, &refused.headers["retry-after"]), (503, &json!("1")));

@@ -4,7 +4,7 @@ use identity::{demo, expire_sessions};
 use shared::config::Secret;
 use shared::host::tick::Progress;
 
-use crate::support::{ANA, AnswerExt as _, ISSUER, PASSWORD, Provider, TABLES, signup};
+use crate::support::{ANA, ISSUER, PASSWORD, Provider, ResponseExt as _, TABLES, signup};
 
 fn secret(text: &str) -> Secret<String> {
     Secret::new(text.to_owned())

@@ -1,7 +1,7 @@
 use futures::future::join_all;
 use sqlx::Row as _;
 
-use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, TABLES};
+use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, TABLES};
 
 async fn log_in(provider: &Provider) -> String {
     let tokens = provider.log_in(ANA, PASSWORD).await.expect(200);
@@ -38,8 +38,8 @@ async fn concurrent_use_of_a_token_has_one_winner_and_ends_it() {
     let provider = Provider::with_ana().await;
     for _ in 0..10 {
         let token = log_in(&provider).await;
-        let answers = join_all((0..2).map(|_| provider.refresh(&token))).await;
-        let mut winners = answers.into_iter().filter(|answer| answer.status == 200);
+        let responses = join_all((0..2).map(|_| provider.refresh(&token))).await;
+        let mut winners = responses.into_iter().filter(|response| response.status == 200);
         let winner = winners.next().unwrap();
         assert!(winners.next().is_none(), "both won");
         let next = provider.refresh(&winner.member("refresh_token")).await;

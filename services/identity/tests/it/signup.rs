@@ -2,7 +2,7 @@ use futures::future::join_all;
 use serde_json::json;
 use shared::http::auth::Role;
 
-use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, other_than, signup};
+use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, other_than, signup};
 
 #[tokio::test]
 async fn activated_account_can_log_in() {
@@ -23,8 +23,8 @@ async fn activated_account_can_log_in() {
 async fn signup_response_is_the_same_for_every_kind_of_address() {
     let mut provider = Provider::start().await;
     let sign_up = async |provider: &Provider| {
-        let answer = provider.post("/v1/auth/signup", signup(ANA, PASSWORD)).await;
-        answer.expect(202).without_request_id()
+        let response = provider.post("/v1/auth/signup", signup(ANA, PASSWORD)).await;
+        response.expect(202).without_request_id()
     };
     let new = sign_up(&provider).await;
     provider.code(ANA).await;
@@ -78,8 +78,8 @@ async fn code_is_invalid_after_five_concurrent_wrong_attempts() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     let wrong = other_than(&code);
-    for answer in join_all((0..5).map(|_| provider.activate(ANA, wrong))).await {
-        answer.expect_problem(422, "invalid_code");
+    for response in join_all((0..5).map(|_| provider.activate(ANA, wrong))).await {
+        response.expect_problem(422, "invalid_code");
     }
     let late = provider.activate(ANA, &code).await;
     late.expect_problem(422, "invalid_code");
@@ -123,7 +123,7 @@ async fn new_codes_do_not_reset_the_limit_of_the_address() {
 }
 
 #[tokio::test]
-async fn unknown_address_answers_like_a_wrong_code() {
+async fn unknown_address_responds_like_a_wrong_code() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     let wrong = provider.activate(ANA, other_than(&code)).await;
@@ -149,8 +149,8 @@ async fn mail_per_address_is_limited() {
 async fn concurrent_signups_with_one_address_make_one_account() {
     let provider = Provider::start().await;
     let signups = (0..4).map(|_| provider.post("/v1/auth/signup", signup(ANA, PASSWORD)));
-    for answer in join_all(signups).await {
-        answer.expect(202);
+    for response in join_all(signups).await {
+        response.expect(202);
     }
     assert_eq!(provider.count("users").await, 1);
 }
@@ -175,10 +175,10 @@ async fn invalid_signup_is_refused_with_a_pointer() {
     ] {
         let mut body = signup(ANA, PASSWORD);
         body[member] = value;
-        let answer = provider.post("/v1/auth/signup", body.clone()).await;
-        let answer = answer.expect_problem(422, "invalid_request");
+        let response = provider.post("/v1/auth/signup", body.clone()).await;
+        let response = response.expect_problem(422, "invalid_request");
         let pointer = format!("/{member}");
-        assert_eq!(answer.json["errors"][0]["pointer"], pointer, "{body}");
+        assert_eq!(response.json["errors"][0]["pointer"], pointer, "{body}");
     }
     assert!(provider.unread(ANA).is_empty());
 }

@@ -8,8 +8,8 @@ use shared::http::request::RequestContext;
 use shared::http::{IfMatch, Json, PathId};
 
 use crate::App;
-use crate::http::answers::{ProductView, product_response};
 use crate::http::input::SentPatch;
+use crate::http::responses::{ProductView, product_response};
 use crate::product::{self, ChangeProduct, Product};
 use crate::revise::Revision;
 

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::App;
 use crate::create::{self, Created};
-use crate::http::answers::ProductView;
 use crate::http::input::SentProduct;
+use crate::http::responses::ProductView;
 use crate::product::{self, CreateProduct};
 use crate::store::idempotency::KeyedRequest;
 

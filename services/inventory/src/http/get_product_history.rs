@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::App;
-use crate::http::answers::{ProductView, product_response};
+use crate::http::responses::{ProductView, product_response};
 use crate::store::journal::{self, Entry};
 use crate::store::products;
 
@@ -93,5 +93,5 @@ pub(crate) async fn get_product_history(
     let after = asked.after(filter.cursor.as_deref())?.unwrap_or(0);
     let found = journal::list(&app.pool, id, after, asked.to_read()).await?;
     let entries = found.into_iter().map(EntryView::from).collect();
-    Ok(asked.answer(&uri, entries, |entry: &EntryView| entry.version))
+    Ok(asked.respond(&uri, entries, |entry: &EntryView| entry.version))
 }

@@ -11,7 +11,7 @@ use shared::http::page::{Asked, Limit, Page};
 use shared::http::problem::Problem;
 
 use crate::App;
-use crate::http::answers::ProductView;
+use crate::http::responses::ProductView;
 use crate::product::Product;
 use crate::store::products;
 
@@ -61,5 +61,5 @@ pub(crate) async fn list_products(
         }
     };
     let found = found.into_iter().map(ProductView::from).collect();
-    Ok(asked.answer(&uri, found, |product: &ProductView| product.id))
+    Ok(asked.respond(&uri, found, |product: &ProductView| product.id))
 }

@@ -1,7 +1,6 @@
 //! The seller's API: one file per endpoint.
 
 mod adjust_stock;
-mod answers;
 mod attributes;
 mod change_product;
 mod create_product;
@@ -14,6 +13,7 @@ mod get_stock;
 pub(crate) mod input;
 mod list_products;
 mod refusals;
+mod responses;
 mod restore_product;
 mod set_stock;
 

@@ -8,7 +8,7 @@ use shared::http::problem::{Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 
 use crate::App;
-use crate::http::answers::{ProductView, product_response};
+use crate::http::responses::{ProductView, product_response};
 use crate::product::{self, Product};
 use crate::revise::Revision;
 

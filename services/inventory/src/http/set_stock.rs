@@ -9,8 +9,8 @@ use shared::http::{IfMatch, Json, PathId};
 
 use crate::App;
 use crate::change_stock;
-use crate::http::answers::{StockView, stock_response};
 use crate::http::input::SentStock;
+use crate::http::responses::{StockView, stock_response};
 use crate::stock::check_on_hand;
 
 /// Sets the pieces on hand of one of your products, as after a count.

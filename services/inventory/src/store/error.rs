@@ -61,10 +61,10 @@ pub(crate) enum WriteError {
     #[error("too many products wait to be written")]
     Busy,
     /// Whether the rows were written is unknown.
-    #[error("PostgreSQL did not answer in time whether a product was written")]
+    #[error("PostgreSQL did not report in time whether a product was written")]
     Silent,
     /// Whether the row was written is unknown.
-    #[error("the writer ended before it answered whether a product was written")]
+    #[error("the writer ended before it reported whether a product was written")]
     Lost,
 }
 

@@ -1,23 +1,23 @@
 use serde_json::{Value, json};
 use shared::http::auth::Role;
-use testkit::{Answer, Call};
+use testkit::{Call, TestResponse};
 use uuid::Uuid;
 
 use crate::{TestService, shoe};
 
-async fn post(service: &TestService, body: impl Into<Vec<u8>>) -> Answer {
+async fn post(service: &TestService, body: impl Into<Vec<u8>>) -> TestResponse {
     let call = Call::post("/v1/products").header("content-type", "application/json");
     service.send(call.bytes(body.into())).await
 }
 
 /// Asserts that the response is a problem document that a client can act on.
 #[track_caller]
-fn is_problem(answer: &Answer, status: u16) {
-    assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
-    assert_eq!(answer.header("content-type"), "application/problem+json");
-    assert_eq!(answer.json["status"], status);
-    assert_eq!(answer.json["request_id"], answer.header("x-request-id"));
-    assert!(answer.json["type"].as_str().unwrap().ends_with(answer.code()));
+fn is_problem(response: &TestResponse, status: u16) {
+    assert_eq!(response.status.as_u16(), status, "{}", response.text);
+    assert_eq!(response.header("content-type"), "application/problem+json");
+    assert_eq!(response.json["status"], status);
+    assert_eq!(response.json["request_id"], response.header("x-request-id"));
+    assert!(response.json["type"].as_str().unwrap().ends_with(response.code()));
 }
 
 #[tokio::test]
@@ -37,9 +37,9 @@ async fn body_that_is_not_json_is_refused() {
         good.replace("12990", "012990").into_bytes(),
         good.replace("12990", "NaN").into_bytes(),
     ] {
-        let answer = post(&service, body.clone()).await;
-        assert_eq!(answer.status, 400, "{:?}: {}", String::from_utf8_lossy(&body), answer.text);
-        is_problem(&answer, 400);
+        let response = post(&service, body.clone()).await;
+        assert_eq!(response.status, 400, "{:?}: {}", String::from_utf8_lossy(&body), response.text);
+        is_problem(&response, 400);
     }
     is_problem(&post(&service, deep).await, 422);
     assert_eq!(service.count("products").await, 0);
@@ -53,9 +53,9 @@ async fn every_fault_is_reported_with_its_pointer() {
         "attributes": {"x/y~z": "\u{0}"}, "price": {"amount": -1, "currency": "XXX"},
         "stock": {"on_hand": -1}, "status": "archived",
     });
-    let answer = post(&service, body.to_string()).await;
-    is_problem(&answer, 422);
-    let mut pointers: Vec<&str> = answer.json["errors"]
+    let response = post(&service, body.to_string()).await;
+    is_problem(&response, 422);
+    let mut pointers: Vec<&str> = response.json["errors"]
         .as_array()
         .unwrap()
         .iter()
@@ -123,9 +123,9 @@ async fn values_that_a_store_cannot_keep_are_refused() {
         ("/price/cents", json!(1)),
         ("/version", json!(1)),
     ] {
-        let answer = post(&service, with(pointer, value.clone())).await;
-        assert_eq!(answer.status, 422, "{pointer} {value}: {}", answer.text);
-        is_problem(&answer, 422);
+        let response = post(&service, with(pointer, value.clone())).await;
+        assert_eq!(response.status, 422, "{pointer} {value}: {}", response.text);
+        is_problem(&response, 422);
     }
     let text = shoe("SHOE-1").to_string();
     for number in ["1e200", "1e400", "0.12345678901234567", "1000000000000000"] {
@@ -176,8 +176,8 @@ async fn oversized_body_is_refused() {
     body["description"] = json!("x".repeat(65 * 1024));
     is_problem(&post(&service, body.to_string()).await, 413);
     let call = Call::post("/v1/products/batch").header("content-type", "application/json");
-    let answer = service.send(call.bytes("x".repeat(1024 * 1024 + 1))).await;
-    is_problem(&answer, 413);
+    let response = service.send(call.bytes("x".repeat(1024 * 1024 + 1))).await;
+    is_problem(&response, 413);
 }
 
 #[tokio::test]
@@ -186,17 +186,17 @@ async fn product_cannot_outgrow_its_event() {
     let created = service.create("SHOE-1").await;
     let path = created.header("location");
     let mut version = 1;
-    let answer = loop {
+    let response = loop {
         let patch = json!({"attributes": {format!("a{version}"): "x".repeat(30_000)}});
         let tag = format!("\"v{version}\"");
-        let answer = service.send(Call::patch(path).header("if-match", &tag).json(&patch)).await;
-        if answer.status != 200 {
-            break answer;
+        let response = service.send(Call::patch(path).header("if-match", &tag).json(&patch)).await;
+        if response.status != 200 {
+            break response;
         }
         version += 1;
     };
-    is_problem(&answer, 422);
-    assert_eq!(answer.json["errors"][0]["code"], "too_large");
+    is_problem(&response, 422);
+    assert_eq!(response.json["errors"][0]["code"], "too_large");
     assert!(version < 5);
 }
 
@@ -212,9 +212,9 @@ async fn invalid_cursors_and_parameters_are_refused() {
     let page = service.send(Call::get("/v1/products?limit=1")).await.expect(200);
     let cursor = page.json["page"]["next_cursor"].as_str().unwrap();
     for broken in ["x", "", &cursor[1..], &format!("{cursor}A")] {
-        let answer = service.send(Call::get(&format!("/v1/products?cursor={broken}"))).await;
-        is_problem(&answer, 400);
-        assert_eq!(answer.code(), "invalid_cursor", "{broken}");
+        let response = service.send(Call::get(&format!("/v1/products?cursor={broken}"))).await;
+        is_problem(&response, 400);
+        assert_eq!(response.code(), "invalid_cursor", "{broken}");
     }
     let other = format!("/v1/products?status=active&cursor={cursor}");
     assert_eq!(service.send(Call::get(&other)).await.code(), "invalid_cursor");
@@ -249,9 +249,9 @@ async fn request_needs_a_valid_token_of_the_right_role() {
         String::new(),
         "a.b.c".to_owned(),
     ] {
-        let answer = list().bearer(&bad).send(&service.router).await;
-        assert_eq!(answer.status, 401, "{bad}: {}", answer.text);
-        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        let response = list().bearer(&bad).send(&service.router).await;
+        assert_eq!(response.status, 401, "{bad}: {}", response.text);
+        assert_eq!(response.header("www-authenticate"), "Bearer");
     }
     let basic = list().header("authorization", &format!("Basic {good}"));
     is_problem(&basic.send(&service.router).await, 401);
@@ -296,10 +296,10 @@ async fn unknown_path_and_wrong_method_respond_with_problems() {
 async fn response_is_503_with_retry_after_when_database_is_down() {
     let service = TestService::new().await;
     service.pool.close().await;
-    let answer = service.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await;
-    is_problem(&answer, 503);
-    assert_eq!(answer.header("retry-after"), "1");
-    assert!(!answer.text.contains("pool"), "{}", answer.text);
+    let response = service.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await;
+    is_problem(&response, 503);
+    assert_eq!(response.header("retry-after"), "1");
+    assert!(!response.text.contains("pool"), "{}", response.text);
 }
 
 #[tokio::test]
@@ -373,9 +373,9 @@ async fn largest_product_can_be_changed_and_deleted() {
     let (mut fits, mut too_large) = (60_000, 66_000);
     while too_large - fits > 1 {
         let middle = usize::midpoint(fits, too_large);
-        let answer = post(&service, sized(middle).to_string()).await;
-        if answer.status == 201 {
-            let call = Call::delete(answer.header("location")).header("if-match", "\"v1\"");
+        let response = post(&service, sized(middle).to_string()).await;
+        if response.status == 201 {
+            let call = Call::delete(response.header("location")).header("if-match", "\"v1\"");
             service.send(call).await.expect(204);
             fits = middle;
         } else {

@@ -100,8 +100,8 @@ async fn silent_bus_delays_a_response_briefly_and_loses_no_event() {
     let taking = bus(None).await;
     let mut relay = start(&service, "relay", &taking.endpoint, &[]).await;
     // The relay ignores the content of its event.
-    let answer = relay.invoke(json!({"Records": [{"body": "anything"}]})).await;
-    assert_eq!(answer, Ok(Value::Null));
+    let response = relay.invoke(json!({"Records": [{"body": "anything"}]})).await;
+    assert_eq!(response, Ok(Value::Null));
     assert_eq!((taking.calls().len(), service.count("outbox").await), (1, 0));
     assert_eq!(relay.metric("outbox_oldest_pending_seconds").last(), Some(&json!(0.0)));
     assert_eq!(relay.metric("events_published"), [2.0]);

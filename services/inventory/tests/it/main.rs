@@ -26,7 +26,7 @@ use shared::host;
 use shared::http::auth::Role;
 use shared::id::Ids;
 use sqlx::PgPool;
-use testkit::{Answer, Call, TestDatabase, Tokens, database};
+use testkit::{Call, TestDatabase, TestResponse, Tokens, database};
 use uuid::Uuid;
 
 /// A service with a database of its own, and a seller with a valid token.
@@ -64,11 +64,11 @@ impl TestService {
         &self.database.url
     }
 
-    pub(crate) async fn send(&self, call: Call) -> Answer {
+    pub(crate) async fn send(&self, call: Call) -> TestResponse {
         call.bearer(&self.seller).send(&self.router).await
     }
 
-    pub(crate) async fn create(&self, sku: &str) -> Answer {
+    pub(crate) async fn create(&self, sku: &str) -> TestResponse {
         self.send(Call::post("/v1/products").json(&shoe(sku))).await.expect(201)
     }
 
@@ -87,6 +87,6 @@ pub(crate) fn shoe(sku: &str) -> Value {
     })
 }
 
-pub(crate) fn path_of(product: &Answer) -> String {
+pub(crate) fn path_of(product: &TestResponse) -> String {
     format!("/v1/products/{}", product.json["id"].as_str().unwrap())
 }

@@ -124,8 +124,8 @@ async fn one_of_several_changes_to_a_version_succeeds() {
         let call = Call::patch(&path).header("if-match", "\"v1\"").json(&json!({ "name": name }));
         service.send(call)
     };
-    let answers = tokio::join!(change("A"), change("B"), change("C"), change("D"));
-    let statuses = [answers.0, answers.1, answers.2, answers.3].map(|a| a.status.as_u16());
+    let responses = tokio::join!(change("A"), change("B"), change("C"), change("D"));
+    let statuses = [responses.0, responses.1, responses.2, responses.3].map(|a| a.status.as_u16());
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 3, "{statuses:?}");
     assert_eq!(service.count("journal").await, 2);
@@ -141,16 +141,16 @@ async fn concurrent_changes_to_any_version_and_restores_succeed() {
         service.send(call)
     };
     let all = tokio::join!(rename("A"), rename("B"), rename("C"), rename("D"), rename("E"));
-    for answer in [all.0, all.1, all.2, all.3, all.4] {
-        answer.expect(200);
+    for response in [all.0, all.1, all.2, all.3, all.4] {
+        response.expect(200);
     }
     let now = service.send(Call::get(&path)).await;
     assert_eq!(now.json["version"], 6);
     service.send(Call::delete(&path).header("if-match", "*")).await.expect(204);
     let restore = || service.send(Call::post(&format!("{path}/restore")));
     let all = tokio::join!(restore(), restore(), restore(), restore());
-    for answer in [all.0, all.1, all.2, all.3] {
-        assert_eq!(answer.expect(200).json["version"], 8);
+    for response in [all.0, all.1, all.2, all.3] {
+        assert_eq!(response.expect(200).json["version"], 8);
     }
 }
 
@@ -201,8 +201,8 @@ async fn product_of_another_seller_is_not_found() {
             .json(&json!({"delta": 1, "reason": "found"})),
     ] {
         let what = format!("{call:?}");
-        let answer = call.bearer(&stranger).send(&service.router).await;
-        assert_eq!(answer.status, 404, "{what}");
+        let response = call.bearer(&stranger).send(&service.router).await;
+        assert_eq!(response.status, 404, "{what}");
     }
     let list = Call::get("/v1/products").bearer(&stranger).send(&service.router).await;
     assert_eq!(list.json["data"], json!([]));
@@ -282,8 +282,8 @@ async fn batch_returns_a_result_for_each_item_in_order() {
     let items = json!({"items": [
         shoe("A"), shoe("TAKEN"), {"sku": "B"}, shoe("C"), blank, shoe("A"), 7
     ]});
-    let answer = service.send(Call::post("/v1/products/batch").json(&items)).await.expect(200);
-    let results = answer.json["results"].as_array().unwrap();
+    let response = service.send(Call::post("/v1/products/batch").json(&items)).await.expect(200);
+    let results = response.json["results"].as_array().unwrap();
     let statuses: Vec<_> = results.iter().map(|r| r["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [201, 409, 422, 201, 422, 409, 422]);
     assert_eq!(results[0]["product"]["sku"], "A");
@@ -327,8 +327,8 @@ async fn sixty_concurrent_changes_to_any_version_succeed() {
         let call = Call::patch(&path_of(&created)).header("if-match", "*");
         service.send(call.json(&json!({"name": format!("Shoe {nth}")})))
     };
-    for answer in futures::future::join_all((0..60).map(change)).await {
-        answer.expect(200);
+    for response in futures::future::join_all((0..60).map(change)).await {
+        response.expect(200);
     }
     let product = service.send(Call::get(&path_of(&created))).await.expect(200);
     assert_eq!(product.json["version"], json!(61));

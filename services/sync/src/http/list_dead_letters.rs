@@ -54,5 +54,5 @@ pub(crate) async fn list_dead_letters(
     let before = died_before(&app.clock, older_than);
     let selection = Selection { event_type, reason, before, ..Selection::default() };
     let found = app.dead_letters.list(&selection, after, asked.to_read()).await?;
-    Ok(asked.answer(&uri, found, |letter| letter.id))
+    Ok(asked.respond(&uri, found, |letter| letter.id))
 }

@@ -45,5 +45,5 @@ pub(crate) async fn list_reconciliations(
     let asked = Asked::new(SCOPE, filter.limit);
     let before = asked.after(filter.cursor.as_deref())?;
     let found = runs::list(&app.pool, before, asked.to_read()).await?;
-    Ok(asked.answer(&uri, found, |run| run.id))
+    Ok(asked.respond(&uri, found, |run| run.id))
 }

@@ -9,7 +9,7 @@ use shared::bus::postgres::Queue;
 use shared::contract::routes::CATALOG_QUEUE;
 use shared::http::auth::Role;
 use sync::{App, Listings};
-use testkit::{Answer, Call};
+use testkit::{Call, TestResponse};
 
 use crate::test_bed::{OPERATOR, TABLE, TestBed};
 
@@ -23,7 +23,7 @@ fn router(bed: &TestBed) -> Router {
     sync::router(App::new(pool, clock, ids, bed.tokens.verifier(), listings, dead_letters))
 }
 
-async fn ask(bed: &TestBed, router: &Router, role: Role, call: Call) -> Answer {
+async fn ask(bed: &TestBed, router: &Router, role: Role, call: Call) -> TestResponse {
     let token = bed.tokens.token(OPERATOR, role);
     call.bearer(&token).send(router).await
 }
@@ -34,12 +34,12 @@ async fn operator_requests_a_run_and_follows_it_to_its_end() {
     bed.remove(ids[0]).await;
     let router = router(&bed);
     let call = Call::post(PATH).json(&json!({"deep": true}));
-    let answer = ask(&bed, &router, Role::Operator, call).await.expect(202);
-    let body = &answer.json;
+    let response = ask(&bed, &router, Role::Operator, call).await.expect(202);
+    let body = &response.json;
     assert_eq!((&body["state"], &body["deep"]), (&json!("pending"), &json!(true)));
 
     bed.round().await;
-    let call = Call::get(answer.header("location"));
+    let call = Call::get(response.header("location"));
     let body = ask(&bed, &router, Role::Operator, call).await.expect(200).json;
     assert_eq!(body["state"], "finished");
     assert_eq!(body["progress"], json!({"buckets_done": 1024, "buckets": 1024}));
@@ -55,8 +55,8 @@ async fn runs_are_listed_newest_first_in_pages() {
     let mut requested = Vec::new();
     for _ in 0..3 {
         let call = Call::post(PATH).json(&json!({}));
-        let answer = ask(&bed, &router, Role::Operator, call).await.expect(202);
-        requested.push(answer.json["id"].clone());
+        let response = ask(&bed, &router, Role::Operator, call).await.expect(202);
+        requested.push(response.json["id"].clone());
         bed.clock.advance(Duration::from_secs(1));
     }
     requested.reverse();

@@ -43,11 +43,11 @@ async fn silent_connection_costs_a_pass_at_most_a_lease() {
             // The leases of the failed round end.
             bed.clock.advance(Duration::from_secs(2));
         }
-        assert!(silent >= 1, "the fault after {after} answers never struck");
+        assert!(silent >= 1, "the fault after {after} responses never occurred");
         assert_eq!(bed.run(id).await.findings.stock, 1);
         bed.arrive().await;
     }
-    // The first answer is that no run is requested; the second would be the age of the oldest check.
+    // The first response is that no run is requested; the second would be the age of the oldest check.
     line.faults.once_after(1, PostgresFault::Silent);
     let ended = reconciler.until(Instant::now() + Duration::from_mins(1));
     let ended = tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();

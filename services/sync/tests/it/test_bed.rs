@@ -21,7 +21,7 @@ use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::Ids;
 use sync::{Reconciler, Run, Settings};
-use testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
+use testkit::{Call, TestDatabase, TestDynamo, TestResponse, Tokens, database, dynamodb};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -106,7 +106,7 @@ impl TestBed {
     }
 
     /// Sends a request as a seller.
-    async fn ask(&self, call: Call, body: Value) -> Answer {
+    async fn ask(&self, call: Call, body: Value) -> TestResponse {
         let token = self.tokens.token(SELLER, Role::Seller);
         let call = call.bearer(&token).header("if-match", "*").json(&body);
         call.send(&self.seller_api).await
@@ -118,8 +118,8 @@ impl TestBed {
             "attributes": {"size": 42, "weight": 0.25, "vegan": true, "colour": "red"},
             "price": {"amount": 12990, "currency": "BRL"}, "stock": {"on_hand": 5},
         });
-        let answer = self.ask(Call::post("/v1/products"), product).await.expect(201);
-        answer.json["id"].as_str().unwrap().parse().unwrap()
+        let response = self.ask(Call::post("/v1/products"), product).await.expect(201);
+        response.json["id"].as_str().unwrap().parse().unwrap()
     }
 
     /// Changes a product by a document that is sent byte for byte.
@@ -232,7 +232,7 @@ impl TestBed {
         })
     }
 
-    /// Checks that a listing has what the seller's API answers.
+    /// Checks that a listing has what the seller's API returns.
     pub(crate) async fn check_listing(&self, id: Uuid) {
         let token = self.tokens.token(SELLER, Role::Seller);
         let path = format!("/v1/products/{id}");

@@ -7,7 +7,7 @@ use super::report::Finding;
 
 const WHAT: &str = "clock";
 
-/// The `Date` header has whole seconds, and an answer takes a moment.
+/// The `Date` header has whole seconds, and a response takes a moment.
 const TOLERATED: TimeDelta = TimeDelta::seconds(3);
 
 /// Beyond this, tokens and one-minute leases expire at the wrong time.

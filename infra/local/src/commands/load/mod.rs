@@ -1,8 +1,8 @@
 //! Load over HTTP/1.1 with persistent connections, from a thread of its own. It shares the machine
 //! with the server that it measures, so it uses as little CPU as possible.
 //!
-//! A closed loop sends the next request as soon as it has an answer: it measures throughput. An open
-//! loop sends at a fixed rate, whether answers arrive or not, and measures from the scheduled time
+//! A closed loop sends the next request as soon as it has a response: it measures throughput. An open
+//! loop sends at a fixed rate, whether responses arrive or not, and measures from the scheduled time
 //! of each request: it measures latency.
 
 #![expect(

@@ -15,7 +15,7 @@ pub(crate) enum Asked {
     List,
 }
 
-/// The answer about one product.
+/// The response about one product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     Listed {
@@ -31,7 +31,7 @@ pub(crate) enum Seen {
 pub(crate) struct BuyerRead {
     pub(crate) client: u32,
     pub(crate) invoked: Duration,
-    pub(crate) answered: Duration,
+    pub(crate) responded: Duration,
     pub(crate) asked: Asked,
     pub(crate) seen: Seen,
 }
@@ -45,13 +45,16 @@ impl BuyerRead {
 
 impl fmt::Display for BuyerRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, invoked, answered, asked, seen } = self;
-        let (invoked, answered) = (invoked.as_secs_f64(), answered.as_secs_f64());
-        write!(f, "{invoked:>11.6} .. {answered:>11.6} s  client {client:<2} {asked:?} -> {seen:?}")
+        let Self { client, invoked, responded, asked, seen } = self;
+        let (invoked, responded) = (invoked.as_secs_f64(), responded.as_secs_f64());
+        write!(
+            f,
+            "{invoked:>11.6} .. {responded:>11.6} s  client {client:<2} {asked:?} -> {seen:?}"
+        )
     }
 }
 
-/// The least that a read may show, given all reads that were answered before it began.
+/// The least that a read may show, given all reads that completed before it began.
 #[derive(Clone, Copy, Debug, Default)]
 struct Floor {
     /// The greatest version that was shown; 0 if none was.
@@ -77,16 +80,16 @@ impl fmt::Display for WentBackwards {
     }
 }
 
-/// Checks that no read shows an older version than a read that was answered before it began: by id at
+/// Checks that no read shows an older version than a read that completed before it began: by id at
 /// once, in a list after [`STALENESS`].
 pub(crate) fn check_monotonic(buyer_reads: &[BuyerRead]) -> Result<(), WentBackwards> {
-    let mut by_answer: Vec<&BuyerRead> = buyer_reads.iter().collect();
-    by_answer.sort_by_key(|read| read.answered);
+    let mut by_response: Vec<&BuyerRead> = buyer_reads.iter().collect();
+    by_response.sort_by_key(|read| read.responded);
     // The floor that each read sets for later reads.
-    let mut floors: Vec<(Duration, Floor)> = Vec::with_capacity(by_answer.len());
-    for read in &by_answer {
+    let mut floors: Vec<(Duration, Floor)> = Vec::with_capacity(by_response.len());
+    for read in &by_response {
         let floor_at = |moment: Duration| {
-            let before = floors.iter().take_while(|(answered, _)| *answered < moment);
+            let before = floors.iter().take_while(|(responded, _)| *responded < moment);
             before.fold(Floor::default(), |floor, (_, read)| Floor {
                 shown: floor.shown.max(read.shown),
                 next: floor.next.max(read.next),
@@ -100,7 +103,7 @@ pub(crate) fn check_monotonic(buyer_reads: &[BuyerRead]) -> Result<(), WentBackw
             Seen::Listed { version, .. } => {
                 let least = floor.next.max(wanted);
                 if *version < least {
-                    let lines = by_answer.iter().map(ToString::to_string).collect();
+                    let lines = by_response.iter().map(ToString::to_string).collect();
                     return Err(WentBackwards { lines, read: read.to_string(), least });
                 }
                 Floor { shown: *version, next: *version }
@@ -112,7 +115,7 @@ pub(crate) fn check_monotonic(buyer_reads: &[BuyerRead]) -> Result<(), WentBackw
                 Floor { shown: 0, next: if deleted > 0 { deleted + 1 } else { 0 } }
             }
         };
-        floors.push((read.answered, sets));
+        floors.push((read.responded, sets));
     }
     Ok(())
 }
@@ -123,11 +126,11 @@ mod tests {
 
     const BY_ID: Asked = Asked::ById { min_version: None };
 
-    fn read(invoked: u64, answered: u64, asked: Asked, version: Option<i64>) -> BuyerRead {
+    fn read(invoked: u64, responded: u64, asked: Asked, version: Option<i64>) -> BuyerRead {
         let at = Duration::from_millis;
         let listed = |version| Seen::Listed { version, name: "a".to_owned() };
         let seen = version.map_or(Seen::Absent, listed);
-        BuyerRead { client: 1, invoked: at(invoked), answered: at(answered), asked, seen }
+        BuyerRead { client: 1, invoked: at(invoked), responded: at(responded), asked, seen }
     }
 
     #[test]

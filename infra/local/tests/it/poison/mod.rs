@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use testkit::RandomRuns;
 use uuid::Uuid;
 
-use crate::openapi::{Answer, send};
+use crate::openapi::{ApiResponse, send};
 use crate::process::Process;
 use crate::reconciliation::{counts, json_of};
 
@@ -60,12 +60,12 @@ impl TestEdition {
         Self { http, process, seller, operator, database }
     }
 
-    async fn ask(&self, token: &str, method: Method, path: &str, body: &Value) -> Answer {
+    async fn ask(&self, token: &str, method: Method, path: &str, body: &Value) -> ApiResponse {
         let request = self.http.request(method, format!("{}/v1{path}", self.process.url));
         let request = request.bearer_auth(token).header("if-match", "*").json(body);
-        let answer = send(request).await;
-        assert!(answer.status < 300, "{path}: {}", answer.text);
-        answer
+        let response = send(request).await;
+        assert!(response.status < 300, "{path}: {}", response.text);
+        response
     }
 
     /// Writes products so that `count` events are announced, of every type.
