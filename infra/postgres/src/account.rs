@@ -13,7 +13,7 @@ use std::{
 use super::Error;
 
 /// Environment variables that would change how the server or `initdb` works.
-const MISLEADING: [&str; 7] =
+const REMOVED_VARIABLES: [&str; 7] =
     ["PGDATA", "PGPORT", "PGTZ", "PGDATESTYLE", "PGCLIENTENCODING", "PG_GRANDPARENT_PID", "TZ"];
 
 /// The user that runs the server.
@@ -99,7 +99,7 @@ impl Account {
         let mut command = Command::new(program);
         // The server reads the current folder, which this user may not be allowed to enter.
         command.current_dir("/").stdin(Stdio::null()).process_group(0).env("LC_ALL", "C");
-        for name in MISLEADING {
+        for name in REMOVED_VARIABLES {
             command.env_remove(name);
         }
         if let Self::Other { uid, gid, .. } = self {

@@ -112,7 +112,7 @@ async fn start_cluster(search: &Search, directory: PathBuf) -> Result<Cluster, E
 
 fn report(progress: Progress) {
     match progress {
-        Progress::Making => tracing::info!("creating a PostgreSQL cluster"),
+        Progress::Creating => tracing::info!("creating a PostgreSQL cluster"),
         Progress::TakingOver { pid } => tracing::info!(pid, "taking over a running PostgreSQL"),
         Progress::Waiting { waited, reason } => {
             tracing::info!(seconds = waited.as_secs(), reason, "waiting for PostgreSQL");
@@ -134,7 +134,7 @@ async fn watch(
             () = stop.cancelled() => return Some(cluster),
             exit = cluster.wait() => exit,
         };
-        tracing::error!(log = exit.log, "PostgreSQL ended unexpectedly, restarting it");
+        tracing::error!(log = exit.log, "PostgreSQL exited unexpectedly; restarting it");
         // It locks its folder, also against its successor.
         drop(cluster);
         cluster = loop {

@@ -48,7 +48,7 @@ fn check_programs(search: &Search, folder: &DataFolder) -> Finding {
     match Binaries::find_for(search, &folder.postgres()) {
         Ok(found) => {
             let detail = format!("version {} in {}", found.major(), found.directory().display());
-            match postgres::made_by(&folder.postgres()) {
+            match postgres::major_version_of(&folder.postgres()) {
                 Some(made) if made != found.major() => Finding::failed(
                     PROGRAMS,
                     format!("{detail}, but the data was created by version {made}"),
