@@ -87,7 +87,7 @@ pub async fn once(
 ) -> Result<Progress, sqlx::Error> {
     let messages = queue.receive(BATCH).await?;
     if messages.is_empty() {
-        queue.bury_exhausted().await?;
+        queue.make_exhausted_dead_letters().await?;
         return Ok(Progress::Idle);
     }
     failpoint::reach("intake.received").await;
@@ -124,7 +124,7 @@ pub(crate) async fn work<M: Incoming, H: Handler>(
             }
             Err(error) => {
                 let reason = message::brief(&format!("unreadable: {}", telemetry::causes(&error)));
-                tracing::warn!(queue.message_id = message.id(), reason, "buried a dead letter");
+                tracing::warn!(queue.message_id = message.id(), reason, "a message became a dead letter");
                 outcomes.push((message, Outcome::Dead { reason }));
             }
         }
@@ -188,7 +188,7 @@ pub async fn consume(
             tracing::warn!(
                 late,
                 gone,
-                "buried messages that waited too long, and deleted expired dead letters"
+                "made dead letters of messages that waited too long, and deleted expired ones"
             );
         }
         Ok::<_, sqlx::Error>(Progress::Idle)

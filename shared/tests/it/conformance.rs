@@ -185,7 +185,7 @@ impl TestBed {
     }
 
     /// Makes dead letters of these unreadable bodies, in this order.
-    async fn bury(&self, bodies: &[&str]) {
+    async fn make_dead_letters(&self, bodies: &[&str]) {
         for (nth, body) in bodies.iter().enumerate() {
             self.plant(body).await;
             let handler = ByPosition::new(|_| Ok(()));
@@ -307,7 +307,7 @@ async fn event_of_unknown_type_is_ignored(bed: TestBed) {
 }
 
 async fn depth_counts_visible_in_flight_and_dead_messages(bed: TestBed) {
-    bed.bury(&["no event"]).await;
+    bed.make_dead_letters(&["no event"]).await;
     // The counts of SQS are delayed.
     let until = async |what: &str, is_so: fn(&QueueDepth) -> bool, receives: bool| {
         let begun = Instant::now();
@@ -383,7 +383,7 @@ async fn redriven_dead_letter_gets_all_its_attempts_again(bed: TestBed) {
 async fn only_selected_dead_letters_are_settled(bed: TestBed) {
     let typed = |name: &str| format!(r#"{{"specversion": "1.0", "type": "{name}"}}"#);
     let bodies = [typed("StockChanged"), typed("ProductUpdated"), "no JSON".to_owned()];
-    bed.bury(&[&bodies[0], &bodies[1], &bodies[2], &bodies[0]]).await;
+    bed.make_dead_letters(&[&bodies[0], &bodies[1], &bodies[2], &bodies[0]]).await;
     let dead_letters = bed.dead_letters().await;
     assert!(dead_letters.is_sorted_by_key(|dead| dead.id));
     let stock = Selection { reason: Some("missing field".to_owned()), ..Selection::default() };
@@ -403,7 +403,7 @@ async fn only_selected_dead_letters_are_settled(bed: TestBed) {
 }
 
 async fn reading_dead_letters_does_not_change_them(bed: TestBed) {
-    bed.bury(&["one", "two"]).await;
+    bed.make_dead_letters(&["one", "two"]).await;
     let first = bed.dead_letters().await;
     for _ in 0..8 {
         assert_eq!(bed.dead_letters().await, first);

@@ -139,7 +139,7 @@ async fn only_failed_messages_of_a_batch_are_redelivered() {
 }
 
 #[tokio::test]
-async fn unreadable_message_is_buried_at_once() {
+async fn unreadable_message_is_a_dead_letter_at_once() {
     let bed = TestBed::new().await;
     let unknown = event(3).replace("ProductUpdated", "FromTheFuture");
     bed.send(&["no event".to_owned(), event(2), unknown]).await;

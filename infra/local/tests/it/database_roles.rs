@@ -256,7 +256,7 @@ async fn roles_suffice_from_a_create_to_a_repair() {
     let stock = Call::put(&format!("{path}/stock")).bearer(&seller).header("if-match", "*");
     stock.json(&json!({"on_hand": 4})).send(&seller_api).await.expect(200);
     deliver().await;
-    queue.bury_exhausted().await.unwrap();
+    queue.make_exhausted_dead_letters().await.unwrap();
     queue.expire().await.unwrap();
     let reader = catalog::App::new(dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
     let listing = reader.find_listing(id).await.unwrap().unwrap();

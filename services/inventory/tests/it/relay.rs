@@ -187,7 +187,7 @@ async fn message_that_crashes_its_consumer_becomes_a_dead_letter() {
         service.clock.advance(Duration::from_secs(31));
     }
     assert!(queue.receive(10).await.unwrap().is_empty());
-    assert_eq!(queue.bury_exhausted().await.unwrap(), 1);
+    assert_eq!(queue.make_exhausted_dead_letters().await.unwrap(), 1);
     let depth = queue.depth().await.unwrap();
     assert_eq!((depth.visible, depth.in_flight, depth.dead_letters), (0, 0, 1));
 }

@@ -323,7 +323,7 @@ mod tests {
         let lines = written(&emf);
         let values = lines.iter().map(|line| line["events_lag_ms"].as_array().unwrap().len());
         assert_eq!(values.collect::<Vec<_>>(), [100, 100, 50]);
-        let buried: Vec<&Value> = lines.iter().map(|line| &line["dead_letters"]).collect();
-        assert_eq!(buried, [&json!(3.0), &Value::Null, &Value::Null]);
+        let dead_letters: Vec<&Value> = lines.iter().map(|line| &line["dead_letters"]).collect();
+        assert_eq!(dead_letters, [&json!(3.0), &Value::Null, &Value::Null]);
     }
 }
