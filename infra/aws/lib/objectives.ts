@@ -56,7 +56,7 @@ export interface LowTraffic {
 
 interface Named {
   readonly name: string;
-  readonly says: string;
+  readonly summary: string;
   readonly alarm: string;
 }
 
@@ -154,7 +154,7 @@ function readWindow(reader: Reader): Window {
 function readObjective(reader: Reader, windows: readonly Window[]): Objective[] {
   const named = {
     name: reader.text('name', NAME),
-    says: reader.text('says'),
+    summary: reader.text('summary'),
     alarm: reader.text('alarm', NAME),
   };
   const read = { ratio: readRatio, quantile: readQuantile, bound: readBound };

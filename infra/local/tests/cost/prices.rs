@@ -69,7 +69,7 @@ struct Function {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stage {
     pub(crate) name: String,
-    pub(crate) says: String,
+    pub(crate) summary: String,
     pub(crate) listings: f64,
     pub(crate) products: f64,
     pub(crate) seller_reads: f64,

@@ -113,7 +113,7 @@ fn months(page: &mut String, model: &Model) {
     let months: Vec<Vec<Line>> = stages.iter().map(|stage| model.month(stage)).collect();
     page.push_str("## Monthly bills, in dollars\n\n");
     for stage in stages {
-        let _ = writeln!(page, "- **{}**: {}.", stage.name, stage.says);
+        let _ = writeln!(page, "- **{}**: {}.", stage.name, stage.summary);
     }
     page.push_str("\n| |");
     for stage in stages {
