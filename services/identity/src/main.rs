@@ -1,7 +1,7 @@
 //! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
 use identity::config::{Config, Role};
-use identity::{App, SCHEMA, expire_sessions, router};
+use identity::{App, SCHEMA, delete_expired, router};
 use shared::config::Settings;
 use shared::host::Host;
 use shared::{clock::Clock, database, id::Ids};
@@ -17,10 +17,10 @@ async fn main() -> anyhow::Result<()> {
         Role::Api(provider) => {
             let database = database::open(&config.database, &clock).await?;
             let app = App::new(&provider, database.pool.clone(), clock, ids)?;
-            let expiring = tokio::spawn(expire_sessions::run(app.clone(), host.stop.clone()));
+            let deleting = tokio::spawn(delete_expired::run(app.clone(), host.stop.clone()));
             // Most clients have no token yet, so they are limited by their address.
             host.with_database(&database).serve(router(app), None).await?;
-            expiring.await?;
+            deleting.await?;
         }
         Role::Migrate(migration) => {
             host.migrate(&config.database, &migration, &SCHEMA).await?;

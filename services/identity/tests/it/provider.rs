@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use identity::{demo, expire_sessions};
+use identity::{delete_expired, demo};
 use shared::config::Secret;
 use shared::host::tick::Progress;
 
@@ -95,24 +95,24 @@ async fn expired_rows_are_deleted_and_no_others() {
     provider.log_in(ANA, "another sentence").await.expect(401);
     // Ana and the claim, its code, a session with its token, two mail counters and one of log-ins
     assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
-    let progress = expire_sessions::once(&provider.app).await.unwrap();
+    let progress = delete_expired::once(&provider.app).await.unwrap();
     assert_eq!(progress, Progress::Idle);
     assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
 
     provider.wait_minutes(16);
-    expire_sessions::once(&provider.app).await.unwrap();
+    delete_expired::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [2, 0, 1, 1, 0]);
 
     provider.wait_days(29);
     let next = provider.refresh(&tokens.member("refresh_token")).await;
     let next = next.expect(200);
     provider.wait_days(2);
-    expire_sessions::once(&provider.app).await.unwrap();
+    delete_expired::once(&provider.app).await.unwrap();
     // The claim and the first token are gone; the session goes on.
     assert_eq!(rows(&provider).await, [1, 0, 1, 1, 0]);
     provider.refresh(&next.member("refresh_token")).await.expect(200);
 
     provider.wait_days(31);
-    expire_sessions::once(&provider.app).await.unwrap();
+    delete_expired::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [1, 0, 0, 0, 0]);
 }
