@@ -39,13 +39,13 @@ struct Sized {
 
 async fn start(
     setup: &Setup,
-    roles: &str,
+    parts: &str,
     copy: impl AsyncFn(&Setup, u64) -> anyhow::Result<TempDir>,
 ) -> anyhow::Result<Vec<Sized>> {
     let mut editions = Vec::new();
     for products in setup.sizes() {
         let folder = copy(setup, products).await?;
-        let edition = Edition::at(folder.path(), roles).await?;
+        let edition = Edition::at(folder.path(), parts).await?;
         editions.push(Sized { products, edition, _folder: folder });
     }
     Ok(editions)

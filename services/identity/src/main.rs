@@ -1,6 +1,6 @@
-//! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
+//! One binary, several process roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
-use identity::config::{Config, Role};
+use identity::config::{Config, ProcessRole};
 use identity::{App, SCHEMA, delete_expired, router};
 use shared::config::Settings;
 use shared::host::Host;
@@ -13,8 +13,8 @@ async fn main() -> anyhow::Result<()> {
     let config = settings.finish(config)?;
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
-    match config.role {
-        Role::Api(provider) => {
+    match config.process_role {
+        ProcessRole::Api(provider) => {
             let database = database::open(&config.database, &clock).await?;
             let app = App::new(&provider, database.pool.clone(), clock, ids)?;
             let deleting = tokio::spawn(delete_expired::run(app.clone(), host.stop.clone()));
@@ -22,7 +22,7 @@ async fn main() -> anyhow::Result<()> {
             host.with_database(&database).serve(router(app), None).await?;
             deleting.await?;
         }
-        Role::Migrate(migration) => {
+        ProcessRole::Migrate(migration) => {
             host.migrate(&config.database, &migration, &SCHEMA).await?;
         }
     }

@@ -41,7 +41,7 @@ impl BusConfig {
         Self { event_bridge }
     }
 
-    /// For a role that publishes nothing.
+    /// For a process that publishes nothing.
     pub fn none() -> Self {
         Self { event_bridge: None }
     }

@@ -24,7 +24,7 @@ pub use grants::{Contract, ServiceSchema};
 pub use iam::{IamError, IamLogin};
 pub use migration::{MigrationConfig, MigrationError, migrate, release};
 
-/// How a role connects.
+/// How a database role connects.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
     pub url: Secret<String>,
@@ -41,7 +41,7 @@ pub struct DatabaseConfig {
     pub fresh: Duration,
 }
 
-/// How a role authenticates.
+/// How a database role authenticates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Login {
     /// With the password in `DATABASE_URL`.

@@ -103,15 +103,15 @@ async fn first_start_suggests_a_fix_when_postgresql_is_missing() {
 }
 
 #[tokio::test]
-async fn command_names_the_role_that_is_not_running() {
+async fn command_names_the_part_that_is_not_running() {
     let data = tempfile::tempdir().unwrap();
-    let roles = "inventory,relay,catalog,projector";
-    let process = Process::start_with(data.path(), &[("VITRINA_ROLES", roles)]).await;
-    for (command, role) in [(["token", "seller"], "identity"), (["sync", "--json"], "sync")] {
+    let parts = "inventory,relay,catalog,projector";
+    let process = Process::start_with(data.path(), &[("VITRINA_ROLES", parts)]).await;
+    for (command, part) in [(["token", "seller"], "identity"), (["sync", "--json"], "sync")] {
         let output = vitrina(data.path()).args(command).output().await.unwrap();
         assert_eq!(output.status.code(), Some(1));
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains(&format!("`{role}`")), "{stderr}");
+        assert!(stderr.contains(&format!("`{part}`")), "{stderr}");
     }
     process.terminate().await;
 }

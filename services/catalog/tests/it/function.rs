@@ -10,9 +10,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
 const GOLDEN: &str =
     include_str!("../../../../shared/src/contract/golden/events/ProductCreated.v1.json");
 
-async fn start(role: &str, dynamodb: &str, sqs: &str) -> Function {
+async fn start(process_role: &str, dynamodb: &str, sqs: &str) -> Function {
     let settings = [
-        ("VITRINA_ROLE", role),
+        ("VITRINA_ROLE", process_role),
         ("VITRINA_LISTINGS_TABLE", "listings"),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_SQS", sqs),

@@ -25,10 +25,10 @@ async fn bus(code: Option<&'static str>) -> FakeAws {
     .await
 }
 
-/// Starts a function with this role over the database of `service`, with AWS at `endpoint`.
+/// Starts a function with this process role over the database of `service`, with AWS at `endpoint`.
 async fn start(
     service: &TestService,
-    role: &str,
+    process_role: &str,
     endpoint: &str,
     more: &[(&str, &str)],
 ) -> Function {
@@ -36,7 +36,7 @@ async fn start(
     let auth = auth.iter().map(|(name, value)| (*name, value.as_str()));
     let mut settings: Vec<(&str, &str)> = auth.collect();
     settings.extend([
-        ("VITRINA_ROLE", role),
+        ("VITRINA_ROLE", process_role),
         ("DATABASE_URL", service.url()),
         ("VITRINA_EVENT_BUS", "shop"),
         ("AWS_ENDPOINT_URL", endpoint),

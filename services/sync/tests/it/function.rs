@@ -7,16 +7,16 @@ use crate::test_bed::{OPERATOR, TABLE, TestBed};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sync");
 
-async fn start(bed: &TestBed, role: &str) -> Function {
-    start_with(bed, role, &[]).await
+async fn start(bed: &TestBed, process_role: &str) -> Function {
+    start_with(bed, process_role, &[]).await
 }
 
-async fn start_with(bed: &TestBed, role: &str, more: &[(&str, &str)]) -> Function {
+async fn start_with(bed: &TestBed, process_role: &str, more: &[(&str, &str)]) -> Function {
     let auth = bed.tokens.settings().await;
     let auth = auth.iter().map(|(name, value)| (*name, value.as_str()));
     let mut settings: Vec<(&str, &str)> = auth.collect();
     settings.extend([
-        ("VITRINA_ROLE", role),
+        ("VITRINA_ROLE", process_role),
         ("VITRINA_SYNC_SLICE", "1024"),
         ("VITRINA_LISTINGS_TABLE", TABLE),
         ("VITRINA_QUEUE_URL", "http://127.0.0.1/1/catalog"),
@@ -73,8 +73,8 @@ async fn requested_run_is_done_by_the_next_invocation() {
 #[tokio::test]
 async fn every_missing_or_invalid_setting_is_reported_at_start() {
     let (bed, _) = TestBed::with_products(1).await;
-    let faults = async |role, more: &[(&str, &str)]| {
-        let mut function = start_with(&bed, role, more).await;
+    let faults = async |process_role, more: &[(&str, &str)]| {
+        let mut function = start_with(&bed, process_role, more).await;
         assert!(!function.wait_for_exit().await.success());
         function.log()
     };
