@@ -193,7 +193,7 @@ async fn only_sync_reaches_the_feed_of_inventory() {
         for (role, own, _) in SERVICES {
             let may_call: bool =
                 sqlx::query_scalar("select has_function_privilege($1, $2, 'execute')")
-                    .bind(database_role)
+                    .bind(role)
                     .bind(&function)
                     .fetch_one(&database.pool)
                     .await
