@@ -10,8 +10,8 @@ use shared::host::tick::{self, Progress};
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
-use crate::store::error::StoreError;
 use crate::store::expired;
+use shared::database::StoreError;
 
 /// How often expired rows are deleted.
 const EVERY: Duration = Duration::from_mins(10);

@@ -6,7 +6,6 @@ mod change_stock;
 pub mod config;
 mod create;
 mod event;
-mod expected;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod group_commit;

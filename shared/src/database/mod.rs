@@ -1,5 +1,6 @@
 //! Connections to PostgreSQL, and what their failures mean to a client.
 
+mod error;
 mod grants;
 mod iam;
 mod migration;
@@ -20,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Secret, Settings};
 use crate::http::problem::{MALFORMED_REQUEST, Problem};
 
+pub use error::{DecodeError, StoreError, doing};
 pub use grants::{Contract, ServiceSchema};
 pub use iam::{IamError, IamLogin};
 pub use migration::{MigrationConfig, MigrationError, migrate, release};
@@ -283,7 +285,7 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
 }
 
 /// Whether PostgreSQL cannot be reached at all, so that no other statement would get a response either.
-pub fn is_unreachable(error: &sqlx::Error) -> bool {
+fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         // 08 connection, 28 log-in, 53 resources, 57P shutdown.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {

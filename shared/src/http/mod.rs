@@ -16,7 +16,7 @@ pub mod rate_limit;
 pub mod request;
 
 pub use body::{Json, LargeJson, MAX_BATCH_BODY, MAX_BODY, escape_pointer, object, parse};
-pub use conditions::{Expected, IfMatch, etag, has_already};
+pub use conditions::{IfMatch, etag, has_already};
 pub use faults::{Faults, pointer_to};
 pub use idempotency::IdempotencyKey;
 pub use parameters::{PathId, Query, optional_id};

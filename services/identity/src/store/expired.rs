@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
-use super::error::{StoreError, doing};
 use crate::attempts::WINDOW;
 use crate::sessions::LIFETIME;
+use shared::database::{StoreError, doing};
 
 /// Rows of a table that one statement deletes.
 pub(crate) const BATCH: u64 = 1000;

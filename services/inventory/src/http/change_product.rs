@@ -39,7 +39,7 @@ pub(crate) async fn change_product(
     request: RequestContext,
     body: Json<SentPatch>,
 ) -> Result<Response, Problem> {
-    let (patch, expected) = (ChangeProduct::from(body.value), expected.into());
+    let patch = ChangeProduct::from(body.value);
     let revision = Revision { seller_id, id, including_deleted: false, change: "updated", request };
     let decide = |product: &Product| product::change(product, &patch, &expected, app.clock.now());
     Ok(product_response(revision.make(&app, decide).await?))

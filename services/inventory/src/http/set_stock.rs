@@ -38,6 +38,6 @@ pub(crate) async fn set_stock(
 ) -> Result<Response, Problem> {
     let on_hand = check_on_hand(body.value.on_hand)
         .map_err(|fault| Problem::invalid(vec![FieldError::new("/on_hand", "invalid", fault)]))?;
-    let stock = change_stock::set(&app, seller_id, id, on_hand, &expected.into(), request).await?;
+    let stock = change_stock::set(&app, seller_id, id, on_hand, &expected, request).await?;
     Ok(stock_response(&stock))
 }
