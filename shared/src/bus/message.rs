@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub(crate) const MAX_ATTEMPTS: i32 = 5;
 
 /// How long a message may wait before it becomes a dead letter: the longest retention of SQS.
-pub const MESSAGE_KEPT: TimeDelta = TimeDelta::days(14);
+pub(crate) const MESSAGE_KEPT: TimeDelta = TimeDelta::days(14);
 
 /// How long after it was sent an event can still arrive, including after a redrive. Tombstones are
 /// kept longer, so that a late event cannot recreate a deleted listing.

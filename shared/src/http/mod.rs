@@ -15,7 +15,7 @@ pub mod problem;
 pub mod rate_limit;
 pub mod request;
 
-pub use body::{Json, LargeJson, MAX_BATCH_BODY, MAX_BODY, escape_pointer, object, parse};
+pub use body::{Json, LargeJson, MAX_BODY, escape_pointer, object, parse};
 pub use conditions::{IfMatch, etag, has_already};
 pub use faults::{Faults, pointer_to};
 pub use idempotency::IdempotencyKey;

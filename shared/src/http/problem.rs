@@ -24,7 +24,7 @@ pub struct Kind {
 }
 
 impl Kind {
-    pub fn type_url(&self) -> String {
+    pub(crate) fn type_url(&self) -> String {
         format!("/docs/problems/{}", self.code)
     }
 
@@ -203,7 +203,7 @@ impl Problem {
     }
 
     /// The complete response.
-    pub fn to_response(&self, request_id: Option<Uuid>) -> Response {
+    pub(crate) fn to_response(&self, request_id: Option<Uuid>) -> Response {
         let body = serde_json::to_vec(&self.to_document(request_id)).unwrap_or_default();
         let mut response = (self.kind.status(), body).into_response();
         let headers = response.headers_mut();

@@ -42,7 +42,7 @@ impl Client {
 
     /// Retries a request for this long instead of a minute.
     #[must_use]
-    pub fn with_retries_for(mut self, retry_for: Duration) -> Self {
+    pub(crate) fn with_retries_for(mut self, retry_for: Duration) -> Self {
         self.http.retry_for = retry_for;
         self
     }
@@ -56,7 +56,7 @@ impl Client {
 
     /// The same client on behalf of a user, with tokens that this process signs.
     #[must_use]
-    pub fn with_issuer(mut self, issuer: Issuer, account: Account) -> Self {
+    pub(crate) fn with_issuer(mut self, issuer: Issuer, account: Account) -> Self {
         self.bearer = Some(Arc::new(Bearer::Signed { issuer, account }));
         self
     }
@@ -149,7 +149,7 @@ impl Call<'_> {
     }
 
     /// Sends it, and retries while that is safe and may help.
-    pub async fn send_raw(self) -> Result<ApiResponse, ClientError> {
+    pub(crate) async fn send_raw(self) -> Result<ApiResponse, ClientError> {
         let Some(bearer) = &self.client.bearer else {
             return self.request.deliver(None).await;
         };

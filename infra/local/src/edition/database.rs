@@ -85,7 +85,7 @@ impl Database {
     }
 
     /// Whether only this process uses it.
-    pub fn is_private(&self) -> bool {
+    pub(crate) fn is_private(&self) -> bool {
         self.private.is_some()
     }
 

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::service::{Context, Part, Service, Starting};
 
 /// Sign-up, login and the key set.
-pub const IDENTITY: Part = Part::new("identity");
+pub(crate) const IDENTITY: Part = Part::new("identity");
 
 /// The issuer of the tokens of a local edition.
 pub const ISSUER: &str = shared::http::auth::EMBEDDED_ISSUER;
