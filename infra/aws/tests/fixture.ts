@@ -73,13 +73,13 @@ export function synthesise(given: Given): Synthesised {
   const template = Template.fromStack(stage);
   const json = template.toJSON();
   const resources = { ...(json['Resources'] as Record<string, Resource>) };
-  const made: Synthesised = { template, resources, json };
+  const created: Synthesised = { template, resources, json };
   if (edge !== undefined) {
-    made.edge = Template.fromStack(edge);
-    Object.assign(resources, made.edge.toJSON()['Resources']);
+    created.edge = Template.fromStack(edge);
+    Object.assign(resources, created.edge.toJSON()['Resources']);
   }
-  synthesised.set(key, made);
-  return made;
+  synthesised.set(key, created);
+  return created;
 }
 
 /** The context of `cdk.json`. */

@@ -91,7 +91,7 @@ const SESSION: [(&str, &str); 7] = [
     // Statements are few, never change, and always look up by key. Planning each create again cost
     // more than a third of its rate.
     ("plan_cache_mode", "force_generic_plan"),
-    // Generic plans are made while the tables are small and must stay right when they are large.
+    // Generic plans are chosen while the tables are small and must stay right when they are large.
     ("enable_seqscan", "off"),
     ("jit", "off"),
 ];
@@ -176,7 +176,7 @@ pub struct Database {
     pub login: Option<IamLogin>,
 }
 
-/// Why a pool cannot be made.
+/// Why a pool cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("reading DATABASE_URL")]

@@ -1,7 +1,7 @@
 //! Hosts run a service: a router, an event handler, or work that takes no input. Hosts know how to
 //! wait, stop and respond; services do not know their host.
 //!
-//! A process runs until it is told to stop. A function runs when it is invoked. The presence of
+//! A process runs until it receives a stop signal. A function runs when it is invoked. The presence of
 //! Lambda's runtime API selects the function host.
 
 pub mod health;

@@ -1,4 +1,4 @@
-//! Runs a service as a process until it is told to stop. Every process serves `/healthz`, `/readyz`
+//! Runs a service as a process until it receives a stop signal. Every process serves `/healthz`, `/readyz`
 //! and `/metrics` on `PORT`, besides its own work.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -69,7 +69,7 @@ impl Process {
         Ok(())
     }
 
-    /// Runs `work`, which ends when the process is told to stop.
+    /// Runs `work`, which ends when the process receives a stop signal.
     ///
     /// # Errors
     /// If the port is taken; then `work` does not start.

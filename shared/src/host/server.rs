@@ -1,4 +1,4 @@
-//! Serves a router until it is told to stop, then lets requests in flight finish.
+//! Serves a router until it receives a stop signal, then lets requests in flight finish.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

@@ -63,7 +63,7 @@ pub async fn once(
     Ok(if settled.again.is_empty() { Progress::More } else { Progress::Idle })
 }
 
-/// Handles messages, and extends their visibility timeout meanwhile.
+/// Handles messages, and extends their visibility timeout during that time.
 async fn handle(
     queue: &SqsQueue,
     clock: &Clock,

@@ -45,7 +45,7 @@ enum DlqCommand {
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
         rate: Option<u16>,
     },
-    /// Delete dead letters for good
+    /// Delete dead letters permanently
     Discard(Selection),
 }
 
@@ -227,8 +227,8 @@ async fn settle(
     Ok(OK)
 }
 
-/// Settles `rate` dead letters a second, and no more than matched at first: some may fail again and
-/// return meanwhile.
+/// Settles `rate` dead letters a second, and no more than matched at first: some may fail again
+/// and return during that time.
 async fn settle_slowly(
     client: &Client,
     path: &str,

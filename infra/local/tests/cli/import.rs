@@ -60,7 +60,7 @@ async fn import_creates_valid_rows_once_and_locates_the_faults() {
     let again = edition.run(&import).await.expect(1).json();
     assert_eq!(counts(&again), [6, 0, 3, 3], "{again:#}");
 
-    // The batch's idempotency key is made from its content, so the corrected batch has a new key.
+    // The batch's idempotency key is computed from its content, so the corrected batch has a new key.
     fs::write(&file, FILE.replace("1.299", "1299")).unwrap();
     let fixed = edition.run(&import).await.expect(1).json();
     assert_eq!(counts(&fixed), [6, 1, 3, 2], "{fixed:#}");

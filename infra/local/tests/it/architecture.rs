@@ -140,8 +140,8 @@ fn module_with_submodules_is_a_mod_rs() {
             files.extend(rust_files(&folder.join(part)));
         }
     }
-    let beside = files.iter().filter(|file| file.with_extension("").is_dir());
-    assert_only(&beside.map(|file| shown(file)).collect(), FILE_EXCEPTIONS);
+    let with_folder = files.iter().filter(|file| file.with_extension("").is_dir());
+    assert_only(&with_folder.map(|file| shown(file)).collect(), FILE_EXCEPTIONS);
 }
 
 /// Fails for each finding that is not excepted, and for each exception that is not found.

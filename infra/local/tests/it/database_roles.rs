@@ -1,7 +1,7 @@
 //! Each service logs in to PostgreSQL as its own role, which reaches its own tables and those of no other
 //! service.
 //!
-//! The roles are made by the release steps of the services, and the owner of the databases is what it is
+//! The roles are created by the release steps of the services, and the owner of the databases is what it is
 //! on RDS: it may create roles and is not a superuser.
 
 use std::sync::Arc;

@@ -39,9 +39,12 @@ async fn every_route_is_described_under_one_tag() {
 async fn demo_users_are_created_once_and_keep_their_password() {
     let provider = Provider::start().await;
     let app = &provider.app;
-    let made = demo::ensure_users(app, &secret(PASSWORD)).await.unwrap();
-    assert!(made.len() == 3 && made.iter().all(|user| user.has_given_password), "{made:?}");
-    assert_eq!(demo::ensure_users(app, &secret(PASSWORD)).await.unwrap(), made);
+    let created = demo::ensure_users(app, &secret(PASSWORD)).await.unwrap();
+    assert!(
+        created.len() == 3 && created.iter().all(|user| user.has_given_password),
+        "{created:?}"
+    );
+    assert_eq!(demo::ensure_users(app, &secret(PASSWORD)).await.unwrap(), created);
     let mut users = Vec::new();
     for (address, _, role) in demo::USERS {
         provider.log_in(address, PASSWORD).await.expect(200);

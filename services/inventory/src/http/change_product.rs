@@ -42,5 +42,5 @@ pub(crate) async fn change_product(
     let patch = ChangeProduct::from(body.value);
     let revision = Revision { seller_id, id, including_deleted: false, change: "updated", request };
     let decide = |product: &Product| product::change(product, &patch, &expected, app.clock.now());
-    Ok(product_response(revision.make(&app, decide).await?))
+    Ok(product_response(revision.apply(&app, decide).await?))
 }

@@ -94,10 +94,10 @@ pub(crate) async fn create_products(
         }
     }
     if !rows.is_empty() {
-        let made = create::create_batch(&app.pool, rows).await?;
+        let created = create::create_batch(&app.pool, rows).await?;
         app.committed.notify_one();
-        for (place, made) in places.into_iter().zip(made) {
-            results[place] = Some(made.map_err(Problem::from));
+        for (place, created) in places.into_iter().zip(created) {
+            results[place] = Some(created.map_err(Problem::from));
         }
     }
     let results = results

@@ -33,6 +33,6 @@ pub(crate) async fn delete_product(
 ) -> Result<StatusCode, Problem> {
     let revision = Revision { seller_id, id, including_deleted: false, change: "deleted", request };
     let decide = |product: &Product| product::delete(product, &expected, app.clock.now()).map(Some);
-    revision.make(&app, decide).await?;
+    revision.apply(&app, decide).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -32,5 +32,5 @@ pub(crate) async fn restore_product(
 ) -> Result<Response, Problem> {
     let revision = Revision { seller_id, id, including_deleted: true, change: "restored", request };
     let decide = |product: &Product| Ok(product::restore(product, app.clock.now()));
-    Ok(product_response(revision.make(&app, decide).await?))
+    Ok(product_response(revision.apply(&app, decide).await?))
 }

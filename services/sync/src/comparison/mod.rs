@@ -1,7 +1,7 @@
 //! The rules of reconciliation: (row, listing, now) -> difference.
 //!
 //! A difference seen once is a candidate, because the two stores are read at different moments and
-//! events are in flight between them. It counts only if a second read, made after those events have
+//! events are in flight between them. It counts only if a second read, after those events have
 //! arrived, shows the same gap.
 
 use std::collections::VecDeque;

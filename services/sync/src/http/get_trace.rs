@@ -54,7 +54,7 @@ pub(crate) async fn get_trace(
 /// What listings, queue and dead letters show of these changes, by product.
 ///
 /// Most changes are in their listings, which one call reads. Only for the others are the queue and
-/// the dead letters searched, and then the listings again: an event that is projected meanwhile has
+/// the dead letters searched, and then the listings again: an event that is projected during the search has
 /// left the queue and shows in its listing.
 async fn look_up(app: &App, found: &[RecordedChange]) -> Result<HashMap<Uuid, Sightings>, Problem> {
     let products: BTreeSet<Uuid> = found.iter().map(|change| change.product_id).collect();

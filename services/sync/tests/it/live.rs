@@ -241,7 +241,7 @@ async fn drift_is_repaired_while_sellers_write_without_losing_updates() {
                 let id = *shop.written.choose(&mut rng).unwrap();
                 shop.plant_among_writes(id, drift).await;
             }
-            let run = bed.reconcile_beside_writes(true).await;
+            let run = bed.reconcile_during_writes(true).await;
             let counted = counts(&run);
             assert_eq!(run.findings.repaired, run.findings.differences(), "seed {seed}: {run:?}");
             if nth == 0 {

@@ -25,7 +25,7 @@ use testkit::{Call, TestDatabase, TestDynamo, TestResponse, Tokens, database, dy
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The most rounds that a run takes beside concurrent writes.
+/// The most rounds that a run takes during concurrent writes.
 const MAX_ROUNDS: u32 = 10;
 
 pub(crate) const TABLE: &str = "listings";
@@ -179,9 +179,9 @@ impl TestBed {
         run
     }
 
-    /// Requests a run and completes it beside concurrent writes. They may fill a page with candidates;
+    /// Requests a run and completes it during concurrent writes. They may fill a page with candidates;
     /// then the next round resumes the bucket if this one has just run out of buckets to claim.
-    pub(crate) async fn reconcile_beside_writes(&self, deep: bool) -> Run {
+    pub(crate) async fn reconcile_during_writes(&self, deep: bool) -> Run {
         let id = self.reconciler.request(OPERATOR, deep).await.unwrap();
         for _ in 0..MAX_ROUNDS {
             self.round().await;

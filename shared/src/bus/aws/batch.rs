@@ -36,7 +36,7 @@ impl SqsQueue {
             });
             let sending = async {
                 let entries =
-                    entries.collect::<Result<_, _>>().map_err(during("making entries"))?;
+                    entries.collect::<Result<_, _>>().map_err(during("building entries"))?;
                 let call = self.client.send_message_batch().queue_url(url);
                 let answer = call.set_entries(Some(entries)).send().await;
                 let answer = answer.map_err(during("sending messages"))?;
@@ -64,7 +64,7 @@ impl SqsQueue {
             });
             let deleting = async {
                 let entries =
-                    entries.collect::<Result<_, _>>().map_err(during("making entries"))?;
+                    entries.collect::<Result<_, _>>().map_err(during("building entries"))?;
                 let call = self.client.delete_message_batch().queue_url(url);
                 let answer = call.set_entries(Some(entries)).send().await;
                 let answer = answer.map_err(during("deleting messages"))?;

@@ -49,10 +49,12 @@ fn check_programs(search: &Search, folder: &DataFolder) -> Finding {
         Ok(found) => {
             let detail = format!("version {} in {}", found.major(), found.directory().display());
             match postgres::major_version_of(&folder.postgres()) {
-                Some(made) if made != found.major() => Finding::failed(
+                Some(creator) if creator != found.major() => Finding::failed(
                     PROGRAMS,
-                    format!("{detail}, but the data was created by version {made}"),
-                    format!("install PostgreSQL {made}, or set VITRINA_POSTGRES_BIN to its folder"),
+                    format!("{detail}, but the data was created by version {creator}"),
+                    format!(
+                        "install PostgreSQL {creator}, or set VITRINA_POSTGRES_BIN to its folder"
+                    ),
                 ),
                 _ => Finding::ok(PROGRAMS, detail),
             }

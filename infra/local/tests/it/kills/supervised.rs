@@ -105,7 +105,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) kills: BTreeMap<Kill, u32>,
     /// Number of processes that got the signal.
     pub(crate) signals: u32,
-    /// Starts that failed because PostgreSQL was killed meanwhile.
+    /// Starts that failed because PostgreSQL was killed during the start.
     pub(crate) failed_starts: u32,
 }
 

@@ -35,7 +35,7 @@ const LONGEST_REASON: usize = 1_000;
 
 const NO_LIMIT: (&str, &str) = ("VITRINA_RATE_LIMIT", "0");
 
-/// A message that was made unreadable.
+/// A message that was damaged.
 struct Poison {
     kind: &'static str,
     original: String,
