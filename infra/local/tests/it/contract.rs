@@ -20,16 +20,16 @@ fn read(path: &str) -> Value {
 #[test]
 fn checked_in_openapi_document_matches_the_code() {
     assert!(
-        read("infra/local/api/openapi.json") == *DOCUMENT,
-        "infra/local/api/openapi.json is not up to date: run .ci/describe"
+        read("docs/api/openapi.json") == *DOCUMENT,
+        "docs/api/openapi.json is not up to date: run .ci/describe"
     );
 }
 
 #[test]
 fn checked_in_asyncapi_document_matches_the_code() {
     assert!(
-        read("infra/local/api/asyncapi.json") == asyncapi::document(),
-        "infra/local/api/asyncapi.json is not up to date: run .ci/describe"
+        read("docs/api/asyncapi.json") == asyncapi::document(),
+        "docs/api/asyncapi.json is not up to date: run .ci/describe"
     );
 }
 
