@@ -22,7 +22,7 @@ use crate::setup::Setup;
 pub(crate) const WHAT: &str = "cold start of each function: spawn to first response";
 
 /// A function that does nothing: the lower limit of a cold start.
-const FLOOR: &str = "hello-function";
+const LOWER_LIMIT: &str = "hello-function";
 
 const ROUNDS: usize = 5;
 
@@ -61,7 +61,7 @@ fn cold_with_store(
 pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     setup.progress.now("P16: cold starts");
     let folder = built_with("function")?;
-    let floor = built_with("release")?.join(FLOOR);
+    let floor = built_with("release")?.join(LOWER_LIMIT);
     let needed = ["inventory", "catalog", "sync"].map(|name| folder.join(name));
     if !needed.iter().chain([&floor]).all(|binary| binary.is_file()) {
         return Ok(vec![absent()].into());

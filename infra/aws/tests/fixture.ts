@@ -23,19 +23,19 @@ for (const service of SERVICES) {
 }
 process.once('exit', () => fs.rmSync(ARTIFACTS, { recursive: true, force: true }));
 
-export type Given = Record<string, unknown>;
+export type Context = Record<string, unknown>;
 
-export const PRODUCTION: Given = { stage: 'production' };
-export const EPHEMERAL: Given = { stage: 'branch-42', ephemeral: 'true', expires: EXPIRES };
-export const EMULATOR: Given = {
+export const PRODUCTION: Context = { stage: 'production' };
+export const EPHEMERAL: Context = { stage: 'branch-42', ephemeral: 'true', expires: EXPIRES };
+export const EMULATOR: Context = {
   stage: 'emulator',
   emulatorEndpoint: 'http://127.0.0.1:4566',
   databaseUrl: 'postgres://127.0.0.1:5432/vitrina',
   databaseOwnerSecret: 'owner',
 };
 
-export function settings(given: Given): Settings {
-  const all: Given = {
+export function settings(given: Context): Settings {
+  const all: Context = {
     artifacts: ARTIFACTS,
     account: '111122223333',
     region: 'eu-central-1',
@@ -64,7 +64,7 @@ export interface Synthesised {
 const synthesised = new Map<string, Synthesised>();
 
 /** Synthesises the stacks of a stage, once per process. */
-export function synthesise(given: Given): Synthesised {
+export function synthesise(given: Context): Synthesised {
   const key = JSON.stringify(given);
   const known = synthesised.get(key);
   if (known !== undefined) return known;

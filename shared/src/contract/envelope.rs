@@ -145,7 +145,7 @@ enum Fault {
 
 /// An envelope with unparsed `data`, so that its type can be checked first.
 #[derive(Deserialize)]
-struct Sealed<'a> {
+struct RawEnvelope<'a> {
     specversion: String,
     id: Uuid,
     source: String,
@@ -172,7 +172,7 @@ pub fn read<E: Event>(body: &str) -> Result<Received<E>, UnreadableEvent> {
 }
 
 fn parse<E: Event>(body: &str) -> Result<Received<E>, Fault> {
-    let sealed: Sealed = match serde_json::from_str(body) {
+    let sealed: RawEnvelope = match serde_json::from_str(body) {
         Ok(sealed) => sealed,
         // An unknown type may have a different envelope, too.
         Err(error) => match type_of(body) {
@@ -232,7 +232,7 @@ fn type_of(body: &str) -> Option<String> {
     serde_json::from_str::<Head>(body).ok().map(|head| head.type_name)
 }
 
-impl Sealed<'_> {
+impl RawEnvelope<'_> {
     fn open<E>(self, event: E) -> Envelope<E> {
         Envelope {
             specversion: self.specversion,

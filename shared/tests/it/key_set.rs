@@ -14,7 +14,7 @@ use testkit::Tokens;
 use uuid::Uuid;
 
 const TEN_MINUTES: Duration = Duration::from_mins(10);
-const AN_HOUR: Duration = Duration::from_hours(1);
+const ONE_HOUR: Duration = Duration::from_hours(1);
 
 /// Timeout of a request that does not wait for the issuer.
 const AT_ONCE: Duration = Duration::from_millis(500);
@@ -24,7 +24,7 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 enum IssuerResponse {
     Keys(JwkSet),
     Error,
-    Silence,
+    Never,
 }
 
 /// An issuer's key set at an address, with a count of its readers.
@@ -50,7 +50,7 @@ impl Issuer {
                 match response {
                     IssuerResponse::Keys(set) => axum::Json(set).into_response(),
                     IssuerResponse::Error => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-                    IssuerResponse::Silence => std::future::pending().await,
+                    IssuerResponse::Never => std::future::pending().await,
                 }
             }
         });
@@ -149,7 +149,7 @@ async fn key_withdrawn_during_an_idle_hour_is_refused_at_once() {
     verifier.verify(&fresh(&old)).await.unwrap();
 
     issuer.respond_with(only(&new));
-    clock.advance(AN_HOUR);
+    clock.advance(ONE_HOUR);
     let refused = verifier.verify(&fresh(&old)).await.unwrap_err();
     assert_eq!(refused.kind.code, "unauthenticated");
 }
@@ -163,7 +163,7 @@ async fn silent_issuer_does_not_delay_tokens_of_known_keys() {
     let verifier = issuer.verifier(&clock);
     verifier.verify(&fresh(&known)).await.unwrap();
 
-    issuer.respond_with(IssuerResponse::Silence);
+    issuer.respond_with(IssuerResponse::Never);
     clock.advance(TEN_MINUTES);
     let (waiting, token) = (verifier.clone(), fresh(&unknown));
     let waiting = tokio::spawn(async move { waiting.verify(&token).await });
@@ -220,7 +220,7 @@ async fn known_keys_stay_in_use_while_the_issuer_fails() {
 
     issuer.respond_with(IssuerResponse::Error);
     for fetches in 2..5 {
-        clock.advance(AN_HOUR);
+        clock.advance(ONE_HOUR);
         verifier.verify(&fresh(&tokens)).await.unwrap();
         assert_eq!(issuer.fetches(), fetches);
         // Not again for each request.

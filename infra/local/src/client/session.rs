@@ -43,18 +43,18 @@ pub(super) struct Tokens {
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     expires_in: u64,
     refresh_token: String,
 }
 
 impl Tokens {
-    fn granted(granted: Granted) -> Self {
-        let lifetime = Duration::from_secs(granted.expires_in);
+    fn from_response(response: TokenResponse) -> Self {
+        let lifetime = Duration::from_secs(response.expires_in);
         Self {
-            access: Secret::new(granted.access_token),
-            refresh: Secret::new(granted.refresh_token),
+            access: Secret::new(response.access_token),
+            refresh: Secret::new(response.refresh_token),
             replace_at: Instant::now() + lifetime.saturating_sub(MARGIN.min(lifetime / 2)),
         }
     }
@@ -147,7 +147,7 @@ async fn post(
     request.repeatable = repeatable;
     let response = request.deliver(None).await?;
     serde_json::from_slice(&response.body)
-        .map(Tokens::granted)
+        .map(Tokens::from_response)
         .map_err(|source| ClientError::Unreadable { call: request.name(), source })
 }
 

@@ -8,22 +8,22 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::{DEADLINE, Ended, TestEdition, vitrina};
+use crate::{CommandResult, DEADLINE, TestEdition, vitrina};
 
 /// Runs a command with stdout on `/dev/full`: every write fails as on a full disk.
-async fn run_on_full_disk(data: &Path, arguments: &[&str]) -> Ended {
+async fn run_on_full_disk(data: &Path, arguments: &[&str]) -> CommandResult {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let child = vitrina(data, arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
-    Ended::from(child.wait_with_output().await.unwrap())
+    CommandResult::from(child.wait_with_output().await.unwrap())
 }
 
 #[track_caller]
-fn assert_only_write_error(ended: Ended) {
-    let ended = ended.expect(1);
+fn assert_only_write_error(result: CommandResult) {
+    let result = result.expect(1);
     // On a slow machine a comparison takes several seconds and prints its progress.
-    let lines = ended.stderr.lines().filter(|line| !line.starts_with("comparing: "));
-    let [message] = lines.collect::<Vec<_>>()[..] else { panic!("{ended:#?}") };
-    assert!(message.starts_with("vitrina: writing to stdout: "), "{ended:#?}");
+    let lines = result.stderr.lines().filter(|line| !line.starts_with("comparing: "));
+    let [message] = lines.collect::<Vec<_>>()[..] else { panic!("{result:#?}") };
+    assert!(message.starts_with("vitrina: writing to stdout: "), "{result:#?}");
 }
 
 #[tokio::test]
@@ -42,8 +42,8 @@ async fn closed_pipe_is_not_an_error() {
         drop(reader);
         let mut command = vitrina(Path::new("/nowhere"), arguments);
         let child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
-        let ended = Ended::from(child.wait_with_output().await.unwrap()).expect(0);
-        assert_eq!(ended.stderr, "", "{arguments:?}");
+        let result = CommandResult::from(child.wait_with_output().await.unwrap()).expect(0);
+        assert_eq!(result.stderr, "", "{arguments:?}");
     }
 }
 
@@ -70,7 +70,7 @@ async fn up_serves_with_stdout_full_and_exits_with_failure() {
     loop {
         let line = timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
         if line
-            .expect("stderr ended before the message")
+            .expect("stderr result before the message")
             .starts_with("vitrina: writing to stdout: ")
         {
             break;

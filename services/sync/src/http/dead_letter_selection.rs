@@ -46,8 +46,8 @@ pub(crate) struct SettledDeadLetters {
     dry_run: bool,
 }
 
-/// The time before which dead letters must have died to be at least `older_than` seconds old.
-pub(super) fn died_before(clock: &Clock, older_than: Option<u32>) -> Option<DateTime<Utc>> {
+/// The time before which dead letters must have become dead to be at least `older_than` seconds old.
+pub(super) fn dead_before(clock: &Clock, older_than: Option<u32>) -> Option<DateTime<Utc>> {
     older_than.map(|seconds| clock.now() - TimeDelta::seconds(seconds.into()))
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn settle(
         }
     }
     let limit = limit.map(i64::from);
-    let before = died_before(&app.clock, older_than);
+    let before = dead_before(&app.clock, older_than);
     let selection = Selection { ids, event_type, reason, before, subject: None };
     let (matched, settled) = if dry_run {
         let count = app.dead_letters.count(&selection).await?;

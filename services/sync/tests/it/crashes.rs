@@ -49,8 +49,8 @@ async fn plant(bed: &TestBed, ids: &[Uuid], rng: &mut StdRng) -> [i64; 3] {
     for (nth, id) in ids.sample(rng, DRIFTED).enumerate() {
         match nth % 3 {
             0 => bed.remove(*id).await,
-            1 => bed.tamper(*id, "name", s("Stolen shoe")).await,
-            _ => bed.tamper(*id, "on_hand", n(1_000)).await,
+            1 => bed.overwrite_attribute(*id, "name", s("Stolen shoe")).await,
+            _ => bed.overwrite_attribute(*id, "on_hand", n(1_000)).await,
         }
         planted[nth % 3] += 1;
     }

@@ -22,7 +22,7 @@ async fn silent_connection_costs_a_pass_at_most_a_lease() {
     let reconciler = Reconciler::new(pool, client, TABLE, clock, new_ids).with_settings(settings);
     // During the first claims, during the first reads, and during the release of a bucket.
     for after in [0, 3, 41] {
-        bed.tamper(ids[0], "on_hand", n(1_000)).await;
+        bed.overwrite_attribute(ids[0], "on_hand", n(1_000)).await;
         let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
         line.faults.once_after(after, PostgresFault::Silent);
         let mut silent = 0;

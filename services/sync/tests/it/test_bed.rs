@@ -264,7 +264,7 @@ impl TestBed {
     }
 
     /// Changes one attribute of a listing directly in the table.
-    pub(crate) async fn tamper(&self, id: Uuid, name: &str, value: AttributeValue) {
+    pub(crate) async fn overwrite_attribute(&self, id: Uuid, name: &str, value: AttributeValue) {
         let mut item = self.listing(id).await.unwrap();
         item.insert(name.to_owned(), value);
         self.put(item).await;

@@ -222,7 +222,7 @@ async fn send(
             match (outcome.status, outcome.replayed) {
                 (201, false) => created += 1,
                 (201, true) => already_there += 1,
-                (409, _) if is_there(seller, row).await? => already_there += 1,
+                (409, _) if exists(seller, row).await? => already_there += 1,
                 _ => {
                     chunk.bad += 1;
                     chunk.faults.extend(refused(row, columns, outcome));
@@ -235,7 +235,7 @@ async fn send(
 }
 
 /// Whether the seller has the product that `row` describes.
-async fn is_there(seller: &Client, row: &Row) -> Result<bool, ClientError> {
+async fn exists(seller: &Client, row: &Row) -> Result<bool, ClientError> {
     #[derive(Deserialize)]
     struct Page {
         data: Vec<Product>,

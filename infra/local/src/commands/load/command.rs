@@ -16,10 +16,10 @@ use shared::id::Ids;
 use shared::money::Currency;
 use uuid::Uuid;
 
+use super::connection::{get, post};
 use super::generator::{Load, Seen, WriteRequest, open_loop};
 use super::lag::LagPollers;
 use super::number::{Latencies, rate};
-use super::wire::{get, post};
 use crate::client::demo_user::{self, DemoUser};
 use crate::commands::seed::products;
 use crate::console::exit::{FAILED, OK};

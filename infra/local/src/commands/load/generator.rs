@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use super::connection::Connection;
 use super::number::{Latencies, figure};
-use super::wire::Connection;
 
 /// Writes the request with the given number into an empty buffer.
 pub type WriteRequest = dyn Fn(u64, &mut Vec<u8>) + Send + Sync;

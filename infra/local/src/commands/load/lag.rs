@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use tokio::sync::{Mutex, mpsc};
 use uuid::Uuid;
 
+use super::connection::{Connection, get};
 use super::generator::Observe;
 use super::number::figure;
-use super::wire::{Connection, get};
 
 /// The most products a second to poll for.
 const SAMPLED_RATE: f64 = 50.0;

@@ -11,13 +11,13 @@
 )]
 
 mod command;
+mod connection;
 mod generator;
 pub mod lag;
 mod number;
-mod wire;
 
 pub use command::LoadArgs;
 pub(crate) use command::run;
+pub use connection::{Connection, get, post};
 pub use generator::{Load, Observe, Seen, WriteRequest, closed_loop, open_loop};
 pub use number::{Latencies, figure, rate};
-pub use wire::{Connection, get, post};

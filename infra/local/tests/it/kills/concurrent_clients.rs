@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::histories::{CATEGORY, Histories, ON_HAND};
 use super::supervised::{Address, AddressWatch};
 use super::{RETRY_DELAY, client, complete_response};
-use crate::history::buyer_reads::{Asked, BuyerRead, Seen};
+use crate::history::buyer_reads::{BuyerRead, ReadKind, Seen};
 use crate::history::{Operation, product, stock};
 use crate::openapi::ApiResponse;
 
@@ -269,9 +269,9 @@ impl ConcurrentClient {
         // A 503 says that the version has not arrived yet. It carries no information to record.
         let Some(response) = complete_response(request).await else { return };
         let responded = self.products.now();
-        let asked = Asked::ById { min_version };
+        let kind = ReadKind::ById { min_version };
         let seen = seen(&response);
-        let read = BuyerRead { client: self.number, invoked, responded, asked, seen };
+        let read = BuyerRead { client: self.number, invoked, responded, kind, seen };
         let mut histories = self.products.histories.lock().unwrap();
         histories.of(id).record_read(read, response.json["available"].as_i64());
     }
@@ -285,11 +285,11 @@ impl ConcurrentClient {
         assert_eq!(response.status, 200, "{}", response.text);
         let mut histories = self.products.histories.lock().unwrap();
         for card in response.json["data"].as_array().unwrap() {
-            let (client, asked, seen) = (self.number, Asked::List, listed(card));
+            let (client, kind, seen) = (self.number, ReadKind::List, listed(card));
             let id = card["id"].as_str().unwrap().parse().unwrap();
             histories
                 .of(id)
-                .record_read(BuyerRead { client, invoked, responded, asked, seen }, None);
+                .record_read(BuyerRead { client, invoked, responded, kind, seen }, None);
         }
     }
 }

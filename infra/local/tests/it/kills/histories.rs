@@ -10,7 +10,7 @@ use super::concurrent_clients::{
 };
 use super::supervised::Address;
 use crate::history::Operation;
-use crate::history::buyer_reads::{Asked, BuyerRead, Seen, check_monotonic};
+use crate::history::buyer_reads::{BuyerRead, ReadKind, Seen, check_monotonic};
 use crate::history::linearizable::explain;
 use crate::history::product::{self, ProductModel};
 use crate::history::stock::{self, StockModel};
@@ -109,7 +109,7 @@ impl History {
 
 /// Totals of what was explained.
 #[derive(Debug, Default)]
-pub(crate) struct Explained {
+pub(crate) struct CheckedCounts {
     products: usize,
     calls: usize,
     /// Changes with a lost response.
@@ -178,9 +178,8 @@ impl Histories {
                     stock.text
                 );
                 if let Some((responded, listing)) = listing {
-                    let (client, asked) = (FINAL_READER, Asked::ById { min_version });
-                    let read =
-                        BuyerRead { client, invoked, responded, asked, seen: seen(&listing) };
+                    let (client, kind) = (FINAL_READER, ReadKind::ById { min_version });
+                    let read = BuyerRead { client, invoked, responded, kind, seen: seen(&listing) };
                     history.record_read(read, listing.json["available"].as_i64());
                 }
                 if is_consistent {
@@ -192,8 +191,8 @@ impl Histories {
     }
 
     /// Checks every history. Panics with the first one that cannot be explained.
-    pub(crate) fn explain(&self, seed: u64) -> Explained {
-        let mut explained = Explained::default();
+    pub(crate) fn explain(&self, seed: u64) -> CheckedCounts {
+        let mut explained = CheckedCounts::default();
         for (id, history) in self.0.iter().filter(|(_, history)| history.has_create()) {
             if let Err(unexplained) = explain(&ProductModel::Absent, &history.product) {
                 panic!("seed {seed}, product {id}: {unexplained}");
