@@ -74,7 +74,7 @@ impl Account {
         match self {
             Self::Own => Ok(()),
             Self::Other { uid, gid, .. } => chown(path, Some(*uid), Some(*gid))
-                .map_err(Error::files("giving to the user of PostgreSQL", path)),
+                .map_err(Error::files("changing the owner of", path)),
         }
     }
 
@@ -83,7 +83,7 @@ impl Account {
         let Self::Other { uid, gid, .. } = self else {
             return Ok(());
         };
-        let failed = || Error::files("giving to the user of PostgreSQL", path);
+        let failed = || Error::files("changing the owner of", path);
         lchown(path, Some(*uid), Some(*gid)).map_err(failed())?;
         if fs::symlink_metadata(path).map_err(failed())?.is_dir() {
             for entry in fs::read_dir(path).map_err(failed())? {

@@ -122,7 +122,7 @@ impl Drop for Cluster {
             Ok(()) => tracing::info!(postgres.pid = self.pid(), "PostgreSQL is still stopping"),
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "PostgreSQL was left running, the next start takes it over",
+                "PostgreSQL keeps running, and the next start adopts it",
             ),
         }
     }

@@ -90,7 +90,7 @@ pub enum Error {
 
     /// The data folder records another location for its data, which does not exist.
     #[error(
-        "the data of {} was put into {}, which is gone: bring it back, or delete {} to begin empty",
+        "the data of {} is in {}, which no longer exists: restore it, or delete {} to start empty",
         .directory.display(), .location.display(), .record.display()
     )]
     LocationGone {
@@ -115,7 +115,7 @@ pub enum Error {
     /// Another major version of PostgreSQL created the data. It was left unchanged.
     #[error(
         "the data in {} was created by PostgreSQL {created_by}, and {} is PostgreSQL {found}: install \
-         PostgreSQL {created_by} or point VITRINA_POSTGRES_BIN at it, or move the folder away to begin \
+         PostgreSQL {created_by} or point VITRINA_POSTGRES_BIN at it, or move the folder away to start \
          empty",
         .directory.display(), .program.display()
     )]

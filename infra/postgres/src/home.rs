@@ -38,9 +38,9 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Creates `folder` if needed, locks it, and decides where its data is. `elsewhere` is where root
+    /// Creates `folder` if needed, locks it, and decides where its data is. `fallback` is where root
     /// puts the data if the user of the server cannot enter the folder.
-    pub(super) fn open(folder: &Path, elsewhere: &Path) -> Result<Self, Error> {
+    pub(super) fn open(folder: &Path, fallback: &Path) -> Result<Self, Error> {
         let new = !folder.exists();
         fs::create_dir_all(folder).map_err(Error::files("creating the data folder", folder))?;
         let folder = fs::canonicalize(folder).map_err(Error::files("finding", folder))?;
@@ -51,7 +51,7 @@ impl Home {
                 .map_err(Error::files("setting the permissions of", &folder))?;
         }
         let mut locks = vec![lock(&folder, &folder)?];
-        let location = location(&folder, elsewhere)?;
+        let location = location(&folder, fallback)?;
         if location != folder {
             locks.push(lock(&location, &folder)?);
         }
@@ -89,7 +89,7 @@ impl Home {
         let mut entries = match fs::read_dir(&data) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(Error::files("looking into", data)(error)),
+            Err(error) => return Err(Error::files("reading the folder", data)(error)),
         };
         if data.join("PG_VERSION").exists() {
             return Ok(true);
@@ -121,7 +121,7 @@ impl Home {
     /// An orphaned `initdb` may still write to one, so names are never reused.
     pub(super) fn staging_folder(&self) -> Result<PathBuf, Error> {
         const PREFIX: &str = "data.new-";
-        let failed = || Error::files("looking into", &self.location);
+        let failed = || Error::files("reading the folder", &self.location);
         for entry in fs::read_dir(&self.location).map_err(failed())? {
             let entry = entry.map_err(failed())?;
             if entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
@@ -130,7 +130,7 @@ impl Home {
                 tracing::warn!(
                     path = %entry.path().display(),
                     error = &error as &dyn std::error::Error,
-                    "what is left of an unfinished initdb could not be removed",
+                    "could not remove the leftovers of an unfinished initdb",
                 );
             }
         }
@@ -186,7 +186,7 @@ fn lock(location: &Path, folder: &Path) -> Result<Lock, Error> {
 
 /// Decides where the data of `folder` is: inside it, unless the user that root must start the server
 /// as cannot enter it.
-fn location(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
+fn location(folder: &Path, fallback: &Path) -> Result<PathBuf, Error> {
     if let Some(location) = recorded(folder)? {
         return if location.is_dir() {
             Ok(location)
@@ -201,18 +201,18 @@ fn location(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
     if account == Account::Own || folder.join("data").exists() || account.can_enter(folder)? {
         return Ok(folder.to_owned());
     }
-    let failed = || Error::files("creating a folder for the data in", elsewhere);
-    let new = !elsewhere.exists();
-    fs::create_dir_all(elsewhere).map_err(failed())?;
-    let elsewhere = fs::canonicalize(elsewhere).map_err(failed())?;
+    let failed = || Error::files("creating a folder for the data in", fallback);
+    let new = !fallback.exists();
+    fs::create_dir_all(fallback).map_err(failed())?;
+    let fallback = fs::canonicalize(fallback).map_err(failed())?;
     let accessible = Permissions::from_mode(0o711);
     if new {
-        fs::set_permissions(&elsewhere, accessible.clone()).map_err(failed())?;
+        fs::set_permissions(&fallback, accessible.clone()).map_err(failed())?;
     }
     let hash = fnv(folder);
     for attempt in 1_u64.. {
         // A taken name belongs to a data folder that was deleted since, in order to start empty.
-        let location = elsewhere.join(format!("{hash:016x}-{attempt}"));
+        let location = fallback.join(format!("{hash:016x}-{attempt}"));
         match create_private(&location) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             created => created.map_err(failed())?,
@@ -223,7 +223,7 @@ fn location(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
             folder = %folder.display(),
             location = %location.display(),
             user = account.name(),
-            "the user that runs PostgreSQL cannot enter the data folder: its data goes elsewhere",
+            "the user that runs PostgreSQL cannot enter the data folder: its data goes fallback",
         );
         return Ok(location);
     }
@@ -248,12 +248,12 @@ mod tests {
     #[test]
     fn second_process_on_one_folder_is_refused() {
         let base = super::super::tests::accessible_folder();
-        let first = Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap();
-        let error = Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap_err();
+        let first = Home::open(&base.path().join("pg"), &base.path().join("fallback")).unwrap();
+        let error = Home::open(&base.path().join("pg"), &base.path().join("fallback")).unwrap_err();
         assert!(matches!(&error, Error::InUse { .. }), "{error}");
         assert!(error.to_string().contains("another vitrina process"));
         drop(first);
-        Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap();
+        Home::open(&base.path().join("pg"), &base.path().join("fallback")).unwrap();
     }
 
     #[test]
@@ -290,32 +290,32 @@ mod tests {
         let shut = tempfile::tempdir().unwrap();
         fs::set_permissions(shut.path(), Permissions::from_mode(0o700)).unwrap();
         let folder = shut.path().join("pg");
-        let elsewhere = base.path().join("else");
-        let home = Home::open(&folder, &elsewhere).unwrap();
+        let fallback = base.path().join("fallback");
+        let home = Home::open(&folder, &fallback).unwrap();
         if !account::is_root() {
             assert_eq!(home.location, fs::canonicalize(&folder).unwrap());
             return;
         }
         let location = home.location.clone();
         assert!(
-            location.starts_with(fs::canonicalize(&elsewhere).unwrap()),
+            location.starts_with(fs::canonicalize(&fallback).unwrap()),
             "{}",
             location.display()
         );
         assert!(home.account().can_enter(&location).unwrap());
         drop(home);
-        assert_eq!(Home::open(&folder, &elsewhere).unwrap().location, location);
+        assert_eq!(Home::open(&folder, &fallback).unwrap().location, location);
         fs::create_dir(location.join("data")).unwrap();
         fs::write(location.join("data/PG_VERSION"), "15\n").unwrap();
         assert_eq!(super::super::major_version_of(&folder).as_deref(), Some("15"));
 
         // A deleted folder starts empty. A folder without its recorded data is an error.
         fs::remove_dir_all(&folder).unwrap();
-        let second = Home::open(&folder, &elsewhere).unwrap();
+        let second = Home::open(&folder, &fallback).unwrap();
         assert_ne!(second.location, location);
         fs::remove_dir_all(&second.location).unwrap();
         drop(second);
-        let error = Home::open(&folder, &elsewhere).unwrap_err();
+        let error = Home::open(&folder, &fallback).unwrap_err();
         assert!(matches!(error, Error::LocationGone { .. }), "{error}");
     }
 

@@ -73,7 +73,7 @@ impl PidFile {
     /// process: a server knows that its parent is not another server.
     pub(super) fn replace_pid(data: &Path, account: &Account) -> Result<(), Error> {
         let path = Self::path(data);
-        let failed = || Error::files("taking over", &path);
+        let failed = || Error::files("updating", &path);
         let old = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             read => read.map_err(failed())?,
@@ -119,7 +119,7 @@ pub(super) fn is_server_of(pid: u32, data: &Path) -> Result<bool, Error> {
         Err(error) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => Ok(false),
         // Hidden, so it belongs to another user; this server would be readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
-        Err(error) => Err(Error::files("looking at the process", path)(error)),
+        Err(error) => Err(Error::files("reading the command line", path)(error)),
     }
 }
 

@@ -118,7 +118,7 @@ impl Server {
             {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the log of PostgreSQL could not be kept short",
+                    "could not shorten the log of PostgreSQL",
                 );
             }
             thread::sleep(WATCH_INTERVAL);

@@ -29,7 +29,7 @@ pub(super) fn directory(location: &Path, account: &Account) -> Result<PathBuf, E
         return short_directory(location, account);
     }
     private(&run, account)?.ok_or_else(|| {
-        Error::files("taking for the socket", &run)(io::ErrorKind::PermissionDenied.into())
+        Error::files("using for the socket", &run)(io::ErrorKind::PermissionDenied.into())
     })
 }
 

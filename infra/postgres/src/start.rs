@@ -29,7 +29,7 @@ pub enum Progress {
     /// No cluster exists yet. Creating one takes about a second.
     Creating,
     /// A server of an earlier process is adopted.
-    TakingOver {
+    Adopting {
         /// Its process id.
         pid: u32,
     },
@@ -77,7 +77,7 @@ pub struct StartOptions {
     pub binaries: Binaries,
     /// Where root puts the data if the user of the server cannot enter `directory`. Default:
     /// `/var/lib/vitrina`.
-    pub elsewhere: PathBuf,
+    pub fallback: PathBuf,
     /// Called with the progress, from another thread. Must return quickly.
     pub on_progress: Option<Box<dyn Fn(Progress) + Send>>,
     limits: Limits,
@@ -89,7 +89,7 @@ impl StartOptions {
         Self {
             directory: directory.into(),
             binaries,
-            elsewhere: PathBuf::from("/var/lib/vitrina"),
+            fallback: PathBuf::from("/var/lib/vitrina"),
             on_progress: None,
             limits: LIMITS,
         }
@@ -108,7 +108,7 @@ impl fmt::Debug for StartOptions {
         f.debug_struct("StartOptions")
             .field("directory", &self.directory)
             .field("binaries", &self.binaries)
-            .field("elsewhere", &self.elsewhere)
+            .field("fallback", &self.fallback)
             .finish_non_exhaustive()
     }
 }
@@ -133,7 +133,7 @@ enum Outcome {
 impl Start {
     pub(super) fn run(&self) -> Result<Cluster, Error> {
         let options = &self.options;
-        let home = Home::open(&options.directory, &options.elsewhere)?;
+        let home = Home::open(&options.directory, &options.fallback)?;
         let log = Log::at(home.log());
         log.bound().map_err(Error::files("shortening the log", home.log()))?;
         if !home.has_cluster()? {
@@ -144,7 +144,7 @@ impl Start {
         home.check_major(&options.binaries)?;
         let begun = Instant::now();
         loop {
-            let found = match self.take_over(&home, &log)? {
+            let found = match self.adopt_running(&home, &log)? {
                 None => self.launch(&home, &log, begun)?,
                 found => found,
             };
@@ -168,7 +168,7 @@ impl Start {
     }
 
     /// Adopts a server that already runs on the data. `None` if no server runs.
-    fn take_over(&self, home: &Home, log: &Log) -> Result<Option<(Server, PathBuf)>, Error> {
+    fn adopt_running(&self, home: &Home, log: &Log) -> Result<Option<(Server, PathBuf)>, Error> {
         let data = home.data();
         let Some(file) = PidFile::read_when_written(&data)? else {
             return Ok(None);
@@ -177,8 +177,11 @@ impl Start {
             remove_leftovers(home)?;
             return Ok(None);
         }
-        tracing::info!(postgres.pid = file.pid, "PostgreSQL of an earlier process still runs");
-        self.report(Progress::TakingOver { pid: file.pid });
+        tracing::info!(
+            postgres.pid = file.pid,
+            "PostgreSQL of an earlier process is still running"
+        );
+        self.report(Progress::Adopting { pid: file.pid });
         let server = Server::adopt(file.pid, home, log)?;
         match self.wait_for(&server, &data, self.options.limits.silence)? {
             Outcome::Ready(socket_directory) => return Ok(Some((server, socket_directory))),
@@ -190,7 +193,7 @@ impl Start {
                 tracing::warn!(
                     postgres.pid = file.pid,
                     waited.seconds = waited.as_secs(),
-                    "PostgreSQL of an earlier process does not respond and is stopped",
+                    "PostgreSQL of an earlier process does not respond; stopping it",
                 );
                 server.stop(self.options.limits.stop)?;
             }

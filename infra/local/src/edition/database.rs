@@ -113,7 +113,7 @@ async fn start_cluster(search: &Search, directory: PathBuf) -> Result<Cluster, E
 fn report(progress: Progress) {
     match progress {
         Progress::Creating => tracing::info!("creating a PostgreSQL cluster"),
-        Progress::TakingOver { pid } => tracing::info!(pid, "taking over a running PostgreSQL"),
+        Progress::Adopting { pid } => tracing::info!(pid, "adopting a running PostgreSQL"),
         Progress::Waiting { waited, reason } => {
             tracing::info!(seconds = waited.as_secs(), reason, "waiting for PostgreSQL");
         }

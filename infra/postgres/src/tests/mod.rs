@@ -120,7 +120,7 @@ async fn root_serves_a_folder_that_the_server_cannot_enter() {
     let folder = shut.path().join("pg");
     let options = || {
         let mut options = StartOptions::new(&folder, binaries());
-        options.elsewhere = base.path().join("elsewhere");
+        options.fallback = base.path().join("fallback");
         options
     };
     let cluster = Cluster::start(options()).await.unwrap();
