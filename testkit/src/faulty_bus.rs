@@ -154,7 +154,7 @@ impl Publish for FaultyBus {
         if !send.is_empty() {
             self.inner.publish(&send).await?;
         }
-        if is_acknowledged { Ok(results) } else { Err(BusError::NoAnswer) }
+        if is_acknowledged { Ok(results) } else { Err(BusError::NoResponse) }
     }
 }
 

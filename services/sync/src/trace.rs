@@ -6,8 +6,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::bus::dead_letter::DeadLetter;
 use shared::bus::postgres::Waiting;
+use shared::bus::selection::DeadLetter;
 use shared::contract::listing::{HOPS_KEPT, ListingItem};
 use uuid::Uuid;
 

@@ -19,7 +19,7 @@ pub enum Outcome {
     Done,
     /// Failed: it is redelivered after a backoff, or becomes a dead letter after its last attempt.
     Retry { reason: String },
-    /// Could not be tried, as when a store does not answer: it is redelivered soon, and the attempt
+    /// Could not be tried, as when a store does not respond: it is redelivered soon, and the attempt
     /// does not count.
     Later { reason: String },
     /// Can never be handled: it becomes a dead letter at once, and others are not held up.

@@ -124,11 +124,7 @@ pub(crate) async fn work<M: Incoming, H: Handler>(
             }
             Err(error) => {
                 let reason = message::brief(&format!("unreadable: {}", telemetry::causes(&error)));
-                tracing::warn!(
-                    queue.message_id = message.id(),
-                    reason,
-                    "a message became a dead letter"
-                );
+                tracing::warn!(queue.message_id = message.id(), reason, "made a dead letter");
                 outcomes.push((message, Outcome::Dead { reason }));
             }
         }

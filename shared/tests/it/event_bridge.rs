@@ -29,7 +29,7 @@ fn nth_of(entry: &Value) -> u64 {
 }
 
 /// A response that accepts every entry except where `refuse` returns an error code.
-fn answer(sent: &Value, refuse: impl Fn(u64) -> Option<&'static str>) -> FakeResponse {
+fn response(sent: &Value, refuse: impl Fn(u64) -> Option<&'static str>) -> FakeResponse {
     let mut failed = 0;
     let entries =
         sent["Entries"].as_array().unwrap().iter().map(|entry| match refuse(nth_of(entry)) {
@@ -55,7 +55,7 @@ fn refused(results: Vec<Result<(), Refused>>) -> Vec<(usize, String)> {
 
 #[tokio::test]
 async fn entry_has_source_type_and_the_envelope_unchanged() {
-    let aws = FakeAws::start(|_, sent| answer(sent, |_| None)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| None)).await;
     let results = publish(&aws, &[event(7, "{\"a\":  1}".to_owned())]).await.unwrap();
     assert_eq!(results, [Ok(())]);
     let sent = json!({"Entries": [{
@@ -70,7 +70,7 @@ async fn only_refused_entries_of_a_call_stay_pending_with_their_codes() {
     let codes = ["ThrottlingException", "InternalFailure", "MalformedDetail"];
     for code in codes {
         let refuse = move |nth| (nth % 5 == 3).then_some(code);
-        let aws = FakeAws::start(move |_, sent| answer(sent, refuse)).await;
+        let aws = FakeAws::start(move |_, sent| response(sent, refuse)).await;
         let results = publish(&aws, &events(23)).await.unwrap();
         assert_eq!(results.len(), 23);
         let refused = refused(results);
@@ -82,7 +82,7 @@ async fn only_refused_entries_of_a_call_stay_pending_with_their_codes() {
 
 #[tokio::test]
 async fn oversized_event_is_refused_and_its_neighbours_are_published() {
-    let aws = FakeAws::start(|_, sent| answer(sent, |_| None)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| None)).await;
     let large = event(1, json!({"nth": 1, "large": "x".repeat(256 * 1024)}).to_string());
     let mut events = events(3);
     events[1] = large;
@@ -99,7 +99,7 @@ async fn refused_call_does_not_affect_the_other_calls() {
     for (status, code) in kinds {
         let aws = FakeAws::start(move |_, sent| match nth_of(&sent["Entries"][0]) {
             10 => FakeResponse::Error(status, code),
-            _ => answer(sent, |_| None),
+            _ => response(sent, |_| None),
         });
         let refused = refused(publish(&aws.await, &events(30)).await.unwrap());
         let places: Vec<usize> = refused.iter().map(|(nth, _)| *nth).collect();
@@ -109,10 +109,10 @@ async fn refused_call_does_not_affect_the_other_calls() {
 }
 
 #[tokio::test]
-async fn unanswered_call_ends_within_the_relay_timeout() {
+async fn call_without_a_response_ends_within_the_relay_timeout() {
     let aws = FakeAws::start(|_, sent| match nth_of(&sent["Entries"][0]) {
         20 => FakeResponse::Never,
-        _ => answer(sent, |_| None),
+        _ => response(sent, |_| None),
     });
     let (aws, begun) = (aws.await, Instant::now());
     let refused = refused(publish(&aws, &events(40)).await.unwrap());
@@ -122,17 +122,17 @@ async fn unanswered_call_ends_within_the_relay_timeout() {
 }
 
 #[tokio::test]
-async fn publishing_fails_when_no_call_is_answered() {
-    let answers = [
+async fn publishing_fails_when_no_call_gets_a_response() {
+    let responses = [
         FakeResponse::Never,
         FakeResponse::Malformed,
         FakeResponse::Error(503, "ServiceUnavailable"),
     ];
-    for answer in answers {
-        let aws = FakeAws::start(move |_, _| answer.clone()).await;
+    for response in responses {
+        let aws = FakeAws::start(move |_, _| response.clone()).await;
         let begun = Instant::now();
         let error = publish(&aws, &events(100)).await.unwrap_err();
-        let is_expected = matches!(error, BusError::EventBridge(_) | BusError::NoAnswer);
+        let is_expected = matches!(error, BusError::EventBridge(_) | BusError::NoResponse);
         assert!(is_expected, "{error:?}");
         assert!(begun.elapsed() < RELAY_TIMEOUT, "{:?}", begun.elapsed());
     }
@@ -142,7 +142,7 @@ async fn publishing_fails_when_no_call_is_answered() {
 }
 
 #[tokio::test]
-async fn entry_missing_from_the_answer_is_not_published() {
+async fn entry_missing_from_the_response_is_not_published() {
     let aws = FakeAws::start(|_, _| {
         let entries = json!([{"EventId": Uuid::nil()}, {}]);
         FakeResponse::Success(json!({"FailedEntryCount": 0, "Entries": entries}))

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use shared::bus::dead_letter::{Action, Selection};
 use shared::bus::message::Outcome;
 use shared::bus::postgres::{Message, PgBus, Queue, dead_letters};
+use shared::bus::selection::{Action, Selection};
 use shared::bus::{self, Outbound, Publish as _};
 use shared::clock::Clock;
 use shared::contract::envelope::Event as _;

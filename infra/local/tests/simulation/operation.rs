@@ -4,8 +4,8 @@ use std::fmt;
 
 use axum::http::Method;
 use serde_json::Value;
-use shared::bus::dead_letter::{Action, Selection};
 use shared::bus::postgres::dead_letters;
+use shared::bus::selection::{Action, Selection};
 use shared::host::intake;
 use shared::telemetry;
 use testkit::{Call, TestResponse};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use shared::bus::dead_letter::{Action, Selection};
+use shared::bus::selection::{Action, Selection};
 use shared::clock::Clock;
 use shared::http::problem::{FieldError, Problem};
 use uuid::Uuid;

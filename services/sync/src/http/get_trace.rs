@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
-use shared::bus::dead_letter::{DeadLetter, Selection};
 use shared::bus::dead_letters::DeadLetters;
+use shared::bus::selection::{DeadLetter, Selection};
 use shared::http::PathId;
 use shared::http::auth::Operator;
 use shared::http::problem::Problem;

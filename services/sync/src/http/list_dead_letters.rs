@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::bus::dead_letter::{DeadLetter, Selection};
+use shared::bus::selection::{DeadLetter, Selection};
 use shared::http::Query;
 use shared::http::auth::Operator;
 use shared::http::page::{Limit, Page, PageRequest};
