@@ -173,17 +173,38 @@ impl Drop for Watchdog {
     }
 }
 
-/// Creates a temporary folder: in the configured place, or in `/tmp` if the user that runs the server
-/// may not write there.
+/// Memory that a cluster of tests may use, in bytes. Test processes create up to a hundred databases of
+/// 8 MB and 256 MB of log, and two processes may run at the same time.
+const MEMORY: u64 = 4 << 30;
+
+/// Creates a temporary folder that the user that runs the server may write to: in `TMPDIR` if it is
+/// set, else in memory if there is enough of it, else in `/tmp`.
+///
+/// A database is 300 files. On a disk, creating and removing thousands of databases costs more than
+/// what the tests do with them: 190 ms each on ext4, 31 ms in memory.
 fn folder(account: &Account) -> Result<tempfile::TempDir, Error> {
-    let usual = std::env::temp_dir();
-    let base = if account.can_write(&usual)? { usual } else { PathBuf::from("/tmp") };
+    let memory = Path::new("/dev/shm");
+    let preferred = match std::env::var_os("TMPDIR") {
+        None if has_memory(memory) => memory.to_owned(),
+        _ => std::env::temp_dir(),
+    };
+    let base = if account.can_write(&preferred)? { preferred } else { PathBuf::from("/tmp") };
     tempfile::Builder::new()
         .prefix("vitrina-test-")
         // It contains the socket, and PostgreSQL trusts every connection over it.
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(&base)
         .map_err(Error::files("creating a temporary folder in", base))
+}
+
+/// Whether files in `folder` are kept in memory, with at least [`MEMORY`] available. The default size
+/// of such a file system is half of the machine's memory; containers often have 64 MB.
+fn has_memory(folder: &Path) -> bool {
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+    rustix::fs::statfs(folder).is_ok_and(|found| {
+        let block = u64::try_from(found.f_bsize).unwrap_or(0);
+        found.f_type == TMPFS && found.f_bavail.saturating_mul(block) >= MEMORY
+    })
 }
 
 /// Decodes the exit status of a shell: above 128 is the signal that ended its child.

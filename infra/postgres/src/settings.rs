@@ -66,6 +66,10 @@ pub(super) fn server(purpose: Purpose, data: &Path, socket_directory: &Path) -> 
     // On for tests too: without it a killed server loses committed data.
     set("synchronous_commit", "on".into());
     set("shared_buffers", buffers.into());
+    if purpose == Purpose::Test {
+        // The cluster may be in memory.
+        set("max_wal_size", "256MB".into());
+    }
     arguments
 }
 

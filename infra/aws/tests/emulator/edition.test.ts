@@ -202,7 +202,7 @@ describe('a deployed stage', () => {
     await eventually('it is listed', 20, () => listed(id));
     const output = await shell.run(
       `VITRINA_TOKEN=${operator} VITRINA_URL='${outputs['ApiUrl']!}' \\
-       cargo run -q --locked -p vitrina -- trace ${id}`,
+       "\$VITRINA_CLI" trace ${id}`,
     );
     assert.match(output, /in the listing/);
     assert.match(output, /^ {2}projected /m);
@@ -262,7 +262,7 @@ describe('a deployed stage', () => {
     const vitrina = (args: string): Promise<string> =>
       shell.run(
         `VITRINA_TOKEN=${operator} VITRINA_URL='${outputs['ApiUrl']!}' \\
-         cargo run -q --locked -p vitrina -- ${args}`,
+         "\$VITRINA_CLI" ${args}`,
       );
     await eventually('the dead letter is counted', 30, async () => {
       // Exit code 3 also means that an operator is needed.
