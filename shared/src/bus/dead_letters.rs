@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::aws::SqsDeadLetters;
-use super::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use super::message::QueueDepth;
 use super::postgres::{Queues, dead_letters};
+use super::selection::{Action, DeadLetter, DeadLettersError, Selection};
 
 /// The dead letters of one edition. Cheap to clone.
 #[derive(Clone, Debug)]

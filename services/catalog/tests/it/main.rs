@@ -26,7 +26,7 @@ use shared::host::intake::{Delivery, Handler as _};
 use shared::id::Ids;
 use shared::money::Money;
 use shared::{contract, host};
-use testkit::{Answer, Call, TestDynamo, dynamodb};
+use testkit::{Call, TestDynamo, TestResponse, dynamodb};
 use uuid::Uuid;
 
 const TABLE: &str = "listings";
@@ -62,7 +62,7 @@ impl Catalogue {
         host::server::with_standard_layers(router, &self.clock, &self.ids)
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> TestResponse {
         Call::get(path).send(&self.router).await
     }
 

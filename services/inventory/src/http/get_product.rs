@@ -8,7 +8,7 @@ use shared::http::problem::Problem;
 use shared::http::{PathId, etag, has_already};
 
 use crate::App;
-use crate::http::answers::{ProductView, product_response};
+use crate::http::responses::{ProductView, product_response};
 use crate::store::products;
 
 /// Returns one of your products.

@@ -7,7 +7,7 @@ use shared::http::auth::Seller;
 use shared::http::problem::Problem;
 
 use crate::App;
-use crate::http::answers::{StockView, stock_response};
+use crate::http::responses::{StockView, stock_response};
 use crate::store::stock;
 
 /// Returns the stock of one of your products.

@@ -18,10 +18,10 @@ use shared::http::{Faults, pointer_to};
 use shared::money::{Currency, Money};
 use uuid::Uuid;
 
-use crate::expected::Expected;
 use crate::patch::Patch;
 use crate::stock;
 use fields::required;
+use shared::expected::Expected;
 
 pub(crate) use state::{Product, ProductRef};
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::bus::dead_letter::{Action, DeadLetter, Selection};
+use crate::bus::selection::{Action, DeadLetter, Selection};
 
 /// The dead letters of a selection after `after`, oldest first.
 pub async fn list(
