@@ -2,7 +2,7 @@
 
 Bash runs each block with stubs for `aws`, `curl` and the project's programs, so quoting, substitution and
 line continuation are those of a real shell. The AWS CLI then validates the operation and parameters of each
-recorded `aws` call. A hook answers the resulting request before it is sent.
+recorded `aws` call. A hook responds to the resulting request before it is sent.
 """
 
 import io
@@ -51,7 +51,7 @@ def calls_of(script, prelude):
         return [json.loads(line) for line in calls], None
 
 
-class Answer:
+class Response:
     status_code = 200
     headers = {}
 
@@ -59,13 +59,13 @@ class Answer:
 def fault_of(arguments):
     operations = []
 
-    def answer(model, **_):
+    def respond(model, **_):
         operations.append(model.name)
-        return Answer(), {"Payload": io.BytesIO(b"")} if model.name == "Invoke" else {}
+        return Response(), {"Payload": io.BytesIO(b"")} if model.name == "Invoke" else {}
 
     # A new driver for each call, because it keeps the handlers of earlier calls.
     driver = create_clidriver()
-    driver.session.register("before-call", answer)
+    driver.session.register("before-call", respond)
     output = io.StringIO()
     with redirect_stdout(output), redirect_stderr(output):
         try:

@@ -12,7 +12,7 @@ use vitrina::console::output::{print, say};
 use crate::goal::{Figure, Row, judge};
 use crate::goals::{self, GOALS, Goal};
 use crate::progress::Progress;
-use crate::report::{self, Circumstances};
+use crate::report::{self, RunConditions};
 use crate::setup::Setup;
 use crate::soak::{self, SoakArgs};
 use crate::table;
@@ -91,7 +91,7 @@ async fn measure(args: Args) -> anyhow::Result<u8> {
     let length = (args.rounds.unwrap_or(rounds), args.seconds.unwrap_or(seconds), args.quick);
     let progress = Progress::begin(&settings, goals.len());
     let setup = Setup::new(length, args.cache(&settings)?, &settings, progress)?;
-    let mut circumstances = Circumstances {
+    let mut circumstances = RunConditions {
         at: Clock::System.now().format("%Y-%m-%dT%H:%M:%SZ").to_string(),
         rounds: setup.rounds,
         seconds: setup.seconds,

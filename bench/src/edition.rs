@@ -14,7 +14,7 @@ use vitrina::edition::data_folder::DataFolder;
 use crate::server::{self, Server};
 use crate::setup::Setup;
 
-/// All roles.
+/// All parts.
 pub(crate) const ALL: &str = "all";
 
 /// The API for sellers without background work.
@@ -41,21 +41,21 @@ pub(crate) struct Edition {
 
 impl Edition {
     /// Starts an empty edition. Dropping the value removes its folder.
-    pub(crate) async fn fresh(setup: &Setup, roles: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn fresh(setup: &Setup, parts: &str) -> anyhow::Result<Self> {
         let folder = setup.folder()?;
         let path = folder.path().to_owned();
-        Self::start(&path, roles, Some(folder)).await
+        Self::start(&path, parts, Some(folder)).await
     }
 
     /// Starts an edition on an existing folder, which it keeps.
-    pub(crate) async fn at(path: &Path, roles: &str) -> anyhow::Result<Self> {
-        Self::start(path, roles, None).await
+    pub(crate) async fn at(path: &Path, parts: &str) -> anyhow::Result<Self> {
+        Self::start(path, parts, None).await
     }
 
-    async fn start(path: &Path, roles: &str, temporary: Option<TempDir>) -> anyhow::Result<Self> {
+    async fn start(path: &Path, parts: &str, temporary: Option<TempDir>) -> anyhow::Result<Self> {
         let data = path.to_str().context("the folder name is not UTF-8")?;
         let arguments =
-            [server::EDITION, "--data", data, "--listen", "127.0.0.1:0", "--roles", roles];
+            [server::EDITION, "--data", data, "--listen", "127.0.0.1:0", "--roles", parts];
         let server = Server::start(&arguments, &path.join("stderr.log")).await?;
         let folder = DataFolder::at(path)?;
         let dynamodb_url = folder.find_running()?.dynamodb;

@@ -32,7 +32,7 @@ impl Deref for LoadResult {
 impl LoadResult {
     pub(crate) fn stat(&self) -> Stat {
         Stat {
-            value: rate(self.answered, self.took),
+            value: rate(self.responses, self.took),
             p50_ms: Some(self.latencies.quantile(0.5)),
             p99_ms: Some(self.latencies.quantile(0.99)),
         }
@@ -40,6 +40,6 @@ impl LoadResult {
 
     /// Like [`LoadResult::stat`], with `items` items in each response.
     pub(crate) fn stat_of(&self, items: u64) -> Stat {
-        Stat { value: rate(self.answered * items, self.took), ..self.stat() }
+        Stat { value: rate(self.responses * items, self.took), ..self.stat() }
     }
 }

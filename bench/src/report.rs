@@ -11,7 +11,7 @@ use crate::{profiles, table};
 
 /// The conditions of a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Circumstances {
+pub(crate) struct RunConditions {
     /// Start time, in RFC 3339 format.
     pub(crate) at: String,
     pub(crate) rounds: u32,
@@ -27,7 +27,7 @@ pub(crate) fn write(
     folder: &Path,
     rows: &[Row],
     mut charts: Vec<Chart>,
-    circumstances: &Circumstances,
+    circumstances: &RunConditions,
 ) -> anyhow::Result<()> {
     let writing = || format!("writing the report into {}", folder.display());
     std::fs::create_dir_all(folder).with_context(writing)?;
@@ -44,7 +44,7 @@ pub(crate) fn write(
     std::fs::write(folder.join("report.md"), text).with_context(writing)
 }
 
-fn header(run: &Circumstances) -> String {
+fn header(run: &RunConditions) -> String {
     let quick = if run.quick { ", `--quick`" } else { "" };
     format!(
         "# Benchmark report\n\n\
@@ -137,7 +137,7 @@ mod tests {
             judge("P5", &figure),
             judge("P16", &start),
         ];
-        let circumstances = Circumstances {
+        let circumstances = RunConditions {
             at: "2026-01-01T00:00:00Z".into(),
             rounds: 5,
             seconds: 5,

@@ -1,4 +1,4 @@
-//! Child processes of this same binary in other roles. One build suffices, and the load generator
+//! Child processes of this same binary in other modes. One build suffices, and the load generator
 //! does not share a runtime with the servers.
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -14,13 +14,13 @@ use vitrina::commands::{self, Cli};
 use vitrina::console::exit::FAILED;
 use vitrina::console::output::say;
 
-/// The role of the local edition. Further arguments are those of `vitrina`.
+/// The mode of the local edition. Further arguments are those of `vitrina`.
 pub(crate) const EDITION: &str = "as-edition";
 
-/// The role of the bare HTTP server.
+/// The mode of the bare HTTP server.
 pub(crate) const BARE: &str = "as-bare-server";
 
-/// The role of the reconciler. Further arguments are its mode and the addresses of the stores.
+/// The mode of the reconciler. Further arguments are its task and the addresses of the stores.
 pub(crate) const RECONCILER: &str = "as-reconciler";
 
 /// Time for a process to end before it is killed.

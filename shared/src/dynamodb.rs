@@ -96,7 +96,7 @@ pub struct Batch {
 /// Why a batch could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    #[error("DynamoDB did not answer the batch")]
+    #[error("DynamoDB did not respond to the batch")]
     Call(#[from] Box<SdkError<BatchGetItemError>>),
     #[error("DynamoDB left some keys of the batch unprocessed in every attempt")]
     Incomplete,
@@ -146,16 +146,16 @@ pub async fn batch_get(
                 .set_projection_expression(projection.map(ToOwned::to_owned))
                 .consistent_read(consistency == Consistency::Strong)
                 .build()?;
-            let answer = client
+            let response = client
                 .batch_get_item()
                 .request_items(table, request)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await
                 .map_err(Box::new)?;
-            let items = answer.responses.unwrap_or_default().remove(table).unwrap_or_default();
-            batches.push(Batch { items, consumed: answer.consumed_capacity.unwrap_or_default() });
-            if let Some(left) = answer.unprocessed_keys.unwrap_or_default().remove(table) {
+            let items = response.responses.unwrap_or_default().remove(table).unwrap_or_default();
+            batches.push(Batch { items, consumed: response.consumed_capacity.unwrap_or_default() });
+            if let Some(left) = response.unprocessed_keys.unwrap_or_default().remove(table) {
                 keys = left.keys;
             }
         }

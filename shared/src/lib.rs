@@ -8,6 +8,7 @@ pub mod config;
 pub mod contract;
 pub mod database;
 pub mod dynamodb;
+pub mod expected;
 pub mod failpoint;
 pub mod host;
 pub mod http;

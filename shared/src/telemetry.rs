@@ -89,7 +89,7 @@ pub struct Telemetry {
 impl Telemetry {
     /// Flushes pending spans with a timeout. Only one flush runs at a time, in the background, so
     /// that an unresponsive collector delays no other request.
-    pub async fn flush_within(&self, patience: Duration) {
+    pub(crate) async fn flush_within(&self, patience: Duration) {
         let Some(provider) = self.provider.clone() else { return };
         if self.is_flushing.swap(true, Ordering::AcqRel) {
             return;
@@ -150,7 +150,7 @@ fn exporter(config: &TelemetryConfig, url: &str) -> Result<SdkTracerProvider, Te
 }
 
 /// Makes `span` part of the trace in a `traceparent`.
-pub fn continue_trace(span: &Span, traceparent: &str) {
+pub(crate) fn continue_trace(span: &Span, traceparent: &str) {
     if span.is_disabled() {
         return;
     }

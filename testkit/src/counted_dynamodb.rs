@@ -8,11 +8,11 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::Value;
 
-use super::dynamodb_wire as wire;
+use super::dynamodb_interceptor::{self as interceptor, Interceptor};
 
 /// The calls of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Charged {
+pub struct DynamoUsage {
     pub calls: u64,
     /// Capacity units of the table and its indexes, as the store reports them.
     pub units: f64,
@@ -20,11 +20,11 @@ pub struct Charged {
 
 /// The counts of a client. Cheap to clone; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Calls(Arc<Mutex<BTreeMap<String, Charged>>>);
+pub struct Calls(Arc<Mutex<BTreeMap<String, DynamoUsage>>>);
 
 impl Calls {
     /// Returns the counts since the previous call, by operation.
-    pub fn take(&self) -> BTreeMap<String, Charged> {
+    pub fn take(&self) -> BTreeMap<String, DynamoUsage> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -34,16 +34,16 @@ impl Calls {
     )]
     fn add(&self, operation: &str, units: f64) {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let charged = counted.entry(operation.to_owned()).or_default();
-        charged.calls += 1;
-        charged.units += units;
+        let usage = counted.entry(operation.to_owned()).or_default();
+        usage.calls += 1;
+        usage.units += units;
     }
 }
 
 /// Counts the calls of `client`. Every request asks for its consumed capacity, even if the program
 /// did not.
 pub fn counted_dynamodb(client: &Client, calls: &Calls) -> Client {
-    wire::through(client, Counted { http: wire::http(), calls: calls.clone() })
+    interceptor::intercepted(client, Counted { http: interceptor::http(), calls: calls.clone() })
 }
 
 #[derive(Clone, Debug)]
@@ -52,16 +52,16 @@ struct Counted {
     calls: Calls,
 }
 
-impl wire::Wire for Counted {
-    async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+impl Interceptor for Counted {
+    async fn respond(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let body = request.body().bytes().unwrap_or_default();
-        let mut asked: Value = serde_json::from_slice(body).unwrap();
-        asked["ReturnConsumedCapacity"] = "TOTAL".into();
-        let (status, answer) =
-            wire::forward(&self.http, &request, serde_json::to_vec(&asked).unwrap()).await?;
-        let said: Value = serde_json::from_slice(&answer).unwrap();
-        self.calls.add(wire::operation(&request), units(&said["ConsumedCapacity"]));
-        wire::response(status, answer)
+        let mut sent: Value = serde_json::from_slice(body).unwrap();
+        sent["ReturnConsumedCapacity"] = "TOTAL".into();
+        let (status, body) =
+            interceptor::forward(&self.http, &request, serde_json::to_vec(&sent).unwrap()).await?;
+        let received: Value = serde_json::from_slice(&body).unwrap();
+        self.calls.add(interceptor::operation(&request), units(&received["ConsumedCapacity"]));
+        interceptor::response(status, body)
     }
 }
 

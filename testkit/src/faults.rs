@@ -8,7 +8,6 @@ pub struct Faults<F>(Arc<Mutex<State<F>>>);
 
 struct State<F> {
     calls: u64,
-    injected: u64,
     plan: Option<Plan<F>>,
 }
 
@@ -20,7 +19,7 @@ impl<F> Clone for Faults<F> {
 
 impl<F> Default for Faults<F> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State { calls: 0, injected: 0, plan: None })))
+        Self(Arc::new(Mutex::new(State { calls: 0, plan: None })))
     }
 }
 
@@ -46,17 +45,10 @@ impl<F> Faults<F> {
         self.state().calls
     }
 
-    /// Number of injected faults.
-    pub fn injected(&self) -> u64 {
-        self.state().injected
-    }
-
     pub(super) fn decide(&self, call: &str) -> Option<F> {
         let mut state = self.state();
         state.calls += 1;
-        let fault = state.plan.as_mut().and_then(|plan| plan(call));
-        state.injected += u64::from(fault.is_some());
-        fault
+        state.plan.as_mut().and_then(|plan| plan(call))
     }
 
     fn state(&self) -> MutexGuard<'_, State<F>> {

@@ -23,11 +23,11 @@ pub struct Rates {
     /// Refused with a reason, as EventBridge refuses an entry.
     pub refused: u32,
     /// Delivered twice.
-    pub doubled: u32,
-    /// Held back until another event is reordered, or until [`FaultyBus::calm`].
+    pub duplicated: u32,
+    /// Held back until another event is reordered, or until [`FaultyBus::stop_faults`].
     pub delayed: u32,
     /// Delivered, but the call fails: the relay cannot know which of its events were published.
-    pub unanswered: u32,
+    pub unacknowledged: u32,
     /// Shuffled with the delayed events and with the earlier events of the same call.
     pub reordered: u32,
 }
@@ -37,9 +37,9 @@ impl Rates {
     pub const fn each(percent: u32) -> Self {
         Self {
             refused: percent,
-            doubled: percent,
+            duplicated: percent,
             delayed: percent,
-            unanswered: percent,
+            unacknowledged: percent,
             reordered: percent,
         }
     }
@@ -51,9 +51,9 @@ impl Rates {
     fn pick(self, rng: &mut StdRng) -> Option<Fault> {
         let kinds = [
             (self.refused, Fault::Refused),
-            (self.doubled, Fault::Doubled),
+            (self.duplicated, Fault::Duplicated),
             (self.delayed, Fault::Delayed),
-            (self.unanswered, Fault::Unanswered),
+            (self.unacknowledged, Fault::Unacknowledged),
             (self.reordered, Fault::Reordered),
         ];
         let mut drawn = rng.random_range(0..100);
@@ -70,9 +70,9 @@ impl Rates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Refused,
-    Doubled,
+    Duplicated,
     Delayed,
-    Unanswered,
+    Unacknowledged,
     Reordered,
 }
 
@@ -104,7 +104,7 @@ impl FaultyBus {
     }
 
     /// Stops injecting faults and delivers the delayed events.
-    pub async fn calm(&self) -> Result<(), BusError> {
+    pub async fn stop_faults(&self) -> Result<(), BusError> {
         let delayed = {
             let mut state = self.state();
             state.rates = Rates::never();
@@ -116,7 +116,7 @@ impl FaultyBus {
 
     fn plan(&self, events: &[Outbound]) -> Plan {
         let mut state = self.state();
-        let mut plan = Plan { send: Vec::new(), results: Vec::new(), is_answered: true };
+        let mut plan = Plan { send: Vec::new(), results: Vec::new(), is_acknowledged: true };
         for event in events {
             let rates = state.rates;
             let fault = rates.pick(&mut state.rng);
@@ -124,11 +124,11 @@ impl FaultyBus {
             let mut result = Ok(());
             match fault {
                 Some(Fault::Refused) => result = Err(Refused("planted".to_owned())),
-                Some(Fault::Doubled) => plan.send.extend([event.clone(), event.clone()]),
+                Some(Fault::Duplicated) => plan.send.extend([event.clone(), event.clone()]),
                 Some(Fault::Delayed) => state.delayed.push(event.clone()),
-                Some(Fault::Unanswered) => {
+                Some(Fault::Unacknowledged) => {
                     plan.send.push(event.clone());
-                    plan.is_answered = false;
+                    plan.is_acknowledged = false;
                 }
                 Some(Fault::Reordered) => {
                     let late = std::mem::take(&mut state.delayed);
@@ -150,16 +150,16 @@ impl FaultyBus {
 
 impl Publish for FaultyBus {
     async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
-        let Plan { send, results, is_answered } = self.plan(events);
+        let Plan { send, results, is_acknowledged } = self.plan(events);
         if !send.is_empty() {
             self.inner.publish(&send).await?;
         }
-        if is_answered { Ok(results) } else { Err(BusError::NoAnswer) }
+        if is_acknowledged { Ok(results) } else { Err(BusError::NoResponse) }
     }
 }
 
 struct Plan {
     send: Vec<Outbound>,
     results: Vec<Result<(), Refused>>,
-    is_answered: bool,
+    is_acknowledged: bool,
 }

@@ -2,15 +2,16 @@ use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
-use super::{Faults, dynamodb_wire as wire};
+use super::Faults;
+use super::dynamodb_interceptor::{self as interceptor, Interceptor};
 
 /// A fault of a call to DynamoDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DynamoFault {
     /// The request never arrives.
-    Lost,
+    RequestLost,
     /// The request takes effect, but the response never arrives.
-    Unanswered,
+    ResponseLost,
     /// The request has no effect; the response has this status and code.
     Refused(u16, &'static str),
     /// The request takes effect, but the response is truncated.
@@ -25,8 +26,8 @@ impl DynamoFault {
 
     /// One fault of each kind.
     pub const ALL: [Self; 7] = [
-        Self::Lost,
-        Self::Unanswered,
+        Self::RequestLost,
+        Self::ResponseLost,
         Self::THROTTLED,
         Self::INTERNAL,
         Self::Refused(503, "ServiceUnavailable"),
@@ -38,7 +39,7 @@ impl DynamoFault {
 /// Injects `faults` into the calls of `client`. A plan sees each call as its operation and body:
 /// `PutItem {..}`. Retries as often as `client`, with a backoff that starts at a millisecond.
 pub fn faulty_dynamodb(client: &Client, faults: &Faults<DynamoFault>) -> Client {
-    wire::through(client, Faulty { http: wire::http(), faults: faults.clone() })
+    interceptor::intercepted(client, Faulty { http: interceptor::http(), faults: faults.clone() })
 }
 
 #[derive(Clone, Debug)]
@@ -47,27 +48,27 @@ struct Faulty {
     faults: Faults<DynamoFault>,
 }
 
-impl wire::Wire for Faulty {
-    async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+impl Interceptor for Faulty {
+    async fn respond(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let body = request.body().bytes().unwrap_or_default().to_vec();
-        let operation = wire::operation(&request);
+        let operation = interceptor::operation(&request);
         let call = format!("{operation} {}", String::from_utf8_lossy(&body));
         let fault = self.faults.decide(&call);
         match fault {
-            Some(DynamoFault::Lost) => return Err(reset()),
+            Some(DynamoFault::RequestLost) => return Err(reset()),
             Some(DynamoFault::Refused(status, code)) => {
                 let body = format!(
                     r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"planted"}}"#
                 );
-                return wire::response(status, body.into_bytes());
+                return interceptor::response(status, body.into_bytes());
             }
-            Some(DynamoFault::Unanswered | DynamoFault::Garbled) | None => {}
+            Some(DynamoFault::ResponseLost | DynamoFault::Garbled) | None => {}
         }
-        let (status, body) = wire::forward(&self.http, &request, body).await?;
+        let (status, body) = interceptor::forward(&self.http, &request, body).await?;
         match fault {
-            Some(DynamoFault::Unanswered) => Err(reset()),
-            Some(DynamoFault::Garbled) => wire::response(status, b"{\"Item".to_vec()),
-            _ => wire::response(status, body),
+            Some(DynamoFault::ResponseLost) => Err(reset()),
+            Some(DynamoFault::Garbled) => interceptor::response(status, b"{\"Item".to_vec()),
+            _ => interceptor::response(status, body),
         }
     }
 }

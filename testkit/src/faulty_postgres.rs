@@ -18,9 +18,9 @@ use super::Faults;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PostgresFault {
     /// The request never arrives, and the connection closes.
-    Lost,
+    RequestLost,
     /// The request takes effect, and the connection closes before the response.
-    Unanswered,
+    ResponseLost,
     /// The request has no effect; the response is an error with this SQLSTATE.
     Refused(&'static str),
     /// The request never arrives and the connection stays open, as after a failover. Only the
@@ -33,8 +33,8 @@ impl PostgresFault {
     /// connections, query cancelled, shutdown, disk full, out of memory, read-only (a failover),
     /// lock timeout.
     pub const ALL: [Self; 11] = [
-        Self::Lost,
-        Self::Unanswered,
+        Self::RequestLost,
+        Self::ResponseLost,
         Self::Refused("40P01"),
         Self::Refused("40001"),
         Self::Refused("53300"),
@@ -67,7 +67,7 @@ pub async fn faulty_postgres(url: &str) -> FaultyPostgres {
     let port = listener.local_addr().unwrap().port();
     let faults = Faults::default();
     let stop = CancellationToken::new();
-    let (lines, stopped) = (faults.clone(), stop.clone());
+    let (all_faults, stopped) = (faults.clone(), stop.clone());
     tokio::spawn(async move {
         loop {
             let accepted = tokio::select! {
@@ -76,7 +76,7 @@ pub async fn faulty_postgres(url: &str) -> FaultyPostgres {
             };
             let (client, _) = accepted.unwrap();
             client.set_nodelay(true).unwrap();
-            let (socket, faults, stopped) = (socket.clone(), lines.clone(), stopped.clone());
+            let (socket, faults, stopped) = (socket.clone(), all_faults.clone(), stopped.clone());
             tokio::spawn(async move {
                 // If the server is gone, the client sees its connection close.
                 if let Ok(server) = UnixStream::connect(&socket).await {
@@ -90,10 +90,10 @@ pub async fn faulty_postgres(url: &str) -> FaultyPostgres {
 }
 
 /// State shared by the two directions of a connection.
-struct Line {
+struct ProxiedConnection {
     faults: Faults<PostgresFault>,
-    /// Suppresses the current response; the connection closes at its end.
-    mute: AtomicBool,
+    /// Whether the current response is dropped; the connection closes at its end.
+    is_response_dropped: AtomicBool,
     /// The transaction status that the server reported last.
     transaction: AtomicU8,
     to_client: Mutex<TcpWrite>,
@@ -107,17 +107,17 @@ async fn connect(
 ) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let line = Line {
+    let connection = ProxiedConnection {
         faults,
-        mute: AtomicBool::new(false),
+        is_response_dropped: AtomicBool::new(false),
         transaction: AtomicU8::new(b'I'),
         to_client: Mutex::new(to_client),
     };
     // When one direction ends, both connections close.
     tokio::select! {
         () = stop.cancelled() => {}
-        _ = line.ask(from_client, to_server) => {}
-        _ = line.answer(from_server) => {}
+        _ = connection.forward_requests(from_client, to_server) => {}
+        _ = connection.forward_responses(from_server) => {}
     }
 }
 
@@ -128,8 +128,8 @@ fn message(buffer: &mut BytesMut) -> Option<(u8, BytesMut)> {
     (buffer.len() >= whole).then(|| (buffer[0], buffer.split_to(whole)))
 }
 
-impl Line {
-    async fn ask(&self, mut from: TcpRead, mut to: UnixWrite) -> std::io::Result<()> {
+impl ProxiedConnection {
+    async fn forward_requests(&self, mut from: TcpRead, mut to: UnixWrite) -> std::io::Result<()> {
         // The startup message has no type.
         let length = from.read_i32().await?;
         let rest = usize::try_from(length).unwrap_or_default().saturating_sub(4);
@@ -154,9 +154,9 @@ impl Line {
                 executes = false;
                 match fault {
                     None => to.write_all(&exchange).await?,
-                    Some(PostgresFault::Lost) => return Ok(()),
-                    Some(PostgresFault::Unanswered) => {
-                        self.mute.store(true, Ordering::SeqCst);
+                    Some(PostgresFault::RequestLost) => return Ok(()),
+                    Some(PostgresFault::ResponseLost) => {
+                        self.is_response_dropped.store(true, Ordering::SeqCst);
                         to.write_all(&exchange).await?;
                     }
                     Some(PostgresFault::Refused(code)) => self.refuse(code).await?,
@@ -176,33 +176,33 @@ impl Line {
     /// Responds with an error in place of PostgreSQL.
     async fn refuse(&self, code: &str) -> std::io::Result<()> {
         let fields = format!("SERROR\0VERROR\0C{code}\0Mplanted\0\0");
-        let mut answer = BytesMut::new();
-        answer.put_u8(b'E');
-        answer.put_i32(4 + i32::try_from(fields.len()).unwrap_or(0));
-        answer.put_slice(fields.as_bytes());
+        let mut response = BytesMut::new();
+        response.put_u8(b'E');
+        response.put_i32(4 + i32::try_from(fields.len()).unwrap_or(0));
+        response.put_slice(fields.as_bytes());
         let failed = if self.transaction.load(Ordering::SeqCst) == b'I' { b'I' } else { b'E' };
-        answer.put_slice(&[b'Z', 0, 0, 0, 5, failed]);
-        self.to_client.lock().await.write_all(&answer).await
+        response.put_slice(&[b'Z', 0, 0, 0, 5, failed]);
+        self.to_client.lock().await.write_all(&response).await
     }
 
-    async fn answer(&self, mut from: UnixRead) -> std::io::Result<()> {
+    async fn forward_responses(&self, mut from: UnixRead) -> std::io::Result<()> {
         let mut buffer = BytesMut::new();
         loop {
             if from.read_buf(&mut buffer).await? == 0 {
                 return Ok(());
             }
-            let mut passed = BytesMut::new();
+            let mut forwarded = BytesMut::new();
             while let Some((kind, bytes)) = message(&mut buffer) {
                 if kind == b'Z' {
                     self.transaction.store(bytes[5], Ordering::SeqCst);
-                    if self.mute.load(Ordering::SeqCst) {
+                    if self.is_response_dropped.load(Ordering::SeqCst) {
                         return Ok(());
                     }
                 }
-                passed.unsplit(bytes);
+                forwarded.unsplit(bytes);
             }
-            if !self.mute.load(Ordering::SeqCst) {
-                self.to_client.lock().await.write_all(&passed).await?;
+            if !self.is_response_dropped.load(Ordering::SeqCst) {
+                self.to_client.lock().await.write_all(&forwarded).await?;
             }
         }
     }

@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::sync::{mpsc, oneshot};
 
-/// Timeout of a response, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Timeout of a response or an exit, on a machine that is busy with other tests.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Timeout of an invocation, as reported to the function.
-const TIMEOUT: Duration = Duration::from_mins(1);
+const INVOCATION_TIMEOUT: Duration = Duration::from_mins(1);
 
-type Answers = Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>;
+type Responses = Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>;
 
 struct Invocation {
     id: String,
@@ -31,7 +31,7 @@ struct Invocation {
 
 struct Runtime {
     queue: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
-    answers: Answers,
+    responses: Responses,
 }
 
 /// A running function. Killed when dropped.
@@ -52,13 +52,13 @@ impl std::fmt::Debug for Function {
 
 /// The response of a function to an HTTP request.
 #[derive(Debug)]
-pub struct HttpAnswer {
+pub struct FunctionResponse {
     pub status: u64,
     pub headers: Value,
     pub body: String,
 }
 
-impl HttpAnswer {
+impl FunctionResponse {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
@@ -69,10 +69,10 @@ impl Function {
     pub async fn start(path: &str, settings: &[(&str, &str)]) -> Self {
         let (invocations, queue) = mpsc::unbounded_channel();
         let queue = tokio::sync::Mutex::new(queue);
-        let runtime = Arc::new(Runtime { queue, answers: Mutex::default() });
+        let runtime = Arc::new(Runtime { queue, responses: Mutex::default() });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(answered))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(succeeded))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(failed))
             .with_state(Arc::clone(&runtime));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -101,36 +101,36 @@ impl Function {
     pub async fn invoke(&mut self, payload: Value) -> Result<Value, Value> {
         let (sender, mut receiver) = oneshot::channel();
         let id = uuid::Uuid::from_u128(rand::random()).to_string();
-        let answers = &self.runtime.answers;
-        answers.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), sender);
+        let responses = &self.runtime.responses;
+        responses.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), sender);
         self.invocations.send(Invocation { id, payload }).unwrap();
         let begun = tokio::time::Instant::now();
         loop {
             let waited = tokio::time::timeout(Duration::from_millis(100), &mut receiver).await;
-            if let Ok(answer) = waited {
-                return answer.unwrap();
+            if let Ok(response) = waited {
+                return response.unwrap();
             }
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "it ended: {}", self.log());
-            assert!(begun.elapsed() < PATIENCE, "it does not answer: {}", self.log());
+            let exited = self.child.try_wait().unwrap();
+            assert!(exited.is_none(), "the function exited: {}", self.log());
+            assert!(begun.elapsed() < TIMEOUT, "the function does not respond: {}", self.log());
         }
     }
 
     /// Invokes the function with an HTTP request, as an HTTP API does (payload 2.0).
-    pub async fn ask(
+    pub async fn request(
         &mut self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> HttpAnswer {
+    ) -> FunctionResponse {
         let (raw_path, query) = path.split_once('?').unwrap_or((path, ""));
         let mut all = serde_json::Map::new();
         all.insert("host".to_owned(), "api.example.com".into());
         for (name, value) in headers {
             all.insert((*name).to_owned(), (*value).into());
         }
-        let answer = self
+        let response = self
             .invoke(json!({
                 "version": "2.0", "routeKey": "$default", "rawPath": raw_path,
                 "rawQueryString": query, "headers": all, "isBase64Encoded": true,
@@ -148,24 +148,24 @@ impl Function {
             }))
             .await
             .unwrap();
-        let body = answer["body"].as_str().unwrap_or_default();
-        let body = if answer["isBase64Encoded"] == true {
+        let body = response["body"].as_str().unwrap_or_default();
+        let body = if response["isBase64Encoded"] == true {
             String::from_utf8(STANDARD.decode(body).unwrap()).unwrap()
         } else {
             body.to_owned()
         };
-        let status = answer["statusCode"].as_u64().unwrap();
-        HttpAnswer { status, headers: answer["headers"].clone(), body }
+        let status = response["statusCode"].as_u64().unwrap();
+        FunctionResponse { status, headers: response["headers"].clone(), body }
     }
 
     /// Waits for the process to exit.
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub async fn wait_for_exit(&mut self) -> ExitStatus {
         let begun = tokio::time::Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(begun.elapsed() < PATIENCE, "it works on");
+            assert!(begun.elapsed() < TIMEOUT, "the function does not exit");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -195,7 +195,7 @@ async fn next(State(runtime): State<Arc<Runtime>>) -> Response<Body> {
         return std::future::pending().await;
     };
     #[expect(clippy::disallowed_methods, reason = "the deadline of Lambda is wall-clock time")]
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + TIMEOUT;
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + INVOCATION_TIMEOUT;
     Response::builder()
         .header("lambda-runtime-aws-request-id", id)
         .header("lambda-runtime-deadline-ms", deadline.as_millis().to_string())
@@ -205,7 +205,7 @@ async fn next(State(runtime): State<Arc<Runtime>>) -> Response<Body> {
         .unwrap()
 }
 
-async fn answered(
+async fn succeeded(
     State(runtime): State<Arc<Runtime>>,
     Path(id): Path<String>,
     body: Bytes,
@@ -221,10 +221,10 @@ async fn failed(
     settle(&runtime, &id, Err(serde_json::from_slice(&body).unwrap_or_default()))
 }
 
-fn settle(runtime: &Runtime, id: &str, answer: Result<Value, Value>) -> StatusCode {
-    let mut answers = runtime.answers.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(waiting) = answers.remove(id) {
-        let _ = waiting.send(answer);
+fn settle(runtime: &Runtime, id: &str, response: Result<Value, Value>) -> StatusCode {
+    let mut responses = runtime.responses.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(waiting) = responses.remove(id) {
+        let _ = waiting.send(response);
     }
     StatusCode::ACCEPTED
 }

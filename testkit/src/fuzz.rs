@@ -15,9 +15,10 @@ use tokio::runtime::{Builder, Runtime};
 use shared::clock::Clock;
 use shared::contract::envelope::{self, Received};
 use shared::contract::inventory::Event;
+use shared::expected::Expected;
 use shared::http::auth::{AuthConfig, KeySource, Verifier};
 use shared::http::page::{decode_cursor, encode_cursor};
-use shared::http::{Expected, IdempotencyKey, IfMatch, etag};
+use shared::http::{IdempotencyKey, IfMatch, etag};
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_all().build().unwrap());
@@ -115,5 +116,5 @@ pub fn replay(target: &str, run: fn(&[u8])) {
         run(&std::fs::read(file.unwrap().path()).unwrap());
         count += 1;
     }
-    assert!(count > 0, "nothing is kept for {target}");
+    assert!(count > 0, "no inputs are stored for {target}");
 }

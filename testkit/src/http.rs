@@ -15,7 +15,7 @@ pub struct Call {
 
 /// A complete response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct TestResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// Null if the body is not JSON.
@@ -69,12 +69,12 @@ impl Call {
     }
 
     /// Sends the request and reads the whole response.
-    pub async fn send(self, router: &Router) -> Answer {
+    pub async fn send(self, router: &Router) -> TestResponse {
         let request = self.request.body(self.body).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        Answer {
+        TestResponse {
             status: parts.status,
             headers: parts.headers,
             json: serde_json::from_slice(&bytes).unwrap_or_default(),
@@ -83,7 +83,7 @@ impl Call {
     }
 }
 
-impl Answer {
+impl TestResponse {
     /// The stable code of the problem document.
     pub fn code(&self) -> &str {
         self.json["code"].as_str().unwrap_or("no problem")

@@ -18,7 +18,7 @@ use shared::config::Settings;
 use shared::contract::routes::{self, Route};
 
 /// Timeout of the start, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The emulator of this process. It stops however the process ends.
 static MINISTACK: LazyLock<Option<Ministack>> = LazyLock::new(|| {
@@ -41,7 +41,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct Ministack {
     pub endpoint: String,
     /// A shell that kills the emulator when the process ends and its standard input closes.
-    _keeper: std::process::Child,
+    _watchdog: std::process::Child,
 }
 
 /// A bus and the queues that its rules feed.
@@ -69,7 +69,11 @@ fn find() -> Option<PathBuf> {
     let settings = Settings::from_env();
     if let Some(named) = settings.text("VITRINA_MINISTACK") {
         let named = PathBuf::from(named);
-        assert!(named.is_file(), "VITRINA_MINISTACK names {}, which is no file", named.display());
+        assert!(
+            named.is_file(),
+            "VITRINA_MINISTACK names {}, which is not a file",
+            named.display()
+        );
         return Some(named);
     }
     let folders = std::env::split_paths(settings.text("PATH").unwrap_or_default());
@@ -84,7 +88,7 @@ impl Ministack {
 
     fn start(program: &std::path::Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let keeper = Command::new("sh")
+        let watchdog = Command::new("sh")
             .args(["-c", "\"$0\" </dev/null & read -r _; kill -9 $!; wait $! 2>/dev/null"])
             .arg(program)
             .env("BIND_HOST", "127.0.0.1")
@@ -97,10 +101,10 @@ impl Ministack {
             .unwrap();
         let begun = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "{} does not listen", program.display());
+            assert!(begun.elapsed() < TIMEOUT, "{} does not listen", program.display());
             std::thread::sleep(Duration::from_millis(50));
         }
-        Self { endpoint: format!("http://127.0.0.1:{port}"), _keeper: keeper }
+        Self { endpoint: format!("http://127.0.0.1:{port}"), _watchdog: watchdog }
     }
 
     /// Creates a private bus and its queues, connected by `routes` as on AWS.

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Timeout of the start, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running program. Killed when dropped.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ impl Program {
         let mut program = Self { url: format!("http://127.0.0.1:{port}"), child };
         let started = tokio::time::Instant::now();
         while program.get("/healthz").await.is_none() {
-            assert!(program.child.try_wait().unwrap().is_none(), "{path} ended at once");
-            assert!(started.elapsed() < PATIENCE, "{path} does not answer");
+            assert!(program.child.try_wait().unwrap().is_none(), "{path} exited at once");
+            assert!(started.elapsed() < TIMEOUT, "{path} does not respond");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         program
@@ -38,8 +38,8 @@ impl Program {
 
     /// Status and body of a path; `None` if the server does not respond.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let answer = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
-        Some((answer.status().as_u16(), answer.text().await.unwrap()))
+        let response = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
+        Some((response.status().as_u16(), response.text().await.unwrap()))
     }
 }
 

@@ -22,7 +22,17 @@ const FORBIDDEN: &[&str] = &[
     "he",
     "his",
     "him",
+    // Archaic or narrative words.
+    "beside",
+    "hence",
+    "lest",
+    "meanwhile",
+    "thereof",
+    "told",
 ];
+
+/// Pairs of words, such as an idiom for "permanently".
+const FORBIDDEN_PAIRS: &[(&str, &str)] = &[("for", "good"), ("ever", "so")];
 
 /// Followed by "none", these hide a negation at the end of a clause.
 const BEFORE_NONE: &[&str] = &["is", "are", "was", "were"];
@@ -79,6 +89,11 @@ fn faults(line: &str, is_rust: bool) -> Vec<String> {
         if lowercase == "none" && follows && BEFORE_NONE.contains(&previous.as_str()) {
             found.push(format!("{previous} none"));
         }
+        if FORBIDDEN_PAIRS.contains(&(previous.as_str(), lowercase.as_str()))
+            && (gap == "_" || !gap.is_empty() && gap.chars().all(char::is_whitespace))
+        {
+            found.push(format!("{previous} {lowercase}"));
+        }
         (previous, end_of_previous) = (lowercase, end);
     }
     if is_rust {
@@ -119,13 +134,21 @@ mod tests {
         assert_eq!(faults("fn blocks_nobody() {", true), ["nobody"]);
         assert_eq!(faults("the version is none, and\twas  none", false), ["is none", "was none"]);
         assert_eq!(faults("fn versions_are_none", false), ["are none"]);
+        assert_eq!(
+            faults("told meanwhile, deleted for good", false),
+            ["told", "meanwhile", "for good"]
+        );
     }
 
     #[test]
     fn other_words_and_quoted_values_are_permitted() {
-        for line in
-            ["whoami; the history of this", "id -u 'nobody'", "`who`", "id.is_none()", "none is"]
-        {
+        for line in [
+            "whoami; the history of this",
+            "id -u 'nobody'",
+            "`who`",
+            "id.is_none()",
+            "is good for ever",
+        ] {
             assert!(faults(line, true).is_empty(), "{line}");
         }
     }

@@ -22,7 +22,7 @@ use crate::setup::Setup;
 pub(crate) const WHAT: &str = "cold start of each function: spawn to first response";
 
 /// A function that does nothing: the lower limit of a cold start.
-const FLOOR: &str = "hello-function";
+const LOWER_LIMIT: &str = "hello-function";
 
 const ROUNDS: usize = 5;
 
@@ -33,7 +33,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 struct ColdStart {
     what: &'static str,
     service: &'static str,
-    role: &'static str,
+    process_role: &'static str,
     payload: Value,
     /// Whether the goal applies. Other cold starts are informative.
     is_judged: bool,
@@ -42,26 +42,26 @@ struct ColdStart {
 fn cold(
     what: &'static str,
     service: &'static str,
-    role: &'static str,
+    process_role: &'static str,
     payload: Value,
 ) -> ColdStart {
-    ColdStart { what, service, role, payload, is_judged: true }
+    ColdStart { what, service, process_role, payload, is_judged: true }
 }
 
 /// A cold start with a first call to a store, which the goal excludes.
 fn cold_with_store(
     what: &'static str,
     service: &'static str,
-    role: &'static str,
+    process_role: &'static str,
     payload: Value,
 ) -> ColdStart {
-    ColdStart { is_judged: false, ..cold(what, service, role, payload) }
+    ColdStart { is_judged: false, ..cold(what, service, process_role, payload) }
 }
 
 pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     setup.progress.now("P16: cold starts");
     let folder = built_with("function")?;
-    let floor = built_with("release")?.join(FLOOR);
+    let floor = built_with("release")?.join(LOWER_LIMIT);
     let needed = ["inventory", "catalog", "sync"].map(|name| folder.join(name));
     if !needed.iter().chain([&floor]).all(|binary| binary.is_file()) {
         return Ok(vec![absent()].into());
@@ -89,7 +89,8 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
         for _ in 0..ROUNDS {
             let floor = start(&floor, "", &edition, json!({})).await?;
             let binary = folder.join(function.service);
-            let ours = start(&binary, function.role, &edition, function.payload.clone()).await?;
+            let ours =
+                start(&binary, function.process_role, &edition, function.payload.clone()).await?;
             samples.push(Sample::new(in_ms(floor), in_ms(ours)));
         }
         let bound = Bound::AtMost(Measure::Ratio, 10.0);
@@ -150,20 +151,20 @@ impl Drop for Process {
 /// A Runtime API with a single invocation, and a channel for its result.
 struct Runtime {
     payload: Value,
-    answered: Mutex<Option<oneshot::Sender<bool>>>,
+    result: Mutex<Option<oneshot::Sender<bool>>>,
     given: Mutex<bool>,
 }
 
 /// Starts a function, and returns the time until its first response.
 async fn start(
     binary: &Path,
-    role: &str,
+    process_role: &str,
     edition: &Edition,
     payload: Value,
 ) -> anyhow::Result<Duration> {
-    let (sender, answered) = oneshot::channel();
-    let answering = Mutex::new(Some(sender));
-    let runtime = Runtime { payload, answered: answering, given: Mutex::new(false) };
+    let (sender, receiver) = oneshot::channel();
+    let result = Mutex::new(Some(sender));
+    let runtime = Runtime { payload, result, given: Mutex::new(false) };
     let router = Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
         .route("/2018-06-01/runtime/invocation/{id}/response", post(succeeded))
@@ -173,16 +174,21 @@ async fn start(
     let api = listener.local_addr()?.to_string();
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });
     let begun = Instant::now();
-    let _process = Process(spawn(&binary.to_owned(), role, edition, &api)?);
-    let answered = tokio::time::timeout(TIMEOUT, answered).await;
+    let _process = Process(spawn(&binary.to_owned(), process_role, edition, &api)?);
+    let result = tokio::time::timeout(TIMEOUT, receiver).await;
     let took = begun.elapsed();
     serving.abort();
-    let what = || format!("{} as {role:?}", binary.display());
-    anyhow::ensure!(answered.with_context(what)??, "{} failed", what());
+    let what = || format!("{} as {process_role:?}", binary.display());
+    anyhow::ensure!(result.with_context(what)??, "{} failed", what());
     Ok(took)
 }
 
-fn spawn(binary: &PathBuf, role: &str, edition: &Edition, api: &str) -> anyhow::Result<Child> {
+fn spawn(
+    binary: &PathBuf,
+    process_role: &str,
+    edition: &Edition,
+    api: &str,
+) -> anyhow::Result<Child> {
     Command::new(binary)
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", api)
@@ -194,7 +200,7 @@ fn spawn(binary: &PathBuf, role: &str, edition: &Edition, api: &str) -> anyhow::
         .env("AWS_SECRET_ACCESS_KEY", "local")
         .env("AWS_ENDPOINT_URL_DYNAMODB", &edition.dynamodb_url)
         .env("DATABASE_URL", &edition.database)
-        .env("VITRINA_ROLE", role)
+        .env("VITRINA_ROLE", process_role)
         .env("VITRINA_EVENT_BUS", "shop")
         .env("VITRINA_LISTINGS_TABLE", vitrina::edition::TABLE)
         .env("VITRINA_QUEUE_URL", "http://127.0.0.1:1/1/catalog")
@@ -238,7 +244,7 @@ async fn failed(State(runtime): State<Arc<Runtime>>) -> StatusCode {
 }
 
 fn settle(runtime: &Runtime, is_good: bool) -> StatusCode {
-    let waiting = runtime.answered.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let waiting = runtime.result.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(waiting) = waiting {
         let _ = waiting.send(is_good);
     }

@@ -14,7 +14,7 @@ pub(crate) const WHAT: &str = "create over HTTP, 32 connections";
 pub(crate) const SINGLE: &str = "create over HTTP, 1 connection";
 
 /// P1: durable creates with a verified token, validation and an idempotency key. The goal is about the
-/// API alone. A second figure shows the rate with all roles in one process.
+/// API alone. A second figure shows the rate with all parts in one process.
 pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     let api = Edition::fresh(setup, WRITE_API).await?;
     let whole = Edition::fresh(setup, ALL).await?;
@@ -45,7 +45,7 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
     Ok(Outcome::from(vec![
         Figure { what: WHAT.to_owned(), unit: "/s", bounds, samples: alone, note },
         Figure {
-            what: "the same, all roles in one process".to_owned(),
+            what: "the same, all parts in one process".to_owned(),
             unit: "/s",
             bounds: vec![],
             samples: together,

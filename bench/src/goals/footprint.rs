@@ -81,9 +81,9 @@ fn stripped_size(setup: &Setup, binary: &Path) -> anyhow::Result<f64> {
 struct Service(Child);
 
 impl Service {
-    fn start(binary: &Path, role: &str, edition: &Edition) -> anyhow::Result<Self> {
+    fn start(binary: &Path, process_role: &str, edition: &Edition) -> anyhow::Result<Self> {
         let child = Command::new(binary)
-            .env("VITRINA_ROLE", role)
+            .env("VITRINA_ROLE", process_role)
             .env("DATABASE_URL", &edition.database)
             .env("AWS_ENDPOINT_URL_DYNAMODB", &edition.dynamodb_url)
             .env("AWS_ACCESS_KEY_ID", "local")

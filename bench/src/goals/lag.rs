@@ -1,4 +1,4 @@
-//! P12: the lag from commit to visible at a fixed arrival rate, with all roles in one process; and
+//! P12: the lag from commit to visible at a fixed arrival rate, with all parts in one process; and
 //! the time to drain a backlog.
 
 use std::time::{Duration, Instant};

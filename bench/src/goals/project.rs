@@ -24,7 +24,7 @@ use crate::setup::Setup;
 pub(crate) const WHAT: &str = "projection of a full queue";
 
 /// The projector without other background work.
-const ROLES: &str = "projector,identity";
+const PARTS: &str = "projector,identity";
 
 /// The table of the ceiling.
 const TABLE: &str = "ceiling";
@@ -37,7 +37,7 @@ const PUTS: u64 = 8_000;
 const EVENTS: u64 = 2_000;
 
 pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
-    let edition = Edition::fresh(setup, ROLES).await?;
+    let edition = Edition::fresh(setup, PARTS).await?;
     let client = shared::dynamodb::connect_local(&edition.dynamodb_url);
     catalog::table::ensure(&client, TABLE).await?;
     let mut next = 0;
@@ -57,7 +57,7 @@ pub(crate) async fn measure(setup: &Setup) -> anyhow::Result<Outcome> {
 
 /// Events a second, measured once.
 pub(super) async fn estimate(setup: &Setup) -> anyhow::Result<f64> {
-    let edition = Edition::fresh(setup, ROLES).await?;
+    let edition = Edition::fresh(setup, PARTS).await?;
     Ok(project(&edition, 0..EVENTS * setup.seconds).await?.value)
 }
 

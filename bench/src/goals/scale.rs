@@ -22,15 +22,15 @@ pub(crate) const CREATES: &str = "create rate, by the number of products";
 const DEEP: usize = 1_000;
 
 /// Lists with the same products. They differ in a maximum price that no product reaches, so that no
-/// cache has the requested page. Each list supplies `AROUND` pages around the deep one.
+/// cache has the requested page. Each list supplies `PAGES_AROUND` pages around the deep one.
 const LISTS: u64 = 8;
-const AROUND: usize = 400;
+const PAGES_AROUND: usize = 400;
 
 /// Number of spellings of the same minimum price. Each spelling misses the cache.
 const ZEROS: usize = 40;
 
 /// An edition with this number of products.
-struct Sized {
+struct LoadedEdition {
     products: u64,
     edition: Edition,
     // Declared last: it must be removed after the edition.
@@ -39,14 +39,14 @@ struct Sized {
 
 async fn start(
     setup: &Setup,
-    roles: &str,
+    parts: &str,
     copy: impl AsyncFn(&Setup, u64) -> anyhow::Result<TempDir>,
-) -> anyhow::Result<Vec<Sized>> {
+) -> anyhow::Result<Vec<LoadedEdition>> {
     let mut editions = Vec::new();
     for products in setup.sizes() {
         let folder = copy(setup, products).await?;
-        let edition = Edition::at(folder.path(), roles).await?;
-        editions.push(Sized { products, edition, _folder: folder });
+        let edition = Edition::at(folder.path(), parts).await?;
+        editions.push(LoadedEdition { products, edition, _folder: folder });
     }
     Ok(editions)
 }
@@ -98,7 +98,7 @@ pub(crate) async fn measure_pages(setup: &Setup) -> anyhow::Result<Outcome> {
         }
     }
     let points = |page: usize| {
-        let point = |(nth, sized): (usize, &Sized)| {
+        let point = |(nth, sized): (usize, &LoadedEdition)| {
             let values: Vec<f64> = seen.iter().map(|round| round[nth][page].value).collect();
             (figure(sized.products), median(&values).unwrap_or_default())
         };
@@ -133,18 +133,18 @@ async fn deep_pages(edition: &Edition) -> anyhow::Result<Vec<String>> {
     for number in 0..LISTS {
         let list = list(number);
         let (mut path, mut passed, mut around) = (format!("{list}&limit=100"), 0, Vec::new());
-        while passed < DEEP + AROUND / 2 {
+        while passed < DEEP + PAGES_AROUND / 2 {
             let page: serde_json::Value = client.get(&path).await?;
             let Some(cursor) = page["page"]["next_cursor"].as_str() else {
                 break;
             };
-            let wide = passed + 5 < DEEP - AROUND / 2;
+            let wide = passed + 5 < DEEP - PAGES_AROUND / 2;
             passed += if path.ends_with("limit=100") { 5 } else { 1 };
             path = format!("{list}&cursor={cursor}&limit={}", if wide { 100 } else { 20 });
             around.push(format!("{list}&cursor={cursor}&limit=20"));
         }
         // Skips the last page, which may be short. A short list supplies its last quarter.
-        let wanted = AROUND.min(around.len() / 4);
+        let wanted = PAGES_AROUND.min(around.len() / 4);
         pages.extend(around.into_iter().rev().skip(1).take(wanted));
     }
     anyhow::ensure!(!pages.is_empty(), "there is only one page");
@@ -172,7 +172,7 @@ pub(crate) async fn measure_creates(setup: &Setup) -> anyhow::Result<Outcome> {
         samples: seen.iter().map(|round| Sample::new(round[0], round[nth])).collect(),
         note: None,
     });
-    let point = |(nth, sized): (usize, &Sized)| {
+    let point = |(nth, sized): (usize, &LoadedEdition)| {
         let values: Vec<f64> = seen.iter().map(|round| round[nth].value).collect();
         (figure(sized.products), median(&values).unwrap_or_default())
     };

@@ -64,7 +64,7 @@ struct KnownProduct {
 /// Statistics since the last call of [`LoadGenerator::take`].
 #[derive(Debug, Default)]
 pub(crate) struct LoadStats {
-    pub(crate) answered: u64,
+    pub(crate) responses: u64,
     pub(crate) errors: u64,
     /// The last error.
     pub(crate) error: Option<String>,
@@ -133,7 +133,7 @@ impl LoadGenerator {
             Ok(known) => {
                 {
                     let mut state = self.lock();
-                    state.stats.answered += 1;
+                    state.stats.responses += 1;
                     state.stats.latencies.record(scheduled.elapsed());
                     state.created += u64::from(matches!(request, Request::Create));
                 }

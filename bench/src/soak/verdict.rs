@@ -17,7 +17,7 @@ const GROWTH_MIB: f64 = 32.0;
 #[derive(Clone, Debug)]
 pub(crate) struct Minute {
     nth: u64,
-    answered: u64,
+    responses: u64,
     errors: u64,
     error: Option<String>,
     p99_ms: f64,
@@ -28,13 +28,13 @@ pub(crate) struct Minute {
 }
 
 impl Minute {
-    pub(crate) const HEADER: &str = "minute  answered  errors  p99 ms  lag p50 ms  lag p99 ms  \
+    pub(crate) const HEADER: &str = "minute  responses  errors  p99 ms  lag p50 ms  lag p99 ms  \
                                      RSS MiB  outbox  oldest s  queue  dead  drift";
 
     pub(crate) fn new(nth: u64, load: LoadStats, observed: Observed, memory: Memory) -> Self {
         Self {
             nth,
-            answered: load.answered,
+            responses: load.responses,
             errors: load.errors + observed.errors,
             error: load.error.or_else(|| observed.error.clone()),
             p99_ms: load.latencies.quantile(0.99),
@@ -48,13 +48,13 @@ impl Minute {
 
 impl fmt::Display for Minute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nth, answered, errors, p99_ms, lag_p50_ms, lag_p99_ms, memory, .. } = self;
+        let Self { nth, responses, errors, p99_ms, lag_p50_ms, lag_p99_ms, memory, .. } = self;
         let Observed { pending, age, queued, dead, differences, reconciliations, .. } =
             &self.observed;
         let drift = if *reconciliations > 0 { differences.to_string() } else { "-".to_owned() };
         write!(
             f,
-            "{nth:>6}  {answered:>8}  {errors:>6}  {p99_ms:>6.1}  {lag_p50_ms:>10.1}  \
+            "{nth:>6}  {responses:>9}  {errors:>6}  {p99_ms:>6.1}  {lag_p50_ms:>10.1}  \
              {lag_p99_ms:>10.1}  {memory:>7.1}  {pending:>6}  {age:>8.1}  {queued:>5}  {dead:>4}  \
              {drift:>5}"
         )?;
@@ -106,8 +106,8 @@ impl SoakReport {
         let sum = |of: fn(&Minute) -> u64| self.minutes.iter().map(of).sum::<u64>();
         let errors =
             sum(|minute| minute.errors) + self.final_state.as_ref().map_or(0, |state| state.errors);
-        let answered = sum(|minute| minute.answered);
-        judge(errors == 0, format!("{answered} requests, {} kills, {errors} errors", self.kills));
+        let responses = sum(|minute| minute.responses);
+        judge(errors == 0, format!("{responses} requests, {} kills, {errors} errors", self.kills));
         let runs = sum(|minute| minute.observed.reconciliations);
         let differences: i64 = self.minutes.iter().map(|m| m.observed.differences).sum();
         // One every two minutes is expected: none in five minutes means that they do not finish.
@@ -161,7 +161,7 @@ mod tests {
 
     fn minute(memory: f64, observed: Observed) -> Minute {
         let memory = Memory { now: memory, peak: memory };
-        Minute::new(1, LoadStats { answered: 10, ..LoadStats::default() }, observed, memory)
+        Minute::new(1, LoadStats { responses: 10, ..LoadStats::default() }, observed, memory)
     }
 
     fn report(memory: impl Fn(usize) -> f64) -> SoakReport {

@@ -1,9 +1,9 @@
-/** The functions. Each one is a role of a service's binary. */
+/** The functions. Each one is a process role of a service's binary. */
 import type { Service } from './settings';
 
 export interface FunctionPlan {
   service: Service;
-  role: string;
+  processRole: string;
   /** In MiB; the share of a processor grows with it. */
   memory: number;
   /** In seconds. */
@@ -13,7 +13,7 @@ export interface FunctionPlan {
    * concurrency of another. `api` stands for the stage's setting.
    */
   concurrency: number | 'api';
-  /** The user that connects to PostgreSQL: the role of the service, or the owner. */
+  /** The user that connects to PostgreSQL: the database role of the service, or the owner. */
   database: 'service' | 'owner' | 'none';
   /** The connections of one function instance. */
   pool: number;
@@ -30,7 +30,7 @@ const HTTP = 29;
 
 /** A release step: Lambda's maximum time, and no concurrency. */
 const MIGRATE: Omit<FunctionPlan, 'service'> = {
-  role: 'migrate',
+  processRole: 'migrate',
   memory: 256,
   timeout: 900,
   concurrency: 1,
@@ -44,7 +44,7 @@ const MIGRATE: Omit<FunctionPlan, 'service'> = {
 export const FUNCTIONS = {
   'inventory-api': {
     service: 'inventory',
-    role: 'api',
+    processRole: 'api',
     memory: 512,
     timeout: HTTP,
     concurrency: 'api',
@@ -56,7 +56,7 @@ export const FUNCTIONS = {
   },
   'inventory-relay': {
     service: 'inventory',
-    role: 'relay',
+    processRole: 'relay',
     memory: 256,
     // A drain ends before the next scheduled one, which continues it.
     timeout: 55,
@@ -70,7 +70,7 @@ export const FUNCTIONS = {
   'inventory-migrate': { service: 'inventory', ...MIGRATE },
   'catalog-api': {
     service: 'catalog',
-    role: 'api',
+    processRole: 'api',
     memory: 512,
     timeout: HTTP,
     concurrency: 'api',
@@ -82,7 +82,7 @@ export const FUNCTIONS = {
   },
   'catalog-projector': {
     service: 'catalog',
-    role: 'projector',
+    processRole: 'projector',
     memory: 512,
     timeout: 30,
     concurrency: 10,
@@ -94,7 +94,7 @@ export const FUNCTIONS = {
   },
   'sync-api': {
     service: 'sync',
-    role: 'api',
+    processRole: 'api',
     // Listing dead letters receives thousands of messages.
     memory: 512,
     timeout: HTTP,
@@ -107,7 +107,7 @@ export const FUNCTIONS = {
   },
   'sync-reconcile': {
     service: 'sync',
-    role: 'reconcile',
+    processRole: 'reconcile',
     memory: 512,
     timeout: 900,
     // A second instance would find all buckets leased.
@@ -139,7 +139,7 @@ export const CONSUMERS: Consumers = { catalog: 'catalog-projector' };
 /** Functions by the name of the queue that they consume. */
 export type Consumers = Readonly<Record<string, FunctionName>>;
 
-/** The services that log in to PostgreSQL as their own role. */
+/** The services that log in to PostgreSQL as their own database role. */
 export function servicesWithDatabase(): Service[] {
   const plans = FUNCTION_NAMES.map(planOf).filter(({ database }) => database === 'service');
   return [...new Set(plans.map(({ service }) => service))];

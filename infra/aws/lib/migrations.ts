@@ -26,7 +26,7 @@ export class Migrations extends Construct {
     // Sync reads what inventory publishes, and must not be live before it is there.
     const sync = migrate('sync-migrate', [inventory]);
     for (const name of FUNCTION_NAMES) {
-      if (planOf(name).role !== 'migrate') sync.executeBefore(services.all[name].alias);
+      if (planOf(name).processRole !== 'migrate') sync.executeBefore(services.all[name].alias);
     }
   }
 }

@@ -61,7 +61,7 @@ export interface LowTraffic {
 
 interface Named {
   readonly name: string;
-  readonly says: string;
+  readonly summary: string;
   readonly alarm: string;
 }
 
@@ -159,7 +159,7 @@ function readWindow(reader: Reader): Window {
 function readObjective(reader: Reader, windows: readonly Window[]): Objective[] {
   const named = {
     name: reader.text('name', NAME),
-    says: reader.text('says'),
+    summary: reader.text('summary'),
     alarm: reader.text('alarm', NAME),
   };
   const read = { ratio: readRatio, quantile: readQuantile, bound: readBound };

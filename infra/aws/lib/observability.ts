@@ -100,7 +100,7 @@ export class Observability extends Construct {
           comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
           evaluationPeriods: 1,
           treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
-          alarmDescription: `One half of a pair; it sends no notification. ${objective.says}`,
+          alarmDescription: `One half of a pair; it sends no notification. ${objective.summary}`,
         });
         return cloudwatch.AlarmRule.fromAlarm(bad, cloudwatch.AlarmState.ALARM);
       };
@@ -174,7 +174,7 @@ export class Observability extends Construct {
   }
 
   private description({ alarm, objective, severity }: Alarm): string {
-    return `${severity}, stage ${this.props.stage}. Objective missed: ${objective.says} See ${runbook(alarm)}`;
+    return `${severity}, stage ${this.props.stage}. Objective missed: ${objective.summary} See ${runbook(alarm)}`;
   }
 
   /** The share of bad events, or 0 if there are fewer than `least` events. */

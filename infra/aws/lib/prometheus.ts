@@ -90,7 +90,10 @@ function alert(alarm: Alarm): Rule[] {
     expr,
     ...(lasting === undefined ? {} : { for: formatDuration(lasting) }),
     labels,
-    annotations: { summary: `Objective missed: ${objective.says}`, runbook: runbook(alarm.alarm) },
+    annotations: {
+      summary: `Objective missed: ${objective.summary}`,
+      runbook: runbook(alarm.alarm),
+    },
   });
   const of = `{objective="${objective.name}"}`;
   if (alarm.kind === 'burn') {

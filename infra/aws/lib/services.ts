@@ -63,7 +63,7 @@ export class ServiceFunction extends Construct {
     });
     this.logGroup.grantWrite(role);
     const environment: Record<string, string> = {
-      VITRINA_ROLE: plan.role,
+      VITRINA_ROLE: plan.processRole,
       RUST_LOG: 'info',
       VITRINA_METRICS_NAMESPACE: `Vitrina/${stack.stackName}`,
       ...(settings.revision === undefined ? {} : { VITRINA_REVISION: settings.revision }),
@@ -101,7 +101,7 @@ export class ServiceFunction extends Construct {
         }),
       );
     }
-    if (plan.service === 'catalog' && plan.role === 'api') {
+    if (plan.service === 'catalog' && plan.processRole === 'api') {
       environment['VITRINA_CURRENCY'] = settings.currency;
     }
     if (plan.publishes) {
@@ -111,7 +111,7 @@ export class ServiceFunction extends Construct {
     if (plan.verifies) Object.assign(environment, dependencies.identity.environment());
     if (network !== undefined) allowInterfaces(role);
     this.function = new lambda.Function(this, 'Function', {
-      description: `${plan.service}, role ${plan.role}`,
+      description: `${plan.service}, role ${plan.processRole}`,
       runtime: lambda.Runtime.PROVIDED_AL2023,
       architecture:
         settings.architecture === 'arm64' ? lambda.Architecture.ARM_64 : lambda.Architecture.X86_64,

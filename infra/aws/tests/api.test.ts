@@ -76,7 +76,7 @@ test('a stage documents exactly its routes', () => {
   const list = source.match(/const NOT_ON_A_STAGE[^=]*=\s*&\[(.*?)\]/s)![1]!;
   const left = [...list.matchAll(/"([^"]+)"/g)].map(([, prefix]) => prefix!);
   assert.ok(left.length > 0);
-  const document = JSON.parse(read('infra/local/api/openapi.json')) as { paths: object };
+  const document = JSON.parse(read('docs/api/openapi.json')) as { paths: object };
   for (const [route, item] of Object.entries(document.paths)) {
     const documented = !left.some((prefix) => route.startsWith(prefix));
     for (const method of Object.keys(item as object)) {

@@ -32,9 +32,9 @@ test('only catalogue responses are cached, by full query', () => {
 test('error responses are not cached', () => {
   const [[, { Properties }]] = ofType(edge(), 'AWS::CloudFront::Distribution') as [[string, any]];
   const cached = new Map(
-    Properties.DistributionConfig.CustomErrorResponses.map((answer: any) => [
-      answer.ErrorCode,
-      answer.ErrorCachingMinTTL,
+    Properties.DistributionConfig.CustomErrorResponses.map((response: any) => [
+      response.ErrorCode,
+      response.ErrorCachingMinTTL,
     ]),
   );
   for (const status of [404, 500, 502, 503, 504])

@@ -24,19 +24,19 @@ for (const service of SERVICES) {
 }
 process.once('exit', () => fs.rmSync(ARTIFACTS, { recursive: true, force: true }));
 
-export type Given = Record<string, unknown>;
+export type Context = Record<string, unknown>;
 
-export const PRODUCTION: Given = { stage: 'production' };
-export const EPHEMERAL: Given = { stage: 'branch-42', ephemeral: 'true', expires: EXPIRES };
-export const EMULATOR: Given = {
+export const PRODUCTION: Context = { stage: 'production' };
+export const EPHEMERAL: Context = { stage: 'branch-42', ephemeral: 'true', expires: EXPIRES };
+export const EMULATOR: Context = {
   stage: 'emulator',
   emulatorEndpoint: 'http://127.0.0.1:4566',
   databaseUrl: 'postgres://127.0.0.1:5432/vitrina',
   databaseOwnerSecret: 'owner',
 };
 
-export function settings(given: Given): Settings {
-  const all: Given = {
+export function settings(given: Context): Settings {
+  const all: Context = {
     artifacts: ARTIFACTS,
     account: '111122223333',
     region: 'eu-central-1',
@@ -65,7 +65,7 @@ export interface Synthesised {
 const synthesised = new Map<string, Synthesised>();
 
 /** Synthesises the stacks of a stage, once per process. */
-export function synthesise(given: Given, routing: Routing = readRouting()): Synthesised {
+export function synthesise(given: Context, routing: Routing = readRouting()): Synthesised {
   const key = JSON.stringify([given, routing]);
   const known = synthesised.get(key);
   if (known !== undefined) return known;
@@ -74,13 +74,13 @@ export function synthesise(given: Given, routing: Routing = readRouting()): Synt
   const template = Template.fromStack(stage);
   const json = template.toJSON();
   const resources = { ...(json['Resources'] as Record<string, Resource>) };
-  const made: Synthesised = { template, resources, json };
+  const created: Synthesised = { template, resources, json };
   if (edge !== undefined) {
-    made.edge = Template.fromStack(edge);
-    Object.assign(resources, made.edge.toJSON()['Resources']);
+    created.edge = Template.fromStack(edge);
+    Object.assign(resources, created.edge.toJSON()['Resources']);
   }
-  synthesised.set(key, made);
-  return made;
+  synthesised.set(key, created);
+  return created;
 }
 
 /** The context of `cdk.json`. */

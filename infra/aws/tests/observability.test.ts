@@ -69,7 +69,7 @@ test('each alarm notifies and names its runbook', () => {
     const found = notifying.filter(
       ({ AlarmDescription }) =>
         AlarmDescription.startsWith(severity) &&
-        AlarmDescription.includes(objective.says) &&
+        AlarmDescription.includes(objective.summary) &&
         AlarmDescription.endsWith(`infra/runbooks/${alarm}.md`),
     );
     assert.equal(found.length, 1, `${alarm} of ${objective.name}, ${severity}`);

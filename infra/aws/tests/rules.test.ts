@@ -18,7 +18,7 @@ import {
   PRODUCTION,
   settings,
   synthesise,
-  type Given,
+  type Context,
 } from './fixture';
 
 interface Finding {
@@ -27,7 +27,7 @@ interface Finding {
 }
 
 /** The findings of the packs in a stage; with `all`, including accepted ones. */
-function findings(given: Given, all: boolean): Finding[] {
+function findings(given: Context, all: boolean): Finding[] {
   const outdir = fs.mkdtempSync(path.join(ARTIFACTS, 'assembly-'));
   const app = new App({ outdir, context: { ...CONTEXT, [SHOW_ALL]: all } });
   build(app, settings(given));
@@ -55,7 +55,7 @@ function findings(given: Given, all: boolean): Finding[] {
   );
 }
 
-const VARIANTS: Given[] = [
+const VARIANTS: Context[] = [
   { ...PRODUCTION, databaseProxy: true },
   {
     ...PRODUCTION,

@@ -86,6 +86,7 @@ test('change touches only the functions built from it', () => {
     ]);
     assert.deepEqual(touched('shared/src/lib.rs'), ['catalog', 'inventory', 'sync']);
     assert.deepEqual(touched('.sqlx/query-1.json'), ['catalog', 'inventory', 'sync']);
+    assert.deepEqual(touched('docs/api/openapi.json', 'docs/api/asyncapi.json'), ['catalog']);
     // Not part of the AWS edition.
     assert.deepEqual(touched('services/identity/src/lib.rs', 'bench/src/main.rs', 'README.md'), []);
     assert.deepEqual(

@@ -12,10 +12,10 @@ import {
   PRODUCTION,
   settings,
   STAGES,
-  type Given,
+  type Context,
 } from './fixture';
 
-function faults(given: Given): string[] {
+function faults(given: Context): string[] {
   try {
     settings(given);
   } catch (error) {
@@ -78,7 +78,7 @@ test('misspelt setting in a stage file is refused', () => {
   const folder = fs.mkdtempSync(path.join(ARTIFACTS, 'stages-'));
   fs.writeFileSync(path.join(folder, 'x.json'), '{"databaseMinCapcity": 2}');
   const { fromCommandLineAndFile } = require('../lib/settings') as typeof import('../lib/settings');
-  const context = { stage: 'x' } as Given;
+  const context = { stage: 'x' } as Context;
   assert.throws(
     () => fromCommandLineAndFile((name) => context[name], folder),
     /databaseMinCapcity: unknown setting/,

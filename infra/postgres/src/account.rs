@@ -13,7 +13,7 @@ use std::{
 use super::Error;
 
 /// Environment variables that would change how the server or `initdb` works.
-const MISLEADING: [&str; 7] =
+const REMOVED_VARIABLES: [&str; 7] =
     ["PGDATA", "PGPORT", "PGTZ", "PGDATESTYLE", "PGCLIENTENCODING", "PG_GRANDPARENT_PID", "TZ"];
 
 /// The user that runs the server.
@@ -74,7 +74,7 @@ impl Account {
         match self {
             Self::Own => Ok(()),
             Self::Other { uid, gid, .. } => chown(path, Some(*uid), Some(*gid))
-                .map_err(Error::files("giving to the user of PostgreSQL", path)),
+                .map_err(Error::files("changing the owner of", path)),
         }
     }
 
@@ -83,7 +83,7 @@ impl Account {
         let Self::Other { uid, gid, .. } = self else {
             return Ok(());
         };
-        let failed = || Error::files("giving to the user of PostgreSQL", path);
+        let failed = || Error::files("changing the owner of", path);
         lchown(path, Some(*uid), Some(*gid)).map_err(failed())?;
         if fs::symlink_metadata(path).map_err(failed())?.is_dir() {
             for entry in fs::read_dir(path).map_err(failed())? {
@@ -99,7 +99,7 @@ impl Account {
         let mut command = Command::new(program);
         // The server reads the current folder, which this user may not be allowed to enter.
         command.current_dir("/").stdin(Stdio::null()).process_group(0).env("LC_ALL", "C");
-        for name in MISLEADING {
+        for name in REMOVED_VARIABLES {
             command.env_remove(name);
         }
         if let Self::Other { uid, gid, .. } = self {

@@ -46,10 +46,10 @@ impl Binaries {
     ///
     /// # Errors
     ///
-    /// [`Error::NotThere`] if the given directory lacks the programs, [`Error::NotFound`], with the
+    /// [`Error::NoPrograms`] if the given directory lacks the programs, [`Error::NotFound`], with the
     /// command that installs them, if no place has them.
     pub fn find(search: &Search) -> Result<Self, Error> {
-        Self::find_made_by(search, None)
+        Self::find_preferring(search, None)
     }
 
     /// Like [`Binaries::find`], but prefers the major version that created the data in `directory` (the
@@ -60,13 +60,13 @@ impl Binaries {
     ///
     /// As [`Binaries::find`].
     pub fn find_for(search: &Search, directory: &Path) -> Result<Self, Error> {
-        Self::find_made_by(search, location::made_by(directory).as_deref())
+        Self::find_preferring(search, location::major_version_of(directory).as_deref())
     }
 
-    fn find_made_by(search: &Search, made: Option<&str>) -> Result<Self, Error> {
+    fn find_preferring(search: &Search, preferred: Option<&str>) -> Result<Self, Error> {
         if let Some(directory) = &search.explicit {
             return Self::inside(directory)?
-                .ok_or_else(|| Error::NotThere { directory: directory.clone() });
+                .ok_or_else(|| Error::NoPrograms { directory: directory.clone() });
         }
         let mut first = None;
         for directory in places(search) {
@@ -83,7 +83,7 @@ impl Binaries {
                     continue;
                 }
             };
-            if made.is_none_or(|made| made == found.major) {
+            if preferred.is_none_or(|major| major == found.major) {
                 return Ok(found);
             }
             first.get_or_insert(found);
@@ -119,20 +119,20 @@ impl Binaries {
                 user: "of this process".to_owned(),
                 source,
             })?;
-        let answer = String::from_utf8_lossy(&output.stdout);
-        match major_of(&answer) {
+        let output = String::from_utf8_lossy(&output.stdout);
+        match major_of(&output) {
             Some(major) => Ok(Some(Self { initdb, postgres, major })),
             None => Err(Error::NoVersion {
                 program: postgres,
-                answer: answer.trim().chars().take(80).collect(),
+                output: output.trim().chars().take(80).collect(),
             }),
         }
     }
 }
 
 /// Parses the output: `postgres (PostgreSQL) 15.14 (Debian ..)` is 15, `18beta2` is 18, `9.6.24` is 9.6.
-fn major_of(answer: &str) -> Option<String> {
-    let version = answer.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
+fn major_of(output: &str) -> Option<String> {
+    let version = output.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
     let digits = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();
     let major = digits(version);
     match major.parse::<u32>().ok()? {

@@ -32,7 +32,7 @@ pub struct Cluster {
     pub(super) socket_directory: PathBuf,
     pub(super) limits: Limits,
     /// Whether the server keeps running after the drop.
-    pub(super) left: bool,
+    pub(super) keeps_running: bool,
     // Released after `drop` has run.
     pub(super) home: Home,
 }
@@ -49,9 +49,9 @@ impl Cluster {
     /// [`Error::StillRecovering`] the server continues recovery, and a later start waits for it. After
     /// any other error, no server that this call started is left running.
     pub async fn start(options: StartOptions) -> Result<Self, Error> {
-        let here = Arc::new(AtomicBool::new(true));
-        let _until_dropped = Presence(Arc::clone(&here));
-        spawn_blocking(move || Start { options, here }.run()).await?
+        let wanted = Arc::new(AtomicBool::new(true));
+        let _until_dropped = CancelOnDrop(Arc::clone(&wanted));
+        spawn_blocking(move || Start { options, wanted }.run()).await?
     }
 
     /// The URL of `database` on this server, for sqlx and libpq. Does not check that the database
@@ -81,22 +81,22 @@ impl Cluster {
         self.server.exit().is_none()
     }
 
-    /// Returns within 0.1 s after the server has ended, for any reason. Cancel-safe; can be called
+    /// Returns within 0.1 s after the server has exited, for any reason. Cancel-safe; can be called
     /// again.
     pub async fn wait(&self) -> Exit {
-        self.server.ended().await
+        self.server.wait_for_exit().await
     }
 
-    /// Stops the server with a fast shutdown and waits for its end. After 30 s it is stopped
-    /// immediately, and the next start needs a recovery. Does nothing if the server has ended.
+    /// Stops the server with a fast shutdown and waits for its exit. After 30 s it is stopped
+    /// immediately, and the next start needs a recovery. Does nothing if the server has exited.
     ///
     /// # Errors
     ///
     /// [`Error::Unstoppable`] if the server still runs after that, [`Error::Run`] if no shell can be run
     /// to signal it.
     pub async fn stop(&self) -> Result<(), Error> {
-        let (server, patience) = (self.server.clone(), self.limits.stop);
-        spawn_blocking(move || server.stop(patience)).await??;
+        let (server, timeouts) = (self.server.clone(), self.limits.stop);
+        spawn_blocking(move || server.stop(timeouts)).await??;
         socket::remove_short_directory(&self.socket_directory);
         tracing::info!(postgres.pid = self.pid(), "PostgreSQL stopped");
         Ok(())
@@ -104,34 +104,34 @@ impl Cluster {
 
     /// Drops this without stopping the server, like a killed process.
     #[cfg(test)]
-    pub(super) fn leave(mut self) {
-        self.left = true;
+    pub(super) fn drop_without_stopping(mut self) {
+        self.keeps_running = true;
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if self.left || self.server.exit().is_some() {
+        if self.keeps_running || self.server.exit().is_some() {
             return;
         }
         match self.server.signal(Signal::Fast) {
             // Waiting lets an immediate start find the folder unused; otherwise that start waits.
-            Ok(()) if self.server.ends_within(self.limits.drop) => {
+            Ok(()) if self.server.exits_within(self.limits.drop) => {
                 socket::remove_short_directory(&self.socket_directory);
             }
             Ok(()) => tracing::info!(postgres.pid = self.pid(), "PostgreSQL is still stopping"),
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "PostgreSQL was left running, the next start takes it over",
+                "PostgreSQL keeps running, and the next start adopts it",
             ),
         }
     }
 }
 
 /// Signals, when dropped, that the caller no longer waits.
-struct Presence(Arc<AtomicBool>);
+struct CancelOnDrop(Arc<AtomicBool>);
 
-impl Drop for Presence {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }

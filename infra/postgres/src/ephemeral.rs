@@ -18,7 +18,7 @@ use super::{
     account::Account,
     log,
     postmaster::PidFile,
-    probe::{self, Answer},
+    probe::{self, Readiness},
     settings::{self, Purpose},
     socket, url,
 };
@@ -43,8 +43,8 @@ exit "$status"
 "#;
 
 /// Timeouts of a start and a stop.
-const START: Duration = Duration::from_mins(1);
-const END: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server with an empty cluster in a temporary folder, for this process only.
 ///
@@ -72,8 +72,8 @@ impl Ephemeral {
     ///
     /// # Errors
     ///
-    /// Those of [`Binaries::find`], [`Error::Files`] if the disk is full, [`Error::Ended`] with the
-    /// output of `initdb` or the server, [`Error::Silent`] if it does not answer within 60 s.
+    /// Those of [`Binaries::find`], [`Error::Files`] if the disk is full, [`Error::Exited`] with the
+    /// output of `initdb` or the server, [`Error::Silent`] if it does not respond within 60 s.
     pub fn start(search: &Search) -> Result<Self, Error> {
         let binaries = Binaries::find(search)?;
         let account = Account::choose()?;
@@ -88,7 +88,7 @@ impl Ephemeral {
         };
         let data = folder.join("data");
         // Only this process reads it, so it needs no name and disappears when it is closed.
-        let failed = || Error::files("making a file for the log, beside", &folder);
+        let failed = || Error::files("creating a file for the log next to", &folder);
         let output = tempfile::tempfile().map_err(failed())?;
         let shell = Path::new("/bin/sh");
         let mut shell = account
@@ -136,7 +136,7 @@ impl Ephemeral {
         loop {
             let status = self.watchdog.shell.try_wait();
             if let Some(status) = status.map_err(Error::files("waiting for the server on", data))? {
-                return Err(Error::Ended {
+                return Err(Error::Exited {
                     directory: data.to_owned(),
                     status: status_text(status),
                     log: log::tail(output, 0, Path::new("of the test cluster")),
@@ -145,13 +145,17 @@ impl Ephemeral {
             // `initdb` runs servers there too, but without a socket.
             if let Some(PidFile { pid, socket_directory: Some(directory), ready: true }) =
                 PidFile::read(data)?
-                && probe::ask(&directory) == Answer::Ready
+                && probe::check(&directory) == Readiness::Ready
             {
                 return Ok(pid);
             }
-            if begun.elapsed() >= START {
+            if begun.elapsed() >= START_TIMEOUT {
                 let log = log::tail(output, 0, Path::new("of the test cluster"));
-                return Err(Error::Silent { directory: data.to_owned(), waited: START, log });
+                return Err(Error::Silent {
+                    directory: data.to_owned(),
+                    waited: START_TIMEOUT,
+                    log,
+                });
             }
             thread::sleep(POLL_INTERVAL);
         }
@@ -163,7 +167,7 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         drop(self.pipe.take());
         let begun = Instant::now();
-        while matches!(self.shell.try_wait(), Ok(None)) && begun.elapsed() < END {
+        while matches!(self.shell.try_wait(), Ok(None)) && begun.elapsed() < STOP_TIMEOUT {
             thread::sleep(POLL_INTERVAL);
         }
     }
@@ -190,7 +194,7 @@ fn folder(account: &Account) -> Result<tempfile::TempDir, Error> {
         // It contains the socket, and PostgreSQL trusts every connection over it.
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(&base)
-        .map_err(Error::files("making a temporary folder in", base))
+        .map_err(Error::files("creating a temporary folder in", base))
 }
 
 /// Whether files in `folder` are kept in memory, with at least [`MEMORY`] available. The default size

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-/// Why a private PostgreSQL could not be found, made, started or stopped.
+/// Why a private PostgreSQL could not be found, created, started or stopped.
 ///
 /// The reason of the operating system, if any, is the `source()`. Output of the server, if any, is at
 /// the end of the message.
@@ -22,18 +22,18 @@ pub enum Error {
          unset it",
         .directory.display()
     )]
-    NotThere {
+    NoPrograms {
         /// The given directory.
         directory: PathBuf,
     },
 
     /// `postgres --version` printed no version.
-    #[error("asking {} for its version, it said {answer:?}", .program.display())]
+    #[error("reading the version of {}: it printed {output:?}", .program.display())]
     NoVersion {
         /// The program.
         program: PathBuf,
         /// The start of its output.
-        answer: String,
+        output: String,
     },
 
     /// A program did not start.
@@ -88,16 +88,16 @@ pub enum Error {
         directory: PathBuf,
     },
 
-    /// The data folder records another place for its data, which does not exist.
+    /// The data folder records another location for its data, which does not exist.
     #[error(
-        "the data of {} was put into {}, which is gone: bring it back, or delete {} to begin empty",
-        .directory.display(), .place.display(), .record.display()
+        "the data of {} is in {}, which no longer exists: restore it, or delete {} to start empty",
+        .directory.display(), .location.display(), .record.display()
     )]
-    PlaceGone {
+    LocationGone {
         /// The given data folder.
         directory: PathBuf,
-        /// The recorded place of its data.
-        place: PathBuf,
+        /// The recorded location of its data.
+        location: PathBuf,
         /// The file with that record.
         record: PathBuf,
     },
@@ -114,8 +114,8 @@ pub enum Error {
 
     /// Another major version of PostgreSQL created the data. It was left unchanged.
     #[error(
-        "the data in {} was made by PostgreSQL {made}, and {} is PostgreSQL {found}: install \
-         PostgreSQL {made} or point VITRINA_POSTGRES_BIN at it, or move the folder away to begin \
+        "the data in {} was created by PostgreSQL {created_by}, and {} is PostgreSQL {found}: install \
+         PostgreSQL {created_by} or point VITRINA_POSTGRES_BIN at it, or move the folder away to start \
          empty",
         .directory.display(), .program.display()
     )]
@@ -123,7 +123,7 @@ pub enum Error {
         /// The folder that holds the data.
         directory: PathBuf,
         /// The major version that created it.
-        made: String,
+        created_by: String,
         /// The server program.
         program: PathBuf,
         /// The major version of that program.
@@ -131,7 +131,7 @@ pub enum Error {
     },
 
     /// `initdb` failed.
-    #[error("making a new cluster in {}, initdb failed ({status}): {log}", .directory.display())]
+    #[error("creating a new cluster in {}, initdb failed ({status}): {log}", .directory.display())]
     Initdb {
         /// The folder for the data.
         directory: PathBuf,
@@ -141,9 +141,9 @@ pub enum Error {
         log: String,
     },
 
-    /// The server ended during its start.
-    #[error("starting PostgreSQL on {}, it ended ({status}): {log}", .directory.display())]
-    Ended {
+    /// The server exited during its start.
+    #[error("starting PostgreSQL on {}, the server exited ({status}): {log}", .directory.display())]
+    Exited {
         /// The folder that holds the data.
         directory: PathBuf,
         /// Its exit status.
@@ -164,9 +164,9 @@ pub enum Error {
         waited: Duration,
     },
 
-    /// The server runs but does not answer.
+    /// The server runs but does not respond.
     #[error(
-        "starting PostgreSQL on {}, it gave no answer in {} s: {log}",
+        "starting PostgreSQL on {}, the server did not respond within {} s: {log}",
         .directory.display(), .waited.as_secs()
     )]
     Silent {
@@ -180,7 +180,7 @@ pub enum Error {
 
     /// The server kept running after every attempt to stop it.
     #[error(
-        "stopping PostgreSQL (process {pid}), it was still there after {} s",
+        "stopping PostgreSQL (process {pid}): it still ran after {} s",
         .waited.as_secs()
     )]
     Unstoppable {
@@ -192,7 +192,7 @@ pub enum Error {
 
     /// The caller no longer waits for the server.
     #[error("starting PostgreSQL was cancelled")]
-    CalledOff,
+    Cancelled,
 
     /// The background task is gone, because the runtime is shutting down or because of a bug.
     #[error("waiting for the work on PostgreSQL")]

@@ -4,7 +4,7 @@
 //! ```text
 //! <folder>/lock          locked while a process uses the folder
 //! <folder>/server.log    the log of the server
-//! <folder>/location      the other place of `data` and `run`, if they are not here
+//! <folder>/location      the other location of `data` and `run`, if they are not here
 //! <folder>/data          PostgreSQL's own data directory
 //! <folder>/run           the socket, accessible only to the user of the server
 //! ```
@@ -31,18 +31,18 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Home {
     folder: PathBuf,
-    place: PathBuf,
+    location: PathBuf,
     account: Account,
-    // One on the folder and one on the place, because a copied folder names the same place.
+    // One on the folder and one on the location, because a copied folder names the same location.
     _locks: Vec<Lock>,
 }
 
 impl Home {
-    /// Creates `folder` if needed, locks it, and decides where its data is. `elsewhere` is where root
+    /// Creates `folder` if needed, locks it, and decides where its data is. `fallback` is where root
     /// puts the data if the user of the server cannot enter the folder.
-    pub(super) fn open(folder: &Path, elsewhere: &Path) -> Result<Self, Error> {
+    pub(super) fn open(folder: &Path, fallback: &Path) -> Result<Self, Error> {
         let new = !folder.exists();
-        fs::create_dir_all(folder).map_err(Error::files("making the data folder", folder))?;
+        fs::create_dir_all(folder).map_err(Error::files("creating the data folder", folder))?;
         let folder = fs::canonicalize(folder).map_err(Error::files("finding", folder))?;
         if new {
             // If root starts the server as another user, that user must be able to pass through.
@@ -51,16 +51,19 @@ impl Home {
                 .map_err(Error::files("setting the permissions of", &folder))?;
         }
         let mut locks = vec![lock(&folder, &folder)?];
-        let place = place(&folder, elsewhere)?;
-        if place != folder {
-            locks.push(lock(&place, &folder)?);
+        let location = location(&folder, fallback)?;
+        if location != folder {
+            locks.push(lock(&location, &folder)?);
         }
-        let data = place.join("data");
+        let data = location.join("data");
         let account = if data.exists() { Account::of(&data)? } else { Account::choose()? };
-        if !account.can_enter(&place)? {
-            return Err(Error::Unreachable { directory: place, user: account.name().to_owned() });
+        if !account.can_enter(&location)? {
+            return Err(Error::Unreachable {
+                directory: location,
+                user: account.name().to_owned(),
+            });
         }
-        Ok(Self { folder, place, account, _locks: locks })
+        Ok(Self { folder, location, account, _locks: locks })
     }
 
     pub(super) fn account(&self) -> &Account {
@@ -68,12 +71,12 @@ impl Home {
     }
 
     /// The folder of the data and the socket.
-    pub(super) fn place(&self) -> &Path {
-        &self.place
+    pub(super) fn location(&self) -> &Path {
+        &self.location
     }
 
     pub(super) fn data(&self) -> PathBuf {
-        self.place.join("data")
+        self.location.join("data")
     }
 
     pub(super) fn log(&self) -> PathBuf {
@@ -86,7 +89,7 @@ impl Home {
         let mut entries = match fs::read_dir(&data) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(Error::files("looking into", data)(error)),
+            Err(error) => return Err(Error::files("reading the folder", data)(error)),
         };
         if data.join("PG_VERSION").exists() {
             return Ok(true);
@@ -101,25 +104,25 @@ impl Home {
     /// Checks that `binaries` have the major version that created the cluster.
     pub(super) fn check_major(&self, binaries: &Binaries) -> Result<(), Error> {
         let path = self.data().join("PG_VERSION");
-        let made = fs::read_to_string(&path).map_err(Error::files("reading", &path))?;
-        let made = made.trim();
-        if made == binaries.major() {
+        let created_by = fs::read_to_string(&path).map_err(Error::files("reading", &path))?;
+        let created_by = created_by.trim();
+        if created_by == binaries.major() {
             return Ok(());
         }
         Err(Error::OtherMajor {
             directory: self.data(),
-            made: made.to_owned(),
+            created_by: created_by.to_owned(),
             program: binaries.postgres.clone(),
             found: binaries.major().to_owned(),
         })
     }
 
-    /// Creates a staging folder for `initdb` beside the final one, and removes those of killed attempts.
+    /// Creates a staging folder for `initdb` next to the final one, and removes those of killed attempts.
     /// An orphaned `initdb` may still write to one, so names are never reused.
     pub(super) fn staging_folder(&self) -> Result<PathBuf, Error> {
         const PREFIX: &str = "data.new-";
-        let failed = || Error::files("looking into", &self.place);
-        for entry in fs::read_dir(&self.place).map_err(failed())? {
+        let failed = || Error::files("reading the folder", &self.location);
+        for entry in fs::read_dir(&self.location).map_err(failed())? {
             let entry = entry.map_err(failed())?;
             if entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
                 && let Err(error) = fs::remove_dir_all(entry.path())
@@ -127,28 +130,28 @@ impl Home {
                 tracing::warn!(
                     path = %entry.path().display(),
                     error = &error as &dyn std::error::Error,
-                    "what is left of an unfinished initdb could not be removed",
+                    "could not remove the leftovers of an unfinished initdb",
                 );
             }
         }
         let random = RandomState::new().build_hasher().finish();
-        let path = self.place.join(format!("{PREFIX}{random:016x}"));
-        make_private(&path).map_err(Error::files("making", &path))?;
+        let path = self.location.join(format!("{PREFIX}{random:016x}"));
+        create_private(&path).map_err(Error::files("creating", &path))?;
         self.account.own(&path)?;
         Ok(path)
     }
 
     /// Moves the finished staging folder into place, durably.
-    pub(super) fn move_in(&self, staging: &Path) -> Result<(), Error> {
+    pub(super) fn move_into_place(&self, staging: &Path) -> Result<(), Error> {
         fs::rename(staging, self.data()).map_err(Error::files("moving into place", staging))?;
-        File::open(&self.place)
-            .and_then(|place| place.sync_all())
-            .map_err(Error::files("syncing", &self.place))
+        File::open(&self.location)
+            .and_then(|location| location.sync_all())
+            .map_err(Error::files("syncing", &self.location))
     }
 }
 
 /// Creates a folder that only its owner can access.
-pub(super) fn make_private(path: &Path) -> io::Result<()> {
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
@@ -165,8 +168,8 @@ impl Drop for Lock {
     }
 }
 
-fn lock(place: &Path, folder: &Path) -> Result<Lock, Error> {
-    let path = place.join("lock");
+fn lock(location: &Path, folder: &Path) -> Result<Lock, Error> {
+    let path = location.join("lock");
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -183,13 +186,13 @@ fn lock(place: &Path, folder: &Path) -> Result<Lock, Error> {
 
 /// Decides where the data of `folder` is: inside it, unless the user that root must start the server
 /// as cannot enter it.
-fn place(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
-    if let Some(place) = recorded(folder)? {
-        return if place.is_dir() {
-            Ok(place)
+fn location(folder: &Path, fallback: &Path) -> Result<PathBuf, Error> {
+    if let Some(location) = recorded(folder)? {
+        return if location.is_dir() {
+            Ok(location)
         } else {
             let record = folder.join("location");
-            Err(Error::PlaceGone { directory: folder.to_owned(), place, record })
+            Err(Error::LocationGone { directory: folder.to_owned(), location, record })
         };
     }
     let account = Account::choose()?;
@@ -198,31 +201,31 @@ fn place(folder: &Path, elsewhere: &Path) -> Result<PathBuf, Error> {
     if account == Account::Own || folder.join("data").exists() || account.can_enter(folder)? {
         return Ok(folder.to_owned());
     }
-    let failed = || Error::files("making a folder for the data in", elsewhere);
-    let new = !elsewhere.exists();
-    fs::create_dir_all(elsewhere).map_err(failed())?;
-    let elsewhere = fs::canonicalize(elsewhere).map_err(failed())?;
-    let passable = Permissions::from_mode(0o711);
+    let failed = || Error::files("creating a folder for the data in", fallback);
+    let new = !fallback.exists();
+    fs::create_dir_all(fallback).map_err(failed())?;
+    let fallback = fs::canonicalize(fallback).map_err(failed())?;
+    let accessible = Permissions::from_mode(0o711);
     if new {
-        fs::set_permissions(&elsewhere, passable.clone()).map_err(failed())?;
+        fs::set_permissions(&fallback, accessible.clone()).map_err(failed())?;
     }
     let hash = fnv(folder);
     for attempt in 1_u64.. {
         // A taken name belongs to a data folder that was deleted since, in order to start empty.
-        let place = elsewhere.join(format!("{hash:016x}-{attempt}"));
-        match make_private(&place) {
+        let location = fallback.join(format!("{hash:016x}-{attempt}"));
+        match create_private(&location) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            made => made.map_err(failed())?,
+            created => created.map_err(failed())?,
         }
-        fs::set_permissions(&place, passable).map_err(failed())?;
-        record(folder, &place)?;
+        fs::set_permissions(&location, accessible).map_err(failed())?;
+        record(folder, &location)?;
         tracing::info!(
             folder = %folder.display(),
-            place = %place.display(),
+            location = %location.display(),
             user = account.name(),
-            "the user that runs PostgreSQL cannot enter the data folder: its data goes elsewhere",
+            "the user that runs PostgreSQL cannot enter the data folder: its data goes fallback",
         );
-        return Ok(place);
+        return Ok(location);
     }
     Err(failed()(io::ErrorKind::AlreadyExists.into()))
 }
@@ -244,18 +247,18 @@ mod tests {
 
     #[test]
     fn second_process_on_one_folder_is_refused() {
-        let base = super::super::tests::passable_folder();
-        let first = Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap();
-        let error = Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap_err();
+        let base = super::super::tests::accessible_folder();
+        let first = Home::open(&base.path().join("pg"), &base.path().join("fallback")).unwrap();
+        let error = Home::open(&base.path().join("pg"), &base.path().join("fallback")).unwrap_err();
         assert!(matches!(&error, Error::InUse { .. }), "{error}");
         assert!(error.to_string().contains("another vitrina process"));
         drop(first);
-        Home::open(&base.path().join("pg"), &base.path().join("else")).unwrap();
+        Home::open(&base.path().join("pg"), &base.path().join("fallback")).unwrap();
     }
 
     #[test]
     fn folder_with_other_content_is_left_unchanged() {
-        let base = super::super::tests::passable_folder();
+        let base = super::super::tests::accessible_folder();
         let home = Home::open(base.path(), Path::new("/nowhere")).unwrap();
         assert!(!home.has_cluster().unwrap());
         fs::create_dir(home.data()).unwrap();
@@ -269,7 +272,7 @@ mod tests {
 
     #[test]
     fn leftovers_of_a_killed_initdb_are_removed() {
-        let base = super::super::tests::passable_folder();
+        let base = super::super::tests::accessible_folder();
         let home = Home::open(base.path(), Path::new("/nowhere")).unwrap();
         let first = home.staging_folder().unwrap();
         fs::write(first.join("half"), "").unwrap();
@@ -277,49 +280,53 @@ mod tests {
         assert!(!first.exists() && second.exists());
         assert_ne!(first, second);
         assert_eq!(mode(&second), 0o700);
-        home.move_in(&second).unwrap();
+        home.move_into_place(&second).unwrap();
         assert!(home.data().exists() && !second.exists());
     }
 
     #[test]
     fn root_puts_the_data_where_the_server_can_enter() {
-        let base = super::super::tests::passable_folder();
+        let base = super::super::tests::accessible_folder();
         let shut = tempfile::tempdir().unwrap();
         fs::set_permissions(shut.path(), Permissions::from_mode(0o700)).unwrap();
         let folder = shut.path().join("pg");
-        let elsewhere = base.path().join("else");
-        let home = Home::open(&folder, &elsewhere).unwrap();
+        let fallback = base.path().join("fallback");
+        let home = Home::open(&folder, &fallback).unwrap();
         if !account::is_root() {
-            assert_eq!(home.place, fs::canonicalize(&folder).unwrap());
+            assert_eq!(home.location, fs::canonicalize(&folder).unwrap());
             return;
         }
-        let place = home.place.clone();
-        assert!(place.starts_with(fs::canonicalize(&elsewhere).unwrap()), "{}", place.display());
-        assert!(home.account().can_enter(&place).unwrap());
+        let location = home.location.clone();
+        assert!(
+            location.starts_with(fs::canonicalize(&fallback).unwrap()),
+            "{}",
+            location.display()
+        );
+        assert!(home.account().can_enter(&location).unwrap());
         drop(home);
-        assert_eq!(Home::open(&folder, &elsewhere).unwrap().place, place);
-        fs::create_dir(place.join("data")).unwrap();
-        fs::write(place.join("data/PG_VERSION"), "15\n").unwrap();
-        assert_eq!(super::super::made_by(&folder).as_deref(), Some("15"));
+        assert_eq!(Home::open(&folder, &fallback).unwrap().location, location);
+        fs::create_dir(location.join("data")).unwrap();
+        fs::write(location.join("data/PG_VERSION"), "15\n").unwrap();
+        assert_eq!(super::super::major_version_of(&folder).as_deref(), Some("15"));
 
         // A deleted folder starts empty. A folder without its recorded data is an error.
         fs::remove_dir_all(&folder).unwrap();
-        let second = Home::open(&folder, &elsewhere).unwrap();
-        assert_ne!(second.place, place);
-        fs::remove_dir_all(&second.place).unwrap();
+        let second = Home::open(&folder, &fallback).unwrap();
+        assert_ne!(second.location, location);
+        fs::remove_dir_all(&second.location).unwrap();
         drop(second);
-        let error = Home::open(&folder, &elsewhere).unwrap_err();
-        assert!(matches!(error, Error::PlaceGone { .. }), "{error}");
+        let error = Home::open(&folder, &fallback).unwrap_err();
+        assert!(matches!(error, Error::LocationGone { .. }), "{error}");
     }
 
     #[test]
     fn copied_folder_cannot_share_the_place_of_its_original() {
-        let base = super::super::tests::passable_folder();
-        let place = base.path().join("place");
-        fs::create_dir(&place).unwrap();
+        let base = super::super::tests::accessible_folder();
+        let location = base.path().join("location");
+        fs::create_dir(&location).unwrap();
         for folder in ["one", "copy"] {
             fs::create_dir(base.path().join(folder)).unwrap();
-            record(&base.path().join(folder), &place).unwrap();
+            record(&base.path().join(folder), &location).unwrap();
         }
         let _first = Home::open(&base.path().join("one"), Path::new("/nowhere")).unwrap();
         let error = Home::open(&base.path().join("copy"), Path::new("/nowhere")).unwrap_err();

@@ -11,20 +11,21 @@ use super::{
 };
 
 /// Creates the cluster of `home` in a staging folder and renames it. If this process is killed in
-/// between, the next start begins again. Polls `called_off`. Blocks for about a second.
-pub(super) fn make(
+/// between, the next start begins again. Polls `is_cancelled`. Blocks for about a second.
+pub(super) fn create_cluster(
     home: &Home,
     binaries: &Binaries,
     log: &Log,
-    called_off: &dyn Fn() -> bool,
+    is_cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Error> {
     let staging = home.staging_folder()?;
-    let made = run(&staging, home, binaries, log, called_off).and_then(|()| home.move_in(&staging));
-    if made.is_err() {
+    let created = run(&staging, home, binaries, log, is_cancelled)
+        .and_then(|()| home.move_into_place(&staging));
+    if created.is_err() {
         // The next start removes leftovers.
         fs::remove_dir_all(&staging).ok();
     }
-    made
+    created
 }
 
 fn run(
@@ -32,7 +33,7 @@ fn run(
     home: &Home,
     binaries: &Binaries,
     log: &Log,
-    called_off: &dyn Fn() -> bool,
+    is_cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Error> {
     let (file, from) = log.open()?;
     let second = file.try_clone().map_err(Error::files("opening the log", home.log()))?;
@@ -42,7 +43,7 @@ fn run(
         .command(&binaries.initdb)
         .arg("-D")
         .arg(staging)
-        .args(settings::initdb(Purpose::Kept))
+        .args(settings::initdb(Purpose::Persistent))
         .stdout(file)
         .stderr(second)
         .spawn()
@@ -51,9 +52,9 @@ fn run(
         if let Some(status) = child.try_wait().map_err(refused)? {
             break status;
         }
-        if called_off() {
+        if is_cancelled() {
             child.kill().and_then(|()| child.wait()).map_err(refused)?;
-            return Err(Error::CalledOff);
+            return Err(Error::Cancelled);
         }
         thread::sleep(POLL_INTERVAL);
     };

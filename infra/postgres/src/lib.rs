@@ -11,7 +11,7 @@
 //! ```text
 //! search      places to search           binaries    programs of an installation
 //! account     user of the server         obtain      how to install them
-//! home        data folder and its parts  location    recorded place of the data
+//! home        data folder and its parts  location    recorded location of the data
 //! initdb      creating a cluster         settings    settings of the server
 //! start       from any state to running  server      one server process
 //! postmaster  pid file and signals       probe       whether it accepts connections
@@ -45,7 +45,7 @@ pub use binaries::Binaries;
 pub use cluster::Cluster;
 pub use ephemeral::Ephemeral;
 pub use error::Error;
-pub use location::made_by;
+pub use location::major_version_of;
 pub use search::Search;
 pub use server::Exit;
 pub use start::{Progress, StartOptions};

@@ -1,4 +1,4 @@
-//! The recorded place of the data, if it is not in the data folder itself.
+//! The recorded location of the data, if it is not in the data folder itself.
 
 use std::{
     fs::{self, File},
@@ -10,15 +10,15 @@ use std::{
 use super::Error;
 
 /// The major version that created the data of `folder`, if it is known.
-pub fn made_by(folder: &Path) -> Option<String> {
+pub fn major_version_of(folder: &Path) -> Option<String> {
     let version = fs::read_to_string(data_of(folder).ok()?.join("PG_VERSION")).ok()?;
     Some(version.trim().to_owned())
 }
 
-/// The place of the data of `folder`, whether or not it exists.
+/// The location of the data of `folder`, whether or not it exists.
 pub(super) fn data_of(folder: &Path) -> Result<PathBuf, Error> {
-    let place = recorded(folder)?.unwrap_or_else(|| folder.to_owned());
-    Ok(place.join("data"))
+    let location = recorded(folder)?.unwrap_or_else(|| folder.to_owned());
+    Ok(location.join("data"))
 }
 
 pub(super) fn recorded(folder: &Path) -> Result<Option<PathBuf>, Error> {
@@ -30,12 +30,12 @@ pub(super) fn recorded(folder: &Path) -> Result<Option<PathBuf>, Error> {
     }
 }
 
-pub(super) fn record(folder: &Path, place: &Path) -> Result<(), Error> {
+pub(super) fn record(folder: &Path, location: &Path) -> Result<(), Error> {
     let path = folder.join("location");
     let new = folder.join("location.new");
     let write = || -> io::Result<()> {
         let mut file = File::create(&new)?;
-        file.write_all(place.as_os_str().as_bytes())?;
+        file.write_all(location.as_os_str().as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, &path)?;
         File::open(folder)?.sync_all()

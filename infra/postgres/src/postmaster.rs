@@ -42,11 +42,11 @@ impl PidFile {
     /// Like [`PidFile::read`], but waits for content. A file that stays empty was left by a server
     /// killed at that moment, and is removed, because the next server would refuse to start.
     pub(super) fn read_when_written(data: &Path) -> Result<Option<Self>, Error> {
-        const MOMENT: Duration = Duration::from_secs(1);
+        const EMPTY_FILE_TIMEOUT: Duration = Duration::from_secs(1);
         let path = Self::path(data);
         let begun = Instant::now();
         while fs::metadata(&path).is_ok_and(|metadata| metadata.len() == 0) {
-            if begun.elapsed() >= MOMENT {
+            if begun.elapsed() >= EMPTY_FILE_TIMEOUT {
                 fs::remove_file(&path).map_err(Error::files("removing the empty", &path))?;
             }
             thread::sleep(POLL_INTERVAL);
@@ -71,9 +71,9 @@ impl PidFile {
     /// The file is not removed, because it also names the shared memory of the last server, and the
     /// next one must not start while a process still uses that. Its pid is replaced by that of this
     /// process: a server knows that its parent is not another server.
-    pub(super) fn disown(data: &Path, account: &Account) -> Result<(), Error> {
+    pub(super) fn replace_pid(data: &Path, account: &Account) -> Result<(), Error> {
         let path = Self::path(data);
-        let failed = || Error::files("taking over", &path);
+        let failed = || Error::files("updating", &path);
         let old = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             read => read.map_err(failed())?,
@@ -119,7 +119,7 @@ pub(super) fn is_server_of(pid: u32, data: &Path) -> Result<bool, Error> {
         Err(error) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => Ok(false),
         // Hidden, so it belongs to another user; this server would be readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
-        Err(error) => Err(Error::files("looking at the process", path)(error)),
+        Err(error) => Err(Error::files("reading the command line", path)(error)),
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
         assert!(!ours(&[b"/usr/bin/postgres", b"-D", b"/no/such/data2"]));
         assert!(!ours(&[b"postgres: checkpointer", b""]));
         assert!(!ours(&[b"/bin/vi", b"-D", b"/no/such/data"]));
-        assert!(!ours(&[b""]), "the words of a process that has ended");
+        assert!(!ours(&[b""]), "the words of a process that has exited");
         assert!(line_names_server(b"/usr/bin/postgres -D /no/such/data -c port=1\n", data));
         assert!(!line_names_server(b"/usr/bin/postgres -D /no/such/data2 -c port=1\n", data));
         assert!(!line_names_server(b"/bin/vi -D /no/such/data -c port=1\n", data));

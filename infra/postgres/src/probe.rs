@@ -11,29 +11,29 @@ use super::{PORT, SUPERUSER};
 
 /// The response of the server to a new connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Readiness {
     /// It accepts connections (or refuses this one for a reason that only a running server has).
     Ready,
     /// It is starting, recovering or stopping, with its own message.
     NotYet(String),
     /// No response.
-    Nothing,
+    NoResponse,
 }
 
 /// Timeout for a response.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// SQLSTATE `cannot_connect_now`.
 const CANNOT_CONNECT_NOW: &str = "57P03";
 
 /// Tries the server with its socket in `directory`. Blocks for up to 2 s.
-pub(super) fn ask(directory: &Path) -> Answer {
-    begin(directory).unwrap_or(Answer::Nothing)
+pub(super) fn check(directory: &Path) -> Readiness {
+    connect(directory).unwrap_or(Readiness::NoResponse)
 }
 
-fn begin(directory: &Path) -> io::Result<Answer> {
+fn connect(directory: &Path) -> io::Result<Readiness> {
     let mut stream = UnixStream::connect(directory.join(format!(".s.PGSQL.{PORT}")))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(&startup("postgres"))?;
     let mut kind = [0; 1];
     stream.read_exact(&mut kind)?;
@@ -41,7 +41,7 @@ fn begin(directory: &Path) -> io::Result<Answer> {
         b"R" => {
             // A Terminate message avoids a log line about a lost connection. Failure does not matter.
             stream.write_all(b"X\0\0\0\x04").ok();
-            Ok(Answer::Ready)
+            Ok(Readiness::Ready)
         }
         b"E" => {
             let mut length = [0; 4];
@@ -51,7 +51,7 @@ fn begin(directory: &Path) -> io::Result<Answer> {
             stream.take(length).read_to_end(&mut body)?;
             Ok(refusal(&body))
         }
-        _ => Ok(Answer::Nothing),
+        _ => Ok(Readiness::NoResponse),
     }
 }
 
@@ -68,16 +68,16 @@ pub(super) fn startup(database: &str) -> Vec<u8> {
 }
 
 /// Parses an `ErrorResponse`: fields that start with a type byte and end with a zero.
-fn refusal(body: &[u8]) -> Answer {
+fn refusal(body: &[u8]) -> Readiness {
     let field = |letter: u8| {
         body.split(|byte| *byte == 0)
             .find(|field| field.first() == Some(&letter))
             .map(|field| String::from_utf8_lossy(&field[1..]).into_owned())
     };
     if field(b'C').as_deref() == Some(CANNOT_CONNECT_NOW) {
-        Answer::NotYet(field(b'M').unwrap_or_default())
+        Readiness::NotYet(field(b'M').unwrap_or_default())
     } else {
-        Answer::Ready
+        Readiness::Ready
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    fn answer_to(reply: &'static [u8]) -> Answer {
+    fn response_to(reply: &'static [u8]) -> Readiness {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join(format!(".s.PGSQL.{PORT}"))).unwrap();
         let server = std::thread::spawn(move || {
@@ -97,19 +97,19 @@ mod tests {
             assert_eq!(asked, startup("postgres"));
             stream.write_all(reply).unwrap();
         });
-        let answer = ask(folder.path());
+        let response = check(folder.path());
         server.join().unwrap();
-        answer
+        response
     }
 
     #[test]
     fn starting_ready_and_silent_servers_are_distinguished() {
-        assert_eq!(answer_to(b"R\0\0\0\x08\0\0\0\0"), Answer::Ready);
+        assert_eq!(response_to(b"R\0\0\0\x08\0\0\0\0"), Readiness::Ready);
         let starting = b"E\0\0\0\x1bSFATAL\0C57P03\0Mstarting\0\0";
-        assert_eq!(answer_to(starting), Answer::NotYet("starting".to_owned()));
+        assert_eq!(response_to(starting), Readiness::NotYet("starting".to_owned()));
         let full = b"E\0\0\0\x1bSFATAL\0C53300\0Mtoo many\0\0";
-        assert_eq!(answer_to(full), Answer::Ready);
-        assert_eq!(answer_to(b""), Answer::Nothing);
-        assert_eq!(ask(Path::new("/no/such/folder")), Answer::Nothing);
+        assert_eq!(response_to(full), Readiness::Ready);
+        assert_eq!(response_to(b""), Readiness::NoResponse);
+        assert_eq!(check(Path::new("/no/such/folder")), Readiness::NoResponse);
     }
 }

@@ -1,4 +1,4 @@
-//! A server process: started by this process or adopted, watched until it ends, stopped.
+//! A server process: started by this process or adopted, watched until it exits, stopped.
 
 use std::{
     fmt,
@@ -20,11 +20,11 @@ use super::{
     settings::{self, Purpose},
 };
 
-const WATCH: Duration = Duration::from_millis(50);
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// Interval of log rotation, in checks of the watch: every 5 s.
 const LOG_EVERY: u32 = 100;
 
-/// How a server ended.
+/// How a server exited.
 #[derive(Debug, Clone)]
 pub struct Exit {
     /// Exit status; unknown for a server that an earlier process started.
@@ -41,13 +41,13 @@ impl Exit {
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgreSQL ended ({}): {}", self.status_text(), self.log)
+        write!(f, "PostgreSQL exited ({}): {}", self.status_text(), self.log)
     }
 }
 
 /// Timeouts of each way to stop before the next is tried.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct StopTimeouts {
     pub(super) fast: Duration,
     pub(super) immediate: Duration,
     pub(super) kill: Duration,
@@ -80,7 +80,7 @@ impl Server {
         let child = home
             .account()
             .command(&binaries.postgres)
-            .args(settings::server(Purpose::Kept, &home.data(), socket_directory))
+            .args(settings::server(Purpose::Persistent, &home.data(), socket_directory))
             .stdout(file)
             .stderr(second)
             .spawn()
@@ -109,19 +109,19 @@ impl Server {
     }
 
     fn watch(&self) {
-        for look in 1_u32.. {
+        for check in 1_u32.. {
             if self.exit().is_some() {
                 return;
             }
-            if look % LOG_EVERY == 0
+            if check % LOG_EVERY == 0
                 && let Err(error) = self.0.log.bound()
             {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the log of PostgreSQL could not be kept short",
+                    "could not shorten the log of PostgreSQL",
                 );
             }
-            thread::sleep(WATCH);
+            thread::sleep(WATCH_INTERVAL);
         }
     }
 
@@ -129,14 +129,14 @@ impl Server {
         self.0.pid
     }
 
-    /// Checks whether the server has ended.
+    /// Checks whether the server has exited.
     pub(super) fn exit(&self) -> Option<Exit> {
         if let Some(exit) = self.0.exit.borrow().clone() {
             return Some(exit);
         }
         let status = match &self.0.child {
             // An error would mean that the process is not a child, but nothing else waits for it.
-            Some(child) => match reach(child).try_wait() {
+            Some(child) => match lock(child).try_wait() {
                 Ok(Some(status)) => Some(status),
                 Ok(None) | Err(_) => return None,
             },
@@ -150,8 +150,8 @@ impl Server {
         Some(exit)
     }
 
-    /// Returns when the server has ended.
-    pub(super) async fn ended(&self) -> Exit {
+    /// Returns when the server has exited.
+    pub(super) async fn wait_for_exit(&self) -> Exit {
         let mut receiver = self.0.exit.subscribe();
         loop {
             if let Some(exit) = receiver.borrow_and_update().clone() {
@@ -164,27 +164,27 @@ impl Server {
         }
     }
 
-    /// Waits until the server has ended, up to a timeout. Returns whether it has ended.
-    pub(super) fn ends_within(&self, patience: Duration) -> bool {
+    /// Waits until the server has exited, up to a timeout. Returns whether it has exited.
+    pub(super) fn exits_within(&self, timeout: Duration) -> bool {
         let begun = Instant::now();
         loop {
             if self.exit().is_some() {
                 return true;
             }
-            if begun.elapsed() >= patience {
+            if begun.elapsed() >= timeout {
                 return false;
             }
             thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Sends `signal`, unless the server has ended.
+    /// Sends `signal`, unless the server has exited.
     pub(super) fn signal(&self, signal: Signal) -> Result<(), Error> {
         match &self.0.child {
             Some(child) => {
                 // The pid of a child is not reused before it is reaped. Holding the lock keeps the
                 // watch from reaping it.
-                let mut child = reach(child);
+                let mut child = lock(child);
                 if matches!(child.try_wait(), Ok(None)) {
                     postmaster::send(self.0.pid, signal)?;
                 }
@@ -198,29 +198,29 @@ impl Server {
     }
 
     /// Stops the server, with escalating signals. Blocks.
-    pub(super) fn stop(&self, patience: Patience) -> Result<(), Error> {
-        let ways = [
-            (Signal::Fast, patience.fast),
-            (Signal::Immediate, patience.immediate),
-            (Signal::Kill, patience.kill),
+    pub(super) fn stop(&self, timeouts: StopTimeouts) -> Result<(), Error> {
+        let attempts = [
+            (Signal::Fast, timeouts.fast),
+            (Signal::Immediate, timeouts.immediate),
+            (Signal::Kill, timeouts.kill),
         ];
-        for (signal, patience) in ways {
+        for (signal, timeout) in attempts {
             self.signal(signal)?;
-            if self.ends_within(patience) {
+            if self.exits_within(timeout) {
                 return Ok(());
             }
             tracing::warn!(
                 postgres.pid = self.0.pid,
-                waited.seconds = patience.as_secs(),
-                "PostgreSQL did not stop when told {signal:?}",
+                waited.seconds = timeout.as_secs(),
+                "PostgreSQL did not stop after the signal {signal:?}",
             );
         }
-        let waited = patience.fast + patience.immediate + patience.kill;
+        let waited = timeouts.fast + timeouts.immediate + timeouts.kill;
         Err(Error::Unstoppable { pid: self.0.pid, waited })
     }
 }
 
 /// Ignores poisoning: a panic elsewhere does not change the child.
-fn reach(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
     child.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@ use super::{PORT, SUPERUSER};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Data survives everything except the loss of the disk.
-    Kept,
+    Persistent,
     /// Data is removed with the test process. Committed data survives a killed server, but not a power
     /// failure.
     Test,
@@ -16,7 +16,7 @@ pub(super) enum Purpose {
 
 /// Arguments of `initdb`, except the folder. None contains a space, because a shell splits them.
 pub(super) fn initdb(purpose: Purpose) -> Vec<String> {
-    let mut words = vec![
+    let mut arguments = vec![
         format!("--username={SUPERUSER}"),
         // Only the server's user and root can enter the socket's folder, and both can read the data
         // anyway.
@@ -27,20 +27,20 @@ pub(super) fn initdb(purpose: Purpose) -> Vec<String> {
         "--locale=C".to_owned(),
     ];
     if purpose == Purpose::Test {
-        words.push("--no-sync".to_owned());
+        arguments.push("--no-sync".to_owned());
     }
-    words
+    arguments
 }
 
 /// Arguments of the server. Settings are on the command line rather than in a file, so that a
 /// persistent cluster gets those of the program that starts it, not of the one that created it.
 pub(super) fn server(purpose: Purpose, data: &Path, socket_directory: &Path) -> Vec<OsString> {
-    let mut words = vec![OsString::from("-D"), data.into()];
+    let mut arguments = vec![OsString::from("-D"), data.into()];
     let mut set = |name: &str, value: OsString| {
-        let mut word = OsString::from(name);
-        word.push("=");
-        word.push(value);
-        words.extend(["-c".into(), word]);
+        let mut argument = OsString::from(name);
+        argument.push("=");
+        argument.push(value);
+        arguments.extend(["-c".into(), argument]);
     };
     // No network connections, not even from this machine, so no password has to be kept.
     set("listen_addresses", "".into());
@@ -58,7 +58,7 @@ pub(super) fn server(purpose: Purpose, data: &Path, socket_directory: &Path) -> 
     let (durable, buffers) = match purpose {
         // Memory is used only as pages are read, so little data uses little. Reconciliation looks up
         // the rows of a bucket all over two tables, and each page that is missing here costs a copy.
-        Purpose::Kept => ("on", "1GB"),
+        Purpose::Persistent => ("on", "1GB"),
         Purpose::Test => ("off", "64MB"),
     };
     set("fsync", durable.into());
@@ -70,7 +70,7 @@ pub(super) fn server(purpose: Purpose, data: &Path, socket_directory: &Path) -> 
         // The cluster may be in memory.
         set("max_wal_size", "256MB".into());
     }
-    words
+    arguments
 }
 
 #[cfg(test)]
@@ -79,12 +79,15 @@ mod tests {
 
     #[test]
     fn clusters_are_durable_and_offline() {
-        for purpose in [Purpose::Kept, Purpose::Test] {
-            let words = server(purpose, Path::new("/d"), Path::new("/d/run"));
-            let has = |word: &str| words.iter().any(|have| have == word);
+        for purpose in [Purpose::Persistent, Purpose::Test] {
+            let arguments = server(purpose, Path::new("/d"), Path::new("/d/run"));
+            let has = |argument: &str| arguments.iter().any(|have| have == argument);
             assert!(has("listen_addresses=") && has("synchronous_commit=on"));
-            assert_eq!(has("fsync=on") && has("full_page_writes=on"), purpose == Purpose::Kept);
-            assert!(initdb(purpose).iter().all(|word| !word.contains(' ')));
+            assert_eq!(
+                has("fsync=on") && has("full_page_writes=on"),
+                purpose == Purpose::Persistent
+            );
+            assert!(initdb(purpose).iter().all(|argument| !argument.contains(' ')));
             assert!(initdb(purpose).contains(&"--auth-host=reject".to_owned()));
         }
     }

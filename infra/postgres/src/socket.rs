@@ -13,7 +13,7 @@ use std::{
 use super::{
     Error, PORT,
     account::{self, Account},
-    home::{fnv, make_private},
+    home::{create_private, fnv},
 };
 
 /// Maximum length of a socket path, in bytes, on the system with the lowest limit.
@@ -22,20 +22,20 @@ const SOCKET_PATH_LIMIT: usize = 103;
 /// be long too.
 const SHORT_BASE: &str = "/tmp";
 
-/// The folder for the socket of the cluster in `place`, created if needed.
-pub(super) fn directory(place: &Path, account: &Account) -> Result<PathBuf, Error> {
-    let run = place.join("run");
+/// The folder for the socket of the cluster in `location`, created if needed.
+pub(super) fn directory(location: &Path, account: &Account) -> Result<PathBuf, Error> {
+    let run = location.join("run");
     if !fits(&run) {
-        return short_directory(place, account);
+        return short_directory(location, account);
     }
     private(&run, account)?.ok_or_else(|| {
-        Error::files("taking for the socket", &run)(io::ErrorKind::PermissionDenied.into())
+        Error::files("using for the socket", &run)(io::ErrorKind::PermissionDenied.into())
     })
 }
 
-/// A folder with a short path, stable for each `place`, that only the user of the server can enter.
-pub(super) fn short_directory(place: &Path, account: &Account) -> Result<PathBuf, Error> {
-    let hash = fnv(place);
+/// A folder with a short path, stable for each `location`, that only the user of the server can enter.
+pub(super) fn short_directory(location: &Path, account: &Account) -> Result<PathBuf, Error> {
+    let hash = fnv(location);
     for attempt in 1..=16 {
         // Every user can write to the base folder, so a name may be taken.
         let path = Path::new(SHORT_BASE).join(format!("vitrina-{hash:016x}-{attempt}"));
@@ -58,7 +58,7 @@ pub(super) fn remove_short_directory(path: &Path) {
     }
 }
 
-/// Removes the socket of an ended server and its lock file.
+/// Removes the socket of an exited server and its lock file.
 pub(super) fn clear(directory: &Path) -> Result<(), Error> {
     for name in [format!(".s.PGSQL.{PORT}"), format!(".s.PGSQL.{PORT}.lock")] {
         let path = directory.join(name);
@@ -84,8 +84,8 @@ pub(super) fn fits(directory: &Path) -> bool {
 /// Makes sure that only the server's user can access folder `path`. `None` if it belongs to another
 /// user.
 fn private(path: &Path, account: &Account) -> Result<Option<PathBuf>, Error> {
-    let failed = || Error::files("making the folder of the socket", path);
-    match make_private(path) {
+    let failed = || Error::files("creating the folder of the socket", path);
+    match create_private(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let metadata = fs::symlink_metadata(path).map_err(failed())?;
             let mine = account::effective_uid();
@@ -94,7 +94,7 @@ fn private(path: &Path, account: &Account) -> Result<Option<PathBuf>, Error> {
                 return Ok(None);
             }
         }
-        made => made.map_err(failed())?,
+        created => created.map_err(failed())?,
     }
     fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed())?;
     account.own(path)?;
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn long_socket_path_is_replaced_by_a_short_folder() {
-        let base = super::super::tests::passable_folder();
+        let base = super::super::tests::accessible_folder();
         let account = Account::choose().unwrap();
         assert_eq!(directory(base.path(), &account).unwrap(), base.path().join("run"));
         let far = base.path().join("x".repeat(100));
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn socket_folder_of_another_user_is_not_used() {
-        let base = super::super::tests::passable_folder();
+        let base = super::super::tests::accessible_folder();
         let account = Account::choose().unwrap();
         let target = base.path().join("theirs");
         fs::create_dir(&target).unwrap();

@@ -17,8 +17,8 @@ use super::{
     initdb,
     log::Log,
     postmaster::{self, PidFile},
-    probe::{self, Answer},
-    server::{Patience, Server},
+    probe::{self, Readiness},
+    server::{Server, StopTimeouts},
     socket,
 };
 
@@ -27,9 +27,9 @@ use super::{
 #[non_exhaustive]
 pub enum Progress {
     /// No cluster exists yet. Creating one takes about a second.
-    Making,
+    Creating,
     /// A server of an earlier process is adopted.
-    TakingOver {
+    Adopting {
         /// Its process id.
         pid: u32,
     },
@@ -53,7 +53,7 @@ pub(super) struct Limits {
     pub(super) ready: Duration,
     /// For an adopted server to respond at all.
     pub(super) silence: Duration,
-    pub(super) stop: Patience,
+    pub(super) stop: StopTimeouts,
     /// For the drop of a cluster.
     pub(super) drop: Duration,
 }
@@ -61,7 +61,7 @@ pub(super) struct Limits {
 const LIMITS: Limits = Limits {
     ready: Duration::from_mins(1),
     silence: Duration::from_secs(10),
-    stop: Patience {
+    stop: StopTimeouts {
         fast: Duration::from_secs(30),
         immediate: Duration::from_secs(10),
         kill: Duration::from_secs(5),
@@ -77,7 +77,7 @@ pub struct StartOptions {
     pub binaries: Binaries,
     /// Where root puts the data if the user of the server cannot enter `directory`. Default:
     /// `/var/lib/vitrina`.
-    pub elsewhere: PathBuf,
+    pub fallback: PathBuf,
     /// Called with the progress, from another thread. Must return quickly.
     pub on_progress: Option<Box<dyn Fn(Progress) + Send>>,
     limits: Limits,
@@ -89,14 +89,14 @@ impl StartOptions {
         Self {
             directory: directory.into(),
             binaries,
-            elsewhere: PathBuf::from("/var/lib/vitrina"),
+            fallback: PathBuf::from("/var/lib/vitrina"),
             on_progress: None,
             limits: LIMITS,
         }
     }
 
     #[cfg(test)]
-    pub(super) fn shorten_patience(&mut self) {
+    pub(super) fn shorten_timeouts(&mut self) {
         self.limits.silence = Duration::from_millis(500);
         self.limits.stop.fast = Duration::from_millis(100);
         self.limits.stop.immediate = Duration::from_millis(100);
@@ -108,7 +108,7 @@ impl fmt::Debug for StartOptions {
         f.debug_struct("StartOptions")
             .field("directory", &self.directory)
             .field("binaries", &self.binaries)
-            .field("elsewhere", &self.elsewhere)
+            .field("fallback", &self.fallback)
             .finish_non_exhaustive()
     }
 }
@@ -117,14 +117,14 @@ impl fmt::Debug for StartOptions {
 pub(super) struct Start {
     pub(super) options: StartOptions,
     /// Whether the caller still waits.
-    pub(super) here: Arc<AtomicBool>,
+    pub(super) wanted: Arc<AtomicBool>,
 }
 
 /// Outcome of waiting for a server.
 enum Outcome {
     /// It accepts connections at this socket.
     Ready(PathBuf),
-    Ended(Exit),
+    Exited(Exit),
     /// It responds that it is not ready yet.
     Recovering(Duration),
     Silent(Duration),
@@ -133,25 +133,26 @@ enum Outcome {
 impl Start {
     pub(super) fn run(&self) -> Result<Cluster, Error> {
         let options = &self.options;
-        let home = Home::open(&options.directory, &options.elsewhere)?;
+        let home = Home::open(&options.directory, &options.fallback)?;
         let log = Log::at(home.log());
         log.bound().map_err(Error::files("shortening the log", home.log()))?;
         if !home.has_cluster()? {
-            self.tell(Progress::Making);
-            tracing::info!(directory = %home.data().display(), "making a new PostgreSQL cluster");
-            initdb::make(&home, &options.binaries, &log, &|| self.called_off())?;
+            self.report(Progress::Creating);
+            tracing::info!(directory = %home.data().display(), "creating a PostgreSQL cluster");
+            initdb::create_cluster(&home, &options.binaries, &log, &|| self.is_cancelled())?;
         }
         home.check_major(&options.binaries)?;
         let begun = Instant::now();
         loop {
-            let found = match self.take_over(&home, &log)? {
+            let found = match self.adopt_running(&home, &log)? {
                 None => self.launch(&home, &log, begun)?,
                 found => found,
             };
             if let Some((server, socket_directory)) = found {
                 let limits = options.limits;
-                let cluster = Cluster { server, socket_directory, limits, left: false, home };
-                self.tell(Progress::Ready);
+                let cluster =
+                    Cluster { server, socket_directory, limits, keeps_running: false, home };
+                self.report(Progress::Ready);
                 tracing::info!(
                     postgres.pid = cluster.pid(),
                     directory = %cluster.data_directory().display(),
@@ -159,43 +160,46 @@ impl Start {
                 );
                 return Ok(cluster);
             }
-            if self.called_off() {
-                return Err(Error::CalledOff);
+            if self.is_cancelled() {
+                return Err(Error::Cancelled);
             }
             thread::sleep(POLL_INTERVAL);
         }
     }
 
     /// Adopts a server that already runs on the data. `None` if no server runs.
-    fn take_over(&self, home: &Home, log: &Log) -> Result<Option<(Server, PathBuf)>, Error> {
+    fn adopt_running(&self, home: &Home, log: &Log) -> Result<Option<(Server, PathBuf)>, Error> {
         let data = home.data();
         let Some(file) = PidFile::read_when_written(&data)? else {
             return Ok(None);
         };
         if !postmaster::is_server_of(file.pid, &data)? {
-            make_way(home)?;
+            remove_leftovers(home)?;
             return Ok(None);
         }
-        tracing::info!(postgres.pid = file.pid, "PostgreSQL of an earlier process still runs");
-        self.tell(Progress::TakingOver { pid: file.pid });
+        tracing::info!(
+            postgres.pid = file.pid,
+            "PostgreSQL of an earlier process is still running"
+        );
+        self.report(Progress::Adopting { pid: file.pid });
         let server = Server::adopt(file.pid, home, log)?;
         match self.wait_for(&server, &data, self.options.limits.silence)? {
             Outcome::Ready(socket_directory) => return Ok(Some((server, socket_directory))),
             Outcome::Recovering(waited) => {
                 return Err(Error::StillRecovering { directory: data, waited });
             }
-            Outcome::Ended(_) => {}
+            Outcome::Exited(_) => {}
             Outcome::Silent(waited) => {
                 tracing::warn!(
                     postgres.pid = file.pid,
                     waited.seconds = waited.as_secs(),
-                    "PostgreSQL of an earlier process does not answer and is stopped",
+                    "PostgreSQL of an earlier process does not respond; stopping it",
                 );
                 server.stop(self.options.limits.stop)?;
             }
         }
         // In a container without an init process, an orphan is never reaped and its pid stays in use.
-        make_way(home)?;
+        remove_leftovers(home)?;
         Ok(None)
     }
 
@@ -208,12 +212,12 @@ impl Start {
     ) -> Result<Option<(Server, PathBuf)>, Error> {
         let limits = self.options.limits;
         let directory = home.data();
-        self.tell(Progress::Starting);
-        let socket_directory = socket::directory(home.place(), home.account())?;
+        self.report(Progress::Starting);
+        let socket_directory = socket::directory(home.location(), home.account())?;
         let server = Server::launch(home, &self.options.binaries, log, &socket_directory)?;
         match self.wait_for(&server, &directory, limits.ready) {
             Ok(Outcome::Ready(socket_directory)) => Ok(Some((server, socket_directory))),
-            Ok(Outcome::Ended(exit)) => {
+            Ok(Outcome::Exited(exit)) => {
                 // The child processes of a killed server end a little later. Until then a new server
                 // refuses to start.
                 let others_end = exit.log.contains("shared memory block");
@@ -227,7 +231,7 @@ impl Start {
                     thread::sleep(POLL_INTERVAL * 10);
                     return Ok(None);
                 }
-                Err(Error::Ended { directory, status: exit.status_text(), log: exit.log })
+                Err(Error::Exited { directory, status: exit.status_text(), log: exit.log })
             }
             // Stopping it would restart the recovery every time, and it would never finish.
             Ok(Outcome::Recovering(waited)) => Err(Error::StillRecovering { directory, waited }),
@@ -246,35 +250,35 @@ impl Start {
     /// Waits until `server` accepts connections, but only up to `silence` without any response.
     fn wait_for(&self, server: &Server, data: &Path, silence: Duration) -> Result<Outcome, Error> {
         let begun = Instant::now();
-        let mut last_word = None;
-        let mut told = Duration::ZERO;
+        let mut last_response = None;
+        let mut last_report = Duration::ZERO;
         loop {
-            if self.called_off() {
-                return Err(Error::CalledOff);
+            if self.is_cancelled() {
+                return Err(Error::Cancelled);
             }
             if let Some(exit) = server.exit() {
-                return Ok(Outcome::Ended(exit));
+                return Ok(Outcome::Exited(exit));
             }
             let file = PidFile::read(data)?.filter(|file| file.pid == server.pid());
             if let Some(PidFile { socket_directory: Some(directory), ready, .. }) = file {
-                match probe::ask(&directory) {
-                    Answer::Ready if ready => return Ok(Outcome::Ready(directory)),
-                    // It accepted the connection and has been told to stop since, or is about to
+                match probe::check(&directory) {
+                    Readiness::Ready if ready => return Ok(Outcome::Ready(directory)),
+                    // It accepted the connection and has received a signal to stop since, or is about to
                     // report that it is ready.
-                    Answer::Ready => last_word = Some(Instant::now()),
-                    Answer::NotYet(reason) => {
-                        last_word = Some(Instant::now());
+                    Readiness::Ready => last_response = Some(Instant::now()),
+                    Readiness::NotYet(reason) => {
+                        last_response = Some(Instant::now());
                         let waited = begun.elapsed();
-                        if waited >= told + Duration::from_secs(1) {
-                            told = waited;
-                            self.tell(Progress::Waiting { waited, reason });
+                        if waited >= last_report + Duration::from_secs(1) {
+                            last_report = waited;
+                            self.report(Progress::Waiting { waited, reason });
                         }
                     }
-                    Answer::Nothing => {}
+                    Readiness::NoResponse => {}
                 }
             }
             let waited = begun.elapsed();
-            if last_word.unwrap_or(begun).elapsed() >= silence {
+            if last_response.unwrap_or(begun).elapsed() >= silence {
                 return Ok(Outcome::Silent(waited));
             }
             if waited >= self.options.limits.ready {
@@ -284,20 +288,20 @@ impl Start {
         }
     }
 
-    fn called_off(&self) -> bool {
-        !self.here.load(Ordering::Relaxed)
+    fn is_cancelled(&self) -> bool {
+        !self.wanted.load(Ordering::Relaxed)
     }
 
-    fn tell(&self, progress: Progress) {
+    fn report(&self, progress: Progress) {
         if let Some(on_progress) = &self.options.on_progress {
             on_progress(progress);
         }
     }
 }
 
-/// Removes leftovers of an ended server that would keep the next from starting. Its pid may belong to
+/// Removes leftovers of an exited server that would keep the next from starting. Its pid may belong to
 /// another process by now.
-fn make_way(home: &Home) -> Result<(), Error> {
-    PidFile::disown(&home.data(), home.account())?;
-    socket::clear(&socket::directory(home.place(), home.account())?)
+fn remove_leftovers(home: &Home) -> Result<(), Error> {
+    PidFile::replace_pid(&home.data(), home.account())?;
+    socket::clear(&socket::directory(home.location(), home.account())?)
 }

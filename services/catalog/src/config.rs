@@ -9,7 +9,7 @@ use shared::money::Currency;
 
 /// What one process of the service does, with the settings that only this needs.
 #[derive(Clone, Debug)]
-pub enum Role {
+pub enum ProcessRole {
     /// Serves the public catalogue from this table of listings.
     Api { table: String, currency: Currency },
     /// Projects events into this table of listings.
@@ -45,31 +45,31 @@ fn database(settings: &mut Settings) -> DatabaseConfig {
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub role: Role,
+    pub process_role: ProcessRole,
     pub host: HostConfig,
 }
 
 impl Config {
-    /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`], and those of the role:
+    /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`], and those of the process role:
     /// [`listing::table_name`] with `VITRINA_CURRENCY` or the source of events ([`SqsConfig::read`],
     /// else [`DatabaseConfig::read`]); or [`DatabaseConfig::read`] and [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "projector", "migrate"]);
-        let role = match name {
+        let process_role = match name {
             "projector" => {
                 let feed = Feed::read(settings);
-                Role::Projector { table: listing::table_name(settings), feed }
+                ProcessRole::Projector { table: listing::table_name(settings), feed }
             }
-            "migrate" => Role::Migrate {
+            "migrate" => ProcessRole::Migrate {
                 database: database(settings),
                 migration: MigrationConfig::read(settings),
             },
             _ => {
                 let currency: Option<Currency> = settings.optional("VITRINA_CURRENCY");
                 let currency = currency.unwrap_or_default();
-                Role::Api { table: listing::table_name(settings), currency }
+                ProcessRole::Api { table: listing::table_name(settings), currency }
             }
         };
-        Self { role, host: HostConfig::read(settings, "catalog", name) }
+        Self { process_role, host: HostConfig::read(settings, "catalog", name) }
     }
 }

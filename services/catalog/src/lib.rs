@@ -63,7 +63,7 @@ impl App {
     }
 }
 
-/// The key of an item that shows whether the table answers. Reading it costs half a unit, and it need
+/// The key of an item that shows whether the table responds. Reading it costs half a unit, and it need
 /// not exist.
 pub fn probe_key() -> Item {
     categories_key()

@@ -1,6 +1,6 @@
-//! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
+//! One binary, several process roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
-use catalog::config::{Config, Feed, Role};
+use catalog::config::{Config, Feed, ProcessRole};
 use catalog::pages::KEPT_FOR;
 use catalog::{App, Projector, SCHEMA, probe_key, router};
 use shared::bus::aws::SqsQueue;
@@ -13,7 +13,7 @@ use shared::{clock::Clock, database, dynamodb, id::Ids};
 
 /// The OpenAPI document of the whole product. The catalogue's API is the public one and needs no
 /// database, so it serves the documentation of a stage.
-const OPENAPI: &str = include_str!("../../../infra/local/api/openapi.json");
+const OPENAPI: &str = include_str!("../../../docs/api/openapi.json");
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -22,15 +22,15 @@ async fn main() -> anyhow::Result<()> {
     let config = settings.finish(config)?;
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
-    match config.role {
-        Role::Api { table, currency } => {
+    match config.process_role {
+        ProcessRole::Api { table, currency } => {
             let client = dynamodb::connect().await;
             let host = host.with_table(&client, &table, probe_key());
             let app = App::new(client, &table, currency).with_kept_pages(KEPT_FOR);
             let api = router(app).merge(docs::stage_pages(OPENAPI));
             host.serve(api, None).await?;
         }
-        Role::Projector { table, feed } => {
+        ProcessRole::Projector { table, feed } => {
             let client = dynamodb::connect().await;
             let host = host.with_table(&client, &table, probe_key());
             let projector = Projector::new(client, &table, clock.clone());
@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
                 }
             }
         }
-        Role::Migrate { database, migration } => {
+        ProcessRole::Migrate { database, migration } => {
             host.migrate(&database, &migration, &SCHEMA).await?;
         }
     }

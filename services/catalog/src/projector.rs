@@ -36,11 +36,11 @@ const CONCURRENT_PUTS: usize = 16;
 const MAX_RACES: usize = 10;
 
 /// Categories remembered as already recorded.
-const CATEGORIES_REMEMBERED: u64 = 10_000;
+const CATEGORY_CACHE_SIZE: u64 = 10_000;
 
 /// How long a category is remembered as recorded. Reconciliation removes categories without products,
 /// and the table may be recreated.
-const NOTED_FOR: Duration = Duration::from_secs(10);
+const CATEGORY_CACHE_TIME: Duration = Duration::from_secs(10);
 
 /// Projects events into listings. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,8 +54,10 @@ pub struct Projector {
 
 impl Projector {
     pub fn new(client: Client, table: &str, clock: Clock) -> Self {
-        let noted =
-            Cache::builder().max_capacity(CATEGORIES_REMEMBERED).time_to_live(NOTED_FOR).build();
+        let noted = Cache::builder()
+            .max_capacity(CATEGORY_CACHE_SIZE)
+            .time_to_live(CATEGORY_CACHE_TIME)
+            .build();
         Self { listings: Listings::new(client, table), clock, noted, reading: Arc::default() }
     }
 
@@ -72,7 +74,7 @@ impl Projector {
             let Some(listing) = project(before, id, arrivals, now) else {
                 return Ok(());
             };
-            self.note_category(&listing).await.map_err(|error| failure(&error))?;
+            self.record_category(&listing).await.map_err(|error| failure(&error))?;
             failpoint::reach("projector.noted").await;
             let put = self.listings.put_if_unchanged(&listing, stored.as_ref()).await;
             failpoint::reach("projector.put").await;
@@ -89,7 +91,7 @@ impl Projector {
 
     /// Records a category before its first listing, so that every listing is in a category that is
     /// known to be in use.
-    async fn note_category(&self, listing: &ListingItem) -> Result<(), StoreError> {
+    async fn record_category(&self, listing: &ListingItem) -> Result<(), StoreError> {
         let Some(category) = listing.category.as_ref().filter(|_| listing.all_key.is_some()) else {
             return Ok(());
         };

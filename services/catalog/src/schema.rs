@@ -1,4 +1,4 @@
-//! The schemas of the service in PostgreSQL, and the privileges of its role.
+//! The schemas of the service in PostgreSQL, and the privileges of its database role.
 
 use shared::bus;
 use shared::database::ServiceSchema;

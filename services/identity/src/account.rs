@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn password_is_checked_by_its_length_in_characters() {
-        for good in ["12345678", "ç".repeat(8).as_str(), "x".repeat(128).as_str()] {
-            assert!(check_password(good.to_owned()).is_ok(), "{good}");
+        for valid in ["12345678", "ç".repeat(8).as_str(), "x".repeat(128).as_str()] {
+            assert!(check_password(valid.to_owned()).is_ok(), "{valid}");
         }
         for bad in ["1234567", "x".repeat(129).as_str(), "1234567\0"] {
             assert!(check_password(bad.to_owned()).is_err(), "{bad:?}");

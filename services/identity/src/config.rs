@@ -10,7 +10,7 @@ use crate::http::EXPENSIVE_PATHS;
 
 /// What one process of the service does, with the settings that only this needs.
 #[derive(Clone, Debug)]
-pub enum Role {
+pub enum ProcessRole {
     /// Serves sign-up, log-in and the key set.
     Api(ProviderConfig),
     /// Migrates the schema.
@@ -19,7 +19,7 @@ pub enum Role {
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub role: Role,
+    pub process_role: ProcessRole,
     pub host: HostConfig,
     pub database: DatabaseConfig,
 }
@@ -38,15 +38,15 @@ pub struct ProviderConfig {
 
 impl Config {
     /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`] and [`DatabaseConfig::read`], and
-    /// those of the role: [`ProviderConfig::read`] or [`MigrationConfig::read`].
+    /// those of the process role: [`ProviderConfig::read`] or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "migrate"]);
-        let role = match name {
-            "migrate" => Role::Migrate(MigrationConfig::read(settings)),
-            _ => Role::Api(ProviderConfig::read(settings)),
+        let process_role = match name {
+            "migrate" => ProcessRole::Migrate(MigrationConfig::read(settings)),
+            _ => ProcessRole::Api(ProviderConfig::read(settings)),
         };
         Self {
-            role,
+            process_role,
             host: HostConfig::read(settings, "identity", name)
                 .with_expensive_paths(EXPENSIVE_PATHS),
             database: DatabaseConfig::read(settings, "vitrina identity", 16),

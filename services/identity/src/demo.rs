@@ -8,8 +8,8 @@ use shared::http::auth::Role;
 use crate::App;
 use crate::account::Email;
 use crate::passwords::PasswordError;
-use crate::store::error::StoreError;
 use crate::store::users::{self, NewUser, User};
+use shared::database::StoreError;
 
 /// Address, name and role of each demo user.
 pub const USERS: [(&str, &str, Role); 3] = [

@@ -25,7 +25,7 @@ use shared::id::{Ids, UserId};
 use uuid::Uuid;
 
 /// How long an access token is valid, and so how long it outlives a session that was ended.
-pub const ACCESS_LIFETIME: TimeDelta = TimeDelta::minutes(15);
+pub(crate) const ACCESS_LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
 /// Permission bits of group and others. The key file must have none of them: owner only.
 const NOT_OWNER: u32 = 0o077;

@@ -7,8 +7,8 @@ mod account;
 mod attempts;
 mod codes;
 pub mod config;
+pub mod delete_expired;
 pub mod demo;
-pub mod expire_sessions;
 mod http;
 pub mod keys;
 pub mod mail;
@@ -19,6 +19,7 @@ mod store;
 
 use axum::Router;
 use shared::clock::Clock;
+use shared::database::StoreError;
 use shared::id::Ids;
 use sqlx::PgPool;
 use utoipa_axum::router::OpenApiRouter;
@@ -33,7 +34,6 @@ use crate::store::users;
 pub use account::check_password;
 pub use http::{EXPENSIVE_PATHS, PROBLEMS, Tokens};
 pub use schema::SCHEMA;
-pub use store::error::StoreError;
 pub use store::users::User;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();

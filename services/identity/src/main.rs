@@ -1,7 +1,7 @@
-//! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
+//! One binary, several process roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
-use identity::config::{Config, Role};
-use identity::{App, SCHEMA, expire_sessions, router};
+use identity::config::{Config, ProcessRole};
+use identity::{App, SCHEMA, delete_expired, router};
 use shared::config::Settings;
 use shared::host::Host;
 use shared::{clock::Clock, database, id::Ids};
@@ -13,16 +13,16 @@ async fn main() -> anyhow::Result<()> {
     let config = settings.finish(config)?;
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
-    match config.role {
-        Role::Api(provider) => {
+    match config.process_role {
+        ProcessRole::Api(provider) => {
             let database = database::open(&config.database, &clock).await?;
             let app = App::new(&provider, database.pool.clone(), clock, ids)?;
-            let expiring = tokio::spawn(expire_sessions::run(app.clone(), host.stop.clone()));
+            let deleting = tokio::spawn(delete_expired::run(app.clone(), host.stop.clone()));
             // Most clients have no token yet, so they are limited by their address.
             host.with_database(&database).serve(router(app), None).await?;
-            expiring.await?;
+            deleting.await?;
         }
-        Role::Migrate(migration) => {
+        ProcessRole::Migrate(migration) => {
             host.migrate(&config.database, &migration, &SCHEMA).await?;
         }
     }

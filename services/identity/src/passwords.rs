@@ -34,7 +34,7 @@ pub struct Passwords {
     slots: Arc<Semaphore>,
     /// One permit per request that has a slot or waits for one.
     places: Arc<Semaphore>,
-    made: Arc<AtomicU64>,
+    hashes: Arc<AtomicU64>,
 }
 
 /// Why a password could not be hashed.
@@ -73,14 +73,14 @@ impl Passwords {
         Self {
             slots: Arc::new(Semaphore::new(slots)),
             places: Arc::new(Semaphore::new(slots * (1 + QUEUE))),
-            made: Arc::default(),
+            hashes: Arc::default(),
         }
     }
 
     /// Number of hashes so far. Hashing dominates the time of a log-in, so requests that must take
     /// equally long compute equally many.
-    pub fn made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
+    pub fn hashes(&self) -> u64 {
+        self.hashes.load(Ordering::Relaxed)
     }
 
     /// Hashes a password into a PHC string.
@@ -117,7 +117,7 @@ impl Passwords {
             Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let slot =
             Arc::clone(&self.slots).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
-        self.made.fetch_add(1, Ordering::Relaxed);
+        self.hashes.fetch_add(1, Ordering::Relaxed);
         // The permits move to the thread: the work goes on even if its request is dropped.
         let hashing = tokio::task::spawn_blocking(move || {
             let result = work();

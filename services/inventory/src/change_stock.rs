@@ -10,10 +10,10 @@ use shared::id::{ProductId, UserId};
 use sqlx::PgConnection;
 
 use crate::App;
-use crate::expected::Expected;
 use crate::stock::{self as rules, Refusal};
 use crate::store::idempotency::{self, KeyedRequest};
 use crate::store::{Cause, StoreError, doing, journal, stock};
+use shared::expected::Expected;
 
 /// Why stock was not changed.
 #[derive(Debug)]

@@ -128,7 +128,7 @@ async fn outcome(pool: &PgPool, row: NewRow, inserted: bool) -> Result<Created, 
     }
 }
 
-/// Explains why a row was not inserted: its key was used before, so the first answer is replayed,
+/// Explains why a row was not inserted: its key was used before, so the first response is replayed,
 /// or its SKU is taken.
 async fn explain(pool: &PgPool, row: NewRow) -> Result<Created, CreateError> {
     let taken = || CreateError::SkuTaken { sku: row.product.sku.clone() };

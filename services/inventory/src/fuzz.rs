@@ -8,9 +8,9 @@ use shared::contract;
 use shared::http;
 use shared::id::{ProductId, SellerId};
 
-use crate::expected::Expected;
 use crate::http::input::{SentPatch, SentProduct};
 use crate::product::{self, ChangeProduct, CreateProduct, Product, ProductRef};
+use shared::expected::Expected;
 
 const SHOE: &[u8] = br#"{
     "sku": "SHOE-42", "name": "Running shoe", "category": "shoes", "description": "Runs",

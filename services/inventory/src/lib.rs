@@ -1,12 +1,11 @@
 //! The write side: products and their stock, in PostgreSQL.
 //!
-//! Promise: once a write is answered, the product and its event are in one committed transaction.
+//! Promise: once a write has its response, the product and its event are in one committed transaction.
 
 mod change_stock;
 pub mod config;
 mod create;
 mod event;
-mod expected;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod group_commit;

@@ -21,7 +21,7 @@ use crate::store::outbox::ProductOutbox;
 use crate::store::products::WriteError;
 
 /// How often to look for expired idempotency keys.
-const FORGET_INTERVAL: Duration = Duration::from_mins(10);
+const KEY_EXPIRY_INTERVAL: Duration = Duration::from_mins(10);
 
 /// How often to look for requests for repairs. They are rare.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ impl<B: Publish> Relay<B> {
         Self { events, pool, clock, ids }
     }
 
-    /// What publishes the events, for an API that does so before it answers.
+    /// What publishes the events, for an API that does so before it responds.
     pub fn into_events(self) -> outbox::Relay<ProductOutbox, B> {
         self.events
     }
@@ -71,16 +71,16 @@ impl<B: Publish> Relay<B> {
     }
 
     /// Deletes expired idempotency keys.
-    async fn forget(&self) -> Result<Progress, sqlx::Error> {
-        let forgotten = idempotency::forget(&self.pool, self.clock.now()).await?;
-        Ok(if forgotten < 1000 { Progress::Idle } else { Progress::More })
+    async fn delete_expired_keys(&self) -> Result<Progress, sqlx::Error> {
+        let deleted = idempotency::delete_expired(&self.pool, self.clock.now()).await?;
+        Ok(if deleted < 1000 { Progress::Idle } else { Progress::More })
     }
 
     /// Repairs and publishes before `deadline` until nothing is pending.
     async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
         while self.repair().await? == Progress::More && Instant::now() < deadline {}
         self.events.drain(deadline).await?;
-        if let Err(error) = self.forget().await {
+        if let Err(error) = self.delete_expired_keys().await {
             telemetry::failed("forget", &error);
         }
         Ok(())
@@ -96,7 +96,9 @@ impl<B: Publish> Work for Relay<B> {
 
     async fn run(self, nudge: Arc<Notify>, stop: CancellationToken) {
         let never = Arc::default;
-        let forget = tick::run("forget", FORGET_INTERVAL, never(), stop.clone(), || self.forget());
+        let expiry = tick::run("forget", KEY_EXPIRY_INTERVAL, never(), stop.clone(), || {
+            self.delete_expired_keys()
+        });
         let repair = tick::run("repair", REPAIR_INTERVAL, never(), stop.clone(), || async {
             let progress = self.repair().await?;
             if progress == Progress::More {
@@ -105,7 +107,7 @@ impl<B: Publish> Work for Relay<B> {
             Ok::<_, RepairError>(progress)
         });
         let events = self.events.run(Arc::clone(&nudge), stop);
-        tokio::join!(forget, repair, events);
+        tokio::join!(expiry, repair, events);
     }
 
     async fn until(&self, deadline: Instant) -> Result<(), RelayError> {

@@ -20,7 +20,7 @@ use crate::store::repairs::{self, Part, Request};
 use crate::store::{Cause, WriteError, doing, products, stock};
 use crate::{product as product_rules, stock as stock_rules};
 
-/// The journal's word for a version that a repair made.
+/// The journal's word for a version that a repair created.
 const CHANGE: &str = "repaired";
 
 /// How long a failed request is postponed, so that it does not block the others.

@@ -58,7 +58,7 @@ impl Revision {
     ///
     /// After a lost race the decision is made again, the last time behind a lock. So a request that
     /// names a version is refused then, and one that accepts any version always succeeds.
-    pub(crate) async fn make(
+    pub(crate) async fn apply(
         self,
         app: &App,
         decide: impl Fn(&Product) -> Result<Option<Product>, Refusal>,

@@ -1,4 +1,4 @@
-//! The schemas of the service in PostgreSQL, and the privileges of its role.
+//! The schemas of the service in PostgreSQL, and the privileges of its database role.
 
 use shared::bus;
 use shared::contract::sync_feed;
@@ -11,7 +11,7 @@ pub static SCHEMA: ServiceSchema = ServiceSchema {
     migrators: &[&bus::MIGRATOR, &MIGRATOR],
     schemas: &["bus", "inventory"],
     publishes: &[Contract {
-        role: sync_feed::DATABASE_ROLE,
+        database_role: sync_feed::DATABASE_ROLE,
         grants: include_str!("../grants.sql"),
     }],
     uses: &[],

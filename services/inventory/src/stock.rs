@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use shared::contract::stock::Stock;
 
-use crate::expected::Expected;
+use shared::expected::Expected;
 
 /// The most pieces of one product.
 pub(crate) const MAX_ON_HAND: i64 = 1_000_000_000;

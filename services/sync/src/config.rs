@@ -18,9 +18,9 @@ const SLICE_OF_A_FUNCTION: u16 = 64;
 /// The longest that an event takes through EventBridge and SQS in normal operation, with a cold start.
 const GRACE_OF_A_FUNCTION: Duration = Duration::from_secs(5);
 
-/// The role of a process of the service, and the settings that only this role needs.
+/// The role of a process of the service, and the settings that only it needs.
 #[derive(Clone, Debug)]
-pub enum Role {
+pub enum ProcessRole {
     /// Serves the operators' API. Without `sqs`, the queues are those in PostgreSQL.
     Api { auth: AuthConfig, table: String, sqs: Option<SqsQueues> },
     /// Compares the stores and requests repairs.
@@ -37,7 +37,7 @@ pub enum Role {
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub role: Role,
+    pub process_role: ProcessRole,
     pub host: HostConfig,
     /// The writer, never a replica: the lag of a replica would look like drift.
     pub database: DatabaseConfig,
@@ -45,11 +45,11 @@ pub struct Config {
 
 impl Config {
     /// Reads `VITRINA_ROLE`, the settings of [`HostConfig::read`] and [`DatabaseConfig::read`], and those
-    /// of the role: [`AuthConfig::read`], [`table_name`] and [`SqsConfig::read_all`]; [`table_name`] and
+    /// of the process role: [`AuthConfig::read`], [`table_name`] and [`SqsConfig::read_all`]; [`table_name`] and
     /// `VITRINA_SYNC_SLICE` (buckets a minute, or an invocation); or [`MigrationConfig::read`].
     pub fn read(settings: &mut Settings) -> Self {
         let name = settings.one_of("VITRINA_ROLE", ["api", "reconcile", "migrate"]);
-        let role = match name {
+        let process_role = match name {
             "reconcile" => {
                 let mut pace = context::Settings::default();
                 let is_function = settings.is_function();
@@ -57,21 +57,21 @@ impl Config {
                     (pace.slice, pace.grace) = (SLICE_OF_A_FUNCTION, GRACE_OF_A_FUNCTION);
                 }
                 pace.slice = settings.or("VITRINA_SYNC_SLICE", pace.slice);
-                Role::Reconcile {
+                ProcessRole::Reconcile {
                     table: table_name(settings),
                     settings: pace,
                     searches_queue: !is_function,
                 }
             }
-            "migrate" => Role::Migrate(MigrationConfig::read(settings)),
-            _ => Role::Api {
+            "migrate" => ProcessRole::Migrate(MigrationConfig::read(settings)),
+            _ => ProcessRole::Api {
                 auth: AuthConfig::read(settings),
                 table: table_name(settings),
                 sqs: SqsConfig::read_all(settings, ROUTES),
             },
         };
         Self {
-            role,
+            process_role,
             host: HostConfig::read(settings, "sync", name),
             database: DatabaseConfig::read(settings, "vitrina sync", 8),
         }

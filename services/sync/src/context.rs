@@ -30,7 +30,7 @@ pub struct Settings {
     /// The longest wait for events in flight. Candidates that take longer are left for the next pass.
     pub max_wait: Duration,
     /// How long a claimed bucket belongs to its round, many times what comparing it takes; also the
-    /// longest wait for one answer of the stores, because a connection that silently died would
+    /// longest wait for one response of the stores, because a connection that silently died would
     /// otherwise block the round for ever.
     pub lease: Duration,
 }
@@ -64,14 +64,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Waits for an answer of the stores, but no longer than a lease lasts.
+    /// Waits for a response of the stores, but no longer than a lease lasts.
     pub(crate) async fn in_time<T, E: Into<SyncError>>(
         &self,
         asking: impl Future<Output = Result<T, E>>,
     ) -> Result<T, SyncError> {
         let lease = self.settings.lease;
         match tokio::time::timeout(lease, asking).await {
-            Ok(answer) => answer.map_err(Into::into),
+            Ok(response) => response.map_err(Into::into),
             Err(_) => Err(SyncError::Silent(lease)),
         }
     }

@@ -72,6 +72,6 @@ impl From<StoreError> for Problem {
 pub enum SyncError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("a store did not answer within {0:?}")]
+    #[error("a store did not respond within {0:?}")]
     Silent(Duration),
 }

@@ -1,4 +1,4 @@
-//! One binary, several roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
+//! One binary, several process roles: `VITRINA_ROLE` selects one, as a process or as a Lambda function.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::host::Host;
 use shared::http::auth::Verifier;
 use shared::{clock::Clock, database, dynamodb, id::Ids};
-use sync::config::{Config, Role};
+use sync::config::{Config, ProcessRole};
 use sync::{App, Listings, Reconciler, SCHEMA, router};
 
 #[tokio::main]
@@ -21,8 +21,8 @@ async fn main() -> anyhow::Result<()> {
     let config = settings.finish(config)?;
     let (clock, ids) = (Clock::System, Ids::System);
     let host = Host::start(config.host, &clock, &ids)?;
-    match config.role {
-        Role::Api { auth, table, sqs } => {
+    match config.process_role {
+        ProcessRole::Api { auth, table, sqs } => {
             let database = database::open(&config.database, &clock).await?;
             let verifier = Verifier::new(auth, clock.clone());
             let pool = database.pool.clone();
@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
             let app = App::new(pool, &clock, &ids, verifier.clone(), listings, dead_letters);
             host.with_database(&database).serve(router(app), Some(verifier)).await?;
         }
-        Role::Reconcile { table, settings, searches_queue } => {
+        ProcessRole::Reconcile { table, settings, searches_queue } => {
             let database = database::open(&config.database, &clock).await?;
             let (pool, client) = (database.pool.clone(), dynamodb::connect().await);
             let queue =
@@ -50,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
                 .with_queue(queue);
             host.work(reconciler, Arc::default()).await?;
         }
-        Role::Migrate(migration) => {
+        ProcessRole::Migrate(migration) => {
             host.migrate(&config.database, &migration, &SCHEMA).await?;
         }
     }

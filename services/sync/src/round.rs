@@ -286,7 +286,7 @@ impl Round {
 
     /// Tells differences from events in flight. Reads the events in flight first, then the listings,
     /// strongly consistent, then the products: in this order, one of the three shows an event that
-    /// arrives meanwhile.
+    /// arrives in the meantime.
     async fn confirm(&self, read: &mut BucketRead) -> Result<Vec<Difference>, StoreError> {
         let ids: Vec<ProductId> = read.candidates.iter().map(|candidate| candidate.id).collect();
         let in_flight = self.in_flight(&ids).await?;

@@ -6,8 +6,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::bus::dead_letter::DeadLetter;
 use shared::bus::postgres::Waiting;
+use shared::bus::selection::DeadLetter;
 use shared::contract::listing::{HOPS_KEPT, ListingItem};
 use shared::id::{EventId, ProductId, RequestId};
 
@@ -96,7 +96,7 @@ const COMMITTED: Stage = Stage { name: "committed", gap: "writing" };
 const PUBLISHED: Stage = Stage { name: "published", gap: "in the outbox" };
 const RECEIVED: Stage = Stage { name: "received", gap: "in the queue" };
 const PROJECTED: Stage = Stage { name: "projected", gap: "projecting" };
-const BURIED: Stage = Stage { name: "buried", gap: "in the queue and its attempts" };
+const DEAD_LETTERED: Stage = Stage { name: "buried", gap: "in the queue and its attempts" };
 
 type Hops = Vec<(Stage, DateTime<Utc>)>;
 
@@ -143,7 +143,7 @@ fn follow(change: &RecordedChange, sightings: &Sightings, hops: &mut Hops) -> (S
         return ("in the listing".to_owned(), true);
     }
     if let Some(dead) = dead.iter().find(|dead| dead.event_id == change.event_id) {
-        hops.extend([(PUBLISHED, dead.sent_at), (BURIED, dead.dead_at)]);
+        hops.extend([(PUBLISHED, dead.sent_at), (DEAD_LETTERED, dead.dead_at)]);
         return (format!("dead letter {}: {}", dead.id, dead.reason), false);
     }
     let message = waiting.iter().flatten().find(|m| m.event_id == change.event_id);

@@ -4,9 +4,9 @@
 use chrono::{DateTime, Utc};
 
 use super::aws::SqsDeadLetters;
-use super::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use super::message::QueueDepth;
 use super::postgres::{Queues, dead_letters};
+use super::selection::{Action, DeadLetter, DeadLettersError, Selection};
 
 use crate::id::UserId;
 

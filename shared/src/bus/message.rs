@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub(crate) const MAX_ATTEMPTS: i32 = 5;
 
 /// How long a message may wait before it becomes a dead letter: the longest retention of SQS.
-pub const MESSAGE_KEPT: TimeDelta = TimeDelta::days(14);
+pub(crate) const MESSAGE_KEPT: TimeDelta = TimeDelta::days(14);
 
 /// How long after it was sent an event can still arrive, including after a redrive. Tombstones are
 /// kept longer, so that a late event cannot recreate a deleted listing.
@@ -19,7 +19,7 @@ pub enum Outcome {
     Done,
     /// Failed: it is redelivered after a backoff, or becomes a dead letter after its last attempt.
     Retry { reason: String },
-    /// Could not be tried, as when a store does not answer: it is redelivered soon, and the attempt
+    /// Could not be tried, as when a store does not respond: it is redelivered soon, and the attempt
     /// does not count.
     Later { reason: String },
     /// Can never be handled: it becomes a dead letter at once, and others are not held up.

@@ -5,11 +5,11 @@
 //! visibility timeout, attempts, dead letters. On AWS it is EventBridge, with SQS behind it.
 
 pub mod aws;
-pub mod dead_letter;
 pub mod dead_letters;
 pub mod message;
 pub mod postgres;
 mod publish;
+pub mod selection;
 mod sqs_error;
 
 use sqlx::PgPool;
@@ -41,7 +41,7 @@ impl BusConfig {
         Self { event_bridge }
     }
 
-    /// For a role that publishes nothing.
+    /// For a process that publishes nothing.
     pub fn none() -> Self {
         Self { event_bridge: None }
     }

@@ -44,6 +44,6 @@ pub enum BusError {
     Postgres(#[from] sqlx::Error),
     #[error("putting events on the bus of EventBridge")]
     EventBridge(#[source] Box<SdkError<PutEventsError>>),
-    #[error("the bus did not answer in time")]
-    NoAnswer,
+    #[error("the bus did not respond in time")]
+    NoResponse,
 }

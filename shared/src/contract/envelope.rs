@@ -17,7 +17,7 @@ use super::tagged::Tagged;
 use crate::id::{EventId, RequestId};
 
 /// The version of `CloudEvents` that the envelope follows.
-pub const SPEC_VERSION: &str = "1.0";
+pub(crate) const SPEC_VERSION: &str = "1.0";
 
 /// Maximum size of a document in an event, so that every event fits into an entry of EventBridge,
 /// which accepts 256 KB.
@@ -87,7 +87,7 @@ pub struct Envelope<E> {
 /// An event as its producer stored it. It is published byte for byte, so that fields unknown to
 /// this build are kept.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct WrittenEvent<'a> {
+pub(crate) struct WrittenEvent<'a> {
     #[serde(rename = "type")]
     pub type_name: &'static str,
     pub data: &'a RawValue,
@@ -98,7 +98,7 @@ impl<'a> WrittenEvent<'a> {
     ///
     /// # Errors
     /// If this build cannot read the event: a newer build stored it and will publish it.
-    pub fn read<E: Event>(json: &'a str) -> Result<Self, serde_json::Error> {
+    pub(crate) fn read<E: Event>(json: &'a str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Stored<'a> {
             #[serde(rename = "type", borrow)]
@@ -147,7 +147,7 @@ enum Fault {
 
 /// An envelope with unparsed `data`, so that its type can be checked first.
 #[derive(Deserialize)]
-struct Sealed<'a> {
+struct RawEnvelope<'a> {
     specversion: String,
     id: EventId,
     source: String,
@@ -174,7 +174,7 @@ pub fn read<E: Event>(body: &str) -> Result<Received<E>, UnreadableEvent> {
 }
 
 fn parse<E: Event>(body: &str) -> Result<Received<E>, Fault> {
-    let sealed: Sealed = match serde_json::from_str(body) {
+    let sealed: RawEnvelope = match serde_json::from_str(body) {
         Ok(sealed) => sealed,
         // An unknown type may have a different envelope, too.
         Err(error) => match type_of(body) {
@@ -234,7 +234,7 @@ fn type_of(body: &str) -> Option<String> {
     serde_json::from_str::<Head>(body).ok().map(|head| head.type_name)
 }
 
-impl Sealed<'_> {
+impl RawEnvelope<'_> {
     fn open<E>(self, event: E) -> Envelope<E> {
         Envelope {
             specversion: self.specversion,

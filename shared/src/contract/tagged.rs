@@ -85,20 +85,20 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(tag = "type", content = "data")]
-    enum Light {
+    enum Signal {
         On { lumen: u32 },
         Off {},
     }
 
-    fn read(type_name: &str, data: &str) -> Result<Light, String> {
+    fn read(type_name: &str, data: &str) -> Result<Signal, String> {
         let data: Box<RawValue> = serde_json::from_str(data).unwrap();
         Tagged::new(type_name, &data).read().map_err(|error: serde_json::Error| error.to_string())
     }
 
     #[test]
     fn tag_picks_the_variant_and_content_fills_it() {
-        assert_eq!(read("On", r#"{"lumen": 7, "new": []}"#), Ok(Light::On { lumen: 7 }));
-        assert_eq!(read("Off", "{}"), Ok(Light::Off {}));
+        assert_eq!(read("On", r#"{"lumen": 7, "new": []}"#), Ok(Signal::On { lumen: 7 }));
+        assert_eq!(read("Off", "{}"), Ok(Signal::Off {}));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct ServiceSchema {
 #[derive(Clone, Copy, Debug)]
 pub struct Contract {
     /// The group role that the grants are made to. It exists whichever service is released first.
-    pub role: &'static str,
+    pub database_role: &'static str,
     /// Idempotent statements.
     pub grants: &'static str,
 }
@@ -83,7 +83,7 @@ async fn try_to_grant(
     if !exists(&mut transaction, user).await? {
         statements.push("create role {user} login".to_owned());
     }
-    let published = service.publishes.iter().map(|contract| contract.role);
+    let published = service.publishes.iter().map(|contract| contract.database_role);
     for group in published.chain(service.uses.iter().copied()) {
         if !exists(&mut transaction, group).await? {
             statements.push(format!("create role {group} nologin"));
@@ -125,9 +125,9 @@ async fn try_to_grant(
     transaction.commit().await
 }
 
-async fn exists(connection: &mut PgConnection, role: &str) -> Result<bool, sqlx::Error> {
+async fn exists(connection: &mut PgConnection, database_role: &str) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select exists(select from pg_roles where rolname = $1)")
-        .bind(role)
+        .bind(database_role)
         .fetch_one(connection)
         .await
 }

@@ -1,6 +1,6 @@
 //! Authentication to RDS with an IAM token instead of a password.
 //!
-//! A token is a signed URL. It is valid for 15 minutes and is made locally, without a network call.
+//! A token is a signed URL. It is valid for 15 minutes and is created locally, without a network call.
 //! Open connections outlive their token; only a new connection needs a valid one. A process renews
 //! the token periodically; a function renews it before each invocation, because nothing runs between
 //! invocations.
@@ -47,7 +47,7 @@ struct Address {
     region: String,
 }
 
-/// Why a token could not be made.
+/// Why a token could not be created.
 #[derive(Debug, thiserror::Error)]
 enum TokenError {
     #[error("obtaining AWS credentials")]

@@ -113,8 +113,8 @@ async fn owner(
         .timeout_config(timeouts)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
-    let answer = Client::from_conf(config).get_secret_value().secret_id(secret).send().await?;
-    let text = answer.secret_string().ok_or("the secret is not text")?;
+    let response = Client::from_conf(config).get_secret_value().secret_id(secret).send().await?;
+    let text = response.secret_string().ok_or("the secret is not text")?;
     // A parser error would quote the secret.
     let owner =
         serde_json::from_str(text).map_err(|_| "the secret has no username and password")?;

@@ -1,5 +1,6 @@
 //! Connections to PostgreSQL, and what their failures mean to a client.
 
+mod error;
 mod grants;
 mod iam;
 mod migration;
@@ -20,11 +21,12 @@ use crate::clock::Clock;
 use crate::config::{Secret, Settings};
 use crate::http::problem::{MALFORMED_REQUEST, Problem};
 
+pub use error::{DecodeError, StoreError, doing};
 pub use grants::{Contract, ServiceSchema};
 pub use iam::{IamError, IamLogin};
 pub use migration::{MigrationConfig, MigrationError, migrate, release};
 
-/// How a role connects.
+/// How a database role connects.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
     pub url: Secret<String>,
@@ -41,7 +43,7 @@ pub struct DatabaseConfig {
     pub fresh: Duration,
 }
 
-/// How a role authenticates.
+/// How a database role authenticates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Login {
     /// With the password in `DATABASE_URL`.
@@ -89,7 +91,7 @@ const SESSION: [(&str, &str); 7] = [
     // Statements are few, never change, and always look up by key. Planning each create again cost
     // more than a third of its rate.
     ("plan_cache_mode", "force_generic_plan"),
-    // Generic plans are made while the tables are small and must stay right when they are large.
+    // Generic plans are chosen while the tables are small and must stay right when they are large.
     ("enable_seqscan", "off"),
     ("jit", "off"),
 ];
@@ -174,7 +176,7 @@ pub struct Database {
     pub login: Option<IamLogin>,
 }
 
-/// Why a pool cannot be made.
+/// Why a pool cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("reading DATABASE_URL")]
@@ -198,8 +200,8 @@ pub async fn open(config: &DatabaseConfig, clock: &Clock) -> Result<Database, Op
     Ok(Database { pool, login })
 }
 
-/// How long a returned connection may take to answer a ping. A connection to a server that has gone
-/// silent never answers, and the pool would wait for it instead of connecting again.
+/// How long a returned connection may take to respond to a ping. A connection to a server that has gone
+/// silent never responds, and the pool would wait for it instead of connecting again.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes a pool that connects on first use, so that a database that is down at the start causes a
@@ -282,8 +284,8 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether PostgreSQL cannot be reached at all, so that no other statement would be answered either.
-pub fn is_unreachable(error: &sqlx::Error) -> bool {
+/// Whether PostgreSQL cannot be reached at all, so that no other statement would get a response either.
+fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         // 08 connection, 28 log-in, 53 resources, 57P shutdown.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {

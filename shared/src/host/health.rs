@@ -26,10 +26,10 @@ pub struct Health {
 
 /// A store whose availability can be checked.
 pub trait Probe: fmt::Debug + Send + Sync {
-    fn answers(&self) -> BoxFuture<'_, bool>;
+    fn responds(&self) -> BoxFuture<'_, bool>;
 }
 
-/// A table, with the key of an item that is read to see whether DynamoDB answers.
+/// A table, with the key of an item that is read to see whether DynamoDB responds.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub client: aws_sdk_dynamodb::Client,
@@ -38,13 +38,13 @@ pub struct Table {
 }
 
 impl Probe for PgPool {
-    fn answers(&self) -> BoxFuture<'_, bool> {
+    fn responds(&self) -> BoxFuture<'_, bool> {
         async move { sqlx::query("select 1").execute(self).await.is_ok() }.boxed()
     }
 }
 
 impl Probe for Table {
-    fn answers(&self) -> BoxFuture<'_, bool> {
+    fn responds(&self) -> BoxFuture<'_, bool> {
         // Not DescribeTable: the local store counts every item for it.
         let look = self.client.get_item().table_name(&self.name);
         async move { look.set_key(Some(self.probe.clone())).send().await.is_ok() }.boxed()
@@ -67,27 +67,27 @@ async fn healthz() -> &'static str {
 #[derive(Serialize, utoipa::ToSchema)]
 struct Readiness {
     ready: bool,
-    /// Whether the store answers. Absent if the process does not use it.
+    /// Whether the store responds. Absent if the process does not use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     postgres: Option<bool>,
-    /// Whether the store answers. Absent if the process does not use it.
+    /// Whether the store responds. Absent if the process does not use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     dynamodb: Option<bool>,
 }
 
-/// Reports whether the stores answer.
+/// Reports whether the stores respond.
 #[utoipa::path(
     get, path = "/readyz", tag = "operators",
     responses(
-        (status = 200, description = "All stores answer", body = Readiness),
-        (status = 503, description = "At least one store does not answer", body = Readiness),
+        (status = 200, description = "All stores respond", body = Readiness),
+        (status = 503, description = "At least one store does not respond", body = Readiness),
     ),
 )]
 async fn readyz(State(health): State<Health>) -> Response {
     let [postgres, dynamodb] = [&health.postgres, &health.dynamodb]
-        .map(|store| OptionFuture::from(store.as_ref().map(|store| store.answers())));
+        .map(|store| OptionFuture::from(store.as_ref().map(|store| store.responds())));
     let (postgres, dynamodb) = tokio::join!(postgres, dynamodb);
-    let ready = [postgres, dynamodb].into_iter().flatten().all(|answers| answers);
+    let ready = [postgres, dynamodb].into_iter().flatten().all(|responds| responds);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready, postgres, dynamodb })).into_response()
 }

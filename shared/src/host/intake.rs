@@ -38,8 +38,8 @@ pub struct Delivery<E> {
 /// Why an event was not handled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// A store does not answer. The attempt does not count: the event is not the cause.
-    #[error("a store does not answer: {0}")]
+    /// A store does not respond. The attempt does not count: the event is not the cause.
+    #[error("a store does not respond: {0}")]
     Unavailable(String),
     #[error("{0}")]
     Failed(String),
@@ -87,7 +87,7 @@ pub async fn once(
 ) -> Result<Progress, sqlx::Error> {
     let messages = queue.receive(BATCH).await?;
     if messages.is_empty() {
-        queue.bury_exhausted().await?;
+        queue.make_exhausted_dead_letters().await?;
         return Ok(Progress::Idle);
     }
     failpoint::reach("intake.received").await;
@@ -124,7 +124,7 @@ pub(crate) async fn work<M: Incoming, H: Handler>(
             }
             Err(error) => {
                 let reason = message::brief(&format!("unreadable: {}", telemetry::causes(&error)));
-                tracing::warn!(queue.message_id = message.id(), reason, "buried a dead letter");
+                tracing::warn!(queue.message_id = message.id(), reason, "made a dead letter");
                 outcomes.push((message, Outcome::Dead { reason }));
             }
         }
@@ -151,12 +151,15 @@ pub(crate) async fn work<M: Incoming, H: Handler>(
         }
     }
     if unavailable > 0 {
-        tracing::warn!(events = unavailable, "a store does not answer; its events are redelivered");
+        tracing::warn!(
+            events = unavailable,
+            "a store does not respond; its events are redelivered"
+        );
     }
     outcomes
 }
 
-/// Whether a store did not answer: then the next batch would fail as well.
+/// Whether a store did not respond: then the next batch would fail as well.
 pub(crate) fn is_unavailable<M>(outcomes: &[(M, Outcome)]) -> bool {
     outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Later { .. }))
 }
@@ -185,7 +188,7 @@ pub async fn consume(
             tracing::warn!(
                 late,
                 gone,
-                "buried messages that waited too long, and deleted expired dead letters"
+                "made dead letters of messages that waited too long, and deleted expired ones"
             );
         }
         Ok::<_, sqlx::Error>(Progress::Idle)

@@ -16,7 +16,7 @@ const SECONDS: [f64; 20] = [
 ];
 
 /// Interval at which samples are folded into their buckets.
-const UPKEEP: Duration = Duration::from_secs(5);
+const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Returns the recorder of this process. The first call installs it.
 pub fn recorder() -> PrometheusHandle {
@@ -55,12 +55,12 @@ fn describe() {
 }
 
 /// Bounds the memory of the recorder until `stop`.
-pub async fn upkeep(stop: CancellationToken) {
+pub async fn bound_memory(stop: CancellationToken) {
     let handle = recorder();
     while !stop.is_cancelled() {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(UPKEEP) => handle.run_upkeep(),
+            () = tokio::time::sleep(FOLD_INTERVAL) => handle.run_upkeep(),
         }
     }
 }

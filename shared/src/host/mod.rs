@@ -1,7 +1,7 @@
 //! Hosts run a service: a router, an event handler, or work that takes no input. Hosts know how to
 //! wait, stop and respond; services do not know their host.
 //!
-//! A process runs until it is told to stop. A function runs when it is invoked. The presence of
+//! A process runs until it receives a stop signal. A function runs when it is invoked. The presence of
 //! Lambda's runtime API selects the function host.
 
 pub mod health;
@@ -43,7 +43,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone, Debug)]
 pub struct HostConfig {
     service: &'static str,
-    role: &'static str,
+    process_role: &'static str,
     is_function: bool,
     process: ProcessConfig,
     telemetry: TelemetryConfig,
@@ -60,12 +60,16 @@ const FUNCTION_FILTER: &str = "info,lambda_runtime::layers::panic=off";
 impl HostConfig {
     /// Reads `VITRINA_METRICS_NAMESPACE` and the settings of [`ProcessConfig::read`] and
     /// [`TelemetryConfig::read`].
-    pub fn read(settings: &mut Settings, service: &'static str, role: &'static str) -> Self {
+    pub fn read(
+        settings: &mut Settings,
+        service: &'static str,
+        process_role: &'static str,
+    ) -> Self {
         let is_function = settings.is_function();
         let filter = if is_function { FUNCTION_FILTER } else { DEFAULT_FILTER };
         Self {
             service,
-            role,
+            process_role,
             is_function,
             process: ProcessConfig::read(settings),
             telemetry: TelemetryConfig::read(settings, false, filter),
@@ -152,7 +156,7 @@ impl Host {
         self
     }
 
-    /// Makes readiness depend on this table: it answers to a read of `probe`.
+    /// Makes readiness depend on this table: a read of `probe`.
     #[must_use]
     pub fn with_table(
         mut self,
@@ -238,9 +242,9 @@ impl Host {
     }
 
     fn lambda(self) -> Lambda {
-        let HostConfig { service, role, namespace, .. } = &self.config;
+        let HostConfig { service, process_role, namespace, .. } = &self.config;
         Lambda {
-            metrics: Emf::new(namespace, service, role, &self.clock).install(),
+            metrics: Emf::new(namespace, service, process_role, &self.clock).install(),
             clock: self.clock,
             login: self.login,
             telemetry: Arc::new(self.telemetry),

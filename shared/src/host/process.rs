@@ -1,4 +1,4 @@
-//! Runs a service as a process until it is told to stop. Every process serves `/healthz`, `/readyz`
+//! Runs a service as a process until it receives a stop signal. Every process serves `/healthz`, `/readyz`
 //! and `/metrics` on `PORT`, besides its own work.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -63,13 +63,13 @@ impl Process {
     ) -> Result<(), std::io::Error> {
         let listener = TcpListener::bind(self.config.listen).await?;
         let limit = RateLimit::new(self.config.rate_limit, verifier);
-        let forgetting = tokio::spawn(limit.clone().upkeep(self.stop.clone()));
+        let bounding = tokio::spawn(limit.clone().bound_memory(self.stop.clone()));
         self.listen(listener, server::with_rate_limit(api, &limit)).await;
-        forgetting.abort();
+        bounding.abort();
         Ok(())
     }
 
-    /// Runs `work`, which ends when the process is told to stop.
+    /// Runs `work`, which ends when the process receives a stop signal.
     ///
     /// # Errors
     /// If the port is taken; then `work` does not start.
@@ -83,7 +83,7 @@ impl Process {
         metrics_recorder::recorder();
         // Outside the rate limit: probes and scrapes must never get a 429.
         let router = router.merge(Router::from(health::routes()).with_state(self.health));
-        let folding = tokio::spawn(metrics_recorder::upkeep(self.stop.clone()));
+        let folding = tokio::spawn(metrics_recorder::bound_memory(self.stop.clone()));
         server::serve(
             listener,
             server::with_standard_layers(router, &self.clock, &self.ids),

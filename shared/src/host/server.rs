@@ -1,4 +1,4 @@
-//! Serves a router until it is told to stop, then lets requests in flight finish.
+//! Serves a router until it receives a stop signal, then lets requests in flight finish.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Adds the layers that every edition needs: panics, timeouts and request tracking.
 pub fn with_standard_layers(router: Router, clock: &Clock, ids: &Ids) -> Router {
     router
-        .layer(CatchPanicLayer::custom(request::answer_panic))
+        .layer(CatchPanicLayer::custom(request::panic_response))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(from_fn_with_state((clock.clone(), ids.clone()), request::track))
 }
@@ -214,8 +214,8 @@ mod tests {
         let server = start(Timeouts { headers, ..Timeouts::default() }).await;
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.unwrap();
-        let mut answer = Vec::new();
-        timeout(HANG_LIMIT, stream.read_to_end(&mut answer)).await.expect("it hangs").unwrap();
+        let mut response = Vec::new();
+        timeout(HANG_LIMIT, stream.read_to_end(&mut response)).await.expect("it hangs").unwrap();
         server.stop.cancel();
     }
 
@@ -253,15 +253,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn request_in_flight_is_answered_before_shutdown() {
+    async fn request_in_flight_gets_its_response_before_shutdown() {
         let server = start(Timeouts::default()).await;
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.stop.cancel();
-        let mut answer = String::new();
-        timeout(HANG_LIMIT, stream.read_to_string(&mut answer)).await.expect("it hangs").unwrap();
-        assert!(answer.ends_with("done"), "{answer}");
+        let mut response = String::new();
+        timeout(HANG_LIMIT, stream.read_to_string(&mut response)).await.expect("it hangs").unwrap();
+        assert!(response.ends_with("done"), "{response}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::host::intake::{self, Handler, Incoming};
 use crate::host::tick::{self, Pace, Progress};
 
-/// Concurrent batches. SQS gives at most ten messages, and a batch mostly waits for answers.
+/// Concurrent batches. SQS gives at most ten messages, and a batch mostly waits for responses.
 const CONCURRENT_BATCHES: usize = 4;
 
 /// Timeout of a round: a long poll, and then the visibility timeout of its messages.
@@ -63,7 +63,7 @@ pub async fn once(
     Ok(if settled.again.is_empty() { Progress::More } else { Progress::Idle })
 }
 
-/// Handles messages, and extends their visibility timeout meanwhile.
+/// Handles messages, and extends their visibility timeout during that time.
 async fn handle(
     queue: &SqsQueue,
     clock: &Clock,
@@ -111,7 +111,7 @@ struct Attributes {
 
 /// The response to Lambda: the messages to redeliver. Lambda deletes the others.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Answer {
+pub struct InvocationResponse {
     #[serde(rename = "batchItemFailures")]
     failures: Vec<ItemFailure>,
 }
@@ -138,14 +138,14 @@ impl From<Record> for SqsMessage {
 }
 
 /// Handles the messages of an invocation.
-pub async fn answer(
+pub async fn handle_invocation(
     queue: &SqsQueue,
     clock: &Clock,
     handler: &impl Handler,
     invocation: Invocation,
-) -> Answer {
+) -> InvocationResponse {
     let messages = invocation.records.into_iter().map(SqsMessage::from).collect();
     let settled = handle(queue, clock, handler, messages).await;
     let failures = settled.again.into_iter().map(|message| ItemFailure { id: message.id });
-    Answer { failures: failures.collect() }
+    InvocationResponse { failures: failures.collect() }
 }

@@ -47,7 +47,7 @@ pub struct LargeJson<T>(pub T);
 pub const MAX_BODY: usize = 64 * 1024;
 
 /// The largest body of a batch, in bytes.
-pub const MAX_BATCH_BODY: usize = 1024 * 1024;
+const MAX_BATCH_BODY: usize = 1024 * 1024;
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LargeJson<T> {
     type Rejection = Problem;

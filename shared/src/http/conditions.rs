@@ -3,6 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, HeaderName, header, request::Parts};
 
+use crate::expected::Expected;
 use crate::http::problem::{self, Problem};
 
 /// `If-Match` as versions: `"v7"`, a list, or `*`.
@@ -10,22 +11,6 @@ use crate::http::problem::{self, Problem};
 /// A missing header is a 428. A header without a known version cannot match: 412.
 #[derive(Clone, Debug)]
 pub struct IfMatch(pub Expected);
-
-/// The versions that a change may apply to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expected {
-    Any,
-    OneOf(Vec<i64>),
-}
-
-impl Expected {
-    pub fn accepts(&self, version: i64) -> bool {
-        match self {
-            Self::Any => true,
-            Self::OneOf(versions) => versions.contains(&version),
-        }
-    }
-}
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;

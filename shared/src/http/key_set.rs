@@ -11,7 +11,7 @@
 //!   waits for it. This is the upper bound for a withdrawn key.
 //! - An unknown key is looked up in a new set, fetched at most once in [`REFETCH_AFTER`]. Only requests
 //!   with an unknown key wait for it.
-//! - While the issuer does not answer, the old keys stay in use: its outage must not stop the services.
+//! - While the issuer does not respond, the old keys stay in use: its outage must not stop the services.
 //!   The failure is logged once.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -86,7 +86,7 @@ impl KeySet {
     /// Keys fetched because `known` lacks the key that a token names.
     ///
     /// # Errors
-    /// When no keys are known and the issuer does not answer.
+    /// When no keys are known and the issuer does not respond.
     pub(crate) async fn newer_than(&self, known: Option<Arc<Keys>>) -> Result<Arc<Keys>, Problem> {
         match (self, known) {
             (Self::Fixed(keys), _) => Ok(Arc::clone(keys)),
@@ -264,13 +264,13 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(lines.clone());
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..3 {
-                fetcher.settle(Err("no answer".to_owned()), 0);
+                fetcher.settle(Err("no response".to_owned()), 0);
             }
             assert_eq!(count(), 1);
             fetcher.settle(Ok(JwkSet::default()), 0);
             fetcher.settle(Ok(JwkSet::default()), 0);
             assert_eq!(count(), 2, "its end is logged once as well");
-            fetcher.settle(Err("no answer".to_owned()), 0);
+            fetcher.settle(Err("no response".to_owned()), 0);
             assert_eq!(count(), 3);
         });
     }

@@ -15,8 +15,8 @@ pub mod problem;
 pub mod rate_limit;
 pub mod request;
 
-pub use body::{Json, LargeJson, MAX_BATCH_BODY, MAX_BODY, escape_pointer, object, parse};
-pub use conditions::{Expected, IfMatch, etag, has_already};
+pub use body::{Json, LargeJson, MAX_BODY, escape_pointer, object, parse};
+pub use conditions::{IfMatch, etag, has_already};
 pub use faults::{Faults, pointer_to};
 pub use idempotency::IdempotencyKey;
 pub use parameters::{PathId, Query, optional_id};

@@ -86,12 +86,12 @@ pub struct Page<T> {
 
 /// A requested page: its size and where it starts.
 #[derive(Clone, Debug)]
-pub struct Asked<'a> {
+pub struct PageRequest<'a> {
     scope: &'a str,
     limit: usize,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> PageRequest<'a> {
     /// `scope` names the list and its filters.
     pub fn new(scope: &'a str, limit: Limit) -> Self {
         Self { scope, limit: limit.get() }
@@ -108,12 +108,12 @@ impl<'a> Asked<'a> {
     }
 
     /// Number of items to read: one more than the page shows, to know whether another follows.
-    pub fn to_read(&self) -> i64 {
+    pub fn items_to_read(&self) -> i64 {
         i64::try_from(self.limit + 1).unwrap_or(i64::MAX)
     }
 
     /// Builds the response to a request for `uri` from the items read.
-    pub fn answer<T: Serialize, K: ToString>(
+    pub fn respond<T: Serialize, K: ToString>(
         &self,
         uri: &Uri,
         mut data: Vec<T>,

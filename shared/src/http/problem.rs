@@ -24,7 +24,7 @@ pub struct Kind {
 }
 
 impl Kind {
-    pub fn type_url(&self) -> String {
+    pub(crate) fn type_url(&self) -> String {
         format!("/docs/problems/{}", self.code)
     }
 
@@ -97,7 +97,7 @@ kinds! {
         "The error was logged with the `request_id`. Retrying is safe if the request has an \
          `Idempotency-Key` or changes nothing.";
     UNAVAILABLE = 503 "unavailable", "The service is temporarily unavailable",
-        "A data store does not answer. Wait for the number of seconds in `Retry-After`, then retry. \
+        "A data store does not respond. Wait for the number of seconds in `Retry-After`, then retry. \
          Retrying a create is safe with an `Idempotency-Key`.";
 }
 
@@ -167,7 +167,7 @@ impl Problem {
         Self { source: Some(cause.into()), ..INTERNAL.because("") }
     }
 
-    /// A store does not answer. The client may retry after a second.
+    /// A store does not respond. The client may retry after a second.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { source: Some(cause.into()), retry_after: Some(1), ..UNAVAILABLE.because("") }
     }
@@ -183,7 +183,7 @@ impl Problem {
         let Some(source) = &self.source else { return };
         let (error, code) = (telemetry::causes(source.as_ref()), self.kind.code);
         match self.kind.status {
-            503 => tracing::warn!(error, problem.code = code, "a store did not answer"),
+            503 => tracing::warn!(error, problem.code = code, "a store did not respond"),
             // Caused by the client, which can repeat it at any rate: not a warning.
             400..500 => tracing::info!(error, problem.code = code, "a store refused a request"),
             _ => tracing::error!(error, problem.code = code, "a request failed"),
@@ -203,7 +203,7 @@ impl Problem {
     }
 
     /// The complete response.
-    pub fn to_response(&self, request_id: Option<RequestId>) -> Response {
+    pub(crate) fn to_response(&self, request_id: Option<RequestId>) -> Response {
         let body = serde_json::to_vec(&self.to_document(request_id)).unwrap_or_default();
         let mut response = (self.kind.status(), body).into_response();
         let headers = response.headers_mut();

@@ -81,7 +81,7 @@ impl RateLimit {
     }
 
     /// Bounds the memory to clients of the last minute, until `stop`.
-    pub async fn upkeep(self, stop: CancellationToken) {
+    pub async fn bound_memory(self, stop: CancellationToken) {
         let Some(limiter) = self.limiter else {
             return stop.cancelled().await;
         };

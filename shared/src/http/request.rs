@@ -165,7 +165,7 @@ fn refusal(response: &Response) -> Problem {
 }
 
 /// Responds to a panic of a handler. The process and its other requests continue.
-pub fn answer_panic(_: Box<dyn std::any::Any + Send>) -> Response {
+pub(crate) fn panic_response(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::internal("a handler panicked").into_response()
 }
 

@@ -3,7 +3,7 @@
 //! A producer writes a pointer to its event in the transaction that makes the event true. The
 //! [`Relay`] publishes the events that the pointers refer to; the producer supplies only the SQL.
 
-mod before_answer;
+mod before_response;
 mod relay;
 
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::contract::envelope::Event;
 use crate::id::{EventId, RequestId};
 
-pub use before_answer::publish_before_answers;
+pub use before_response::publish_before_responses;
 pub use relay::{Relay, RelayError};
 
 /// The statements on the outbox of one producer.

@@ -60,7 +60,7 @@ pub enum RelayError {
     Claim(#[source] sqlx::Error),
     #[error("publishing {count} events")]
     Publish { count: usize, source: BusError },
-    #[error("publishing {count} events: the bus did not answer in time")]
+    #[error("publishing {count} events: the bus did not respond in time")]
     Timeout { count: usize },
     #[error("settling pointers of the outbox")]
     Settle(#[source] sqlx::Error),

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use serde_json::Value;
 use shared::bus::aws::{EventBridge, SqsDeadLetters, SqsQueue, SqsTimings};
-use shared::bus::dead_letter::{Action, DeadLetter, Selection};
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::message::QueueDepth;
 use shared::bus::postgres::{PgBus, Queue, Queues};
+use shared::bus::selection::{Action, DeadLetter, Selection};
 use shared::bus::{self, Bus, Outbound, Publish as _};
 use shared::clock::Clock;
 use shared::contract::envelope::Event as _;
@@ -212,7 +212,7 @@ impl TestBed {
     }
 
     /// Makes dead letters of these unreadable bodies, in this order.
-    async fn bury(&self, bodies: &[&str]) {
+    async fn make_dead_letters(&self, bodies: &[&str]) {
         for body in bodies {
             self.bury_in(CATALOG_QUEUE, body).await;
         }
@@ -344,7 +344,7 @@ async fn event_of_unknown_type_is_ignored(bed: TestBed) {
 }
 
 async fn depth_counts_visible_in_flight_and_dead_messages(bed: TestBed) {
-    bed.bury(&["no event"]).await;
+    bed.make_dead_letters(&["no event"]).await;
     // The counts of SQS are delayed.
     let until = async |what: &str, is_so: fn(&QueueDepth) -> bool, receives: bool| {
         let begun = Instant::now();
@@ -371,7 +371,7 @@ async fn depth_counts_visible_in_flight_and_dead_messages(bed: TestBed) {
 
 async fn long_outage_of_a_store_makes_no_dead_letter(bed: TestBed) {
     bed.publish([1]).await;
-    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no answer".to_owned())));
+    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no response".to_owned())));
     bed.rounds(&unavailable, || unavailable.seen().len() >= 20).await;
     assert_eq!(bed.dead_letters().await, []);
     let accepting = ByPosition::new(|_| Ok(()));
@@ -420,7 +420,7 @@ async fn redriven_dead_letter_gets_all_its_attempts_again(bed: TestBed) {
 async fn only_selected_dead_letters_are_settled(bed: TestBed) {
     let typed = |name: &str| format!(r#"{{"specversion": "1.0", "type": "{name}"}}"#);
     let bodies = [typed("StockChanged"), typed("ProductUpdated"), "no JSON".to_owned()];
-    bed.bury(&[&bodies[0], &bodies[1], &bodies[2], &bodies[0]]).await;
+    bed.make_dead_letters(&[&bodies[0], &bodies[1], &bodies[2], &bodies[0]]).await;
     let dead_letters = bed.dead_letters().await;
     assert!(dead_letters.is_sorted_by_key(|dead| dead.id));
     let stock = Selection { reason: Some("missing field".to_owned()), ..Selection::default() };
@@ -440,7 +440,7 @@ async fn only_selected_dead_letters_are_settled(bed: TestBed) {
 }
 
 async fn reading_dead_letters_does_not_change_them(bed: TestBed) {
-    bed.bury(&["one", "two"]).await;
+    bed.make_dead_letters(&["one", "two"]).await;
     let first = bed.dead_letters().await;
     for _ in 0..8 {
         assert_eq!(bed.dead_letters().await, first);
@@ -466,9 +466,9 @@ fn dead_letter(queue: &str, body: &str) -> (String, String) {
 }
 
 async fn dead_letters_of_every_queue_are_listed_oldest_first(bed: TestBed) {
-    bed.bury(&["one"]).await;
+    bed.make_dead_letters(&["one"]).await;
     bed.bury_in(PARCEL_QUEUE, "two").await;
-    bed.bury(&["three"]).await;
+    bed.make_dead_letters(&["three"]).await;
     let all = [
         dead_letter(CATALOG_QUEUE, "one"),
         dead_letter(PARCEL_QUEUE, "two"),
@@ -487,7 +487,7 @@ async fn dead_letters_of_every_queue_are_listed_oldest_first(bed: TestBed) {
 }
 
 async fn dead_letters_of_every_queue_are_redriven_to_their_own(bed: TestBed) {
-    bed.bury(&["one"]).await;
+    bed.make_dead_letters(&["one"]).await;
     bed.bury_in(PARCEL_QUEUE, "two").await;
     let (all, now) = (Selection::default(), bed.clock.now());
     let redriven = bed.dead_letters.settle(&all, None, Action::Redrive, OPERATOR, now).await;
@@ -506,7 +506,7 @@ async fn audited_queues(bed: &TestBed) -> Vec<String> {
 }
 
 async fn only_dead_letters_of_the_selected_queue_are_settled(bed: TestBed) {
-    bed.bury(&["one"]).await;
+    bed.make_dead_letters(&["one"]).await;
     bed.bury_in(PARCEL_QUEUE, "two").await;
     let parcels = Selection { queue: Some(PARCEL_QUEUE.to_owned()), ..Selection::default() };
     let listed = bed.dead_letters.list(&parcels, 0, 10).await.unwrap();

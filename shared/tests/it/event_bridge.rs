@@ -8,7 +8,7 @@ use shared::bus::{BusError, Outbound, Publish as _, Refused};
 use shared::contract::envelope::Event as _;
 use shared::contract::inventory::Event;
 use shared::id::EventId;
-use testkit::{AwsWire, WireAnswer};
+use testkit::{FakeAws, FakeResponse};
 use uuid::Uuid;
 
 /// The timeout of the relay.
@@ -36,7 +36,7 @@ fn nth_of(entry: &Value) -> u64 {
 }
 
 /// A response that accepts every entry except where `refuse` returns an error code.
-fn answer(sent: &Value, refuse: impl Fn(u64) -> Option<&'static str>) -> WireAnswer {
+fn response(sent: &Value, refuse: impl Fn(u64) -> Option<&'static str>) -> FakeResponse {
     let mut failed = 0;
     let entries =
         sent["Entries"].as_array().unwrap().iter().map(|entry| match refuse(nth_of(entry)) {
@@ -47,14 +47,11 @@ fn answer(sent: &Value, refuse: impl Fn(u64) -> Option<&'static str>) -> WireAns
             }
         });
     let entries: Vec<Value> = entries.collect();
-    WireAnswer::Fine(json!({"FailedEntryCount": failed, "Entries": entries}))
+    FakeResponse::Success(json!({"FailedEntryCount": failed, "Entries": entries}))
 }
 
-async fn publish(
-    wire: &AwsWire,
-    events: &[Outbound],
-) -> Result<Vec<Result<(), Refused>>, BusError> {
-    EventBridge::new(&wire.environment(), "shop").publish(events).await
+async fn publish(aws: &FakeAws, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+    EventBridge::new(&aws.environment(), "shop").publish(events).await
 }
 
 /// The indexes of the refused events, with the reasons.
@@ -65,14 +62,14 @@ fn refused(results: Vec<Result<(), Refused>>) -> Vec<(usize, String)> {
 
 #[tokio::test]
 async fn entry_has_source_type_and_the_envelope_unchanged() {
-    let wire = AwsWire::start(|_, sent| answer(sent, |_| None)).await;
-    let results = publish(&wire, &[event(7, "{\"a\":  1}".to_owned())]).await.unwrap();
+    let aws = FakeAws::start(|_, sent| response(sent, |_| None)).await;
+    let results = publish(&aws, &[event(7, "{\"a\":  1}".to_owned())]).await.unwrap();
     assert_eq!(results, [Ok(())]);
     let sent = json!({"Entries": [{
         "EventBusName": "shop", "Source": "vitrina.inventory", "DetailType": "ProductUpdated",
         "Detail": "{\"a\":  1}",
     }]});
-    assert_eq!(wire.calls(), [("PutEvents".to_owned(), sent)]);
+    assert_eq!(aws.calls(), [("PutEvents".to_owned(), sent)]);
 }
 
 #[tokio::test]
@@ -80,26 +77,26 @@ async fn only_refused_entries_of_a_call_stay_pending_with_their_codes() {
     let codes = ["ThrottlingException", "InternalFailure", "MalformedDetail"];
     for code in codes {
         let refuse = move |nth| (nth % 5 == 3).then_some(code);
-        let wire = AwsWire::start(move |_, sent| answer(sent, refuse)).await;
-        let results = publish(&wire, &events(23)).await.unwrap();
+        let aws = FakeAws::start(move |_, sent| response(sent, refuse)).await;
+        let results = publish(&aws, &events(23)).await.unwrap();
         assert_eq!(results.len(), 23);
         let refused = refused(results);
         assert_eq!(refused.iter().map(|(nth, _)| *nth).collect::<Vec<_>>(), [3, 8, 13, 18]);
         assert!(refused.iter().all(|(_, why)| why.starts_with(code)), "{refused:?}");
-        assert_eq!(wire.calls().len(), 3, "refused entries are not retried in this round");
+        assert_eq!(aws.calls().len(), 3, "refused entries are not retried in this round");
     }
 }
 
 #[tokio::test]
 async fn oversized_event_is_refused_and_its_neighbours_are_published() {
-    let wire = AwsWire::start(|_, sent| answer(sent, |_| None)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| None)).await;
     let large = event(1, json!({"nth": 1, "large": "x".repeat(256 * 1024)}).to_string());
     let mut events = events(3);
     events[1] = large;
-    let refused = refused(publish(&wire, &events).await.unwrap());
+    let refused = refused(publish(&aws, &events).await.unwrap());
     assert_eq!(refused.len(), 1);
     assert!(refused[0].0 == 1 && refused[0].1.starts_with("TooLarge: "), "{refused:?}");
-    assert_eq!(wire.calls().len(), 1);
+    assert_eq!(aws.calls().len(), 1);
 }
 
 #[tokio::test]
@@ -107,11 +104,11 @@ async fn refused_call_does_not_affect_the_other_calls() {
     let kinds =
         [(400, "ThrottlingException"), (500, "InternalFailure"), (400, "AccessDeniedException")];
     for (status, code) in kinds {
-        let wire = AwsWire::start(move |_, sent| match nth_of(&sent["Entries"][0]) {
-            10 => WireAnswer::Refused(status, code),
-            _ => answer(sent, |_| None),
+        let aws = FakeAws::start(move |_, sent| match nth_of(&sent["Entries"][0]) {
+            10 => FakeResponse::Error(status, code),
+            _ => response(sent, |_| None),
         });
-        let refused = refused(publish(&wire.await, &events(30)).await.unwrap());
+        let refused = refused(publish(&aws.await, &events(30)).await.unwrap());
         let places: Vec<usize> = refused.iter().map(|(nth, _)| *nth).collect();
         assert_eq!(places, (10..20).collect::<Vec<_>>());
         assert!(refused.iter().all(|(_, why)| why.starts_with(code)), "{refused:?}");
@@ -119,27 +116,30 @@ async fn refused_call_does_not_affect_the_other_calls() {
 }
 
 #[tokio::test]
-async fn unanswered_call_ends_within_the_relay_timeout() {
-    let wire = AwsWire::start(|_, sent| match nth_of(&sent["Entries"][0]) {
-        20 => WireAnswer::Silence,
-        _ => answer(sent, |_| None),
+async fn call_without_a_response_ends_within_the_relay_timeout() {
+    let aws = FakeAws::start(|_, sent| match nth_of(&sent["Entries"][0]) {
+        20 => FakeResponse::Never,
+        _ => response(sent, |_| None),
     });
-    let (wire, begun) = (wire.await, Instant::now());
-    let refused = refused(publish(&wire, &events(40)).await.unwrap());
+    let (aws, begun) = (aws.await, Instant::now());
+    let refused = refused(publish(&aws, &events(40)).await.unwrap());
     assert!(begun.elapsed() < RELAY_TIMEOUT, "{:?}", begun.elapsed());
     let places: Vec<usize> = refused.iter().map(|(nth, _)| *nth).collect();
     assert_eq!(places, (20..30).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn publishing_fails_when_no_call_is_answered() {
-    let answers =
-        [WireAnswer::Silence, WireAnswer::Garbage, WireAnswer::Refused(503, "ServiceUnavailable")];
-    for answer in answers {
-        let wire = AwsWire::start(move |_, _| answer.clone()).await;
+async fn publishing_fails_when_no_call_gets_a_response() {
+    let responses = [
+        FakeResponse::Never,
+        FakeResponse::Malformed,
+        FakeResponse::Error(503, "ServiceUnavailable"),
+    ];
+    for response in responses {
+        let aws = FakeAws::start(move |_, _| response.clone()).await;
         let begun = Instant::now();
-        let error = publish(&wire, &events(100)).await.unwrap_err();
-        let is_expected = matches!(error, BusError::EventBridge(_) | BusError::NoAnswer);
+        let error = publish(&aws, &events(100)).await.unwrap_err();
+        let is_expected = matches!(error, BusError::EventBridge(_) | BusError::NoResponse);
         assert!(is_expected, "{error:?}");
         assert!(begun.elapsed() < RELAY_TIMEOUT, "{:?}", begun.elapsed());
     }
@@ -149,11 +149,11 @@ async fn publishing_fails_when_no_call_is_answered() {
 }
 
 #[tokio::test]
-async fn entry_missing_from_the_answer_is_not_published() {
-    let wire = AwsWire::start(|_, _| {
+async fn entry_missing_from_the_response_is_not_published() {
+    let aws = FakeAws::start(|_, _| {
         let entries = json!([{"EventId": Uuid::nil()}, {}]);
-        WireAnswer::Fine(json!({"FailedEntryCount": 0, "Entries": entries}))
+        FakeResponse::Success(json!({"FailedEntryCount": 0, "Entries": entries}))
     });
-    let refused = refused(publish(&wire.await, &events(3)).await.unwrap());
+    let refused = refused(publish(&aws.await, &events(3)).await.unwrap());
     assert_eq!(refused.iter().map(|(nth, _)| *nth).collect::<Vec<_>>(), [1, 2]);
 }

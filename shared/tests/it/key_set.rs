@@ -15,42 +15,43 @@ use testkit::Tokens;
 use uuid::Uuid;
 
 const TEN_MINUTES: Duration = Duration::from_mins(10);
-const AN_HOUR: Duration = Duration::from_hours(1);
+const ONE_HOUR: Duration = Duration::from_hours(1);
 
 /// Timeout of a request that does not wait for the issuer.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// How the issuer responds to a request for its keys.
 #[derive(Clone)]
-enum Answer {
+enum IssuerResponse {
     Keys(JwkSet),
     Error,
-    Silence,
+    Never,
 }
 
 /// An issuer's key set at an address, with a count of its readers.
 #[derive(Clone)]
 struct Issuer {
-    answer: Arc<Mutex<Answer>>,
+    response: Arc<Mutex<IssuerResponse>>,
     fetches: Arc<AtomicUsize>,
     url: String,
 }
 
 impl Issuer {
-    async fn start(answer: Answer) -> Self {
+    async fn start(response: IssuerResponse) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        let issuer = Self { answer: Arc::new(Mutex::new(answer)), fetches: Arc::default(), url };
+        let issuer =
+            Self { response: Arc::new(Mutex::new(response)), fetches: Arc::default(), url };
         let serving = issuer.clone();
         let router = axum::Router::new().fallback(move || {
             let issuer = serving.clone();
             async move {
                 issuer.fetches.fetch_add(1, Ordering::SeqCst);
-                let answer = issuer.answer.lock().unwrap().clone();
-                match answer {
-                    Answer::Keys(set) => axum::Json(set).into_response(),
-                    Answer::Error => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-                    Answer::Silence => std::future::pending().await,
+                let response = issuer.response.lock().unwrap().clone();
+                match response {
+                    IssuerResponse::Keys(set) => axum::Json(set).into_response(),
+                    IssuerResponse::Error => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                    IssuerResponse::Never => std::future::pending().await,
                 }
             }
         });
@@ -58,8 +59,8 @@ impl Issuer {
         issuer
     }
 
-    fn now_answers(&self, answer: Answer) {
-        *self.answer.lock().unwrap() = answer;
+    fn respond_with(&self, response: IssuerResponse) {
+        *self.response.lock().unwrap() = response;
     }
 
     fn fetches(&self) -> usize {
@@ -88,13 +89,13 @@ fn another() -> usize {
     NEXT.fetch_add(1, Ordering::SeqCst)
 }
 
-fn both(first: &Tokens, second: &Tokens) -> Answer {
+fn both(first: &Tokens, second: &Tokens) -> IssuerResponse {
     let keys = [first, second].into_iter().flat_map(|tokens| tokens.keys().keys.clone());
-    Answer::Keys(JwkSet { keys: keys.collect() })
+    IssuerResponse::Keys(JwkSet { keys: keys.collect() })
 }
 
-fn only(tokens: &Tokens) -> Answer {
-    Answer::Keys(tokens.keys().clone())
+fn only(tokens: &Tokens) -> IssuerResponse {
+    IssuerResponse::Keys(tokens.keys().clone())
 }
 
 /// Waits for a condition that a background task establishes.
@@ -126,7 +127,7 @@ async fn withdrawn_key_is_refused_after_the_refresh() {
     let token = old.token(UserId::nil(), Role::Seller);
     verifier.verify(&token).await.unwrap();
 
-    issuer.now_answers(only(&new));
+    issuer.respond_with(only(&new));
     clock.advance(Duration::from_secs(599));
     assert_eq!(at_once(&verifier, &token).await, "ok", "the set is young enough");
     assert_eq!(issuer.fetches(), 1);
@@ -148,8 +149,8 @@ async fn key_withdrawn_during_an_idle_hour_is_refused_at_once() {
     let verifier = issuer.verifier(&clock);
     verifier.verify(&fresh(&old)).await.unwrap();
 
-    issuer.now_answers(only(&new));
-    clock.advance(AN_HOUR);
+    issuer.respond_with(only(&new));
+    clock.advance(ONE_HOUR);
     let refused = verifier.verify(&fresh(&old)).await.unwrap_err();
     assert_eq!(refused.kind.code, "unauthenticated");
 }
@@ -163,7 +164,7 @@ async fn silent_issuer_does_not_delay_tokens_of_known_keys() {
     let verifier = issuer.verifier(&clock);
     verifier.verify(&fresh(&known)).await.unwrap();
 
-    issuer.now_answers(Answer::Silence);
+    issuer.respond_with(IssuerResponse::Never);
     clock.advance(TEN_MINUTES);
     let (waiting, token) = (verifier.clone(), fresh(&unknown));
     let waiting = tokio::spawn(async move { waiting.verify(&token).await });
@@ -204,7 +205,7 @@ async fn unknown_keys_are_fetched_once_in_ten_seconds() {
     assert_eq!(issuer.fetches(), 2);
 
     let added = Tokens::with_key("added", clock.clone());
-    issuer.now_answers(both(&known, &added));
+    issuer.respond_with(both(&known, &added));
     clock.advance(Duration::from_secs(10));
     verifier.verify(&fresh(&added)).await.unwrap();
     assert_eq!(issuer.fetches(), 3);
@@ -218,9 +219,9 @@ async fn known_keys_stay_in_use_while_the_issuer_fails() {
     let verifier = issuer.verifier(&clock);
     verifier.verify(&fresh(&tokens)).await.unwrap();
 
-    issuer.now_answers(Answer::Error);
+    issuer.respond_with(IssuerResponse::Error);
     for fetches in 2..5 {
-        clock.advance(AN_HOUR);
+        clock.advance(ONE_HOUR);
         verifier.verify(&fresh(&tokens)).await.unwrap();
         assert_eq!(issuer.fetches(), fetches);
         // Not again for each request.
@@ -233,7 +234,7 @@ async fn known_keys_stay_in_use_while_the_issuer_fails() {
 async fn first_fetch_that_fails_is_a_503_until_one_succeeds() {
     let clock = clock();
     let tokens = Tokens::with_key("known", clock.clone());
-    let issuer = Issuer::start(Answer::Error).await;
+    let issuer = Issuer::start(IssuerResponse::Error).await;
     let verifier = issuer.verifier(&clock);
     for _ in 0..2 {
         let refused = verifier.verify(&fresh(&tokens)).await.unwrap_err();
@@ -241,14 +242,14 @@ async fn first_fetch_that_fails_is_a_503_until_one_succeeds() {
     }
     assert_eq!(issuer.fetches(), 1);
 
-    issuer.now_answers(only(&tokens));
+    issuer.respond_with(only(&tokens));
     clock.advance(Duration::from_secs(10));
     verifier.verify(&fresh(&tokens)).await.unwrap();
 }
 
 #[tokio::test]
 async fn malformed_token_fetches_no_keys() {
-    let issuer = Issuer::start(Answer::Error).await;
+    let issuer = Issuer::start(IssuerResponse::Error).await;
     let verifier = issuer.verifier(&clock());
     let refused = verifier.verify("not a token").await.unwrap_err();
     assert_eq!((refused.kind.code, issuer.fetches()), ("unauthenticated", 0));

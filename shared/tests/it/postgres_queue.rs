@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::Router;
 use chrono::DateTime;
-use shared::bus::dead_letter::{Action, Selection};
 use shared::bus::message::Outcome;
 use shared::bus::postgres::{Message, PgBus, Queue, Queues, dead_letters};
+use shared::bus::selection::{Action, Selection};
 use shared::bus::{self, Outbound, Publish as _};
 use shared::clock::Clock;
 use shared::contract::envelope::Event as _;
@@ -160,7 +160,7 @@ async fn only_failed_messages_of_a_batch_are_redelivered() {
 }
 
 #[tokio::test]
-async fn unreadable_message_is_buried_at_once() {
+async fn unreadable_message_is_a_dead_letter_at_once() {
     let bed = TestBed::new().await;
     let unknown = event(3).replace("ProductUpdated", "FromTheFuture");
     bed.send(&["no event".to_owned(), event(2), unknown]).await;
@@ -174,7 +174,7 @@ async fn unreadable_message_is_buried_at_once() {
 async fn long_outage_of_a_store_makes_no_dead_letter() {
     let bed = TestBed::new().await;
     bed.send(&[event(1)]).await;
-    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no answer".to_owned())));
+    let unavailable = ByPosition::new(|_| Err(Failure::Unavailable("no response".to_owned())));
     for _ in 0..20 {
         intake::once(&bed.queue, &bed.clock, &unavailable).await.unwrap();
         bed.clock.advance(Duration::from_secs(5));

@@ -398,7 +398,7 @@ async fn refused_events_wait_and_are_published_later() {
     assert!(refused > 0);
     assert_eq!(relay.measure().await.unwrap().pending, refused);
     // They back off for a second, in which other events are published first.
-    faulty.calm().await.unwrap();
+    faulty.stop_faults().await.unwrap();
     relay.once().await.unwrap();
     assert_eq!(relay.measure().await.unwrap().pending, refused);
     let error = relay.drain(Instant::now()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! A server that stops answering without closing its connections.
+//! A server that stops responding without closing its connections.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use shared::database::{DatabaseConfig, connect};
 use testkit::{PostgresFault, database, faulty_postgres};
 
 #[tokio::test]
-async fn pool_drops_a_connection_that_no_longer_answers() {
+async fn pool_drops_a_connection_that_no_longer_responds() {
     let database = database(&[&bus::MIGRATOR]).await;
     let line = faulty_postgres(&database.url).await;
     let pool =

@@ -9,7 +9,7 @@ use shared::clock::Clock;
 use shared::contract::inventory::Event;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::host::sqs_intake::{self, Invocation};
-use testkit::{AwsWire, WireAnswer};
+use testkit::{FakeAws, FakeResponse};
 use tokio_util::sync::CancellationToken;
 
 use crate::handlers::GOLDEN;
@@ -17,13 +17,13 @@ use crate::handlers::GOLDEN;
 const QUEUE: &str = "http://127.0.0.1/1/catalog";
 const DEAD: &str = "http://127.0.0.1/1/catalog-dead";
 
-fn queue(wire: &AwsWire) -> SqsQueue {
+fn queue(aws: &FakeAws) -> SqsQueue {
     let config = SqsConfig { queue: QUEUE.to_owned(), dead_letters: DEAD.to_owned() };
-    SqsQueue::new(&wire.environment(), Clock::System, &config)
+    SqsQueue::new(&aws.environment(), Clock::System, &config)
 }
 
 /// The response to a batch: every entry succeeds unless `refuse` selects it.
-fn answer(sent: &Value, refuse: impl Fn(&Value) -> bool) -> WireAnswer {
+fn response(sent: &Value, refuse: impl Fn(&Value) -> bool) -> FakeResponse {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for entry in sent["Entries"].as_array().unwrap() {
         if refuse(entry) {
@@ -32,7 +32,7 @@ fn answer(sent: &Value, refuse: impl Fn(&Value) -> bool) -> WireAnswer {
             successful.push(json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
         }
     }
-    WireAnswer::Fine(json!({"Successful": successful, "Failed": failed}))
+    FakeResponse::Success(json!({"Successful": successful, "Failed": failed}))
 }
 
 /// An invocation with messages of these bodies, each received this many times.
@@ -65,12 +65,13 @@ impl Handler for Always {
 
 const ACCEPTING: Always = Always(|| Ok(()));
 const FAILING: Always = Always(|| Err(Failure::Failed("it cannot be".to_owned())));
-const UNAVAILABLE: Always = Always(|| Err(Failure::Unavailable("no answer".to_owned())));
+const UNAVAILABLE: Always = Always(|| Err(Failure::Unavailable("no response".to_owned())));
 
 /// The response to an invocation, as Lambda receives it.
-async fn invoke(wire: &AwsWire, handler: &impl Handler, invocation: Invocation) -> Value {
-    let answer = sqs_intake::answer(&queue(wire), &Clock::System, handler, invocation).await;
-    serde_json::to_value(answer).unwrap()
+async fn invoke(aws: &FakeAws, handler: &impl Handler, invocation: Invocation) -> Value {
+    let response =
+        sqs_intake::handle_invocation(&queue(aws), &Clock::System, handler, invocation).await;
+    serde_json::to_value(response).unwrap()
 }
 
 fn failures(ids: &[&str]) -> Value {
@@ -79,21 +80,21 @@ fn failures(ids: &[&str]) -> Value {
 }
 
 /// The calls of an operation.
-fn calls(wire: &AwsWire, operation: &str) -> Vec<Value> {
-    let calls = wire.calls().into_iter().filter(|(called, _)| called == operation);
+fn calls(aws: &FakeAws, operation: &str) -> Vec<Value> {
+    let calls = aws.calls().into_iter().filter(|(called, _)| called == operation);
     calls.map(|(_, sent)| sent).collect()
 }
 
 #[tokio::test]
 async fn failed_messages_of_an_invocation_are_redelivered_later() {
-    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
     let wrapped = format!(r#"{{"detail-type": "ProductUpdated", "detail": {GOLDEN}}}"#);
     let bodies = [GOLDEN, wrapped.as_str()];
-    assert_eq!(invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
-    assert_eq!(wire.calls(), [], "Lambda deletes them itself");
+    assert_eq!(invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
+    assert_eq!(aws.calls(), [], "Lambda deletes them itself");
     let again = failures(&["message 0", "message 1"]);
-    assert_eq!(invoke(&wire, &FAILING, invocation(&bodies, 3)).await, again);
-    let pauses = calls(&wire, "ChangeMessageVisibilityBatch");
+    assert_eq!(invoke(&aws, &FAILING, invocation(&bodies, 3)).await, again);
+    let pauses = calls(&aws, "ChangeMessageVisibilityBatch");
     assert_eq!((pauses.len(), &pauses[0]["QueueUrl"]), (1, &json!(QUEUE)));
     let first = json!({"Id": "0", "ReceiptHandle": "receipt 0", "VisibilityTimeout": 16});
     assert_eq!(pauses[0]["Entries"][0], first);
@@ -101,10 +102,10 @@ async fn failed_messages_of_an_invocation_are_redelivered_later() {
 
 #[tokio::test]
 async fn unreadable_message_is_sent_to_the_dead_letters() {
-    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
-    let answered = invoke(&wire, &ACCEPTING, invocation(&["no event", GOLDEN], 1)).await;
-    assert_eq!(answered, failures(&[]));
-    let sent = calls(&wire, "SendMessageBatch");
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
+    let response = invoke(&aws, &ACCEPTING, invocation(&["no event", GOLDEN], 1)).await;
+    assert_eq!(response, failures(&[]));
+    let sent = calls(&aws, "SendMessageBatch");
     assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(DEAD)));
     let entry = &sent[0]["Entries"][0];
     assert_eq!(entry["MessageBody"], "no event");
@@ -116,36 +117,36 @@ async fn unreadable_message_is_sent_to_the_dead_letters() {
 #[tokio::test]
 async fn message_is_redelivered_if_the_dead_letters_refuse_it() {
     let half = |entry: &Value| entry["Id"] == "1";
-    let wire = AwsWire::start(move |_, sent| answer(sent, half)).await;
+    let aws = FakeAws::start(move |_, sent| response(sent, half)).await;
     let bodies = ["one", "two", "three"];
-    let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
-    assert_eq!(answered, failures(&["message 1"]));
-    let wire = AwsWire::start(|_, _| WireAnswer::Refused(400, "AccessDenied")).await;
-    let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
-    assert_eq!(answered, failures(&["message 0", "message 1", "message 2"]));
+    let response = invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await;
+    assert_eq!(response, failures(&["message 1"]));
+    let aws = FakeAws::start(|_, _| FakeResponse::Error(400, "AccessDenied")).await;
+    let response = invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await;
+    assert_eq!(response, failures(&["message 0", "message 1", "message 2"]));
     // An entry that is missing from the response was not accepted either.
     let silent = json!({"Successful": [], "Failed": []});
-    let wire = AwsWire::start(move |_, _| WireAnswer::Fine(silent.clone())).await;
-    let answered = invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await;
-    assert_eq!(answered, failures(&["message 0", "message 1", "message 2"]));
+    let aws = FakeAws::start(move |_, _| FakeResponse::Success(silent.clone())).await;
+    let response = invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await;
+    assert_eq!(response, failures(&["message 0", "message 1", "message 2"]));
 }
 
 #[tokio::test]
 async fn last_failure_makes_a_dead_letter_and_an_outage_does_not() {
-    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
-    assert_eq!(invoke(&wire, &FAILING, invocation(&[GOLDEN], 5)).await, failures(&[]));
-    let sent = calls(&wire, "SendMessageBatch");
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
+    assert_eq!(invoke(&aws, &FAILING, invocation(&[GOLDEN], 5)).await, failures(&[]));
+    let sent = calls(&aws, "SendMessageBatch");
     assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(DEAD)));
 
-    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
     for attempts in 1..=3 {
-        let answered = invoke(&wire, &UNAVAILABLE, invocation(&[GOLDEN], attempts)).await;
-        assert_eq!(answered, failures(&["message 0"]));
+        let response = invoke(&aws, &UNAVAILABLE, invocation(&[GOLDEN], attempts)).await;
+        assert_eq!(response, failures(&["message 0"]));
     }
-    assert_eq!(calls(&wire, "SendMessageBatch"), Vec::<Value>::new());
+    assert_eq!(calls(&aws, "SendMessageBatch"), Vec::<Value>::new());
     // Before the number of receives makes it look like a message that crashes its consumer.
-    assert_eq!(invoke(&wire, &UNAVAILABLE, invocation(&[GOLDEN], 4)).await, failures(&[]));
-    let sent = calls(&wire, "SendMessageBatch");
+    assert_eq!(invoke(&aws, &UNAVAILABLE, invocation(&[GOLDEN], 4)).await, failures(&[]));
+    let sent = calls(&aws, "SendMessageBatch");
     assert_eq!((sent.len(), &sent[0]["QueueUrl"]), (1, &json!(QUEUE)));
     assert_eq!(sent[0]["Entries"][0]["MessageBody"], GOLDEN);
     assert_eq!(sent[0]["Entries"][0]["DelaySeconds"], 15);
@@ -153,27 +154,27 @@ async fn last_failure_makes_a_dead_letter_and_an_outage_does_not() {
 
 #[tokio::test]
 async fn large_messages_are_split_into_batches_that_sqs_takes() {
-    let wire = AwsWire::start(|_, sent| answer(sent, |_| false)).await;
+    let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
     let large = "x".repeat(100 * 1024);
     let bodies = [large.as_str(); 5];
-    assert_eq!(invoke(&wire, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
-    let sent = calls(&wire, "SendMessageBatch");
+    assert_eq!(invoke(&aws, &ACCEPTING, invocation(&bodies, 1)).await, failures(&[]));
+    let sent = calls(&aws, "SendMessageBatch");
     let counts = sent.iter().map(|sent| sent["Entries"].as_array().unwrap().len());
     assert_eq!(counts.collect::<Vec<_>>(), [2, 2, 1]);
 }
 
 /// A queue with one message, which was received once.
-async fn one_message(refuse_deletion: bool) -> AwsWire {
+async fn one_message(refuse_deletion: bool) -> FakeAws {
     let given = AtomicU32::new(0);
-    AwsWire::start(move |operation, sent| match operation {
+    FakeAws::start(move |operation, sent| match operation {
         "ReceiveMessage" if given.fetch_add(1, Ordering::Relaxed) == 0 => {
-            WireAnswer::Fine(json!({"Messages": [{
+            FakeResponse::Success(json!({"Messages": [{
                 "MessageId": "m", "ReceiptHandle": "r", "Body": GOLDEN, "MD5OfBody": "x",
                 "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1800000000000"},
             }]}))
         }
-        "ReceiveMessage" => WireAnswer::Silence,
-        _ => answer(sent, |_| refuse_deletion),
+        "ReceiveMessage" => FakeResponse::Never,
+        _ => response(sent, |_| refuse_deletion),
     })
     .await
 }
@@ -194,40 +195,40 @@ impl Handler for Slow {
 
 #[tokio::test]
 async fn visibility_timeout_is_extended_while_a_message_is_handled() {
-    let wire = one_message(false).await;
+    let aws = one_message(false).await;
     let timings = SqsTimings { visibility: Duration::from_secs(1), ..SqsTimings::default() };
-    let queue = queue(&wire).with_timings(timings);
+    let queue = queue(&aws).with_timings(timings);
     let stop = CancellationToken::new();
     sqs_intake::once(&queue, &Clock::System, &Slow, &stop).await.unwrap();
-    let extended = calls(&wire, "ChangeMessageVisibilityBatch");
+    let extended = calls(&aws, "ChangeMessageVisibilityBatch");
     assert_eq!(extended.len(), 2, "after each half of the timeout");
-    assert_eq!(calls(&wire, "DeleteMessageBatch")[0]["Entries"][0]["ReceiptHandle"], "r");
+    assert_eq!(calls(&aws, "DeleteMessageBatch")[0]["Entries"][0]["ReceiptHandle"], "r");
 }
 
 #[tokio::test]
 async fn failed_deletion_is_an_error() {
-    let wire = one_message(true).await;
+    let aws = one_message(true).await;
     let stop = CancellationToken::new();
     let error =
-        sqs_intake::once(&queue(&wire), &Clock::System, &ACCEPTING, &stop).await.unwrap_err();
+        sqs_intake::once(&queue(&aws), &Clock::System, &ACCEPTING, &stop).await.unwrap_err();
     let error = shared::telemetry::causes(&error);
     assert!(error.contains("deleting a message: InternalError"), "{error}");
 }
 
 #[tokio::test]
 async fn stopping_consumer_finishes_what_it_has_received() {
-    let (wire, stop) = (one_message(false).await, CancellationToken::new());
+    let (aws, stop) = (one_message(false).await, CancellationToken::new());
     let consumer = {
-        let (queue, stop) = (queue(&wire), stop.clone());
+        let (queue, stop) = (queue(&aws), stop.clone());
         tokio::spawn(async move {
             sqs_intake::consume(queue, Clock::System, &Slow, stop).await;
         })
     };
-    while calls(&wire, "ReceiveMessage").is_empty() {
+    while calls(&aws, "ReceiveMessage").is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), consumer).await.expect("it hangs").unwrap();
-    assert_eq!(calls(&wire, "DeleteMessageBatch").len(), 1);
+    assert_eq!(calls(&aws, "DeleteMessageBatch").len(), 1);
 }

@@ -74,7 +74,7 @@ pub(super) const CHECKS: &[(&[&str], &str)] = &[
     ),
     (&[".ci/workflows", ".github"], ".ci/workflows"),
     (&[".github", "infra/aws", "infra/runbooks", "infra/slo.yaml"], "infra/aws/test --template"),
-    (&["infra/local/api", ".ci/describe"], DESCRIPTIONS),
+    (&["docs/api", ".ci/describe"], DESCRIPTIONS),
     (
         &["infra/local/prometheus", "infra/runbooks", "infra/slo.yaml"],
         "cargo test -q --locked -p vitrina --test cli monitoring::",
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn api_description_is_compared_once() {
-        let commands = commands_for(&["infra/local/api/openapi.json", "shared/src/lib.rs"]);
+        let commands = commands_for(&["docs/api/openapi.json", "shared/src/lib.rs"]);
         assert_eq!(commands.iter().filter(|command| *command == DESCRIPTIONS).count(), 1);
     }
 }

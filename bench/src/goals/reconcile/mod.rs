@@ -24,8 +24,8 @@ pub(crate) const WHAT: &str = "reconcile everything, 1,000 differences";
 
 pub(crate) const COST: &str = "the costs of reconciling";
 
-/// All roles except reconciliation, which runs in another process.
-const ROLES: &str = "inventory,relay,catalog,projector,identity";
+/// All parts except reconciliation, which runs in another process.
+const PARTS: &str = "inventory,relay,catalog,projector,identity";
 
 /// Differences to plant for each round.
 const DIFFERENCES: u64 = 1_000;
@@ -66,7 +66,7 @@ struct Seen {
 
 async fn reconcile(setup: &Setup, products: u64, times: u32) -> anyhow::Result<Seen> {
     let folder = snapshot::copy(setup, products).await?;
-    let edition = Edition::at(folder.path(), ROLES).await?;
+    let edition = Edition::at(folder.path(), PARTS).await?;
     let size = thousands(products);
     let (mut samples, mut passes) = (Vec::new(), Vec::new());
     for round in 1..=times {

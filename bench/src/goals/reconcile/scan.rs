@@ -52,7 +52,7 @@ pub(super) struct Scanned {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct ScanResponse {
     count: u64,
     last_evaluated_key: Option<Value>,
     consumed_capacity: Option<Consumed>,
@@ -108,10 +108,10 @@ async fn read(
         dynamo::call(operation, &body.to_string(), &mut connection.request);
         let status = connection.call().await.context("reading all listings")?;
         anyhow::ensure!(status == 200, "reading all listings: {status}");
-        let answer: Answer = serde_json::from_slice(connection.body())?;
-        count += answer.count;
-        units += answer.consumed_capacity.map_or(0.0, |consumed| consumed.capacity_units);
-        match answer.last_evaluated_key {
+        let response: ScanResponse = serde_json::from_slice(connection.body())?;
+        count += response.count;
+        units += response.consumed_capacity.map_or(0.0, |consumed| consumed.capacity_units);
+        match response.last_evaluated_key {
             Some(key) => body["ExclusiveStartKey"] = key,
             None => return Ok((count, units)),
         }

@@ -248,9 +248,9 @@ describe('a deployed stage', () => {
       }),
     );
     const deadLetters = async (): Promise<any[]> => {
-      const answer = await request('GET', '/v1/admin/dead-letters', { token: operator });
-      assert.equal(answer.status, 200, JSON.stringify(answer.body));
-      return answer.body.data as any[];
+      const response = await request('GET', '/v1/admin/dead-letters', { token: operator });
+      assert.equal(response.status, 200, JSON.stringify(response.body));
+      return response.body.data as any[];
     };
     const [deadLetter] = await eventually('it is dead-lettered', 30, async () => {
       const found = await deadLetters();

@@ -27,15 +27,15 @@ export class RefusingBus {
         const puts = incoming.headers['x-amz-target'] === 'AWSEvents.PutEvents';
         if (puts && (bus.refusing || bus.refuseNext)) {
           bus.refuseNext = false;
-          const answer = JSON.stringify(bus.refuse(body.toString()));
-          outgoing.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' }).end(answer);
+          const response = JSON.stringify(bus.refuse(body.toString()));
+          outgoing.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' }).end(response);
           return;
         }
         const { hostname, port } = bus.emulator;
         const { method, url: path, headers } = incoming;
-        request({ hostname, port, method, path, headers }, (answer) => {
-          outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-          answer.pipe(outgoing);
+        request({ hostname, port, method, path, headers }, (response) => {
+          outgoing.writeHead(response.statusCode ?? 502, response.headers);
+          response.pipe(outgoing);
         })
           .on('error', () => outgoing.writeHead(502).end())
           .end(body);

@@ -16,7 +16,7 @@ pub(crate) const MAX_ITEMS: usize = 100;
 /// Batches in flight at a time.
 pub(crate) const CONCURRENCY: usize = 4;
 
-/// How long to retry a batch in which the store did not answer for some items.
+/// How long to retry a batch in which the store did not respond for some items.
 const TIMEOUT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -40,8 +40,8 @@ pub(crate) async fn create(
             .key(key)
             .send()
             .await?;
-        let unanswered = results.iter().any(|one| one.status == 503);
-        if !unanswered || begun.elapsed() > TIMEOUT {
+        let unavailable = results.iter().any(|one| one.status == 503);
+        if !unavailable || begun.elapsed() > TIMEOUT {
             return Ok(results);
         }
         tokio::time::sleep(PAUSE).await;

@@ -29,14 +29,18 @@ impl DemoUser {
 }
 
 /// A client of the edition that runs on the data folder, on behalf of a demo user.
-pub fn act_as(global: &Global, user: DemoUser) -> anyhow::Result<Client> {
+pub(crate) fn act_as(global: &Global, user: DemoUser) -> anyhow::Result<Client> {
     let folder = DataFolder::at(&global.data)?;
     let running = folder.find_running()?;
     sign_for(&folder, &running, user)
 }
 
 /// A client of `running`, the edition on `folder`, on behalf of a demo user.
-pub fn sign_for(folder: &DataFolder, running: &Running, user: DemoUser) -> anyhow::Result<Client> {
+pub(crate) fn sign_for(
+    folder: &DataFolder,
+    running: &Running,
+    user: DemoUser,
+) -> anyhow::Result<Client> {
     let email = user.email();
     let account = running.demo_users.iter().find(|account| account.email == email).cloned();
     let account =

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use shared::http::problem::ProblemDocument;
 
-/// Reads the body of an error answer, which need not be a problem document.
+/// Reads the body of an error response, which need not be a problem document.
 pub(super) fn read_problem(status: u16, body: &[u8]) -> ProblemDocument {
     let read: Option<ProblemDocument> = serde_json::from_slice(body).ok();
     match read.filter(|problem| !problem.title.is_empty()) {
         Some(problem) => ProblemDocument { status, ..problem },
         None => ProblemDocument {
             type_url: "about:blank".to_owned(),
-            title: format!("the answer was {status} without a problem document").into(),
+            title: format!("the response was {status} without a problem document").into(),
             status,
             code: Cow::default(),
             detail: Cow::default(),
@@ -47,7 +47,7 @@ impl fmt::Display for Sentence<'_> {
     }
 }
 
-/// Why a request has no successful answer.
+/// Why a request has no successful response.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("building an HTTP client")]
@@ -56,11 +56,11 @@ pub enum ClientError {
     Unwritable(String),
     #[error("signing a token")]
     Unsigned(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("{call}: {base} gave no answer")]
-    NoAnswer { call: String, base: String, source: reqwest::Error },
+    #[error("{call}: {base} sent no response")]
+    NoResponse { call: String, base: String, source: reqwest::Error },
     #[error("{call}: {}{}", Sentence(.problem), again(*.retry_after))]
     Refused { call: String, problem: Box<ProblemDocument>, retry_after: Option<Duration> },
-    #[error("{call}: the answer cannot be read")]
+    #[error("{call}: the response cannot be read")]
     Unreadable { call: String, source: serde_json::Error },
 }
 
@@ -69,7 +69,7 @@ fn again(retry_after: Option<Duration>) -> String {
 }
 
 impl ClientError {
-    /// The status of the error answer.
+    /// The status of the error response.
     pub fn status(&self) -> Option<u16> {
         self.problem().map(|problem| problem.status)
     }
@@ -97,10 +97,10 @@ impl ClientError {
     pub(super) fn may_be_repeated(&self, repeatable: bool) -> bool {
         match self {
             // Without a connection the request had no effect. Otherwise it may have had one.
-            Self::NoAnswer { source, .. } => source.is_connect() || repeatable,
+            Self::NoResponse { source, .. } => source.is_connect() || repeatable,
             Self::Refused { problem, .. } => match problem.status {
                 429 => true,
-                // A store may have applied the change before it stopped answering.
+                // A store may have applied the change before it stopped responding.
                 503 => repeatable,
                 _ => false,
             },
@@ -128,12 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn answer_without_a_problem_document_is_shown_by_its_status() {
+    fn response_without_a_problem_document_is_shown_by_its_status() {
         for body in [&b"<html>"[..], b"{}", b""] {
             let problem = read_problem(502, body);
             assert_eq!(
                 (problem.status, Sentence(&problem).to_string().as_str()),
-                (502, "the answer was 502 without a problem document")
+                (502, "the response was 502 without a problem document")
             );
         }
     }

@@ -15,13 +15,13 @@ use super::error::{ClientError, read_problem};
 /// How long to retry a request: a restart takes some seconds.
 const RETRY_FOR: Duration = Duration::from_mins(1);
 
-/// The pauses between attempts, unless the answer names one.
+/// The pauses between attempts, unless the response names one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Somewhat longer than the edition's own limit for an answer.
+/// Somewhat longer than the edition's own limit for a response.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// The API at one base URL. Cheap to clone.
@@ -71,9 +71,9 @@ pub(super) struct Request<'a> {
     pub(super) repeatable: bool,
 }
 
-/// A successful answer with its whole body.
+/// A successful response with its whole body.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -88,12 +88,12 @@ impl Request<'_> {
     pub(super) async fn deliver(
         &self,
         token: Option<&Secret<String>>,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<ApiResponse, ClientError> {
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match self.attempt(token).await {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             if !error.may_be_repeated(self.repeatable) {
@@ -108,7 +108,7 @@ impl Request<'_> {
         }
     }
 
-    async fn attempt(&self, token: Option<&Secret<String>>) -> Result<Answer, ClientError> {
+    async fn attempt(&self, token: Option<&Secret<String>>) -> Result<ApiResponse, ClientError> {
         let url = format!("{}{}", self.http.base, self.path);
         let mut request = self.http.client.request(self.method.clone(), url);
         if !self.query.is_empty() {
@@ -131,16 +131,16 @@ impl Request<'_> {
         if let Some(token) = token {
             request = request.bearer_auth(token.expose());
         }
-        let no_answer = |source: reqwest::Error| ClientError::NoAnswer {
+        let no_response = |source: reqwest::Error| ClientError::NoResponse {
             call: self.name(),
             base: self.http.base.to_string(),
             source: source.without_url(),
         };
-        let response = request.send().await.map_err(no_answer)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(no_answer)?;
+        let received = request.send().await.map_err(no_response)?;
+        let (status, headers) = (received.status(), received.headers().clone());
+        let body = received.bytes().await.map_err(no_response)?;
         if status.is_success() || status.is_redirection() {
-            return Ok(Answer { status, headers, body });
+            return Ok(ApiResponse { status, headers, body });
         }
         let retry_after = headers
             .get(header::RETRY_AFTER)

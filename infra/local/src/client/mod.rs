@@ -21,7 +21,7 @@ use shared::config::Secret;
 
 pub use error::ClientError;
 pub(crate) use error::Sentence;
-pub use http::Answer;
+pub use http::ApiResponse;
 use http::{Http, Request};
 use session::Bearer;
 
@@ -43,7 +43,7 @@ impl Client {
 
     /// Retries a request for this long instead of a minute.
     #[must_use]
-    pub fn with_retries_for(mut self, retry_for: Duration) -> Self {
+    pub(crate) fn with_retries_for(mut self, retry_for: Duration) -> Self {
         self.http.retry_for = retry_for;
         self
     }
@@ -57,7 +57,7 @@ impl Client {
 
     /// The same client on behalf of a user, with tokens that this process signs.
     #[must_use]
-    pub fn with_issuer(mut self, issuer: Issuer, account: Account) -> Self {
+    pub(crate) fn with_issuer(mut self, issuer: Issuer, account: Account) -> Self {
         self.bearer = Some(Arc::new(Bearer::Signed { issuer, account }));
         self
     }
@@ -140,24 +140,24 @@ impl Call<'_> {
         self
     }
 
-    /// Sends it and parses the answer. An empty body is read as `null`.
+    /// Sends it and parses the response. An empty body is read as `null`.
     pub async fn send<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let name = self.request.name();
-        let answer = self.answer().await?;
-        let body: &[u8] = if answer.body.is_empty() { b"null" } else { &answer.body };
+        let response = self.send_raw().await?;
+        let body: &[u8] = if response.body.is_empty() { b"null" } else { &response.body };
         serde_json::from_slice(body)
             .map_err(|source| ClientError::Unreadable { call: name, source })
     }
 
     /// Sends it, and retries while that is safe and may help.
-    pub async fn answer(self) -> Result<Answer, ClientError> {
+    pub(crate) async fn send_raw(self) -> Result<ApiResponse, ClientError> {
         let Some(bearer) = &self.client.bearer else {
             return self.request.deliver(None).await;
         };
         let token = bearer.token(&self.client.http).await?;
         let refused = match self.request.deliver(Some(&token)).await {
             Err(error) if error.status() == Some(401) => error,
-            answered => return answered,
+            response => return response,
         };
         // The token may have expired on the way, or while the machine slept.
         match bearer.replace(&self.client.http, &token).await? {

@@ -42,11 +42,11 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    fn granted(granted: identity::Tokens) -> Self {
-        let lifetime = Duration::from_secs(granted.expires_in.try_into().unwrap_or_default());
+    fn from_response(response: identity::Tokens) -> Self {
+        let lifetime = Duration::from_secs(response.expires_in.try_into().unwrap_or_default());
         Self {
-            access: Secret::new(granted.access_token),
-            refresh: Secret::new(granted.refresh_token),
+            access: Secret::new(response.access_token),
+            refresh: Secret::new(response.refresh_token),
             replace_at: Instant::now() + lifetime.saturating_sub(MARGIN.min(lifetime / 2)),
         }
     }
@@ -104,7 +104,7 @@ impl Bearer {
         let body = json!({"refresh_token": old.refresh.expose()});
         let refreshed = post(http, "/v1/auth/refresh", &body, false).await;
         match (refreshed, self) {
-            // The session has ended, or the answer with the next refresh token was lost.
+            // The session has ended, or the response with the next refresh token was lost.
             (Err(_), Self::Session { email, password, .. }) => log_in(http, email, password).await,
             (refreshed, _) => refreshed,
         }
@@ -124,7 +124,7 @@ async fn log_in(
     password: &Secret<String>,
 ) -> Result<Tokens, ClientError> {
     let body = json!({"email": email, "password": password.expose()});
-    // Repeatable: if an answer is lost, its session expires by itself.
+    // Repeatable: if a response is lost, its session expires by itself.
     post(http, "/v1/auth/login", &body, true).await
 }
 
@@ -137,9 +137,9 @@ async fn post(
     let mut request = http.request(Method::POST, path);
     request.set_json(body);
     request.repeatable = repeatable;
-    let answer = request.deliver(None).await?;
-    serde_json::from_slice(&answer.body)
-        .map(Tokens::granted)
+    let response = request.deliver(None).await?;
+    serde_json::from_slice(&response.body)
+        .map(Tokens::from_response)
         .map_err(|source| ClientError::Unreadable { call: request.name(), source })
 }
 

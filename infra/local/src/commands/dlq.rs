@@ -7,7 +7,7 @@ use chrono::SecondsFormat;
 use clap::builder::NonEmptyStringValueParser;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
-use shared::bus::dead_letter::DeadLetter;
+use shared::bus::selection::DeadLetter;
 use shared::http::page::Page;
 use sync::SettledDeadLetters;
 
@@ -48,7 +48,7 @@ enum DlqCommand {
         #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
         rate: Option<u16>,
     },
-    /// Delete dead letters for good
+    /// Delete dead letters permanently
     Discard(Selection),
 }
 
@@ -212,8 +212,8 @@ async fn settle(
     Ok(OK)
 }
 
-/// Settles `rate` dead letters a second, and no more than matched at first: some may fail again and
-/// return meanwhile.
+/// Settles `rate` dead letters a second, and no more than matched at first: some may fail again
+/// and return during that time.
 async fn settle_slowly(
     client: &Client,
     path: &str,

@@ -81,11 +81,11 @@ pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8>
     Ok(if status.dead_letters > 0 { FOUND } else { OK })
 }
 
-/// The metrics of an edition that is one process: the lag is in no other answer. The AWS edition has no
+/// The metrics of an edition that is one process: the lag is in no other response. The AWS edition has no
 /// such page: empty.
 async fn metrics(client: &Client) -> Result<String, ClientError> {
-    match client.call(Method::GET, "/metrics").answer().await {
-        Ok(answer) => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
+    match client.call(Method::GET, "/metrics").send_raw().await {
+        Ok(response) => Ok(String::from_utf8_lossy(&response.body).into_owned()),
         Err(error) if error.status() == Some(404) => Ok(String::new()),
         Err(error) => Err(error),
     }

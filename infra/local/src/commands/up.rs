@@ -27,7 +27,7 @@ pub(crate) struct UpArgs {
     /// Address and port to listen on
     #[arg(long, env = "VITRINA_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    #[arg(long, env = "VITRINA_ROLES", default_value = "all", help = roles_help())]
+    #[arg(long, env = "VITRINA_ROLES", default_value = "all", help = parts_help())]
     pub roles: Parts,
     /// Currency of prices for readers that choose none
     #[arg(long, env = "VITRINA_CURRENCY", default_value_t)]
@@ -36,11 +36,11 @@ pub(crate) struct UpArgs {
 
 pub(crate) const DEFAULT_CONNECTIONS: u32 = 16;
 
-fn roles_help() -> String {
+fn parts_help() -> String {
     format!("What to run: `all`, or a comma-separated list of {}", Parts::all().list())
 }
 
-/// The local store warns of every answer that is not 200, even of a refused condition. Its callers
+/// The local store warns of every response that is not 200, even of a refused condition. Its callers
 /// log what matters.
 pub(crate) const DEFAULT_LOG: &str = "warn,dynoxide::server=error,vitrina=info,identity=info";
 

@@ -5,6 +5,6 @@ pub const OK: u8 = 0;
 /// The command failed.
 pub const FAILED: u8 = 1;
 /// Differences or dead letters were found.
-pub const FOUND: u8 = 3;
+pub(crate) const FOUND: u8 = 3;
 /// No edition runs on the data folder.
-pub const NOT_RUNNING: u8 = 4;
+pub(crate) const NOT_RUNNING: u8 = 4;

@@ -35,7 +35,7 @@ impl Sources {
     }
 
     /// `flag`, `environment` or `default`.
-    pub fn of_argument(&self, id: &str) -> &'static str {
+    pub(crate) fn of_argument(&self, id: &str) -> &'static str {
         self.0.get(id).copied().unwrap_or("default")
     }
 }

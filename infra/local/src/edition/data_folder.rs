@@ -131,11 +131,11 @@ impl DataFolder {
         self.0.join("mail")
     }
 
-    pub fn signing_key(&self) -> PathBuf {
+    pub(crate) fn signing_key(&self) -> PathBuf {
         self.0.join("identity.pk8")
     }
 
-    pub fn demo_password_file(&self) -> PathBuf {
+    pub(crate) fn demo_password_file(&self) -> PathBuf {
         self.0.join("demo-password")
     }
 
@@ -159,7 +159,7 @@ impl DataFolder {
         Ok(Secret::new(password))
     }
 
-    pub fn running_file(&self) -> PathBuf {
+    pub(crate) fn running_file(&self) -> PathBuf {
         self.0.join("running.json")
     }
 
@@ -200,7 +200,7 @@ impl DataFolder {
     }
 
     /// The edition that runs on this folder, if it runs `part`.
-    pub fn find_running_with(&self, part: Part) -> Result<Running, DataError> {
+    pub(crate) fn find_running_with(&self, part: Part) -> Result<Running, DataError> {
         let running = self.find_running()?;
         if running.parts.has(part) {
             Ok(running)
@@ -210,7 +210,7 @@ impl DataFolder {
     }
 
     /// Whether an edition uses this folder.
-    pub fn find_state(&self) -> FolderState {
+    pub(crate) fn find_state(&self) -> FolderState {
         let announced = self.read();
         let lock = File::open(self.0.join("lock"));
         // A killed process leaves its file behind, but not its lock.

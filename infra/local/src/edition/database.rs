@@ -85,7 +85,7 @@ impl Database {
     }
 
     /// Whether only this process uses it.
-    pub fn is_private(&self) -> bool {
+    pub(crate) fn is_private(&self) -> bool {
         self.private.is_some()
     }
 
@@ -112,8 +112,8 @@ async fn start_cluster(search: &Search, directory: PathBuf) -> Result<Cluster, E
 
 fn report(progress: Progress) {
     match progress {
-        Progress::Making => tracing::info!("creating a PostgreSQL cluster"),
-        Progress::TakingOver { pid } => tracing::info!(pid, "taking over a running PostgreSQL"),
+        Progress::Creating => tracing::info!("creating a PostgreSQL cluster"),
+        Progress::Adopting { pid } => tracing::info!(pid, "adopting a running PostgreSQL"),
         Progress::Waiting { waited, reason } => {
             tracing::info!(seconds = waited.as_secs(), reason, "waiting for PostgreSQL");
         }
@@ -121,7 +121,7 @@ fn report(progress: Progress) {
     }
 }
 
-/// Restarts the cluster whenever it dies by itself. The services answer 503 meanwhile and recover
+/// Restarts the cluster whenever it dies by itself. The services return 503 until it is back, and recover
 /// without a restart.
 async fn watch(
     mut cluster: Cluster,
@@ -134,7 +134,7 @@ async fn watch(
             () = stop.cancelled() => return Some(cluster),
             exit = cluster.wait() => exit,
         };
-        tracing::error!(log = exit.log, "PostgreSQL ended unexpectedly, restarting it");
+        tracing::error!(log = exit.log, "PostgreSQL exited unexpectedly; restarting it");
         // It locks its folder, also against its successor.
         drop(cluster);
         cluster = loop {

@@ -243,8 +243,8 @@ async fn run(
     let router: Router = host::server::with_rate_limit(router, &limit);
     let router = host::server::with_standard_layers(router, &context.clock, &context.ids);
 
-    work.spawn(metrics_recorder::upkeep(stop.clone()));
-    work.spawn(limit.upkeep(stop.clone()));
+    work.spawn(metrics_recorder::bound_memory(stop.clone()));
+    work.spawn(limit.bound_memory(stop.clone()));
     work.spawn(host::server::serve(listener, router, stop.clone()));
     Ok((work, demo_users))
 }

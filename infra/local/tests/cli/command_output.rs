@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use crate::{DEADLINE, Ended, TestEdition, run};
+use crate::{CommandResult, DEADLINE, TestEdition, run};
 
 const COMMANDS: [&str; 13] = [
     "up",
@@ -27,7 +27,7 @@ const COMMANDS: [&str; 13] = [
 ];
 
 /// Runs a command that needs neither an edition nor a data folder.
-async fn run_without_edition(arguments: &[&str]) -> Ended {
+async fn run_without_edition(arguments: &[&str]) -> CommandResult {
     run(Path::new("/nowhere"), arguments).await.expect(0)
 }
 

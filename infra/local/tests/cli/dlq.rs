@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{DEADLINE, Ended, TestEdition, run};
+use crate::{CommandResult, DEADLINE, TestEdition, run};
 
 /// Type and body of each planted message. No body can be parsed.
 const PLANTED: [(&str, &str); 3] = [
@@ -81,7 +81,7 @@ impl DlqTest {
         }
     }
 
-    async fn run(&self, arguments: &[&str], code: i32) -> Ended {
+    async fn run(&self, arguments: &[&str], code: i32) -> CommandResult {
         self.edition.run(&[&["dlq"], arguments].concat()).await.expect(code)
     }
 

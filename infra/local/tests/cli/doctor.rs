@@ -37,6 +37,6 @@ async fn doctor_reports_a_running_edition_and_a_stale_state_file() {
 
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().to_string();
-    let ended = run(data.path(), &["doctor", "--listen", &taken]).await.expect(1);
-    assert!(ended.stdout.contains("choose another address with --listen"), "{ended:#?}");
+    let result = run(data.path(), &["doctor", "--listen", &taken]).await.expect(1);
+    assert!(result.stdout.contains("choose another address with --listen"), "{result:#?}");
 }

@@ -60,7 +60,7 @@ async fn import_creates_valid_rows_once_and_locates_the_faults() {
     let again = edition.run(&import).await.expect(1).json();
     assert_eq!(counts(&again), [6, 0, 3, 3], "{again:#}");
 
-    // The batch's idempotency key is made from its content, so the corrected batch has a new key.
+    // The batch's idempotency key is computed from its content, so the corrected batch has a new key.
     fs::write(&file, FILE.replace("1.299", "1299")).unwrap();
     let fixed = edition.run(&import).await.expect(1).json();
     assert_eq!(counts(&fixed), [6, 1, 3, 2], "{fixed:#}");
@@ -81,9 +81,12 @@ async fn import_dry_run_needs_no_edition_and_writes_nothing() {
     fs::write(&file, FILE).unwrap();
     let path = file.to_str().unwrap();
     let dry = ["import", path, "--map", "Artigo=sku", "--dry-run"];
-    let ended = run(data.path(), &dry).await.expect(1);
-    assert!(ended.stdout.contains("6 rows: 3 valid, 3 invalid; nothing was written"), "{ended:#?}");
-    assert!(ended.stdout.contains("line 4, price: "), "{ended:#?}");
+    let result = run(data.path(), &dry).await.expect(1);
+    assert!(
+        result.stdout.contains("6 rows: 3 valid, 3 invalid; nothing was written"),
+        "{result:#?}"
+    );
+    assert!(result.stdout.contains("line 4, price: "), "{result:#?}");
     let import = ["import", path, "--map", "Artigo=sku"];
     run(data.path(), &import).await.expect(4);
 }
@@ -99,10 +102,10 @@ async fn import_refuses_a_malformed_file_and_names_the_line() {
         (b"1,\"Cafe,shoes,1\n2,x,shoes,1\n", "line 2: a quote is opened and never closed"),
     ] {
         fs::write(&file, [&header, rest].concat()).unwrap();
-        let ended = run(data.path(), &dry).await.expect(1);
-        assert!(ended.stderr.contains(message), "{ended:#?}");
+        let result = run(data.path(), &dry).await.expect(1);
+        assert!(result.stderr.contains(message), "{result:#?}");
     }
     fs::write(&file, "").unwrap();
-    let ended = run(data.path(), &dry).await.expect(1);
-    assert!(ended.stderr.contains("is empty"), "{ended:#?}");
+    let result = run(data.path(), &dry).await.expect(1);
+    assert!(result.stderr.contains("is empty"), "{result:#?}");
 }

@@ -1,7 +1,7 @@
 use crate::{TestEdition, run};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn load_keeps_its_rate_and_reports_answers_and_lag() {
+async fn load_keeps_its_rate_and_reports_responses_and_lag() {
     let edition = TestEdition::start().await;
     let arguments = ["load", "--rate", "50", "--seconds", "2", "--creates", "20"];
     let report =
@@ -29,6 +29,6 @@ async fn load_keeps_its_rate_and_reports_answers_and_lag() {
 #[tokio::test]
 async fn load_fails_without_a_running_edition() {
     let data = tempfile::tempdir().unwrap();
-    let ended = run(data.path(), &["load"]).await.expect(4);
-    assert!(ended.stderr.contains("no vitrina runs on"), "{ended:#?}");
+    let result = run(data.path(), &["load"]).await.expect(4);
+    assert!(result.stderr.contains("no vitrina runs on"), "{result:#?}");
 }

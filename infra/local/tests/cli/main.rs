@@ -41,13 +41,13 @@ struct TestEdition {
 
 /// Exit code and output of a command.
 #[derive(Debug)]
-struct Ended {
+struct CommandResult {
     code: i32,
     stdout: String,
     stderr: String,
 }
 
-impl From<std::process::Output> for Ended {
+impl From<std::process::Output> for CommandResult {
     fn from(output: std::process::Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
@@ -57,7 +57,7 @@ impl From<std::process::Output> for Ended {
     }
 }
 
-impl Ended {
+impl CommandResult {
     #[track_caller]
     fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:#?}");
@@ -104,7 +104,7 @@ impl TestEdition {
     }
 
     /// Runs `vitrina` on the data folder of this edition.
-    async fn run(&self, arguments: &[&str]) -> Ended {
+    async fn run(&self, arguments: &[&str]) -> CommandResult {
         run(self.data.path(), arguments).await
     }
 
@@ -131,8 +131,8 @@ impl TestEdition {
         let mut cursor = String::new();
         loop {
             let url = format!("{}/v1/catalog/products?limit=100{cursor}", self.running.url);
-            let answer = reqwest::get(url).await.unwrap().error_for_status().unwrap();
-            let page: Value = answer.json().await.unwrap();
+            let response = reqwest::get(url).await.unwrap().error_for_status().unwrap();
+            let page: Value = response.json().await.unwrap();
             found.extend(page["data"].as_array().unwrap().iter().cloned());
             match page["page"]["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
@@ -143,8 +143,8 @@ impl TestEdition {
 }
 
 /// Runs `vitrina` on a data folder.
-async fn run(data: &Path, arguments: &[&str]) -> Ended {
-    Ended::from(vitrina(data, arguments).output().await.unwrap())
+async fn run(data: &Path, arguments: &[&str]) -> CommandResult {
+    CommandResult::from(vitrina(data, arguments).output().await.unwrap())
 }
 
 /// `vitrina` on a data folder. Of this process's environment it inherits only the settings that

@@ -45,7 +45,7 @@ fn every_runbook_command_parses() {
 }
 
 #[test]
-fn an_unknown_flag_does_not_parse() {
+fn unknown_flag_does_not_parse() {
     let page = "```sh\nvitrina dlq redrive \\\n  --typo x\n```\n";
     let found = commands(page);
     assert_eq!(found, [["vitrina", "dlq", "redrive", "--typo", "x"]]);

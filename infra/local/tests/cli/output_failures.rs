@@ -8,26 +8,26 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::{DEADLINE, Ended, TestEdition, vitrina};
+use crate::{CommandResult, DEADLINE, TestEdition, vitrina};
 
 /// Runs a command with stdout on `/dev/full`: every write fails as on a full disk.
-async fn run_on_full_disk(data: &Path, arguments: &[&str]) -> Ended {
+async fn run_on_full_disk(data: &Path, arguments: &[&str]) -> CommandResult {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let child = vitrina(data, arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
-    Ended::from(child.wait_with_output().await.unwrap())
+    CommandResult::from(child.wait_with_output().await.unwrap())
 }
 
 #[track_caller]
-fn assert_only_write_error(ended: Ended) {
-    let ended = ended.expect(1);
+fn assert_only_write_error(result: CommandResult) {
+    let result = result.expect(1);
     // On a slow machine a comparison takes several seconds and prints its progress.
-    let lines = ended.stderr.lines().filter(|line| !line.starts_with("comparing: "));
-    let [message] = lines.collect::<Vec<_>>()[..] else { panic!("{ended:#?}") };
-    assert!(message.starts_with("vitrina: writing to stdout: "), "{ended:#?}");
+    let lines = result.stderr.lines().filter(|line| !line.starts_with("comparing: "));
+    let [message] = lines.collect::<Vec<_>>()[..] else { panic!("{result:#?}") };
+    assert!(message.starts_with("vitrina: writing to stdout: "), "{result:#?}");
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_a_command_with_one_message() {
+async fn full_disk_fails_a_command_with_one_message() {
     for arguments in
         [&["openapi"][..], &["asyncapi"], &["completion", "bash"], &["--help"], &["--version"]]
     {
@@ -36,19 +36,19 @@ async fn a_full_disk_fails_a_command_with_one_message() {
 }
 
 #[tokio::test]
-async fn a_closed_pipe_is_not_an_error() {
+async fn closed_pipe_is_not_an_error() {
     for arguments in [&["openapi"][..], &["completion", "zsh"], &["--help"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = vitrina(Path::new("/nowhere"), arguments);
         let child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
-        let ended = Ended::from(child.wait_with_output().await.unwrap()).expect(0);
-        assert_eq!(ended.stderr, "", "{arguments:?}");
+        let result = CommandResult::from(child.wait_with_output().await.unwrap()).expect(0);
+        assert_eq!(result.stderr, "", "{arguments:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_fails_a_command_that_asks_an_edition() {
+async fn full_disk_fails_a_command_that_calls_an_edition() {
     let edition = TestEdition::start().await;
     let commands = [&["status"][..], &["dlq", "list"], &["token", "buyer"], &["sync"]];
     for arguments in commands {
@@ -70,7 +70,7 @@ async fn up_serves_with_stdout_full_and_exits_with_failure() {
     loop {
         let line = timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
         if line
-            .expect("stderr ended before the message")
+            .expect("stderr result before the message")
             .starts_with("vitrina: writing to stdout: ")
         {
             break;

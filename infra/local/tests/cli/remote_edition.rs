@@ -2,13 +2,13 @@
 
 use tempfile::TempDir;
 
-use crate::{Ended, TestEdition, vitrina};
+use crate::{CommandResult, TestEdition, vitrina};
 
 /// Runs `vitrina` on an empty data folder, with the token in `VITRINA_TOKEN` if there is one.
-async fn run_remotely(empty: &TempDir, token: Option<&str>, arguments: &[&str]) -> Ended {
+async fn run_remotely(empty: &TempDir, token: Option<&str>, arguments: &[&str]) -> CommandResult {
     let mut command = vitrina(empty.path(), arguments);
     command.envs(token.map(|token| ("VITRINA_TOKEN", token)));
-    Ended::from(command.output().await.unwrap())
+    CommandResult::from(command.output().await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +29,7 @@ async fn url_and_an_operator_token_operate_a_remote_edition() {
     assert_eq!(status["dead_letters"], 0, "{status:#}");
     let report = run_remotely(&empty, token, &["sync", "--url", url, "--json"]).await.expect(0);
     assert_eq!(report.json()["compared"], 20);
-    // The remote edition answers that it knows no such id.
+    // The remote edition responds that it knows no such id.
     let trace = ["trace", "--url", url, "01890000-0000-7000-8000-000000000000"];
     let unknown = run_remotely(&empty, token, &trace).await.expect(1);
     assert!(unknown.stderr.contains("no product, request or event"), "{unknown:#?}");
@@ -44,8 +44,8 @@ async fn url_and_an_operator_token_operate_a_remote_edition() {
 async fn remote_commands_require_a_token_and_a_valid_url() {
     let empty = tempfile::tempdir().unwrap();
     let list = ["dlq", "list", "--url", "http://127.0.0.1:1"];
-    let ended = run_remotely(&empty, None, &list).await.expect(1);
-    assert!(ended.stderr.contains("VITRINA_TOKEN is not set"), "{ended:#?}");
+    let result = run_remotely(&empty, None, &list).await.expect(1);
+    assert!(result.stderr.contains("VITRINA_TOKEN is not set"), "{result:#?}");
     let list = ["dlq", "list", "--url", "shop.example"];
     run_remotely(&empty, Some("x"), &list).await.expect(2);
     let all = ["dlq", "discard", "--reason", ""];

@@ -30,7 +30,7 @@ async fn seed_lists_products_of_every_seller_and_reuses_sellers() {
 #[tokio::test]
 async fn seed_fails_without_a_running_edition() {
     let data = tempfile::tempdir().unwrap();
-    let ended = run(data.path(), &["seed"]).await.expect(4);
-    assert!(ended.stderr.contains("no vitrina runs on"), "{ended:#?}");
-    assert_eq!(ended.stdout, "");
+    let result = run(data.path(), &["seed"]).await.expect(4);
+    assert!(result.stderr.contains("no vitrina runs on"), "{result:#?}");
+    assert_eq!(result.stdout, "");
 }

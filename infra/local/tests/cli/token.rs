@@ -9,8 +9,8 @@ impl TestEdition {
     async fn log_in(&self, password: &str) -> u16 {
         let login = json!({"email": "operator@demo.vitrina.example", "password": password});
         let url = format!("{}/v1/auth/login", self.running.url);
-        let answer = reqwest::Client::new().post(url).json(&login).send().await.unwrap();
-        answer.status().as_u16()
+        let response = reqwest::Client::new().post(url).json(&login).send().await.unwrap();
+        response.status().as_u16()
     }
 
     /// Status of an admin request with a token from `vitrina token operator`.
@@ -46,8 +46,8 @@ async fn commands_work_without_identity_but_new_sellers_fail() {
     edition.run(&["status"]).await.expect(0);
     edition.run(&["seed", "--products", "20"]).await.expect(0);
     edition.catalogue(20).await;
-    let ended = edition.run(&["seed", "--products", "20", "--sellers", "2"]).await.expect(1);
-    assert!(ended.stderr.contains("does not run `identity`"), "{ended:#?}");
+    let result = edition.run(&["seed", "--products", "20", "--sellers", "2"]).await.expect(1);
+    assert!(result.stderr.contains("does not run `identity`"), "{result:#?}");
     edition.stop().await;
 }
 
@@ -56,8 +56,8 @@ async fn token_fails_and_creates_no_key_if_the_key_is_missing() {
     let edition = TestEdition::start().await;
     let key = edition.data.path().join("identity.pk8");
     std::fs::remove_file(&key).unwrap();
-    let ended = edition.run(&["token", "operator"]).await.expect(1);
-    assert!(ended.stderr.contains("there is no signing key"), "{ended:#?}");
+    let result = edition.run(&["token", "operator"]).await.expect(1);
+    assert!(result.stderr.contains("there is no signing key"), "{result:#?}");
     assert!(!key.exists());
     edition.stop().await;
 }

@@ -44,7 +44,7 @@ pub(crate) struct UnitUsage {
     pub(crate) batches: f64,
     pub(crate) writes: f64,
     pub(crate) reads: f64,
-    pub(crate) answer_bytes: f64,
+    pub(crate) response_bytes: f64,
 }
 
 impl UnitUsage {
@@ -66,7 +66,7 @@ impl UnitUsage {
             batches: batches / requests,
             writes: usage.write_units() / requests,
             reads: reads / requests,
-            answer_bytes: usage.answer_bytes as f64 / requests,
+            response_bytes: usage.response_bytes as f64 / requests,
         }
     }
 }
@@ -138,9 +138,9 @@ impl Model {
         let by_sellers = written + stage.seller_reads;
         let all = stage.listings + stage.products + by_sellers;
         let through = listings + products + by_sellers;
-        let out = (stage.listings * listing.answer_bytes
-            + stage.products * product.answer_bytes
-            + by_sellers * create.answer_bytes)
+        let out = (stage.listings * listing.response_bytes
+            + stage.products * product.response_bytes
+            + by_sellers * create.response_bytes)
             / GB;
         let edge = if stage.edge {
             of("cloudfront-request", all)

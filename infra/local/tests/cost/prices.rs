@@ -54,7 +54,7 @@ pub(crate) struct Workloads {
     pub(crate) batch: u32,
     pub(crate) log_bytes: f64,
     pub(crate) stages: Vec<Stage>,
-    pub(crate) watching: Watching,
+    pub(crate) watching: MonitoringPrices,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,7 +69,7 @@ struct Function {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stage {
     pub(crate) name: String,
-    pub(crate) says: String,
+    pub(crate) summary: String,
     pub(crate) listings: f64,
     pub(crate) products: f64,
     pub(crate) seller_reads: f64,
@@ -92,7 +92,7 @@ pub(crate) struct Stage {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Watching {
+pub(crate) struct MonitoringPrices {
     pub(crate) metrics: f64,
     pub(crate) with_budgets: Alarms,
     pub(crate) without_budgets: Alarms,

@@ -58,7 +58,7 @@ fn per_million(page: &mut String, model: &Model) {
         page,
         "\n{} Of the {:.0} write units, six are index entries. Without the two seller indexes, which \
          decision 0003 names as the first to drop, the total would be ${:.2}. Not included: the function \
-         that answers the seller ${:.2}, API Gateway ${:.2}, the bus's archive ${:.2}.\n",
+         that serves the seller ${:.2}, API Gateway ${:.2}, the bus's archive ${:.2}.\n",
         compare_with_goal(total(&creates), CREATES),
         counts.create.writes,
         total(&creates) - model.prices.of("dynamodb-write-unit", 2.0 * MILLION),
@@ -113,7 +113,7 @@ fn months(page: &mut String, model: &Model) {
     let months: Vec<Vec<Line>> = stages.iter().map(|stage| model.month(stage)).collect();
     page.push_str("## Monthly bills, in dollars\n\n");
     for stage in stages {
-        let _ = writeln!(page, "- **{}**: {}.", stage.name, stage.says);
+        let _ = writeln!(page, "- **{}**: {}.", stage.name, stage.summary);
     }
     page.push_str("\n| |");
     for stage in stages {

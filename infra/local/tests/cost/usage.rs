@@ -20,7 +20,8 @@ use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::{Ids, UserId};
 use testkit::{
-    Call, Calls, Charged, TestDatabase, TestDynamo, Tokens, counted_dynamodb, database, dynamodb,
+    Call, Calls, DynamoUsage, TestDatabase, TestDynamo, Tokens, counted_dynamodb, database,
+    dynamodb,
 };
 use uuid::Uuid;
 
@@ -44,9 +45,9 @@ pub(crate) struct Usage {
     /// Batches, each of which is one invocation of the projector.
     pub(crate) batches: u64,
     /// Capacity units and calls, by DynamoDB operation.
-    pub(crate) dynamodb: BTreeMap<String, Charged>,
+    pub(crate) dynamodb: BTreeMap<String, DynamoUsage>,
     /// Bytes of all response bodies.
-    pub(crate) answer_bytes: u64,
+    pub(crate) response_bytes: u64,
 }
 
 impl Usage {
@@ -199,11 +200,11 @@ impl CountedEdition {
     }
 
     async fn send(&self, call: Call, usage: &mut Usage) -> Value {
-        let answer = call.bearer(&self.token).send(&self.router).await;
-        assert!(answer.status.is_success(), "{answer:?}");
+        let response = call.bearer(&self.token).send(&self.router).await;
+        assert!(response.status.is_success(), "{response:?}");
         usage.requests += 1;
-        usage.answer_bytes += answer.text.len() as u64;
-        answer.json
+        usage.response_bytes += response.text.len() as u64;
+        response.json
     }
 
     /// Relays what was committed, and projects it in batches as a Lambda event source would.

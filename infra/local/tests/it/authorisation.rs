@@ -154,8 +154,8 @@ async fn tokens(requests: &Requests, data: &Path) -> [Option<String>; 9] {
     // The bad tokens differ from a good one in one way each, so a good one must be accepted.
     let good = own.issue(subject, &all_roles, now).unwrap();
     for path in ["/v1/products", "/v1/admin/outbox"] {
-        let answer = send(requests.to(Method::GET, path).bearer_auth(&good)).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = send(requests.to(Method::GET, path).bearer_auth(&good)).await;
+        assert_eq!(response.status, 200, "{response:?}");
     }
     let (seller, operator) = (requests.seller.clone(), requests.operator.clone());
     let claims = operator.rsplit_once('.').unwrap().0;
@@ -200,16 +200,16 @@ async fn each_caller_may_do_exactly_what_the_matrix_says() {
                 || requests.to(Method::GET, &path),
                 |operation| requests.valid(operation),
             );
-            let answer = send(with_token(request, tokens[nth].as_ref())).await;
-            let allowed = answer.status < 300 || answer.json["code"] == "invalid_code";
-            let answered = if allowed { YES } else { answer.status };
-            if answered != expected[nth] {
-                wrong.push(format!("{route}: {} gets {answered}: {}", CALLERS[nth], answer.text));
+            let response = send(with_token(request, tokens[nth].as_ref())).await;
+            let allowed = response.status < 300 || response.json["code"] == "invalid_code";
+            let outcome = if allowed { YES } else { response.status };
+            if outcome != expected[nth] {
+                wrong.push(format!("{route}: {} gets {outcome}: {}", CALLERS[nth], response.text));
             }
             let is_other_seller = *expected == SELLERS && nth == 7;
             assert!(
-                !(is_other_seller && answer.text.contains(&requests.product)),
-                "{route}: {answer:?}"
+                !(is_other_seller && response.text.contains(&requests.product)),
+                "{route}: {response:?}"
             );
         }
     }
@@ -223,8 +223,8 @@ async fn each_caller_may_do_exactly_what_the_matrix_says() {
         {
             for nth in [0, 6, 8] {
                 let request = requests.to(method.parse().unwrap(), &concrete);
-                let answer = send(with_token(request, tokens[nth].as_ref())).await;
-                assert_eq!(answer.status, 405, "{method} {path}: {answer:?}");
+                let response = send(with_token(request, tokens[nth].as_ref())).await;
+                assert_eq!(response.status, 405, "{method} {path}: {response:?}");
             }
         }
     }
@@ -232,8 +232,8 @@ async fn each_caller_may_do_exactly_what_the_matrix_says() {
         ["/", "/v1", "/v1/admin", "/v1/admin/users", "/admin", "/v2/products", "/v1/products/"]
     {
         for token in &tokens {
-            let answer = send(with_token(requests.to(Method::GET, path), token.as_ref())).await;
-            assert_eq!(answer.status, 404, "{path}: {answer:?}");
+            let response = send(with_token(requests.to(Method::GET, path), token.as_ref())).await;
+            assert_eq!(response.status, 404, "{path}: {response:?}");
         }
     }
     requests.process.terminate().await;

@@ -18,18 +18,18 @@ fn read(path: &str) -> Value {
 }
 
 #[test]
-fn the_checked_in_openapi_document_matches_the_code() {
+fn checked_in_openapi_document_matches_the_code() {
     assert!(
-        read("infra/local/api/openapi.json") == *DOCUMENT,
-        "infra/local/api/openapi.json is not up to date: run .ci/describe"
+        read("docs/api/openapi.json") == *DOCUMENT,
+        "docs/api/openapi.json is not up to date: run .ci/describe"
     );
 }
 
 #[test]
-fn the_checked_in_asyncapi_document_matches_the_code() {
+fn checked_in_asyncapi_document_matches_the_code() {
     assert!(
-        read("infra/local/api/asyncapi.json") == asyncapi::document(),
-        "infra/local/api/asyncapi.json is not up to date: run .ci/describe"
+        read("docs/api/asyncapi.json") == asyncapi::document(),
+        "docs/api/asyncapi.json is not up to date: run .ci/describe"
     );
 }
 
@@ -64,7 +64,7 @@ fn every_golden_event_reads_and_writes_unchanged() {
 }
 
 #[test]
-fn the_golden_listing_reads_and_writes_unchanged() {
+fn golden_listing_reads_and_writes_unchanged() {
     let golden = read("shared/src/contract/golden/listing.json");
     let item: ListingItem = serde_json::from_value(golden.clone()).unwrap();
     assert_eq!(serde_json::to_value(&item).unwrap(), golden);

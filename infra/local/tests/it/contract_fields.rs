@@ -141,7 +141,11 @@ fn fields_of_the_contract_are_carried_through() {
     let store = |name, file, found| Place { name, file, found, is_store: true };
     let product = [
         place("golden event", "shared/src/contract/golden/events/", golden_fields("product")),
-        place("seller's response", "services/inventory/src/http/answers.rs", properties("Product")),
+        place(
+            "seller's response",
+            "services/inventory/src/http/responses.rs",
+            properties("Product"),
+        ),
         place(
             "catalogue response",
             "services/catalog/src/http/get_product.rs",
@@ -180,7 +184,7 @@ fn fields_of_the_contract_are_carried_through() {
 }
 
 #[test]
-fn a_field_that_is_carried_nowhere_is_reported_for_every_place() {
+fn missing_field_is_reported_for_every_place() {
     let fields = BTreeSet::from(["brand".to_owned()]);
     let missing = missing("NewProduct", &fields, &places_of_requests());
     assert_eq!(

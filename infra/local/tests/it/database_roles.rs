@@ -1,7 +1,7 @@
 //! Each service logs in to PostgreSQL as its own role, which reaches its own tables and those of no other
 //! service.
 //!
-//! The roles are made by the release steps of the services, and the owner of the databases is what it is
+//! The roles are created by the release steps of the services, and the owner of the databases is what it is
 //! on RDS: it may create roles and is not a superuser.
 
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use futures::future::join_all;
 use inventory::relay::Relay;
 use serde_json::json;
 use shared::bus::Bus;
-use shared::bus::dead_letter::{Action, Selection};
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::postgres::{PgBus, Queue, Queues};
+use shared::bus::selection::{Action, Selection};
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
@@ -256,7 +256,7 @@ async fn roles_suffice_from_a_create_to_a_repair() {
     let stock = Call::put(&format!("{path}/stock")).bearer(&seller).header("if-match", "*");
     stock.json(&json!({"on_hand": 4})).send(&seller_api).await.expect(200);
     deliver().await;
-    queue.bury_exhausted().await.unwrap();
+    queue.make_exhausted_dead_letters().await.unwrap();
     queue.expire().await.unwrap();
     let reader = catalog::App::new(dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
     let listing = reader.find_listing(id).await.unwrap().unwrap();

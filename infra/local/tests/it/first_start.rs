@@ -20,7 +20,7 @@ fn commands_of_the_readme() -> String {
 }
 
 #[tokio::test]
-async fn the_readme_commands_work_as_written() {
+async fn readme_commands_work_as_written() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let script = commands_of_the_readme()
@@ -71,7 +71,7 @@ const WITHOUT_NAMESPACES: &str = "VITRINA_TEST_WITHOUT_NAMESPACES";
 
 /// Needs a mount namespace: root always gets one, other users only on some machines.
 #[tokio::test]
-async fn a_first_start_without_postgresql_names_the_way_out() {
+async fn first_start_suggests_a_fix_when_postgresql_is_missing() {
     let namespace = ["--mount", "--map-root-user"];
     let allowed = Command::new("unshare").args(namespace).arg("true").output().await;
     if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
@@ -103,21 +103,21 @@ async fn a_first_start_without_postgresql_names_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_command_names_the_role_that_does_not_run() {
+async fn command_names_the_part_that_is_not_running() {
     let data = tempfile::tempdir().unwrap();
-    let roles = "inventory,relay,catalog,projector";
-    let process = Process::start_with(data.path(), &[("VITRINA_ROLES", roles)]).await;
-    for (command, role) in [(["token", "seller"], "identity"), (["sync", "--json"], "sync")] {
+    let parts = "inventory,relay,catalog,projector";
+    let process = Process::start_with(data.path(), &[("VITRINA_ROLES", parts)]).await;
+    for (command, part) in [(["token", "seller"], "identity"), (["sync", "--json"], "sync")] {
         let output = vitrina(data.path()).args(command).output().await.unwrap();
         assert_eq!(output.status.code(), Some(1));
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains(&format!("`{role}`")), "{stderr}");
+        assert!(stderr.contains(&format!("`{part}`")), "{stderr}");
     }
     process.terminate().await;
 }
 
 #[tokio::test]
-async fn a_command_fails_without_a_running_edition() {
+async fn command_fails_without_a_running_edition() {
     let data = tempfile::tempdir().unwrap();
     let output = vitrina(data.path()).args(["token", "seller"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(4));
@@ -137,7 +137,7 @@ async fn up_names_the_process_that_holds_its_port() {
 }
 
 #[tokio::test]
-async fn a_second_edition_on_one_data_folder_is_refused() {
+async fn second_edition_on_one_data_folder_is_refused() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let output =

@@ -50,7 +50,7 @@ pub(crate) struct Operation {
 
 /// A complete response that matches its description.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ApiResponse {
     /// The operation of the request, if it is described.
     pub(crate) operation: Option<&'static Operation>,
     pub(crate) status: u16,
@@ -119,55 +119,55 @@ fn find(method: &str, path: &str) -> Option<&'static Operation> {
 }
 
 /// Sends a request to the edition. Panics if there is no response, or one that is not as described.
-pub(crate) async fn send(request: RequestBuilder) -> Answer {
+pub(crate) async fn send(request: RequestBuilder) -> ApiResponse {
     try_send(request).await.unwrap()
 }
 
 /// As [`send`], for an edition that may be down.
-pub(crate) async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+pub(crate) async fn try_send(request: RequestBuilder) -> Result<ApiResponse, reqwest::Error> {
     let (client, request) = request.build_split();
     let request = request?;
     let (method, path) = (request.method().to_string(), request.url().path().to_owned());
-    let response = client.execute(request).await?;
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let text = response.text().await?;
+    let received = client.execute(request).await?;
+    let (status, headers) = (received.status().as_u16(), received.headers().clone());
+    let text = received.text().await?;
     let json = serde_json::from_str(&text).unwrap_or_default();
     let operation = find(&method, &path);
-    let answer = Answer { operation, status, headers, text, json };
-    if let Err(fault) = check(&answer) {
-        panic!("{method} {path} does not match its description: {fault}\n{answer:#?}");
+    let response = ApiResponse { operation, status, headers, text, json };
+    if let Err(fault) = check(&response) {
+        panic!("{method} {path} does not match its description: {fault}\n{response:#?}");
     }
-    Ok(answer)
+    Ok(response)
 }
 
-fn check(answer: &Answer) -> Result<(), String> {
+fn check(response: &ApiResponse) -> Result<(), String> {
     let refusal = json!({"content": {"application/problem+json": {
         "schema": {"$ref": "#/components/schemas/Problem"}
     }}});
-    let Some(operation) = answer.operation else {
+    let Some(operation) = response.operation else {
         // Undescribed paths serve pages for a browser, and problems.
-        return if answer.status < 400 { Ok(()) } else { check_body(&refusal, answer) };
+        return if response.status < 400 { Ok(()) } else { check_body(&refusal, response) };
     };
     let responses = operation.responses();
-    let response = match responses.get(&answer.status.to_string()) {
-        Some(response) => response,
+    let described = match responses.get(&response.status.to_string()) {
+        Some(described) => described,
         // Statuses that any request may get are described once, as `default`.
-        None if matches!(answer.status, 408 | 429 | 500..) => &responses["default"],
-        None => return Err(format!("{} is not described", answer.status)),
+        None if matches!(response.status, 408 | 429 | 500..) => &responses["default"],
+        None => return Err(format!("{} is not described", response.status)),
     };
-    check_body(response, answer)
+    check_body(described, response)
 }
 
-fn check_body(response: &Value, answer: &Answer) -> Result<(), String> {
-    let kind = answer.headers.get(CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap());
+fn check_body(described: &Value, response: &ApiResponse) -> Result<(), String> {
+    let kind = response.headers.get(CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap());
     let kind = kind.split(';').next().unwrap_or_default();
-    let Some(contents) = response["content"].as_object() else {
-        let empty = kind.is_empty() && answer.text.is_empty();
+    let Some(contents) = described["content"].as_object() else {
+        let empty = kind.is_empty() && response.text.is_empty();
         return if empty { Ok(()) } else { Err("the description has no body".to_owned()) };
     };
     let content = contents.get(kind).ok_or_else(|| format!("{kind:?} is not described"))?;
-    let text = Value::String(answer.text.clone());
-    let body = if kind.ends_with("json") { &answer.json } else { &text };
+    let text = Value::String(response.text.clone());
+    let body = if kind.ends_with("json") { &response.json } else { &text };
     let validator = &VALIDATORS[&content["schema"].to_string()];
     let faults: Vec<String> = validator
         .iter_errors(body)
@@ -227,24 +227,25 @@ fn leave_open(schema: &mut Value) {
 
 #[test]
 fn check_refuses_a_response_that_is_not_described() {
-    let answer = |status, kind: &'static str, json: Value| {
+    let response = |status, kind: &'static str, json: Value| {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, kind.parse().unwrap());
         let operation = find("GET", "/v1/catalog/categories");
-        Answer { operation, status, headers, text: json.to_string(), json }
+        ApiResponse { operation, status, headers, text: json.to_string(), json }
     };
     let good = json!({"data": [{"slug": "shoes"}]});
-    check(&answer(200, "application/json; charset=utf-8", good.clone())).unwrap();
-    check(&answer(201, "application/json", good.clone())).unwrap_err();
-    check(&answer(200, "text/plain", good)).unwrap_err();
-    check(&answer(200, "application/json", json!({"data": [{"slug": 1}]}))).unwrap_err();
-    check(&answer(200, "application/json", json!({"data": [{}]}))).unwrap_err();
-    check(&answer(200, "application/json", json!({"data": [], "secret": 1}))).unwrap_err();
-    check(&answer(503, "application/problem+json", json!({"title": "No"}))).unwrap_err();
+    check(&response(200, "application/json; charset=utf-8", good.clone())).unwrap();
+    check(&response(201, "application/json", good.clone())).unwrap_err();
+    check(&response(200, "text/plain", good)).unwrap_err();
+    check(&response(200, "application/json", json!({"data": [{"slug": 1}]}))).unwrap_err();
+    check(&response(200, "application/json", json!({"data": [{}]}))).unwrap_err();
+    check(&response(200, "application/json", json!({"data": [], "secret": 1}))).unwrap_err();
+    check(&response(503, "application/problem+json", json!({"title": "No"}))).unwrap_err();
     let problem = json!({"type": "/x", "title": "No", "status": 503, "code": "unavailable"});
-    check(&answer(503, "application/problem+json", problem.clone())).unwrap();
-    check(&answer(404, "application/problem+json", problem.clone())).unwrap_err();
-    let undescribed = |answer| check(&Answer { operation: find("GET", "/v1/nowhere"), ..answer });
-    undescribed(answer(404, "application/problem+json", problem)).unwrap();
-    undescribed(answer(404, "text/plain", json!("no"))).unwrap_err();
+    check(&response(503, "application/problem+json", problem.clone())).unwrap();
+    check(&response(404, "application/problem+json", problem.clone())).unwrap_err();
+    let undescribed =
+        |response| check(&ApiResponse { operation: find("GET", "/v1/nowhere"), ..response });
+    undescribed(response(404, "application/problem+json", problem)).unwrap();
+    undescribed(response(404, "text/plain", json!("no"))).unwrap_err();
 }

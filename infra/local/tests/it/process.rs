@@ -144,14 +144,14 @@ impl Process {
         let email = format!("{role}@demo.vitrina.example");
         let login = json!({"email": email, "password": self.password});
         let login = http.post(format!("{}/v1/auth/login", self.url)).json(&login);
-        let answer = try_send(login).await.ok()?;
-        answer.json["access_token"].as_str().map(ToOwned::to_owned)
+        let response = try_send(login).await.ok()?;
+        response.json["access_token"].as_str().map(ToOwned::to_owned)
     }
 
     async fn log_in(&self, http: &reqwest::Client, email: &str, password: &str) -> String {
         let login = json!({"email": email, "password": password});
-        let answer = send(http.post(format!("{}/v1/auth/login", self.url)).json(&login)).await;
-        answer.json["access_token"].as_str().unwrap().to_owned()
+        let response = send(http.post(format!("{}/v1/auth/login", self.url)).json(&login)).await;
+        response.json["access_token"].as_str().unwrap().to_owned()
     }
 
     /// Waits for the mail to this address, deletes it and returns its code.

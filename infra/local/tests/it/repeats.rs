@@ -1,5 +1,5 @@
 //! Concurrent creates with the same idempotency key, over HTTP: one product, one journal entry, one
-//! event and one answer. A different body with the same key is refused, even at the same moment.
+//! event and one response. A different body with the same key is refused, even at the same moment.
 
 use std::collections::HashSet;
 
@@ -9,9 +9,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use shared::id::ProductId;
-use testkit::Scale;
+use testkit::RandomRuns;
 
-use crate::openapi::{Answer, send};
+use crate::openapi::{ApiResponse, send};
 use crate::process::Process;
 
 /// Defaults, unless the environment asks for more.
@@ -32,7 +32,7 @@ pub(crate) struct Request {
     /// Each copy has one of two bodies. In most requests all copies have the first.
     bodies: [Value; 2],
     copies: Vec<usize>,
-    /// Whether both bodies are sent again after all copies are answered.
+    /// Whether both bodies are sent again after all copies have a response.
     again: bool,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    async fn create(&self, key: &str, body: &Value) -> Answer {
+    async fn create(&self, key: &str, body: &Value) -> ApiResponse {
         let request = self.http.post(&self.url).bearer_auth(&self.token);
         send(request.header("idempotency-key", key).json(body)).await
     }
@@ -86,21 +86,21 @@ impl Client {
     pub(crate) async fn send(&self, request: Request) -> Outcome {
         let Request { key, bodies, copies, again } = request;
         let sent = copies.iter().map(|body| self.create(&key, &bodies[*body]));
-        let answers: Vec<(usize, Answer)> =
+        let responses: Vec<(usize, ApiResponse)> =
             copies.iter().copied().zip(join_all(sent).await).collect();
-        let first = answers.iter().find(|(_, answer)| answer.status == 201);
+        let first = responses.iter().find(|(_, response)| response.status == 201);
         let (winner, first) =
-            first.unwrap_or_else(|| panic!("{key}: no copy created a product: {answers:#?}"));
+            first.unwrap_or_else(|| panic!("{key}: no copy created a product: {responses:#?}"));
         let mut fresh = 0;
-        for (body, answer) in &answers {
+        for (body, response) in &responses {
             if body == winner {
-                check_same(&key, answer, first);
-                fresh += usize::from(!is_replayed(answer));
+                check_same(&key, response, first);
+                fresh += usize::from(!is_replayed(response));
             } else {
-                check_refused(&key, answer);
+                check_refused(&key, response);
             }
         }
-        assert_eq!(fresh, 1, "{key}: not exactly one answer is original: {answers:#?}");
+        assert_eq!(fresh, 1, "{key}: not exactly one response is original: {responses:#?}");
         for (body, content) in bodies.iter().enumerate().filter(|_| again) {
             let again = self.create(&key, content).await;
             if body == *winner {
@@ -117,26 +117,26 @@ impl Client {
     }
 }
 
-fn is_replayed(answer: &Answer) -> bool {
-    answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
+fn is_replayed(response: &ApiResponse) -> bool {
+    response.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
 }
 
-fn check_same(key: &str, answer: &Answer, first: &Answer) {
-    assert_eq!(answer.status, 201, "{key}: {}", answer.text);
-    assert_eq!(answer.text, first.text, "{key}");
+fn check_same(key: &str, response: &ApiResponse, first: &ApiResponse) {
+    assert_eq!(response.status, 201, "{key}: {}", response.text);
+    assert_eq!(response.text, first.text, "{key}");
     for name in ["etag", "location", "content-type"] {
-        assert_eq!(answer.headers.get(name), first.headers.get(name), "{key}: {name}");
+        assert_eq!(response.headers.get(name), first.headers.get(name), "{key}: {name}");
     }
 }
 
-fn check_refused(key: &str, answer: &Answer) {
-    assert_eq!(answer.status, 422, "{key}: {}", answer.text);
-    assert_eq!(answer.json["code"], json!("idempotency_key_reused"), "{key}");
+fn check_refused(key: &str, response: &ApiResponse) {
+    assert_eq!(response.status, 422, "{key}: {}", response.text);
+    assert_eq!(response.json["code"], json!("idempotency_key_reused"), "{key}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_creates_with_one_key_create_one_product() {
-    let Scale { count, seed } = Scale::asked(REQUESTS, SEED);
+    let RandomRuns { count, seed } = RandomRuns::from_env(REQUESTS, SEED);
     eprintln!("{count} requests from seed {seed}");
     let data = tempfile::tempdir().unwrap();
     let process = Process::start_with(data.path(), &SETTINGS).await;
@@ -160,15 +160,11 @@ async fn concurrent_creates_with_one_key_create_one_product() {
     .fetch_all(&mut database)
     .await
     .unwrap();
-    let answered: HashSet<ProductId> = outcomes.iter().map(|outcome| outcome.id).collect();
+    let returned: HashSet<ProductId> = outcomes.iter().map(|outcome| outcome.id).collect();
     assert_eq!(rows.len(), outcomes.len(), "seed {seed}: not one product for each key");
-    assert_eq!(
-        answered.len(),
-        outcomes.len(),
-        "seed {seed}: two keys were answered with one product"
-    );
+    assert_eq!(returned.len(), outcomes.len(), "seed {seed}: two keys got the same product");
     for (id, entries, events) in rows {
-        assert!(answered.contains(&id), "seed {seed}: no answer has {id}");
+        assert!(returned.contains(&id), "seed {seed}: no response has {id}");
         assert_eq!((entries, events), (1, 1), "seed {seed}: entries and events of {id}");
     }
     let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();

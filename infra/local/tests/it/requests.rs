@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::openapi::{Answer, Operation, send};
+use crate::openapi::{ApiResponse, Operation, send};
 use crate::process::Process;
 
 /// Builds requests, and creates the objects that they are about.
@@ -137,7 +137,7 @@ pub(crate) fn product(sku: &str) -> Value {
     })
 }
 
-/// A string field of an answer.
-pub(crate) fn text<'a>(answer: &'a Answer, field: &str) -> &'a str {
-    answer.json[field].as_str().unwrap_or_else(|| panic!("no {field} in {answer:?}"))
+/// A string field of a response.
+pub(crate) fn text<'a>(response: &'a ApiResponse, field: &str) -> &'a str {
+    response.json[field].as_str().unwrap_or_else(|| panic!("no {field} in {response:?}"))
 }

@@ -8,7 +8,7 @@ use reqwest::RequestBuilder;
 use serde_json::json;
 use shared::id::ProductId;
 
-use crate::openapi::{Answer, DOCUMENT, OPERATIONS, Operation, send};
+use crate::openapi::{ApiResponse, DOCUMENT, OPERATIONS, Operation, send};
 use crate::process::PASSWORD;
 use crate::requests::{Requests, product, text};
 
@@ -22,18 +22,18 @@ struct Coverage {
 }
 
 impl Coverage {
-    async fn call(&mut self, request: RequestBuilder) -> Answer {
-        let answer = send(request).await;
-        if let Some(operation) = answer.operation {
-            self.seen.insert((operation.name(), answer.status));
+    async fn call(&mut self, request: RequestBuilder) -> ApiResponse {
+        let response = send(request).await;
+        if let Some(operation) = response.operation {
+            self.seen.insert((operation.name(), response.status));
         }
-        answer
+        response
     }
 
-    async fn expect(&mut self, status: u16, request: RequestBuilder) -> Answer {
-        let answer = self.call(request).await;
-        assert_eq!(answer.status, status, "{answer:?}");
-        answer
+    async fn expect(&mut self, status: u16, request: RequestBuilder) -> ApiResponse {
+        let response = self.call(request).await;
+        assert_eq!(response.status, status, "{response:?}");
+        response
     }
 
     fn to(&self, method: Method, path: &str) -> RequestBuilder {
@@ -206,7 +206,7 @@ async fn every_described_response_occurs_and_no_other() {
         .iter()
         .flat_map(|operation| operation.statuses().map(|status| (operation.name(), status)));
     let missing: Vec<_> = described
-        .filter(|answer| !coverage.seen.contains(answer))
+        .filter(|response| !coverage.seen.contains(response))
         .filter(|(operation, status)| !UNREACHABLE.contains(&(operation.as_str(), *status)))
         .collect();
     assert!(missing.is_empty(), "described, but never given: {missing:#?}");

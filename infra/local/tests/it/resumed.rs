@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use testkit::Scale;
+use testkit::RandomRuns;
 
 use crate::openapi::send;
 use crate::process::Process;
@@ -32,8 +32,8 @@ async fn expire_leases(process: &Process) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_reconciliation_resumes_at_its_last_bucket() {
-    let Scale { count, seed } = Scale::asked(KILLS, SEED);
+async fn killed_reconciliation_resumes_at_its_last_bucket() {
+    let RandomRuns { count, seed } = RandomRuns::from_env(KILLS, SEED);
     eprintln!("{count} kills from seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let data = tempfile::tempdir().unwrap();

@@ -24,9 +24,9 @@ struct CreatedProduct {
 async fn create(process: &Process, http: &reqwest::Client) -> CreatedProduct {
     let token = process.token(http, "seller").await;
     let request = http.post(format!("{}/v1/products", process.url)).bearer_auth(token);
-    let answer = send(request.json(&product("A"))).await;
-    let request = answer.headers["x-request-id"].to_str().unwrap().to_owned();
-    CreatedProduct { product: text(&answer, "id").to_owned(), request }
+    let response = send(request.json(&product("A"))).await;
+    let request = response.headers["x-request-id"].to_str().unwrap().to_owned();
+    CreatedProduct { product: text(&response, "id").to_owned(), request }
 }
 
 async fn rename(process: &Process, http: &reqwest::Client, id: &str, times: u32) {
@@ -44,9 +44,9 @@ async fn rename(process: &Process, http: &reqwest::Client, id: &str, times: u32)
 async fn trace(process: &Process, http: &reqwest::Client, id: &str) -> Value {
     let operator = process.token(http, "operator").await;
     let request = http.get(format!("{}/v1/admin/trace/{id}", process.url));
-    let answer = send(request.bearer_auth(operator)).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    answer.json
+    let response = send(request.bearer_auth(operator)).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    response.json
 }
 
 /// Waits until the last change is in this state and returns the trace.
@@ -116,7 +116,7 @@ fn check_text(text: &str, change: &Value) {
 }
 
 #[tokio::test]
-async fn a_trace_is_the_same_by_product_request_or_event() {
+async fn trace_is_the_same_by_product_request_or_event() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let http = reqwest::Client::new();
@@ -154,7 +154,7 @@ async fn a_trace_is_the_same_by_product_request_or_event() {
 }
 
 #[tokio::test]
-async fn a_stuck_change_is_traced_to_its_last_hop_and_resumes() {
+async fn stuck_change_is_traced_to_its_last_hop_and_resumes() {
     let data = tempfile::tempdir().unwrap();
     let http = reqwest::Client::new();
     let without_relay = [("VITRINA_ROLES", "inventory,catalog,projector,identity")];
@@ -202,7 +202,7 @@ async fn a_stuck_change_is_traced_to_its_last_hop_and_resumes() {
 }
 
 #[tokio::test]
-async fn a_truncated_trace_says_so_and_keeps_the_latest_changes() {
+async fn truncated_trace_is_marked_and_keeps_the_latest_changes() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let http = reqwest::Client::new();
@@ -228,7 +228,7 @@ async fn a_truncated_trace_says_so_and_keeps_the_latest_changes() {
 }
 
 #[tokio::test]
-async fn a_dead_letters_trace_ends_with_buried_instead_of_received() {
+async fn trace_of_a_dead_letter_ends_with_the_hop_buried() {
     let data = tempfile::tempdir().unwrap();
     let http = reqwest::Client::new();
     let without_projector = [("VITRINA_ROLES", "inventory,relay,catalog,identity")];

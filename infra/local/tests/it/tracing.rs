@@ -53,7 +53,7 @@ fn has_span(exports: &Exports, name: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_request_and_its_projection_share_one_trace() {
+async fn request_and_its_projection_share_one_trace() {
     let data = tempfile::tempdir().unwrap();
     let (url, exports) = collector().await;
     let settings =

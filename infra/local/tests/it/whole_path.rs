@@ -127,7 +127,7 @@ async fn buyers_see_what_sellers_write_locally_or_deployed() {
     endpoint.close().await;
 }
 
-/// Runs writers and concurrent clients. Buyers must see what was acknowledged, and the answers must be
+/// Runs writers and concurrent clients. Buyers must see what was acknowledged, and the responses must be
 /// linearizable. Returns a summary.
 async fn write_and_read(endpoint: &Endpoint) -> String {
     let stop = CancellationToken::new();
@@ -160,7 +160,7 @@ async fn write_and_read(endpoint: &Endpoint) -> String {
     histories.read_until_consistent(&endpoint.http, &endpoint.seller, &products).await;
     let explained = histories.explain(SEED);
     assert!(explained.overlaps > 20 && explained.confirmed > 20, "{explained:?}");
-    assert_eq!(log.lost, 0, "answers were lost although nothing was killed");
+    assert_eq!(log.lost, 0, "responses were lost although nothing was killed");
     format!("{} writes acknowledged and listed; {explained:?}", log.acknowledged)
 }
 
@@ -173,8 +173,8 @@ async fn repeat_creates(endpoint: &Endpoint) {
     let sent = (0..KEYS).map(|nth| client.send(Request::new(nth, SEED)));
     let outcomes: Vec<Outcome> =
         futures::stream::iter(sent).buffer_unordered(AT_ONCE).collect().await;
-    let answered: HashSet<ProductId> = outcomes.iter().map(|outcome| outcome.id).collect();
-    assert_eq!(answered.len(), outcomes.len(), "two keys were answered with one product");
+    let returned: HashSet<ProductId> = outcomes.iter().map(|outcome| outcome.id).collect();
+    assert_eq!(returned.len(), outcomes.len(), "two keys got the same product");
     let own = list_all(|| endpoint.as_seller(Method::GET, "/v1/products?limit=100")).await;
     let created = own.iter().filter(|product| {
         let sku = product["sku"].as_str().unwrap();
@@ -182,7 +182,7 @@ async fn repeat_creates(endpoint: &Endpoint) {
     });
     let created: HashSet<ProductId> =
         created.map(|it| it["id"].as_str().unwrap().parse().unwrap()).collect();
-    assert_eq!(created, answered, "the products are not those of the answers");
+    assert_eq!(created, returned, "the products are not those of the responses");
 }
 
 /// A paged list has each product once, in order.

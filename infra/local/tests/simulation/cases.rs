@@ -171,7 +171,7 @@ impl Case {
             process.postgres.faults.clear();
             process.dynamodb.clear();
         }
-        while let Some(request) = sim.model.unanswered.pop() {
+        while let Some(request) = sim.model.without_response.pop() {
             sim.finish(Operation::Request(request)).await;
         }
         if let Self::Reconcile | Self::EndOfRun = self {
@@ -218,8 +218,8 @@ impl Simulation {
     pub(crate) async fn create(&mut self) -> ProductId {
         let product = self.product();
         let operation = self.send(Method::POST, "/v1/products".to_owned(), Some(product));
-        let Done::Answered(answer) = self.finish(operation).await else { unreachable!() };
-        answer.expect(201).json["id"].as_str().unwrap().parse().unwrap()
+        let Done::Response(response) = self.finish(operation).await else { unreachable!() };
+        response.expect(201).json["id"].as_str().unwrap().parse().unwrap()
     }
 
     async fn sql(&self, statement: &'static str) {

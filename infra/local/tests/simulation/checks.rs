@@ -26,9 +26,9 @@ impl Simulation {
 
     async fn get(&mut self, path: &str) -> (u16, Value) {
         let operation = self.send(Method::GET, path.to_owned(), None);
-        let Done::Answered(answer) = self.finish(operation).await else { unreachable!() };
-        assert!(answer.status.as_u16() < 500, "{path}: {}", answer.text);
-        (answer.status.as_u16(), answer.json)
+        let Done::Response(response) = self.finish(operation).await else { unreachable!() };
+        assert!(response.status.as_u16() < 500, "{path}: {}", response.text);
+        (response.status.as_u16(), response.json)
     }
 
     /// The categories that buyers see.

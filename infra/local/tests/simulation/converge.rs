@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use shared::contract::sync_feed::bucket_of;
 use shared::id::ProductId;
 use testkit::Rates;
-use testkit::{DynamoFault, PostgresFault, Scale};
+use testkit::{DynamoFault, PostgresFault, RandomRuns};
 
 use crate::operation::Operation;
 use crate::points::{Plan, Stop};
@@ -127,8 +127,8 @@ impl SeededRun {
             self.count("PostgreSQL faults", 1);
         } else {
             let transient = [
-                DynamoFault::Lost,
-                DynamoFault::Unanswered,
+                DynamoFault::RequestLost,
+                DynamoFault::ResponseLost,
                 DynamoFault::THROTTLED,
                 DynamoFault::INTERNAL,
             ];
@@ -148,16 +148,16 @@ impl SeededRun {
     }
 
     async fn operation(&mut self) -> Operation {
-        let again = self.sim.model.unanswered.len();
+        let again = self.sim.model.without_response.len();
         match self.rng.random_range(0..100) {
             0..40 => self.write(),
             40..48 if again > 0 => {
                 let nth = self.rng.random_range(0..again);
                 // Sometimes the request is in flight twice.
                 if self.rng.random_bool(0.3) {
-                    Operation::Request(self.sim.model.unanswered[nth].clone())
+                    Operation::Request(self.sim.model.without_response[nth].clone())
                 } else {
-                    Operation::Request(self.sim.model.unanswered.swap_remove(nth))
+                    Operation::Request(self.sim.model.without_response.swap_remove(nth))
                 }
             }
             40..56 => self.read(),
@@ -293,8 +293,8 @@ fn run(seed: u64) -> Result<BTreeMap<&'static str, u64>, String> {
 
 #[test]
 fn listings_equal_their_products_once_faults_stop() {
-    let scale = Scale::asked(1_000, 0);
-    let next = AtomicU64::new(scale.seed);
+    let runs = RandomRuns::from_env(1_000, 0);
+    let next = AtomicU64::new(runs.seed);
     let (sums, failures) = (Mutex::new(BTreeMap::<&str, u64>::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
@@ -302,7 +302,7 @@ fn listings_equal_their_products_once_faults_stop() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if !scale.seeds().contains(&seed) || !failures.lock().unwrap().is_empty() {
+                    if !runs.seeds().contains(&seed) || !failures.lock().unwrap().is_empty() {
                         return;
                     }
                     match run(seed) {
@@ -318,7 +318,7 @@ fn listings_equal_their_products_once_faults_stop() {
             });
         }
     });
-    println!("seeds {:?}: {:?}", scale.seeds(), sums.lock().unwrap());
+    println!("seeds {:?}: {:?}", runs.seeds(), sums.lock().unwrap());
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }

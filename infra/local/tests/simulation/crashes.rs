@@ -51,8 +51,8 @@ async fn points_of_step(case: Case, sim: &mut Simulation) -> BTreeSet<&'static s
 /// Kills the step at `point`, `times` in a row. Each retry continues with the remaining work.
 async fn crash(case: Case, sim: &mut Simulation, point: &'static str, times: u32) {
     for _ in 0..times {
-        // An unanswered request is retried. It may already have been done.
-        let again = sim.model.unanswered.pop().map(crate::operation::Operation::Request);
+        // A request without a response is retried. It may already have been done.
+        let again = sim.model.without_response.pop().map(crate::operation::Operation::Request);
         let plan = Some(Plan::At(point, Stop::Crash));
         if let Some(again) = again
             && sim.begin(UNDER_TEST, again, plan).await.is_crash_at(point)
@@ -67,7 +67,7 @@ async fn crash(case: Case, sim: &mut Simulation, point: &'static str, times: u32
 }
 
 #[tokio::test]
-async fn a_crash_at_any_point_of_any_step_loses_nothing() {
+async fn crash_at_any_point_of_any_step_loses_nothing() {
     let mut left = points_in_code();
     let (mut points, mut crashes) = (0, 0);
     for case in Case::ALL {

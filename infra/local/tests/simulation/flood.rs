@@ -11,14 +11,15 @@ use serde_json::json;
 use shared::bus::message::Outcome;
 use shared::bus::postgres::Queue;
 use shared::id::ProductId;
+use testkit::RandomRuns;
 use testkit::Rates;
-use testkit::Scale;
 
 use crate::operation::{Done, Operation};
 use crate::process::QUEUE;
 use crate::simulation::{Log, Simulation};
 
-const RATES: Rates = Rates { refused: 1, doubled: 20, delayed: 10, unanswered: 0, reordered: 20 };
+const RATES: Rates =
+    Rates { refused: 1, duplicated: 20, delayed: 10, unacknowledged: 0, reordered: 20 };
 
 /// Changes of each product, including its creation.
 const CHANGES: u64 = 20;
@@ -51,11 +52,11 @@ async fn count(sim: &Simulation) -> u64 {
 
 #[tokio::test]
 async fn listings_are_right_after_thousands_of_faulty_deliveries() {
-    let scale = Scale::asked(5_000, 11);
+    let runs = RandomRuns::from_env(5_000, 11);
     // With fewer, a kind of fault may not occur.
-    let least = scale.count.max(2_000);
-    let mut rng = StdRng::seed_from_u64(scale.seed);
-    let mut sim = Simulation::new(scale.seed, RATES, Log::default()).await;
+    let least = runs.count.max(2_000);
+    let mut rng = StdRng::seed_from_u64(runs.seed);
+    let mut sim = Simulation::new(runs.seed, RATES, Log::default()).await;
     let queue = Queue::new(sim.database.pool.clone(), sim.env.clock.clone(), QUEUE);
     let mut products: Vec<ProductId> = Vec::new();
     let (mut changes, mut dead) = (0, 0);
@@ -79,9 +80,9 @@ async fn listings_are_right_after_thousands_of_faulty_deliveries() {
                     }
                 };
                 let operation = sim.send(method, path, body);
-                let Done::Answered(answer) = sim.finish(operation).await else { unreachable!() };
-                // A deleted product answers 404.
-                assert!([200, 204, 404].contains(&answer.status.as_u16()), "{}", answer.text);
+                let Done::Response(response) = sim.finish(operation).await else { unreachable!() };
+                // A deleted product returns 404.
+                assert!([200, 204, 404].contains(&response.status.as_u16()), "{}", response.text);
             }
         }
         sim.finish(Operation::Relay).await;
@@ -100,7 +101,7 @@ async fn listings_are_right_after_thousands_of_faulty_deliveries() {
     sim.check().await;
     println!(
         "seed {}: {} products, {changes} changes, {} faults of the bus, {dead} dead letters",
-        scale.seed,
+        runs.seed,
         products.len(),
         sim.env.bus.faults(),
     );

@@ -1,11 +1,11 @@
-//! What sellers and buyers know: the answers that they got, and the requests without an answer.
+//! What sellers and buyers know: the responses that they got, and the requests without a response.
 
 use std::collections::{BTreeMap, HashMap};
 
 use axum::http::Method;
 use serde_json::Value;
 use shared::id::{ProductId, RequestId};
-use testkit::Answer;
+use testkit::TestResponse;
 
 use crate::operation::Request;
 
@@ -29,41 +29,46 @@ pub(crate) struct Model {
     /// Known products, in the order in which they became known.
     pub(crate) products: Vec<ProductId>,
     pub(crate) acknowledged: Vec<Acknowledged>,
-    /// Unanswered requests with an idempotency key. They are retried until they are answered.
-    pub(crate) unanswered: Vec<Request>,
-    /// The first answer for each idempotency key of a create.
+    /// Requests with an idempotency key that got no response. They are retried until they do.
+    pub(crate) without_response: Vec<Request>,
+    /// The first response for each idempotency key of a create.
     created: BTreeMap<String, Value>,
-    /// The greatest version of each product in an answer to a seller.
+    /// The greatest version of each product in a response to a seller.
     pub(crate) versions: HashMap<ProductId, i64>,
     /// The greatest version of each product that buyers have seen.
     pub(crate) seen: HashMap<ProductId, i64>,
 }
 
 impl Model {
-    /// Records an answer.
+    /// Records a response.
     ///
     /// `floor` is the version that buyers had seen before a buyer's request was sent.
-    pub(crate) fn answered(&mut self, request: Request, answer: &Answer, floor: i64) {
-        let status = answer.status.as_u16();
-        assert_ne!(status, 500, "{request:?}: {}", answer.text);
+    pub(crate) fn record_response(
+        &mut self,
+        request: Request,
+        response: &TestResponse,
+        floor: i64,
+    ) {
+        let status = response.status.as_u16();
+        assert_ne!(status, 500, "{request:?}: {}", response.text);
         if status == 503 {
             self.lost(request);
         } else if request.path.starts_with("/v1/catalog/") {
-            self.record_buyer_answer(answer, floor);
-        } else if answer.status.is_success() {
-            self.acknowledge(&request, answer);
+            self.record_buyer_response(response, floor);
+        } else if response.status.is_success() {
+            self.acknowledge(&request, response);
         }
     }
 
-    /// Records a request without an answer.
+    /// Records a request without a response.
     pub(crate) fn lost(&mut self, request: Request) {
         if request.key.is_some() {
-            self.unanswered.push(request);
+            self.without_response.push(request);
         }
     }
 
-    fn acknowledge(&mut self, request: &Request, answer: &Answer) {
-        let body = &answer.json;
+    fn acknowledge(&mut self, request: &Request, response: &TestResponse) {
+        let body = &response.json;
         if let Some(results) = body["results"].as_array() {
             for result in results.iter().filter(|result| result["status"] == 201) {
                 self.record_product(&result["product"]);
@@ -73,13 +78,13 @@ impl Model {
             self.acknowledged.push(Acknowledged::Stock { product, stock: body.clone() });
         } else if request.method == Method::DELETE {
             let product = request.path.split('/').nth(3).unwrap().parse().unwrap();
-            let request = answer.header("x-request-id").parse().unwrap();
+            let request = response.header("x-request-id").parse().unwrap();
             self.acknowledged.push(Acknowledged::Deleted { product, request });
         } else {
             self.record_product(body);
             if let Some(key) = &request.key {
                 let first = self.created.entry(key.clone()).or_insert_with(|| body.clone());
-                assert_eq!(first, body, "{key} got two different answers");
+                assert_eq!(first, body, "{key} got two different responses");
             }
         }
     }
@@ -95,10 +100,14 @@ impl Model {
         self.acknowledged.push(Acknowledged::Product(product.clone()));
     }
 
-    fn record_buyer_answer(&mut self, answer: &Answer, floor: i64) {
+    fn record_buyer_response(&mut self, response: &TestResponse, floor: i64) {
         // Lists may lag, as documented, so only reads by id count.
-        if let Some(id) = answer.json["id"].as_str() {
-            self.record_seen(id.parse().unwrap(), answer.json["version"].as_i64().unwrap(), floor);
+        if let Some(id) = response.json["id"].as_str() {
+            self.record_seen(
+                id.parse().unwrap(),
+                response.json["version"].as_i64().unwrap(),
+                floor,
+            );
         }
     }
 

@@ -4,12 +4,12 @@ use std::fmt;
 
 use axum::http::Method;
 use serde_json::Value;
-use shared::bus::dead_letter::{Action, Selection};
 use shared::bus::postgres::dead_letters;
+use shared::bus::selection::{Action, Selection};
 use shared::host::intake;
 use shared::id::{ProductId, UserId};
 use shared::telemetry;
-use testkit::{Answer, Call};
+use testkit::{Call, TestResponse};
 use tokio_util::sync::CancellationToken;
 
 use crate::process::Parts;
@@ -48,7 +48,7 @@ pub(crate) struct Request {
 
 /// The result of an operation.
 pub(crate) enum Done {
-    Answered(Answer),
+    Response(TestResponse),
     Worked,
     /// The pending work is still pending.
     Failed(String),
@@ -71,7 +71,7 @@ impl fmt::Debug for Request {
 impl fmt::Debug for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answered(answer) => write!(f, "{} {}", answer.status.as_u16(), answer.text),
+            Self::Response(response) => write!(f, "{} {}", response.status.as_u16(), response.text),
             Self::Worked => f.write_str("done"),
             Self::Failed(error) => write!(f, "failed: {error}"),
         }
@@ -87,7 +87,7 @@ impl Operation {
 
     pub(crate) async fn perform(self, parts: &Parts) -> Done {
         let worked = match self {
-            Self::Request(request) => return Done::Answered(request.send(parts).await),
+            Self::Request(request) => return Done::Response(request.send(parts).await),
             Self::Relay => parts.relay.once().await.map(drop).map_err(|e| telemetry::causes(&e)),
             Self::Repair => parts.relay.repair().await.map(drop).map_err(|e| telemetry::causes(&e)),
             Self::Intake => intake::once(&parts.queue, &parts.clock, &parts.projector)
@@ -117,7 +117,7 @@ impl Operation {
 }
 
 impl Request {
-    async fn send(self, parts: &Parts) -> Answer {
+    async fn send(self, parts: &Parts) -> TestResponse {
         let mut call = Call::new(self.method, &self.path).bearer(&self.token);
         if let Some(tag) = &self.if_match {
             call = call.header("if-match", tag);

@@ -74,7 +74,7 @@ impl Points {
     pub(crate) fn release(&self, operation: u64, plan: Option<Plan>) {
         self.activate(operation, plan);
         for waiting in self.state().held.remove(&operation).unwrap_or_default() {
-            // An error means that the task was dropped meanwhile.
+            // An error means that the task was dropped in the meantime.
             let _ = waiting.send(());
         }
     }

@@ -186,12 +186,12 @@ impl Simulation {
     /// Records the end of an operation in the model.
     async fn record_end(&mut self, operation: Operation, done: &Done, floor: i64) {
         let reads = operation.reads();
-        let (Operation::Request(request), Done::Answered(answer)) = (operation, done) else {
+        let (Operation::Request(request), Done::Response(response)) = (operation, done) else {
             return;
         };
-        self.model.answered(request, answer, floor);
+        self.model.record_response(request, response, floor);
         // After a buyer has seen a deletion, no buyer may see an older version.
-        if let (Some(id), 404) = (reads, answer.status.as_u16()) {
+        if let (Some(id), 404) = (reads, response.status.as_u16()) {
             let client = self.env.dynamodb.clone();
             let app = catalog::App::new(client, TABLE, "BRL".parse().unwrap());
             if let Some(listing) = app.find_listing(id).await.unwrap() {
@@ -270,7 +270,7 @@ impl Simulation {
         }
     }
 
-    /// Stops all faults. Resumes held operations, sends unanswered requests until they are answered, and
+    /// Stops all faults. Resumes held operations, retries requests without a response until they get one, and
     /// waits until everything that was committed is projected.
     pub(crate) async fn settle_without_faults(&mut self) {
         self.log("no more faults".to_owned());
@@ -287,10 +287,10 @@ impl Simulation {
                 self.record_end(operation, &done, floor).await;
             }
         }
-        while let Some(request) = self.model.unanswered.pop() {
+        while let Some(request) = self.model.without_response.pop() {
             self.finish(Operation::Request(request)).await;
         }
-        self.env.bus.calm().await.unwrap();
+        self.env.bus.stop_faults().await.unwrap();
         self.settle().await;
     }
 

@@ -2,7 +2,7 @@
 //! of error take turns, or each call gets all of them if the environment asks for it.
 
 use testkit::Rates;
-use testkit::{DynamoFault, PostgresFault, Scale};
+use testkit::{DynamoFault, PostgresFault, RandomRuns};
 
 use crate::cases::{Case, Ready, UNDER_TEST};
 use crate::operation::Done;
@@ -31,22 +31,22 @@ async fn fail(case: Case, sim: &mut Simulation, plant: impl FnOnce(&Simulation) 
     let outcome = Case::run(sim, ready, None).await;
     let Outcome::Ended(done) = outcome else { panic!("{case:?}, {fault}: {outcome:?}") };
     match done {
-        Done::Answered(answer) if answer.status.is_server_error() => {
+        Done::Response(response) if response.status.is_server_error() => {
             // The model accepts no server error but 503.
-            assert_eq!(answer.code(), "unavailable", "{case:?}, {fault}");
-            assert_ne!(answer.header("retry-after"), "", "{case:?}, {fault}");
+            assert_eq!(response.code(), "unavailable", "{case:?}, {fault}");
+            assert_ne!(response.header("retry-after"), "", "{case:?}, {fault}");
         }
-        Done::Answered(_) | Done::Worked => {}
+        Done::Response(_) | Done::Worked => {}
         Done::Failed(error) => assert!(error.contains(": "), "{case:?}, {fault}: {error}"),
     }
     case.clean_up(sim).await;
 }
 
 #[tokio::test]
-async fn a_store_error_at_any_call_loses_nothing_and_is_reported() {
+async fn store_error_at_any_call_loses_nothing_and_is_reported() {
     // Each call gets so many kinds of fault, and the next call the next kinds.
-    let scale = Scale::asked(2, 0);
-    let kinds = usize::try_from(scale.count).unwrap();
+    let runs = RandomRuns::from_env(2, 0);
+    let kinds = usize::try_from(runs.count).unwrap();
     let mut postgres = PostgresFault::ALL.into_iter().cycle();
     let mut dynamodb = DynamoFault::ALL.into_iter().cycle();
     let (mut sites, mut faults) = (0, 0);

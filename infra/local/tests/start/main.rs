@@ -88,8 +88,8 @@ async fn up_is_ready_in_three_seconds_and_stops_without_leftovers() {
         let edition = RunningEdition::start(data.path(), &["up"]).await;
         assert!(edition.took < MAX_START, "start {nth} took {:?}", edition.took);
         let url = edition.url.clone();
-        let answer = reqwest::get(format!("{url}/readyz")).await.unwrap();
-        assert!(answer.status().is_success(), "it printed ready before it was: {answer:?}");
+        let response = reqwest::get(format!("{url}/readyz")).await.unwrap();
+        assert!(response.status().is_success(), "it printed ready before it was: {response:?}");
         let postmaster = std::fs::read_to_string(&pid_file).unwrap();
         let postmaster: u32 = postmaster.lines().next().unwrap().parse().unwrap();
         assert!(processes_in(&cluster).contains(&postmaster));
@@ -142,14 +142,14 @@ async fn no_command_starts_an_edition_with_demo_users_that_log_in() {
         let login = serde_json::json!({"email": email, "password": password});
         let request =
             reqwest::Client::new().post(format!("{}/v1/auth/login", edition.url)).json(&login);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{email}");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{email}");
     }
     assert_eq!(edition.stop("-INT").await.0.code(), Some(0));
 }
 
 #[tokio::test]
-async fn an_interrupted_start_cleans_up_and_the_next_start_works() {
+async fn interrupted_start_cleans_up_and_next_start_works() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_vitrina"))
@@ -205,7 +205,7 @@ async fn up_does_not_print_a_password_that_the_demo_users_lack() {
 }
 
 #[tokio::test]
-async fn an_empty_demo_password_fails_the_start_before_postgresql() {
+async fn start_fails_before_postgresql_when_demo_password_is_empty() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("demo-password");

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     super::{Ephemeral, Search},
-    fake, passable_folder, runs,
+    accessible_folder, fake, runs,
     support::{Client, Owner, eventually, socket_directory},
 };
 
@@ -39,7 +39,7 @@ fn ephemeral_cluster_is_removed_after_its_owner_is_killed() {
     let second = Ephemeral::start(&Search::default()).unwrap();
     assert_ne!(second.folder(), owner.folder);
     owner.kill();
-    eventually("the server ends", || !runs(owner.pid, &data));
+    eventually("the server exits", || !runs(owner.pid, &data));
     eventually("the folder is removed", || !owner.folder.exists());
     let mut client = Client::connect(&second.url("postgres"));
     assert_eq!(client.query("select 1"), ["1"]);
@@ -47,7 +47,7 @@ fn ephemeral_cluster_is_removed_after_its_owner_is_killed() {
 
 #[test]
 fn failed_ephemeral_cluster_leaves_nothing() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let seen = base.path().join("seen");
     fs::write(&seen, "").unwrap();
     fs::set_permissions(&seen, fs::Permissions::from_mode(0o666)).unwrap();

@@ -16,10 +16,10 @@ use super::{
     Binaries, Cluster, Ephemeral, Error, Progress, Search, StartOptions, account::Account,
     binaries::tests::put, postmaster, url,
 };
-use support::{Client, OWNER_MARK, eventually, group, servers, socket_directory};
+use support::{Client, OWNER_PREFIX, eventually, group, servers, socket_directory};
 
 /// A temporary folder that the user of the server can enter.
-pub(super) fn passable_folder() -> tempfile::TempDir {
+pub(super) fn accessible_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
     folder
@@ -44,21 +44,21 @@ fn fake(directory: &Path, script: &str) -> Search {
     Search { explicit: Some(directory.to_owned()), ..Search::default() }
 }
 
-fn ask(cluster: &Cluster, sql: &str) -> Vec<String> {
+fn query(cluster: &Cluster, sql: &str) -> Vec<String> {
     Client::connect(&cluster.url("postgres")).query(sql)
 }
 
 #[tokio::test]
 async fn cluster_keeps_its_data_over_a_restart() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let folder = base.path().join("pg");
     let seen = Arc::new(Mutex::new(Vec::new()));
     let mut options = StartOptions::new(&folder, binaries());
     let log = Arc::clone(&seen);
     options.on_progress = Some(Box::new(move |progress| log.lock().unwrap().push(progress)));
     let cluster = Cluster::start(options).await.unwrap();
-    assert_eq!(*seen.lock().unwrap(), [Progress::Making, Progress::Starting, Progress::Ready]);
-    ask(&cluster, "create table kept (n int); insert into kept values (7)");
+    assert_eq!(*seen.lock().unwrap(), [Progress::Creating, Progress::Starting, Progress::Ready]);
+    query(&cluster, "create table kept (n int); insert into kept values (7)");
     let pid = cluster.pid();
     assert!(cluster.is_alive() && runs(pid, &cluster.data_directory()));
     assert_ne!(group(pid), group(std::process::id()), "a Ctrl-C for us must not reach it");
@@ -68,12 +68,12 @@ async fn cluster_keeps_its_data_over_a_restart() {
     cluster.stop().await.unwrap();
     drop(cluster);
     let cluster = start(&folder).await;
-    assert_eq!(ask(&cluster, "select n from kept"), ["7"]);
+    assert_eq!(query(&cluster, "select n from kept"), ["7"]);
 }
 
 #[tokio::test]
 async fn server_is_durable_and_closed_to_other_users() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let cluster = start(base.path()).await;
     let mut client = Client::connect(&cluster.url("postgres"));
     for (setting, value) in [
@@ -100,7 +100,7 @@ async fn server_is_durable_and_closed_to_other_users() {
 
 #[tokio::test]
 async fn failed_start_reports_the_reason_at_once() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let cluster = start(base.path()).await;
     let control = cluster.data_directory().join("global/pg_control");
     cluster.stop().await.unwrap();
@@ -108,34 +108,34 @@ async fn failed_start_reports_the_reason_at_once() {
     fs::remove_file(control).unwrap();
     let begun = Instant::now();
     let error = Cluster::start(StartOptions::new(base.path(), binaries())).await.unwrap_err();
-    assert!(matches!(&error, Error::Ended { log, .. } if log.contains("pg_control")), "{error}");
+    assert!(matches!(&error, Error::Exited { log, .. } if log.contains("pg_control")), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
 async fn root_serves_a_folder_that_the_server_cannot_enter() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let shut = tempfile::tempdir().unwrap();
     fs::set_permissions(shut.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let folder = shut.path().join("pg");
     let options = || {
         let mut options = StartOptions::new(&folder, binaries());
-        options.elsewhere = base.path().join("elsewhere");
+        options.fallback = base.path().join("fallback");
         options
     };
     let cluster = Cluster::start(options()).await.unwrap();
-    ask(&cluster, "create table kept (n int); insert into kept values (7)");
+    query(&cluster, "create table kept (n int); insert into kept values (7)");
     drop(cluster);
     let cluster = Cluster::start(options()).await.unwrap();
-    assert_eq!(ask(&cluster, "select n from kept"), ["7"]);
+    assert_eq!(query(&cluster, "select n from kept"), ["7"]);
     let own = Account::choose().unwrap() == Account::Own;
     assert_eq!(cluster.data_directory().starts_with(shut.path()), own);
 }
 
 #[tokio::test]
 async fn failed_initdb_reports_the_reason_and_leaves_nothing() {
-    let base = passable_folder();
-    let folder = passable_folder();
+    let base = accessible_folder();
+    let folder = accessible_folder();
     let script = "touch \"$2/half\"; echo 'could not write: No space left on device'; exit 1";
     let search = fake(base.path(), script);
     let found = Binaries::find(&search).unwrap();
@@ -148,12 +148,12 @@ async fn failed_initdb_reports_the_reason_and_leaves_nothing() {
         .collect();
     assert!(names.is_empty(), "{names:?}");
     // The next start, with a working `initdb`, succeeds.
-    assert_eq!(ask(&start(folder.path()).await, "select 1"), ["1"]);
+    assert_eq!(query(&start(folder.path()).await, "select 1"), ["1"]);
 }
 
 #[tokio::test]
 async fn other_major_version_is_refused_with_both_named() {
-    let base = passable_folder();
+    let base = accessible_folder();
     fs::create_dir(base.path().join("data")).unwrap();
     fs::write(base.path().join("data/PG_VERSION"), "9.2\n").unwrap();
     let found = binaries();
@@ -161,12 +161,15 @@ async fn other_major_version_is_refused_with_both_named() {
     let error = Cluster::start(StartOptions::new(base.path(), found)).await.unwrap_err();
     assert!(matches!(error, Error::OtherMajor { .. }), "{error}");
     let message = error.to_string();
-    assert!(message.contains("made by PostgreSQL 9.2") && message.contains(&expected), "{message}");
+    assert!(
+        message.contains("created by PostgreSQL 9.2") && message.contains(&expected),
+        "{message}"
+    );
 }
 
 #[tokio::test]
 async fn error_for_an_impossible_folder_keeps_its_cause() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let file = base.path().join("file");
     fs::write(&file, "").unwrap();
     let options = StartOptions::new(file.join("pg"), binaries());
@@ -177,23 +180,23 @@ async fn error_for_an_impossible_folder_keeps_its_cause() {
 
 #[tokio::test]
 async fn dropping_a_cluster_stops_its_server() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let cluster = start(base.path()).await;
     let (pid, data) = (cluster.pid(), cluster.data_directory());
     drop(cluster);
-    eventually("the server ends", || !runs(pid, &data));
+    eventually("the server exits", || !runs(pid, &data));
 }
 
 #[tokio::test]
 async fn cancelled_start_leaves_no_server() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let (sender, mut progress) = tokio::sync::mpsc::unbounded_channel();
     let mut options = StartOptions::new(base.path(), binaries());
     options.on_progress = Some(Box::new(move |step| drop(sender.send(step))));
     let mut starting = Box::pin(Cluster::start(options));
     loop {
         tokio::select! {
-            _ = &mut starting => panic!("it was ready before it could be called off"),
+            _ = &mut starting => panic!("it was ready before it could be cancelled"),
             step = progress.recv() => if step == Some(Progress::Starting) { break },
         }
     }
@@ -207,18 +210,18 @@ async fn cancelled_start_leaves_no_server() {
 
 #[tokio::test]
 async fn folder_with_a_long_and_odd_name_works() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let folder = base.path().join(format!("it's a, \"{}\"", "long name ".repeat(10)));
     let cluster = start(&folder).await;
-    assert_eq!(ask(&cluster, "select 1"), ["1"]);
+    assert_eq!(query(&cluster, "select 1"), ["1"]);
     let pid = cluster.pid();
-    cluster.leave();
+    cluster.drop_without_stopping();
     let cluster = start(&folder).await;
     assert_eq!(cluster.pid(), pid);
     let directory = socket_directory(&cluster.url("postgres"));
     assert!(directory.exists());
     cluster.stop().await.unwrap();
-    assert!(!directory.exists(), "the folder outside goes with the server");
+    assert!(!directory.exists(), "the folder outside is removed with the server");
 }
 
 #[test]
@@ -235,29 +238,31 @@ const OWNER: &str = concat!(module_path!(), "::owner_of_a_server_waits_to_be_kil
 #[tokio::test]
 #[ignore = "not a test: the process that other tests kill"]
 async fn owner_of_a_server_waits_to_be_killed() {
-    let told = std::env::args().find_map(|word| word.strip_prefix(OWNER_MARK).map(str::to_owned));
-    let Some((kind, folder)) = told.as_deref().and_then(|told| told.split_once(':')) else {
+    let argument =
+        std::env::args().find_map(|word| word.strip_prefix(OWNER_PREFIX).map(str::to_owned));
+    let Some((kind, folder)) = argument.as_deref().and_then(|argument| argument.split_once(':'))
+    else {
         return;
     };
-    let answer = |folder: &Path, pid: u32| {
-        eprintln!("{OWNER_MARK}{}\n{OWNER_MARK}{pid}", folder.display());
+    let report = |folder: &Path, pid: u32| {
+        eprintln!("{OWNER_PREFIX}{}\n{OWNER_PREFIX}{pid}", folder.display());
     };
-    if kind == "making" {
+    if kind == "creating" {
         let mut options = StartOptions::new(folder, binaries());
-        let told = PathBuf::from(folder);
+        let reported = PathBuf::from(folder);
         options.on_progress = Some(Box::new(move |step| {
-            if step == Progress::Making {
-                answer(&told, 0);
+            if step == Progress::Creating {
+                report(&reported, 0);
             }
         }));
         drop(Cluster::start(options).await);
     } else if kind == "cluster" {
         let cluster = start(Path::new(folder)).await;
-        answer(Path::new(folder), cluster.pid());
+        report(Path::new(folder), cluster.pid());
         cluster.wait().await;
     } else {
         let cluster = Ephemeral::start(&Search::default()).unwrap();
-        answer(cluster.folder(), cluster.pid());
+        report(cluster.folder(), cluster.pid());
         std::future::pending::<()>().await;
     }
 }

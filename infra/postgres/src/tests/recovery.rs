@@ -8,13 +8,13 @@ use std::{
 
 use super::{
     super::{Cluster, Error, StartOptions, account::Account},
-    ask, binaries, passable_folder, runs, start,
+    accessible_folder, binaries, query, runs, start,
     support::{Client, Owner, eventually, signal},
 };
 
 #[tokio::test]
 async fn orphaned_server_is_adopted() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let mut owner = Owner::start("cluster", base.path());
     let pid = owner.pid;
     let error = Cluster::start(StartOptions::new(base.path(), binaries())).await.unwrap_err();
@@ -25,7 +25,7 @@ async fn orphaned_server_is_adopted() {
     assert!(runs(pid, &data), "it outlives its parent");
     let cluster = start(base.path()).await;
     assert_eq!(cluster.pid(), pid);
-    assert_eq!(ask(&cluster, "select 1"), ["1"]);
+    assert_eq!(query(&cluster, "select 1"), ["1"]);
     cluster.stop().await.unwrap();
     assert!(!runs(pid, &data));
     assert!(!cluster.is_alive());
@@ -35,24 +35,24 @@ async fn orphaned_server_is_adopted() {
 
 #[tokio::test]
 async fn unresponsive_orphaned_server_is_replaced() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let cluster = start(base.path()).await;
-    ask(&cluster, "create table kept (n int); insert into kept values (7)");
+    query(&cluster, "create table kept (n int); insert into kept values (7)");
     let pid = cluster.pid();
-    cluster.leave();
+    cluster.drop_without_stopping();
     signal("STOP", pid);
     let mut options = StartOptions::new(base.path(), binaries());
-    options.shorten_patience();
+    options.shorten_timeouts();
     let cluster = Cluster::start(options).await.unwrap();
     assert_ne!(cluster.pid(), pid);
-    assert_eq!(ask(&cluster, "select n from kept"), ["7"]);
+    assert_eq!(query(&cluster, "select n from kept"), ["7"]);
 }
 
 #[tokio::test]
 async fn killed_server_is_noticed_and_recovers_commits() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let cluster = start(base.path()).await;
-    ask(&cluster, "create table kept (n int); insert into kept values (7)");
+    query(&cluster, "create table kept (n int); insert into kept values (7)");
     // A child process of the killed server computes for about a second and holds shared memory. No
     // other server may start before it ends.
     let mut busy = Client::connect(&cluster.url("postgres"));
@@ -65,14 +65,14 @@ async fn killed_server_is_noticed_and_recovers_commits() {
     drop(cluster);
     let cluster = start(base.path()).await;
     assert_ne!(cluster.pid(), pid);
-    assert_eq!(ask(&cluster, "select n from kept"), ["7"]);
+    assert_eq!(query(&cluster, "select n from kept"), ["7"]);
     let log = fs::read_to_string(cluster.log_file()).unwrap();
     assert!(log.contains("shared memory block"), "nothing was in the way: {log}");
 }
 
 #[tokio::test]
 async fn stale_pid_file_with_a_reused_pid_is_accepted() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let cluster = start(base.path()).await;
     let file = cluster.data_directory().join("postmaster.pid");
     let socket_file = base.path().join("run/.s.PGSQL.5432.lock");
@@ -89,7 +89,7 @@ async fn stale_pid_file_with_a_reused_pid_is_accepted() {
         chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
     let cluster = start(base.path()).await;
-    assert_eq!(ask(&cluster, "select 1"), ["1"]);
+    assert_eq!(query(&cluster, "select 1"), ["1"]);
     assert!(other.try_wait().unwrap().is_none(), "the other process was left alone");
     other.kill().unwrap();
     other.wait().unwrap();
@@ -97,24 +97,24 @@ async fn stale_pid_file_with_a_reused_pid_is_accepted() {
 
 #[tokio::test]
 async fn start_killed_during_initdb_is_recovered() {
-    let base = passable_folder();
-    let mut owner = Owner::start("making", base.path());
+    let base = accessible_folder();
+    let mut owner = Owner::start("creating", base.path());
     let begun = || {
         let mut entries = fs::read_dir(base.path()).unwrap().map(|entry| entry.unwrap().path());
         entries.any(|path| path.join("PG_VERSION").exists())
     };
     eventually("initdb is at work", begun);
     owner.kill();
-    assert!(!base.path().join("data").exists(), "initdb had not come to its end");
-    assert_eq!(ask(&start(base.path()).await, "select 1"), ["1"]);
+    assert!(!base.path().join("data").exists(), "initdb had not finished");
+    assert_eq!(query(&start(base.path()).await, "select 1"), ["1"]);
 }
 
 #[tokio::test]
 async fn empty_pid_file_is_removed() {
-    let base = passable_folder();
+    let base = accessible_folder();
     let cluster = start(base.path()).await;
     let file = cluster.data_directory().join("postmaster.pid");
     drop(cluster);
     fs::write(&file, "").unwrap();
-    assert_eq!(ask(&start(base.path()).await, "select 1"), ["1"]);
+    assert_eq!(query(&start(base.path()).await, "select 1"), ["1"]);
 }

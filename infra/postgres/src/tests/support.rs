@@ -102,7 +102,7 @@ pub(super) fn servers() -> Vec<(u32, PathBuf)> {
         .collect()
 }
 
-/// A process that owns a server: this test program, told to run only the "test" below.
+/// A process that owns a server: this test program, started to run only the "test" below.
 pub(super) struct Owner {
     process: Child,
     pub(super) folder: PathBuf,
@@ -115,7 +115,7 @@ impl Owner {
             .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
             // Test names do not contain the crate.
             .arg(OWNER.split_once("::").unwrap().1)
-            .args(["--skip", &format!("{OWNER_MARK}{kind}:{}", folder.display())])
+            .args(["--skip", &format!("{OWNER_PREFIX}{kind}:{}", folder.display())])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -123,7 +123,7 @@ impl Owner {
             .unwrap();
         let lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
         let words: Vec<String> = lines
-            .filter_map(|line| line.strip_prefix(OWNER_MARK).map(str::to_owned))
+            .filter_map(|line| line.strip_prefix(OWNER_PREFIX).map(str::to_owned))
             .take(2)
             .collect();
         let [folder, pid] = &words[..] else { panic!("the owner did not start: {words:?}") };
@@ -146,4 +146,4 @@ impl Drop for Owner {
 
 /// Prefix of the arguments that distinguish the owner from a run of the ignored tests, and of its
 /// output.
-pub(super) const OWNER_MARK: &str = "owner-of-a-server:";
+pub(super) const OWNER_PREFIX: &str = "owner-of-a-server:";

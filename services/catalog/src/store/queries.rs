@@ -245,8 +245,8 @@ impl Listings {
                 let wanted = limit + 1 - part.cards.len();
                 query.limit(i32::try_from(wanted).unwrap_or(i32::MAX))
             };
-            let answer = query.send().await.map_err(StoreError::call(doing))?;
-            for mut item in answer.items.unwrap_or_default() {
+            let response = query.send().await.map_err(StoreError::call(doing))?;
+            for mut item in response.items.unwrap_or_default() {
                 match list.read(&mut item, availability, bounds) {
                     Ok(card) => part.cards.push(card),
                     // One damaged listing must not hide the rest of the page.
@@ -257,7 +257,7 @@ impl Listings {
                     }
                 }
             }
-            start = answer.last_evaluated_key;
+            start = response.last_evaluated_key;
             let Some(last) = &start else {
                 part.frontier = None;
                 return Ok(part);

@@ -21,7 +21,7 @@ pub const INDEXES: [(&str, &str, &str); 6] = [
     ("seller_by_newest", "seller_key", "id"),
 ];
 
-/// Attributes that an index holds beside its keys: those of a card. None of them changes with a sale,
+/// Attributes that an index holds besides its keys: those of a card. None of them changes with a sale,
 /// so that selling one of many pieces writes to no index.
 pub const CARD: [&str; 7] =
     ["name", "seller_id", "category", "amount", "currency", "product_version", "created_at"];

@@ -1,7 +1,7 @@
 //! The service's binary as Lambda functions.
 
 use serde_json::{Value, json};
-use testkit::{AwsWire, Function, WireAnswer};
+use testkit::{FakeAws, FakeResponse, Function};
 
 use crate::Catalogue;
 
@@ -10,9 +10,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
 const GOLDEN: &str =
     include_str!("../../../../shared/src/contract/golden/events/ProductCreated.v1.json");
 
-async fn start(role: &str, dynamodb: &str, sqs: &str) -> Function {
+async fn start(process_role: &str, dynamodb: &str, sqs: &str) -> Function {
     let settings = [
-        ("VITRINA_ROLE", role),
+        ("VITRINA_ROLE", process_role),
         ("VITRINA_LISTINGS_TABLE", "listings"),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_SQS", sqs),
@@ -23,12 +23,12 @@ async fn start(role: &str, dynamodb: &str, sqs: &str) -> Function {
 }
 
 /// A queue that accepts every message.
-async fn queue() -> AwsWire {
-    AwsWire::start(|_, sent| {
+async fn queue() -> FakeAws {
+    FakeAws::start(|_, sent| {
         let entries = sent["Entries"].as_array().unwrap().iter();
         let taken = entries
             .map(|entry| json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
-        WireAnswer::Fine(json!({"Successful": taken.collect::<Vec<_>>(), "Failed": []}))
+        FakeResponse::Success(json!({"Successful": taken.collect::<Vec<_>>(), "Failed": []}))
     })
     .await
 }
@@ -58,8 +58,8 @@ async fn api_function_serves_what_the_projector_wrote() {
     let (catalogue, queue) = (Catalogue::new().await, queue().await);
     let mut projector = start("projector", &catalogue.dynamo.endpoint, &queue.endpoint).await;
     let event = wrapped(GOLDEN);
-    let answer = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
-    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let response = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
+    assert_eq!(response, json!({"batchItemFailures": []}));
     let sent = queue.calls();
     assert_eq!((sent.len(), sent[0].0.as_str()), (1, "SendMessageBatch"));
     assert_eq!(sent[0].1["QueueUrl"], "http://127.0.0.1/1/catalog-dead");
@@ -69,17 +69,17 @@ async fn api_function_serves_what_the_projector_wrote() {
     let mut api = start("api", &catalogue.dynamo.endpoint, &queue.endpoint).await;
     let id: Value = serde_json::from_str(GOLDEN).unwrap();
     let id = id["subject"].as_str().unwrap();
-    let listed = api.ask("GET", &format!("/v1/catalog/products/{id}"), &[], "").await;
+    let listed = api.request("GET", &format!("/v1/catalog/products/{id}"), &[], "").await;
     assert_eq!((listed.status, &listed.json()["id"]), (200, &json!(id)));
     let etag = listed.headers["etag"].as_str().unwrap();
     let path = format!("/v1/catalog/products/{id}?min_version=1");
-    let same = api.ask("GET", &path, &[("if-none-match", etag)], "").await;
+    let same = api.request("GET", &path, &[("if-none-match", etag)], "").await;
     assert_eq!((same.status, same.body.as_str()), (304, ""));
-    let list = api.ask("GET", "/v1/catalog/products?category=shoes&limit=1", &[], "").await;
+    let list = api.request("GET", "/v1/catalog/products?category=shoes&limit=1", &[], "").await;
     assert_eq!((list.status, list.json()["data"].as_array().unwrap().len()), (200, 1));
     // These exist in a process only.
     for path in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(api.ask("GET", path, &[], "").await.status, 404);
+        assert_eq!(api.request("GET", path, &[], "").await.status, 404);
     }
 }
 
@@ -95,8 +95,8 @@ async fn unencoded_urls_are_handled_as_in_a_process() {
         ("/v1/catalog/products?category=\u{7}", 400),
         (r#"/v1/catalog/products/a b"<ü>"#, 404),
     ] {
-        let answer = api.ask("GET", path, &[], "").await;
-        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+        let response = api.request("GET", path, &[], "").await;
+        assert_eq!(response.status, status, "{path}: {}", response.body);
     }
 }
 
@@ -105,17 +105,17 @@ async fn messages_are_retried_while_the_store_is_down() {
     let queue = queue().await;
     let mut projector = start("projector", "http://127.0.0.1:1", &queue.endpoint).await;
     let event = wrapped(GOLDEN);
-    let answer = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
-    assert_eq!(answer, json!({"batchItemFailures": [{"itemIdentifier": "message 1"}]}));
+    let response = projector.invoke(invocation(&["not an event", &event])).await.unwrap();
+    assert_eq!(response, json!({"batchItemFailures": [{"itemIdentifier": "message 1"}]}));
     let mut api = start("api", "http://127.0.0.1:1", &queue.endpoint).await;
-    let refused = api.ask("GET", "/v1/catalog/products", &[], "").await;
+    let refused = api.request("GET", "/v1/catalog/products", &[], "").await;
     assert_eq!((refused.status, &refused.headers["retry-after"]), (503, &json!("1")));
 }
 
 #[tokio::test]
 async fn projector_without_settings_names_all_that_are_missing() {
     let mut function = Function::start(PROGRAM, &[("VITRINA_ROLE", "projector")]).await;
-    assert!(!function.ended().await.success());
+    assert!(!function.wait_for_exit().await.success());
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let log = function.log();
     let needed = ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL", "VITRINA_LISTINGS_TABLE"];
@@ -130,12 +130,12 @@ async fn function_serves_the_documentation_and_its_problem_pages() {
     let (catalogue, queue) = (Catalogue::new().await, queue().await);
     let mut api = start("api", &catalogue.dynamo.endpoint, &queue.endpoint).await;
     for path in ["/docs", "/docs/problems", "/openapi.json"] {
-        let page = api.ask("GET", path, &[], "").await;
+        let page = api.request("GET", path, &[], "").await;
         assert_eq!(page.status, 200, "{path}: {}", page.body);
     }
     // The type of a problem of another service resolves, too.
     for code in ["not_yet_visible", "sku_taken", "rate_limited"] {
-        let page = api.ask("GET", &format!("/docs/problems/{code}"), &[], "").await;
+        let page = api.request("GET", &format!("/docs/problems/{code}"), &[], "").await;
         assert!(page.status == 200 && page.body.contains(code), "{code}: {}", page.body);
     }
 }

@@ -8,7 +8,7 @@ use shared::contract::inventory::Event;
 use shared::contract::listing::key_of;
 use shared::contract::product::{Product, Status};
 use shared::id::{ProductId, SellerId};
-use testkit::{Answer, Call};
+use testkit::{Call, TestResponse};
 
 use crate::{Catalogue, Expected, SEED, TABLE, filled, product, stock};
 
@@ -214,7 +214,7 @@ async fn page_is_cached_until_it_expires() {
     let list = "/v1/catalog/products?limit=5";
     let (caching, expiring) =
         (catalogue.caching_pages(Duration::from_hours(1)), catalogue.caching_pages(Duration::ZERO));
-    let count = |answer: &Answer| answer.json["data"].as_array().unwrap().len();
+    let count = |response: &TestResponse| response.json["data"].as_array().unwrap().len();
     for router in [&caching, &expiring] {
         assert_eq!(count(&Call::get(list).send(router).await.expect(200)), 0);
     }

@@ -26,7 +26,7 @@ use shared::host::intake::{Delivery, Handler as _};
 use shared::id::{EventId, Ids, ProductId, RequestId, SellerId};
 use shared::money::Money;
 use shared::{contract, host};
-use testkit::{Answer, Call, TestDynamo, dynamodb};
+use testkit::{Call, TestDynamo, TestResponse, dynamodb};
 
 const TABLE: &str = "listings";
 
@@ -61,7 +61,7 @@ impl Catalogue {
         host::server::with_standard_layers(router, &self.clock, &self.ids)
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> TestResponse {
         Call::get(path).send(&self.router).await
     }
 

@@ -10,17 +10,17 @@ use testkit::{Program, database, dynamodb};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
 
 #[tokio::test]
-async fn each_role_reports_its_readiness() {
+async fn each_process_role_reports_its_readiness() {
     let dynamo = dynamodb().await;
     catalog::table::ensure(&dynamo.client, "listings").await.unwrap();
     let database = database(&[&bus::MIGRATOR]).await;
-    let roles = [
+    let process_roles = [
         ("api", serde_json::json!({"ready": true, "dynamodb": true}), 200),
         ("projector", serde_json::json!({"ready": true, "postgres": true, "dynamodb": true}), 404),
     ];
-    for (role, expected, listing) in roles {
+    for (process_role, expected, listing) in process_roles {
         let settings = [
-            ("VITRINA_ROLE", role),
+            ("VITRINA_ROLE", process_role),
             ("DATABASE_URL", &database.url),
             ("AWS_ENDPOINT_URL", &dynamo.endpoint),
             ("AWS_REGION", "us-east-1"),
@@ -32,7 +32,7 @@ async fn each_role_reports_its_readiness() {
         assert_eq!(status, 200, "{ready}");
         assert_eq!(serde_json::from_str::<Value>(&ready).unwrap(), expected);
         assert_eq!(program.get("/v1/catalog/products").await.unwrap().0, listing);
-        if role == "projector" {
+        if process_role == "projector" {
             let (_, metrics) = program.get("/metrics").await.unwrap();
             assert!(metrics.contains("vitrina_queue_visible"), "{metrics}");
         }

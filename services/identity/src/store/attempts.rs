@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
-use super::error::{StoreError, doing};
 use crate::account::Email;
 use crate::attempts::{Action, WINDOW, Window};
+use shared::database::{StoreError, doing};
 
 pub(crate) async fn find(
     executor: impl PgExecutor<'_>,

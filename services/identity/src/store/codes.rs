@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use shared::id::UserId;
 use sqlx::PgExecutor;
 
-use super::error::{StoreError, doing};
 use crate::account::Email;
 use crate::codes::{Purpose, StoredCode};
+use shared::database::{StoreError, doing};
 
 /// Stores a reset code, replacing an earlier one, if the address belongs to an active user. Returns
 /// whether it does.

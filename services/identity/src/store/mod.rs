@@ -2,7 +2,6 @@
 
 pub(crate) mod attempts;
 pub(crate) mod codes;
-pub(crate) mod error;
-pub(crate) mod expire_sessions;
+pub(crate) mod expired;
 pub(crate) mod sessions;
 pub(crate) mod users;

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use shared::id::{SessionId, UserId};
 use sqlx::{PgExecutor, PgPool};
 
-use super::error::{StoreError, doing};
 use super::users::{self, User};
 use crate::sessions::{NewToken, StoredToken};
+use shared::database::{StoreError, doing};
 
 /// Starts a session with its first refresh token, unless the password has changed since it was
 /// verified. Returns whether the session was started.

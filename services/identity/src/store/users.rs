@@ -7,8 +7,8 @@ use shared::http::auth::Role;
 use shared::id::UserId;
 use sqlx::{PgExecutor, PgPool};
 
-use super::error::{DecodeError, StoreError, doing};
 use crate::account::{Email, Signup};
+use shared::database::{DecodeError, StoreError, doing};
 
 /// A user and the roles that its tokens carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +184,7 @@ pub(super) fn user(id: UserId, roles: &[String]) -> Result<User, sqlx::Error> {
     let roles = roles.map_err(|error| DecodeError {
         table: "identity.users",
         column: "roles",
-        row: id,
+        row: id.to_string(),
         source: error.into(),
     })?;
     Ok(User { id, roles })

@@ -1,6 +1,6 @@
 use futures::future::join_all;
 
-use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, other_than, signup};
+use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, other_than, signup};
 
 #[tokio::test]
 async fn code_activates_its_own_password_and_replaces_older_codes() {
@@ -33,8 +33,8 @@ async fn code_is_invalid_after_five_concurrent_wrong_attempts() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     let wrong = other_than(&code);
-    for answer in join_all((0..5).map(|_| provider.activate(ANA, wrong))).await {
-        answer.expect_problem(422, "invalid_code");
+    for response in join_all((0..5).map(|_| provider.activate(ANA, wrong))).await {
+        response.expect_problem(422, "invalid_code");
     }
     let late = provider.activate(ANA, &code).await;
     late.expect_problem(422, "invalid_code");
@@ -78,7 +78,7 @@ async fn new_codes_do_not_reset_the_limit_of_the_address() {
 }
 
 #[tokio::test]
-async fn unknown_address_answers_like_a_wrong_code() {
+async fn unknown_address_responds_like_a_wrong_code() {
     let mut provider = Provider::start().await;
     let code = provider.sign_up(ANA, PASSWORD).await;
     let wrong = provider.activate(ANA, other_than(&code)).await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{AnswerExt as _, PASSWORD, Provider, signup};
+use crate::support::{PASSWORD, Provider, ResponseExt as _, signup};
 
 #[tokio::test]
 async fn invalid_address_is_refused_by_every_endpoint() {

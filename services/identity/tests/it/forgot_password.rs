@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider};
+use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _};
 
 #[tokio::test]
 async fn inactive_address_gets_no_code_and_the_same_response() {

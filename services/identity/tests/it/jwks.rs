@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{AnswerExt as _, ISSUER, Provider};
+use crate::support::{ISSUER, Provider, ResponseExt as _};
 
 #[tokio::test]
 async fn key_set_is_discoverable_and_cacheable() {

@@ -2,7 +2,7 @@ use futures::future::join_all;
 use serde_json::json;
 use shared::http::auth::Role;
 
-use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider};
+use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _};
 
 #[tokio::test]
 async fn activated_account_can_log_in() {
@@ -36,9 +36,9 @@ async fn failed_log_ins_hash_once_for_every_kind_of_address() {
     let mut provider = Provider::with_ana().await;
     provider.sign_up("pending@example.com", PASSWORD).await;
     for email in [ANA, "eve@example.com", "pending@example.com"] {
-        let before = provider.app.passwords.made();
+        let before = provider.app.passwords.hashes();
         provider.log_in(email, "another sentence").await.expect(401);
-        assert_eq!(provider.app.passwords.made() - before, 1, "{email}");
+        assert_eq!(provider.app.passwords.hashes() - before, 1, "{email}");
     }
 }
 
@@ -86,8 +86,8 @@ async fn success_resets_the_failures() {
 #[tokio::test]
 async fn concurrent_valid_log_ins_are_not_limited() {
     let provider = Provider::with_ana().await;
-    for answer in join_all((0..30).map(|_| provider.log_in(ANA, PASSWORD))).await {
-        answer.expect(200);
+    for response in join_all((0..30).map(|_| provider.log_in(ANA, PASSWORD))).await {
+        response.expect(200);
     }
 }
 
@@ -104,14 +104,14 @@ async fn concurrent_guesses_are_limited() {
 #[tokio::test]
 async fn log_ins_beyond_the_queue_get_503_with_retry_after() {
     let provider = Provider::with_ana().await;
-    let answers = join_all((0..200).map(|_| provider.log_in(ANA, PASSWORD))).await;
+    let responses = join_all((0..200).map(|_| provider.log_in(ANA, PASSWORD))).await;
     let (good, refused): (Vec<_>, Vec<_>) =
-        answers.into_iter().partition(|answer| answer.status == 200);
+        responses.into_iter().partition(|response| response.status == 200);
     assert!(good.len() >= 130, "{}", good.len());
     assert!(!refused.is_empty());
-    for answer in refused {
-        let answer = answer.expect_problem(503, "unavailable");
-        assert_eq!(answer.header("retry-after"), "2");
+    for response in refused {
+        let response = response.expect_problem(503, "unavailable");
+        assert_eq!(response.header("retry-after"), "2");
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::support::{AnswerExt as _, Provider};
+use crate::support::{Provider, ResponseExt as _};
 
 #[tokio::test]
 async fn logout_ends_the_session_of_any_of_its_tokens() {

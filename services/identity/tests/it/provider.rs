@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 
-use identity::{demo, expire_sessions};
+use identity::{delete_expired, demo};
 use shared::config::Secret;
 use shared::host::tick::Progress;
 use sqlx::Row as _;
 
-use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, TABLES, signup};
+use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, TABLES, signup};
 
 fn secret(text: &str) -> Secret<String> {
     Secret::new(text.to_owned())
@@ -27,9 +27,12 @@ async fn every_route_is_described_under_one_tag() {
 async fn demo_users_are_created_once_and_keep_their_password() {
     let provider = Provider::start().await;
     let app = &provider.app;
-    let made = demo::ensure_users(app, &secret(PASSWORD)).await.unwrap();
-    assert!(made.len() == 3 && made.iter().all(|user| user.has_given_password), "{made:?}");
-    assert_eq!(demo::ensure_users(app, &secret(PASSWORD)).await.unwrap(), made);
+    let created = demo::ensure_users(app, &secret(PASSWORD)).await.unwrap();
+    assert!(
+        created.len() == 3 && created.iter().all(|user| user.has_given_password),
+        "{created:?}"
+    );
+    assert_eq!(demo::ensure_users(app, &secret(PASSWORD)).await.unwrap(), created);
     let mut users = Vec::new();
     for (address, _, role) in demo::USERS {
         provider.log_in(address, PASSWORD).await.expect(200);
@@ -107,24 +110,24 @@ async fn expired_rows_are_deleted_and_no_others() {
     provider.log_in(ANA, "another sentence").await.expect(401);
     // Ana and the claim, its code, a session with its token, two mail counters and one of log-ins
     assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
-    let progress = expire_sessions::once(&provider.app).await.unwrap();
+    let progress = delete_expired::once(&provider.app).await.unwrap();
     assert_eq!(progress, Progress::Idle);
     assert_eq!(rows(&provider).await, [2, 1, 1, 1, 3]);
 
     provider.wait_minutes(16);
-    expire_sessions::once(&provider.app).await.unwrap();
+    delete_expired::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [2, 0, 1, 1, 0]);
 
     provider.wait_days(29);
     let next = provider.refresh(&tokens.member("refresh_token")).await;
     let next = next.expect(200);
     provider.wait_days(2);
-    expire_sessions::once(&provider.app).await.unwrap();
+    delete_expired::once(&provider.app).await.unwrap();
     // The claim and the first token are gone; the session goes on.
     assert_eq!(rows(&provider).await, [1, 0, 1, 1, 0]);
     provider.refresh(&next.member("refresh_token")).await.expect(200);
 
     provider.wait_days(31);
-    expire_sessions::once(&provider.app).await.unwrap();
+    delete_expired::once(&provider.app).await.unwrap();
     assert_eq!(rows(&provider).await, [1, 0, 0, 0, 0]);
 }

@@ -1,7 +1,7 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::support::{ANA, AnswerExt as _, Provider};
+use crate::support::{ANA, Provider, ResponseExt as _};
 
 #[tokio::test]
 async fn refresh_returns_the_next_token_and_an_access_token() {
@@ -33,8 +33,8 @@ async fn concurrent_use_of_a_token_has_one_winner_and_ends_it() {
     let provider = Provider::with_ana().await;
     for _ in 0..10 {
         let token = provider.refresh_token().await;
-        let answers = join_all((0..2).map(|_| provider.refresh(&token))).await;
-        let mut winners = answers.into_iter().filter(|answer| answer.status == 200);
+        let responses = join_all((0..2).map(|_| provider.refresh(&token))).await;
+        let mut winners = responses.into_iter().filter(|response| response.status == 200);
         let winner = winners.next().unwrap();
         assert!(winners.next().is_none(), "both won");
         let next = provider.refresh(&winner.member("refresh_token")).await;

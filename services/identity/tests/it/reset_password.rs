@@ -1,4 +1,4 @@
-use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, other_than};
+use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, other_than};
 
 const NEW: &str = "another sentence";
 

@@ -1,14 +1,14 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::support::{ANA, AnswerExt as _, PASSWORD, Provider, signup};
+use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, signup};
 
 #[tokio::test]
 async fn signup_response_is_the_same_for_every_kind_of_address() {
     let mut provider = Provider::start().await;
     let sign_up = async |provider: &Provider| {
-        let answer = provider.post("/v1/auth/signup", signup(ANA, PASSWORD)).await;
-        answer.expect(202).without_request_id()
+        let response = provider.post("/v1/auth/signup", signup(ANA, PASSWORD)).await;
+        response.expect(202).without_request_id()
     };
     let new = sign_up(&provider).await;
     provider.code(ANA).await;
@@ -49,8 +49,8 @@ async fn mail_per_address_is_limited() {
 async fn concurrent_signups_with_one_address_make_one_account() {
     let provider = Provider::start().await;
     let signups = (0..4).map(|_| provider.post("/v1/auth/signup", signup(ANA, PASSWORD)));
-    for answer in join_all(signups).await {
-        answer.expect(202);
+    for response in join_all(signups).await {
+        response.expect(202);
     }
     assert_eq!(provider.count("users").await, 1);
 }
@@ -75,10 +75,10 @@ async fn invalid_signup_is_refused_with_a_pointer() {
     ] {
         let mut body = signup(ANA, PASSWORD);
         body[member] = value;
-        let answer = provider.post("/v1/auth/signup", body.clone()).await;
-        let answer = answer.expect_problem(422, "invalid_request");
+        let response = provider.post("/v1/auth/signup", body.clone()).await;
+        let response = response.expect_problem(422, "invalid_request");
         let pointer = format!("/{member}");
-        assert_eq!(answer.json["errors"][0]["pointer"], pointer, "{body}");
+        assert_eq!(response.json["errors"][0]["pointer"], pointer, "{body}");
     }
     assert!(provider.unread(ANA).is_empty());
 }

@@ -19,7 +19,7 @@ use shared::clock::Clock;
 use shared::host::server::with_standard_layers;
 use shared::http::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::id::Ids;
-use testkit::{self, Answer, Call, TestDatabase};
+use testkit::{self, Call, TestDatabase, TestResponse};
 
 pub(crate) const ISSUER: &str = "http://localhost:8080";
 pub(crate) const ANA: &str = "ana@example.com";
@@ -35,8 +35,8 @@ pub(crate) struct Provider {
 }
 
 /// Assertions on responses that only this service's tests need.
-pub(crate) trait AnswerExt {
-    fn expect_problem(self, status: u16, code: &str) -> Answer;
+pub(crate) trait ResponseExt {
+    fn expect_problem(self, status: u16, code: &str) -> TestResponse;
 
     /// A string member of the body.
     fn member(&self, name: &str) -> String;
@@ -45,12 +45,12 @@ pub(crate) trait AnswerExt {
     fn without_request_id(self) -> (StatusCode, HeaderMap, Value);
 }
 
-impl AnswerExt for Answer {
+impl ResponseExt for TestResponse {
     #[track_caller]
-    fn expect_problem(self, status: u16, code: &str) -> Answer {
-        let answer = self.expect(status);
-        assert_eq!(answer.code(), code);
-        answer
+    fn expect_problem(self, status: u16, code: &str) -> TestResponse {
+        let response = self.expect(status);
+        assert_eq!(response.code(), code);
+        response
     }
 
     #[track_caller]
@@ -101,11 +101,11 @@ impl Provider {
         provider
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> TestResponse {
         Call::get(path).send(&self.router).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> TestResponse {
         Call::post(path).json(&body).send(&self.router).await
     }
 
@@ -115,12 +115,12 @@ impl Provider {
         self.code(email).await
     }
 
-    pub(crate) async fn activate(&self, email: &str, code: &str) -> Answer {
+    pub(crate) async fn activate(&self, email: &str, code: &str) -> TestResponse {
         let body = json!({"email": email, "code": code});
         self.post("/v1/auth/activate", body).await
     }
 
-    pub(crate) async fn log_in(&self, email: &str, password: &str) -> Answer {
+    pub(crate) async fn log_in(&self, email: &str, password: &str) -> TestResponse {
         let body = json!({"email": email, "password": password});
         self.post("/v1/auth/login", body).await
     }
@@ -131,19 +131,24 @@ impl Provider {
         tokens.member("refresh_token")
     }
 
-    pub(crate) async fn refresh(&self, token: &str) -> Answer {
+    pub(crate) async fn refresh(&self, token: &str) -> TestResponse {
         self.post("/v1/auth/refresh", json!({"refresh_token": token})).await
     }
 
-    pub(crate) async fn log_out(&self, token: &str) -> Answer {
+    pub(crate) async fn log_out(&self, token: &str) -> TestResponse {
         self.post("/v1/auth/logout", json!({"refresh_token": token})).await
     }
 
-    pub(crate) async fn forget_password(&self, email: &str) -> Answer {
+    pub(crate) async fn forget_password(&self, email: &str) -> TestResponse {
         self.post("/v1/auth/password/forgot", json!({"email": email})).await
     }
 
-    pub(crate) async fn reset_password(&self, email: &str, code: &str, password: &str) -> Answer {
+    pub(crate) async fn reset_password(
+        &self,
+        email: &str,
+        code: &str,
+        password: &str,
+    ) -> TestResponse {
         let body = json!({"email": email, "code": code, "password": password});
         self.post("/v1/auth/password/reset", body).await
     }

@@ -49,10 +49,10 @@ struct Queue {
 #[derive(Debug)]
 struct Waiting {
     row: NewRow,
-    answer: Answer,
+    reply: Reply,
 }
 
-type Answer = oneshot::Sender<Result<(NewRow, bool), WriteError>>;
+type Reply = oneshot::Sender<Result<(NewRow, bool), WriteError>>;
 
 /// A unique value that at most one statement in flight may contain. Two statements with the same
 /// value would wait for each other in PostgreSQL, and so would every row of the losing group.
@@ -81,12 +81,12 @@ impl GroupCommit {
     /// # Errors
     /// [`WriteError::Busy`] at once if the queue is full.
     pub(crate) async fn insert(&self, row: NewRow) -> Result<(NewRow, bool), WriteError> {
-        let (answer, answered) = oneshot::channel();
-        if let Some(writer) = self.enqueue(Waiting { row, answer })? {
+        let (reply, receiver) = oneshot::channel();
+        if let Some(writer) = self.enqueue(Waiting { row, reply })? {
             tokio::spawn(writer.run());
         }
-        // The writer panicked before it answered, so whether the row was stored is unknown.
-        answered.await.unwrap_or_else(|_| Err(WriteError::Lost))
+        // The writer panicked before it replied, so whether the row was stored is unknown.
+        receiver.await.unwrap_or_else(|_| Err(WriteError::Lost))
     }
 
     /// Queues a row, and returns a new writer if fewer than the maximum are running.
@@ -129,7 +129,7 @@ impl Writer {
             if let Err(error) = write(&self.pool, self.timeout, group).await {
                 // The waiting rows would fail as well, each after another timeout: fail them now.
                 let waiting = std::mem::take(&mut lock(&self.queue).waiting);
-                answer_all(waiting.into_iter().map(|waiting| waiting.answer), &error);
+                reply_all(waiting.into_iter().map(|waiting| waiting.reply), &error);
             }
         }
     }
@@ -172,7 +172,7 @@ impl Queue {
         let mut group = Vec::with_capacity(self.waiting.len().min(MAX_ROWS));
         let mut left = Vec::new();
         for waiting in self.waiting.drain(..) {
-            if waiting.answer.is_closed() {
+            if waiting.reply.is_closed() {
                 // Skip writes whose caller has gone away.
                 continue;
             }
@@ -193,40 +193,40 @@ impl Queue {
     }
 }
 
-/// Writes a group and answers each of its rows.
+/// Writes a group and replies for each of its rows.
 ///
 /// # Errors
 /// If PostgreSQL cannot be reached.
 async fn write(pool: &PgPool, timeout: Duration, group: Vec<Waiting>) -> Result<(), StoreError> {
-    let (rows, answers): (Vec<_>, Vec<_>) =
-        group.into_iter().map(|waiting| (waiting.row, waiting.answer)).unzip();
+    let (rows, replies): (Vec<_>, Vec<_>) =
+        group.into_iter().map(|waiting| (waiting.row, waiting.reply)).unzip();
     failpoint::reach("create.taken").await;
     let inserted = insert(pool, timeout, &rows).await;
     failpoint::reach("create.committed").await;
     match inserted {
         Ok(inserted) => {
-            for ((row, answer), inserted) in rows.into_iter().zip(answers).zip(inserted) {
-                // A caller that has gone away needs no answer.
-                let _ = answer.send(Ok((row, inserted)));
+            for ((row, reply), inserted) in rows.into_iter().zip(replies).zip(inserted) {
+                // A caller that has gone away needs no reply.
+                let _ = reply.send(Ok((row, inserted)));
             }
         }
         Err(WriteError::Silent) => {
-            for answer in answers {
-                let _ = answer.send(Err(WriteError::Silent));
+            for reply in replies {
+                let _ = reply.send(Err(WriteError::Silent));
             }
         }
         Err(WriteError::Store(error)) if error.is_unreachable() => {
-            answer_all(answers, &error);
+            reply_all(replies, &error);
             return Err(error);
         }
         // One row caused the failure, and the others must not fail with it.
         Err(_) => {
-            for (row, answer) in rows.into_iter().zip(answers) {
+            for (row, reply) in rows.into_iter().zip(replies) {
                 let inserted = match insert(pool, timeout, std::slice::from_ref(&row)).await {
                     Err(WriteError::SkuTaken | WriteError::KeyUsed) => Ok((row, false)),
                     inserted => inserted.map(|inserted| (row, inserted == [true])),
                 };
-                let _ = answer.send(inserted);
+                let _ = reply.send(inserted);
             }
         }
     }
@@ -244,9 +244,9 @@ async fn insert(
     written.await.unwrap_or(Err(WriteError::Silent))
 }
 
-fn answer_all(answers: impl IntoIterator<Item = Answer>, error: &StoreError) {
-    for answer in answers {
-        let _ = answer.send(Err(WriteError::Store(error.clone())));
+fn reply_all(replies: impl IntoIterator<Item = Reply>, error: &StoreError) {
+    for reply in replies {
+        let _ = reply.send(Err(WriteError::Store(error.clone())));
     }
 }
 

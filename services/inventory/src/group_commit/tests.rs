@@ -38,30 +38,30 @@ fn row(nth: u128, sku: &str, key: Option<&str>) -> NewRow {
 }
 
 fn waiting(rows: Vec<NewRow>) -> Vec<Waiting> {
-    rows.into_iter().map(|row| Waiting { row, answer: open_answer() }).collect()
+    rows.into_iter().map(|row| Waiting { row, reply: open_reply() }).collect()
 }
 
-/// An answer whose receiver lives as long as the process.
-fn open_answer() -> Answer {
-    let (answer, answered) = oneshot::channel();
-    std::mem::forget(answered);
-    answer
+/// A reply whose receiver lives as long as the process.
+fn open_reply() -> Reply {
+    let (reply, receiver) = oneshot::channel();
+    std::mem::forget(receiver);
+    reply
 }
 
-/// Writes three rows as one group, and returns the answer of each.
+/// Writes three rows as one group, and returns the reply of each.
 async fn write_group(pool: &PgPool, rows: [NewRow; 3]) -> [Result<bool, WriteError>; 3] {
-    let (mut group, mut answers) = (Vec::new(), Vec::new());
+    let (mut group, mut receivers) = (Vec::new(), Vec::new());
     for row in rows {
-        let (answer, answered) = oneshot::channel();
-        group.push(Waiting { row, answer });
-        answers.push(answered);
+        let (reply, receiver) = oneshot::channel();
+        group.push(Waiting { row, reply });
+        receivers.push(receiver);
     }
     write(pool, TIMEOUT, group).await.unwrap();
-    let mut answered = Vec::new();
-    for answer in answers {
-        answered.push(answer.await.unwrap().map(|(_, inserted)| inserted));
+    let mut results = Vec::new();
+    for receiver in receivers {
+        results.push(receiver.await.unwrap().map(|(_, inserted)| inserted));
     }
-    answered.try_into().unwrap()
+    results.try_into().unwrap()
 }
 
 fn queue_of(rows: Vec<NewRow>) -> Queue {
@@ -100,9 +100,9 @@ fn group_takes_at_most_max_rows_oldest_first() {
 #[test]
 fn write_is_skipped_when_its_caller_has_gone_away() {
     let mut queue = queue_of(vec![row(1, "A", None)]);
-    let (answer, gone) = oneshot::channel();
+    let (reply, gone) = oneshot::channel();
     drop(gone);
-    queue.waiting.push(Waiting { row: row(2, "B", None), answer });
+    queue.waiting.push(Waiting { row: row(2, "B", None), reply });
     assert_eq!(skus(&queue.next_group()), ["A"]);
     assert!(queue.next_group().is_empty());
 }
@@ -119,8 +119,8 @@ async fn every_waiting_row_fails_at_once_when_postgresql_is_down() {
         let (creates, row) = (creates.clone(), row(nth + 1, &format!("SKU-{nth}"), None));
         async move { creates.insert(row).await }
     });
-    for answer in futures::future::join_all(inserts).await {
-        assert!(matches!(answer, Err(WriteError::Store(_))), "{answer:?}");
+    for reply in futures::future::join_all(inserts).await {
+        assert!(matches!(reply, Err(WriteError::Store(_))), "{reply:?}");
     }
     assert!((Clock::System.now() - begun).num_seconds() < 5, "the rows waited one after the other");
 }
@@ -138,8 +138,8 @@ async fn later_rows_are_written_after_statements_that_hang() {
         let (creates, row) = (creates.clone(), row(nth + 1, &format!("SKU-{nth}"), None));
         async move { creates.insert(row).await }
     });
-    for answer in futures::future::join_all(stuck).await {
-        assert!(matches!(answer, Err(WriteError::Silent)), "{answer:?}");
+    for reply in futures::future::join_all(stuck).await {
+        assert!(matches!(reply, Err(WriteError::Silent)), "{reply:?}");
     }
     holder.rollback().await.unwrap();
     assert!(creates.insert(row(99, "AFTER", None)).await.unwrap().1);
@@ -152,7 +152,7 @@ async fn row_is_refused_when_the_queue_is_full() {
     let creates = GroupCommit::new(pool);
     let rows = (0..4_096).map(|nth| row(nth, &format!("SKU-{nth}"), None)).collect();
     lock(&creates.queue).waiting = waiting(rows);
-    let one_more = Waiting { row: row(9_999, "B", None), answer: open_answer() };
+    let one_more = Waiting { row: row(9_999, "B", None), reply: open_reply() };
     assert!(matches!(creates.enqueue(one_more), Err(WriteError::Busy)));
 }
 
@@ -169,7 +169,7 @@ async fn invalid_row_does_not_fail_the_rest_of_its_group() {
 }
 
 #[tokio::test]
-async fn each_row_of_a_group_gets_its_own_answer() {
+async fn each_row_of_a_group_gets_its_own_reply() {
     let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
     let creates = GroupCommit::new(database.pool.clone());
     assert!(creates.insert(row(1, "TAKEN", None)).await.unwrap().1);

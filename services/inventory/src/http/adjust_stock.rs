@@ -13,8 +13,8 @@ use shared::text::{self, Lines};
 
 use crate::App;
 use crate::change_stock::{self, Adjusted, Adjustment};
-use crate::http::answers::{StockView, stock_response};
 use crate::http::create_product::REPLAYED;
+use crate::http::responses::{StockView, stock_response};
 use crate::store::idempotency::KeyedRequest;
 
 /// The route that an idempotency key of this endpoint belongs to.

@@ -9,8 +9,8 @@ use shared::http::{IfMatch, Json, PathId};
 use shared::id::ProductId;
 
 use crate::App;
-use crate::http::answers::{ProductView, product_response};
 use crate::http::input::SentPatch;
+use crate::http::responses::{ProductView, product_response};
 use crate::product::{self, ChangeProduct, Product};
 use crate::revise::Revision;
 
@@ -40,8 +40,8 @@ pub(crate) async fn change_product(
     request: RequestContext,
     body: Json<SentPatch>,
 ) -> Result<Response, Problem> {
-    let (patch, expected) = (ChangeProduct::from(body.value), expected.into());
+    let patch = ChangeProduct::from(body.value);
     let revision = Revision { seller, id, including_deleted: false, change: "updated", request };
     let decide = |product: &Product| product::change(product, &patch, &expected, app.clock.now());
-    Ok(product_response(revision.make(&app, decide).await?))
+    Ok(product_response(revision.apply(&app, decide).await?))
 }

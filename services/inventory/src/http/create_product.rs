@@ -10,8 +10,8 @@ use shared::http::{IdempotencyKey, Json};
 
 use crate::App;
 use crate::create::{self, Created};
-use crate::http::answers::{ProductView, product_response};
 use crate::http::input::SentProduct;
+use crate::http::responses::{ProductView, product_response};
 use crate::product::CreateProduct;
 use crate::store::idempotency::KeyedRequest;
 

@@ -13,8 +13,8 @@ use shared::id::{ProductId, SellerId};
 
 use crate::App;
 use crate::create::{self, Created};
-use crate::http::answers::ProductView;
 use crate::http::input::SentProduct;
+use crate::http::responses::ProductView;
 use crate::product::{self, CreateProduct};
 use crate::store::idempotency::KeyedRequest;
 
@@ -96,10 +96,10 @@ pub(crate) async fn create_products(
         }
     }
     if !rows.is_empty() {
-        let made = create::create_batch(&app.pool, rows).await?;
+        let created = create::create_batch(&app.pool, rows).await?;
         app.committed.notify_one();
-        for (place, made) in places.into_iter().zip(made) {
-            results[place] = Some(made.map_err(Problem::from));
+        for (place, created) in places.into_iter().zip(created) {
+            results[place] = Some(created.map_err(Problem::from));
         }
     }
     let results = results

@@ -32,9 +32,8 @@ pub(crate) async fn delete_product(
     IfMatch(expected): IfMatch,
     request: RequestContext,
 ) -> Result<StatusCode, Problem> {
-    let expected = expected.into();
     let revision = Revision { seller, id, including_deleted: false, change: "deleted", request };
     let decide = |product: &Product| product::delete(product, &expected, app.clock.now()).map(Some);
-    revision.make(&app, decide).await?;
+    revision.apply(&app, decide).await?;
     Ok(StatusCode::NO_CONTENT)
 }

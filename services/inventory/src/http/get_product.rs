@@ -9,7 +9,7 @@ use shared::http::{PathId, etag, has_already};
 use shared::id::ProductId;
 
 use crate::App;
-use crate::http::answers::{ProductView, product_response};
+use crate::http::responses::{ProductView, product_response};
 use crate::store::products;
 
 /// Returns one of your products.

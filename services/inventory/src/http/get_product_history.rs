@@ -6,14 +6,14 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::http::auth::Seller;
-use shared::http::page::{Asked, Limit, Page};
+use shared::http::page::{Limit, Page, PageRequest};
 use shared::http::problem::Problem;
 use shared::http::{PathId, Query};
 use shared::id::{ProductId, UserId};
 use utoipa::ToSchema;
 
 use crate::App;
-use crate::http::answers::{ProductView, product_response};
+use crate::http::responses::{ProductView, product_response};
 use crate::store::journal::{self, Entry};
 use crate::store::products;
 
@@ -90,9 +90,9 @@ pub(crate) async fn get_product_history(
         return Ok(product_response(entry.product));
     }
     let scope = format!("history#{id}");
-    let asked = Asked::new(&scope, filter.limit);
-    let after = asked.after(filter.cursor.as_deref())?.unwrap_or(0);
-    let found = journal::list(&app.pool, id, after, asked.to_read()).await?;
+    let page = PageRequest::new(&scope, filter.limit);
+    let after = page.after(filter.cursor.as_deref())?.unwrap_or(0);
+    let found = journal::list(&app.pool, id, after, page.items_to_read()).await?;
     let entries = found.into_iter().map(EntryView::from).collect();
-    Ok(asked.answer(&uri, entries, |entry: &EntryView| entry.version))
+    Ok(page.respond(&uri, entries, |entry: &EntryView| entry.version))
 }

@@ -8,7 +8,7 @@ use shared::http::problem::Problem;
 use shared::id::ProductId;
 
 use crate::App;
-use crate::http::answers::{StockView, stock_response};
+use crate::http::responses::{StockView, stock_response};
 use crate::store::stock;
 
 /// Returns the stock of one of your products.

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Deserializer};
 use shared::contract::product::describe_attributes;
-use shared::http::{self, object};
+use shared::http::object;
 
 use super::attributes::{SentAttributes, describe_attribute_changes};
-use crate::expected::Expected;
 use crate::patch::Patch;
 use crate::product::{ChangePrice, ChangeProduct, NewProduct};
 
@@ -133,14 +132,5 @@ impl From<SentPatch> for ChangeProduct {
         let price =
             price.map(|SentPricePatch { amount, currency }| ChangePrice { amount, currency });
         Self { sku, name, description, category, attributes, price, status }
-    }
-}
-
-impl From<http::Expected> for Expected {
-    fn from(expected: http::Expected) -> Self {
-        match expected {
-            http::Expected::Any => Self::Any,
-            http::Expected::OneOf(versions) => Self::OneOf(versions),
-        }
     }
 }

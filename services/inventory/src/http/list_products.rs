@@ -7,11 +7,11 @@ use serde::Deserialize;
 use shared::contract::product::Status;
 use shared::http::Query;
 use shared::http::auth::Seller;
-use shared::http::page::{Asked, Limit, Page};
+use shared::http::page::{Limit, Page, PageRequest};
 use shared::http::problem::Problem;
 
 use crate::App;
-use crate::http::answers::ProductView;
+use crate::http::responses::ProductView;
 use crate::product::Product;
 use crate::store::products;
 
@@ -45,11 +45,12 @@ pub(crate) async fn list_products(
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
     let scope = format!("products#{}#{:?}#{:?}", seller.id, filter.status, filter.sku);
-    let asked = Asked::new(&scope, filter.limit);
-    let before = asked.after(filter.cursor.as_deref())?;
+    let page = PageRequest::new(&scope, filter.limit);
+    let before = page.after(filter.cursor.as_deref())?;
     let found = match &filter.sku {
         None => {
-            products::list(&app.pool, seller.id, filter.status, before, asked.to_read()).await?
+            products::list(&app.pool, seller.id, filter.status, before, page.items_to_read())
+                .await?
         }
         Some(sku) => {
             let found = products::find_by_sku(&app.pool, seller.id, sku).await?;
@@ -61,5 +62,5 @@ pub(crate) async fn list_products(
         }
     };
     let found = found.into_iter().map(ProductView::from).collect();
-    Ok(asked.answer(&uri, found, |product: &ProductView| product.id))
+    Ok(page.respond(&uri, found, |product: &ProductView| product.id))
 }

@@ -1,7 +1,6 @@
 //! The seller's API: one file per endpoint.
 
 mod adjust_stock;
-mod answers;
 mod attributes;
 mod change_product;
 mod create_product;
@@ -14,6 +13,7 @@ mod get_stock;
 pub(crate) mod input;
 mod list_products;
 mod refusals;
+mod responses;
 mod restore_product;
 mod set_stock;
 
@@ -38,7 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_outbox::get_outbox))
 }
 
-pub use answers::ProductView;
 pub(crate) use create_products::check as check_product;
 pub use create_products::{BatchResults, ItemResult};
 pub use refusals::PROBLEMS;
+pub use responses::ProductView;

@@ -1,14 +1,12 @@
 //! Maps refusals and errors to problems, and lists the kinds of problems of this service.
 
-use std::sync::Arc;
-
 use shared::http::etag;
 use shared::http::problem::{IDEMPOTENCY_KEY_REUSED, Kind, Problem, STALE_VERSION};
 
 use crate::change_stock::StockError;
 use crate::create::CreateError;
 use crate::revise::ReviseError;
-use crate::store::{StoreError, WriteError};
+use crate::store::WriteError;
 use crate::{product, stock};
 
 /// The kinds of problems that only this service responds with.
@@ -36,13 +34,6 @@ static STOCK_OUT_OF_RANGE: Kind = Kind {
     title: "Stock would be negative or above the maximum",
     explanation: "The adjustment would make `on_hand` negative or greater than 10^9.",
 };
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        let kind_of = Self::from(Arc::clone(&error.source));
-        Self { source: Some(Box::new(error)), ..kind_of }
-    }
-}
 
 impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {

@@ -9,7 +9,7 @@ use shared::http::request::RequestContext;
 use shared::id::ProductId;
 
 use crate::App;
-use crate::http::answers::{ProductView, product_response};
+use crate::http::responses::{ProductView, product_response};
 use crate::product::{self, Product};
 use crate::revise::Revision;
 
@@ -33,5 +33,5 @@ pub(crate) async fn restore_product(
 ) -> Result<Response, Problem> {
     let revision = Revision { seller, id, including_deleted: true, change: "restored", request };
     let decide = |product: &Product| Ok(product::restore(product, app.clock.now()));
-    Ok(product_response(revision.make(&app, decide).await?))
+    Ok(product_response(revision.apply(&app, decide).await?))
 }

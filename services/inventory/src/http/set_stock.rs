@@ -10,8 +10,8 @@ use shared::id::ProductId;
 
 use crate::App;
 use crate::change_stock;
-use crate::http::answers::{StockView, stock_response};
 use crate::http::input::SentStock;
+use crate::http::responses::{StockView, stock_response};
 use crate::stock::check_on_hand;
 
 /// Sets the pieces on hand of one of your products, as after a count.
@@ -39,6 +39,6 @@ pub(crate) async fn set_stock(
 ) -> Result<Response, Problem> {
     let on_hand = check_on_hand(body.value.on_hand)
         .map_err(|fault| Problem::invalid(vec![FieldError::new("/on_hand", "invalid", fault)]))?;
-    let stock = change_stock::set(&app, seller, id, on_hand, &expected.into(), request).await?;
+    let stock = change_stock::set(&app, seller, id, on_hand, &expected, request).await?;
     Ok(stock_response(&stock))
 }

@@ -18,10 +18,10 @@ use shared::http::{Faults, pointer_to};
 use shared::id::{ProductId, SellerId};
 use shared::money::{Currency, Money};
 
-use crate::expected::Expected;
 use crate::patch::Patch;
 use crate::stock;
 use fields::required;
+use shared::expected::Expected;
 
 pub(crate) use state::{Product, ProductRef};
 

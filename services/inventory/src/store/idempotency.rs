@@ -53,13 +53,13 @@ pub(crate) async fn find(
 }
 
 /// Deletes up to 1000 expired keys and returns how many.
-pub(crate) async fn forget(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-    let forgotten = sqlx::query!(
+pub(crate) async fn delete_expired(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
         "delete from inventory.idempotency where ctid = any(array(
              select ctid from inventory.idempotency where created_at < $1 limit 1000))",
         now - KEPT,
     )
     .execute(pool)
     .await?;
-    Ok(forgotten.rows_affected())
+    Ok(deleted.rows_affected())
 }

@@ -11,7 +11,8 @@ pub(crate) mod stock;
 use shared::http::request::RequestContext;
 use shared::id::{EventId, UserId};
 
-pub(crate) use error::{DecodeError, StoreError, WriteError, doing};
+pub(crate) use error::WriteError;
+pub(crate) use shared::database::{DecodeError, StoreError, doing};
 
 use crate::event::EventRef;
 

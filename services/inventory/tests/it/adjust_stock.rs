@@ -12,8 +12,8 @@ async fn concurrent_adjustments_all_count() {
         service.send(Call::post(&path).json(&json!({"delta": delta, "reason": "counted"})))
     };
     let all = tokio::join!(adjust(1), adjust(2), adjust(3), adjust(-4), adjust(10));
-    for answer in [all.0, all.1, all.2, all.3, all.4] {
-        assert_eq!(answer.status, 200, "{}", answer.text);
+    for response in [all.0, all.1, all.2, all.3, all.4] {
+        assert_eq!(response.status, 200, "{}", response.text);
     }
     let stock = service.send(Call::get(&format!("{}/stock", path_of(&created)))).await;
     assert_eq!(stock.json["on_hand"], 17);
@@ -80,8 +80,8 @@ async fn concurrent_retries_of_an_adjustment_to_zero_are_replayed() {
             service.send(Call::post(&path).header("idempotency-key", &key).json(&body))
         };
         let all = tokio::join!(adjust(), adjust(), adjust(), adjust(), adjust(), adjust());
-        for answer in [all.0, all.1, all.2, all.3, all.4, all.5] {
-            assert_eq!(answer.expect(200).json["on_hand"], 0);
+        for response in [all.0, all.1, all.2, all.3, all.4, all.5] {
+            assert_eq!(response.expect(200).json["on_hand"], 0);
         }
     }
 }
@@ -97,8 +97,8 @@ async fn concurrent_adjustments_do_not_exhaust_the_pool() {
         service.send(call)
     };
     // More adjustments than connections.
-    for answer in futures::future::join_all((0..60).map(adjust)).await {
-        answer.expect(200);
+    for response in futures::future::join_all((0..60).map(adjust)).await {
+        response.expect(200);
     }
     let stock = service.send(Call::get(&format!("{}/stock", path_of(&created)))).await.expect(200);
     assert_eq!(stock.json["on_hand"], json!(65));

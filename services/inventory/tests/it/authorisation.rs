@@ -36,9 +36,9 @@ async fn request_needs_a_valid_token_of_the_right_role() {
         String::new(),
         "a.b.c".to_owned(),
     ] {
-        let answer = list().bearer(&bad).send(&service.router).await;
-        assert_eq!(answer.status, 401, "{bad}: {}", answer.text);
-        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        let response = list().bearer(&bad).send(&service.router).await;
+        assert_eq!(response.status, 401, "{bad}: {}", response.text);
+        assert_eq!(response.header("www-authenticate"), "Bearer");
     }
     let basic = list().header("authorization", &format!("Basic {good}"));
     assert_problem(&basic.send(&service.router).await, 401);
@@ -83,8 +83,8 @@ async fn product_of_another_seller_is_not_found() {
             .json(&json!({"delta": 1, "reason": "found"})),
     ] {
         let what = format!("{call:?}");
-        let answer = call.bearer(&stranger).send(&service.router).await;
-        assert_eq!(answer.status, 404, "{what}");
+        let response = call.bearer(&stranger).send(&service.router).await;
+        assert_eq!(response.status, 404, "{what}");
     }
     let list = Call::get("/v1/products").bearer(&stranger).send(&service.router).await;
     assert_eq!(list.json["data"], json!([]));

@@ -24,9 +24,9 @@ async fn body_that_is_not_json_is_refused() {
         good.replace("12990", "012990").into_bytes(),
         good.replace("12990", "NaN").into_bytes(),
     ] {
-        let answer = post(&service, body.clone()).await;
-        assert_eq!(answer.status, 400, "{:?}: {}", String::from_utf8_lossy(&body), answer.text);
-        assert_problem(&answer, 400);
+        let response = post(&service, body.clone()).await;
+        assert_eq!(response.status, 400, "{:?}: {}", String::from_utf8_lossy(&body), response.text);
+        assert_problem(&response, 400);
     }
     assert_problem(&post(&service, deep).await, 422);
     assert_eq!(service.count("products").await, 0);
@@ -71,8 +71,8 @@ async fn oversized_body_is_refused() {
     body["description"] = json!("x".repeat(65 * 1024));
     assert_problem(&post(&service, body.to_string()).await, 413);
     let call = Call::post("/v1/products/batch").header("content-type", "application/json");
-    let answer = service.send(call.bytes("x".repeat(1024 * 1024 + 1))).await;
-    assert_problem(&answer, 413);
+    let response = service.send(call.bytes("x".repeat(1024 * 1024 + 1))).await;
+    assert_problem(&response, 413);
 }
 
 #[tokio::test]

@@ -91,8 +91,8 @@ async fn one_of_several_changes_to_a_version_succeeds() {
         let call = Call::patch(&path).header("if-match", "\"v1\"").json(&json!({ "name": name }));
         service.send(call)
     };
-    let answers = tokio::join!(change("A"), change("B"), change("C"), change("D"));
-    let statuses = [answers.0, answers.1, answers.2, answers.3].map(|a| a.status.as_u16());
+    let responses = tokio::join!(change("A"), change("B"), change("C"), change("D"));
+    let statuses = [responses.0, responses.1, responses.2, responses.3].map(|a| a.status.as_u16());
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 3, "{statuses:?}");
     assert_eq!(service.count("journal").await, 2);
@@ -106,8 +106,8 @@ async fn sixty_concurrent_changes_to_any_version_succeed() {
         let call = Call::patch(&path_of(&created)).header("if-match", "*");
         service.send(call.json(&json!({"name": format!("Shoe {nth}")})))
     };
-    for answer in futures::future::join_all((0..60).map(change)).await {
-        answer.expect(200);
+    for response in futures::future::join_all((0..60).map(change)).await {
+        response.expect(200);
     }
     let product = service.send(Call::get(&path_of(&created))).await.expect(200);
     assert_eq!(product.json["version"], json!(61));
@@ -119,17 +119,17 @@ async fn product_cannot_outgrow_its_event() {
     let created = service.create("SHOE-1").await;
     let path = created.header("location");
     let mut version = 1;
-    let answer = loop {
+    let response = loop {
         let patch = json!({"attributes": {format!("a{version}"): "x".repeat(30_000)}});
         let tag = format!("\"v{version}\"");
-        let answer = service.send(Call::patch(path).header("if-match", &tag).json(&patch)).await;
-        if answer.status != 200 {
-            break answer;
+        let response = service.send(Call::patch(path).header("if-match", &tag).json(&patch)).await;
+        if response.status != 200 {
+            break response;
         }
         version += 1;
     };
-    assert_problem(&answer, 422);
-    assert_eq!(answer.json["errors"][0]["code"], "too_large");
+    assert_problem(&response, 422);
+    assert_eq!(response.json["errors"][0]["code"], "too_large");
     assert!(version < 5);
 }
 
@@ -144,9 +144,9 @@ async fn largest_product_can_be_changed_and_deleted() {
     let (mut fits, mut too_large) = (60_000, 66_000);
     while too_large - fits > 1 {
         let middle = usize::midpoint(fits, too_large);
-        let answer = post(&service, sized(middle).to_string()).await;
-        if answer.status == 201 {
-            let call = Call::delete(answer.header("location")).header("if-match", "\"v1\"");
+        let response = post(&service, sized(middle).to_string()).await;
+        if response.status == 201 {
+            let call = Call::delete(response.header("location")).header("if-match", "\"v1\"");
             service.send(call).await.expect(204);
             fits = middle;
         } else {

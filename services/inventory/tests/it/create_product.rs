@@ -42,9 +42,9 @@ async fn every_fault_is_reported_with_its_pointer() {
         "attributes": {"x/y~z": "\u{0}"}, "price": {"amount": -1, "currency": "XXX"},
         "stock": {"on_hand": -1}, "status": "archived",
     });
-    let answer = post(&service, body.to_string()).await;
-    assert_problem(&answer, 422);
-    let mut pointers: Vec<&str> = answer.json["errors"]
+    let response = post(&service, body.to_string()).await;
+    assert_problem(&response, 422);
+    let mut pointers: Vec<&str> = response.json["errors"]
         .as_array()
         .unwrap()
         .iter()
@@ -112,9 +112,9 @@ async fn values_that_a_store_cannot_keep_are_refused() {
         ("/price/cents", json!(1)),
         ("/version", json!(1)),
     ] {
-        let answer = post(&service, with(pointer, value.clone())).await;
-        assert_eq!(answer.status, 422, "{pointer} {value}: {}", answer.text);
-        assert_problem(&answer, 422);
+        let response = post(&service, with(pointer, value.clone())).await;
+        assert_eq!(response.status, 422, "{pointer} {value}: {}", response.text);
+        assert_problem(&response, 422);
     }
     let text = shoe("SHOE-1").to_string();
     for number in ["1e200", "1e400", "0.12345678901234567", "1000000000000000"] {
@@ -130,10 +130,10 @@ async fn values_that_a_store_cannot_keep_are_refused() {
 async fn response_is_503_with_retry_after_when_database_is_down() {
     let service = TestService::new().await;
     service.pool.close().await;
-    let answer = service.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await;
-    assert_problem(&answer, 503);
-    assert_eq!(answer.header("retry-after"), "1");
-    assert!(!answer.text.contains("pool"), "{}", answer.text);
+    let response = service.send(Call::post("/v1/products").json(&shoe("SHOE-1"))).await;
+    assert_problem(&response, 503);
+    assert_eq!(response.header("retry-after"), "1");
+    assert!(!response.text.contains("pool"), "{}", response.text);
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ async fn batch_returns_a_result_for_each_item_in_order() {
     let items = json!({"items": [
         shoe("A"), shoe("TAKEN"), {"sku": "B"}, shoe("C"), blank, shoe("A"), 7
     ]});
-    let answer = service.send(Call::post("/v1/products/batch").json(&items)).await.expect(200);
-    let results = answer.json["results"].as_array().unwrap();
+    let response = service.send(Call::post("/v1/products/batch").json(&items)).await.expect(200);
+    let results = response.json["results"].as_array().unwrap();
     let statuses: Vec<_> = results.iter().map(|r| r["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [201, 409, 422, 201, 422, 409, 422]);
     assert_eq!(results[0]["product"]["sku"], "A");

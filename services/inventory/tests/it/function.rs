@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::{AwsWire, Function, HttpAnswer, WireAnswer};
+use testkit::{FakeAws, FakeResponse, Function, FunctionResponse};
 use uuid::Uuid;
 
 use crate::{TestService, shoe};
@@ -11,8 +11,8 @@ use crate::{TestService, shoe};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_inventory");
 
 /// A bus that rejects every entry with `code`, or accepts every entry without one.
-async fn bus(code: Option<&'static str>) -> AwsWire {
-    AwsWire::start(move |_, sent| {
+async fn bus(code: Option<&'static str>) -> FakeAws {
+    FakeAws::start(move |_, sent| {
         let entries = sent["Entries"].as_array().cloned().unwrap_or_default();
         let entry = match code {
             None => json!({"EventId": Uuid::nil()}),
@@ -20,15 +20,15 @@ async fn bus(code: Option<&'static str>) -> AwsWire {
         };
         let failed = if code.is_some() { entries.len() } else { 0 };
         let entries = vec![entry; entries.len()];
-        WireAnswer::Fine(json!({"FailedEntryCount": failed, "Entries": entries}))
+        FakeResponse::Success(json!({"FailedEntryCount": failed, "Entries": entries}))
     })
     .await
 }
 
-/// Starts a function with this role over the database of `service`, with AWS at `endpoint`.
+/// Starts a function with this process role over the database of `service`, with AWS at `endpoint`.
 async fn start(
     service: &TestService,
-    role: &str,
+    process_role: &str,
     endpoint: &str,
     more: &[(&str, &str)],
 ) -> Function {
@@ -36,7 +36,7 @@ async fn start(
     let auth = auth.iter().map(|(name, value)| (*name, value.as_str()));
     let mut settings: Vec<(&str, &str)> = auth.collect();
     settings.extend([
-        ("VITRINA_ROLE", role),
+        ("VITRINA_ROLE", process_role),
         ("DATABASE_URL", service.url()),
         ("VITRINA_EVENT_BUS", "shop"),
         ("AWS_ENDPOINT_URL", endpoint),
@@ -45,19 +45,19 @@ async fn start(
     Function::start(PROGRAM, &settings).await
 }
 
-async fn create(service: &TestService, function: &mut Function, sku: &str) -> HttpAnswer {
+async fn create(service: &TestService, function: &mut Function, sku: &str) -> FunctionResponse {
     let bearer = format!("Bearer {}", service.seller);
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    function.ask("POST", "/v1/products", &headers, &shoe(sku).to_string()).await
+    function.request("POST", "/v1/products", &headers, &shoe(sku).to_string()).await
 }
 
 #[tokio::test]
 async fn event_is_published_before_the_response() {
-    let (service, wire) = (TestService::new().await, bus(None).await);
-    let mut function = start(&service, "api", &wire.endpoint, &[]).await;
+    let (service, aws) = (TestService::new().await, bus(None).await);
+    let mut function = start(&service, "api", &aws.endpoint, &[]).await;
     let created = create(&service, &mut function, "SHÖE-1").await;
     assert_eq!(created.status, 201, "{}", created.body);
-    let sent = wire.calls();
+    let sent = aws.calls();
     assert_eq!((sent.len(), service.count("outbox").await), (1, 0));
     let entry = &sent[0].1["Entries"][0];
     let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
@@ -66,13 +66,13 @@ async fn event_is_published_before_the_response() {
 
     let bearer = format!("Bearer {}", service.seller);
     let path = format!("/v1/products?sku={}", "SH%C3%96E-1");
-    let read = function.ask("GET", &path, &[("authorization", &bearer)], "").await;
+    let read = function.request("GET", &path, &[("authorization", &bearer)], "").await;
     assert_eq!(read.json()["data"][0], created.json());
-    assert_eq!(wire.calls().len(), 1, "a read publishes nothing");
+    assert_eq!(aws.calls().len(), 1, "a read publishes nothing");
 
-    let refused = function.ask("GET", "/v1/products", &[], "").await;
+    let refused = function.request("GET", "/v1/products", &[], "").await;
     assert_eq!((refused.status, &refused.headers["www-authenticate"]), (401, &json!("Bearer")));
-    let unknown = function.ask("GET", "/v1/{odd}/ü/%2F%00", &[], "").await;
+    let unknown = function.request("GET", "/v1/{odd}/ü/%2F%00", &[], "").await;
     assert_eq!((unknown.status, &unknown.json()["code"]), (404, &json!("not_found")));
     assert_eq!(unknown.headers["content-type"], "application/problem+json");
 
@@ -86,7 +86,7 @@ async fn event_is_published_before_the_response() {
 #[tokio::test]
 async fn silent_bus_delays_a_response_briefly_and_loses_no_event() {
     let service = TestService::new().await;
-    let silent = AwsWire::start(|_, _| WireAnswer::Silence).await;
+    let silent = FakeAws::start(|_, _| FakeResponse::Never).await;
     let mut function = start(&service, "api", &silent.endpoint, &[]).await;
     // The first request also opens connections.
     create(&service, &mut function, "SHOE-1").await;
@@ -100,8 +100,8 @@ async fn silent_bus_delays_a_response_briefly_and_loses_no_event() {
     let taking = bus(None).await;
     let mut relay = start(&service, "relay", &taking.endpoint, &[]).await;
     // The relay ignores the content of its event.
-    let answer = relay.invoke(json!({"Records": [{"body": "anything"}]})).await;
-    assert_eq!(answer, Ok(Value::Null));
+    let response = relay.invoke(json!({"Records": [{"body": "anything"}]})).await;
+    assert_eq!(response, Ok(Value::Null));
     assert_eq!((taking.calls().len(), service.count("outbox").await), (1, 0));
     assert_eq!(relay.metric("outbox_oldest_pending_seconds").last(), Some(&json!(0.0)));
     assert_eq!(relay.metric("events_published"), [2.0]);
@@ -126,16 +126,16 @@ async fn relay_fails_and_reports_age_when_events_stay_pending() {
 
 #[tokio::test]
 async fn silent_collector_delays_a_response_only_briefly() {
-    let (service, wire) = (TestService::new().await, bus(None).await);
+    let (service, aws) = (TestService::new().await, bus(None).await);
     // Accepts connections and never responds.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let collector = format!("http://{}", silent.local_addr().unwrap());
     let more = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str())];
-    let mut function = start(&service, "api", &wire.endpoint, &more).await;
+    let mut function = start(&service, "api", &aws.endpoint, &more).await;
     assert_eq!(create(&service, &mut function, "SHOE-1").await.status, 201);
     let begun = Instant::now();
     for _ in 0..10 {
-        assert_eq!(function.ask("GET", "/v1/products", &[], "").await.status, 401);
+        assert_eq!(function.request("GET", "/v1/products", &[], "").await.status, 401);
     }
     // Ten times the deadline, with slack for a machine that is busy with other tests; the exporter
     // itself waits for seconds.
@@ -145,7 +145,7 @@ async fn silent_collector_delays_a_response_only_briefly() {
 
 #[tokio::test]
 async fn spans_are_sent_before_the_response() {
-    let (service, wire) = (TestService::new().await, bus(None).await);
+    let (service, aws) = (TestService::new().await, bus(None).await);
     let received = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counting = std::sync::Arc::clone(&received);
     let router = axum::Router::new().fallback(move |body: axum::body::Bytes| {
@@ -156,11 +156,11 @@ async fn spans_are_sent_before_the_response() {
     let collector = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let more = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str())];
-    let mut function = start(&service, "api", &wire.endpoint, &more).await;
+    let mut function = start(&service, "api", &aws.endpoint, &more).await;
     let mut sent = 0;
     // The first request opens connections, which may take longer than a response waits.
     for _ in 0..20 {
-        function.ask("GET", "/v1/products", &[], "").await;
+        function.request("GET", "/v1/products", &[], "").await;
         sent = received.load(std::sync::atomic::Ordering::SeqCst);
         if sent > 0 {
             break;
@@ -171,13 +171,13 @@ async fn spans_are_sent_before_the_response() {
 
 #[tokio::test]
 async fn response_is_503_with_retry_after_when_database_starts() {
-    let (service, wire) = (TestService::new().await, bus(None).await);
+    let (service, aws) = (TestService::new().await, bus(None).await);
     // Accepts connections and never responds, as a starting server does.
     let asleep = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://a:b@{}/c", asleep.local_addr().unwrap());
     let unreachable = "postgres://a:b@127.0.0.1:1/c";
     for url in [url.as_str(), unreachable] {
-        let mut function = start(&service, "api", &wire.endpoint, &[("DATABASE_URL", url)]).await;
+        let mut function = start(&service, "api", &aws.endpoint, &[("DATABASE_URL", url)]).await;
         let refused = create(&service, &mut function, "SHOE-1").await;
         assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("unavailable")));
         assert_eq!(refused.headers["retry-after"], "1");
@@ -186,13 +186,13 @@ async fn response_is_503_with_retry_after_when_database_starts() {
 
 #[tokio::test]
 async fn response_is_503_with_retry_after_when_log_in_fails() {
-    let (service, wire) = (TestService::new().await, bus(None).await);
+    let (service, aws) = (TestService::new().await, bus(None).await);
     let more = [
         ("DATABASE_URL", "postgres://a@127.0.0.1:1/c"),
         ("VITRINA_DATABASE_AUTH", "iam"),
         ("VITRINA_DATABASE_CA", "system"),
     ];
-    let mut function = start(&service, "api", &wire.endpoint, &more).await;
+    let mut function = start(&service, "api", &aws.endpoint, &more).await;
     let refused = create(&service, &mut function, "SHOE-1").await;
     assert_eq!((refused.status, &refused.headers["retry-after"]), (503, &json!("1")));
     assert!(!function.log().contains("X-Amz-Signature"), "{}", function.log());
@@ -207,7 +207,7 @@ async fn every_fault_of_the_settings_is_reported_at_start() {
         ("VITRINA_DATABASE_CONNECTIONS", "many"),
     ];
     let mut function = Function::start(PROGRAM, &settings).await;
-    assert!(!function.ended().await.success());
+    assert!(!function.wait_for_exit().await.success());
     let log = function.log();
     for name in [
         "DATABASE_URL is not set",
@@ -227,9 +227,9 @@ async fn migration_grants_access_and_is_idempotent() {
     let options: sqlx::postgres::PgConnectOptions = database.url.parse().unwrap();
     let owner = options.get_username().to_owned();
     let secret = json!({"username": owner, "password": "hunter2 'secret'", "port": 5432});
-    let wire = AwsWire::start(move |operation, sent| {
+    let aws = FakeAws::start(move |operation, sent| {
         assert_eq!((operation, &sent["SecretId"]), ("GetSecretValue", &json!("owner")));
-        WireAnswer::Fine(json!({"Name": "owner", "SecretString": secret.to_string()}))
+        FakeResponse::Success(json!({"Name": "owner", "SecretString": secret.to_string()}))
     })
     .await;
     let user = format!("vitrina \"app\" {}", Uuid::from_u128(rand::random()));
@@ -238,7 +238,7 @@ async fn migration_grants_access_and_is_idempotent() {
         ("DATABASE_URL", &database.url),
         ("VITRINA_DATABASE_SECRET", "owner"),
         ("VITRINA_DATABASE_APP_USER", user.as_str()),
-        ("AWS_ENDPOINT_URL", &wire.endpoint),
+        ("AWS_ENDPOINT_URL", &aws.endpoint),
     ];
     let mut function = Function::start(PROGRAM, &settings).await;
     for _ in 0..2 {
@@ -268,15 +268,17 @@ async fn migration_grants_access_and_is_idempotent() {
 #[tokio::test]
 async fn failed_migration_does_not_log_its_secret() {
     let database = testkit::database(&[]).await;
-    let wire = AwsWire::start(|_, _| {
-        WireAnswer::Fine(json!({"Name": "owner", "SecretString": "{\"password\": \"hunter2\"}"}))
+    let aws = FakeAws::start(|_, _| {
+        FakeResponse::Success(
+            json!({"Name": "owner", "SecretString": "{\"password\": \"hunter2\"}"}),
+        )
     })
     .await;
     let settings = [
         ("VITRINA_ROLE", "migrate"),
         ("DATABASE_URL", &database.url),
         ("VITRINA_DATABASE_SECRET", "owner"),
-        ("AWS_ENDPOINT_URL", &wire.endpoint),
+        ("AWS_ENDPOINT_URL", &aws.endpoint),
     ];
     let mut function = Function::start(PROGRAM, &settings).await;
     let error = function.invoke(json!({})).await.unwrap_err().to_string();

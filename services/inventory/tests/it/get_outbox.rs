@@ -3,11 +3,11 @@ use std::time::Duration;
 use serde_json::json;
 use shared::http::auth::Role;
 use shared::id::UserId;
-use testkit::{Answer, Call};
+use testkit::{Call, TestResponse};
 
 use crate::{TestService, assert_problem};
 
-async fn outbox(service: &TestService, role: Role) -> Answer {
+async fn outbox(service: &TestService, role: Role) -> TestResponse {
     let token = service.tokens.token(UserId::from_u128(1), role);
     Call::get("/v1/admin/outbox").bearer(&token).send(&service.router).await
 }

@@ -3,11 +3,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shared::http::auth::Role;
 use shared::id::UserId;
-use testkit::{Answer, Call};
+use testkit::{Call, TestResponse};
 
 use crate::{TestService, shoe};
 
-fn keyed(service: &TestService, key: &str, body: &Value) -> impl Future<Output = Answer> {
+fn keyed(service: &TestService, key: &str, body: &Value) -> impl Future<Output = TestResponse> {
     service.send(Call::post("/v1/products").header("idempotency-key", key).json(body))
 }
 
@@ -54,12 +54,12 @@ async fn concurrent_creates_with_one_key_make_one_product() {
         let (key, body) = (format!("k{n}"), shoe(&format!("SHOE-{n}")));
         let send = || keyed(&service, &key, &body);
         let all = tokio::join!(send(), send(), send(), send(), send());
-        let answers = [all.0, all.1, all.2, all.3, all.4];
-        for answer in &answers {
-            assert_eq!(answer.status, 201, "{}", answer.text);
-            assert_eq!(answer.json, answers[0].json);
+        let responses = [all.0, all.1, all.2, all.3, all.4];
+        for response in &responses {
+            assert_eq!(response.status, 201, "{}", response.text);
+            assert_eq!(response.json, responses[0].json);
         }
-        let fresh = answers.iter().filter(|a| a.header("idempotent-replayed").is_empty());
+        let fresh = responses.iter().filter(|a| a.header("idempotent-replayed").is_empty());
         assert_eq!(fresh.count(), 1);
     }
     assert_eq!(service.count("products").await, 20);
@@ -106,21 +106,21 @@ async fn concurrent_batches_create_each_product_once() {
             let call = Call::post("/v1/products/batch").header("idempotency-key", &key);
             service.send(call.json(&json!({"items": items})))
         };
-        let answers = futures::future::join_all((0..6).map(batch)).await;
+        let responses = futures::future::join_all((0..6).map(batch)).await;
         let (mut fresh, mut refused) = (0, 0);
-        for answer in &answers {
-            assert_eq!(answer.status, 200, "{}", answer.text);
-            let results = answer.json["results"].as_array().unwrap();
+        for response in &responses {
+            assert_eq!(response.status, 200, "{}", response.text);
+            let results = response.json["results"].as_array().unwrap();
             for (nth, result) in results.iter().enumerate() {
                 refused += usize::from(result["status"] == 422);
                 if result["status"] == 201 {
                     fresh += usize::from(result["replayed"] != true);
                     assert!(
                         nth == 19
-                            || result["product"] == answers[0].json["results"][nth]["product"]
+                            || result["product"] == responses[0].json["results"][nth]["product"]
                     );
                 } else {
-                    assert_eq!((nth, &result["status"]), (19, &json!(422)), "{}", answer.text);
+                    assert_eq!((nth, &result["status"]), (19, &json!(422)), "{}", response.text);
                 }
             }
         }
@@ -150,7 +150,7 @@ async fn refused_item_does_not_affect_the_next_with_its_sku() {
     };
     batch(json!([shoe("Z")])).await.expect(200);
     // The key of the first item was used with another body; the second item has its own key.
-    let answer = batch(json!([shoe("X"), shoe("X")])).await.expect(200);
-    let status = |nth: usize| answer.json["results"][nth]["status"].clone();
-    assert_eq!((status(0), status(1)), (json!(422), json!(201)), "{}", answer.text);
+    let response = batch(json!([shoe("X"), shoe("X")])).await.expect(200);
+    let status = |nth: usize| response.json["results"][nth]["status"].clone();
+    assert_eq!((status(0), status(1)), (json!(422), json!(201)), "{}", response.text);
 }

@@ -45,9 +45,9 @@ async fn invalid_cursors_and_parameters_are_refused() {
     let page = service.send(Call::get("/v1/products?limit=1")).await.expect(200);
     let cursor = page.json["page"]["next_cursor"].as_str().unwrap();
     for broken in ["x", "", &cursor[1..], &format!("{cursor}A")] {
-        let answer = service.send(Call::get(&format!("/v1/products?cursor={broken}"))).await;
-        assert_problem(&answer, 400);
-        assert_eq!(answer.code(), "invalid_cursor", "{broken}");
+        let response = service.send(Call::get(&format!("/v1/products?cursor={broken}"))).await;
+        assert_problem(&response, 400);
+        assert_eq!(response.code(), "invalid_cursor", "{broken}");
     }
     let other = format!("/v1/products?status=active&cursor={cursor}");
     assert_eq!(service.send(Call::get(&other)).await.code(), "invalid_cursor");

@@ -37,7 +37,7 @@ use shared::host;
 use shared::http::auth::Role;
 use shared::id::{Ids, ProductId, SellerId, UserId};
 use sqlx::PgPool;
-use testkit::{Answer, Call, TestDatabase, Tokens, database};
+use testkit::{Call, TestDatabase, TestResponse, Tokens, database};
 
 /// A service with a database of its own, and a seller with a valid token.
 pub(crate) struct TestService {
@@ -76,11 +76,11 @@ impl TestService {
         &self.database.url
     }
 
-    pub(crate) async fn send(&self, call: Call) -> Answer {
+    pub(crate) async fn send(&self, call: Call) -> TestResponse {
         call.bearer(&self.seller).send(&self.router).await
     }
 
-    pub(crate) async fn create(&self, sku: &str) -> Answer {
+    pub(crate) async fn create(&self, sku: &str) -> TestResponse {
         self.send(Call::post("/v1/products").json(&shoe(sku))).await.expect(201)
     }
 
@@ -113,22 +113,22 @@ pub(crate) fn shoe(sku: &str) -> Value {
     })
 }
 
-pub(crate) fn path_of(product: &Answer) -> String {
+pub(crate) fn path_of(product: &TestResponse) -> String {
     format!("/v1/products/{}", product.json["id"].as_str().unwrap())
 }
 
 /// Posts the bytes of a product as JSON.
-pub(crate) async fn post(service: &TestService, body: impl Into<Vec<u8>>) -> Answer {
+pub(crate) async fn post(service: &TestService, body: impl Into<Vec<u8>>) -> TestResponse {
     let call = Call::post("/v1/products").header("content-type", "application/json");
     service.send(call.bytes(body.into())).await
 }
 
 /// Asserts that the response is a problem document that a client can act on.
 #[track_caller]
-pub(crate) fn assert_problem(answer: &Answer, status: u16) {
-    assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
-    assert_eq!(answer.header("content-type"), "application/problem+json");
-    assert_eq!(answer.json["status"], status);
-    assert_eq!(answer.json["request_id"], answer.header("x-request-id"));
-    assert!(answer.json["type"].as_str().unwrap().ends_with(answer.code()));
+pub(crate) fn assert_problem(response: &TestResponse, status: u16) {
+    assert_eq!(response.status.as_u16(), status, "{}", response.text);
+    assert_eq!(response.header("content-type"), "application/problem+json");
+    assert_eq!(response.json["status"], status);
+    assert_eq!(response.json["request_id"], response.header("x-request-id"));
+    assert!(response.json["type"].as_str().unwrap().ends_with(response.code()));
 }

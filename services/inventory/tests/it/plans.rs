@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use shared::http::auth::Role;
 use shared::id::UserId;
-use testkit::{Answer, Call};
+use testkit::{Call, TestResponse};
 
 use crate::{TestService, path_of, shoe};
 
@@ -84,8 +84,8 @@ async fn every_request(service: &TestService, name: &str) -> Vec<(&'static str, 
     ];
     for (what, call, status) in requests {
         let before = read_so_far(service).await;
-        let answer: Answer = service.send(call).await;
-        assert_eq!(answer.status, status, "{what}: {}", answer.text);
+        let response: TestResponse = service.send(call).await;
+        assert_eq!(response.status, status, "{what}: {}", response.text);
         rows.push((what, read_so_far(service).await - before));
     }
     rows

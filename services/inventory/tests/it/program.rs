@@ -6,16 +6,16 @@ use crate::TestService;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_inventory");
 const ISSUER: (&str, &str) = ("VITRINA_AUTH_ISSUER", "https://identity.test");
 
-async fn start(service: &TestService, role: &str, more: &[(&str, &str)]) -> Program {
-    let settings = [("VITRINA_ROLE", role), ("DATABASE_URL", service.url()), ISSUER];
+async fn start(service: &TestService, process_role: &str, more: &[(&str, &str)]) -> Program {
+    let settings = [("VITRINA_ROLE", process_role), ("DATABASE_URL", service.url()), ISSUER];
     Program::start(PROGRAM, &[&settings, more].concat()).await
 }
 
 #[tokio::test]
-async fn each_role_serves_readiness_and_metrics() {
+async fn each_process_role_serves_readiness_and_metrics() {
     let service = TestService::new().await;
-    for role in ["api", "relay"] {
-        let program = start(&service, role, &[]).await;
+    for process_role in ["api", "relay"] {
+        let program = start(&service, process_role, &[]).await;
         let (status, ready) = program.get("/readyz").await.unwrap();
         assert_eq!(status, 200);
         let ready: Value = serde_json::from_str(&ready).unwrap();
@@ -24,7 +24,7 @@ async fn each_role_serves_readiness_and_metrics() {
         assert_eq!(status, 200);
         assert!(metrics.contains("vitrina_http_request_seconds"), "{metrics}");
         let (status, _) = program.get("/v1/products").await.unwrap();
-        assert_eq!(status, if role == "api" { 401 } else { 404 });
+        assert_eq!(status, if process_role == "api" { 401 } else { 404 });
     }
 }
 

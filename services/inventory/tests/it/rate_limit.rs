@@ -6,7 +6,7 @@ use shared::host;
 use shared::http::auth::Role;
 use shared::http::rate_limit::{RateLimit, RateLimitConfig};
 use shared::id::{Ids, UserId};
-use testkit::{Answer, Call};
+use testkit::{Call, TestResponse};
 use uuid::Uuid;
 
 use crate::TestService;
@@ -29,7 +29,7 @@ fn limited_to(per_second: u32, service: &TestService, peer: [u8; 4]) -> Router {
     host::server::with_standard_layers(router, &service.clock, &Ids::seeded(3))
 }
 
-async fn ask(router: &Router, token: Option<&str>) -> Answer {
+async fn ask(router: &Router, token: Option<&str>) -> TestResponse {
     let call = Call::get("/v1/products").header("x-forwarded-for", &Uuid::nil().to_string());
     let call = token.map_or(call, |token| Call::get("/v1/products").bearer(token));
     call.send(router).await

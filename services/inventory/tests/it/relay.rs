@@ -58,7 +58,7 @@ async fn refused_event_stays_pending_and_is_published_later() {
         let _ = relay.once().await;
         service.clock.advance(Duration::from_secs(1));
     }
-    faulty.calm().await.unwrap();
+    faulty.stop_faults().await.unwrap();
     assert!(faulty.faults() > 10);
     while service.count("outbox").await > 0 {
         service.clock.advance(Duration::from_secs(1));
@@ -88,7 +88,7 @@ async fn only_the_refused_events_of_a_round_stay_pending() {
         count.fetch_one(&service.pool).await.unwrap()
     };
     assert_eq!(sent().await, 40 - refused);
-    faulty.calm().await.unwrap();
+    faulty.stop_faults().await.unwrap();
     service.clock.advance(Duration::from_secs(1));
     relay.once().await.unwrap();
     assert_eq!((service.count("outbox").await, sent().await), (0, 40));
@@ -172,7 +172,7 @@ async fn message_that_crashes_its_consumer_becomes_a_dead_letter() {
         service.clock.advance(Duration::from_secs(31));
     }
     assert!(queue.receive(10).await.unwrap().is_empty());
-    assert_eq!(queue.bury_exhausted().await.unwrap(), 1);
+    assert_eq!(queue.make_exhausted_dead_letters().await.unwrap(), 1);
     let depth = queue.depth().await.unwrap();
     assert_eq!((depth.visible, depth.in_flight, depth.dead_letters), (0, 0, 1));
 }

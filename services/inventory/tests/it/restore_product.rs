@@ -44,16 +44,16 @@ async fn concurrent_changes_to_any_version_and_restores_succeed() {
         service.send(call)
     };
     let all = tokio::join!(rename("A"), rename("B"), rename("C"), rename("D"), rename("E"));
-    for answer in [all.0, all.1, all.2, all.3, all.4] {
-        answer.expect(200);
+    for response in [all.0, all.1, all.2, all.3, all.4] {
+        response.expect(200);
     }
     let now = service.send(Call::get(&path)).await;
     assert_eq!(now.json["version"], 6);
     service.send(Call::delete(&path).header("if-match", "*")).await.expect(204);
     let restore = || service.send(Call::post(&format!("{path}/restore")));
     let all = tokio::join!(restore(), restore(), restore(), restore());
-    for answer in [all.0, all.1, all.2, all.3] {
-        assert_eq!(answer.expect(200).json["version"], 8);
+    for response in [all.0, all.1, all.2, all.3] {
+        assert_eq!(response.expect(200).json["version"], 8);
     }
 }
 

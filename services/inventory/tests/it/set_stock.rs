@@ -43,8 +43,8 @@ async fn concurrent_counts_of_any_version_all_succeed() {
         let call = Call::put(&format!("{}/stock", path_of(&created))).header("if-match", "*");
         service.send(call.json(&json!({"on_hand": on_hand})))
     };
-    for answer in futures::future::join_all((0..30).map(count)).await {
-        answer.expect(200);
+    for response in futures::future::join_all((0..30).map(count)).await {
+        response.expect(200);
     }
 }
 

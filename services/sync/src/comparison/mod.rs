@@ -1,7 +1,7 @@
 //! The rules of reconciliation: (row, listing, now) -> difference.
 //!
 //! A difference seen once is a candidate, because the two stores are read at different moments and
-//! events are in flight between them. It counts only if a second read, made after those events have
+//! events are in flight between them. It counts only if a second read, after those events have
 //! arrived, shows the same gap.
 
 use std::collections::VecDeque;
@@ -140,7 +140,7 @@ pub(crate) fn compare(
             let extra = Gap {
                 kind: Kind::Extra,
                 truth,
-                seen: credible(listed.version, truth),
+                seen: version_to_exceed(listed.version, truth),
                 since: row.and_then(|row| row.deleted_at),
             };
             ((!gone).then_some(extra), None)
@@ -161,7 +161,7 @@ pub(crate) fn compare(
 }
 
 /// The version that a repair has to exceed: 0 if the version in the listing can only be damage.
-fn credible(seen: i64, truth: i64) -> i64 {
+fn version_to_exceed(seen: i64, truth: i64) -> i64 {
     if is_damage(seen, truth) { 0 } else { seen }
 }
 
@@ -192,7 +192,7 @@ fn product_gap(row: &Row, listed: &Listed) -> Option<Gap> {
     Some(Gap {
         kind,
         truth: row.version,
-        seen: credible(listed.version, row.version),
+        seen: version_to_exceed(listed.version, row.version),
         since: (kind != Kind::Ahead).then_some(row.updated_at),
     })
 }
@@ -201,7 +201,7 @@ fn stock_gap(row: &Row, listed: &Listed) -> Option<Gap> {
     if row.deleted_at.is_some() || (row.stock == listed.stock && listed.is_sound) {
         return None;
     }
-    let seen = credible(listed.stock.version, row.stock.version);
+    let seen = version_to_exceed(listed.stock.version, row.stock.version);
     let kind = if seen > row.stock.version { Kind::Ahead } else { Kind::Stock };
     Some(Gap {
         kind,

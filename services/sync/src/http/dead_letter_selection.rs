@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use shared::bus::dead_letter::{Action, Selection};
+use shared::bus::selection::{Action, Selection};
 use shared::clock::Clock;
 use shared::http::problem::{FieldError, Problem};
 use shared::id::UserId;
@@ -49,8 +49,8 @@ pub struct SettledDeadLetters {
     pub dry_run: bool,
 }
 
-/// The time before which dead letters must have died to be at least `older_than` seconds old.
-pub(super) fn died_before(clock: &Clock, older_than: Option<u32>) -> Option<DateTime<Utc>> {
+/// The time before which dead letters must have become dead to be at least `older_than` seconds old.
+pub(super) fn dead_before(clock: &Clock, older_than: Option<u32>) -> Option<DateTime<Utc>> {
     older_than.map(|seconds| clock.now() - TimeDelta::seconds(seconds.into()))
 }
 
@@ -89,7 +89,7 @@ pub(super) async fn settle(
         }
     }
     let limit = limit.map(i64::from);
-    let before = died_before(&app.clock, older_than);
+    let before = dead_before(&app.clock, older_than);
     let selection = Selection { ids, queue, event_type, reason, before, subject: None };
     let (matched, settled) = if dry_run {
         let count = app.dead_letters.count(&selection).await?;

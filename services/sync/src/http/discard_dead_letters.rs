@@ -1,7 +1,7 @@
 //! `POST /v1/admin/dead-letters/discard`
 
 use axum::extract::State;
-use shared::bus::dead_letter::Action;
+use shared::bus::selection::Action;
 use shared::http::Json;
 use shared::http::auth::Operator;
 use shared::http::problem::Problem;
@@ -9,7 +9,7 @@ use shared::http::problem::Problem;
 use super::dead_letter_selection::{DeadLetterSelection, SettledDeadLetters, settle};
 use crate::App;
 
-/// Deletes dead letters for good.
+/// Deletes dead letters permanently.
 #[utoipa::path(
     post, path = "/v1/admin/dead-letters/discard", tag = "operators",
     security(("bearer" = [])), request_body = DeadLetterSelection,

@@ -3,7 +3,7 @@
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use shared::bus::dead_letter::DeadLetter;
+use shared::bus::selection::DeadLetter;
 use shared::http::auth::Operator;
 use shared::http::problem::Problem;
 

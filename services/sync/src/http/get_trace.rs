@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
-use shared::bus::dead_letter::Selection;
 use shared::bus::dead_letters::DeadLetters;
+use shared::bus::selection::Selection;
 use shared::contract::routes::CATALOG_QUEUE;
 use shared::http::PathId;
 use shared::http::auth::Operator;
@@ -56,7 +56,7 @@ pub(crate) async fn get_trace(
 /// What listings, queue and dead letters show of these changes, by product.
 ///
 /// Most changes are in their listings, which one call reads. Only for the others are the queue and
-/// the dead letters searched, and then the listings again: an event that is projected meanwhile has
+/// the dead letters searched, and then the listings again: an event that is projected during the search has
 /// left the queue and shows in its listing.
 async fn look_up(
     app: &App,

@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::bus::dead_letter::{DeadLetter, Selection};
+use shared::bus::selection::{DeadLetter, Selection};
 use shared::http::Query;
 use shared::http::auth::Operator;
-use shared::http::page::{Asked, Limit, Page};
+use shared::http::page::{Limit, Page, PageRequest};
 use shared::http::problem::Problem;
 
-use super::dead_letter_selection::died_before;
+use super::dead_letter_selection::dead_before;
 use crate::App;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -57,10 +57,10 @@ pub(crate) async fn list_dead_letters(
     if let Some(queue) = &queue {
         let _ = write!(scope, "#{queue:?}");
     }
-    let asked = Asked::new(&scope, limit);
-    let after = asked.after(cursor.as_deref())?.unwrap_or(0);
-    let before = died_before(&app.clock, older_than);
+    let page = PageRequest::new(&scope, limit);
+    let after = page.after(cursor.as_deref())?.unwrap_or(0);
+    let before = dead_before(&app.clock, older_than);
     let selection = Selection { queue, event_type, reason, before, ..Selection::default() };
-    let found = app.dead_letters.list(&selection, after, asked.to_read()).await?;
-    Ok(asked.answer(&uri, found, |letter| letter.id))
+    let found = app.dead_letters.list(&selection, after, page.items_to_read()).await?;
+    Ok(page.respond(&uri, found, |letter| letter.id))
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use shared::http::Query;
 use shared::http::auth::Operator;
-use shared::http::page::{Asked, Limit, Page};
+use shared::http::page::{Limit, Page, PageRequest};
 use shared::http::problem::Problem;
 
 use crate::App;
@@ -42,8 +42,8 @@ pub(crate) async fn list_reconciliations(
     uri: Uri,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let asked = Asked::new(SCOPE, filter.limit);
-    let before = asked.after(filter.cursor.as_deref())?;
-    let found = runs::list(&app.pool, before, asked.to_read()).await?;
-    Ok(asked.answer(&uri, found, |run| run.id))
+    let page = PageRequest::new(SCOPE, filter.limit);
+    let before = page.after(filter.cursor.as_deref())?;
+    let found = runs::list(&app.pool, before, page.items_to_read()).await?;
+    Ok(page.respond(&uri, found, |run| run.id))
 }

@@ -39,5 +39,5 @@ pub(crate) fn message_routes() -> OpenApiRouter<App> {
         .routes(routes!(discard_dead_letters::discard_dead_letters))
 }
 
-/// The kinds of problems that only this service answers with.
+/// The kinds of problems that only this service returns.
 pub static PROBLEMS: &[&Kind] = &[];

@@ -1,7 +1,7 @@
 //! `POST /v1/admin/dead-letters/redrive`
 
 use axum::extract::State;
-use shared::bus::dead_letter::Action;
+use shared::bus::selection::Action;
 use shared::http::Json;
 use shared::http::auth::Operator;
 use shared::http::problem::Problem;

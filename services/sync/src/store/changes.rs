@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::trace::RecordedChange;
 
-/// Ids keep the millisecond that they were made in.
+/// Ids keep the millisecond in which they were created.
 const PRECISION: TimeDelta = TimeDelta::milliseconds(2);
 
 /// The latest changes of the product, the request or the event `id`, oldest first.
@@ -27,7 +27,7 @@ pub(crate) async fn find(
     Ok(changes)
 }
 
-/// When an id was made, if it tells.
+/// When an id was created, if it contains the time.
 fn time_of(id: Uuid) -> Option<DateTime<Utc>> {
     let (seconds, nanos) = id.get_timestamp()?.to_unix();
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)

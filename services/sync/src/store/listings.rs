@@ -66,11 +66,11 @@ impl Listings {
         if !deep {
             query = query.projection_expression(FIRST_READ);
         }
-        let answer = query.send().await.map_err(StoreError::dynamodb(format!(
+        let response = query.send().await.map_err(StoreError::dynamodb(format!(
             "querying bucket {bucket} of the listings table"
         )))?;
-        let items = answer.items.unwrap_or_default();
-        let half_units = answer
+        let items = response.items.unwrap_or_default();
+        let half_units = response
             .consumed_capacity
             .as_ref()
             .and_then(half_units)
@@ -88,7 +88,7 @@ impl Listings {
                     in_place
                 })
                 .collect(),
-            next: answer.last_evaluated_key,
+            next: response.last_evaluated_key,
             half_units,
         })
     }

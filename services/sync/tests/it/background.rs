@@ -36,7 +36,7 @@ async fn background_pass_is_deep_once_a_day() {
     let mut altered: Vec<i64> = Vec::new();
     for _ in 0..5 {
         // Its stored hash stays the same: only hashing it again shows the difference.
-        bed.tamper(ids[0], "name", s("Stolen shoe")).await;
+        bed.overwrite_attribute(ids[0], "name", s("Stolen shoe")).await;
         bed.round().await;
         bed.arrive().await;
         let last = sqlx::query_scalar("select altered from sync.runs order by id desc limit 1");
@@ -49,12 +49,12 @@ async fn background_pass_is_deep_once_a_day() {
 #[tokio::test]
 async fn run_that_supersedes_a_deep_pass_is_deep() {
     let (bed, ids) = TestBed::with_products(2).await;
-    bed.tamper(ids[0], "name", s("Stolen shoe")).await;
+    bed.overwrite_attribute(ids[0], "name", s("Stolen shoe")).await;
     // The first background pass is deep.
     bed.round().await;
     assert_eq!(bed.reconcile(false).await.findings.altered, 1);
     bed.arrive().await;
-    bed.tamper(ids[0], "name", s("Stolen shoe")).await;
+    bed.overwrite_attribute(ids[0], "name", s("Stolen shoe")).await;
     bed.round().await;
     assert_eq!(bed.reconcile(false).await.findings.altered, 0);
 }

@@ -10,7 +10,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use shared::id::ProductId;
 use sync::{Settings, State};
-use testkit::Scale;
+use testkit::RandomRuns;
 use tokio_util::sync::CancellationToken;
 
 use crate::test_bed::{OPERATOR, TestBed, n, s, settings};
@@ -49,8 +49,8 @@ async fn plant(bed: &TestBed, ids: &[ProductId], rng: &mut StdRng) -> [i64; 3] {
     for (nth, id) in ids.sample(rng, DRIFTED).enumerate() {
         match nth % 3 {
             0 => bed.remove(*id).await,
-            1 => bed.tamper(*id, "name", s("Stolen shoe")).await,
-            _ => bed.tamper(*id, "on_hand", n(1_000)).await,
+            1 => bed.overwrite_attribute(*id, "name", s("Stolen shoe")).await,
+            _ => bed.overwrite_attribute(*id, "on_hand", n(1_000)).await,
         }
         planted[nth % 3] += 1;
     }
@@ -59,7 +59,7 @@ async fn plant(bed: &TestBed, ids: &[ProductId], rng: &mut StdRng) -> [i64; 3] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashed_worker_is_resumed_with_each_page_counted_once() {
-    let Scale { count, seed } = Scale::asked(CRASHES, SEED);
+    let RandomRuns { count, seed } = RandomRuns::from_env(CRASHES, SEED);
     eprintln!("{count} crashes from seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let (bed, ids) = TestBed::with_products(PRODUCTS).await;

@@ -29,12 +29,12 @@ async fn each_kind_of_drift_is_classified_and_repaired() {
 
     bed.remove(missing).await;
     bed.put(first).await;
-    bed.tamper(ahead, "product_version", n(9)).await;
+    bed.overwrite_attribute(ahead, "product_version", n(9)).await;
     bed.put(copy).await;
-    bed.tamper(altered, "content_hash", s("0123456789abcdef0123456789abcdef")).await;
-    bed.tamper(stock, "on_hand", n(8)).await;
-    bed.tamper(damaged, "held", s("none")).await;
-    bed.tamper(stock_ahead, "stock_version", n(4)).await;
+    bed.overwrite_attribute(altered, "content_hash", s("0123456789abcdef0123456789abcdef")).await;
+    bed.overwrite_attribute(stock, "on_hand", n(8)).await;
+    bed.overwrite_attribute(damaged, "held", s("none")).await;
+    bed.overwrite_attribute(stock_ahead, "stock_version", n(4)).await;
 
     let run = bed.reconcile(false).await;
     let found = [
@@ -72,8 +72,8 @@ async fn each_kind_of_drift_is_classified_and_repaired() {
 async fn deep_run_finds_content_that_does_not_match_its_hash() {
     let (bed, ids) = TestBed::with_products(4).await;
     let right = bed.content(ids[0]).await;
-    bed.tamper(ids[0], "name", s("Stolen shoe")).await;
-    bed.tamper(ids[1], "category_key", s("shoes#BRL#o")).await;
+    bed.overwrite_attribute(ids[0], "name", s("Stolen shoe")).await;
+    bed.overwrite_attribute(ids[1], "category_key", s("shoes#BRL#o")).await;
     assert_eq!(bed.reconcile(false).await.findings.differences(), 0);
     let run = bed.reconcile(true).await;
     assert_eq!((run.findings.altered, run.findings.differences()), (2, 2), "{run:?}");
@@ -90,13 +90,13 @@ async fn impossible_version_is_replaced_by_the_true_version() {
         right.push(bed.content(*id).await);
     }
     let far = 1 + (1 << 32);
-    bed.tamper(ids[0], "product_version", n(i64::MAX)).await;
-    bed.tamper(ids[1], "stock_version", n(i64::MAX)).await;
-    bed.tamper(ids[2], "product_version", n(far + 1)).await;
+    bed.overwrite_attribute(ids[0], "product_version", n(i64::MAX)).await;
+    bed.overwrite_attribute(ids[1], "stock_version", n(i64::MAX)).await;
+    bed.overwrite_attribute(ids[2], "product_version", n(far + 1)).await;
     // The highest credible version: the repair must exceed it.
-    bed.tamper(ids[3], "product_version", n(far)).await;
-    bed.tamper(ids[4], "product_version", n(i64::MAX)).await;
-    bed.tamper(ids[4], "product_position", n(i64::MAX)).await;
+    bed.overwrite_attribute(ids[3], "product_version", n(far)).await;
+    bed.overwrite_attribute(ids[4], "product_version", n(i64::MAX)).await;
+    bed.overwrite_attribute(ids[4], "product_position", n(i64::MAX)).await;
     let extra = ProductId::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0123);
     let mut copy = bed.listing(ids[0]).await.unwrap();
     copy.extend(TestBed::key(extra));
@@ -255,10 +255,10 @@ async fn listing_with_positions_from_before_a_restore_is_repaired() {
     let (bed, ids) = TestBed::with_products(2).await;
     let [product, stock] = ids[..] else { panic!("there are two") };
     for (id, name) in [(product, "product_position"), (stock, "stock_position")] {
-        bed.tamper(id, name, n(1_000_000)).await;
+        bed.overwrite_attribute(id, name, n(1_000_000)).await;
     }
-    bed.tamper(product, "content_hash", s("0123456789abcdef0123456789abcdef")).await;
-    bed.tamper(stock, "on_hand", n(8)).await;
+    bed.overwrite_attribute(product, "content_hash", s("0123456789abcdef0123456789abcdef")).await;
+    bed.overwrite_attribute(stock, "on_hand", n(8)).await;
     let run = bed.reconcile(false).await;
     assert_eq!(
         (run.findings.altered, run.findings.stock, run.findings.repaired),

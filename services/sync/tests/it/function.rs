@@ -1,22 +1,22 @@
 //! The service's program as Lambda functions.
 
 use serde_json::{Value, json};
-use testkit::{AwsWire, Function, WireAnswer};
+use testkit::{FakeAws, FakeResponse, Function};
 
 use crate::test_bed::{OPERATOR, TABLE, TestBed};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sync");
 
-async fn start(bed: &TestBed, role: &str) -> Function {
-    start_with(bed, role, &[]).await
+async fn start(bed: &TestBed, process_role: &str) -> Function {
+    start_with(bed, process_role, &[]).await
 }
 
-async fn start_with(bed: &TestBed, role: &str, more: &[(&str, &str)]) -> Function {
+async fn start_with(bed: &TestBed, process_role: &str, more: &[(&str, &str)]) -> Function {
     let auth = bed.tokens.settings().await;
     let auth = auth.iter().map(|(name, value)| (*name, value.as_str()));
     let mut settings: Vec<(&str, &str)> = auth.collect();
     settings.extend([
-        ("VITRINA_ROLE", role),
+        ("VITRINA_ROLE", process_role),
         ("VITRINA_SYNC_SLICE", "1024"),
         ("VITRINA_LISTINGS_TABLE", TABLE),
         ("VITRINA_QUEUE_URL_CATALOG", "http://127.0.0.1/1/catalog"),
@@ -59,13 +59,13 @@ async fn requested_run_is_done_by_the_next_invocation() {
     let mut api = start(&bed, "api").await;
     let bearer = bearer(&bed, "operator");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let asked = api.ask("POST", "/v1/admin/reconciliations", &headers, "{}").await;
+    let asked = api.request("POST", "/v1/admin/reconciliations", &headers, "{}").await;
     assert_eq!(asked.status, 202, "{}", asked.body);
     let mut reconcile = start(&bed, "reconcile").await;
     assert_eq!(reconcile.invoke(json!({})).await, Ok(Value::Null));
     let id = asked.json()["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/admin/reconciliations/{id}");
-    let report = api.ask("GET", &path, &headers, "").await;
+    let report = api.request("GET", &path, &headers, "").await;
     assert!(report.json()["finished_at"].is_string(), "{}", report.body);
     assert_eq!(report.json()["compared"], 2);
 }
@@ -73,9 +73,9 @@ async fn requested_run_is_done_by_the_next_invocation() {
 #[tokio::test]
 async fn every_missing_or_invalid_setting_is_reported_at_start() {
     let (bed, _) = TestBed::with_products(1).await;
-    let faults = async |role, more: &[(&str, &str)]| {
-        let mut function = start_with(&bed, role, more).await;
-        assert!(!function.ended().await.success());
+    let faults = async |process_role, more: &[(&str, &str)]| {
+        let mut function = start_with(&bed, process_role, more).await;
+        assert!(!function.wait_for_exit().await.success());
         function.log()
     };
     let more = [
@@ -101,17 +101,17 @@ async fn every_missing_or_invalid_setting_is_reported_at_start() {
 }
 
 /// A dead-letter queue with one message, until that is deleted.
-async fn queue_with_one_dead_letter() -> AwsWire {
+async fn queue_with_one_dead_letter() -> FakeAws {
     let (mut given, mut deleted) = (0, false);
-    AwsWire::start(move |operation, sent| {
+    FakeAws::start(move |operation, sent| {
         if operation == "ReceiveMessage" {
             assert_eq!(sent["QueueUrl"], "http://127.0.0.1/1/catalog-dead");
             given += 1;
             // Every other receive is empty, which ends a look at the queue.
             if deleted || given % 2 == 0 {
-                return WireAnswer::Fine(json!({}));
+                return FakeResponse::Success(json!({}));
             }
-            return WireAnswer::Fine(json!({"Messages": [{
+            return FakeResponse::Success(json!({"Messages": [{
                 "MessageId": "m", "ReceiptHandle": "r", "Body": "no event", "MD5OfBody": "x",
                 "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1700000000000"},
                 "MessageAttributes": {
@@ -123,16 +123,16 @@ async fn queue_with_one_dead_letter() -> AwsWire {
         let entries = sent["Entries"].as_array().unwrap().iter();
         let done = entries
             .map(|entry| json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
-        WireAnswer::Fine(json!({"Successful": done.collect::<Vec<_>>(), "Failed": []}))
+        FakeResponse::Success(json!({"Successful": done.collect::<Vec<_>>(), "Failed": []}))
     })
     .await
 }
 
 #[tokio::test]
 async fn dead_letters_of_sqs_are_served_by_the_function() {
-    let ((bed, _), wire) = (TestBed::with_products(1).await, queue_with_one_dead_letter().await);
+    let ((bed, _), aws) = (TestBed::with_products(1).await, queue_with_one_dead_letter().await);
     let more = [
-        ("AWS_ENDPOINT_URL", wire.endpoint.as_str()),
+        ("AWS_ENDPOINT_URL", aws.endpoint.as_str()),
         ("VITRINA_QUEUE_URL_CATALOG", "http://127.0.0.1/1/catalog"),
         ("VITRINA_DEAD_LETTER_QUEUE_URL_CATALOG", "http://127.0.0.1/1/catalog-dead"),
     ];
@@ -141,31 +141,31 @@ async fn dead_letters_of_sqs_are_served_by_the_function() {
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let seller = self::bearer(&bed, "seller");
     let path = "/v1/admin/dead-letters";
-    let refused = function.ask("GET", path, &[("authorization", &seller)], "").await;
+    let refused = function.request("GET", path, &[("authorization", &seller)], "").await;
     assert_eq!(refused.status, 403);
 
-    let listed = function.ask("GET", path, &headers, "").await;
+    let listed = function.request("GET", path, &headers, "").await;
     assert_eq!(listed.status, 200, "{}", listed.body);
     let letter = listed.json()["data"][0].clone();
     assert_eq!(
         (&letter["reason"], &letter["queue"]),
         (&json!("unreadable: not an event"), &json!("catalog"))
     );
-    let shown = function.ask("GET", &format!("{path}/{}", letter["id"]), &headers, "").await;
+    let shown = function.request("GET", &format!("{path}/{}", letter["id"]), &headers, "").await;
     assert_eq!(shown.json()["body"], "no event");
 
     // An unset variable in a script sends an empty string, which would match every dead letter.
     for nothing in [json!({"reason": ""}), json!({"type": ""}), json!({})] {
         for action in ["redrive", "discard"] {
             let path = format!("{path}/{action}");
-            let refused = function.ask("POST", &path, &headers, &nothing.to_string()).await;
+            let refused = function.request("POST", &path, &headers, &nothing.to_string()).await;
             assert_eq!(refused.status, 422, "{}", refused.body);
         }
     }
     let body = json!({"ids": [letter["id"]]}).to_string();
-    let redriven = function.ask("POST", &format!("{path}/redrive"), &headers, &body).await;
+    let redriven = function.request("POST", &format!("{path}/redrive"), &headers, &body).await;
     assert_eq!(redriven.json(), json!({"matched": 1, "settled": 1, "dry_run": false}));
-    let sent: Vec<String> = wire.calls().into_iter().map(|(operation, _)| operation).collect();
+    let sent: Vec<String> = aws.calls().into_iter().map(|(operation, _)| operation).collect();
     let order: Vec<&str> = sent
         .iter()
         .map(String::as_str)
@@ -182,29 +182,29 @@ async fn dead_letters_of_sqs_are_served_by_the_function() {
 
 #[tokio::test]
 async fn trace_of_a_change_is_served_by_the_function() {
-    let ((bed, ids), wire) = (TestBed::with_products(1).await, queue_with_one_dead_letter().await);
-    let more = [("AWS_ENDPOINT_URL", wire.endpoint.as_str())];
+    let ((bed, ids), aws) = (TestBed::with_products(1).await, queue_with_one_dead_letter().await);
+    let more = [("AWS_ENDPOINT_URL", aws.endpoint.as_str())];
     let mut function = start_with(&bed, "api", &more).await;
     let path = format!("/v1/admin/trace/{}", ids[0]);
     let seller = bearer(&bed, "seller");
-    let refused = function.ask("GET", &path, &[("authorization", &seller)], "").await;
+    let refused = function.request("GET", &path, &[("authorization", &seller)], "").await;
     assert_eq!(refused.status, 403);
 
     let operator = bearer(&bed, "operator");
     let headers = [("authorization", operator.as_str())];
-    let traced = function.ask("GET", &path, &headers, "").await;
+    let traced = function.request("GET", &path, &headers, "").await;
     assert_eq!(traced.status, 200, "{}", traced.body);
     assert_eq!(traced.json()["changes"][0]["state"], "in the listing");
-    assert!(wire.calls().is_empty(), "the dead letters are not received for a projected change");
+    assert!(aws.calls().is_empty(), "the dead letters are not received for a projected change");
 
     bed.set_stock(ids[0], 9).await;
-    let traced = function.ask("GET", &path, &headers, "").await;
+    let traced = function.request("GET", &path, &headers, "").await;
     assert_eq!(traced.json()["changes"][1]["state"], "in the outbox", "{}", traced.body);
     bed.publish().await;
-    let traced = function.ask("GET", &path, &headers, "").await;
+    let traced = function.request("GET", &path, &headers, "").await;
     let state = traced.json()["changes"][1]["state"].as_str().unwrap().to_owned();
     assert!(state.starts_with("published, and not in the listing yet"), "{state}");
 
     let unknown = format!("/v1/admin/trace/{OPERATOR}");
-    assert_eq!(function.ask("GET", &unknown, &headers, "").await.status, 404);
+    assert_eq!(function.request("GET", &unknown, &headers, "").await.status, 404);
 }

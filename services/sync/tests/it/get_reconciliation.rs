@@ -8,12 +8,12 @@ async fn operator_requests_a_run_and_follows_it_to_its_end() {
     let (bed, ids) = TestBed::with_products(3).await;
     bed.remove(ids[0]).await;
     let call = Call::post(RECONCILIATIONS).json(&json!({"deep": true}));
-    let answer = bed.ask_as_operator(call).await.expect(202);
-    let body = &answer.json;
+    let response = bed.ask_as_operator(call).await.expect(202);
+    let body = &response.json;
     assert_eq!((&body["state"], &body["deep"]), (&json!("pending"), &json!(true)));
 
     bed.round().await;
-    let call = Call::get(answer.header("location"));
+    let call = Call::get(response.header("location"));
     let body = bed.ask_as_operator(call).await.expect(200).json;
     assert_eq!(body["state"], "finished");
     assert_eq!(body["progress"], json!({"buckets_done": 1024, "buckets": 1024}));

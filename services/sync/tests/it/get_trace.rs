@@ -60,7 +60,7 @@ async fn state_tells_where_the_change_is() {
     assert_eq!(state(&bed, id).await, ("in the outbox".to_owned(), false));
     bed.publish().await;
     assert_eq!(state(&bed, id).await, ("in the queue".to_owned(), false));
-    bed.bury().await;
+    bed.make_dead_letters().await;
     let letter = &bed.dead_letters().await[0];
     let dead = format!("dead letter {}: {}", letter["id"], letter["reason"].as_str().unwrap());
     assert_eq!(state(&bed, id).await, (dead, false));

@@ -10,10 +10,10 @@ async fn dead_letters_are_listed_oldest_first_with_their_reason() {
     let bed = TestBed::new().await;
     let id = bed.create("SKU-0", "shoes").await;
     let created_at = bed.clock.now();
-    bed.bury().await;
+    bed.make_dead_letters().await;
     bed.clock.advance(Duration::from_mins(1));
     bed.set_stock(id, 9).await;
-    bed.bury().await;
+    bed.make_dead_letters().await;
     let listed = bed.ask_as_operator(Call::get(DEAD_LETTERS)).await.expect(200);
     let expected = |nth: usize, event_type, at| {
         let (letter, event) =

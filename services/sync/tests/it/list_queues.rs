@@ -15,7 +15,7 @@ async fn queue_counts_its_messages_and_dead_letters() {
     });
     assert_eq!(queues().await, json!({"data": [empty]}));
     bed.create("SKU-0", "shoes").await;
-    bed.bury().await;
+    bed.make_dead_letters().await;
     bed.clock.advance(Duration::from_mins(1));
     let sent_at = bed.clock.now();
     for sku in ["SKU-1", "SKU-2"] {

@@ -11,8 +11,8 @@ async fn runs_are_listed_newest_first_in_pages() {
     let mut requested = Vec::new();
     for _ in 0..3 {
         let call = Call::post(RECONCILIATIONS).json(&json!({}));
-        let answer = bed.ask_as_operator(call).await.expect(202);
-        requested.push(answer.json["id"].clone());
+        let response = bed.ask_as_operator(call).await.expect(202);
+        requested.push(response.json["id"].clone());
         bed.clock.advance(Duration::from_secs(1));
     }
     requested.reverse();

@@ -11,7 +11,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use shared::id::ProductId;
 use sync::Run;
-use testkit::Scale;
+use testkit::RandomRuns;
 
 use crate::test_bed::{Item, TestBed, n, s};
 
@@ -86,13 +86,13 @@ fn counts(run: &Run) -> [i64; 6] {
 }
 
 /// A product without concurrent writes, with its listing as it was before the last change.
-struct Victim {
+struct DriftTarget {
     id: ProductId,
     drift: Drift,
     before: Item,
 }
 
-impl Victim {
+impl DriftTarget {
     /// Changes the product, so that its listing can be set back to an older state.
     async fn prepare(bed: &TestBed, id: ProductId, drift: Drift) -> Self {
         let before = bed.listing(id).await.unwrap();
@@ -106,7 +106,7 @@ impl Victim {
 }
 
 /// The products that sellers write to, and the versions that readers have seen.
-struct Shop<'a> {
+struct LiveRun<'a> {
     bed: &'a TestBed,
     written: Vec<ProductId>,
     done: AtomicBool,
@@ -114,7 +114,7 @@ struct Shop<'a> {
     seen: RefCell<HashMap<ProductId, [i64; 2]>>,
 }
 
-impl Shop<'_> {
+impl LiveRun<'_> {
     fn is_open(&self) -> bool {
         !self.done.load(Ordering::SeqCst)
     }
@@ -142,7 +142,7 @@ impl Shop<'_> {
         writes
     }
 
-    async fn carry(&self) {
+    async fn deliver(&self) {
         while self.is_open() {
             self.bed.publish().await;
             self.bed.project().await;
@@ -153,7 +153,7 @@ impl Shop<'_> {
     /// Checks that no listing without planted drift goes back to an older version. Returns the number of
     /// reads.
     async fn read(&self, mut rng: StdRng) -> u32 {
-        let mut looks = 0;
+        let mut reads = 0;
         while self.is_open() {
             let id = *self.written.choose(&mut rng).unwrap();
             let before = self.seen.borrow().get(&id).copied();
@@ -164,27 +164,27 @@ impl Shop<'_> {
                 let back = before.iter().zip(now).any(|(before, now)| now < *before);
                 assert!(!back, "{id} went back from {before:?} to {now:?}");
                 *known = now;
-                looks += 1;
+                reads += 1;
             }
         }
-        looks
+        reads
     }
 
     /// Makes a listing differ from its product.
-    async fn plant(&self, Victim { id, drift, before }: &Victim) {
+    async fn plant(&self, DriftTarget { id, drift, before }: &DriftTarget) {
         let bed = self.bed;
         let now = bed.versions(*id).await;
         match drift {
             Drift::Missing => bed.remove(*id).await,
             Drift::Stale | Drift::Undeleted => bed.put(before.clone()).await,
-            Drift::Ahead => bed.tamper(*id, "product_version", n(now[0] + 7)).await,
-            Drift::StockAhead => bed.tamper(*id, "stock_version", n(now[1] + 7)).await,
-            Drift::Altered => bed.tamper(*id, "name", s("Stolen shoe")).await,
+            Drift::Ahead => bed.overwrite_attribute(*id, "product_version", n(now[0] + 7)).await,
+            Drift::StockAhead => bed.overwrite_attribute(*id, "stock_version", n(now[1] + 7)).await,
+            Drift::Altered => bed.overwrite_attribute(*id, "name", s("Stolen shoe")).await,
             Drift::Rehashed => {
                 let other = "0123456789abcdef0123456789abcdef";
-                bed.tamper(*id, "content_hash", s(other)).await;
+                bed.overwrite_attribute(*id, "content_hash", s(other)).await;
             }
-            Drift::Stock => bed.tamper(*id, "on_hand", n(1_000)).await,
+            Drift::Stock => bed.overwrite_attribute(*id, "on_hand", n(1_000)).await,
             Drift::Extra => {
                 let mut copy = before.clone();
                 // In the same bucket.
@@ -199,14 +199,14 @@ impl Shop<'_> {
         // Readers may see any version of it from now on.
         self.seen.borrow_mut().remove(&id);
         if let Some(before) = self.bed.listing(id).await {
-            self.plant(&Victim { id, drift, before }).await;
+            self.plant(&DriftTarget { id, drift, before }).await;
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drift_is_repaired_while_sellers_write_without_losing_updates() {
-    let Scale { count, seed } = Scale::asked(PRODUCTS, SEED);
+    let RandomRuns { count, seed } = RandomRuns::from_env(PRODUCTS, SEED);
     eprintln!("{count} products, drift from seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let (bed, mut ids) = TestBed::with_products(usize::try_from(count).unwrap()).await;
@@ -214,9 +214,9 @@ async fn drift_is_repaired_while_sellers_write_without_losing_updates() {
     let rounds: Vec<usize> =
         (0..ROUNDS).map(|_| (ids.len() * rng.random_range(DRIFT) / 1_000).max(5)).collect();
     let written = ids.split_off(ids.len() / 2);
-    let mut victims = Vec::new();
+    let mut targets = Vec::new();
     for (id, drift) in ids.iter().zip(Drift::ALL.into_iter().cycle()).take(rounds.iter().sum()) {
-        victims.push(Victim::prepare(&bed, *id, drift).await);
+        targets.push(DriftTarget::prepare(&bed, *id, drift).await);
     }
     bed.arrive().await;
     let mut right = HashMap::new();
@@ -224,24 +224,25 @@ async fn drift_is_repaired_while_sellers_write_without_losing_updates() {
         right.insert(*id, bed.content(*id).await);
     }
     let seen = written.iter().map(|id| (*id, [0, 0])).collect();
-    let shop = Shop { bed: &bed, written, done: AtomicBool::new(false), seen: RefCell::new(seen) };
+    let live_run =
+        LiveRun { bed: &bed, written, done: AtomicBool::new(false), seen: RefCell::new(seen) };
 
     let reconcile = async {
         let mut rng = StdRng::seed_from_u64(seed + 1);
-        let (mut victims, mut found) = (victims.iter(), [0; 6]);
+        let (mut targets, mut found) = (targets.iter(), [0; 6]);
         for (nth, drifted) in rounds.iter().enumerate() {
             let mut planted = [0; 6];
-            for victim in victims.by_ref().take(*drifted) {
-                shop.plant(victim).await;
-                planted[victim.drift.index()] += 1;
+            for target in targets.by_ref().take(*drifted) {
+                live_run.plant(target).await;
+                planted[target.drift.index()] += 1;
             }
             // In every other round, products with concurrent writes drift, too.
             let among_writes = if nth % 2 == 1 { *drifted } else { 0 };
             for drift in Drift::ALL.into_iter().cycle().take(among_writes) {
-                let id = *shop.written.choose(&mut rng).unwrap();
-                shop.plant_among_writes(id, drift).await;
+                let id = *live_run.written.choose(&mut rng).unwrap();
+                live_run.plant_among_writes(id, drift).await;
             }
-            let run = bed.reconcile_beside_writes(true).await;
+            let run = bed.reconcile_during_writes(true).await;
             let counted = counts(&run);
             assert_eq!(run.findings.repaired, run.findings.differences(), "seed {seed}: {run:?}");
             if nth == 0 {
@@ -253,16 +254,16 @@ async fn drift_is_repaired_while_sellers_write_without_losing_updates() {
                 *sum += count;
             }
         }
-        shop.done.store(true, Ordering::SeqCst);
+        live_run.done.store(true, Ordering::SeqCst);
         found
     };
-    let (found, writes, (), looks) = tokio::join!(
+    let (found, writes, (), reads) = tokio::join!(
         reconcile,
-        shop.write(StdRng::seed_from_u64(seed + 2)),
-        shop.carry(),
-        shop.read(StdRng::seed_from_u64(seed + 3)),
+        live_run.write(StdRng::seed_from_u64(seed + 2)),
+        live_run.deliver(),
+        live_run.read(StdRng::seed_from_u64(seed + 3)),
     );
-    assert!(writes > 50 && looks > 50, "only {writes} writes and {looks} reads");
+    assert!(writes > 50 && reads > 50, "only {writes} writes and {reads} reads");
 
     bed.arrive().await;
     let late = bed.reconcile(true).await;
@@ -273,20 +274,20 @@ async fn drift_is_repaired_while_sellers_write_without_losing_updates() {
         (0, 0),
         "seed {seed}: {last:?}"
     );
-    for id in ids.iter().chain(&shop.written) {
+    for id in ids.iter().chain(&live_run.written) {
         bed.check_listing(*id).await;
     }
     let raised = [Drift::Ahead, Drift::StockAhead, Drift::Undeleted];
     let kept: Vec<&ProductId> = ids
         .iter()
-        .filter(|id| !victims.iter().any(|it| it.id == **id && raised.contains(&it.drift)))
+        .filter(|id| !targets.iter().any(|it| it.id == **id && raised.contains(&it.drift)))
         .collect();
     for id in &kept {
         assert_eq!(bed.content(**id).await, right[*id], "seed {seed}: {id} must be unchanged");
     }
     eprintln!(
         "seed {seed}: {count} products, {rounds:?} drifted in {ROUNDS} rounds during {writes} writes \
-         and {looks} reads; found {found:?} and {} after the last event, then 0",
+         and {reads} reads; found {found:?} and {} after the last event, then 0",
         late.findings.differences()
     );
 }

@@ -22,7 +22,7 @@ async fn silent_connection_costs_a_pass_at_most_a_lease() {
     let reconciler = Reconciler::new(pool, client, TABLE, clock, new_ids).with_settings(settings);
     // During the first claims, during the first reads, and during the release of a bucket.
     for after in [0, 3, 41] {
-        bed.tamper(ids[0], "on_hand", n(1_000)).await;
+        bed.overwrite_attribute(ids[0], "on_hand", n(1_000)).await;
         let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
         line.faults.once_after(after, PostgresFault::Silent);
         let mut silent = 0;
@@ -43,11 +43,11 @@ async fn silent_connection_costs_a_pass_at_most_a_lease() {
             // The leases of the failed round end.
             bed.clock.advance(Duration::from_secs(2));
         }
-        assert!(silent >= 1, "the fault after {after} answers never struck");
+        assert!(silent >= 1, "the fault after {after} responses never occurred");
         assert_eq!(bed.run(id).await.findings.stock, 1);
         bed.arrive().await;
     }
-    // The first answer is that no run is requested; the second would be the age of the oldest check.
+    // The first response is that no run is requested; the second would be the age of the oldest check.
     line.faults.once_after(1, PostgresFault::Silent);
     let ended = reconciler.until(Instant::now() + Duration::from_mins(1));
     let ended = tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();

@@ -23,10 +23,10 @@ use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::{Ids, ProductId, RunId, UserId};
 use sync::{App, Listings, Reconciler, Run, Settings};
-use testkit::{Answer, Call, TestDatabase, TestDynamo, Tokens, database, dynamodb};
+use testkit::{Call, TestDatabase, TestDynamo, TestResponse, Tokens, database, dynamodb};
 use tokio_util::sync::CancellationToken;
 
-/// The most rounds that a run takes beside concurrent writes.
+/// The most rounds that a run takes during concurrent writes.
 const MAX_ROUNDS: u32 = 10;
 
 pub(crate) const TABLE: &str = "listings";
@@ -125,27 +125,27 @@ impl TestBed {
     pub(crate) async fn with_dead_letters() -> (Self, ProductId) {
         let bed = Self::new().await;
         let id = bed.create("SKU-0", "shoes").await;
-        bed.bury().await;
+        bed.make_dead_letters().await;
         bed.clock.advance(Duration::from_mins(1));
         bed.set_stock(id, 9).await;
-        bed.bury().await;
+        bed.make_dead_letters().await;
         (bed, id)
     }
 
     /// Sends a request as a seller.
-    async fn ask(&self, call: Call, body: Value) -> Answer {
+    async fn ask(&self, call: Call, body: Value) -> TestResponse {
         let token = self.tokens.token(SELLER, Role::Seller);
         let call = call.bearer(&token).header("if-match", "*").json(&body);
         call.send(&self.seller_api).await
     }
 
     /// Sends a request to the operators' API with a token of a role.
-    pub(crate) async fn ask_as(&self, role: Role, call: Call) -> Answer {
+    pub(crate) async fn ask_as(&self, role: Role, call: Call) -> TestResponse {
         let token = self.tokens.token(OPERATOR, role);
         call.bearer(&token).send(&self.operators_api).await
     }
 
-    pub(crate) async fn ask_as_operator(&self, call: Call) -> Answer {
+    pub(crate) async fn ask_as_operator(&self, call: Call) -> TestResponse {
         self.ask_as(Role::Operator, call).await
     }
 
@@ -155,8 +155,8 @@ impl TestBed {
             "attributes": {"size": 42, "weight": 0.25, "vegan": true, "colour": "red"},
             "price": {"amount": 12990, "currency": "BRL"}, "stock": {"on_hand": 5},
         });
-        let answer = self.ask(Call::post("/v1/products"), product).await.expect(201);
-        answer.json["id"].as_str().unwrap().parse().unwrap()
+        let response = self.ask(Call::post("/v1/products"), product).await.expect(201);
+        response.json["id"].as_str().unwrap().parse().unwrap()
     }
 
     /// Changes a product by a document that is sent byte for byte.
@@ -201,7 +201,7 @@ impl TestBed {
     }
 
     /// Makes every event in flight unreadable, so that the projector buries it as a dead letter.
-    pub(crate) async fn bury(&self) {
+    pub(crate) async fn make_dead_letters(&self) {
         self.publish().await;
         let spoil = sqlx::query("update bus.messages set body = '#' || body");
         spoil.execute(&self.database.pool).await.unwrap();
@@ -242,9 +242,9 @@ impl TestBed {
         run
     }
 
-    /// Requests a run and completes it beside concurrent writes. They may fill a page with candidates;
+    /// Requests a run and completes it during concurrent writes. They may fill a page with candidates;
     /// then the next round resumes the bucket if this one has just run out of buckets to claim.
-    pub(crate) async fn reconcile_beside_writes(&self, deep: bool) -> Run {
+    pub(crate) async fn reconcile_during_writes(&self, deep: bool) -> Run {
         let id = self.reconciler.request(OPERATOR, deep).await.unwrap();
         for _ in 0..MAX_ROUNDS {
             self.round().await;
@@ -295,7 +295,7 @@ impl TestBed {
         })
     }
 
-    /// Checks that a listing has what the seller's API answers.
+    /// Checks that a listing has what the seller's API returns.
     pub(crate) async fn check_listing(&self, id: ProductId) {
         let token = self.tokens.token(SELLER, Role::Seller);
         let path = format!("/v1/products/{id}");
@@ -327,7 +327,12 @@ impl TestBed {
     }
 
     /// Changes one attribute of a listing directly in the table.
-    pub(crate) async fn tamper(&self, id: ProductId, name: &str, value: AttributeValue) {
+    pub(crate) async fn overwrite_attribute(
+        &self,
+        id: ProductId,
+        name: &str,
+        value: AttributeValue,
+    ) {
         let mut item = self.listing(id).await.unwrap();
         item.insert(name.to_owned(), value);
         self.put(item).await;

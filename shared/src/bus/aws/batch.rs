@@ -36,12 +36,12 @@ impl SqsQueue {
             });
             let sending = async {
                 let entries =
-                    entries.collect::<Result<_, _>>().map_err(during("making entries"))?;
+                    entries.collect::<Result<_, _>>().map_err(during("building entries"))?;
                 let call = self.client.send_message_batch().queue_url(url);
-                let answer = call.set_entries(Some(entries)).send().await;
-                let answer = answer.map_err(during("sending messages"))?;
-                let sent = answer.successful.into_iter().map(|entry| entry.id);
-                Ok((sent.collect(), answer.failed))
+                let response = call.set_entries(Some(entries)).send().await;
+                let response = response.map_err(during("sending messages"))?;
+                let sent = response.successful.into_iter().map(|entry| entry.id);
+                Ok((sent.collect(), response.failed))
             };
             results.extend(each("sending a message", count, sending.await));
         }
@@ -64,12 +64,12 @@ impl SqsQueue {
             });
             let deleting = async {
                 let entries =
-                    entries.collect::<Result<_, _>>().map_err(during("making entries"))?;
+                    entries.collect::<Result<_, _>>().map_err(during("building entries"))?;
                 let call = self.client.delete_message_batch().queue_url(url);
-                let answer = call.set_entries(Some(entries)).send().await;
-                let answer = answer.map_err(during("deleting messages"))?;
-                let deleted = answer.successful.into_iter().map(|entry| entry.id);
-                Ok((deleted.collect(), answer.failed))
+                let response = call.set_entries(Some(entries)).send().await;
+                let response = response.map_err(during("deleting messages"))?;
+                let deleted = response.successful.into_iter().map(|entry| entry.id);
+                Ok((deleted.collect(), response.failed))
             };
             results.extend(each("deleting a message", some.len(), deleting.await));
         }
@@ -90,7 +90,7 @@ impl SqsQueue {
             });
             let call = self.client.change_message_visibility_batch().queue_url(url);
             let failed = match call.set_entries(Some(entries.collect())).send().await {
-                Ok(answer) => answer.failed.first().map(fault),
+                Ok(response) => response.failed.first().map(fault),
                 Err(error) => Some(telemetry::causes(&error)),
             };
             if let Some(error) = failed {
@@ -125,10 +125,10 @@ fn batches(sizes: &[usize]) -> Vec<usize> {
 fn each(
     doing: &'static str,
     count: usize,
-    answer: Result<(Vec<String>, Vec<BatchResultErrorEntry>), SqsError>,
+    response: Result<(Vec<String>, Vec<BatchResultErrorEntry>), SqsError>,
 ) -> Vec<Result<(), SqsError>> {
-    let (done, failed) = match answer {
-        Ok(answer) => answer,
+    let (done, failed) = match response {
+        Ok(response) => response,
         Err(error) => {
             let error = telemetry::causes(&error);
             return (0..count).map(|_| Err(during(doing)(error.as_str()))).collect();

@@ -24,7 +24,7 @@ impl SqsQueue {
         ];
         let mut counts = [Counts::default(); 2];
         for (counts, url) in counts.iter_mut().zip([self.url(), self.dead_letters()]) {
-            let answer = self
+            let response = self
                 .client
                 .get_queue_attributes()
                 .queue_url(url)
@@ -32,7 +32,7 @@ impl SqsQueue {
                 .send()
                 .await
                 .map_err(during("counting messages"))?;
-            let attributes = answer.attributes.unwrap_or_default();
+            let attributes = response.attributes.unwrap_or_default();
             let count = |name: &QueueAttributeName| {
                 let count = attributes.get(name).and_then(|count| count.parse::<i64>().ok());
                 count.ok_or("SQS left out a number").map_err(during("counting messages"))

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::entry::Sending;
 use super::sqs::{ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, SqsQueue, count_of, event_in, sent_at};
-use crate::bus::dead_letter::DeadLetter;
 use crate::bus::message::QueueDepth;
+use crate::bus::selection::DeadLetter;
 use crate::bus::sqs_error::SqsError;
 use crate::id::EventId;
 

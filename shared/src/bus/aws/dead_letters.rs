@@ -14,8 +14,8 @@ use super::config::SqsQueues;
 use super::dead_letter_queue::{DeadLetterQueue, Held};
 use super::sqs::SqsQueue;
 use crate::aws;
-use crate::bus::dead_letter::{Action, DeadLetter, DeadLettersError, Selection};
 use crate::bus::message::QueueDepth;
+use crate::bus::selection::{Action, DeadLetter, DeadLettersError, Selection};
 use crate::bus::sqs_error::SqsError;
 use crate::clock::Clock;
 use crate::id::{EventId, UserId};
@@ -218,17 +218,17 @@ impl SqsDeadLetters {
         Ok(received.into_iter().map(|(_, held)| held).collect())
     }
 
-    /// Receives every dead letter of the selected queues, oldest first. If one queue does not answer,
+    /// Receives every dead letter of the selected queues, oldest first. If one queue does not respond,
     /// those of the others are released.
     async fn receive(&self, selection: &Selection) -> Result<Received<'_>, SqsError> {
         let is_selected = |queue: &&DeadLetterQueue| {
             selection.queue.as_ref().is_none_or(|name| name == queue.name)
         };
         let queues: Vec<&DeadLetterQueue> = self.queues.iter().filter(is_selected).collect();
-        let answers = join_all(queues.iter().map(|queue| queue.receive())).await;
+        let responses = join_all(queues.iter().map(|queue| queue.receive())).await;
         let (mut received, mut failed) = (Vec::new(), None);
-        for (queue, answer) in queues.into_iter().zip(answers) {
-            match answer {
+        for (queue, response) in queues.into_iter().zip(responses) {
+            match response {
                 Ok(held) => received.extend(held.into_iter().map(|held| (queue, held))),
                 Err(error) => failed = Some(error),
             }

@@ -93,25 +93,25 @@ impl Publish for EventBridge {
         let Packed { calls, too_large } = pack(events);
         let deadline = Instant::now() + BUDGET;
         // An event counts as refused until its entry reports success.
-        let unanswered = || Err(Refused("NoAnswer: no response has an entry for it".to_owned()));
-        let mut results: Vec<_> = events.iter().map(|_| unanswered()).collect();
+        let no_entry = || Err(Refused("NoResponse: no response has an entry for it".to_owned()));
+        let mut results: Vec<_> = events.iter().map(|_| no_entry()).collect();
         for (nth, bytes) in too_large {
             let limit = MAX_BYTES;
             results[nth] = Err(Refused(format!("TooLarge: {bytes} bytes, of less than {limit}")));
         }
         let is_empty = calls.is_empty();
-        let mut answers = futures::stream::iter(calls)
+        let mut responses = futures::stream::iter(calls)
             .map(async |call| {
-                let answer = self.put(events, &call).await;
-                (call, answer)
+                let response = self.put(events, &call).await;
+                (call, response)
             })
             .buffer_unordered(CONCURRENT_CALLS);
-        let (mut answered, mut failure) = (is_empty, None);
-        while let Ok(Some((call, answer))) = timeout_at(deadline, answers.next()).await {
-            match answer {
-                Ok(answer) => {
-                    answered = true;
-                    for (nth, entry) in call.into_iter().zip(answer.entries()) {
+        let (mut has_response, mut failure) = (is_empty, None);
+        while let Ok(Some((call, response))) = timeout_at(deadline, responses.next()).await {
+            match response {
+                Ok(response) => {
+                    has_response = true;
+                    for (nth, entry) in call.into_iter().zip(response.entries()) {
                         results[nth] = judge(entry);
                     }
                 }
@@ -125,8 +125,8 @@ impl Publish for EventBridge {
             }
         }
         match failure {
-            Some(error) if !answered => Err(BusError::EventBridge(Box::new(error))),
-            None if !answered => Err(BusError::NoAnswer),
+            Some(error) if !has_response => Err(BusError::EventBridge(Box::new(error))),
+            None if !has_response => Err(BusError::NoResponse),
             _ => Ok(results),
         }
     }
@@ -183,7 +183,7 @@ fn judge(entry: &PutEventsResultEntry) -> Result<(), Refused> {
 }
 
 fn describe(error: &SdkError<PutEventsError>) -> String {
-    let code = error.code().unwrap_or("NoAnswer");
+    let code = error.code().unwrap_or("NoResponse");
     format!("{code}: {}", DisplayErrorContext(error))
 }
 
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_stays_below_the_limit_to_the_byte() {
+    fn call_stays_within_the_byte_limit() {
         let half = MAX_BYTES / 2;
         assert_eq!(calls(&[half, half - 1]), [vec![0, 1]]);
         assert_eq!(calls(&[half, half]), [vec![0], vec![1]]);

@@ -52,7 +52,7 @@ pub struct SqsMessage {
 pub struct SqsTimings {
     /// Visibility timeout of a received message. A consumer extends it while it works.
     pub visibility: Duration,
-    /// How long SQS waits for a message before it answers with an empty batch.
+    /// How long SQS waits for a message before it responds with an empty batch.
     pub long_poll: Duration,
     /// Backoff after the first failure; four times as long after each further one.
     pub pause: Duration,
@@ -137,7 +137,7 @@ impl SqsQueue {
     ) -> Result<Vec<Message>, SqsError> {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(long_poll + TIMEOUT);
         let timeouts = aws_sdk_sqs::config::Builder::new().timeout_config(timeouts.build());
-        let answer = self
+        let response = self
             .client
             .receive_message()
             .queue_url(url)
@@ -151,7 +151,7 @@ impl SqsQueue {
             .send()
             .await
             .map_err(during("receiving messages"))?;
-        Ok(answer.messages.unwrap_or_default())
+        Ok(response.messages.unwrap_or_default())
     }
 
     /// Extends the visibility timeout of messages that are still being handled.

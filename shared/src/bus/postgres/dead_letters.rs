@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
-use crate::bus::dead_letter::{Action, DeadLetter, Selection};
+use crate::bus::selection::{Action, DeadLetter, Selection};
 use crate::id::UserId;
 
 /// The dead letters of a selection after `after`, oldest first.

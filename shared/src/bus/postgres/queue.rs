@@ -161,17 +161,17 @@ impl Queue {
             )
             .execute(&self.pool)
             .await?;
-            let buried = u64::try_from(dead.len()).unwrap_or(0);
-            metrics::counter!("vitrina_events_buried_total").increment(buried);
-            failpoint::reach("queue.buried").await;
+            let count = u64::try_from(dead.len()).unwrap_or(0);
+            metrics::counter!("vitrina_events_buried_total").increment(count);
+            failpoint::reach("queue.dead_lettered").await;
         }
         Ok(())
     }
 
     /// Buries messages that were received too often and never settled: each time, their consumer
     /// crashed.
-    pub async fn bury_exhausted(&self) -> Result<u64, sqlx::Error> {
-        let buried = sqlx::query!(
+    pub async fn make_exhausted_dead_letters(&self) -> Result<u64, sqlx::Error> {
+        let moved = sqlx::query!(
             "with gone as (
                  delete from bus.messages
                  where queue = $1 and visible_at <= $2 and attempts >= $3
@@ -188,7 +188,7 @@ impl Queue {
         )
         .execute(&self.pool)
         .await?;
-        Ok(buried.rows_affected())
+        Ok(moved.rows_affected())
     }
 
     /// Buries messages that are older than [`MESSAGE_KEPT`], and deletes dead letters with an event

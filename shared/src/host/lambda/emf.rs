@@ -29,7 +29,7 @@ pub(crate) struct Emf(Arc<Inner>);
 struct Inner {
     namespace: String,
     service: &'static str,
-    role: &'static str,
+    process_role: &'static str,
     clock: Clock,
     cells: Mutex<BTreeMap<Key, Cell>>,
 }
@@ -77,11 +77,11 @@ impl Emf {
     pub(crate) fn new(
         namespace: &str,
         service: &'static str,
-        role: &'static str,
+        process_role: &'static str,
         clock: &Clock,
     ) -> Self {
         let (namespace, clock) = (namespace.to_owned(), clock.clone());
-        Self(Arc::new(Inner { namespace, service, role, clock, cells: Mutex::default() }))
+        Self(Arc::new(Inner { namespace, service, process_role, clock, cells: Mutex::default() }))
     }
 
     /// Installs this as the recorder of the process, unless one is installed.
@@ -146,13 +146,13 @@ impl Emf {
         metrics: Map<String, Value>,
         described: &[Value],
     ) -> Value {
-        let Inner { namespace, service, role, clock, .. } = &*self.0;
+        let Inner { namespace, service, process_role, clock, .. } = &*self.0;
         let mut line = metrics;
         for (name, value) in fields {
             line.insert((*name).to_owned(), value.as_str().into());
         }
         line.insert("service".to_owned(), (*service).into());
-        line.insert("role".to_owned(), (*role).into());
+        line.insert("role".to_owned(), (*process_role).into());
         line.insert(
             "_aws".to_owned(),
             json!({
@@ -323,7 +323,7 @@ mod tests {
         let lines = written(&emf);
         let values = lines.iter().map(|line| line["events_lag_ms"].as_array().unwrap().len());
         assert_eq!(values.collect::<Vec<_>>(), [100, 100, 50]);
-        let buried: Vec<&Value> = lines.iter().map(|line| &line["dead_letters"]).collect();
-        assert_eq!(buried, [&json!(3.0), &Value::Null, &Value::Null]);
+        let dead_letters: Vec<&Value> = lines.iter().map(|line| &line["dead_letters"]).collect();
+        assert_eq!(dead_letters, [&json!(3.0), &Value::Null, &Value::Null]);
     }
 }

@@ -87,10 +87,11 @@ impl Lambda {
         let (this, queue) = (&self, &queue);
         lambda_runtime::run(service_fn(async |event: LambdaEvent<Invocation>| {
             this.prepare().await;
-            let answer = sqs_intake::answer(queue, &this.clock, handler, event.payload);
-            let answer = Box::pin(answer).await;
+            let response =
+                sqs_intake::handle_invocation(queue, &this.clock, handler, event.payload);
+            let response = Box::pin(response).await;
             this.finish().await;
-            Ok::<_, BoxError>(answer)
+            Ok::<_, BoxError>(response)
         }))
         .await
     }

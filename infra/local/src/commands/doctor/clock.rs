@@ -7,11 +7,11 @@ use super::report::Finding;
 
 const WHAT: &str = "clock";
 
-/// The `Date` header has whole seconds, and an answer takes a moment.
-const TOLERATED: TimeDelta = TimeDelta::seconds(3);
+/// The `Date` header has whole seconds, and a response takes a moment.
+const TOLERATED_DIFFERENCE: TimeDelta = TimeDelta::seconds(3);
 
 /// Beyond this, tokens and one-minute leases expire at the wrong time.
-const TOO_MUCH: TimeDelta = TimeDelta::seconds(30);
+const MAX_DIFFERENCE: TimeDelta = TimeDelta::seconds(30);
 
 /// The times of two clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) fn check(readings: &[Reading]) -> Finding {
     };
     let others: Vec<&str> = readings.iter().map(|one| one.of).collect();
     let difference = worst.here - worst.there;
-    if difference.abs() <= TOLERATED {
+    if difference.abs() <= TOLERATED_DIFFERENCE {
         return Finding::ok(
             WHAT,
             format!("it agrees with the clock of {}", others.join(" and of ")),
@@ -41,7 +41,7 @@ pub(super) fn check(readings: &[Reading]) -> Finding {
     let detail =
         format!("it is {} s {direction} the clock of {}", difference.num_seconds().abs(), worst.of);
     let fix = "synchronise the clocks of both machines with NTP";
-    if difference.abs() <= TOO_MUCH {
+    if difference.abs() <= MAX_DIFFERENCE {
         Finding::warning(WHAT, detail, fix)
     } else {
         Finding::failed(WHAT, detail, fix)

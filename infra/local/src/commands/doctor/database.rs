@@ -1,4 +1,4 @@
-//! PostgreSQL: whether it is installed, and whether it answers.
+//! PostgreSQL: whether it is installed, and whether it responds.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -48,11 +48,13 @@ fn check_programs(search: &Search, folder: &DataFolder) -> Finding {
     match Binaries::find_for(search, &folder.postgres()) {
         Ok(found) => {
             let detail = format!("version {} in {}", found.major(), found.directory().display());
-            match postgres::made_by(&folder.postgres()) {
-                Some(made) if made != found.major() => Finding::failed(
+            match postgres::major_version_of(&folder.postgres()) {
+                Some(creator) if creator != found.major() => Finding::failed(
                     PROGRAMS,
-                    format!("{detail}, but the data was created by version {made}"),
-                    format!("install PostgreSQL {made}, or set VITRINA_POSTGRES_BIN to its folder"),
+                    format!("{detail}, but the data was created by version {creator}"),
+                    format!(
+                        "install PostgreSQL {creator}, or set VITRINA_POSTGRES_BIN to its folder"
+                    ),
                 ),
                 _ => Finding::ok(PROGRAMS, detail),
             }
@@ -102,19 +104,19 @@ async fn check_private(
 
 /// Asks for the version and the time. `more` is appended to what is said of the server.
 async fn ask(url: &str, more: &str, fix: &str) -> (Finding, Option<Reading>) {
-    let answer = tokio::time::timeout(TIMEOUT, version_and_time(url)).await;
-    match answer {
+    let response = tokio::time::timeout(TIMEOUT, version_and_time(url)).await;
+    match response {
         Ok(Ok((version, reading))) => {
-            let finding = Finding::ok(SERVER, format!("version {version} answers{more}"));
+            let finding = Finding::ok(SERVER, format!("version {version} responds{more}"));
             (finding, Some(reading))
         }
         Ok(Err(error)) => {
-            let detail = format!("it does not answer{more}: {}", causes(&error));
+            let detail = format!("it does not respond{more}: {}", causes(&error));
             (Finding::failed(SERVER, detail, fix), None)
         }
         Err(_) => {
             let seconds = TIMEOUT.as_secs();
-            let detail = format!("it does not answer within {seconds} s{more}");
+            let detail = format!("it does not respond within {seconds} s{more}");
             (Finding::failed(SERVER, detail, fix), None)
         }
     }
@@ -128,7 +130,7 @@ async fn version_and_time(url: &str) -> Result<(String, Reading), sqlx::Error> {
             .fetch_one(&mut connection)
             .await?;
     let here = Clock::System.now();
-    // The answer is complete, so a failure to close does not matter.
+    // The response is complete, so a failure to close does not matter.
     let _ = connection.close().await;
     let reading = Reading { of: "PostgreSQL", here, there };
     Ok((version, reading))

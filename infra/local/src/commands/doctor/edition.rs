@@ -45,7 +45,7 @@ pub(super) async fn check(running: &Running) -> (Finding, Option<Reading>) {
     match asked {
         Ok((ready, time)) => {
             let finding = match ready {
-                Ok(()) => Finding::ok(EDITION, format!("{} answers and is ready", running.url)),
+                Ok(()) => Finding::ok(EDITION, format!("{} responds and is ready", running.url)),
                 Err(why) => Finding::failed(EDITION, why, fix),
             };
             (finding, time)
@@ -62,18 +62,18 @@ async fn ask(running: &Running) -> Result<(Ready, Option<Reading>), String> {
         .map_err(|error| describe(&error))?
         .with_retries_for(Duration::ZERO);
     let alive =
-        client.call(Method::GET, "/healthz").answer().await.map_err(|error| describe(&error))?;
+        client.call(Method::GET, "/healthz").send_raw().await.map_err(|error| describe(&error))?;
     let here = Clock::System.now();
     let time = alive
         .headers
         .get(header::DATE)
         .and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok())
         .map(|there| Reading { of: "the edition", here, there: there.to_utc() });
-    let ready = client.call(Method::GET, "/readyz").answer().await;
+    let ready = client.call(Method::GET, "/readyz").send_raw().await;
     let ready = match ready {
         Ok(_) => Ok(()),
         Err(error) if error.status() == Some(503) => Err(format!(
-            "{} answers, but one of its stores does not ({}/readyz says which)",
+            "{} responds, but one of its stores does not ({}/readyz says which)",
             running.url, running.url
         )),
         Err(error) => Err(describe(&error)),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn edition_that_does_not_answer_fails() {
+    async fn edition_that_does_not_respond_fails() {
         let running = Running {
             pid: 1,
             url: "http://127.0.0.1:1".to_owned(),

@@ -16,8 +16,8 @@ const MAIL: &str = "mails";
 const DISK: &str = "disk";
 
 /// PostgreSQL stops when its write-ahead log has no room.
-const TOO_LITTLE: u64 = 200_000_000;
-const LITTLE: u64 = 1_000_000_000;
+const MIN_FREE_BYTES: u64 = 200_000_000;
+const LOW_FREE_BYTES: u64 = 1_000_000_000;
 
 pub(super) fn check(folder: &DataFolder, state: &FolderState) -> Vec<Finding> {
     let mut findings = vec![check_use(folder, state), check_folder(folder.path())];
@@ -117,9 +117,9 @@ fn check_disk(path: &Path) -> Finding {
 fn judge_disk(free: u64, path: &Path) -> Finding {
     let detail = format!("{} free for {}", DecimalBytes(free), path.display());
     let fix = "free some space, or choose another folder with --data";
-    if free < TOO_LITTLE {
+    if free < MIN_FREE_BYTES {
         Finding::failed(DISK, detail, fix)
-    } else if free < LITTLE {
+    } else if free < LOW_FREE_BYTES {
         Finding::warning(DISK, detail, fix)
     } else {
         Finding::ok(DISK, detail)

@@ -13,7 +13,7 @@ use crate::console::global::Global;
 const WHAT: &str = "settings";
 
 /// Settings of Vitrina that `list` does not show.
-const OTHERS: [&str; 2] = ["VITRINA_PASSWORD", "VITRINA_SQLX_DATABASE_URL"];
+const UNLISTED: [&str; 2] = ["VITRINA_PASSWORD", "VITRINA_SQLX_DATABASE_URL"];
 
 pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<Setting> {
     let flag = |name, id, value| Setting { name, value, source: global.sources.of_argument(id) };
@@ -111,7 +111,7 @@ fn is_known(name: &str) -> bool {
         "VITRINA_AUTH_JWKS_URL",
         "VITRINA_AUTH_ROLES_CLAIM",
     ];
-    READ.contains(&name) || OTHERS.contains(&name)
+    READ.contains(&name) || UNLISTED.contains(&name)
 }
 
 #[cfg(test)]

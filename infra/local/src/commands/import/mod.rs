@@ -222,7 +222,7 @@ async fn send(
             match (result.status, result.replayed) {
                 (201, false) => created += 1,
                 (201, true) => already_there += 1,
-                (409, _) if is_there(seller, row).await? => already_there += 1,
+                (409, _) if exists(seller, row).await? => already_there += 1,
                 _ => {
                     chunk.bad += 1;
                     chunk.faults.extend(refused(row, columns, result));
@@ -235,7 +235,7 @@ async fn send(
 }
 
 /// Whether the seller has the product that `row` describes.
-async fn is_there(seller: &Client, row: &Row) -> Result<bool, ClientError> {
+async fn exists(seller: &Client, row: &Row) -> Result<bool, ClientError> {
     let call = seller.call(Method::GET, "/v1/products").query("sku", &row.sku);
     let page: Page<ProductView> = call.send().await?;
     Ok(page.data.iter().any(|product| row.matches(product)))

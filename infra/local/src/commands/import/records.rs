@@ -48,7 +48,7 @@ pub(super) struct Records<R> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ParserState {
     CellStart,
     Bare,
     Quoted { since: u64 },
@@ -99,10 +99,10 @@ impl<R: Read> Records<R> {
         let (first_line, begin) = (self.line, self.position);
         let mut cells = Vec::new();
         let mut cell = Vec::new();
-        let mut at = At::CellStart;
+        let mut at = ParserState::CellStart;
         loop {
             let Some(byte) = self.byte()? else {
-                if let At::Quoted { since } = at {
+                if let ParserState::Quoted { since } = at {
                     return Err(FileFault::Unclosed { line: since });
                 }
                 // The last line may lack its line ending.
@@ -116,18 +116,18 @@ impl<R: Read> Records<R> {
                 return Err(FileFault::TooLong { line: first_line });
             }
             at = match (at, byte) {
-                (At::Quoted { .. }, b'"') => At::QuoteInQuoted,
-                (At::Quoted { .. }, _) => {
+                (ParserState::Quoted { .. }, b'"') => ParserState::QuoteInQuoted,
+                (ParserState::Quoted { .. }, _) => {
                     cell.push(byte);
                     at
                 }
-                (At::QuoteInQuoted, b'"') => {
+                (ParserState::QuoteInQuoted, b'"') => {
                     cell.push(b'"');
-                    At::Quoted { since: self.line }
+                    ParserState::Quoted { since: self.line }
                 }
-                (At::CellStart, b'"') => At::Quoted { since: self.line },
+                (ParserState::CellStart, b'"') => ParserState::Quoted { since: self.line },
                 (_, b'\n') => {
-                    if at == At::Bare && cell.last() == Some(&b'\r') {
+                    if at == ParserState::Bare && cell.last() == Some(&b'\r') {
                         cell.pop();
                     }
                     cells.push(cell);
@@ -135,14 +135,16 @@ impl<R: Read> Records<R> {
                 }
                 (_, byte) if byte == self.separator => {
                     cells.push(std::mem::take(&mut cell));
-                    At::CellStart
+                    ParserState::CellStart
                 }
                 // Part of the line ending; otherwise the next arm reports it.
-                (At::QuoteInQuoted, b'\r') if self.peek()? == Some(b'\n') => at,
-                (At::QuoteInQuoted, _) => return Err(FileFault::AfterQuote { line: self.line }),
-                (At::CellStart | At::Bare, byte) => {
+                (ParserState::QuoteInQuoted, b'\r') if self.peek()? == Some(b'\n') => at,
+                (ParserState::QuoteInQuoted, _) => {
+                    return Err(FileFault::AfterQuote { line: self.line });
+                }
+                (ParserState::CellStart | ParserState::Bare, byte) => {
                     cell.push(byte);
-                    At::Bare
+                    ParserState::Bare
                 }
             };
         }

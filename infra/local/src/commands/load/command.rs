@@ -1,7 +1,7 @@
 //! `vitrina load`: a load test in one command, against the running edition.
 //!
 //! Promise: a latency counts from the scheduled time of its request, however late the request could
-//! be sent. Slow answers cannot hide it.
+//! be sent. Slow responses cannot hide it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +16,10 @@ use shared::id::{Ids, ProductId};
 use shared::money::Currency;
 use uuid::Uuid;
 
+use super::connection::{get, post};
 use super::generator::{Load, Seen, WriteRequest, open_loop};
 use super::lag::LagPollers;
 use super::number::{Latencies, rate};
-use super::wire::{get, post};
 use crate::client::demo_user::{self, DemoUser};
 use crate::commands::seed::products;
 use crate::console::exit::{FAILED, OK};
@@ -99,8 +99,8 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
         lags.record(lag);
     }
     let report = Report {
-        creates: Answers::of(&created),
-        reads: Answers::of(&read),
+        creates: ResponseStats::of(&created),
+        reads: ResponseStats::of(&read),
         commit_to_visible: Lag {
             looked_for: lags.count(),
             p50_ms: lags.quantile(0.5),
@@ -111,7 +111,7 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
         Output::Text => print(&report.text()),
         Output::Json => print(&serde_json::to_string_pretty(&report)?),
     };
-    for Answers { refused_with, .. } in [&report.creates, &report.reads] {
+    for ResponseStats { refused_with, .. } in [&report.creates, &report.reads] {
         match refused_with {
             Some(429) => {
                 say(
@@ -119,7 +119,7 @@ pub(crate) async fn run(global: &Global, args: LoadArgs) -> anyhow::Result<u8> {
                 );
             }
             Some(status) => {
-                say(&format!("a request was answered with {status}: see the log of the edition"));
+                say(&format!("a request got the status {status}: see the log of the edition"));
             }
             None => {}
         }
@@ -173,14 +173,15 @@ fn reads(visible: Arc<Mutex<Vec<ProductId>>>) -> Arc<WriteRequest> {
 /// The results.
 #[derive(Debug, Serialize)]
 struct Report {
-    creates: Answers,
-    reads: Answers,
+    creates: ResponseStats,
+    reads: ResponseStats,
     commit_to_visible: Lag,
 }
 
 #[derive(Debug, Serialize)]
-struct Answers {
-    answered: u64,
+struct ResponseStats {
+    #[serde(rename = "answered")]
+    responses: u64,
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
@@ -196,11 +197,11 @@ struct Lag {
     p99_ms: f64,
 }
 
-impl Answers {
+impl ResponseStats {
     fn of(seen: &Seen) -> Self {
         Self {
-            answered: seen.answered,
-            per_second: rate(seen.answered, seen.took),
+            responses: seen.responses,
+            per_second: rate(seen.responses, seen.took),
             p50_ms: seen.latencies.quantile(0.5),
             p99_ms: seen.latencies.quantile(0.99),
             refused: seen.refused,
@@ -209,10 +210,10 @@ impl Answers {
     }
 
     fn row(&self, name: &str) -> [String; 6] {
-        let Self { answered, per_second, p50_ms, p99_ms, refused, .. } = self;
+        let Self { responses, per_second, p50_ms, p99_ms, refused, .. } = self;
         [
             name.to_owned(),
-            answered.to_string(),
+            responses.to_string(),
             format!("{per_second:.1}"),
             format!("{p50_ms:.1}"),
             format!("{p99_ms:.1}"),
@@ -225,7 +226,7 @@ impl Report {
     fn text(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(["", "answered", "per second", "p50 ms", "p99 ms", "refused"]);
+        table.set_header(["", "responses", "per second", "p50 ms", "p99 ms", "refused"]);
         table.add_row(self.creates.row("creates"));
         table.add_row(self.reads.row("reads"));
         let Lag { looked_for, p50_ms, p99_ms } = &self.commit_to_visible;

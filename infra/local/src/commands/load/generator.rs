@@ -11,13 +11,13 @@ use anyhow::Context as _;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use super::connection::Connection;
 use super::number::{Latencies, figure};
-use super::wire::Connection;
 
 /// Writes the request with the given number into an empty buffer.
 pub type WriteRequest = dyn Fn(u64, &mut Vec<u8>) + Send + Sync;
 
-/// Receives the number and the body of every expected answer, in the thread of the load.
+/// Receives the number and the body of every expected response, in the thread of the load.
 pub type Observe = dyn Fn(u64, &[u8]) + Send + Sync;
 
 /// A load of requests of one kind.
@@ -26,7 +26,7 @@ pub struct Load {
     pub address: SocketAddr,
     pub connections: usize,
     pub duration: Duration,
-    /// The expected status. Other answers are counted separately.
+    /// The expected status. Other responses are counted separately.
     pub status: u16,
     pub request: Arc<WriteRequest>,
     pub observe: Option<Arc<Observe>>,
@@ -35,21 +35,21 @@ pub struct Load {
 /// The measurements of a load.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Answers with the expected status.
-    pub answered: u64,
-    /// Other answers.
+    /// Responses with the expected status.
+    pub responses: u64,
+    /// Other responses.
     pub refused: u64,
     pub refusal: Option<u16>,
     pub took: Duration,
     pub latencies: Latencies,
 }
 
-/// Sends the next request on each connection as soon as it has an answer.
+/// Sends the next request on each connection as soon as it has a response.
 pub async fn closed_loop(load: &Load) -> anyhow::Result<Seen> {
     generate(load.clone(), None).await
 }
 
-/// Sends `rate` requests a second, however late answers arrive.
+/// Sends `rate` requests a second, however late responses arrive.
 pub async fn open_loop(load: &Load, rate: f64) -> anyhow::Result<Seen> {
     generate(load.clone(), Some(rate)).await
 }
@@ -77,7 +77,7 @@ async fn run(load: Load, rate: Option<f64>) -> io::Result<Seen> {
         workers.push(tokio::task::spawn_local(worker.run(rate)));
     }
     let mut total = Seen {
-        answered: 0,
+        responses: 0,
         refused: 0,
         refusal: None,
         took: load.duration,
@@ -85,7 +85,7 @@ async fn run(load: Load, rate: Option<f64>) -> io::Result<Seen> {
     };
     for worker in workers {
         let seen = worker.await.map_err(io::Error::other)??;
-        total.answered += seen.answered;
+        total.responses += seen.responses;
         total.refused += seen.refused;
         total.refusal = total.refusal.or(seen.refusal);
         total.latencies.add(&seen.latencies);
@@ -106,7 +106,7 @@ impl Worker {
     async fn run(mut self, rate: Option<f64>) -> io::Result<Seen> {
         let end = self.begun + self.load.duration;
         let mut seen = Seen {
-            answered: 0,
+            responses: 0,
             refused: 0,
             refusal: None,
             took: self.load.duration,
@@ -130,13 +130,13 @@ impl Worker {
             (self.load.request)(number, &mut self.connection.request);
             let status = self.connection.call().await?;
             let now = Instant::now();
-            // A closed loop counts the answers that arrive in time. An open loop counts every
-            // answer: leaving out the late ones would hide the worst latencies.
+            // A closed loop counts the responses that arrive in time. An open loop counts every
+            // response: leaving out the late ones would hide the worst latencies.
             if rate.is_none() && now >= end {
                 return Ok(seen);
             }
             if status == self.load.status {
-                seen.answered += 1;
+                seen.responses += 1;
                 seen.latencies.record(now - scheduled);
                 if let Some(observe) = &self.load.observe {
                     Arc::clone(observe)(number, self.connection.body());

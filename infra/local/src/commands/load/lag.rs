@@ -9,9 +9,9 @@ use shared::id::ProductId;
 use tokio::sync::{Mutex, mpsc};
 use uuid::Uuid;
 
+use super::connection::{Connection, get};
 use super::generator::Observe;
 use super::number::figure;
-use super::wire::{Connection, get};
 
 /// The most products a second to poll for.
 const SAMPLED_RATE: f64 = 50.0;
@@ -25,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// How long to poll before a product counts as lost.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// A created product, and when its answer arrived.
+/// A created product, and when its response arrived.
 type Created = (ProductId, Instant);
 
 /// A visible product: when it was created, counted from the start, and its lag.
@@ -37,7 +37,7 @@ pub struct LagPollers(Vec<tokio::task::JoinHandle<anyhow::Result<Vec<Visible>>>>
 
 impl LagPollers {
     /// Starts to poll for a sample of the products of a load that creates `rate` a second. The load
-    /// passes its answers to the returned observer; polling ends once that is dropped. `found` is
+    /// passes its responses to the returned observer; polling ends once that is dropped. `found` is
     /// called with each visible product.
     pub fn begin(
         api: SocketAddr,

@@ -1,8 +1,8 @@
 //! Load over HTTP/1.1 with persistent connections, from a thread of its own. It shares the machine
 //! with the server that it measures, so it uses as little CPU as possible.
 //!
-//! A closed loop sends the next request as soon as it has an answer: it measures throughput. An open
-//! loop sends at a fixed rate, whether answers arrive or not, and measures from the scheduled time
+//! A closed loop sends the next request as soon as it has a response: it measures throughput. An open
+//! loop sends at a fixed rate, whether responses arrive or not, and measures from the scheduled time
 //! of each request: it measures latency.
 
 #![expect(
@@ -11,13 +11,13 @@
 )]
 
 mod command;
+mod connection;
 mod generator;
 pub mod lag;
 mod number;
-mod wire;
 
 pub use command::LoadArgs;
 pub(crate) use command::run;
+pub use connection::{Connection, get, post};
 pub use generator::{Load, Observe, Seen, WriteRequest, closed_loop, open_loop};
 pub use number::{Latencies, figure, rate};
-pub use wire::{Connection, get, post};

@@ -139,15 +139,15 @@ fn summary(products: u64, sellers: usize, took: Duration) -> String {
     let per_second = u128::from(products) * 1000 / millis;
     format!(
         "{} of {} in {}.{} s ({} per second)",
-        many(products, "product"),
-        many(sellers as u64, "seller"),
+        count_of(products, "product"),
+        count_of(sellers as u64, "seller"),
         millis / 1000,
         millis % 1000 / 100,
         HumanCount(u64::try_from(per_second).unwrap_or(u64::MAX)),
     )
 }
 
-fn many(count: u64, thing: &str) -> String {
+fn count_of(count: u64, thing: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", HumanCount(count))
 }

@@ -12,10 +12,10 @@ use utoipa_axum::router::OpenApiRouter;
 use super::service::{Context, Part, Service, ServiceError};
 
 /// The public catalogue.
-pub const CATALOG: Part = Part::new("catalog");
+pub(crate) const CATALOG: Part = Part::new("catalog");
 
 /// Projects events into listings.
-pub const PROJECTOR: Part = Part::new("projector");
+pub(crate) const PROJECTOR: Part = Part::new("projector");
 
 /// The table of listings.
 pub const TABLE: &str = "listings";

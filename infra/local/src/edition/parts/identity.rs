@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::service::{Context, Part, Service, Starting};
 
 /// Sign-up, login and the key set.
-pub const IDENTITY: Part = Part::new("identity");
+pub(crate) const IDENTITY: Part = Part::new("identity");
 
 /// The issuer of the tokens of a local edition.
 pub const ISSUER: &str = shared::http::auth::EMBEDDED_ISSUER;
@@ -28,7 +28,7 @@ pub(super) static SERVICE: Service = Service {
 fn start<'a>(context: &'a Context, work: &'a mut JoinSet<()>) -> Starting<'a> {
     let mut routes = OpenApiRouter::new();
     if context.runs(IDENTITY) {
-        work.spawn(identity::expire_sessions::run(context.identity.clone(), context.stop.clone()));
+        work.spawn(identity::delete_expired::run(context.identity.clone(), context.stop.clone()));
         routes = identity::routes().with_state(context.identity.clone());
     }
     Box::pin(async { Ok(routes) })

@@ -15,10 +15,10 @@ use utoipa_axum::router::OpenApiRouter;
 use super::service::{Context, Part, Producer, Service, Starting};
 
 /// The sellers' API.
-pub const INVENTORY: Part = Part::new("inventory");
+pub(crate) const INVENTORY: Part = Part::new("inventory");
 
 /// Publishes the events that are committed.
-pub const RELAY: Part = Part::new("relay");
+pub(crate) const RELAY: Part = Part::new("relay");
 
 pub(super) static SERVICE: Service = Service {
     parts: &[INVENTORY, RELAY],

@@ -8,14 +8,14 @@ const STALENESS: Duration = Duration::from_secs(2);
 
 /// The kind of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum ReadKind {
     /// The product by id, at `min_version` or later if that is set.
     ById { min_version: Option<i64> },
     /// A page of a list.
     List,
 }
 
-/// The answer about one product.
+/// The response about one product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     Listed {
@@ -31,27 +31,27 @@ pub(crate) enum Seen {
 pub(crate) struct BuyerRead {
     pub(crate) client: u32,
     pub(crate) invoked: Duration,
-    pub(crate) answered: Duration,
-    pub(crate) asked: Asked,
+    pub(crate) responded: Duration,
+    pub(crate) kind: ReadKind,
     pub(crate) seen: Seen,
 }
 
 impl BuyerRead {
     /// Whether it confirms that a requested version has arrived.
     pub(crate) fn is_confirmed(&self) -> bool {
-        matches!(self.asked, Asked::ById { min_version: Some(_) })
+        matches!(self.kind, ReadKind::ById { min_version: Some(_) })
     }
 }
 
 impl fmt::Display for BuyerRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, invoked, answered, asked, seen } = self;
-        let (invoked, answered) = (invoked.as_secs_f64(), answered.as_secs_f64());
-        write!(f, "{invoked:>11.6} .. {answered:>11.6} s  client {client:<2} {asked:?} -> {seen:?}")
+        let Self { client, invoked, responded, kind, seen } = self;
+        let (invoked, responded) = (invoked.as_secs_f64(), responded.as_secs_f64());
+        write!(f, "{invoked:>11.6} .. {responded:>11.6} s  client {client:<2} {kind:?} -> {seen:?}")
     }
 }
 
-/// The least that a read may show, given all reads that were answered before it began.
+/// The least that a read may show, given all reads that completed before it began.
 #[derive(Clone, Copy, Debug, Default)]
 struct Floor {
     /// The greatest version that was shown; 0 if none was.
@@ -62,13 +62,13 @@ struct Floor {
 
 /// A read showed an older version than an earlier read.
 #[derive(Debug)]
-pub(crate) struct WentBackwards {
+pub(crate) struct VersionDecreased {
     lines: Vec<String>,
     read: String,
     least: i64,
 }
 
-impl fmt::Display for WentBackwards {
+impl fmt::Display for VersionDecreased {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &self.lines {
             writeln!(f, "{line}")?;
@@ -77,31 +77,31 @@ impl fmt::Display for WentBackwards {
     }
 }
 
-/// Checks that no read shows an older version than a read that was answered before it began: by id at
+/// Checks that no read shows an older version than a read that completed before it began: by id at
 /// once, in a list after [`STALENESS`].
-pub(crate) fn check_monotonic(buyer_reads: &[BuyerRead]) -> Result<(), WentBackwards> {
-    let mut by_answer: Vec<&BuyerRead> = buyer_reads.iter().collect();
-    by_answer.sort_by_key(|read| read.answered);
+pub(crate) fn check_monotonic(buyer_reads: &[BuyerRead]) -> Result<(), VersionDecreased> {
+    let mut by_response: Vec<&BuyerRead> = buyer_reads.iter().collect();
+    by_response.sort_by_key(|read| read.responded);
     // The floor that each read sets for later reads.
-    let mut floors: Vec<(Duration, Floor)> = Vec::with_capacity(by_answer.len());
-    for read in &by_answer {
+    let mut floors: Vec<(Duration, Floor)> = Vec::with_capacity(by_response.len());
+    for read in &by_response {
         let floor_at = |moment: Duration| {
-            let before = floors.iter().take_while(|(answered, _)| *answered < moment);
+            let before = floors.iter().take_while(|(responded, _)| *responded < moment);
             before.fold(Floor::default(), |floor, (_, read)| Floor {
                 shown: floor.shown.max(read.shown),
                 next: floor.next.max(read.next),
             })
         };
-        let (floor, wanted) = match read.asked {
-            Asked::ById { min_version } => (floor_at(read.invoked), min_version.unwrap_or(0)),
-            Asked::List => (floor_at(read.invoked.saturating_sub(STALENESS)), 0),
+        let (floor, wanted) = match read.kind {
+            ReadKind::ById { min_version } => (floor_at(read.invoked), min_version.unwrap_or(0)),
+            ReadKind::List => (floor_at(read.invoked.saturating_sub(STALENESS)), 0),
         };
         let sets = match &read.seen {
             Seen::Listed { version, .. } => {
                 let least = floor.next.max(wanted);
                 if *version < least {
-                    let lines = by_answer.iter().map(ToString::to_string).collect();
-                    return Err(WentBackwards { lines, read: read.to_string(), least });
+                    let lines = by_response.iter().map(ToString::to_string).collect();
+                    return Err(VersionDecreased { lines, read: read.to_string(), least });
                 }
                 Floor { shown: *version, next: *version }
             }
@@ -112,7 +112,7 @@ pub(crate) fn check_monotonic(buyer_reads: &[BuyerRead]) -> Result<(), WentBackw
                 Floor { shown: 0, next: if deleted > 0 { deleted + 1 } else { 0 } }
             }
         };
-        floors.push((read.answered, sets));
+        floors.push((read.responded, sets));
     }
     Ok(())
 }
@@ -121,17 +121,17 @@ pub(crate) fn check_monotonic(buyer_reads: &[BuyerRead]) -> Result<(), WentBackw
 mod tests {
     use super::*;
 
-    const BY_ID: Asked = Asked::ById { min_version: None };
+    const BY_ID: ReadKind = ReadKind::ById { min_version: None };
 
-    fn read(invoked: u64, answered: u64, asked: Asked, version: Option<i64>) -> BuyerRead {
+    fn read(invoked: u64, responded: u64, kind: ReadKind, version: Option<i64>) -> BuyerRead {
         let at = Duration::from_millis;
         let listed = |version| Seen::Listed { version, name: "a".to_owned() };
         let seen = version.map_or(Seen::Absent, listed);
-        BuyerRead { client: 1, invoked: at(invoked), answered: at(answered), asked, seen }
+        BuyerRead { client: 1, invoked: at(invoked), responded: at(responded), kind, seen }
     }
 
     #[test]
-    fn a_read_by_id_shows_at_least_the_version_shown_before() {
+    fn read_by_id_shows_at_least_the_version_shown_before() {
         let first = read(0, 10, BY_ID, Some(7));
         check_monotonic(&[first.clone(), read(11, 20, BY_ID, Some(7))]).unwrap();
         // Concurrent reads may show either version.
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn no_read_shows_less_than_a_confirmed_version() {
-        let confirmed = Asked::ById { min_version: Some(5) };
+        let confirmed = ReadKind::ById { min_version: Some(5) };
         check_monotonic(&[read(0, 10, confirmed, Some(4))]).unwrap_err();
         // It was deleted in version 5 or later, so it can be listed again in version 6 or later.
         let deleted = read(0, 10, confirmed, None);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_version_does_not_undo_a_seen_deletion() {
+    fn older_version_does_not_undo_a_seen_deletion() {
         let shown = read(0, 10, BY_ID, Some(3));
         let gone = read(11, 20, BY_ID, None);
         check_monotonic(&[shown.clone(), gone.clone(), read(21, 30, BY_ID, Some(5))]).unwrap();
@@ -162,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_may_lag_by_its_documented_staleness_only() {
+    fn list_lags_by_at_most_its_documented_staleness() {
         let first = read(0, 10, BY_ID, Some(7));
-        check_monotonic(&[first.clone(), read(1_000, 1_010, Asked::List, Some(6))]).unwrap();
-        check_monotonic(&[first, read(2_020, 2_030, Asked::List, Some(6))]).unwrap_err();
+        check_monotonic(&[first.clone(), read(1_000, 1_010, ReadKind::List, Some(6))]).unwrap();
+        check_monotonic(&[first, read(2_020, 2_030, ReadKind::List, Some(6))]).unwrap_err();
         // A later read by id must show at least what a list showed.
-        let list = read(0, 10, Asked::List, Some(7));
+        let list = read(0, 10, ReadKind::List, Some(7));
         check_monotonic(&[list, read(11, 20, BY_ID, Some(6))]).unwrap_err();
     }
 }

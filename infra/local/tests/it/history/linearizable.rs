@@ -1,9 +1,9 @@
 //! Checks that a history is linearizable: each call took effect at one moment between its invocation
-//! and its answer, and each answer is what the model returns at that moment.
+//! and its response, and each response is what the model returns at that moment.
 //!
 //! The search is that of Wing and Gong with the cache of Lowe ("Testing for linearizability", 2017):
-//! the next call is one that was invoked before any remaining call was answered, and each pair of
-//! applied calls and state is tried once. A call without an answer may take effect at any time, or
+//! the next call is one that was invoked before any remaining call completed, and each pair of
+//! applied calls and state is tried once. A call without a response may take effect at any time, or
 //! never.
 
 use std::collections::HashSet;
@@ -16,13 +16,13 @@ use super::Operation;
 /// Sequential behaviour of an object.
 pub(crate) trait Model: Clone + Eq + Hash + fmt::Debug {
     type Call: fmt::Debug;
-    type Answer: fmt::Debug + PartialEq;
+    type Response: fmt::Debug + PartialEq;
 
-    /// The state after a call, and the answer to the call.
-    fn apply(&self, call: &Self::Call) -> (Self, Self::Answer);
+    /// The state after a call, and the response to the call.
+    fn apply(&self, call: &Self::Call) -> (Self, Self::Response);
 
-    /// Whether no sequence of calls from here can give this answer.
-    fn is_past(&self, answer: &Self::Answer) -> bool;
+    /// Whether no sequence of calls from here can give this response.
+    fn is_past(&self, response: &Self::Response) -> bool;
 }
 
 /// Indices of calls in their history, each with the state after the call.
@@ -39,7 +39,7 @@ pub(crate) struct Unexplained<M> {
 
 impl<M: fmt::Debug> fmt::Display for Unexplained<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "no order of these calls gives these answers:")?;
+        writeln!(f, "no order of these calls gives these responses:")?;
         for line in &self.lines {
             writeln!(f, "{line}")?;
         }
@@ -47,10 +47,10 @@ impl<M: fmt::Debug> fmt::Display for Unexplained<M> {
     }
 }
 
-/// Finds an order of calls that starts from `initial` and explains every answer.
+/// Finds an order of calls that starts from `initial` and explains every response.
 pub(crate) fn explain<M: Model>(
     initial: &M,
-    history: &[Operation<M::Call, M::Answer>],
+    history: &[Operation<M::Call, M::Response>],
 ) -> Result<Order<M>, Unexplained<M>> {
     let mut search = Search {
         history,
@@ -74,7 +74,7 @@ pub(crate) fn explain<M: Model>(
 }
 
 struct Search<'a, M: Model> {
-    history: &'a [Operation<M::Call, M::Answer>],
+    history: &'a [Operation<M::Call, M::Response>],
     applied: Vec<bool>,
     order: Order<M>,
     longest: Order<M>,
@@ -84,25 +84,25 @@ struct Search<'a, M: Model> {
 impl<M: Model> Search<'_, M> {
     /// Whether the remaining calls can be explained from this state.
     fn explain_rest(&mut self, state: &M) -> bool {
-        let Some(first_answer) = self.first_answer() else { return true };
-        if self.open_answers().any(|(_, answer)| state.is_past(answer))
+        let Some(first_response) = self.first_response() else { return true };
+        if self.open_responses().any(|(_, response)| state.is_past(response))
             || !self.tried.insert((self.applied.clone(), state.clone()))
         {
             return false;
         }
         let mut possible = Vec::new();
         for (nth, operation) in self.history.iter().enumerate() {
-            if self.applied[nth] || operation.invoked > first_answer {
+            if self.applied[nth] || operation.invoked > first_response {
                 continue;
             }
             let (next, given) = state.apply(&operation.call);
-            match &operation.answer {
-                Some((_, answer)) if *answer != given => {}
+            match &operation.response {
+                Some((_, response)) if *response != given => {}
                 // A matching call that changes nothing can be applied now without ruling out any
                 // other order.
                 Some(_) if next == *state => return self.explain_rest_after(nth, &next),
                 Some((at, _)) => possible.push((*at, nth, next)),
-                // A call that has no answer and changes nothing can be left out.
+                // A call that has no response and changes nothing can be left out.
                 None if next == *state => {}
                 None => possible.push((Duration::MAX, nth, next)),
             }
@@ -111,15 +111,15 @@ impl<M: Model> Search<'_, M> {
         possible.into_iter().any(|(_, nth, next)| self.explain_rest_after(nth, &next))
     }
 
-    /// Time of the earliest answer among the remaining calls. A call that was invoked later comes
-    /// after it. `None` if no answered call remains.
-    fn first_answer(&self) -> Option<Duration> {
-        self.open_answers().map(|(at, _)| *at).min()
+    /// Time of the earliest response among the remaining calls. A call that was invoked later comes
+    /// after it. `None` if no completed call remains.
+    fn first_response(&self) -> Option<Duration> {
+        self.open_responses().map(|(at, _)| *at).min()
     }
 
-    fn open_answers(&self) -> impl Iterator<Item = &(Duration, M::Answer)> {
+    fn open_responses(&self) -> impl Iterator<Item = &(Duration, M::Response)> {
         let open = self.history.iter().zip(&self.applied).filter(|(_, applied)| !**applied);
-        open.filter_map(|(operation, _)| operation.answer.as_ref())
+        open.filter_map(|(operation, _)| operation.response.as_ref())
     }
 
     fn explain_rest_after(&mut self, nth: usize, next: &M) -> bool {
@@ -140,22 +140,27 @@ impl<M: Model> Search<'_, M> {
 #[cfg(test)]
 mod tests {
     use super::super::product::Call::{Create, Delete, Read, Rename, Restore};
-    use super::super::product::{Answer, Call, ProductModel};
+    use super::super::product::{Call, ProductModel, Response};
     use super::*;
 
-    type Op = Operation<Call, Answer>;
+    type Op = Operation<Call, Response>;
 
-    fn op(invoked: u64, answered: u64, call: Call, answer: Answer) -> Op {
+    fn op(invoked: u64, responded: u64, call: Call, response: Response) -> Op {
         let at = Duration::from_millis;
-        Operation { client: 1, call, invoked: at(invoked), answer: Some((at(answered), answer)) }
+        Operation {
+            client: 1,
+            call,
+            invoked: at(invoked),
+            response: Some((at(responded), response)),
+        }
     }
 
     fn lost(invoked: u64, call: Call) -> Op {
-        Operation { client: 2, call, invoked: Duration::from_millis(invoked), answer: None }
+        Operation { client: 2, call, invoked: Duration::from_millis(invoked), response: None }
     }
 
-    fn shown(version: i64, name: &str) -> Answer {
-        Answer::Shown { version, name: name.to_owned() }
+    fn shown(version: i64, name: &str) -> Response {
+        Response::Shown { version, name: name.to_owned() }
     }
 
     fn create() -> Op {
@@ -175,10 +180,10 @@ mod tests {
         let history = [
             create(),
             op(20, 30, rename("b", Some(1)), shown(2, "b")),
-            op(40, 50, Delete { if_match: None }, Answer::Done),
-            op(60, 70, Read, Answer::NotFound),
+            op(40, 50, Delete { if_match: None }, Response::Done),
+            op(60, 70, Read, Response::NotFound),
             op(80, 90, Restore, shown(4, "b")),
-            op(92, 95, rename("c", Some(3)), Answer::Stale),
+            op(92, 95, rename("c", Some(3)), Response::Stale),
             op(96, 99, Read, shown(4, "b")),
         ];
         let order: Vec<usize> = check(&history).unwrap().iter().map(|(nth, _)| *nth).collect();
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_read_is_not_explained() {
+    fn stale_read_is_not_explained() {
         let mut history = vec![create(), op(20, 30, rename("b", None), shown(2, "b"))];
         history.push(op(29, 40, Read, shown(1, "a")));
         check(&history).unwrap();
@@ -216,15 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_update_is_not_explained() {
-        // Both were based on version 1, and both were answered with version 2.
+    fn lost_update_is_not_explained() {
+        // Both were based on version 1, and both got version 2.
         let history = [
             create(),
             op(20, 40, rename("b", Some(1)), shown(2, "b")),
             op(21, 41, rename("c", Some(1)), shown(2, "c")),
         ];
         check(&history).unwrap_err();
-        // An acknowledged update that no later answer shows.
+        // An acknowledged update that no later response shows.
         let history = [
             create(),
             op(20, 30, rename("b", None), shown(2, "b")),
@@ -234,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decreasing_version_is_not_explained() {
+    fn decreasing_version_is_not_explained() {
         let history = [
             create(),
             op(20, 30, rename("b", None), shown(2, "b")),
@@ -244,23 +249,23 @@ mod tests {
         check(&history).unwrap_err();
         let history = [
             create(),
-            op(20, 30, Delete { if_match: None }, Answer::Done),
+            op(20, 30, Delete { if_match: None }, Response::Done),
             op(40, 50, Restore, shown(2, "a")),
         ];
         check(&history).unwrap_err();
     }
 
     #[test]
-    fn a_refusal_without_a_cause_is_not_explained() {
-        let refused = |call, answer| check(&[create(), op(20, 30, call, answer)]);
-        refused(rename("b", Some(1)), Answer::Stale).unwrap_err();
-        refused(rename("b", None), Answer::NotFound).unwrap_err();
-        refused(Delete { if_match: Some(2) }, Answer::Done).unwrap_err();
-        refused(Delete { if_match: Some(2) }, Answer::Stale).unwrap();
+    fn refusal_without_a_cause_is_not_explained() {
+        let refused = |call, response| check(&[create(), op(20, 30, call, response)]);
+        refused(rename("b", Some(1)), Response::Stale).unwrap_err();
+        refused(rename("b", None), Response::NotFound).unwrap_err();
+        refused(Delete { if_match: Some(2) }, Response::Done).unwrap_err();
+        refused(Delete { if_match: Some(2) }, Response::Stale).unwrap();
     }
 
     #[test]
-    fn a_call_without_an_answer_takes_effect_later_or_never() {
+    fn call_without_a_response_takes_effect_later_or_never() {
         let with = |read: Op| check(&[create(), lost(20, rename("b", None)), read]);
         with(op(30, 40, Read, shown(1, "a"))).unwrap();
         with(op(30, 40, Read, shown(2, "b"))).unwrap();
@@ -282,7 +287,7 @@ mod tests {
 
     #[test]
     fn many_concurrent_calls_are_explained_in_a_short_search() {
-        // Sixteen concurrent calls have 2 x 10^13 orders. The answers allow only one of them.
+        // Sixteen concurrent calls have 2 x 10^13 orders. The responses allow only one of them.
         let mut history = vec![create()];
         for nth in 0..16 {
             let name = format!("n{nth}");

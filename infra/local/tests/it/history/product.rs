@@ -13,7 +13,7 @@ pub(crate) enum Call {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Answer {
+pub(crate) enum Response {
     Shown {
         version: i64,
         name: String,
@@ -34,22 +34,22 @@ pub(crate) enum ProductModel {
 }
 
 impl ProductModel {
-    fn shown(self) -> (Self, Answer) {
-        let answer = match &self {
+    fn shown(self) -> (Self, Response) {
+        let response = match &self {
             Self::Living { version, name } => {
-                Answer::Shown { version: *version, name: name.clone() }
+                Response::Shown { version: *version, name: name.clone() }
             }
-            Self::Absent | Self::Deleted { .. } => Answer::NotFound,
+            Self::Absent | Self::Deleted { .. } => Response::NotFound,
         };
-        (self, answer)
+        (self, response)
     }
 }
 
 impl Model for ProductModel {
     type Call = Call;
-    type Answer = Answer;
+    type Response = Response;
 
-    fn apply(&self, call: &Call) -> (Self, Answer) {
+    fn apply(&self, call: &Call) -> (Self, Response) {
         match (call, self) {
             (Call::Create { name }, Self::Absent) => {
                 Self::Living { version: 1, name: name.clone() }.shown()
@@ -58,14 +58,14 @@ impl Model for ProductModel {
                 Call::Rename { if_match: Some(expected), .. }
                 | Call::Delete { if_match: Some(expected) },
                 Self::Living { version, .. },
-            ) if expected != version => (self.clone(), Answer::Stale),
+            ) if expected != version => (self.clone(), Response::Stale),
             (Call::Rename { name, .. }, Self::Living { version, name: before })
                 if name != before =>
             {
                 Self::Living { version: version + 1, name: name.clone() }.shown()
             }
             (Call::Delete { .. }, Self::Living { version, name }) => {
-                (Self::Deleted { version: version + 1, name: name.clone() }, Answer::Done)
+                (Self::Deleted { version: version + 1, name: name.clone() }, Response::Done)
             }
             (Call::Restore, Self::Deleted { version, name }) => {
                 Self::Living { version: version + 1, name: name.clone() }.shown()
@@ -74,11 +74,11 @@ impl Model for ProductModel {
         }
     }
 
-    fn is_past(&self, answer: &Answer) -> bool {
-        match (self, answer) {
+    fn is_past(&self, response: &Response) -> bool {
+        match (self, response) {
             (
                 Self::Living { version, .. } | Self::Deleted { version, .. },
-                Answer::Shown { version: shown, .. },
+                Response::Shown { version: shown, .. },
             ) => shown < version,
             _ => false,
         }

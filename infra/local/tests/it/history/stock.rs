@@ -18,7 +18,7 @@ pub(crate) enum Call {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Answer {
+pub(crate) enum Response {
     Shown {
         version: i64,
         on_hand: i64,
@@ -43,24 +43,24 @@ impl StockModel {
 
 impl Model for StockModel {
     type Call = Call;
-    type Answer = Answer;
+    type Response = Response;
 
-    fn apply(&self, call: &Call) -> (Self, Answer) {
+    fn apply(&self, call: &Call) -> (Self, Response) {
         let after = match call {
             Call::Adjust { delta } => self.next(self.on_hand + delta),
             Call::Set { if_match: Some(version), .. } if *version != self.version => {
-                return (self.clone(), Answer::Stale);
+                return (self.clone(), Response::Stale);
             }
             Call::Set { on_hand, .. } if *on_hand != self.on_hand => self.next(*on_hand),
             Call::Set { .. } | Call::Read => self.clone(),
-            Call::ReadAvailable => return (self.clone(), Answer::Available(self.on_hand)),
+            Call::ReadAvailable => return (self.clone(), Response::Available(self.on_hand)),
         };
-        let answer = Answer::Shown { version: after.version, on_hand: after.on_hand };
-        (after, answer)
+        let response = Response::Shown { version: after.version, on_hand: after.on_hand };
+        (after, response)
     }
 
-    fn is_past(&self, answer: &Answer) -> bool {
-        matches!(answer, Answer::Shown { version, .. } if *version < self.version)
+    fn is_past(&self, response: &Response) -> bool {
+        matches!(response, Response::Shown { version, .. } if *version < self.version)
     }
 }
 
@@ -73,29 +73,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listed_quantity_was_on_hand_at_some_time() {
+    fn listed_quantity_was_on_hand_at_some_time() {
         let at = Duration::from_millis;
-        let op = |invoked, answered, call, answer| Operation {
+        let op = |invoked, responded, call, response| Operation {
             client: 1,
             call,
             invoked: at(invoked),
-            answer: Some((at(answered), answer)),
+            response: Some((at(responded), response)),
         };
         let first = StockModel { version: 1, on_hand: 5 };
-        let sold = |version, on_hand| Answer::Shown { version, on_hand };
+        let sold = |version, on_hand| Response::Shown { version, on_hand };
         let mut history = vec![
             op(10, 20, Call::Adjust { delta: -1 }, sold(2, 4)),
-            op(30, 40, Call::Set { on_hand: 9, if_match: Some(1) }, Answer::Stale),
+            op(30, 40, Call::Set { on_hand: 9, if_match: Some(1) }, Response::Stale),
             op(50, 60, Call::Set { on_hand: 9, if_match: Some(2) }, sold(3, 9)),
             // A listing may lag.
-            op(0, 90, Call::ReadAvailable, Answer::Available(4)),
+            op(0, 90, Call::ReadAvailable, Response::Available(4)),
         ];
         explain(&first, &history).unwrap();
         // A listing may not show a quantity before it is set, or one that never was.
-        history.push(op(0, 45, Call::ReadAvailable, Answer::Available(9)));
+        history.push(op(0, 45, Call::ReadAvailable, Response::Available(9)));
         explain(&first, &history).unwrap_err();
         history.pop();
-        history.push(op(0, 90, Call::ReadAvailable, Answer::Available(8)));
+        history.push(op(0, 90, Call::ReadAvailable, Response::Available(8)));
         explain(&first, &history).unwrap_err();
     }
 }

@@ -1,4 +1,4 @@
-//! Clients that call about the same few products concurrently, and record calls and answers.
+//! Clients that call about the same few products concurrently, and record calls and responses.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,10 +12,10 @@ use shared::id::ProductId;
 
 use super::histories::{CATEGORY, Histories, ON_HAND};
 use super::supervised::{Address, AddressWatch};
-use super::{RETRY_DELAY, answered, client};
-use crate::history::buyer_reads::{Asked, BuyerRead, Seen};
+use super::{RETRY_DELAY, client, complete_response};
+use crate::history::buyer_reads::{BuyerRead, ReadKind, Seen};
 use crate::history::{Operation, product, stock};
-use crate::openapi::Answer;
+use crate::openapi::ApiResponse;
 
 /// Number of products that are shared at a time.
 const PRODUCTS: usize = 4;
@@ -72,7 +72,7 @@ pub(crate) struct ConcurrentClient {
     http: reqwest::Client,
     address: AddressWatch,
     products: Arc<SharedProducts>,
-    /// The last version in an answer to this client, of each product and of each stock.
+    /// The last version in a response to this client, of each product and of each stock.
     product_versions: HashMap<ProductId, i64>,
     stock_versions: HashMap<ProductId, i64>,
 }
@@ -106,12 +106,12 @@ impl ConcurrentClient {
                 continue;
             };
             if self.call(&address, id).await.is_none() {
-                self.read_until_answered(id).await;
+                self.read_until_response(id).await;
             }
         }
     }
 
-    /// Creates a product for a slot. Retries until an answer arrives: the idempotency key prevents
+    /// Creates a product for a slot. Retries until a response arrives: the idempotency key prevents
     /// duplicates.
     async fn create(&mut self, slot: usize) {
         let name = self.name();
@@ -122,20 +122,20 @@ impl ConcurrentClient {
         let invoked = self.products.now();
         while let Some(address) = self.address.wait().await {
             let request = self.to(&address, Method::POST, "").header("idempotency-key", &name);
-            let Some(created) = answered(request.json(&body)).await else {
+            let Some(created) = complete_response(request.json(&body)).await else {
                 tokio::time::sleep(RETRY_DELAY).await;
                 continue;
             };
             assert_eq!(created.status, 201, "{}", created.text);
             let id = created.json["id"].as_str().unwrap().parse().unwrap();
-            let answer = Some((self.products.now(), created));
-            self.record_product(id, product::Call::Create { name }, invoked, answer);
+            let response = Some((self.products.now(), created));
+            self.record_product(id, product::Call::Create { name }, invoked, response);
             self.products.put(slot, id);
             return;
         }
     }
 
-    /// One random call. `None` if the answer to a change was lost.
+    /// One random call. `None` if the response to a change was lost.
     async fn call(&mut self, address: &Address, id: ProductId) -> Option<()> {
         let known = |versions: &HashMap<ProductId, i64>, rng: &mut StdRng| {
             versions.get(&id).copied().filter(|_| rng.random_bool(0.5))
@@ -189,8 +189,8 @@ impl ConcurrentClient {
         }
     }
 
-    /// Reads a product until an answer arrives.
-    async fn read_until_answered(&mut self, id: ProductId) {
+    /// Reads a product until a response arrives.
+    async fn read_until_response(&mut self, id: ProductId) {
         while let Some(address) = self.address.wait().await {
             tokio::time::sleep(RETRY_DELAY).await;
             let request = self.to(&address, Method::GET, &format!("/{id}"));
@@ -217,8 +217,9 @@ impl ConcurrentClient {
         request: reqwest::RequestBuilder,
     ) -> Option<()> {
         let invoked = self.products.now();
-        let answer = answered(request).await.map(|answer| (self.products.now(), answer));
-        self.record_product(id, call, invoked, answer)
+        let response =
+            complete_response(request).await.map(|response| (self.products.now(), response));
+        self.record_product(id, call, invoked, response)
     }
 
     fn record_product(
@@ -226,16 +227,16 @@ impl ConcurrentClient {
         id: ProductId,
         call: product::Call,
         invoked: Duration,
-        answer: Option<(Duration, Answer)>,
+        response: Option<(Duration, ApiResponse)>,
     ) -> Option<()> {
-        let answer = answer.map(|(at, answer)| (at, product_answer(&answer)));
-        if let Some((_, product::Answer::Shown { version, .. })) = &answer {
+        let response = response.map(|(at, response)| (at, product_response(&response)));
+        if let Some((_, product::Response::Shown { version, .. })) = &response {
             self.product_versions.insert(id, *version);
         }
-        let answered = answer.is_some();
-        let operation = Operation { client: self.number, call, invoked, answer };
+        let has_response = response.is_some();
+        let operation = Operation { client: self.number, call, invoked, response };
         self.products.histories.lock().unwrap().of(id).product.push(operation);
-        answered.then_some(())
+        has_response.then_some(())
     }
 
     async fn stock(
@@ -245,19 +246,19 @@ impl ConcurrentClient {
         request: reqwest::RequestBuilder,
     ) -> Option<()> {
         let invoked = self.products.now();
-        let answer = answered(request).await;
-        // The product is deleted, and the answer says nothing about its stock.
-        if answer.as_ref().is_some_and(|answer| answer.status == 404) {
+        let response = complete_response(request).await;
+        // The product is deleted, and the response says nothing about its stock.
+        if response.as_ref().is_some_and(|response| response.status == 404) {
             return Some(());
         }
-        let answer = answer.map(|answer| (self.products.now(), stock_answer(&answer)));
-        if let Some((_, stock::Answer::Shown { version, .. })) = &answer {
+        let response = response.map(|response| (self.products.now(), stock_response(&response)));
+        if let Some((_, stock::Response::Shown { version, .. })) = &response {
             self.stock_versions.insert(id, *version);
         }
-        let answered = answer.is_some();
-        let operation = Operation { client: self.number, call, invoked, answer };
+        let has_response = response.is_some();
+        let operation = Operation { client: self.number, call, invoked, response };
         self.products.histories.lock().unwrap().of(id).stock.push(operation);
-        answered.then_some(())
+        has_response.then_some(())
     }
 
     /// Reads one product as a buyer.
@@ -266,29 +267,29 @@ impl ConcurrentClient {
         let request = self.http.get(with_version(url, min_version));
         let invoked = self.products.now();
         // A 503 says that the version has not arrived yet. It carries no information to record.
-        let Some(answer) = answered(request).await else { return };
-        let answered = self.products.now();
-        let asked = Asked::ById { min_version };
-        let seen = seen(&answer);
-        let read = BuyerRead { client: self.number, invoked, answered, asked, seen };
+        let Some(response) = complete_response(request).await else { return };
+        let responded = self.products.now();
+        let kind = ReadKind::ById { min_version };
+        let seen = seen(&response);
+        let read = BuyerRead { client: self.number, invoked, responded, kind, seen };
         let mut histories = self.products.histories.lock().unwrap();
-        histories.of(id).record_read(read, answer.json["available"].as_i64());
+        histories.of(id).record_read(read, response.json["available"].as_i64());
     }
 
     /// Reads a list as a buyer.
     async fn list(&mut self, address: &Address) {
         let url = format!("{}/v1/catalog/products?category={CATEGORY}", address.url);
         let invoked = self.products.now();
-        let Some(answer) = answered(self.http.get(url)).await else { return };
-        let answered = self.products.now();
-        assert_eq!(answer.status, 200, "{}", answer.text);
+        let Some(response) = complete_response(self.http.get(url)).await else { return };
+        let responded = self.products.now();
+        assert_eq!(response.status, 200, "{}", response.text);
         let mut histories = self.products.histories.lock().unwrap();
-        for card in answer.json["data"].as_array().unwrap() {
-            let (client, asked, seen) = (self.number, Asked::List, listed(card));
+        for card in response.json["data"].as_array().unwrap() {
+            let (client, kind, seen) = (self.number, ReadKind::List, listed(card));
             let id = card["id"].as_str().unwrap().parse().unwrap();
             histories
                 .of(id)
-                .record_read(BuyerRead { client, invoked, answered, asked, seen }, None);
+                .record_read(BuyerRead { client, invoked, responded, kind, seen }, None);
         }
     }
 }
@@ -305,38 +306,38 @@ pub(crate) fn with_version(url: String, min_version: Option<i64>) -> String {
     }
 }
 
-pub(crate) fn product_answer(answer: &Answer) -> product::Answer {
-    let product = &answer.json;
-    match answer.status {
-        200 | 201 => product::Answer::Shown {
+pub(crate) fn product_response(response: &ApiResponse) -> product::Response {
+    let product = &response.json;
+    match response.status {
+        200 | 201 => product::Response::Shown {
             version: product["version"].as_i64().unwrap(),
             name: product["name"].as_str().unwrap().to_owned(),
         },
-        204 => product::Answer::Done,
-        404 => product::Answer::NotFound,
-        412 => product::Answer::Stale,
-        _ => panic!("not an answer about a product: {answer:#?}"),
+        204 => product::Response::Done,
+        404 => product::Response::NotFound,
+        412 => product::Response::Stale,
+        _ => panic!("not a response about a product: {response:#?}"),
     }
 }
 
-pub(crate) fn stock_answer(answer: &Answer) -> stock::Answer {
-    let stock = &answer.json;
-    match answer.status {
-        200 => stock::Answer::Shown {
+pub(crate) fn stock_response(response: &ApiResponse) -> stock::Response {
+    let stock = &response.json;
+    match response.status {
+        200 => stock::Response::Shown {
             version: stock["version"].as_i64().unwrap(),
             on_hand: stock["on_hand"].as_i64().unwrap(),
         },
-        412 => stock::Answer::Stale,
-        _ => panic!("not an answer about a stock: {answer:#?}"),
+        412 => stock::Response::Stale,
+        _ => panic!("not a response about a stock: {response:#?}"),
     }
 }
 
 /// What a buyer's read of one product showed.
-pub(crate) fn seen(answer: &Answer) -> Seen {
-    match answer.status {
-        200 => listed(&answer.json),
+pub(crate) fn seen(response: &ApiResponse) -> Seen {
+    match response.status {
+        200 => listed(&response.json),
         404 => Seen::Absent,
-        _ => panic!("not an answer about a listing: {answer:#?}"),
+        _ => panic!("not a response about a listing: {response:#?}"),
     }
 }
 

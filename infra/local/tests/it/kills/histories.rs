@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use shared::id::ProductId;
 
-use super::concurrent_clients::{SharedProducts, product_answer, seen, stock_answer, with_version};
+use super::concurrent_clients::{
+    SharedProducts, product_response, seen, stock_response, with_version,
+};
 use super::supervised::Address;
 use crate::history::Operation;
-use crate::history::buyer_reads::{Asked, BuyerRead, Seen, check_monotonic};
+use crate::history::buyer_reads::{BuyerRead, ReadKind, Seen, check_monotonic};
 use crate::history::linearizable::explain;
 use crate::history::product::{self, ProductModel};
 use crate::history::stock::{self, StockModel};
@@ -33,8 +35,8 @@ pub(crate) struct Histories(BTreeMap<ProductId, History>);
 /// Calls about one product and about its stock, and buyers' reads.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    pub(crate) product: Vec<Operation<product::Call, product::Answer>>,
-    pub(crate) stock: Vec<Operation<stock::Call, stock::Answer>>,
+    pub(crate) product: Vec<Operation<product::Call, product::Response>>,
+    pub(crate) stock: Vec<Operation<stock::Call, stock::Response>>,
     buyer_reads: Vec<BuyerRead>,
     /// States from buyers' reads that are already among the calls.
     listed: HashSet<(i64, String)>,
@@ -43,23 +45,23 @@ pub(crate) struct History {
 
 impl History {
     /// Records a buyer's read. A listing may lag, so the state it shows was current at some time before
-    /// the answer: it is also recorded as a read call that began at time zero.
+    /// the response: it is also recorded as a read call that began at time zero.
     pub(crate) fn record_read(&mut self, read: BuyerRead, available: Option<i64>) {
-        let BuyerRead { client, answered, .. } = read;
+        let BuyerRead { client, responded, .. } = read;
         let invoked = Duration::ZERO;
         if let Seen::Listed { version, name } = &read.seen
             && self.listed.insert((*version, name.clone()))
         {
-            let answer = product::Answer::Shown { version: *version, name: name.clone() };
-            let (call, answer) = (product::Call::Read, Some((answered, answer)));
-            self.product.push(Operation { client, call, invoked, answer });
+            let response = product::Response::Shown { version: *version, name: name.clone() };
+            let (call, response) = (product::Call::Read, Some((responded, response)));
+            self.product.push(Operation { client, call, invoked, response });
         }
         if let Some(available) = available
             && self.available.insert(available)
         {
-            let answer = Some((answered, stock::Answer::Available(available)));
+            let response = Some((responded, stock::Response::Available(available)));
             let call = stock::Call::ReadAvailable;
-            self.stock.push(Operation { client, call, invoked, answer });
+            self.stock.push(Operation { client, call, invoked, response });
         }
         self.buyer_reads.push(read);
     }
@@ -73,20 +75,20 @@ impl History {
         self.product.iter().any(|operation| matches!(operation.call, product::Call::Create { .. }))
     }
 
-    /// The greatest version in any answer.
+    /// The greatest version in any response.
     fn version(&self) -> i64 {
-        let answers = self.product.iter().filter_map(|operation| operation.answer.as_ref());
-        let versions = answers.map(|(_, answer)| match answer {
-            product::Answer::Shown { version, .. } => *version,
+        let responses = self.product.iter().filter_map(|operation| operation.response.as_ref());
+        let versions = responses.map(|(_, response)| match response {
+            product::Response::Shown { version, .. } => *version,
             _ => 0,
         });
         versions.max().unwrap_or(0)
     }
 
-    /// Pairs of answered calls that were in flight at the same time.
+    /// Pairs of completed calls that were in flight at the same time.
     fn overlaps(&self) -> usize {
-        let by_sellers = |operation: &&Operation<_, product::Answer>| {
-            operation.invoked > Duration::ZERO && operation.answer.is_some()
+        let by_sellers = |operation: &&Operation<_, product::Response>| {
+            operation.invoked > Duration::ZERO && operation.response.is_some()
         };
         let calls: Vec<_> = self.product.iter().filter(by_sellers).collect();
         let after = |nth: usize| calls[nth + 1..].iter();
@@ -96,10 +98,10 @@ impl History {
         calls.iter().enumerate().map(of).sum()
     }
 
-    /// Changes with a lost answer.
+    /// Changes with a lost response.
     fn lost(&self) -> usize {
-        let product = self.product.iter().filter(|operation| operation.answer.is_none());
-        let stock = self.stock.iter().filter(|operation| operation.answer.is_none());
+        let product = self.product.iter().filter(|operation| operation.response.is_none());
+        let stock = self.stock.iter().filter(|operation| operation.response.is_none());
         product.filter(|operation| operation.call != product::Call::Read).count()
             + stock.filter(|operation| operation.call != stock::Call::Read).count()
     }
@@ -107,12 +109,12 @@ impl History {
 
 /// Totals of what was explained.
 #[derive(Debug, Default)]
-pub(crate) struct Explained {
+pub(crate) struct CheckedCounts {
     products: usize,
     calls: usize,
-    /// Changes with a lost answer.
+    /// Changes with a lost response.
     pub(crate) lost: usize,
-    /// Pairs of answered calls to the same product that were in flight at the same time.
+    /// Pairs of completed calls to the same product that were in flight at the same time.
     pub(crate) overlaps: usize,
     buyer_reads: usize,
     /// Of `buyer_reads`, those that confirmed a requested version.
@@ -140,16 +142,18 @@ impl Histories {
             let path = format!("{}/v1/products/{id}", at.url);
             let own = async |path: &str| {
                 let invoked = products.now();
-                let answer = send(http.get(path).bearer_auth(&at.token)).await;
-                (invoked, products.now(), answer)
+                let response = send(http.get(path).bearer_auth(&at.token)).await;
+                (invoked, products.now(), response)
             };
-            let (invoked, answered, product) = own(&path).await;
-            let (call, answer) = (product::Call::Read, Some((answered, product_answer(&product))));
-            history.product.push(Operation { client: FINAL_READER, call, invoked, answer });
-            let (invoked, answered, stock) = own(&format!("{path}/stock")).await;
+            let (invoked, responded, product) = own(&path).await;
+            let (call, response) =
+                (product::Call::Read, Some((responded, product_response(&product))));
+            history.product.push(Operation { client: FINAL_READER, call, invoked, response });
+            let (invoked, responded, stock) = own(&format!("{path}/stock")).await;
             if stock.status != 404 {
-                let (call, answer) = (stock::Call::Read, Some((answered, stock_answer(&stock))));
-                history.stock.push(Operation { client: FINAL_READER, call, invoked, answer });
+                let (call, response) =
+                    (stock::Call::Read, Some((responded, stock_response(&stock))));
+                history.stock.push(Operation { client: FINAL_READER, call, invoked, response });
             }
 
             let min_version = Some(history.version());
@@ -158,7 +162,8 @@ impl Histories {
             loop {
                 let invoked = products.now();
                 // `None` while the version has not arrived.
-                let listing = super::answered(http.get(&url)).await.map(|it| (products.now(), it));
+                let listing =
+                    super::complete_response(http.get(&url)).await.map(|it| (products.now(), it));
                 let is_consistent = listing.as_ref().is_some_and(|(_, listing)| {
                     let [product, stock, listing] = [&product, &stock, listing].map(|it| &it.json);
                     listing["version"] == product["version"]
@@ -172,9 +177,9 @@ impl Histories {
                     product.text,
                     stock.text
                 );
-                if let Some((answered, listing)) = listing {
-                    let (client, asked) = (FINAL_READER, Asked::ById { min_version });
-                    let read = BuyerRead { client, invoked, answered, asked, seen: seen(&listing) };
+                if let Some((responded, listing)) = listing {
+                    let (client, kind) = (FINAL_READER, ReadKind::ById { min_version });
+                    let read = BuyerRead { client, invoked, responded, kind, seen: seen(&listing) };
                     history.record_read(read, listing.json["available"].as_i64());
                 }
                 if is_consistent {
@@ -186,8 +191,8 @@ impl Histories {
     }
 
     /// Checks every history. Panics with the first one that cannot be explained.
-    pub(crate) fn explain(&self, seed: u64) -> Explained {
-        let mut explained = Explained::default();
+    pub(crate) fn explain(&self, seed: u64) -> CheckedCounts {
+        let mut explained = CheckedCounts::default();
         for (id, history) in self.0.iter().filter(|(_, history)| history.has_create()) {
             if let Err(unexplained) = explain(&ProductModel::Absent, &history.product) {
                 panic!("seed {seed}, product {id}: {unexplained}");

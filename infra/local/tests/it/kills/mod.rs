@@ -1,5 +1,5 @@
 //! Sends SIGKILL at random moments under load to the process, to its PostgreSQL, and to both while they
-//! start and recover. Afterwards every acknowledged write must be listed, and the recorded answers must
+//! start and recover. Afterwards every acknowledged write must be listed, and the recorded responses must
 //! be linearizable.
 
 pub(crate) mod concurrent_clients;
@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use testkit::Scale;
+use testkit::RandomRuns;
 
-use crate::openapi::{Answer, send, try_send};
+use crate::openapi::{ApiResponse, send, try_send};
 use crate::process::{Process, postmaster};
 use crate::reconciliation::{counts, json_of};
 use concurrent_clients::{ConcurrentClient, SharedProducts};
@@ -30,23 +30,23 @@ const SEED: u64 = 7;
 pub(crate) const WRITERS: u32 = 2;
 pub(crate) const CONCURRENT_CLIENTS: u32 = 6;
 
-/// How long a client waits after a lost answer.
+/// How long a client waits after a lost response.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// Longer than any request may take. A request without an answer by then hangs, which fails the test.
+/// Longer than any request may take. A request without a response by then hangs, which fails the test.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().unwrap()
 }
 
-/// A complete answer. `None` if it was lost, or if a 503 leaves open whether the request took effect.
-async fn answered(request: reqwest::RequestBuilder) -> Option<Answer> {
+/// A complete response. `None` if it was lost, or if a 503 leaves open whether the request took effect.
+async fn complete_response(request: reqwest::RequestBuilder) -> Option<ApiResponse> {
     match try_send(request).await {
-        Ok(answer) if answer.status == 503 => None,
-        Ok(answer) => {
-            assert!(answer.status < 500, "{answer:#?}");
-            Some(answer)
+        Ok(response) if response.status == 503 => None,
+        Ok(response) => {
+            assert!(response.status < 500, "{response:#?}");
+            Some(response)
         }
         Err(error) => {
             assert!(!error.is_timeout(), "a request hangs: {error}");
@@ -57,7 +57,7 @@ async fn answered(request: reqwest::RequestBuilder) -> Option<Answer> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_are_listed_after_any_kills() {
-    let Scale { count, seed } = Scale::asked(KILLS, SEED);
+    let RandomRuns { count, seed } = RandomRuns::from_env(KILLS, SEED);
     eprintln!("{count} rounds of kills from seed {seed}");
     let data = tempfile::tempdir().unwrap();
     let mut rng = StdRng::seed_from_u64(seed);
@@ -100,7 +100,7 @@ async fn acknowledged_writes_are_listed_after_any_kills() {
     let Supervised { kills, signals, failed_starts, .. } = &edition;
     eprintln!(
         "seed {seed}: {signals} processes killed in {count} rounds {kills:?}, {failed_starts} starts \
-         failed; {} writes acknowledged, {} answers lost, all acknowledged writes are listed; {explained:?}",
+         failed; {} writes acknowledged, {} responses lost, all acknowledged writes are listed; {explained:?}",
         log.acknowledged, log.lost
     );
     edition.terminate().await;
@@ -108,7 +108,7 @@ async fn acknowledged_writes_are_listed_after_any_kills() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_edition_answers_503_and_recovers_from_a_postgres_kill() {
+async fn edition_returns_503_and_recovers_when_postgres_is_killed() {
     let data = tempfile::tempdir().unwrap();
     let process = Process::start(data.path()).await;
     let http = reqwest::Client::new();
@@ -121,13 +121,13 @@ async fn the_edition_answers_503_and_recovers_from_a_postgres_kill() {
         let request = http.post(format!("{}/v1/products", process.url)).bearer_auth(&token);
         send(request.json(&body)).await
     };
-    // A statement may have been committed just before its answer was lost: then the retry gets 409.
+    // A statement may have been committed just before its response was lost: then the retry gets 409.
     let attempt = async |sku: &str| {
-        let answer = create(sku).await;
-        match answer.status {
+        let response = create(sku).await;
+        match response.status {
             201 | 409 => return true,
-            503 => assert!(answer.headers.contains_key("retry-after")),
-            other => panic!("{other}: {}", answer.text),
+            503 => assert!(response.headers.contains_key("retry-after")),
+            other => panic!("{other}: {}", response.text),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         false
@@ -140,7 +140,7 @@ async fn the_edition_answers_503_and_recovers_from_a_postgres_kill() {
         let killed = std::process::Command::new("kill").args(kill).status().unwrap();
         assert!(killed.success());
         let begun = Instant::now();
-        // Child processes of the killed server live on for a moment and may still answer, so wait for
+        // Child processes of the killed server live on for a moment and may still respond, so wait for
         // the next server.
         loop {
             let is_restarted = postmaster().is_some_and(|now| now != before);

@@ -105,7 +105,7 @@ pub(crate) struct Supervised<'a> {
     pub(crate) kills: BTreeMap<Kill, u32>,
     /// Number of processes that got the signal.
     pub(crate) signals: u32,
-    /// Starts that failed because PostgreSQL was killed meanwhile.
+    /// Starts that failed because PostgreSQL was killed during the start.
     pub(crate) failed_starts: u32,
 }
 
@@ -210,7 +210,7 @@ impl<'a> Supervised<'a> {
         self.signals += 1;
     }
 
-    /// Child processes of the server live on for a moment, and may still answer.
+    /// Child processes of the server live on for a moment, and may still respond.
     async fn kill_postgres(&mut self) {
         let Some(pid) = postmaster(self.data) else { return };
         let sent = Command::new("kill").args(["-KILL", &pid.to_string()]).status().await.unwrap();

@@ -8,8 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::supervised::{Address, AddressWatch};
-use super::{RETRY_DELAY, answered};
-use crate::openapi::{Answer, send};
+use super::{RETRY_DELAY, complete_response};
+use crate::openapi::{ApiResponse, send};
 
 /// Longest time for an acknowledged write to be listed after a restart.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct WriteLog {
     products: HashMap<String, ProductState>,
     pub(crate) acknowledged: u32,
-    /// Writes with a lost answer.
+    /// Writes with a lost response.
     pub(crate) lost: u32,
 }
 
@@ -30,7 +30,7 @@ struct ProductState {
     version: i64,
     deleted: bool,
     on_hand: i64,
-    /// A change with a lost answer. It may have been committed.
+    /// A change with a lost response. It may have been committed.
     pending: Option<Change>,
 }
 
@@ -70,10 +70,10 @@ impl ProductState {
         std::iter::once(Self { pending: None, ..self.clone() }).chain(pending).collect()
     }
 
-    /// Whether a buyer's answer shows this state.
-    fn is_shown_by(&self, answer: &Answer) -> bool {
-        let listing = &answer.json;
-        match answer.status {
+    /// Whether a buyer's response shows this state.
+    fn is_shown_by(&self, response: &ApiResponse) -> bool {
+        let listing = &response.json;
+        match response.status {
             404 => self.deleted,
             200 => {
                 !self.deleted
@@ -119,7 +119,7 @@ impl Writer {
         request.bearer_auth(&address.token)
     }
 
-    /// A short sequence of writes. `None` as soon as an answer is lost.
+    /// A short sequence of writes. `None` as soon as a response is lost.
     async fn write_once(&self, address: &Address, sku: &str, n: u32) -> Option<()> {
         let create = self.to(address, Method::POST, "").json(&body(sku, n));
         let one = self.acknowledge(&expect(create, 201).await?);
@@ -177,11 +177,11 @@ impl Writer {
     }
 }
 
-/// The body of an answer with this status. `None` if the answer was lost.
+/// The body of a response with this status. `None` if the response was lost.
 async fn expect(request: reqwest::RequestBuilder, status: u16) -> Option<Value> {
-    let answer = answered(request).await?;
-    assert_eq!(answer.status, status, "{}", answer.text);
-    Some(answer.json)
+    let response = complete_response(request).await?;
+    assert_eq!(response.status, status, "{}", response.text);
+    Some(response.json)
 }
 
 impl WriteLog {

@@ -14,9 +14,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::id::EventId;
 use sqlx::PgConnection;
-use testkit::Scale;
+use testkit::RandomRuns;
 
-use crate::openapi::{Answer, send};
+use crate::openapi::{ApiResponse, send};
 use crate::process::Process;
 use crate::reconciliation::{counts, json_of};
 
@@ -35,7 +35,7 @@ const LONGEST_REASON: usize = 1_000;
 
 const NO_LIMIT: (&str, &str) = ("VITRINA_RATE_LIMIT", "0");
 
-/// A message that was made unreadable.
+/// A message that was damaged.
 struct Poison {
     kind: &'static str,
     original: String,
@@ -60,12 +60,12 @@ impl TestEdition {
         Self { http, process, seller, operator, database }
     }
 
-    async fn ask(&self, token: &str, method: Method, path: &str, body: &Value) -> Answer {
+    async fn ask(&self, token: &str, method: Method, path: &str, body: &Value) -> ApiResponse {
         let request = self.http.request(method, format!("{}/v1{path}", self.process.url));
         let request = request.bearer_auth(token).header("if-match", "*").json(body);
-        let answer = send(request).await;
-        assert!(answer.status < 300, "{path}: {}", answer.text);
-        answer
+        let response = send(request).await;
+        assert!(response.status < 300, "{path}: {}", response.text);
+        response
     }
 
     /// Writes products so that `count` events are announced, of every type.
@@ -192,7 +192,7 @@ impl TestEdition {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unreadable_messages_become_dead_letters_and_redrive_works() {
-    let Scale { count, seed } = Scale::asked(MESSAGES, SEED);
+    let RandomRuns { count, seed } = RandomRuns::from_env(MESSAGES, SEED);
     eprintln!("{count} messages, poison from seed {seed}");
     let data = tempfile::tempdir().unwrap();
     // Without a projector the messages stay in the queue.

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_millis(150);
 
 /// Publishes the event of a write before the response. If that fails, the scheduled relay publishes
 /// it.
-pub fn publish_before_answers<O: Outbox, B: Publish>(api: Router, relay: Relay<O, B>) -> Router {
+pub fn publish_before_responses<O: Outbox, B: Publish>(api: Router, relay: Relay<O, B>) -> Router {
     api.layer(from_fn_with_state(relay, publish_first::<O, B>))
 }
 
@@ -34,8 +34,8 @@ async fn publish_first<O: Outbox, B: Publish>(
     if is_write && response.status().is_success() {
         match tokio::time::timeout(TIMEOUT, relay.round(BATCH)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => telemetry::failed("relay before the answer", &error),
-            Err(_) => tracing::debug!("an answer did not wait for its event to be published"),
+            Ok(Err(error)) => telemetry::failed("relay before the response", &error),
+            Err(_) => tracing::debug!("a response did not wait for its event to be published"),
         }
     }
     response

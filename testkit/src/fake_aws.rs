@@ -15,53 +15,53 @@ use serde_json::{Value, json};
 
 /// The response to a call.
 #[derive(Clone, Debug)]
-pub enum WireAnswer {
+pub enum FakeResponse {
     /// Success, with this body.
-    Fine(Value),
+    Success(Value),
     /// An error of the whole call, with this status and code.
-    Refused(u16, &'static str),
-    /// No response: the call never completes.
-    Silence,
+    Error(u16, &'static str),
+    /// The call never completes.
+    Never,
     /// A response with truncated JSON.
-    Garbage,
+    Malformed,
 }
 
-type Script = Box<dyn FnMut(&str, &Value) -> WireAnswer + Send>;
+type Script = Box<dyn FnMut(&str, &Value) -> FakeResponse + Send>;
 
 /// A local server that speaks the JSON protocols of AWS. It stops with the test's runtime.
 #[derive(Clone)]
-pub struct AwsWire {
+pub struct FakeAws {
     pub endpoint: String,
-    state: Arc<Mutex<Wire>>,
+    calls: Arc<Mutex<Calls>>,
 }
 
-struct Wire {
+struct Calls {
     script: Script,
-    calls: Vec<(String, Value)>,
+    received: Vec<(String, Value)>,
 }
 
-impl std::fmt::Debug for AwsWire {
+impl std::fmt::Debug for FakeAws {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AwsWire").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("FakeAws").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
-impl AwsWire {
+impl FakeAws {
     /// Starts a server. `script` gets the operation of each call, such as `PutEvents`, and its
     /// body.
-    pub async fn start(script: impl FnMut(&str, &Value) -> WireAnswer + Send + 'static) -> Self {
+    pub async fn start(script: impl FnMut(&str, &Value) -> FakeResponse + Send + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
-        let wire = Wire { script: Box::new(script), calls: Vec::new() };
-        let state = Arc::new(Mutex::new(wire));
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&state));
+        let calls = Calls { script: Box::new(script), received: Vec::new() };
+        let calls = Arc::new(Mutex::new(calls));
+        let router = Router::new().fallback(respond).with_state(Arc::clone(&calls));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { endpoint: format!("http://{address}"), state }
+        Self { endpoint: format!("http://{address}"), calls }
     }
 
     /// The operations and bodies of all calls so far, in order.
     pub fn calls(&self) -> Vec<(String, Value)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).calls.clone()
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).received.clone()
     }
 
     /// An SDK configuration that sends every call to this server.
@@ -81,27 +81,27 @@ pub fn aws_environment(endpoint: &str) -> SdkConfig {
         .build()
 }
 
-async fn answer(
-    State(state): State<Arc<Mutex<Wire>>>,
+async fn respond(
+    State(calls): State<Arc<Mutex<Calls>>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     let operation = target.unwrap_or_default().rsplit('.').next().unwrap_or_default().to_owned();
     let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let answer = {
-        let mut wire = state.lock().unwrap_or_else(PoisonError::into_inner);
-        wire.calls.push((operation.clone(), sent.clone()));
-        (wire.script)(&operation, &sent)
+    let response = {
+        let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.received.push((operation.clone(), sent.clone()));
+        (calls.script)(&operation, &sent)
     };
     let kind = [(header::CONTENT_TYPE, "application/x-amz-json-1.1")];
-    match answer {
-        WireAnswer::Fine(value) => (kind, value.to_string()).into_response(),
-        WireAnswer::Refused(status, code) => {
+    match response {
+        FakeResponse::Success(value) => (kind, value.to_string()).into_response(),
+        FakeResponse::Error(status, code) => {
             let body = json!({"__type": code, "message": "planted"}).to_string();
             (StatusCode::from_u16(status).unwrap(), kind, body).into_response()
         }
-        WireAnswer::Silence => std::future::pending().await,
-        WireAnswer::Garbage => (kind, "{\"Entries\": [{\"Ev").into_response(),
+        FakeResponse::Never => std::future::pending().await,
+        FakeResponse::Malformed => (kind, "{\"Entries\": [{\"Ev").into_response(),
     }
 }

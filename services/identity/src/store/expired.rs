@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
-use super::error::{StoreError, doing};
 use crate::attempts::WINDOW;
 use crate::sessions::LIFETIME;
+use shared::database::{StoreError, doing};
 
 /// Rows of a table that one statement deletes.
 pub(crate) const BATCH: u64 = 1000;
@@ -13,7 +13,7 @@ pub(crate) const BATCH: u64 = 1000;
 /// How long a claim on an address is kept without activation.
 const CLAIM_KEPT: TimeDelta = TimeDelta::days(7);
 
-pub(crate) async fn attempts(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
+pub(crate) async fn delete_attempts(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.attempts where ctid = any(array(
              select ctid from identity.attempts where since < $1 limit 1000
@@ -22,11 +22,11 @@ pub(crate) async fn attempts(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, S
     )
     .execute(pool)
     .await
-    .map_err(doing("expiring rows of identity.attempts"))?;
+    .map_err(doing("deleting expired rows of identity.attempts"))?;
     Ok(deleted.rows_affected())
 }
 
-pub(crate) async fn codes(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
+pub(crate) async fn delete_codes(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.codes where ctid = any(array(
              select ctid from identity.codes where expires_at < $1 limit 1000
@@ -35,11 +35,14 @@ pub(crate) async fn codes(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, Stor
     )
     .execute(pool)
     .await
-    .map_err(doing("expiring rows of identity.codes"))?;
+    .map_err(doing("deleting expired rows of identity.codes"))?;
     Ok(deleted.rows_affected())
 }
 
-pub(crate) async fn refresh_tokens(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
+pub(crate) async fn delete_refresh_tokens(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.refresh_tokens where ctid = any(array(
              select ctid from identity.refresh_tokens where expires_at < $1 limit 1000
@@ -48,12 +51,12 @@ pub(crate) async fn refresh_tokens(pool: &PgPool, now: DateTime<Utc>) -> Result<
     )
     .execute(pool)
     .await
-    .map_err(doing("expiring rows of identity.refresh_tokens"))?;
+    .map_err(doing("deleting expired rows of identity.refresh_tokens"))?;
     Ok(deleted.rows_affected())
 }
 
 /// Deletes sessions without a refresh token: nothing can continue them.
-pub(crate) async fn sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
+pub(crate) async fn delete_sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.sessions where ctid = any(array(
              select ctid from identity.sessions s
@@ -65,12 +68,12 @@ pub(crate) async fn sessions(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, S
     )
     .execute(pool)
     .await
-    .map_err(doing("expiring rows of identity.sessions"))?;
+    .map_err(doing("deleting expired rows of identity.sessions"))?;
     Ok(deleted.rows_affected())
 }
 
 /// Deletes claimed addresses without a code: nothing can activate them.
-pub(crate) async fn claims(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
+pub(crate) async fn delete_claims(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, StoreError> {
     let deleted = sqlx::query!(
         "delete from identity.users where ctid = any(array(
              select ctid from identity.users u

@@ -10,8 +10,8 @@ use shared::host::tick::{self, Progress};
 use tokio_util::sync::CancellationToken;
 
 use crate::App;
-use crate::store::error::StoreError;
-use crate::store::expire_sessions;
+use crate::store::expired;
+use shared::database::StoreError;
 
 /// How often expired rows are deleted.
 const EVERY: Duration = Duration::from_mins(10);
@@ -20,13 +20,13 @@ const EVERY: Duration = Duration::from_mins(10);
 pub async fn once(app: &App) -> Result<Progress, StoreError> {
     let now = app.clock.now();
     let deleted = [
-        expire_sessions::attempts(&app.pool, now).await?,
-        expire_sessions::codes(&app.pool, now).await?,
-        expire_sessions::refresh_tokens(&app.pool, now).await?,
-        expire_sessions::sessions(&app.pool, now).await?,
-        expire_sessions::claims(&app.pool, now).await?,
+        expired::delete_attempts(&app.pool, now).await?,
+        expired::delete_codes(&app.pool, now).await?,
+        expired::delete_refresh_tokens(&app.pool, now).await?,
+        expired::delete_sessions(&app.pool, now).await?,
+        expired::delete_claims(&app.pool, now).await?,
     ];
-    Ok(if deleted.iter().any(|rows| *rows >= expire_sessions::BATCH) {
+    Ok(if deleted.iter().any(|rows| *rows >= expired::BATCH) {
         Progress::More
     } else {
         Progress::Idle

@@ -2,13 +2,13 @@
 
 /// The versions that a change may be applied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Expected {
+pub enum Expected {
     Any,
     OneOf(Vec<i64>),
 }
 
 impl Expected {
-    pub(crate) fn accepts(&self, version: i64) -> bool {
+    pub fn accepts(&self, version: i64) -> bool {
         match self {
             Self::Any => true,
             Self::OneOf(versions) => versions.contains(&version),

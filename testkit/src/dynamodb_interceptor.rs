@@ -14,27 +14,27 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
 /// Responds to intercepted requests.
-pub(super) trait Wire: Clone + fmt::Debug + Send + Sync + 'static {
-    fn answer(
+pub(super) trait Interceptor: Clone + fmt::Debug + Send + Sync + 'static {
+    fn respond(
         &self,
         request: HttpRequest,
     ) -> impl Future<Output = Result<HttpResponse, ConnectorError>> + Send;
 }
 
 #[derive(Clone, Debug)]
-struct Connector<W>(W);
+struct Connector<I>(I);
 
-impl<W: Wire> HttpConnector for Connector<W> {
+impl<I: Interceptor> HttpConnector for Connector<I> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let wire = self.0.clone();
-        HttpConnectorFuture::new(async move { wire.answer(request).await })
+        let interceptor = self.0.clone();
+        HttpConnectorFuture::new(async move { interceptor.respond(request).await })
     }
 }
 
-/// Sends the requests of `client` through `wire`. Retries as often as `client`, with a backoff that
+/// Sends the requests of `client` through `interceptor`. Retries as often as `client`, with a backoff that
 /// starts at a millisecond.
-pub(super) fn through(client: &Client, wire: impl Wire) -> Client {
-    let connector = SharedHttpConnector::new(Connector(wire));
+pub(super) fn intercepted(client: &Client, interceptor: impl Interceptor) -> Client {
+    let connector = SharedHttpConnector::new(Connector(interceptor));
     let attempts = client.config().retry_config().map_or(3, RetryConfig::max_attempts);
     let retry = RetryConfig::standard()
         .with_max_attempts(attempts)
@@ -72,9 +72,9 @@ pub(super) async fn forward(
         }
     }
     let other = |error: reqwest::Error| ConnectorError::io(error.into());
-    let answer = sent.body(body).send().await.map_err(other)?;
-    let status = answer.status().as_u16();
-    let body = answer.bytes().await.map_err(other)?;
+    let response = sent.body(body).send().await.map_err(other)?;
+    let status = response.status().as_u16();
+    let body = response.bytes().await.map_err(other)?;
     Ok((status, body.to_vec()))
 }
 

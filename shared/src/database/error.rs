@@ -1,21 +1,39 @@
-//! The errors of the store, each with its operation and table.
+//! The errors of a store in PostgreSQL, each with its operation and table.
 
 use std::error::Error;
 use std::sync::Arc;
 
-use shared::http::problem::Problem;
-use shared::id::UserId;
+use super::{is_transient, is_unreachable};
+use crate::http::problem::Problem;
 
 /// A statement failed, or returned a row that this build cannot read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{doing}")]
 pub struct StoreError {
     doing: &'static str,
+    /// Shared, because the rows of one statement may have different callers.
     source: Arc<sqlx::Error>,
 }
 
-/// Names what was being done: `statement.await.map_err(doing("inserting into identity.codes"))`.
-pub(super) fn doing(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+impl StoreError {
+    /// Whether the store is the reason, so that a retry may well succeed.
+    pub fn is_transient(&self) -> bool {
+        is_transient(&self.source)
+    }
+
+    /// Whether PostgreSQL cannot be reached, so that other statements would fail as well.
+    pub fn is_unreachable(&self) -> bool {
+        is_unreachable(&self.source)
+    }
+
+    /// The name of the constraint that the statement violated, if any.
+    pub fn violated_constraint(&self) -> Option<&str> {
+        super::violated_constraint(&self.source)
+    }
+}
+
+/// Names what was being done: `statement.await.map_err(doing("reading inventory.stock"))`.
+pub fn doing(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |source| StoreError { doing, source: Arc::new(source) }
 }
 
@@ -27,15 +45,15 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// A column value that this build cannot read.
+/// A column whose value this build cannot read.
 #[derive(Debug, thiserror::Error)]
 #[error("decoding {table}.{column} of {row}")]
-pub(super) struct DecodeError {
-    pub(super) table: &'static str,
-    pub(super) column: &'static str,
+pub struct DecodeError {
+    pub table: &'static str,
+    pub column: &'static str,
     /// The key of the row.
-    pub(super) row: UserId,
-    pub(super) source: Box<dyn Error + Send + Sync>,
+    pub row: String,
+    pub source: Box<dyn Error + Send + Sync>,
 }
 
 impl From<DecodeError> for sqlx::Error {
@@ -46,25 +64,25 @@ impl From<DecodeError> for sqlx::Error {
 
 #[cfg(test)]
 mod tests {
-    use shared::telemetry;
-
     use super::*;
+    use crate::telemetry;
 
     #[test]
     fn decode_error_names_operation_table_column_row_and_cause() {
         let decode = DecodeError {
             table: "identity.users",
             column: "roles",
-            row: UserId::nil(),
+            row: "id 7".to_owned(),
             source: "must be buyer, seller or operator".into(),
         };
         let problem = Problem::from(doing("reading a user")(decode.into()));
         assert_eq!(problem.kind.code, "internal");
         let causes = telemetry::causes(problem.source.unwrap().as_ref());
         assert!(causes.starts_with("reading a user: "), "{causes}");
-        assert!(causes.contains(
-            "decoding identity.users.roles of 00000000-0000-0000-0000-000000000000: must be buyer"
-        ), "{causes}");
+        assert!(
+            causes.contains("decoding identity.users.roles of id 7: must be buyer"),
+            "{causes}"
+        );
     }
 
     #[test]
