@@ -13,8 +13,10 @@ import { alarmsOf } from '../lib/alarms';
 import { readObjectives } from '../lib/objectives';
 import { Observability } from '../lib/observability';
 import { ROOT } from '../lib/paths';
+import { queuesOf, readRules } from '../lib/routes';
 
 const OBJECTIVES_READ = readObjectives();
+const QUEUES = queuesOf(readRules());
 
 interface AlarmProperties {
   AlarmDescription: string;
@@ -28,10 +30,7 @@ interface AlarmProperties {
   Metrics?: { Expression?: string; MetricStat?: { Period: number; Stat: string } }[];
 }
 
-function synthesised(
-  settings: { sleeps: boolean; budgets: boolean },
-  queues = ['catalog'],
-): Template {
+function synthesised(settings: { sleeps: boolean; budgets: boolean }, queues = QUEUES): Template {
   const stack = new Stack(new App(), 'Vitrina-test');
   const api = lambda.Function.fromFunctionName(stack, 'Api', 'catalog-api');
   new Observability(stack, 'Observability', {
@@ -162,7 +161,8 @@ test('without budgets all alarms are on single metrics', () => {
   const found = alarms(template);
   assert.equal(
     found.length,
-    OBJECTIVES_READ.objectives.filter(({ kind }) => kind === 'bound').length,
+    // Each queue has its own alarm for the one objective of dead letters.
+    OBJECTIVES_READ.objectives.filter(({ kind }) => kind === 'bound').length + QUEUES.length - 1,
   );
   for (const { MetricName } of found) assert.ok(MetricName !== undefined);
 });

@@ -16,10 +16,10 @@ use crate::simulation::{Log, Outcome, Simulation};
 fn points_in_code() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut names = BTreeSet::new();
+    let services = root.join("services").read_dir().unwrap();
     let mut folders: Vec<PathBuf> =
-        ["shared", "services/inventory", "services/catalog", "services/sync"]
-            .map(|folder| root.join(folder).join("src"))
-            .into();
+        services.map(|entry| entry.unwrap().path().join("src")).collect();
+    folders.push(root.join("shared/src"));
     while let Some(folder) = folders.pop() {
         for entry in folder.read_dir().unwrap() {
             let path = entry.unwrap().path();
