@@ -116,7 +116,6 @@ async fn messages_are_retried_while_the_store_is_down() {
 async fn projector_without_settings_names_all_that_are_missing() {
     let mut function = Function::start(PROGRAM, &[("VITRINA_ROLE", "projector")]).await;
     assert!(!function.wait_for_exit().await.success());
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let log = function.log();
     let needed = ["VITRINA_QUEUE_URL", "VITRINA_DEAD_LETTER_QUEUE_URL", "VITRINA_LISTINGS_TABLE"];
     for name in needed {

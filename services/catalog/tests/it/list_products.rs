@@ -166,25 +166,37 @@ async fn invalid_parameters_are_refused() {
     let catalogue = Catalogue::new().await;
     filled(&catalogue, 30).await;
     let seller = SellerId::from_u128(2);
-    for (query, status) in [
-        (format!("category=shoes&seller={seller}"), 422),
-        ("price_min=-1".to_owned(), 422),
-        ("price_max=-1".to_owned(), 422),
-        ("limit=0".to_owned(), 400),
-        ("limit=101".to_owned(), 400),
-        ("sort=name".to_owned(), 400),
-        ("currency=brl".to_owned(), 400),
-        ("in_stock=maybe".to_owned(), 400),
-        ("seller=me".to_owned(), 400),
-        (format!("seller=urn:uuid:{seller}"), 400),
-        ("unknown=1".to_owned(), 400),
-        (format!("category={}", "x".repeat(65)), 422),
-        ("limit=1&limit=2".to_owned(), 400),
-        ("cursor=nonsense".to_owned(), 400),
+    let (invalid, malformed) = ((422, "invalid_request"), (400, "malformed_request"));
+    for (query, expected) in [
+        (format!("category=shoes&seller={seller}"), invalid),
+        ("price_min=-1".to_owned(), invalid),
+        ("price_max=-1".to_owned(), invalid),
+        ("limit=0".to_owned(), malformed),
+        ("limit=101".to_owned(), malformed),
+        ("sort=name".to_owned(), malformed),
+        ("currency=brl".to_owned(), malformed),
+        ("in_stock=maybe".to_owned(), malformed),
+        ("seller=me".to_owned(), malformed),
+        (format!("seller=urn:uuid:{seller}"), malformed),
+        ("unknown=1".to_owned(), malformed),
+        (format!("category={}", "x".repeat(65)), invalid),
+        ("limit=1&limit=2".to_owned(), malformed),
     ] {
         let refused = catalogue.get(&format!("/v1/catalog/products?{query}")).await;
-        assert_eq!(refused.status, status, "{query}: {}", refused.text);
+        let found = (refused.status.as_u16(), refused.code());
+        assert_eq!(found, expected, "{query}: {}", refused.text);
+        let name = query.split('=').next().unwrap();
+        if expected == invalid {
+            let errors = refused.json["errors"].as_array().unwrap();
+            let pointers: Vec<&Value> = errors.iter().map(|error| &error["pointer"]).collect();
+            assert_eq!(pointers, [name], "{query}");
+        } else {
+            let detail = refused.json["detail"].as_str().unwrap();
+            assert!(detail.contains(name), "{query}: {detail}");
+        }
     }
+    let broken = catalogue.get("/v1/catalog/products?cursor=nonsense").await.expect(400);
+    assert_eq!(broken.code(), "invalid_cursor");
     let page = catalogue.get("/v1/catalog/products?limit=2&sort=price").await.expect(200);
     let cursor = page.json["page"]["next_cursor"].as_str().unwrap();
     for other in ["sort=-price", "sort=price&currency=EUR", "sort=price&in_stock=true", ""] {

@@ -26,7 +26,7 @@ use shared::host::intake::{Delivery, Handler as _};
 use shared::id::{EventId, Ids, ProductId, RequestId, SellerId};
 use shared::money::Money;
 use shared::{contract, host};
-use testkit::{Call, TestDynamo, TestResponse, dynamodb};
+use testkit::{Call, Calls, TestDynamo, TestResponse, counted_dynamodb, dynamodb};
 
 const TABLE: &str = "listings";
 
@@ -58,6 +58,13 @@ impl Catalogue {
     pub(crate) fn caching_pages(&self, kept_for: Duration) -> Router {
         let app = App::new(self.dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
         let router = catalog::router(app.with_kept_pages(kept_for));
+        host::server::with_standard_layers(router, &self.clock, &self.ids)
+    }
+
+    /// A router over the same catalogue that counts its calls to the store.
+    pub(crate) fn counting(&self, calls: &Calls) -> Router {
+        let client = counted_dynamodb(&self.dynamo.client, calls);
+        let router = catalog::router(App::new(client, TABLE, "BRL".parse().unwrap()));
         host::server::with_standard_layers(router, &self.clock, &self.ids)
     }
 

@@ -13,8 +13,7 @@ async fn inactive_address_gets_no_code_and_the_same_response() {
     let active = active.without_request_id();
     assert_eq!(pending.without_request_id(), active);
     assert_eq!(unknown.without_request_id(), active);
-    assert!(provider.unread("pending@example.com").is_empty());
-    assert!(provider.unread("eve@example.com").is_empty());
+    provider.assert_no_mail(&["pending@example.com", "eve@example.com"]).await;
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ pub(crate) const ISSUER: &str = "http://localhost:8080";
 pub(crate) const ANA: &str = "ana@example.com";
 pub(crate) const PASSWORD: &str = "a long sentence";
 
+/// Timeout of a mail, on a machine that is busy with other tests.
+const MAIL_TIMEOUT: Duration = Duration::from_mins(1);
+
 pub(crate) struct Provider {
     pub app: App,
     pub clock: Clock,
@@ -174,18 +177,31 @@ impl Provider {
 
     /// The next mail to an address. It is sent after the response, so this waits for it.
     pub(crate) async fn mail(&mut self, to: &str) -> String {
-        for _ in 0..500 {
+        let begun = tokio::time::Instant::now();
+        loop {
             if let Some((path, mail)) = self.unread(to).into_iter().next() {
                 self.read.insert(path);
                 return mail;
             }
+            assert!(begun.elapsed() < MAIL_TIMEOUT, "no mail to {to}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("no mail to {to}");
+    }
+
+    /// Asserts that no unread mail to these addresses precedes a later mail to another address.
+    ///
+    /// Tasks write mails in no guaranteed order, but the later one is preceded by a password hash and a
+    /// transaction.
+    pub(crate) async fn assert_no_mail(&mut self, addresses: &[&str]) {
+        self.sign_up("later@example.com", PASSWORD).await;
+        for to in addresses {
+            let mails = self.unread(to);
+            assert!(mails.is_empty(), "{mails:?}");
+        }
     }
 
     /// The mails to an address that the test has not read yet.
-    pub(crate) fn unread(&self, to: &str) -> Vec<(PathBuf, String)> {
+    fn unread(&self, to: &str) -> Vec<(PathBuf, String)> {
         let to = format!("To: {to}");
         std::fs::read_dir(self.directory.path().join("mails"))
             .unwrap()

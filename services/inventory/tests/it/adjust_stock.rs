@@ -63,9 +63,6 @@ async fn adjustment_out_of_range_is_refused() {
         let refused = service.send(Call::post(&path).json(&body)).await.expect(409);
         assert_eq!(refused.code(), "stock_out_of_range");
     }
-    for body in [json!({"delta": 0, "reason": "none"}), json!({"delta": 1, "reason": " "})] {
-        service.send(Call::post(&path).json(&body)).await.expect(422);
-    }
 }
 
 #[tokio::test]

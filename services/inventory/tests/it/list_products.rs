@@ -40,7 +40,11 @@ async fn invalid_cursors_and_parameters_are_refused() {
         service.create(&format!("SHOE-{n}")).await;
     }
     for query in ["limit=0", "limit=101", "limit=x", "unknown=1", "limit=1&limit=2", "status=x"] {
-        assert_problem(&service.send(Call::get(&format!("/v1/products?{query}"))).await, 400);
+        let refused = service.send(Call::get(&format!("/v1/products?{query}"))).await;
+        assert_problem(&refused, 400);
+        assert_eq!(refused.code(), "malformed_request", "{query}");
+        let name = query.split('=').next().unwrap();
+        assert!(refused.json["detail"].as_str().unwrap().contains(name), "{}", refused.text);
     }
     let page = service.send(Call::get("/v1/products?limit=1")).await.expect(200);
     let cursor = page.json["page"]["next_cursor"].as_str().unwrap();

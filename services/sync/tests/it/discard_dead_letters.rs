@@ -15,8 +15,9 @@ async fn discarded_dead_letter_is_gone_and_audited() {
     let discarded = letters[1]["id"].as_i64().unwrap();
     let expected = (OPERATOR.to_string(), "discard".to_owned(), discarded);
     assert_eq!(bed.audit().await, [expected]);
-    // It is not in the queue either.
+    // It is not in the queue either: its message, still unreadable, would become a dead letter again.
     bed.project().await;
+    assert_eq!(bed.dead_letters().await, letters[..1]);
     assert_eq!(bed.listing(id).await, None);
 }
 

@@ -14,13 +14,20 @@ async fn dead_letters_are_listed_oldest_first_with_their_reason() {
     bed.clock.advance(Duration::from_mins(1));
     bed.set_stock(id, 9).await;
     bed.make_dead_letters().await;
+    // The entry of the product comes before that of its stock.
+    let events: Vec<String> = sqlx::query_scalar(
+        "select event_id::text from inventory.journal where aggregate_id = $1 order by aggregate",
+    )
+    .bind(id)
+    .fetch_all(&bed.database.pool)
+    .await
+    .unwrap();
+    assert_eq!(events.len(), 2);
     let listed = bed.ask_as_operator(Call::get(DEAD_LETTERS)).await.expect(200);
     let expected = |nth: usize, event_type, at| {
-        let (letter, event) =
-            (&listed.json["data"][nth]["id"], &listed.json["data"][nth]["event_id"]);
         json!({
-            "id": letter, "queue": "catalog", "event_id": event, "event_type": event_type,
-            "subject": id, "attempts": 1, "sent_at": at, "dead_at": at,
+            "id": listed.json["data"][nth]["id"], "queue": "catalog", "event_id": events[nth],
+            "event_type": event_type, "subject": id, "attempts": 1, "sent_at": at, "dead_at": at,
             "reason": "unreadable: reading an event: expected value at line 1 column 1",
         })
     };
@@ -37,7 +44,6 @@ async fn dead_letters_are_filtered_by_every_field() {
     bed.clock.advance(Duration::from_secs(30));
     for (filter, expected) in [
         ("queue=catalog", json!(all)),
-        ("queue=returns", json!([])),
         ("type=ProductCreated", json!([all[0]])),
         ("type=StockChanged", json!([all[1]])),
         ("type=ProductDeleted", json!([])),
@@ -74,9 +80,16 @@ async fn next_page_continues_after_the_last_dead_letter() {
 #[tokio::test]
 async fn invalid_filters_of_dead_letters_are_refused() {
     let bed = TestBed::new().await;
-    for query in ["limit=0", "limit=101", "older_than=-1", "older_than=x", "unknown=1", "cursor=x"]
-    {
+    for query in ["limit=0", "limit=101", "older_than=-1", "older_than=x", "unknown=1"] {
         let call = Call::get(&format!("{DEAD_LETTERS}?{query}"));
-        bed.ask_as_operator(call).await.expect(400);
+        let refused = bed.ask_as_operator(call).await.expect(400);
+        assert_eq!(refused.code(), "malformed_request", "{query}");
+        let name = query.split('=').next().unwrap();
+        assert!(refused.json["detail"].as_str().unwrap().contains(name), "{}", refused.text);
     }
+    let call = Call::get(&format!("{DEAD_LETTERS}?queue=returns"));
+    let refused = bed.ask_as_operator(call).await.expect(400);
+    assert_eq!(refused.json["detail"], "queue: is not a queue; the queues are catalog");
+    let call = Call::get(&format!("{DEAD_LETTERS}?cursor=x"));
+    assert_eq!(bed.ask_as_operator(call).await.expect(400).code(), "invalid_cursor");
 }

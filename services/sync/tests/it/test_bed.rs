@@ -200,7 +200,7 @@ impl TestBed {
         {}
     }
 
-    /// Makes every event in flight unreadable, so that the projector buries it as a dead letter.
+    /// Makes every event in flight unreadable, so that the projector makes it a dead letter.
     pub(crate) async fn make_dead_letters(&self) {
         self.publish().await;
         let spoil = sqlx::query("update bus.messages set body = '#' || body");
@@ -208,7 +208,7 @@ impl TestBed {
         self.project().await;
     }
 
-    /// Makes what [`Self::bury`] made unreadable, and what was redriven since, readable again.
+    /// Makes redriven messages, which [`Self::make_dead_letters`] made unreadable, readable again.
     pub(crate) async fn mend(&self) {
         let mend = sqlx::query("update bus.messages set body = substr(body, 2)");
         mend.execute(&self.database.pool).await.unwrap();
