@@ -6,7 +6,7 @@ import * as sqs from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 
 import { acknowledge } from './acknowledge';
-import { planOf, type FunctionName } from './functions';
+import { planOf, type Consumers, type FunctionName } from './functions';
 import { pascalCase, queuesOf, type Routing, type Rule } from './routes';
 import { isEphemeral, type Settings } from './settings';
 
@@ -44,7 +44,9 @@ export class Messaging extends Construct {
       retentionPeriod: MAX_RETENTION,
       removalPolicy: ephemeral ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN,
     };
-    this.queues = queuesOf(rules).map((name) => {
+    const names = queuesOf(rules);
+    checkConsumers(names, consumers);
+    this.queues = names.map((name) => {
       const consumer = consumers[name];
       if (consumer === undefined) throw new Error(`no function consumes the queue ${name}`);
       const prefix = name === CATALOGUE ? '' : pascalCase(name);
@@ -93,6 +95,21 @@ export class Messaging extends Construct {
         retentionDays: ephemeral ? 1 : 30,
       });
     }
+  }
+}
+
+/** A function has the settings of one queue, so those of a second one would replace them. */
+function checkConsumers(queues: readonly string[], consumers: Consumers): void {
+  const known = new Map<FunctionName, string>();
+  for (const [queue, consumer] of Object.entries(consumers)) {
+    if (!queues.includes(queue)) {
+      throw new Error(`${consumer} consumes the queue ${queue}, which no rule feeds`);
+    }
+    const other = known.get(consumer);
+    if (other !== undefined) {
+      throw new Error(`${consumer} consumes two queues: ${other} and ${queue}`);
+    }
+    known.set(consumer, queue);
   }
 }
 

@@ -22,6 +22,7 @@ import {
   runbook,
   formatDuration,
 } from './alarms';
+import { CATALOGUE } from './messaging';
 import { BudgetObjective, MetricSource, Objectives, readObjectives } from './objectives';
 
 export interface ObservabilityProps {
@@ -134,17 +135,23 @@ export class Observability extends Construct {
     });
   }
 
-  /** The alarm of a bound. On dead letters there is one for each queue: an emulator knows no expressions. */
+  /**
+   * The alarm of a bound. On dead letters there is one for each queue: the emulator does not support
+   * metric expressions.
+   */
   private bounds(alarm: BoundAlarm): cloudwatch.AlarmBase[] {
     const { name, cloudwatch: source } = alarm.objective;
     if (source.source !== 'dead-letters') {
       return [this.bound(alarm, name, (period) => this.metric(source, period))];
     }
     const { metric: metricName, statistic } = source;
-    return this.props.queues.map(({ name: queue, deadLetters }, index) =>
-      // The first one keeps its logical id when a queue is added.
-      this.bound(alarm, index === 0 ? name : `${name}-${queue}`, (period) =>
-        deadLetters.metric(metricName, { statistic, period }),
+    return this.props.queues.map(({ name: queue, deadLetters }) =>
+      // As its queue, the alarm of the catalogue keeps the name that it was deployed with.
+      this.bound(
+        alarm,
+        queue === CATALOGUE ? name : `${name}-${queue}`,
+        (period) => deadLetters.metric(metricName, { statistic, period }),
+        queue,
       ),
     );
   }
@@ -153,6 +160,7 @@ export class Observability extends Construct {
     alarm: BoundAlarm,
     id: string,
     metric: (period: Duration) => cloudwatch.Metric,
+    queue?: string,
   ): cloudwatch.AlarmBase {
     const { objective } = alarm;
     const isMissingDataBad = objective.missing === 'alarm' && !this.props.sleeps;
@@ -169,12 +177,13 @@ export class Observability extends Construct {
       treatMissingData: isMissingDataBad
         ? cloudwatch.TreatMissingData.BREACHING
         : cloudwatch.TreatMissingData.NOT_BREACHING,
-      alarmDescription: this.description(alarm),
+      alarmDescription: this.description(alarm, queue),
     });
   }
 
-  private description({ alarm, objective, severity }: Alarm): string {
-    return `${severity}, stage ${this.props.stage}. Objective missed: ${objective.summary} See ${runbook(alarm)}`;
+  private description({ alarm, objective, severity }: Alarm, queue?: string): string {
+    const place = `stage ${this.props.stage}${queue === undefined ? '' : `, queue ${queue}`}`;
+    return `${severity}, ${place}. Objective missed: ${objective.summary} See ${runbook(alarm)}`;
   }
 
   /** The share of bad events, or 0 if there are fewer than `least` events. */

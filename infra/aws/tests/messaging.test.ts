@@ -133,13 +133,32 @@ function secondQueue(resources: Record<string, Resource>): { queue: string; dead
   return { queue: queue!, dead: dead! };
 }
 
-test('second queue changes nothing of the first one', () => {
-  const one = synthesise(PRODUCTION).resources;
-  const two = synthesise(PRODUCTION, TWO_QUEUES).resources;
-  for (const type of ['AWS::SQS::Queue', 'AWS::Events::Rule', 'AWS::CloudWatch::Alarm']) {
-    for (const [name, resource] of ofType(one, type)) assert.deepEqual(two[name], resource, name);
-  }
-});
+const KEPT = [
+  'AWS::SQS::Queue',
+  'AWS::SQS::QueuePolicy',
+  'AWS::Events::Rule',
+  'AWS::Lambda::EventSourceMapping',
+  'AWS::CloudWatch::Alarm',
+];
+
+for (const [place, rules] of [
+  ['last', TWO_QUEUES.rules],
+  ['first', [...TWO_QUEUES.rules.slice(-1), ...TWO_QUEUES.rules.slice(0, -1)]],
+] as const) {
+  test(`second queue put ${place} changes nothing of the first one`, () => {
+    const one = synthesise(PRODUCTION);
+    const two = synthesise(PRODUCTION, { ...TWO_QUEUES, rules });
+    for (const type of KEPT) {
+      const before = ofType(one.resources, type);
+      assert.ok(before.length > 0, type);
+      for (const [name, resource] of before) assert.deepEqual(two.resources[name], resource, name);
+    }
+    const outputs = two.json['Outputs'] as Record<string, unknown>;
+    const before = Object.entries(one.json['Outputs'] as Record<string, unknown>);
+    assert.ok(before.some(([name]) => name === 'DeadLetterQueueUrl'));
+    for (const [name, output] of before) assert.deepEqual(outputs[name], output, name);
+  });
+}
 
 test('rule of the second queue delivers to it and to its dead letters', () => {
   const { resources } = synthesise(PRODUCTION, TWO_QUEUES);
@@ -189,6 +208,21 @@ test('consumer of the second queue is connected to it alone', () => {
 test('queue without a consumer is refused', () => {
   const routing = { ...TWO_QUEUES, consumers: readRouting().consumers };
   assert.throws(() => synthesise(PRODUCTION, routing), /no function consumes the queue order-mail/);
+});
+
+test('function with two queues is refused', () => {
+  const consumers = { ...TWO_QUEUES.consumers, 'order-mail': 'catalog-projector' } as const;
+  assert.throws(
+    () => synthesise(PRODUCTION, { ...TWO_QUEUES, consumers }),
+    /catalog-projector consumes two queues: catalog and order-mail/,
+  );
+});
+
+test('consumer of a queue without a rule is refused', () => {
+  assert.throws(
+    () => synthesise(PRODUCTION, { ...TWO_QUEUES, rules: readRules() }),
+    /inventory-relay consumes the queue order-mail, which no rule feeds/,
+  );
 });
 
 test('only failed messages of a batch are retried', () => {

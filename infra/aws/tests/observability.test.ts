@@ -153,6 +153,10 @@ test('dead letters of each queue have an alarm', () => {
     dead.map((name) => [{ 'Fn::GetAtt': [name, 'QueueName'] }]),
   );
   for (const { AlarmActions } of watched) assert.ok(AlarmActions !== undefined);
+  assert.deepEqual(
+    watched.map(({ AlarmDescription }) => /, queue ([^.]*)\./.exec(AlarmDescription)?.[1]),
+    ['catalog', 'orders'],
+  );
 });
 
 test('without budgets all alarms are on single metrics', () => {

@@ -1,4 +1,4 @@
-/** The workflows' scripts that only need a checkout: `stage-of` and `touched`. */
+/** The workflows' scripts: `stage-of`, `touched`, and `check-stage` without a stage. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -127,5 +127,30 @@ test('change of template, migration or grant requires everything', () => {
     assert.deepEqual(checkout.touched(gone), ['everything']);
   } finally {
     rmSync(checkout.folder, { recursive: true });
+  }
+});
+
+test('check-stage fails if no dead-letter queue is in the outputs', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'vitrina-aws-'));
+  try {
+    const check = (printed: string) => {
+      writeFileSync(join(folder, 'aws'), `#!/bin/sh\necho "${printed}"\n`, { mode: 0o755 });
+      return run(join(AWS, 'check-stage'), ['test'], {
+        PATH: `${folder}:${process.env['PATH']}`,
+        // Nothing listens on this port.
+        VITRINA_URL: 'http://127.0.0.1:9',
+        VITRINA_SELLER_TOKEN: 'token',
+      });
+    };
+    for (const nothing of ['', 'None']) {
+      const { status, err } = check(nothing);
+      assert.equal(status, 1, err);
+      assert.match(err, /the stack has no output DeadLetterQueueUrl/);
+    }
+    const { status, err } = check('http://127.0.0.1:9/dead');
+    assert.equal(status, 1, err);
+    assert.match(err, /a create without a token: no response/);
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });

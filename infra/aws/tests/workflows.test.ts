@@ -126,6 +126,14 @@ test('production follows the sandbox check on main only', () => {
   assert.equal(jobs['production']?.with?.['environment'], 'production');
 });
 
+test('main is checked with the optimised binaries, too', () => {
+  const jobs = Object.values(named('checks.yaml').jobs);
+  const commands = jobs.flatMap(({ steps }) => steps?.flatMap(({ run }) => run ?? []) ?? []);
+  for (const command of ['.ci/run', 'infra/aws/test --optimised']) {
+    assert.ok(commands.includes(command), command);
+  }
+});
+
 test('scripts contain no expressions', () => {
   for (const { job, where } of JOBS) {
     for (const { run } of job.steps ?? []) assert.doesNotMatch(run ?? '', /\$\{\{/, where);
