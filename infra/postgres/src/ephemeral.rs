@@ -197,14 +197,24 @@ fn folder(account: &Account) -> Result<tempfile::TempDir, Error> {
         .map_err(Error::files("creating a temporary folder in", base))
 }
 
-/// Whether files in `folder` are kept in memory, with at least [`MEMORY`] available. The default size
-/// of such a file system is half of the machine's memory; containers often have 64 MB.
+/// Whether files in `folder` are kept in memory, with at least [`MEMORY`] available there and in the
+/// machine. The default size of such a file system is half of the machine's memory, used or not;
+/// containers often have 64 MB.
 fn has_memory(folder: &Path) -> bool {
     const TMPFS: rustix::fs::FsWord = 0x0102_1994;
     rustix::fs::statfs(folder).is_ok_and(|found| {
         let block = u64::try_from(found.f_bsize).unwrap_or(0);
         found.f_type == TMPFS && found.f_bavail.saturating_mul(block) >= MEMORY
-    })
+    }) && available_memory(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default()) >= MEMORY
+}
+
+/// The memory in bytes that programs can use without swapping, from the text of `/proc/meminfo`; 0 if it
+/// is not there.
+fn available_memory(meminfo: &str) -> u64 {
+    let mut lines = meminfo.lines();
+    let text =
+        lines.find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"));
+    text.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
 }
 
 /// Decodes the exit status of a shell: above 128 is the signal that ended its child.
@@ -212,5 +222,25 @@ fn status_text(status: ExitStatus) -> String {
     match status.code() {
         Some(code) if code > 128 => ExitStatus::from_raw(code - 128).to_string(),
         _ => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_read_in_bytes() {
+        let meminfo = "MemTotal:       24684084 kB\nMemFree:         4707328 kB\nMemAvailable:   22006784 kB\n";
+        assert_eq!(available_memory(meminfo), 22_006_784 * 1024);
+        for other in ["", "MemTotal: 1 kB\n", "MemAvailable: some kB\n"] {
+            assert_eq!(available_memory(other), 0, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_disk_and_a_missing_folder_have_no_memory() {
+        assert!(!has_memory(Path::new("/proc")));
+        assert!(!has_memory(Path::new("/no/such/folder")));
     }
 }

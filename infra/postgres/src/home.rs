@@ -184,8 +184,8 @@ fn lock(location: &Path, folder: &Path) -> Result<Lock, Error> {
     }
 }
 
-/// Decides where the data of `folder` is: inside it, unless the user that root must start the server
-/// as cannot enter it.
+/// Decides where the data of `folder` is: inside it, unless root must start the server as a user that
+/// cannot enter it.
 fn location(folder: &Path, fallback: &Path) -> Result<PathBuf, Error> {
     if let Some(location) = recorded(folder)? {
         return if location.is_dir() {
@@ -223,7 +223,8 @@ fn location(folder: &Path, fallback: &Path) -> Result<PathBuf, Error> {
             folder = %folder.display(),
             location = %location.display(),
             user = account.name(),
-            "the user that runs PostgreSQL cannot enter the data folder: its data goes fallback",
+            "the user that runs PostgreSQL cannot enter the data folder; its data is stored in the \
+             fallback location",
         );
         return Ok(location);
     }

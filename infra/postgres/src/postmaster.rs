@@ -217,7 +217,7 @@ mod tests {
         assert!(!ours(&[b"/usr/bin/postgres", b"-D", b"/no/such/data2"]));
         assert!(!ours(&[b"postgres: checkpointer", b""]));
         assert!(!ours(&[b"/bin/vi", b"-D", b"/no/such/data"]));
-        assert!(!ours(&[b""]), "the words of a process that has exited");
+        assert!(!ours(&[b""]), "a process that has exited has one empty word");
         assert!(line_names_server(b"/usr/bin/postgres -D /no/such/data -c port=1\n", data));
         assert!(!line_names_server(b"/usr/bin/postgres -D /no/such/data2 -c port=1\n", data));
         assert!(!line_names_server(b"/bin/vi -D /no/such/data -c port=1\n", data));
