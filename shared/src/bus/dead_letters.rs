@@ -7,7 +7,6 @@ use super::aws::SqsDeadLetters;
 use super::message::QueueDepth;
 use super::postgres::{Queues, dead_letters};
 use super::selection::{Action, DeadLetter, DeadLettersError, Selection};
-
 use crate::id::UserId;
 
 /// The dead letters of one edition. Cheap to clone.
@@ -19,6 +18,14 @@ pub enum DeadLetters {
 }
 
 impl DeadLetters {
+    /// The names of the queues in the routes.
+    pub fn queues(&self) -> Vec<&'static str> {
+        match self {
+            Self::Postgres(queues) => queues.names(),
+            Self::Sqs(dead_letters) => dead_letters.queues(),
+        }
+    }
+
     /// The dead letters of a selection after `after`, oldest first.
     pub async fn list(
         &self,

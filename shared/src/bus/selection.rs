@@ -12,7 +12,7 @@ use crate::id::EventId;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct DeadLetter {
     pub id: i64,
-    /// The name of its queue in the routes.
+    /// The queue, as `GET /v1/admin/queues` names it.
     pub queue: String,
     #[schema(value_type = Uuid)]
     pub event_id: EventId,

@@ -111,6 +111,15 @@ mod tests {
         assert!(queues_of(TWO_QUEUES, "test/other", "Sold").is_empty());
     }
 
+    /// The name is part of the names of settings and of resources on AWS.
+    #[test]
+    fn queue_name_is_of_lower_case_letters_digits_and_hyphens() {
+        for queue in queues(ROUTES) {
+            let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(queue.chars().all(is_allowed), "{queue}");
+        }
+    }
+
     #[test]
     fn rule_of_eventbridge_matches_what_the_route_takes() {
         assert_eq!(TWO_QUEUES[0].event_pattern(), json!({"source": ["test.shop"]}));

@@ -102,7 +102,8 @@ async fn readyz(State(health): State<Health>) -> Response {
 async fn metrics(State(health): State<Health>) -> Response {
     // While PostgreSQL is down, the other metrics are still served.
     for queue in &health.queues {
-        let Ok(depth) = queue.depth().await else { continue };
+        // Each attempt would wait for a connection.
+        let Ok(depth) = queue.depth().await else { break };
         let set = |name: &'static str, value: i64| {
             metrics::gauge!(name, "queue" => depth.queue.clone()).set(count(value));
         };

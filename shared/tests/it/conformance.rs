@@ -214,11 +214,11 @@ impl TestBed {
     /// Makes dead letters of these unreadable bodies, in this order.
     async fn make_dead_letters(&self, bodies: &[&str]) {
         for body in bodies {
-            self.bury_in(CATALOG_QUEUE, body).await;
+            self.make_dead_letter_in(CATALOG_QUEUE, body).await;
         }
     }
 
-    async fn bury_in(&self, queue: &str, body: &str) {
+    async fn make_dead_letter_in(&self, queue: &str, body: &str) {
         let before = self.dead_letters().await.len();
         self.plant(queue, body).await;
         let handler = ByPosition::new(|_| Ok(()));
@@ -451,14 +451,14 @@ async fn reading_dead_letters_does_not_change_them(bed: TestBed) {
 }
 
 /// The queue and the body of each dead letter, oldest first.
-async fn buried(bed: &TestBed) -> Vec<(String, String)> {
-    let mut buried = Vec::new();
+async fn dead_letters_in_order(bed: &TestBed) -> Vec<(String, String)> {
+    let mut found_all = Vec::new();
     for dead_letter in bed.dead_letters().await {
         let (found, body) = bed.dead_letters.find(dead_letter.id).await.unwrap().unwrap();
         assert_eq!(found, dead_letter);
-        buried.push((found.queue, body));
+        found_all.push((found.queue, body));
     }
-    buried
+    found_all
 }
 
 fn dead_letter(queue: &str, body: &str) -> (String, String) {
@@ -467,14 +467,14 @@ fn dead_letter(queue: &str, body: &str) -> (String, String) {
 
 async fn dead_letters_of_every_queue_are_listed_oldest_first(bed: TestBed) {
     bed.make_dead_letters(&["one"]).await;
-    bed.bury_in(PARCEL_QUEUE, "two").await;
+    bed.make_dead_letter_in(PARCEL_QUEUE, "two").await;
     bed.make_dead_letters(&["three"]).await;
     let all = [
         dead_letter(CATALOG_QUEUE, "one"),
         dead_letter(PARCEL_QUEUE, "two"),
         dead_letter(CATALOG_QUEUE, "three"),
     ];
-    assert_eq!(buried(&bed).await, all);
+    assert_eq!(dead_letters_in_order(&bed).await, all);
     // In pages of one, each after the last id of the page before.
     let (mut after, mut pages) = (0, Vec::new());
     while let Some(dead) =
@@ -488,7 +488,7 @@ async fn dead_letters_of_every_queue_are_listed_oldest_first(bed: TestBed) {
 
 async fn dead_letters_of_every_queue_are_redriven_to_their_own(bed: TestBed) {
     bed.make_dead_letters(&["one"]).await;
-    bed.bury_in(PARCEL_QUEUE, "two").await;
+    bed.make_dead_letter_in(PARCEL_QUEUE, "two").await;
     let (all, now) = (Selection::default(), bed.clock.now());
     let redriven = bed.dead_letters.settle(&all, None, Action::Redrive, OPERATOR, now).await;
     assert_eq!((redriven.unwrap(), bed.dead_letters().await), (2, vec![]));
@@ -507,7 +507,7 @@ async fn audited_queues(bed: &TestBed) -> Vec<String> {
 
 async fn only_dead_letters_of_the_selected_queue_are_settled(bed: TestBed) {
     bed.make_dead_letters(&["one"]).await;
-    bed.bury_in(PARCEL_QUEUE, "two").await;
+    bed.make_dead_letter_in(PARCEL_QUEUE, "two").await;
     let parcels = Selection { queue: Some(PARCEL_QUEUE.to_owned()), ..Selection::default() };
     let listed = bed.dead_letters.list(&parcels, 0, 10).await.unwrap();
     assert_eq!((listed.len(), listed[0].queue.as_str()), (1, PARCEL_QUEUE));
@@ -515,14 +515,14 @@ async fn only_dead_letters_of_the_selected_queue_are_settled(bed: TestBed) {
     let now = bed.clock.now();
     let discarded = bed.dead_letters.settle(&parcels, None, Action::Discard, OPERATOR, now).await;
     assert_eq!(discarded.unwrap(), 1);
-    assert_eq!(buried(&bed).await, [dead_letter(CATALOG_QUEUE, "one")]);
+    assert_eq!(dead_letters_in_order(&bed).await, [dead_letter(CATALOG_QUEUE, "one")]);
     assert_eq!(audited_queues(&bed).await, [PARCEL_QUEUE]);
     let unknown = Selection { queue: Some("unknown".to_owned()), ..Selection::default() };
     assert_eq!(bed.dead_letters.list(&unknown, 0, 10).await.unwrap(), []);
 }
 
 async fn each_queue_has_its_own_depth(bed: TestBed) {
-    bed.bury_in(PARCEL_QUEUE, "dead").await;
+    bed.make_dead_letter_in(PARCEL_QUEUE, "dead").await;
     bed.plant(CATALOG_QUEUE, "waits").await;
     let begun = Instant::now();
     loop {

@@ -4,13 +4,26 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use shared::http::problem::ProblemDocument;
+use shared::id::RequestId;
 
-/// Reads the body of an error response, which need not be a problem document.
+/// Reads the body of an error response, which need not be a problem document, or may be that of a proxy:
+/// every member of a problem document is optional (RFC 9457).
 pub(super) fn read_problem(status: u16, body: &[u8]) -> ProblemDocument {
-    let read: Option<ProblemDocument> = serde_json::from_slice(body).ok();
+    let read = serde_json::from_slice(body).ok().and_then(|mut document: Map<String, Value>| {
+        for (member, default) in [("type", "about:blank"), ("code", "")] {
+            document.entry(member).or_insert_with(|| default.into());
+        }
+        document.insert("status".to_owned(), status.into());
+        let id = document.get("request_id").and_then(Value::as_str);
+        if id.is_some_and(|id| id.parse::<RequestId>().is_err()) {
+            document.remove("request_id");
+        }
+        serde_json::from_value::<ProblemDocument>(document.into()).ok()
+    });
     match read.filter(|problem| !problem.title.is_empty()) {
-        Some(problem) => ProblemDocument { status, ..problem },
+        Some(problem) => problem,
         None => ProblemDocument {
             type_url: "about:blank".to_owned(),
             title: format!("the response was {status} without a problem document").into(),
@@ -125,6 +138,12 @@ mod tests {
             "Not acceptable (invalid_request): /sku must not be blank; /name must not be blank \
              [request 01900000-0000-7000-8000-000000000001]"
         );
+    }
+
+    #[test]
+    fn problem_document_of_a_proxy_is_shown_by_its_title() {
+        let body = br#"{"title":"Too large","request_id":"of another form"}"#;
+        assert_eq!(Sentence(&read_problem(413, body)).to_string(), "Too large");
     }
 
     #[test]

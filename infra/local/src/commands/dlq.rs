@@ -159,16 +159,17 @@ async fn list(client: &Client, filter: &Filter, output: Output) -> anyhow::Resul
 fn table(letters: &[DeadLetter]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["id", "queue", "dead since", "type", "product", "attempts", "reason"]);
+    table.set_header(["id", "dead since", "type", "product", "attempts", "reason", "queue"]);
     for letter in letters {
         table.add_row([
             &letter.id.to_string(),
-            &letter.queue,
             &letter.dead_at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
             &letter.event_type,
             &letter.subject.to_string(),
             &letter.attempts.to_string(),
             &letter.reason,
+            // Last, so that scripts that cut columns by number keep working.
+            &letter.queue,
         ]);
     }
     table

@@ -70,7 +70,7 @@ async fn up_serves_with_stdout_full_and_exits_with_failure() {
     loop {
         let line = timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
         if line
-            .expect("stderr result before the message")
+            .expect("stderr ended before the message")
             .starts_with("vitrina: writing to stdout: ")
         {
             break;

@@ -49,7 +49,16 @@ pub struct SettledDeadLetters {
     pub dry_run: bool,
 }
 
-/// The time before which dead letters must have become dead to be at least `older_than` seconds old.
+/// Refuses an unknown queue: a misspelt name would look like a queue without dead letters.
+pub(super) fn check_queue(app: &App, queue: Option<&str>) -> Result<(), String> {
+    let queues = app.dead_letters.queues();
+    match queue.filter(|name| !queues.contains(name)) {
+        Some(_) => Err(format!("is not a queue; the queues are {}", queues.join(", "))),
+        None => Ok(()),
+    }
+}
+
+/// The latest time at which a dead letter that is at least `older_than` seconds old was made.
 pub(super) fn dead_before(clock: &Clock, older_than: Option<u32>) -> Option<DateTime<Utc>> {
     older_than.map(|seconds| clock.now() - TimeDelta::seconds(seconds.into()))
 }
@@ -87,6 +96,9 @@ pub(super) async fn settle(
             let fault = FieldError::new(pointer, "invalid", "must not be empty");
             return Err(Problem::invalid(vec![fault]));
         }
+    }
+    if let Err(detail) = check_queue(app, queue.as_deref()) {
+        return Err(Problem::invalid(vec![FieldError::new("/queue", "invalid", detail)]));
     }
     let limit = limit.map(i64::from);
     let before = dead_before(&app.clock, older_than);

@@ -10,9 +10,9 @@ use shared::bus::selection::{DeadLetter, Selection};
 use shared::http::Query;
 use shared::http::auth::Operator;
 use shared::http::page::{Limit, Page, PageRequest};
-use shared::http::problem::Problem;
+use shared::http::problem::{self, Problem};
 
-use super::dead_letter_selection::dead_before;
+use super::dead_letter_selection::{check_queue, dead_before};
 use crate::App;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -52,6 +52,8 @@ pub(crate) async fn list_dead_letters(
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
     let Filter { queue, r#type: event_type, reason, older_than, limit, cursor } = filter;
+    check_queue(&app, queue.as_deref())
+        .map_err(|detail| problem::MALFORMED_REQUEST.because(format!("queue: {detail}")))?;
     let mut scope = format!("dead-letters#{event_type:?}#{reason:?}#{older_than:?}");
     // Only if it is given, so that cursors from before there was this filter stay valid.
     if let Some(queue) = &queue {

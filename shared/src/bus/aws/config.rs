@@ -80,7 +80,7 @@ impl SqsConfig {
         };
         for name in set.iter().filter(|name| !is_known(name)) {
             let queues = routes::queues(routes).join(", ");
-            settings.fault(format!("{name} names no queue of the routes, which are {queues}"));
+            settings.fault(format!("{name} belongs to no queue; the queues are {queues}"));
         }
         let read = |(queue, names): (&'static str, [String; 2])| {
             let [url, dead_letters] = names.map(|name| settings.required::<QueueUrl>(&name).0);

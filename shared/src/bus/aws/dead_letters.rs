@@ -83,8 +83,15 @@ impl SqsDeadLetters {
         Ok(i64::try_from(fitting).unwrap_or(i64::MAX))
     }
 
+    pub(in crate::bus) fn queues(&self) -> Vec<&'static str> {
+        self.queues.iter().map(|queue| queue.name).collect()
+    }
+
     pub(in crate::bus) async fn depths(&self) -> Result<Vec<QueueDepth>, SqsError> {
-        try_join_all(self.queues.iter().map(DeadLetterQueue::depth)).await
+        let depth = async |queue: &DeadLetterQueue| {
+            queue.depth().await.map_err(|error| error.of_queue(queue.name))
+        };
+        try_join_all(self.queues.iter().map(depth)).await
     }
 
     pub(in crate::bus) async fn settle(
@@ -230,7 +237,7 @@ impl SqsDeadLetters {
         for (queue, response) in queues.into_iter().zip(responses) {
             match response {
                 Ok(held) => received.extend(held.into_iter().map(|held| (queue, held))),
-                Err(error) => failed = Some(error),
+                Err(error) => failed = Some(error.of_queue(queue.name)),
             }
         }
         if let Some(error) = failed {

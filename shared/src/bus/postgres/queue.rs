@@ -168,8 +168,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Buries messages that were received too often and never settled: each time, their consumer
-    /// crashed.
+    /// Makes dead letters of messages that were received too often and never settled: each time, their
+    /// consumer crashed.
     pub async fn make_exhausted_dead_letters(&self) -> Result<u64, sqlx::Error> {
         let moved = sqlx::query!(
             "with gone as (
@@ -191,7 +191,7 @@ impl Queue {
         Ok(moved.rows_affected())
     }
 
-    /// Buries messages that are older than [`MESSAGE_KEPT`], and deletes dead letters with an event
+    /// Makes dead letters of messages that are older than [`MESSAGE_KEPT`], and deletes dead letters with an event
     /// older than [`DEAD_LETTER_KEPT`]. Returns the number of each.
     pub async fn expire(&self) -> Result<(i64, i64), sqlx::Error> {
         let now = self.clock.now();

@@ -19,6 +19,10 @@ impl Queues {
         Self { pool, clock, names: routes::queues(routes) }
     }
 
+    pub(in crate::bus) fn names(&self) -> Vec<&'static str> {
+        self.names.clone()
+    }
+
     /// The queues, in the order of the routes.
     pub fn all(&self) -> Vec<Queue> {
         self.names.iter().map(|name| self.queue(name)).collect()

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::money::{Currency, Money};
 
-use super::words::{ADJECTIVES, BRANDS, CATEGORIES, COLOURS, Category};
+use super::words::{BRANDS, CATEGORIES, COLOURS, Category, PRAISE_SENTENCES};
 
 /// One in this many products is sold out.
 const SOLD_OUT_ONE_IN: u32 = 12;
@@ -40,7 +40,7 @@ pub(crate) fn product(seed: u64, index: u64, currency: Currency, tag: &str) -> P
     let category = &CATEGORIES[random.random_range(0..CATEGORIES.len())];
     let mut pick = |words: &[&'static str]| words.choose(&mut random).copied().unwrap_or_default();
     let (thing, material) = (pick(category.things), pick(category.materials));
-    let (brand, colour, praise) = (pick(BRANDS), pick(COLOURS), pick(ADJECTIVES));
+    let (brand, colour, praise) = (pick(BRANDS), pick(COLOURS), pick(PRAISE_SENTENCES));
     let price = price(&mut random, category);
     let on_hand = if random.random_ratio(1, SOLD_OUT_ONE_IN) {
         0

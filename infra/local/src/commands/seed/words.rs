@@ -55,7 +55,7 @@ pub(super) const COLOURS: &[&str] = &[
     "coral",
 ];
 
-pub(super) const ADJECTIVES: &[&str] = &[
+pub(super) const PRAISE_SENTENCES: &[&str] = &[
     "Made in small numbers, by artisans with pride in their work.",
     "A classic that has been in the workshop's window for thirty years.",
     "Simple, solid, and no more than it has to be.",
