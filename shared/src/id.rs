@@ -20,7 +20,7 @@ use uuid::{Builder, Uuid};
 /// A plain [`Uuid`] is one, too: an id whose kind is not known before it is looked at, such as the
 /// subject of an event.
 pub trait Id: Copy {
-    /// Says which kind of id a UUID is.
+    /// Wraps a UUID.
     fn from_uuid(uuid: Uuid) -> Self;
 }
 
@@ -44,12 +44,12 @@ macro_rules! ids {
         pub struct $name(Uuid);
 
         impl $name {
-            /// The id of nothing: all bits are zero. The default.
+            /// The nil id, all of whose bits are zero. The default.
             pub const fn nil() -> Self {
                 Self(Uuid::nil())
             }
 
-            /// Says which kind of id a UUID is, where it comes from a place that has one type only.
+            /// Wraps a UUID from a place that has one type for every id.
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
             }
@@ -59,7 +59,7 @@ macro_rules! ids {
                 Self(Uuid::from_u128(bits))
             }
 
-            /// The UUID, for a place that has one type only.
+            /// The UUID, for a place that has one type for every id.
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
@@ -130,12 +130,18 @@ ids! {
     /// find(ProductId::from_u128(2), SellerId::from_u128(1));
     /// ```
     ///
-    /// Nothing converts them in passing:
+    /// There are no implicit conversions, only those with a name:
+    ///
+    /// ```
+    /// use shared::id::{SellerId, UserId};
+    ///
+    /// let seller: SellerId = SellerId::of_user(UserId::from_u128(2));
+    /// ```
     ///
     /// ```compile_fail,E0277
-    /// use shared::id::{ProductId, SellerId};
+    /// use shared::id::{SellerId, UserId};
     ///
-    /// let seller: SellerId = ProductId::from_u128(2).into();
+    /// let seller: SellerId = UserId::from_u128(2).into();
     /// ```
     ProductId;
 
@@ -169,7 +175,22 @@ impl SellerId {
     }
 }
 
-/// A text is not an id.
+/// A user in the role of a seller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seller {
+    /// The owner of the products.
+    pub id: SellerId,
+    /// The actor of every change, and the owner of the idempotency keys.
+    pub user_id: UserId,
+}
+
+impl Seller {
+    pub const fn of_user(user_id: UserId) -> Self {
+        Self { id: SellerId::of_user(user_id), user_id }
+    }
+}
+
+/// The text is not a valid UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not a valid UUID")]
 pub struct InvalidId;

@@ -4,9 +4,8 @@
 use shared::contract::stock::Stock;
 use shared::database;
 use shared::failpoint;
-use shared::http::auth::Seller;
 use shared::http::request::RequestContext;
-use shared::id::{ProductId, UserId};
+use shared::id::{ProductId, Seller, UserId};
 use sqlx::PgConnection;
 
 use crate::App;

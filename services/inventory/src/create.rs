@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use shared::failpoint;
-use shared::http::auth::Seller;
 use shared::http::request::RequestContext;
+use shared::id::Seller;
 use sqlx::PgPool;
 
 use crate::App;

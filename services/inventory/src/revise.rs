@@ -2,9 +2,8 @@
 
 use shared::database;
 use shared::failpoint;
-use shared::http::auth::Seller;
 use shared::http::request::RequestContext;
-use shared::id::ProductId;
+use shared::id::{ProductId, Seller};
 
 use crate::App;
 use crate::event::EventRef;

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::http::key_set::KeySet;
 use crate::http::problem::{self, Problem};
-use crate::id::{SellerId, UserId};
+use crate::id::{Seller, UserId};
 
 /// What a user may do.
 #[derive(
@@ -319,14 +319,6 @@ where
 }
 
 /// A caller with the role seller. This is where authorisation decides whose products are the caller's.
-#[derive(Clone, Copy, Debug)]
-pub struct Seller {
-    /// The owner of the products.
-    pub id: SellerId,
-    /// The actor of what the caller changes.
-    pub user_id: UserId,
-}
-
 impl<S> FromRequestParts<S> for Seller
 where
     S: Send + Sync,
@@ -335,8 +327,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let user_id = with_role(parts, state, Role::Seller).await?;
-        Ok(Self { id: SellerId::of_user(user_id), user_id })
+        with_role(parts, state, Role::Seller).await.map(Self::of_user)
     }
 }
 

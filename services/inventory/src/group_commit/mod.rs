@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::failpoint;
-use shared::id::SellerId;
+use shared::id::{SellerId, UserId};
 use sqlx::PgPool;
 use tokio::sync::oneshot;
 
@@ -59,12 +59,13 @@ type Reply = oneshot::Sender<Result<(NewRow, bool), WriteError>>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Claim {
     Sku(SellerId, String),
-    Key(SellerId, &'static str, String),
+    Key(UserId, &'static str, String),
 }
 
 fn claims_of(row: &NewRow) -> impl Iterator<Item = Claim> {
     let seller = row.product.seller_id;
-    let key = row.key.as_ref().map(|key| Claim::Key(seller, key.route, key.key.clone()));
+    let user = row.cause.actor;
+    let key = row.key.as_ref().map(|key| Claim::Key(user, key.route, key.key.clone()));
     std::iter::once(Claim::Sku(seller, row.product.sku.clone())).chain(key)
 }
 

@@ -4,11 +4,10 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::http::auth::Seller;
 use shared::http::problem::{FieldError, Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{Faults, IdempotencyKey, Json, PathId};
-use shared::id::ProductId;
+use shared::id::{ProductId, Seller};
 use shared::text::{self, Lines};
 
 use crate::App;

@@ -3,10 +3,10 @@
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use shared::http::auth::Seller;
 use shared::http::problem::{Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{IdempotencyKey, Json};
+use shared::id::Seller;
 
 use crate::App;
 use crate::create::{self, Created};

@@ -5,11 +5,10 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::http::MAX_BODY;
-use shared::http::auth::Seller;
 use shared::http::problem::{self, FieldError, Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{self, IdempotencyKey, LargeJson};
-use shared::id::{ProductId, SellerId};
+use shared::id::{ProductId, Seller, SellerId};
 
 use crate::App;
 use crate::create::{self, Created};

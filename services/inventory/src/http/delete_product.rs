@@ -2,11 +2,10 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use shared::http::auth::Seller;
 use shared::http::problem::Problem;
 use shared::http::request::RequestContext;
 use shared::http::{IfMatch, PathId};
-use shared::id::ProductId;
+use shared::id::{ProductId, Seller};
 
 use crate::App;
 use crate::product::{self, Product};

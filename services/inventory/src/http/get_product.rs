@@ -3,10 +3,9 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use shared::http::auth::Seller;
 use shared::http::problem::Problem;
 use shared::http::{PathId, etag, has_already};
-use shared::id::ProductId;
+use shared::id::{ProductId, Seller};
 
 use crate::App;
 use crate::http::responses::{ProductView, product_response};

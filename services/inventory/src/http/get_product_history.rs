@@ -5,11 +5,10 @@ use axum::http::Uri;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::http::auth::Seller;
 use shared::http::page::{Limit, Page, PageRequest};
 use shared::http::problem::Problem;
 use shared::http::{PathId, Query};
-use shared::id::{ProductId, UserId};
+use shared::id::{ProductId, Seller, UserId};
 use utoipa::ToSchema;
 
 use crate::App;

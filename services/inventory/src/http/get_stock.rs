@@ -3,9 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 use shared::http::PathId;
-use shared::http::auth::Seller;
 use shared::http::problem::Problem;
-use shared::id::ProductId;
+use shared::id::{ProductId, Seller};
 
 use crate::App;
 use crate::http::responses::{StockView, stock_response};

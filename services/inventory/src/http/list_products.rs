@@ -6,9 +6,9 @@ use axum::response::Response;
 use serde::Deserialize;
 use shared::contract::product::Status;
 use shared::http::Query;
-use shared::http::auth::Seller;
 use shared::http::page::{Limit, Page, PageRequest};
 use shared::http::problem::Problem;
+use shared::id::Seller;
 
 use crate::App;
 use crate::http::responses::ProductView;

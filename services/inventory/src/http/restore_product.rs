@@ -3,10 +3,9 @@
 use axum::extract::State;
 use axum::response::Response;
 use shared::http::PathId;
-use shared::http::auth::Seller;
 use shared::http::problem::{Problem, ProblemDocument};
 use shared::http::request::RequestContext;
-use shared::id::ProductId;
+use shared::id::{ProductId, Seller};
 
 use crate::App;
 use crate::http::responses::{ProductView, product_response};

@@ -2,11 +2,10 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use shared::http::auth::Seller;
 use shared::http::problem::{FieldError, Problem, ProblemDocument};
 use shared::http::request::RequestContext;
 use shared::http::{IfMatch, Json, PathId};
-use shared::id::ProductId;
+use shared::id::{ProductId, Seller};
 
 use crate::App;
 use crate::change_stock;
