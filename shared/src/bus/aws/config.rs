@@ -152,9 +152,7 @@ mod tests {
         let unknown = ("VITRINA_QUEUE_URL_RETURNS", "http://127.0.0.1/1/r");
         assert_eq!(
             faults(&[&ALL[..], &[unknown]].concat()),
-            [
-                "VITRINA_QUEUE_URL_RETURNS names no queue of the routes, which are catalog, order-mail"
-            ]
+            ["VITRINA_QUEUE_URL_RETURNS belongs to no queue; the queues are catalog, order-mail"]
         );
     }
 
