@@ -183,7 +183,7 @@ impl Issuer {
         &self.address
     }
 
-    /// Issues an access token that is valid for [`ACCESS_LIFETIME`] from `now`.
+    /// Issues an access token that is valid for `ACCESS_LIFETIME` from `now`.
     pub fn issue(
         &self,
         subject: UserId,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::RequestId;
 use crate::telemetry;
 
-/// A kind of problem. Every kind has a documentation page at [`Kind::type_url`].
+/// A kind of problem. Its documentation page is at `Kind::type_url`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
     /// Stable identifier for clients to branch on.

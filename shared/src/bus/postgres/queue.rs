@@ -191,8 +191,8 @@ impl Queue {
         Ok(moved.rows_affected())
     }
 
-    /// Makes dead letters of messages that are older than [`MESSAGE_KEPT`], and deletes dead letters with an event
-    /// older than [`DEAD_LETTER_KEPT`]. Returns the number of each.
+    /// Makes dead letters of messages that are older than `MESSAGE_KEPT`, and deletes dead letters with an
+    /// event older than [`DEAD_LETTER_KEPT`]. Returns the number of each.
     pub async fn expire(&self) -> Result<(i64, i64), sqlx::Error> {
         let now = self.clock.now();
         let row = sqlx::query!(

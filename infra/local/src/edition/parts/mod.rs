@@ -1,6 +1,6 @@
 //! The services of the edition, one file each, and the parts of them that a process runs.
 //!
-//! A new service adds its file here and one line to [`SERVICES`].
+//! A new service adds its file here and one line to `SERVICES`.
 
 pub mod catalog;
 pub mod identity;
@@ -25,7 +25,7 @@ pub(crate) static EXPENSIVE_PATHS: LazyLock<Vec<&'static str>> = LazyLock::new(|
     SERVICES.iter().flat_map(|service| service.expensive_paths).copied().collect()
 });
 
-/// The parts that a process runs, in the order of [`SERVICES`]; all by default.
+/// The parts that a process runs, in the order of `SERVICES`; all by default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<&'static str>")]
 pub struct Parts(Vec<Part>);
