@@ -17,6 +17,7 @@ use super::{
     Binaries, Error, POLL_INTERVAL, Search,
     account::Account,
     log,
+    memory::has_memory,
     postmaster::PidFile,
     probe::{self, Readiness},
     settings::{self, Purpose},
@@ -45,6 +46,10 @@ exit "$status"
 /// Timeouts of a start and a stop.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Memory that a cluster of tests may use, in bytes. Test processes create up to a hundred databases of
+/// 8 MB and 256 MB of log, and two processes may run at the same time.
+const MEMORY: u64 = 4 << 30;
 
 /// A server with an empty cluster in a temporary folder, for this process only.
 ///
@@ -173,10 +178,6 @@ impl Drop for Watchdog {
     }
 }
 
-/// Memory that a cluster of tests may use, in bytes. Test processes create up to a hundred databases of
-/// 8 MB and 256 MB of log, and two processes may run at the same time.
-const MEMORY: u64 = 4 << 30;
-
 /// Creates a temporary folder that the user that runs the server may write to: in `TMPDIR` if it is
 /// set, else in memory if there is enough of it, else in `/tmp`.
 ///
@@ -185,7 +186,7 @@ const MEMORY: u64 = 4 << 30;
 fn folder(account: &Account) -> Result<tempfile::TempDir, Error> {
     let memory = Path::new("/dev/shm");
     let preferred = match std::env::var_os("TMPDIR") {
-        None if has_memory(memory) => memory.to_owned(),
+        None if has_memory(memory, MEMORY) => memory.to_owned(),
         _ => std::env::temp_dir(),
     };
     let base = if account.can_write(&preferred)? { preferred } else { PathBuf::from("/tmp") };
@@ -197,50 +198,10 @@ fn folder(account: &Account) -> Result<tempfile::TempDir, Error> {
         .map_err(Error::files("creating a temporary folder in", base))
 }
 
-/// Whether files in `folder` are kept in memory, with at least [`MEMORY`] available there and in the
-/// machine. The default size of such a file system is half of the machine's memory, used or not;
-/// containers often have 64 MB.
-fn has_memory(folder: &Path) -> bool {
-    const TMPFS: rustix::fs::FsWord = 0x0102_1994;
-    rustix::fs::statfs(folder).is_ok_and(|found| {
-        let block = u64::try_from(found.f_bsize).unwrap_or(0);
-        found.f_type == TMPFS && found.f_bavail.saturating_mul(block) >= MEMORY
-    }) && available_memory(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default()) >= MEMORY
-}
-
-/// The memory in bytes that programs can use without swapping, from the text of `/proc/meminfo`; 0 if it
-/// is not there.
-fn available_memory(meminfo: &str) -> u64 {
-    let mut lines = meminfo.lines();
-    let text =
-        lines.find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"));
-    text.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
-}
-
 /// Decodes the exit status of a shell: above 128 is the signal that ended its child.
 fn status_text(status: ExitStatus) -> String {
     match status.code() {
         Some(code) if code > 128 => ExitStatus::from_raw(code - 128).to_string(),
         _ => status.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn available_memory_is_read_in_bytes() {
-        let meminfo = "MemTotal:       24684084 kB\nMemFree:         4707328 kB\nMemAvailable:   22006784 kB\n";
-        assert_eq!(available_memory(meminfo), 22_006_784 * 1024);
-        for other in ["", "MemTotal: 1 kB\n", "MemAvailable: some kB\n"] {
-            assert_eq!(available_memory(other), 0, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_disk_and_a_missing_folder_have_no_memory() {
-        assert!(!has_memory(Path::new("/proc")));
-        assert!(!has_memory(Path::new("/no/such/folder")));
     }
 }

@@ -28,6 +28,7 @@ mod home;
 mod initdb;
 mod location;
 mod log;
+mod memory;
 mod obtain;
 mod postmaster;
 mod probe;
