@@ -237,13 +237,16 @@ mod tests {
         assert_eq!(password(&login), None);
         login.renew().await;
         assert_eq!(password(&login).unwrap(), "20240826T220000Z");
-        clock.advance(Duration::from_mins(9));
+        clock.advance(Duration::from_secs(10 * 60 - 1));
         login.renew().await;
         assert_eq!(password(&login).unwrap(), "20240826T220000Z");
+        clock.advance(Duration::from_secs(1));
+        login.renew().await;
+        assert_eq!(password(&login).unwrap(), "20240826T221000Z");
         // The function was frozen overnight.
         clock.advance(Duration::from_hours(9));
         login.renew().await;
-        assert_eq!(password(&login).unwrap(), "20240827T070900Z");
+        assert_eq!(password(&login).unwrap(), "20240827T071000Z");
     }
 
     #[derive(Debug)]

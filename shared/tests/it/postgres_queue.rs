@@ -121,6 +121,36 @@ async fn fifth_failure_makes_a_dead_letter_with_its_reason() {
 }
 
 #[tokio::test]
+async fn failed_message_waits_four_times_longer_each_time() {
+    let bed = TestBed::new().await;
+    bed.send(&[event(1)]).await;
+    for milliseconds in [200, 800, 3_200, 12_800] {
+        let message = bed.receive().await.remove(0);
+        let failed = Outcome::Retry { reason: "not yet".to_owned() };
+        bed.queue.settle(vec![(message, failed)]).await.unwrap();
+        bed.clock.advance(Duration::from_millis(milliseconds - 1));
+        assert!(bed.receive().await.is_empty(), "before {milliseconds} ms");
+        bed.clock.advance(Duration::from_millis(1));
+    }
+    assert_eq!(bed.receive().await[0].attempts, 5);
+}
+
+#[tokio::test]
+async fn message_waits_a_second_for_a_store_that_does_not_respond() {
+    let bed = TestBed::new().await;
+    bed.send(&[event(1)]).await;
+    for _ in 0..3 {
+        let message = bed.receive().await.remove(0);
+        assert_eq!(message.attempts, 1, "an outage costs no attempt");
+        let later = Outcome::Later { reason: "no response".to_owned() };
+        bed.queue.settle(vec![(message, later)]).await.unwrap();
+        bed.clock.advance(Duration::from_millis(999));
+        assert!(bed.receive().await.is_empty());
+        bed.clock.advance(Duration::from_millis(1));
+    }
+}
+
+#[tokio::test]
 async fn redriven_message_is_received_as_if_for_the_first_time() {
     let bed = TestBed::new().await;
     bed.send(&[event(1)]).await;

@@ -64,6 +64,19 @@ async fn right_password_is_limited_after_ten_failures() {
 }
 
 #[tokio::test]
+async fn each_window_of_failures_has_a_limit_of_its_own() {
+    let provider = Provider::with_ana().await;
+    for _ in 0..3 {
+        for _ in 0..10 {
+            provider.log_in(ANA, "another sentence").await.expect(401);
+        }
+        provider.wait_seconds(15 * 60 - 1);
+        provider.log_in(ANA, "another sentence").await.expect(429);
+        provider.wait_seconds(1);
+    }
+}
+
+#[tokio::test]
 async fn unknown_address_is_limited_alike() {
     let provider = Provider::start().await;
     for _ in 0..10 {

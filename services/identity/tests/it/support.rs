@@ -212,6 +212,10 @@ impl Provider {
             .collect()
     }
 
+    pub(crate) fn wait_seconds(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
     pub(crate) fn wait_minutes(&self, minutes: u64) {
         self.clock.advance(Duration::from_mins(minutes));
     }

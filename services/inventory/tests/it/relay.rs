@@ -8,11 +8,14 @@ use shared::contract::inventory::Event;
 use shared::contract::routes::ROUTES;
 use shared::host::Work as _;
 use shared::host::tick::Progress;
+use shared::http::auth::Role;
 use shared::id::{Ids, ProductId};
 use shared::outbox;
-use testkit::{FaultyBus, Rates};
+use testkit::{Call, FaultyBus, Rates};
 
-use crate::TestService;
+use crate::{TestService, shoe};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn bus(service: &TestService) -> PgBus {
     PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES)
@@ -135,7 +138,9 @@ async fn failing_repairs_do_not_block_other_repairs_or_events() {
     let mend = "alter table inventory.products drop constraint planted";
     sqlx::query(mend).execute(&service.pool).await.unwrap();
     assert_eq!(relay.repair().await.unwrap(), Progress::Idle);
-    service.clock.advance(Duration::from_secs(30));
+    service.clock.advance(Duration::from_secs(29));
+    assert_eq!(relay.repair().await.unwrap(), Progress::Idle);
+    service.clock.advance(Duration::from_secs(1));
     for _ in 0..5 {
         assert_eq!(relay.repair().await.unwrap(), Progress::More);
     }
@@ -183,12 +188,14 @@ async fn old_message_is_dead_lettered_and_expires_before_tombstones() {
     service.create("SHOE-1").await;
     relay(&service, bus(&service)).once().await.unwrap();
     let queue = Queue::new(service.pool.clone(), service.clock.clone(), "catalog");
+    let fortnight = 14 * 24 * 60 * 60;
     let mut seen = Vec::new();
-    for _ in 0..3 {
-        service.clock.advance(Duration::from_hours(24 * 10));
+    // Just before and just after the fourteenth day and the twenty-eighth.
+    for seconds in [fortnight, 1, fortnight - 1, 1] {
+        service.clock.advance(Duration::from_secs(seconds));
         seen.push(queue.expire().await.unwrap());
     }
-    assert_eq!(seen, [(0, 0), (1, 0), (0, 1)]);
+    assert_eq!(seen, [(0, 0), (1, 0), (0, 0), (0, 1)]);
     let depth = queue.depth().await.unwrap();
     assert_eq!((depth.visible, depth.dead_letters), (0, 0));
     let audit: (String, String) = sqlx::query_as("select actor, action from bus.dead_letter_audit")
@@ -205,6 +212,8 @@ async fn unreadable_entries_do_not_block_the_events_behind_them() {
     for n in 0..120 {
         service.create(&format!("SHOE-{n}")).await;
     }
+    let original = "create table original as select aggregate_id, event from inventory.journal";
+    sqlx::query(original).execute(&service.pool).await.unwrap();
     let newer = "update inventory.journal set event = '{\"type\":\"FromTheFuture\",\"data\":{}}'
                  where aggregate_id in (select aggregate_id from inventory.outbox
                                         order by position limit 60)";
@@ -217,9 +226,40 @@ async fn unreadable_entries_do_not_block_the_events_behind_them() {
     assert_eq!(relay.once().await.unwrap(), Progress::More);
     assert_eq!(relay.once().await.unwrap(), Progress::Idle);
     assert_eq!(service.count("outbox").await, 118);
-    let sent: i64 = sqlx::query_scalar("select count(*) from bus.messages")
-        .fetch_one(&service.pool)
-        .await
-        .unwrap();
-    assert_eq!(sent, 2);
+    let sent = async || -> i64 {
+        let count = sqlx::query_scalar("select count(*) from bus.messages");
+        count.fetch_one(&service.pool).await.unwrap()
+    };
+    assert_eq!(sent().await, 2);
+    // A release that knows the event reads it again a minute later.
+    let upgrade = "update inventory.journal j set event = o.event from original o
+                   where o.aggregate_id = j.aggregate_id";
+    sqlx::query(upgrade).execute(&service.pool).await.unwrap();
+    service.clock.advance(Duration::from_secs(59));
+    assert_eq!(relay.once().await.unwrap(), Progress::Idle);
+    assert_eq!(sent().await, 2);
+    service.clock.advance(SECOND);
+    while relay.once().await.unwrap() == Progress::More {}
+    assert_eq!((sent().await, service.count("outbox").await), (62, 58));
+}
+
+#[tokio::test]
+async fn idempotency_key_is_kept_for_a_day() {
+    let service = TestService::new().await;
+    let send = async || {
+        let token = service.tokens.token(service.user_id, Role::Seller);
+        let call = Call::post("/v1/products").json(&shoe("SHOE-1")).bearer(&token);
+        call.header("idempotency-key", "first-shoe").send(&service.router).await
+    };
+    let created = send().await.expect(201);
+    let relay = relay(&service, bus(&service));
+    service.clock.advance(Duration::from_hours(24));
+    relay.until(Instant::now()).await.unwrap();
+    let replayed = send().await.expect(201);
+    assert_eq!(replayed.json, created.json);
+    service.clock.advance(SECOND);
+    relay.until(Instant::now()).await.unwrap();
+    // The key is forgotten, so this is another product with the same SKU.
+    let refused = send().await.expect(409);
+    assert_eq!(refused.code(), "sku_taken");
 }

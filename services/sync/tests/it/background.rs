@@ -23,7 +23,10 @@ async fn background_pass_does_eight_buckets_a_minute() {
     assert_eq!(bed.run(id).await.progress, done(8));
     bed.round().await;
     assert_eq!(bed.run(id).await.progress, done(8));
-    bed.clock.advance(Duration::from_mins(1));
+    bed.clock.advance(Duration::from_secs(59));
+    bed.round().await;
+    assert_eq!(bed.run(id).await.progress, done(8));
+    bed.clock.advance(Duration::from_secs(1));
     bed.round().await;
     assert_eq!(bed.run(id).await.progress, done(16));
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use shared::id::LeaseId;
 use sync::State;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,26 @@ async fn leased_bucket_is_skipped_until_the_lease_ends() {
     bed.round().await;
     let run = bed.run(id).await;
     assert_eq!((run.state, run.findings.compared), (State::Finished, 5));
+}
+
+#[tokio::test]
+async fn claimed_bucket_is_leased_for_a_minute() {
+    let (bed, _) = TestBed::with_products(1).await;
+    bed.reconciler.request(OPERATOR, false).await.unwrap();
+    let leases = async || -> Vec<DateTime<Utc>> {
+        let leases = "select distinct lease_until from sync.buckets where lease_until is not null";
+        sqlx::query_scalar(leases).fetch_all(&bed.database.pool).await.unwrap()
+    };
+    let stop = CancellationToken::new();
+    let mut worker = Box::pin(bed.reconciler.once(&stop));
+    // The worker moves until it has claimed buckets, and then crashes.
+    while leases().await.is_empty() {
+        let is_done = futures::poll!(&mut worker).is_ready();
+        assert!(!is_done, "the worker finished without a lease that was seen");
+        tokio::task::yield_now().await;
+    }
+    drop(worker);
+    assert_eq!(leases().await, [bed.clock.now() + Duration::from_mins(1)]);
 }
 
 #[tokio::test]

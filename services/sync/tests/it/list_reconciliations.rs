@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shared::id::RunId;
 use testkit::Call;
 
 use crate::test_bed::{RECONCILIATIONS, TestBed};
@@ -29,6 +30,23 @@ async fn runs_are_listed_newest_first_in_pages() {
         .map(|run| run["id"].clone())
         .collect();
     assert_eq!(all, requested);
+}
+
+#[tokio::test]
+async fn finished_run_is_kept_for_ninety_days() {
+    let bed = TestBed::new().await;
+    let first = bed.reconcile(false).await.id;
+    let ids = async || -> Vec<RunId> {
+        let listed = bed.ask_as_operator(Call::get(RECONCILIATIONS)).await.expect(200);
+        let runs = listed.json["data"].as_array().unwrap().iter();
+        runs.map(|run| run["id"].as_str().unwrap().parse().unwrap()).collect()
+    };
+    bed.clock.advance(Duration::from_hours(24 * 90));
+    let second = bed.reconcile(false).await.id;
+    assert_eq!(ids().await, [second, first]);
+    bed.clock.advance(Duration::from_secs(1));
+    let third = bed.reconcile(false).await.id;
+    assert_eq!(ids().await, [third, second]);
 }
 
 #[tokio::test]
