@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use shared::id::LeaseId;
+use sqlx::{Connection as _, PgConnection};
 use sync::State;
 use tokio_util::sync::CancellationToken;
 
@@ -54,9 +55,11 @@ async fn leased_bucket_is_skipped_until_the_lease_ends() {
 async fn claimed_bucket_is_leased_for_a_minute() {
     let (bed, _) = TestBed::with_products(1).await;
     bed.reconciler.request(OPERATOR, false).await.unwrap();
-    let leases = async || -> Vec<DateTime<Utc>> {
+    // Not from the pool: a worker that is not polled keeps its connections.
+    let mut database = PgConnection::connect(&bed.database.url).await.unwrap();
+    let mut leases = async || -> Vec<DateTime<Utc>> {
         let leases = "select distinct lease_until from sync.buckets where lease_until is not null";
-        sqlx::query_scalar(leases).fetch_all(&bed.database.pool).await.unwrap()
+        sqlx::query_scalar(leases).fetch_all(&mut database).await.unwrap()
     };
     let stop = CancellationToken::new();
     let mut worker = Box::pin(bed.reconciler.once(&stop));
