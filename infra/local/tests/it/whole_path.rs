@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use reqwest::Method;
@@ -19,7 +18,7 @@ use crate::kills::supervised::{Address, AddressWatch};
 use crate::kills::writers::{WriteLog, Writer};
 use crate::kills::{CONCURRENT_CLIENTS, WRITERS, client};
 use crate::openapi::send;
-use crate::process::Process;
+use crate::process::{Process, wait_for};
 use crate::reconciliation::counts;
 use crate::repeats::{Client, Outcome, Request};
 
@@ -33,9 +32,6 @@ const AT_ONCE: usize = 8;
 
 /// Number of products that are listed page by page.
 const PAGED: usize = 60;
-
-/// Longest time for any step. The schedule of a stage fires once a minute.
-const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The edition under test, local or deployed.
 struct Endpoint {
@@ -101,18 +97,6 @@ async fn list_all(first: impl Fn() -> reqwest::RequestBuilder) -> Vec<Value> {
             Some(next) => cursor = Some(next.to_owned()),
             None => return all,
         }
-    }
-}
-
-/// Waits until `check` returns a value.
-async fn wait_for<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = check().await {
-            return found;
-        }
-        assert!(begun.elapsed() < TIMEOUT, "timed out waiting for {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -127,6 +127,11 @@ impl Histories {
         self.0.values().map(History::confirmed).sum()
     }
 
+    /// Pairs of completed calls to the same product that were in flight at the same time.
+    pub(crate) fn overlaps(&self) -> usize {
+        self.0.values().map(History::overlaps).sum()
+    }
+
     pub(crate) fn of(&mut self, id: ProductId) -> &mut History {
         self.0.entry(id).or_default()
     }

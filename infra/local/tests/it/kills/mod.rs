@@ -16,7 +16,7 @@ use serde_json::json;
 use testkit::RandomRuns;
 
 use crate::openapi::{ApiResponse, send, try_send};
-use crate::process::{Process, postmaster};
+use crate::process::{Process, postmaster, wait_for};
 use crate::reconciliation::{counts, json_of};
 use concurrent_clients::{ConcurrentClient, SharedProducts};
 use supervised::{Kill, Supervised};
@@ -29,6 +29,9 @@ const SEED: u64 = 7;
 /// Number of sellers that write to their own products, and of clients that share a few products.
 pub(crate) const WRITERS: u32 = 2;
 pub(crate) const CONCURRENT_CLIENTS: u32 = 6;
+
+/// Least number of acknowledged writes between a recovery and the next kill.
+const WRITES_BEFORE_A_KILL: u32 = 10;
 
 /// How long a client waits after a lost response.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
@@ -78,12 +81,22 @@ async fn acknowledged_writes_are_listed_after_any_kills() {
         let client = ConcurrentClient::new(number, seed, edition.watch_address(), &products);
         clients.push(tokio::spawn(client.run()));
     }
+    let acknowledged = || log.lock().unwrap().acknowledged;
     let mut remaining = Vec::new();
     for _ in 0..count {
+        // Every kill must hit clients at work, however slow the machine is.
+        let enough = acknowledged() + WRITES_BEFORE_A_KILL;
+        wait_for("writes before a kill", async || (acknowledged() >= enough).then_some(())).await;
         // The test is about when a kill hits, so it waits for a random time.
         tokio::time::sleep(Duration::from_millis(rng.random_range(100..1_000))).await;
         edition.kill_and_recover(Kill::choose(&mut remaining, &mut rng), &mut rng).await;
     }
+    wait_for("enough of every kind of work", async || {
+        let written = log.lock().unwrap().count_by_kind().iter().all(|count| *count > 10);
+        let histories = products.histories.lock().unwrap();
+        (written && histories.confirmed() > 10 && histories.overlaps() > 50).then_some(())
+    })
+    .await;
     edition.stop_clients();
     for client in clients {
         client.await.unwrap_or_else(|_| panic!("a client failed with seed {seed}"));
