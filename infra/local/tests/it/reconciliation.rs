@@ -16,7 +16,7 @@ use shared::id::ProductId;
 use crate::openapi::send;
 use crate::process::{Process, vitrina};
 
-/// Several in each of the 1,024 buckets. The bench reconciles a million.
+/// About three in each of the 1,024 buckets. The bench reconciles a million.
 const PRODUCTS: usize = 3_000;
 
 /// Number of products that are imported while sellers change others.
