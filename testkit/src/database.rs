@@ -12,7 +12,9 @@ use tokio::sync::Mutex;
 
 use local_postgres::{Ephemeral, Search};
 use shared::config::{Secret, Settings};
-use shared::database::{DatabaseConfig, connect};
+use shared::database::{DatabaseConfig, Timeouts, connect};
+
+use crate::MAX_WAIT;
 
 /// The cluster of this process. It is removed however the process ends.
 static CLUSTER: LazyLock<Ephemeral> = LazyLock::new(|| {
@@ -73,8 +75,23 @@ pub async fn database(migrators: &[&'static Migrator]) -> TestDatabase {
         }
     };
     let url = CLUSTER.url(&create(Some(&template)).await);
-    let config = DatabaseConfig::new(Secret::new(url.clone()), 8, "vitrina tests");
+    let config = patient_config(url.clone(), 8);
     TestDatabase { pool: connect(&config).unwrap(), url }
+}
+
+/// The configuration of a service whose waits end only if something hangs: on a busy machine, a test of
+/// many concurrent requests is no test of timeouts.
+pub fn patient_config(url: String, max_connections: u32) -> DatabaseConfig {
+    let timeouts = Timeouts {
+        acquire: MAX_WAIT,
+        statement: MAX_WAIT,
+        lock: MAX_WAIT,
+        idle_in_transaction: MAX_WAIT,
+    };
+    DatabaseConfig {
+        timeouts,
+        ..DatabaseConfig::new(Secret::new(url), max_connections, "vitrina tests")
+    }
 }
 
 async fn create(template: Option<&str>) -> String {

@@ -19,9 +19,10 @@ mod program;
 mod random_runs;
 mod stale_dynamodb;
 mod tokens;
+mod waits;
 
 pub use counted_dynamodb::{Calls, DynamoUsage, counted_dynamodb};
-pub use database::{TestDatabase, database};
+pub use database::{TestDatabase, database, patient_config};
 pub use dynamodb::{TestDynamo, dynamodb};
 pub use fake_aws::{FakeAws, FakeResponse, aws_environment};
 pub use faults::Faults;
@@ -35,3 +36,4 @@ pub use program::Program;
 pub use random_runs::RandomRuns;
 pub use stale_dynamodb::stale_dynamodb;
 pub use tokens::Tokens;
+pub use waits::{MAX_WAIT, eventually, within};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::SESSION;
+use super::Timeouts;
 
 /// What a service has in the database, and what its role may use.
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +93,9 @@ async fn try_to_grant(
         statements.push("grant rds_iam to {user}".to_owned());
     }
     // Names and values are constants of this program.
+    let session = Timeouts::default().session().into_iter();
     statements
-        .extend(SESSION.map(|(name, value)| format!("alter role {{user}} set {name} = '{value}'")));
+        .extend(session.map(|(name, value)| format!("alter role {{user}} set {name} = '{value}'")));
     for schema in service.schemas {
         for grant in [
             "grant usage on schema {schema} to {user}",

@@ -41,6 +41,46 @@ pub struct DatabaseConfig {
     /// How long after its last use a connection counts as alive. A ping costs a round trip, a tenth
     /// of a create.
     pub fresh: Duration,
+    pub timeouts: Timeouts,
+}
+
+/// Limits on the waits of a statement. Each ends in an error that a retry may mend, so that no request
+/// hangs, and a hanging relay holds no locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the pool has a connection.
+    pub acquire: Duration,
+    /// Of a statement, including its waits for locks.
+    pub statement: Duration,
+    /// Of a wait for a lock.
+    pub lock: Duration,
+    /// Between two statements of a transaction. Then PostgreSQL ends the session.
+    pub idle_in_transaction: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            acquire: Duration::from_secs(2),
+            statement: Duration::from_secs(5),
+            lock: Duration::from_secs(2),
+            idle_in_transaction: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Timeouts {
+    /// The settings of every session.
+    fn session(&self) -> Vec<(&'static str, String)> {
+        let milliseconds = |timeout: Duration| format!("{}ms", timeout.as_millis());
+        let timeouts = [
+            ("statement_timeout", self.statement),
+            ("lock_timeout", self.lock),
+            ("idle_in_transaction_session_timeout", self.idle_in_transaction),
+        ];
+        let timeouts = timeouts.map(|(name, timeout)| (name, milliseconds(timeout)));
+        timeouts.into_iter().chain(SESSION.map(|(name, value)| (name, value.to_owned()))).collect()
+    }
 }
 
 /// How a database role authenticates.
@@ -82,11 +122,8 @@ impl FromStr for Authority {
     }
 }
 
-/// The settings of every connection.
-const SESSION: [(&str, &str); 7] = [
-    ("statement_timeout", "5s"),
-    ("lock_timeout", "2s"),
-    ("idle_in_transaction_session_timeout", "5s"),
+/// The settings of every connection, apart from its timeouts.
+const SESSION: [(&str, &str); 4] = [
     ("timezone", "UTC"),
     // Statements are few, never change, and always look up by key. Planning each create again cost
     // more than a third of its rate.
@@ -111,6 +148,7 @@ impl DatabaseConfig {
             ca: None,
             is_proxied: false,
             fresh: Duration::from_secs(1),
+            timeouts: Timeouts::default(),
         }
     }
 
@@ -206,9 +244,6 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes a pool that connects on first use, so that a database that is down at the start causes a
 /// 503 rather than a dead process.
-///
-/// Every connection cancels a statement after 5 s, a lock wait after 2 s and an idle transaction
-/// after 5 s. No request hangs, and a hanging relay holds no locks.
 pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
     let mut options = config
         .secured(PgConnectOptions::from_str(config.url.expose())?)
@@ -216,12 +251,12 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
         .log_statements(tracing::log::LevelFilter::Trace)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
     if !config.is_proxied {
-        options = options.options(SESSION);
+        options = options.options(config.timeouts.session());
     }
     let fresh = config.fresh;
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)
-        .acquire_timeout(Duration::from_secs(2))
+        .acquire_timeout(config.timeouts.acquire)
         .test_before_acquire(false)
         .before_acquire(move |connection, seen| {
             Box::pin(async move {

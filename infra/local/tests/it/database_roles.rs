@@ -19,7 +19,7 @@ use shared::clock::Clock;
 use shared::config::Secret;
 use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::contract::sync_feed;
-use shared::database::{DatabaseConfig, MigrationConfig, MigrationError, ServiceSchema, release};
+use shared::database::{MigrationConfig, MigrationError, ServiceSchema, release};
 use shared::host::intake;
 use shared::host::tick::Progress;
 use shared::http::auth::Role;
@@ -27,7 +27,7 @@ use shared::id::{EventId, Ids, ProductId, UserId};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 use sync::{Reconciler, Settings};
-use testkit::{Call, TestDatabase, Tokens, database, dynamodb};
+use testkit::{Call, TestDatabase, Tokens, database, dynamodb, patient_config};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -78,7 +78,7 @@ async fn take_release_step(
     let any: PgConnectOptions = database.url.parse().unwrap();
     let superuser = format!("{}@", any.get_username());
     let url = database.url.replacen(&superuser, &format!("{OWNER}@"), 1);
-    let config = DatabaseConfig::new(Secret::new(url), 1, "vitrina tests");
+    let config = patient_config(url, 1);
     let migration = MigrationConfig { secret: None, app_user: Some(role.to_owned()) };
     release(&config, &migration, service).await
 }

@@ -16,9 +16,6 @@ use crate::openapi::{send, try_send};
 /// Longest time for a start on a machine that is busy with other tests.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Longest time for any step. The schedule of a stage fires once a minute.
-const MAX_WAIT: Duration = Duration::from_mins(5);
-
 /// Password of all users that sign up in tests.
 pub(crate) const PASSWORD: &str = "a long sentence";
 
@@ -28,18 +25,6 @@ pub(crate) struct Process {
     pub(crate) url: String,
     data: PathBuf,
     password: String,
-}
-
-/// Waits until `check` returns a value.
-pub(crate) async fn wait_for<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = check().await {
-            return found;
-        }
-        assert!(begun.elapsed() < MAX_WAIT, "timed out waiting for {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 /// Process id of an edition's PostgreSQL, if it runs.

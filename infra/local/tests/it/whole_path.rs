@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::id::ProductId;
+use testkit::eventually;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use crate::kills::supervised::{Address, AddressWatch};
 use crate::kills::writers::{WriteLog, Writer};
 use crate::kills::{CONCURRENT_CLIENTS, WRITERS, client};
 use crate::openapi::send;
-use crate::process::{Process, wait_for};
+use crate::process::Process;
 use crate::reconciliation::counts;
 use crate::repeats::{Client, Outcome, Request};
 
@@ -128,7 +129,7 @@ async fn write_and_read(endpoint: &Endpoint) -> String {
         let client = ConcurrentClient::new(number, SEED, address(), &products);
         clients.push(tokio::spawn(client.run()));
     }
-    wait_for("enough writes and reads", async || {
+    eventually("enough writes and reads", async || {
         let written = log.lock().unwrap().count_by_kind().iter().all(|count| *count > 20);
         let noted = products.histories.lock().unwrap().confirmed() > 20;
         (written && noted).then_some(())
@@ -189,7 +190,7 @@ async fn list_pages(endpoint: &Endpoint) {
         let path = format!("/v1/catalog/products?category={category}&sort=price&limit=7{more}");
         move || endpoint.to(Method::GET, &path)
     };
-    let all = wait_for("all products to be listed", async || {
+    let all = eventually("all products to be listed", async || {
         Some(list_all(list("")).await).filter(|all| all.len() >= PAGED)
     })
     .await;
@@ -213,7 +214,7 @@ async fn reconcile(endpoint: &Endpoint) {
     let run = send(run.json(&json!({"deep": true}))).await;
     assert_eq!(run.status, 202, "{run:?}");
     let path = format!("/v1/admin/reconciliations/{}", run.json["id"].as_str().unwrap());
-    let report = wait_for("the end of the reconciliation", async || {
+    let report = eventually("the end of the reconciliation", async || {
         let report = send(endpoint.as_operator(Method::GET, &path)).await;
         assert_eq!(report.status, 200, "{report:?}");
         (report.json["state"] == "finished").then_some(report.json)

@@ -10,16 +10,16 @@ use catalog::Projector;
 use inventory::relay::Relay;
 use shared::bus::postgres::{PgBus, Queue};
 use shared::clock::Clock;
-use shared::config::Secret;
 use shared::contract::routes::ROUTES;
-use shared::database::{self, DatabaseConfig};
+use shared::database;
 use shared::failpoint;
 use shared::host;
 use shared::id::Ids;
 use sqlx::PgPool;
 use sync::{Reconciler, Settings};
 use testkit::FaultyBus;
-use testkit::{DynamoFault, Faults, FaultyPostgres, Tokens, faulty_dynamodb, faulty_postgres};
+use testkit::{DynamoFault, Faults, FaultyPostgres, Tokens};
+use testkit::{faulty_dynamodb, faulty_postgres, patient_config};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task;
@@ -109,8 +109,7 @@ impl Process {
 impl Parts {
     fn new(env: &Environment, url: String, faults: &Faults<DynamoFault>) -> Self {
         let Environment { clock, ids, tokens, bus, dynamodb, .. } = env.clone();
-        let config = DatabaseConfig::new(Secret::new(url), 8, "vitrina simulation");
-        let pool = database::connect(&config).unwrap();
+        let pool = database::connect(&patient_config(url, 8)).unwrap();
         let client = faulty_dynamodb(&dynamodb, faults);
         let inventory =
             inventory::App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());

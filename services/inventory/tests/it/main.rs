@@ -31,13 +31,12 @@ use inventory::App;
 use serde_json::{Value, json};
 use shared::bus;
 use shared::clock::Clock;
-use shared::config::Secret;
-use shared::database::{DatabaseConfig, connect};
+use shared::database::connect;
 use shared::host;
 use shared::http::auth::Role;
 use shared::id::{Ids, ProductId, SellerId, UserId};
 use sqlx::PgPool;
-use testkit::{Call, TestDatabase, TestResponse, Tokens, database};
+use testkit::{Call, TestDatabase, TestResponse, Tokens, database, patient_config};
 
 /// A service with a database of its own, and a seller with a valid token.
 pub(crate) struct TestService {
@@ -59,8 +58,7 @@ impl TestService {
     /// As [`TestService::new`], with at most `max_connections` to PostgreSQL.
     pub(crate) async fn with_connections(max_connections: u32) -> Self {
         let database = database(&[&bus::MIGRATOR, &inventory::MIGRATOR]).await;
-        let url = Secret::new(database.url.clone());
-        let pool = connect(&DatabaseConfig::new(url, max_connections, "vitrina tests")).unwrap();
+        let pool = connect(&patient_config(database.url.clone(), max_connections)).unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let ids = Ids::seeded(1);
         let tokens = Tokens::new(clock.clone());

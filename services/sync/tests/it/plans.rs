@@ -1,11 +1,11 @@
 //! Statements are planned once per connection, often while there are few products. The plan must still
 //! find a bucket by its number and not scan all products.
 
-use shared::config::Secret;
-use shared::database::{DatabaseConfig, connect};
+use shared::database::connect;
 use shared::id::UserId;
 use sqlx::PgPool;
 use sync::Reconciler;
+use testkit::patient_config;
 use tokio_util::sync::CancellationToken;
 
 use crate::test_bed::{TABLE, TestBed, settings};
@@ -21,12 +21,7 @@ async fn pass_reads_each_product_about_once_with_any_cached_plan() {
             let statement = format!("alter table inventory.{table} set (autovacuum_enabled = off)");
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&bed.database.pool).await.unwrap();
         }
-        let pool = connect(&DatabaseConfig::new(
-            Secret::new(bed.database.url.clone()),
-            1,
-            "vitrina tests",
-        ))
-        .unwrap();
+        let pool = connect(&patient_config(bed.database.url.clone(), 1)).unwrap();
         let (client, clock, ids) = (bed.client.clone(), bed.clock.clone(), bed.ids.clone());
         let reconciler =
             Reconciler::new(pool.clone(), client, TABLE, clock, ids).with_settings(settings());

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use testkit::RandomRuns;
+use testkit::{RandomRuns, eventually};
 
 use crate::openapi::{ApiResponse, send, try_send};
-use crate::process::{Process, postmaster, wait_for};
+use crate::process::{Process, postmaster};
 use crate::reconciliation::{counts, json_of};
 use concurrent_clients::{ConcurrentClient, SharedProducts};
 use supervised::{Kill, Supervised};
@@ -86,12 +86,12 @@ async fn acknowledged_writes_are_listed_after_any_kills() {
     for _ in 0..count {
         // Every kill must hit clients at work, however slow the machine is.
         let enough = acknowledged() + WRITES_BEFORE_A_KILL;
-        wait_for("writes before a kill", async || (acknowledged() >= enough).then_some(())).await;
+        eventually("writes before a kill", async || (acknowledged() >= enough).then_some(())).await;
         // The test is about when a kill hits, so it waits for a random time.
         tokio::time::sleep(Duration::from_millis(rng.random_range(100..1_000))).await;
         edition.kill_and_recover(Kill::choose(&mut remaining, &mut rng), &mut rng).await;
     }
-    wait_for("enough of every kind of work", async || {
+    eventually("enough of every kind of work", async || {
         let written = log.lock().unwrap().count_by_kind().iter().all(|count| *count > 10);
         let histories = products.histories.lock().unwrap();
         (written && histories.confirmed() > 10 && histories.overlaps() > 50).then_some(())

@@ -1,0 +1,33 @@
+//! Waits for conditions. Their limit ends a hang and is no measure of speed.
+
+use std::time::{Duration, Instant};
+
+/// Longest wait of a test for anything. A step that takes milliseconds may take seconds on a busy
+/// machine, and the schedule of a stage fires once a minute.
+pub const MAX_WAIT: Duration = Duration::from_mins(5);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Waits until `check` returns a value.
+///
+/// # Panics
+/// If it returns none within [`MAX_WAIT`].
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = check().await {
+            return found;
+        }
+        assert!(begun.elapsed() < MAX_WAIT, "timed out waiting for {what}");
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// The output of `future`.
+///
+/// # Panics
+/// If it does not end within [`MAX_WAIT`].
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(MAX_WAIT, future).await;
+    ended.unwrap_or_else(|_| panic!("timed out waiting for {what}"))
+}
