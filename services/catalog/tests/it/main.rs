@@ -6,6 +6,7 @@ mod function;
 mod get_product;
 mod list_categories;
 mod list_products;
+mod lists_after_changes;
 mod program;
 mod projector;
 
