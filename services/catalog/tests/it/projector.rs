@@ -7,7 +7,7 @@ use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
 use shared::id::ProductId;
-use testkit::{Calls, counted_dynamodb, stale_dynamodb};
+use testkit::{Calls, counted_dynamodb};
 
 use crate::{Catalogue, TABLE, delivery, listed, path, product, stock};
 use catalog::Projector;
@@ -51,9 +51,7 @@ async fn known_category_is_not_written_again() {
 
 #[tokio::test]
 async fn stale_reads_lose_no_event_and_revive_no_listing() {
-    let mut catalogue = Catalogue::new().await;
-    let client = stale_dynamodb(&catalogue.dynamo.client);
-    catalogue.projector = Projector::new(client, TABLE, catalogue.clock.clone());
+    let catalogue = Catalogue::lagging(&Calls::default()).await;
     let product = listed(&catalogue).await;
     let now = catalogue.clock.now();
     let renamed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
