@@ -32,6 +32,20 @@ impl BuyersList {
         ]
     }
 
+    /// The parameters that an API description names for lists.
+    pub fn described(document: &Value) -> Vec<Value> {
+        let list = &document["paths"]["/v1/catalog/products"]["get"];
+        list["parameters"].as_array().unwrap().clone()
+    }
+
+    /// The orders that an API description names.
+    pub fn orders(document: &Value) -> Vec<String> {
+        let parameters = Self::described(document);
+        let sort = parameters.iter().find(|parameter| parameter["name"] == "sort").unwrap();
+        let orders = sort["schema"]["enum"].as_array().unwrap().iter();
+        orders.map(|order| text(order).to_owned()).collect()
+    }
+
     /// The path of a page with at most `limit` products.
     pub fn path(&self, limit: usize) -> String {
         let mut path = format!("/v1/catalog/products?limit={limit}");

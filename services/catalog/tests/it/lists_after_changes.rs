@@ -131,7 +131,7 @@ impl Shop {
         Self {
             catalogue: Catalogue::new().await,
             offers: Vec::new(),
-            orders: orders(),
+            orders: BuyersList::orders(&document()),
             categories: BTreeSet::from(["none".to_owned()]),
             sellers: BTreeSet::new(),
             last: Vec::new(),
@@ -243,18 +243,8 @@ impl Shop {
     }
 }
 
-/// The orders that the API description names.
-fn orders() -> Vec<String> {
-    let sort = parameters().into_iter().find(|parameter| parameter["name"] == "sort").unwrap();
-    let orders = sort["schema"]["enum"].as_array().unwrap().iter();
-    orders.map(|order| order.as_str().unwrap().to_owned()).collect()
-}
-
-/// The parameters of a list, as described.
-fn parameters() -> Vec<Value> {
-    let document = serde_json::to_value(catalog::routes().into_openapi()).unwrap();
-    let list = &document["paths"]["/v1/catalog/products"]["get"];
-    list["parameters"].as_array().unwrap().clone()
+fn document() -> Value {
+    serde_json::to_value(catalog::routes().into_openapi()).unwrap()
 }
 
 /// States in an order in which each follows each other one.
@@ -271,14 +261,15 @@ fn walk() -> Vec<Option<Status>> {
 
 #[test]
 fn every_parameter_of_lists_is_known_to_the_model() {
-    let described = parameters();
+    let described = BuyersList::described(&document());
     let described: BTreeSet<&str> =
         described.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
     let known = BuyersList::default().parameters().map(|(name, _)| name);
     let known: BTreeSet<&str> = known.into_iter().chain(["limit", "cursor"]).collect();
     assert_eq!(described, known, "write down in the model what a new parameter does");
-    assert!(orders().len() > 2, "{:?}", orders());
-    for sort in orders() {
+    let orders = BuyersList::orders(&document());
+    assert!(orders.len() > 2, "{orders:?}");
+    for sort in orders {
         let _ = BuyersList { sort: Some(sort), ..BuyersList::default() }.expected(&[]);
     }
 }
