@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a store that does not start fails the test")]
 
+mod buyers_list;
 mod counted_dynamodb;
 mod database;
 mod dynamodb;
@@ -21,6 +22,7 @@ mod stale_dynamodb;
 mod tokens;
 mod waits;
 
+pub use buyers_list::BuyersList;
 pub use counted_dynamodb::{Calls, DynamoUsage, counted_dynamodb};
 pub use database::{TestDatabase, database, patient_config};
 pub use dynamodb::{TestDynamo, dynamodb};
