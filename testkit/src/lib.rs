@@ -38,7 +38,7 @@ pub use interference::Interference;
 pub use ministack::{Messaging, Ministack};
 pub use program::Program;
 pub use random_runs::RandomRuns;
-pub use rows::rows;
+pub use rows::{lock_is_awaited, rows};
 pub use runtime_time::{Hang, skip, skip_until};
 pub use stale_dynamodb::stale_dynamodb;
 pub use tokens::Tokens;

@@ -1,9 +1,14 @@
-//! The times that requests to SQS carry. SQS keeps them, so no clock of ours can show them.
+//! The times and attributes that requests to SQS carry. SQS keeps the times, so no clock of ours shows
+//! them.
 
+use std::time::Duration;
+
+use chrono::DateTime;
 use serde_json::{Value, json};
 use shared::bus;
-use shared::bus::aws::{SqsConfig, SqsDeadLetters, SqsQueue};
+use shared::bus::aws::{SqsConfig, SqsDeadLetters, SqsMessage, SqsQueue};
 use shared::bus::dead_letters::DeadLetters;
+use shared::bus::message::Outcome;
 use shared::bus::selection::Selection;
 use shared::clock::Clock;
 use shared::contract::routes::CATALOG_QUEUE;
@@ -47,4 +52,40 @@ async fn reader_of_dead_letters_hides_them_for_a_minute() {
     let listed = DeadLetters::Sqs(dead).list(&Selection::default(), 0, 10).await.unwrap();
     assert!(listed.is_empty());
     assert_eq!(times(&aws), (json!(DEAD), 60, 1, 10));
+}
+
+#[tokio::test]
+async fn every_attribute_of_a_dead_letter_is_read_back() {
+    let aws = FakeAws::start(|_, sent| {
+        let sent = sent["Entries"].as_array().unwrap().iter();
+        let sent =
+            sent.map(|entry| json!({"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "x"}));
+        FakeResponse::Success(json!({"Successful": sent.collect::<Vec<_>>(), "Failed": []}))
+    })
+    .await;
+    let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+    let queue = SqsQueue::new(&aws.environment(), clock.clone(), &config());
+    let message = SqsMessage {
+        id: "m".to_owned(),
+        receipt: "r".to_owned(),
+        body: "the body".to_owned(),
+        sent_at: clock.now() - Duration::from_mins(1),
+        attempts: 3,
+    };
+    let dead = Outcome::Dead { reason: "it cannot be".to_owned() };
+    let settled = queue.settle(vec![(message.clone(), dead)]).await;
+    assert_eq!((settled.done, settled.again), (vec![message], vec![]));
+    let calls = aws.calls();
+    let [(operation, sent)] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!((operation.as_str(), &sent["QueueUrl"]), ("SendMessageBatch", &json!(DEAD)));
+    let text = |value: &str| json!({"DataType": "String", "StringValue": value});
+    let entry = &sent["Entries"][0];
+    assert_eq!(entry["MessageBody"], "the body");
+    assert_eq!(
+        entry["MessageAttributes"],
+        json!({
+            "reason": text("it cannot be"), "attempts": text("3"),
+            "sent_at": text("2027-01-15T07:59:00+00:00"), "dead_at": text("2027-01-15T08:00:00+00:00"),
+        })
+    );
 }

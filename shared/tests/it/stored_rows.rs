@@ -5,15 +5,16 @@ use std::time::Duration;
 use chrono::DateTime;
 use serde_json::{Value, json};
 use shared::bus::message::Outcome;
-use shared::bus::postgres::{PgBus, Queue, dead_letters};
+use shared::bus::postgres::{Message, PgBus, Queue, dead_letters};
 use shared::bus::selection::{Action, Selection};
 use shared::bus::{self, Outbound, Publish as _};
 use shared::clock::Clock;
 use shared::contract::envelope::Event as _;
 use shared::contract::inventory::Event;
 use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
+use shared::host::health::{self, Health};
 use shared::id::{EventId, UserId};
-use testkit::{database, rows};
+use testkit::{Call, database, lock_is_awaited, rows, within};
 use uuid::Uuid;
 
 /// `row` with other values.
@@ -137,13 +138,6 @@ async fn discarded_letter_is_audited_with_its_actor_and_time() {
     let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
     let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
     let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
-    let outbound = |n: u128| Outbound {
-        event_id: EventId::from_u128(n),
-        source: Event::SOURCE,
-        event_type: "ProductUpdated",
-        subject: Uuid::from_u128(n),
-        body: format!("body {n}"),
-    };
     bus.publish(&[outbound(1), outbound(2)]).await.unwrap();
     let received = queue.receive(2).await.unwrap();
     let refuse = |n: usize| Outcome::Dead { reason: format!("failure {n}") };
@@ -164,4 +158,68 @@ async fn discarded_letter_is_audited_with_its_actor_and_time() {
     );
     let left = rows(pool, "bus.dead_letters", "id").await;
     assert_eq!((left.len(), &left[0]["reason"]), (1, &json!("failure 1")));
+}
+
+#[tokio::test]
+async fn metrics_are_plain_text_in_the_format_of_prometheus() {
+    let router = axum::Router::from(health::routes().with_state(Health::default()));
+    let page = Call::get("/metrics").send(&router).await.expect(200);
+    assert_eq!(page.header("content-type"), "text/plain; version=0.0.4");
+}
+
+#[tokio::test]
+async fn message_that_another_consumer_receives_is_skipped() {
+    let database = database(&[&bus::MIGRATOR]).await;
+    let pool = &database.pool;
+    let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+    let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
+    let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
+    bus.publish(&[outbound(1), outbound(2), outbound(3)]).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
+    let lock = "select 1 from bus.messages where id = 2 for update";
+    sqlx::query(lock).execute(&mut *other).await.unwrap();
+    let ids = |messages: Vec<Message>| -> Vec<i64> { messages.iter().map(|it| it.id).collect() };
+    let received = within("the other messages", queue.receive(10)).await.unwrap();
+    assert_eq!(ids(received), [1, 3]);
+    other.rollback().await.unwrap();
+    assert_eq!(ids(queue.receive(10).await.unwrap()), [2]);
+}
+
+#[tokio::test]
+async fn letters_that_two_operators_redrive_at_once_are_sent_once() {
+    let database = database(&[&bus::MIGRATOR]).await;
+    let pool = &database.pool;
+    let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+    let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
+    let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
+    bus.publish(&[outbound(1), outbound(2), outbound(3)]).await.unwrap();
+    let dead = |_| Outcome::Dead { reason: "it cannot be".to_owned() };
+    let received = queue.receive(10).await.unwrap();
+    queue.settle(received.into_iter().map(|it| (it, dead(()))).collect()).await.unwrap();
+    let (all, operator, now) = (Selection::default(), UserId::from_u128(1), clock.now());
+    let redrive = || dead_letters::settle(pool, &all, None, Action::Redrive, operator, now);
+    // The other operator's statement has locked one of them.
+    let mut other = pool.begin().await.unwrap();
+    sqlx::query("delete from bus.dead_letters where id = 2").execute(&mut *other).await.unwrap();
+    let committing = async {
+        lock_is_awaited(pool).await;
+        other.commit().await.unwrap();
+    };
+    let (redriven, ()) = tokio::join!(redrive(), committing);
+    assert_eq!(redriven.unwrap(), 2);
+    let subjects: Vec<Value> =
+        rows(pool, "bus.messages", "id").await.iter().map(|row| row["subject"].clone()).collect();
+    assert_eq!(subjects, [json!(Uuid::from_u128(1)), json!(Uuid::from_u128(3))]);
+    assert_eq!(rows(pool, "bus.dead_letter_audit", "id").await.len(), 2);
+}
+
+/// An event about another subject for each number.
+fn outbound(n: u128) -> Outbound {
+    Outbound {
+        event_id: EventId::from_u128(n),
+        source: Event::SOURCE,
+        event_type: "ProductUpdated",
+        subject: Uuid::from_u128(n),
+        body: format!("body {n}"),
+    }
 }

@@ -6,8 +6,10 @@ mod function;
 mod get_product;
 mod list_categories;
 mod list_products;
+mod lost_races;
 mod program;
 mod projector;
+mod stored_items;
 
 use std::time::Duration;
 

@@ -16,12 +16,15 @@ mod get_product_history;
 mod get_stock;
 mod idempotency;
 mod list_products;
+mod lost_races;
 mod plans;
 mod program;
 mod rate_limit;
 mod relay;
+mod relay_timeouts;
 mod restore_product;
 mod set_stock;
+mod stored_rows;
 
 use std::sync::Arc;
 
