@@ -2,11 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use shared::outbox::RelayTimeouts;
+
 /// Longest wait of a test for anything. A step that takes milliseconds may take seconds on a busy
 /// machine, and the schedule of a stage fires once a minute.
 pub const MAX_WAIT: Duration = Duration::from_mins(5);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Timeouts that end only a hang, for tests of a relay that are not about its timeouts.
+pub const PATIENT_RELAY: RelayTimeouts =
+    RelayTimeouts { publish: MAX_WAIT, drain: MAX_WAIT, response: MAX_WAIT };
 
 /// Waits until `check` returns a value.
 ///
