@@ -17,7 +17,7 @@ use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::intake::{self, Handler};
 use shared::host::sqs_intake;
 use shared::id::{EventId, UserId};
-use testkit::{MAX_WAIT, Messaging, Ministack, TestDatabase, database, eventually, within};
+use testkit::{Messaging, Ministack, NO_TIMEOUT, TestDatabase, database, eventually, within};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ const TIMINGS: SqsTimings = SqsTimings {
     long_poll: Duration::from_secs(1),
     pause: Duration::ZERO,
     after_outage: Duration::ZERO,
-    call: MAX_WAIT,
+    call: NO_TIMEOUT,
 };
 
 /// A bus with the queues of two producers, and their dead letters. Unless a method takes a queue, it
