@@ -5,6 +5,7 @@
 mod adjust_stock;
 mod authorisation;
 mod bad_input;
+mod before_response;
 mod change_product;
 mod create_product;
 mod create_products;
