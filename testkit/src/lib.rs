@@ -38,4 +38,4 @@ pub use program::Program;
 pub use random_runs::RandomRuns;
 pub use stale_dynamodb::stale_dynamodb;
 pub use tokens::Tokens;
-pub use waits::{MAX_WAIT, PATIENT_RELAY, eventually, within};
+pub use waits::{MAX_WAIT, NO_TIMEOUT, PATIENT_RELAY, eventually, within};

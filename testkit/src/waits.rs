@@ -8,11 +8,14 @@ use shared::outbox::RelayTimeouts;
 /// machine, and the schedule of a stage fires once a minute.
 pub const MAX_WAIT: Duration = Duration::from_mins(5);
 
+/// A timeout that no test reaches: [`within`] and [`eventually`] give up sooner.
+pub const NO_TIMEOUT: Duration = MAX_WAIT.saturating_mul(2);
+
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Timeouts that end only a hang, for tests of a relay that are not about its timeouts.
+/// For tests of a relay that are not about its timeouts.
 pub const PATIENT_RELAY: RelayTimeouts =
-    RelayTimeouts { publish: MAX_WAIT, drain: MAX_WAIT, response: MAX_WAIT };
+    RelayTimeouts { publish: NO_TIMEOUT, drain: NO_TIMEOUT, response: NO_TIMEOUT };
 
 /// Waits until `check` returns a value.
 ///

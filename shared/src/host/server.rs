@@ -172,14 +172,14 @@ async fn serve_connection(
 
 #[cfg(test)]
 mod tests {
-    use testkit::{Gate, MAX_WAIT, eventually, within};
+    use testkit::{Gate, NO_TIMEOUT, eventually, within};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::task::JoinHandle;
 
     use super::*;
 
-    /// Timeouts that end only a hang.
-    const PATIENT: Timeouts = Timeouts { headers: MAX_WAIT, write: MAX_WAIT, grace: MAX_WAIT };
+    const PATIENT: Timeouts =
+        Timeouts { headers: NO_TIMEOUT, write: NO_TIMEOUT, grace: NO_TIMEOUT };
 
     /// More than the buffers of two sockets hold.
     const LENGTH: usize = 32 * 1024 * 1024;
@@ -229,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn client_that_reads_nothing_is_disconnected() {
         let write = Duration::from_millis(50);
-        let server = start(Timeouts { write, grace: MAX_WAIT * 2, ..PATIENT }).await;
+        let server = start(Timeouts { write, ..PATIENT }).await;
         let stream = send(&server, b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n").await;
         // The response has begun.
         stream.peek(&mut [0]).await.unwrap();

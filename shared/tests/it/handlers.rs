@@ -6,14 +6,14 @@ use serde_json::Value;
 use shared::bus::aws::EventBridgeTimeouts;
 use shared::contract::inventory::Event;
 use shared::host::intake::{Delivery, Failure, Handler};
-use testkit::{Gate, MAX_WAIT};
+use testkit::{Gate, NO_TIMEOUT};
 
 pub(crate) const GOLDEN: &str =
     include_str!("../../src/contract/golden/events/ProductUpdated.v1.json");
 
-/// Timeouts that end only a hang, for tests of a bus that are not about its timeouts.
+/// For tests of a bus that are not about its timeouts.
 pub(crate) const PATIENT_BUS: EventBridgeTimeouts =
-    EventBridgeTimeouts { budget: MAX_WAIT, call: MAX_WAIT, attempt: MAX_WAIT };
+    EventBridgeTimeouts { budget: NO_TIMEOUT, call: NO_TIMEOUT, attempt: NO_TIMEOUT };
 
 /// An event of inventory at this position.
 pub(crate) fn inventory_event(position: i64) -> Value {

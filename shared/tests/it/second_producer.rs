@@ -20,7 +20,8 @@ use shared::id::{EventId, RequestId};
 use shared::outbox::{Backlog, Claimed, Entry, Outbox, Relay, RelayError};
 use sqlx::{PgConnection, PgPool};
 use testkit::{
-    FaultyBus, MAX_WAIT, Messaging, Ministack, PATIENT_RELAY, Rates, TestDatabase, database, within,
+    FaultyBus, Messaging, Ministack, NO_TIMEOUT, PATIENT_RELAY, Rates, TestDatabase, database,
+    within,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -251,7 +252,7 @@ impl TestBed {
             let config = messaging.queue(queue);
             let poll = SqsTimings {
                 long_poll: Duration::from_secs(1),
-                call: MAX_WAIT,
+                call: NO_TIMEOUT,
                 ..SqsTimings::default()
             };
             let queue = SqsQueue::new(&messaging.environment, self.clock.clone(), config);
@@ -317,7 +318,7 @@ async fn events_reach_the_consumer_of_their_producer_alone(bed: TestBed) {
     events.push(ParcelEvent::ParcelLost { id: Uuid::from_u128(20), version: 2 });
     commit(&bed.database.pool, bed.clock.now(), &events).await;
     let relay = bed.relay();
-    relay.drain(Instant::now() + MAX_WAIT).await.unwrap();
+    relay.drain(Instant::now() + NO_TIMEOUT).await.unwrap();
     let backlog = relay.measure().await.unwrap();
     assert_eq!((backlog.pending, backlog.oldest_committed_at), (0, None));
     // The event of the other producer goes to its own queue.
@@ -349,7 +350,7 @@ async fn events_reach_the_consumer_of_their_producer_alone(bed: TestBed) {
 async fn command_reaches_exactly_one_queue(bed: TestBed) {
     let command = ParcelEvent::BookCourier { id: Uuid::from_u128(1), version: 1 };
     commit(&bed.database.pool, bed.clock.now(), &[command.clone(), sent(2)]).await;
-    bed.relay().drain(Instant::now() + MAX_WAIT).await.unwrap();
+    bed.relay().drain(Instant::now() + NO_TIMEOUT).await.unwrap();
     assert_eq!(bed.receive(COURIER_QUEUE, 1).await, [command]);
     assert_eq!(bed.receive(PARCEL_QUEUE, 1).await, [sent(2)]);
 }

@@ -10,7 +10,7 @@ use shared::clock::Clock;
 use shared::contract::inventory::Event;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::host::sqs_intake::{self, Invocation};
-use testkit::{FakeAws, FakeResponse, Gate, MAX_WAIT, eventually, within};
+use testkit::{FakeAws, FakeResponse, Gate, NO_TIMEOUT, eventually, within};
 use tokio_util::sync::CancellationToken;
 
 use crate::handlers::{GOLDEN, Held};
@@ -25,7 +25,7 @@ fn queue(aws: &FakeAws) -> SqsQueue {
 
 /// The delays of production, in which no call times out.
 fn timings() -> SqsTimings {
-    SqsTimings { call: MAX_WAIT, ..SqsTimings::default() }
+    SqsTimings { call: NO_TIMEOUT, ..SqsTimings::default() }
 }
 
 /// The response to a batch: every entry succeeds unless `refuse` selects it.

@@ -17,7 +17,7 @@ use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::intake::{self, Handler};
 use shared::host::sqs_intake;
 use shared::id::{EventId, UserId};
-use testkit::{MAX_WAIT, Messaging, Ministack, TestDatabase, database, eventually, within};
+use testkit::{Messaging, Ministack, NO_TIMEOUT, TestDatabase, database, eventually, within};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ const TIMINGS: SqsTimings = SqsTimings {
     long_poll: Duration::from_secs(1),
     pause: Duration::ZERO,
     after_outage: Duration::ZERO,
-    call: MAX_WAIT,
+    call: NO_TIMEOUT,
 };
 
 /// A bus with the queues of two producers, and their dead letters. Unless a method takes a queue, it
@@ -229,7 +229,7 @@ impl TestBed {
     /// Waits until the queue has no message: none that can be received, and none that is in flight or
     /// waits for another attempt.
     pub(super) async fn becomes_empty(&self) {
-        eventually("the queue is empty", async || {
+        eventually("an empty queue", async || {
             let depths = self.dead_letters.depths().await.unwrap();
             let depth = depths.into_iter().find(|depth| depth.queue == CATALOG_QUEUE).unwrap();
             (depth.visible + depth.in_flight == 0).then_some(())
