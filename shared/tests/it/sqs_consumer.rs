@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::handlers::{GOLDEN, Held};
 
-const QUEUE: &str = "http://127.0.0.1/1/catalog";
-const DEAD: &str = "http://127.0.0.1/1/catalog-dead";
+pub(crate) const QUEUE: &str = "http://127.0.0.1/1/catalog";
+pub(crate) const DEAD: &str = "http://127.0.0.1/1/catalog-dead";
 
 fn queue(aws: &FakeAws) -> SqsQueue {
     let config = SqsConfig { queue: QUEUE.to_owned(), dead_letters: DEAD.to_owned() };
@@ -29,7 +29,7 @@ fn timings() -> SqsTimings {
 }
 
 /// The response to a batch: every entry succeeds unless `refuse` selects it.
-fn response(sent: &Value, refuse: impl Fn(&Value) -> bool) -> FakeResponse {
+pub(crate) fn response(sent: &Value, refuse: impl Fn(&Value) -> bool) -> FakeResponse {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for entry in sent["Entries"].as_array().unwrap() {
         if refuse(entry) {
@@ -42,7 +42,7 @@ fn response(sent: &Value, refuse: impl Fn(&Value) -> bool) -> FakeResponse {
 }
 
 /// An invocation with messages of these bodies, each received this many times.
-fn invocation(bodies: &[&str], attempts: u32) -> Invocation {
+pub(crate) fn invocation(bodies: &[&str], attempts: u32) -> Invocation {
     let records = bodies.iter().enumerate().map(|(nth, body)| {
         json!({
             "messageId": format!("message {nth}"), "receiptHandle": format!("receipt {nth}"),
@@ -74,19 +74,19 @@ const FAILING: Always = Always(|| Err(Failure::Failed("it cannot be".to_owned())
 const UNAVAILABLE: Always = Always(|| Err(Failure::Unavailable("no response".to_owned())));
 
 /// The response to an invocation, as Lambda receives it.
-async fn invoke(aws: &FakeAws, handler: &impl Handler, invocation: Invocation) -> Value {
+pub(crate) async fn invoke(aws: &FakeAws, handler: &impl Handler, invocation: Invocation) -> Value {
     let response =
         sqs_intake::handle_invocation(&queue(aws), &Clock::System, handler, invocation).await;
     serde_json::to_value(response).unwrap()
 }
 
-fn failures(ids: &[&str]) -> Value {
+pub(crate) fn failures(ids: &[&str]) -> Value {
     let failures = ids.iter().map(|id| json!({"itemIdentifier": id}));
     json!({"batchItemFailures": failures.collect::<Vec<_>>()})
 }
 
 /// The calls of an operation.
-fn calls(aws: &FakeAws, operation: &str) -> Vec<Value> {
+pub(crate) fn calls(aws: &FakeAws, operation: &str) -> Vec<Value> {
     let calls = aws.calls().into_iter().filter(|(called, _)| called == operation);
     calls.map(|(_, sent)| sent).collect()
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use inventory::relay::{Relay, RelayError};
@@ -18,11 +19,17 @@ use crate::{TestService, shoe};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn bus(service: &TestService) -> PgBus {
+pub(crate) fn bus(service: &TestService) -> PgBus {
     PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES)
 }
 
-fn relay<B: Publish>(service: &TestService, bus: B) -> Relay<B> {
+/// The subjects of the messages, in the order in which they were sent.
+pub(crate) async fn subjects(service: &TestService) -> Vec<ProductId> {
+    let messages = sqlx::query_scalar("select subject from bus.messages order by id");
+    messages.fetch_all(&service.pool).await.unwrap()
+}
+
+pub(crate) fn relay<B: Publish>(service: &TestService, bus: B) -> Relay<B> {
     let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
     relay.with_timeouts(PATIENT_RELAY)
 }
@@ -114,10 +121,19 @@ async fn only_the_refused_events_of_a_round_stay_pending() {
         count.fetch_one(&service.pool).await.unwrap()
     };
     assert_eq!(sent().await, 40 - refused);
+    // Those that are pending are the ones that the bus does not have.
+    let both: i64 = sqlx::query_scalar(
+        "select count(*) from inventory.outbox join bus.messages on subject = aggregate_id",
+    )
+    .fetch_one(&service.pool)
+    .await
+    .unwrap();
+    assert_eq!(both, 0);
     faulty.stop_faults().await.unwrap();
     service.clock.advance(Duration::from_secs(1));
     relay.once().await.unwrap();
     assert_eq!((service.count("outbox").await, sent().await), (0, 40));
+    assert_eq!(subjects(&service).await.into_iter().collect::<BTreeSet<_>>().len(), 40);
 }
 
 #[tokio::test]
