@@ -11,6 +11,7 @@ mod first_start;
 mod history;
 mod kills;
 mod links;
+mod numbers;
 mod openapi;
 mod poison;
 mod process;
