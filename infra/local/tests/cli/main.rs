@@ -6,6 +6,7 @@ mod check_stage;
 mod command_output;
 mod dlq;
 mod doctor;
+mod exit_codes;
 mod import;
 mod load;
 mod monitoring;
