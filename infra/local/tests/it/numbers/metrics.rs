@@ -173,7 +173,7 @@ async fn lag_is_from_the_commit_to_the_listing_without_repairs() {
 }
 
 const MESSAGES: Samples =
-    &[("vitrina_events_ignored_total", "4"), ("vitrina_events_buried_total", "5")];
+    &[("vitrina_events_ignored_total", "4"), ("vitrina_events_buried_total", "7")];
 
 #[tokio::test]
 async fn ignored_and_buried_messages_are_counted_one_by_one() {
@@ -195,6 +195,16 @@ async fn ignored_and_buried_messages_are_counted_one_by_one() {
          where id in (select id from bus.messages order by id offset 5 limit 5)",
     )
     .await;
+    it.project().await;
+    assert_samples(&recorder.render(), &[("vitrina_events_buried_total", "5")]);
+    // Two more crash their consumer each time, so that none of their attempts is settled.
+    it.set_stock(id, 20).await;
+    it.set_stock(id, 21).await;
+    it.publish().await;
+    for _ in 0..5 {
+        assert_eq!(it.queue.receive(10).await.unwrap().len(), 2);
+        advance(&it.clocks.queue, 31_000);
+    }
     it.project().await;
     assert_samples(&recorder.render(), MESSAGES);
 }
