@@ -31,6 +31,9 @@ const STEPS: [Step; 5] = [
     step("ProductUpdated", "product", 4),
 ];
 
+/// Types that this release reads and does not write yet.
+const UNWRITTEN: [&str; 0] = [];
+
 /// Moves every clock, so that no two times of a test are equal.
 fn advance_all(it: &Situation) {
     let Clocks { request, api, relay, bus, .. } = &it.clocks;
@@ -123,7 +126,8 @@ async fn every_attribute_of_an_event_tells_of_its_own_change() {
     envelope["republished"] = json!(true);
     assert_eq!(body, envelope);
 
-    let covered: BTreeSet<&str> = STEPS.iter().map(|step| step.event_type).collect();
+    let covered: BTreeSet<&str> =
+        STEPS.iter().map(|step| step.event_type).chain(UNWRITTEN).collect();
     let types: BTreeSet<&str> = Event::TYPES.iter().copied().collect();
     assert_eq!(covered, types, "give each type a step");
 }
