@@ -13,6 +13,7 @@ mod postgres_queue;
 mod second_producer;
 mod silent_connection;
 mod sqs_consumer;
+mod sqs_numbers;
 mod tls;
 mod tokens;
 mod transactions;
