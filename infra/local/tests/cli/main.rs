@@ -13,6 +13,7 @@ mod monitoring;
 mod output_failures;
 mod remote_edition;
 mod seed;
+mod status;
 mod token;
 
 use std::fs::Permissions;
