@@ -160,6 +160,7 @@ impl Admin {
         advance(&it.clocks.operator, 1_000);
         let requested = json!({"state": "pending", "requested_at": at(88_000)});
         let third = self.request(&it, &with(&none, &requested)).await;
+        self.read(&it, &background).await;
         let runs = [third, second, finished, background];
         self.read_pages(&it, "reconciliations", &runs).await;
     }

@@ -65,7 +65,11 @@ impl Coverage {
 
     fn add_object(&mut self, name: &str, schema: &'static Value, body: &Value) {
         let parts = Parts::of(name, schema);
-        let value = |path: &String| body.pointer(&format!("/{}", path.replace('.', "/")));
+        let value = |path: &String| {
+            // A body that is no object is its own only field.
+            let pointer = path.split('.').filter(|part| !part.is_empty());
+            body.pointer(&pointer.map(|part| format!("/{part}")).collect::<String>())
+        };
         let seen =
             parts.fields.keys().filter_map(|path| Some((path.clone(), value(path)?.clone())));
         self.objects.get_mut(name).unwrap().instances.push(seen.collect());

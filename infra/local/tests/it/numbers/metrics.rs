@@ -12,8 +12,6 @@ use catalog::Projector;
 use identity::config::ProviderConfig;
 use serde_json::json;
 use shared::bus::message::Outcome;
-use shared::bus::postgres::PgBus;
-use shared::bus::{BusError, Outbound, Publish, Refused};
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::host::Work as _;
@@ -21,12 +19,12 @@ use shared::host::health::{self, Health};
 use shared::host::server::with_standard_layers;
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
+use shared::metrics::Kind;
 use shared::money::Currency;
 use testkit::{Call, MAX_WAIT, database, stale_dynamodb};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::situation::{OPERATOR, Situation, TABLE, advance, at};
+use super::situation::{OPERATOR, RefusingBus, Situation, TABLE, advance, at};
 
 /// Samples as `/metrics` shows them, with their values.
 type Samples = &'static [(&'static str, &'static str)];
@@ -55,7 +53,16 @@ fn samples(page: &str, metrics: &BTreeSet<&str>) -> BTreeMap<String, String> {
 /// Asserts all samples of the metrics that `expected` names, and that there are no others.
 #[track_caller]
 fn assert_samples(page: &str, expected: &[(&str, &str)]) {
-    let metrics = expected.iter().map(|(sample, _)| metric_of(sample)).collect();
+    let metrics: BTreeSet<&str> = expected.iter().map(|(sample, _)| metric_of(sample)).collect();
+    for metric in &metrics {
+        let kind = match shared::metrics::find(metric).unwrap().kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let line = format!("# TYPE {metric} {kind}");
+        assert!(page.lines().any(|found| found == line), "{line} in {page}");
+    }
     let owned = |(sample, value): &(&str, &str)| ((*sample).to_owned(), (*value).to_owned());
     let expected: BTreeMap<String, String> = expected.iter().map(owned).collect();
     assert_eq!(samples(page, &metrics), expected);
@@ -82,28 +89,6 @@ fn every_metric_has_its_value_in_a_situation_and_no_other() {
     assert!(missing.is_empty(), "give a value to {missing:?} in a situation of this file");
     let unknown: Vec<&&str> = covered.difference(&listed).collect();
     assert!(unknown.is_empty(), "{unknown:?} are not in the catalogue");
-}
-
-/// A bus that refuses the events about some subjects.
-#[derive(Clone)]
-struct RefusingBus {
-    inner: PgBus,
-    refused: Arc<Mutex<Vec<Uuid>>>,
-}
-
-impl Publish for RefusingBus {
-    async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
-        let refused = self.refused.lock().unwrap().clone();
-        let is_refused = |event: &Outbound| refused.contains(&event.subject);
-        let accepted: Vec<Outbound> =
-            events.iter().filter(|event| !is_refused(event)).cloned().collect();
-        self.inner.publish(&accepted).await?;
-        let result = |event| match is_refused(event) {
-            true => Err(Refused("planted".to_owned())),
-            false => Ok(()),
-        };
-        Ok(events.iter().map(result).collect())
-    }
 }
 
 const OUTBOX: Samples = &[
@@ -291,6 +276,12 @@ async fn reconciliation_metrics_count_products_and_date_checks() {
     // There is no stock to announce again, so that this difference is not repaired.
     it.execute_for("delete from inventory.stock where product_id = any($1)", &ids[3..4]).await;
     it.reconciler.request(OPERATOR, false).await.unwrap();
+    // Until a bucket has been compared, its age is that of the first request.
+    advance(&it.clocks.reconciler, 40_125);
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    it.reconciler.clone().run(Arc::default(), stopped).await;
+    assert_samples(&recorder.render(), &[("vitrina_buckets_oldest_checked_seconds", "40.125")]);
     it.reconciler.once(&CancellationToken::new()).await.unwrap();
     let (counted, _) = RECONCILIATION.split_at(3);
     assert_samples(&recorder.render(), counted);

@@ -10,4 +10,5 @@ mod coverage;
 mod drift;
 mod events;
 mod metrics;
+mod sites;
 mod situation;

@@ -1,7 +1,7 @@
 //! All services in this process, over real stores. Each step runs only when a test asks for it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -11,9 +11,9 @@ use catalog::Projector;
 use chrono::{DateTime, TimeDelta, Utc};
 use inventory::relay::Relay;
 use serde_json::{Value, json};
-use shared::bus::Bus;
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::postgres::{PgBus, Queue, Queues};
+use shared::bus::{Bus, BusError, Outbound, Publish, Refused};
 use shared::clock::Clock;
 use shared::contract::listing::key_of;
 use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
@@ -223,6 +223,11 @@ impl Situation {
         while self.relay.once().await.unwrap() == Progress::More {}
     }
 
+    /// Does one requested repair.
+    pub(super) async fn repair(&self) {
+        assert_eq!(self.relay.repair().await.unwrap(), Progress::More);
+    }
+
     /// Projects every published event.
     pub(super) async fn project(&self) {
         self.project_with(&self.projector).await;
@@ -276,6 +281,28 @@ impl Situation {
         let mut item = self.listing(id).await;
         item.insert(name.to_owned(), value);
         self.put_listing(item).await;
+    }
+}
+
+/// A bus that refuses the events about some subjects.
+#[derive(Clone)]
+pub(super) struct RefusingBus {
+    pub(super) inner: PgBus,
+    pub(super) refused: Arc<Mutex<Vec<Uuid>>>,
+}
+
+impl Publish for RefusingBus {
+    async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+        let refused = self.refused.lock().unwrap().clone();
+        let is_refused = |event: &Outbound| refused.contains(&event.subject);
+        let accepted: Vec<Outbound> =
+            events.iter().filter(|event| !is_refused(event)).cloned().collect();
+        self.inner.publish(&accepted).await?;
+        let result = |event| match is_refused(event) {
+            true => Err(Refused("planted".to_owned())),
+            false => Ok(()),
+        };
+        Ok(events.iter().map(result).collect())
     }
 }
 
