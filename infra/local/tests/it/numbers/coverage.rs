@@ -30,7 +30,7 @@ struct Parts {
 }
 
 impl Coverage {
-    /// Of the successful responses of the operations that `is_wanted`, and of every `/readyz`.
+    /// Of the described responses, except for problems, of the operations that `is_wanted`.
     pub(super) fn of(is_wanted: impl Fn(&Operation) -> bool) -> Self {
         let mut coverage = Self::default();
         for operation in OPERATIONS.iter().filter(|operation| is_wanted(operation)) {

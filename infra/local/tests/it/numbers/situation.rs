@@ -44,7 +44,7 @@ pub(super) fn at(milliseconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::milliseconds(milliseconds)
 }
 
-/// One clock for each actor. All are multiples of an eighth of a second, which a double holds exactly.
+/// One clock for each actor. All are multiples of an eighth of a second, which a double has exactly.
 pub(super) struct Clocks {
     /// When a request arrives.
     pub(super) request: Clock,
@@ -298,9 +298,8 @@ impl Publish for RefusingBus {
         let accepted: Vec<Outbound> =
             events.iter().filter(|event| !is_refused(event)).cloned().collect();
         self.inner.publish(&accepted).await?;
-        let result = |event| match is_refused(event) {
-            true => Err(Refused("planted".to_owned())),
-            false => Ok(()),
+        let result = |event| {
+            if is_refused(event) { Err(Refused("planted".to_owned())) } else { Ok(()) }
         };
         Ok(events.iter().map(result).collect())
     }
