@@ -240,7 +240,38 @@ async fn settle_slowly(
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+    use shared::id::EventId;
+    use uuid::Uuid;
+
     use super::*;
+
+    #[test]
+    fn list_shows_each_field_in_its_column() {
+        let letter = DeadLetter {
+            id: 41,
+            queue: "catalog".to_owned(),
+            event_id: EventId::from_u128(1),
+            event_type: "StockChanged".to_owned(),
+            subject: Uuid::from_u128(2),
+            reason: "unreadable".to_owned(),
+            attempts: 3,
+            sent_at: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
+            dead_at: DateTime::from_timestamp(1_790_000_062, 0).unwrap(),
+        };
+        let shown = table(&[letter]).to_string();
+        let row: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
+        let expected = [
+            "41",
+            "2026-09-21T14:14:22Z",
+            "StockChanged",
+            "00000000-0000-0000-0000-000000000002",
+            "3",
+            "unreadable",
+            "catalog",
+        ];
+        assert_eq!(row, expected);
+    }
 
     #[test]
     fn age_is_a_number_with_a_unit() {

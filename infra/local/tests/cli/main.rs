@@ -6,12 +6,14 @@ mod check_stage;
 mod command_output;
 mod dlq;
 mod doctor;
+mod exit_codes;
 mod import;
 mod load;
 mod monitoring;
 mod output_failures;
 mod remote_edition;
 mod seed;
+mod status;
 mod token;
 
 use std::fs::Permissions;

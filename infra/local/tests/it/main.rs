@@ -14,6 +14,7 @@ mod history;
 mod intervals;
 mod kills;
 mod links;
+mod numbers;
 mod openapi;
 mod poison;
 mod process;
