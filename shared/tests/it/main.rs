@@ -9,6 +9,7 @@ mod decoders;
 mod event_bridge;
 mod handlers;
 mod key_set;
+mod own_outcomes;
 mod postgres_queue;
 mod second_producer;
 mod silent_connection;

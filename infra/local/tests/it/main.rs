@@ -4,9 +4,11 @@
 
 mod architecture;
 mod authorisation;
+mod cache_headers;
 mod contract;
 mod contract_fields;
 mod database_roles;
+mod dynamodb_reads;
 mod first_start;
 mod history;
 mod intervals;

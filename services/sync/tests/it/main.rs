@@ -9,6 +9,7 @@
 mod authorisation;
 mod background;
 mod categories;
+mod consistency;
 mod crashes;
 mod dead_letter_selection;
 mod discard_dead_letters;
@@ -24,6 +25,7 @@ mod list_dead_letters;
 mod list_queues;
 mod list_reconciliations;
 mod live;
+mod order;
 mod plans;
 mod redrive_dead_letters;
 mod request_reconciliation;
