@@ -1,13 +1,13 @@
 //! The wait between the two reads of a candidate, and the timeout of the stores.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::contract::sync_feed::bucket_of;
 use shared::host::Work as _;
 use shared::id::{ProductId, RunId};
 use sync::{Reconciler, Settings, State};
-use testkit::{Calls, counted_dynamodb, eventually, skip};
+use testkit::{Calls, counted_dynamodb, eventually, set_back, skip};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -90,4 +90,27 @@ async fn running_reconciler_needs_no_nudge() {
     }
     stop.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn run_is_compared_and_measured_when_the_clock_is_set_back() {
+    let (bed, ids) = TestBed::with_products(3).await;
+    let buckets: Vec<i32> = ids.iter().map(|id| bucket_of(*id).into()).collect();
+    let run = async || {
+        let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
+        bed.leave_only(id, &buckets).await;
+        bed.reconciler.until(Instant::now() + HOUR).await.unwrap();
+        bed.run(id).await
+    };
+    run().await;
+    bed.change(ids[0], serde_json::json!({"name": "Newer shoe"})).await;
+    set_back(&bed.clock, 24 * HOUR);
+    // The age of the event in flight is negative: it is no reason to wait, nor for ever.
+    let (_, calls, round) = begin(&bed, &ids, Settings { grace: MINUTE, ..settings() }).await;
+    skip(MINUTE).await;
+    round.await.unwrap();
+    assert_eq!(second_reads(&calls), 1);
+    bed.remove(ids[1]).await;
+    let compared = run().await;
+    assert_eq!((compared.state, compared.findings.missing), (State::Finished, 1));
 }
