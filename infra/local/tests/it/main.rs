@@ -25,6 +25,7 @@ mod repeats;
 mod requests;
 mod response_coverage;
 mod resumed;
+mod sources;
 mod trace;
 mod tracing;
 mod whole_path;
