@@ -25,7 +25,7 @@ pub(crate) static NOT_YET_VISIBLE: Kind = Kind {
                   requests are waiting already. Retry after the number of seconds in `Retry-After`.",
 };
 
-/// How long a request may wait for a version, unless the service is told otherwise.
+/// How long a request may wait for a version, by default.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The first and the longest pause between two reads.
