@@ -206,7 +206,7 @@ fn crate_folders() -> Vec<PathBuf> {
     manifests.map(|it| it.parent().unwrap().as_std_path().to_owned()).collect()
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return files };
     for entry in entries {

@@ -7,6 +7,7 @@ mod authorisation;
 mod contract;
 mod contract_fields;
 mod database_roles;
+mod durations;
 mod first_start;
 mod history;
 mod kills;
