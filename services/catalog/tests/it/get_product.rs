@@ -5,9 +5,9 @@ use serde_json::json;
 use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use shared::id::ProductId;
-use testkit::{Call, Calls, MAX_WAIT, TestResponse, counted_dynamodb, eventually, stale_dynamodb};
+use testkit::{Call, Calls, MAX_WAIT, TestResponse, counted_dynamodb, eventually};
 
-use catalog::{App, Projector};
+use catalog::App;
 
 use crate::{Catalogue, TABLE, listed, path, stock};
 
@@ -84,24 +84,6 @@ async fn reader_gets_the_version_it_waits_for() {
     };
     let (shown, ()) = tokio::join!(Call::get(&wanted).send(&router), project);
     assert_eq!(shown.expect(200).json["name"], "Renamed");
-}
-
-#[tokio::test]
-async fn product_is_current_even_if_a_weaker_read_would_lag() {
-    let mut catalogue = Catalogue::new().await;
-    // Of this client, only strongly consistent reads see a change.
-    let client = stale_dynamodb(&catalogue.dynamo.client);
-    catalogue.projector = Projector::new(client.clone(), TABLE, catalogue.clock.clone());
-    let router = catalogue.serving(App::new(client, TABLE, "BRL".parse().unwrap()));
-    let product = listed(&catalogue).await;
-    let renamed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
-    let event = Event::ProductUpdated { product: renamed.hashed() };
-    catalogue.project(&[(event, product.id, 2)]).await;
-    for parameters in ["", "?min_version=1", "?min_version=2"] {
-        let path = format!("{}{parameters}", path(product.id));
-        let shown = Call::get(&path).send(&router).await.expect(200);
-        assert_eq!(shown.json["name"], "Renamed", "{path}");
-    }
 }
 
 #[tokio::test]
