@@ -8,6 +8,7 @@ mod cache_headers;
 mod contract;
 mod contract_fields;
 mod database_roles;
+mod durations;
 mod dynamodb_reads;
 mod first_start;
 mod history;

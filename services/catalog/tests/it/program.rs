@@ -1,11 +1,9 @@
-use std::time::Duration;
-
 use serde_json::Value;
 use shared::bus;
 use shared::bus::postgres::Queue;
 use shared::clock::Clock;
 use shared::contract::routes::CATALOG_QUEUE;
-use testkit::{Program, database, dynamodb};
+use testkit::{Program, database, dynamodb, within};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
 
@@ -49,7 +47,7 @@ async fn release_step_migrates_the_bus_and_needs_no_table() {
             .envs([("VITRINA_ROLE", "migrate"), ("DATABASE_URL", &database.url)])
             .kill_on_drop(true)
             .output();
-        let ended = tokio::time::timeout(Duration::from_mins(1), step).await.unwrap().unwrap();
+        let ended = within("the release step", step).await.unwrap();
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     }
     let queue = Queue::new(database.pool, Clock::System, CATALOG_QUEUE);

@@ -4,11 +4,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
+use futures::future::join_all;
+use shared::bus::postgres::Queue;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::contract::sync_feed::bucket_of;
+use shared::database::connect;
 use shared::id::{LeaseId, RunId};
 use sqlx::{Connection as _, PgConnection};
 use sync::{Reconciler, State};
-use testkit::{DynamoFault, Faults, Interference, faulty_dynamodb, lock_is_awaited, rows};
+use testkit::{
+    DynamoFault, Faults, Interference, faulty_dynamodb, faulty_postgres, lock_is_awaited,
+    patient_config, rows,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::test_bed::{OPERATOR, TABLE, TestBed, settings};
@@ -18,10 +25,26 @@ async fn two_workers_share_the_buckets_without_overlap() {
     let (bed, ids) = TestBed::with_products(30).await;
     let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
     let stop = CancellationToken::new();
-    let other = bed.reconciler.clone();
-    let (a, b) = tokio::join!(bed.reconciler.once(&stop), other.once(&stop));
-    a.unwrap();
-    b.unwrap();
+    let lines =
+        [faulty_postgres(&bed.database.url).await, faulty_postgres(&bed.database.url).await];
+    let mut workers = Vec::new();
+    for line in &lines {
+        let pool = connect(&patient_config(line.url.clone(), 8)).unwrap();
+        // Its first connection is slow, and the other worker must not do all of the work by then.
+        pool.acquire().await.unwrap();
+        let (client, clock) = (bed.client.clone(), bed.clock.clone());
+        let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
+        let worker = Reconciler::new(pool, client, TABLE, clock, bed.ids.clone())
+            .with_queue(queue)
+            .with_settings(settings());
+        workers.push(worker);
+    }
+    for done in join_all(workers.iter().map(|worker| worker.once(&stop))).await {
+        done.unwrap();
+    }
+    // The 1,024 buckets take more than two statements each.
+    let statements = lines.map(|line| line.faults.calls());
+    assert!(statements.iter().all(|count| *count > 200), "unevenly shared: {statements:?}");
     let run = bed.run(id).await;
     assert_eq!(run.state, State::Finished);
     assert_eq!(run.progress.buckets_done, 1024);
