@@ -46,6 +46,8 @@ pub enum Role {
 }
 
 impl Role {
+    pub const ALL: [Self; 3] = [Self::Buyer, Self::Seller, Self::Operator];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Buyer => "buyer",
@@ -59,7 +61,7 @@ impl std::str::FromStr for Role {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Buyer, Self::Seller, Self::Operator]
+        Self::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
             .ok_or("must be buyer, seller or operator")

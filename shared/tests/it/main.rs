@@ -8,6 +8,7 @@ mod corpora;
 mod decoders;
 mod event_bridge;
 mod handlers;
+mod hostile_tokens;
 mod key_set;
 mod postgres_queue;
 mod second_producer;
