@@ -114,12 +114,12 @@ async fn key_of_no_known_kind_in_the_set_verifies_nothing() {
             "kty": "EC", "crv": "P-384", "kid": "other", "alg": "ES384", "x": k, "y": k}),
         ),
         (
-            "a point that is none",
+            "a point off the curve",
             json!({
             "kty": "EC", "crv": "P-256", "kid": "other", "alg": "ES256", "x": k, "y": k}),
         ),
         (
-            "an Ed25519 key that is none",
+            "an Ed25519 key that is too short",
             json!({
             "kty": "OKP", "crv": "Ed25519", "kid": "other", "alg": "EdDSA", "x": "AAAA"}),
         ),
