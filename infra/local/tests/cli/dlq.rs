@@ -17,7 +17,7 @@ const PLANTED: [(&str, &str); 3] = [
     ("ProductUpdated", "{"),
 ];
 
-async fn database(data: &Path) -> PgConnection {
+pub(crate) async fn database(data: &Path) -> PgConnection {
     let options = PgConnectOptions::new()
         .socket(data.join("postgres/run"))
         .username("vitrina")

@@ -5,6 +5,7 @@
 mod check_stage;
 mod command_output;
 mod dlq;
+mod dlq_flags;
 mod doctor;
 mod import;
 mod load;

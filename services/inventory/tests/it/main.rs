@@ -17,6 +17,7 @@ mod get_product_history;
 mod get_stock;
 mod idempotency;
 mod keys_across_routes;
+mod list_filters;
 mod list_products;
 mod plans;
 mod product_states;
