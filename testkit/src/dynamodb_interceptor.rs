@@ -64,7 +64,17 @@ pub(super) async fn forward(
     request: &HttpRequest,
     body: Vec<u8>,
 ) -> Result<(u16, Vec<u8>), ConnectorError> {
-    let mut sent = http.post(request.uri());
+    forward_to(request.uri(), http, request, body).await
+}
+
+/// As [`forward`], to the store at `endpoint`.
+pub(super) async fn forward_to(
+    endpoint: &str,
+    http: &reqwest::Client,
+    request: &HttpRequest,
+    body: Vec<u8>,
+) -> Result<(u16, Vec<u8>), ConnectorError> {
+    let mut sent = http.post(endpoint);
     for (name, value) in request.headers() {
         // The HTTP client sets both.
         if !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case("content-length") {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a store that does not start fails the test")]
 
+mod buyers_list;
 mod counted_dynamodb;
 mod database;
 mod dynamodb;
@@ -13,15 +14,20 @@ mod faulty_dynamodb;
 mod faulty_postgres;
 mod function;
 pub mod fuzz;
+mod gate;
 mod hostile_tokens;
 mod http;
+mod interference;
 mod ministack;
 mod program;
 mod random_runs;
+mod rows;
+mod runtime_time;
 mod stale_dynamodb;
 mod tokens;
 mod waits;
 
+pub use buyers_list::BuyersList;
 pub use counted_dynamodb::{Calls, DynamoUsage, counted_dynamodb};
 pub use database::{TestDatabase, database, patient_config};
 pub use dynamodb::{TestDynamo, dynamodb};
@@ -31,11 +37,15 @@ pub use faulty_bus::{FaultyBus, Rates};
 pub use faulty_dynamodb::{DynamoFault, faulty_dynamodb};
 pub use faulty_postgres::{FaultyPostgres, PostgresFault, faulty_postgres};
 pub use function::{Function, FunctionResponse};
+pub use gate::Gate;
 pub use hostile_tokens::NamedToken;
 pub use http::{Call, TestResponse};
+pub use interference::Interference;
 pub use ministack::{Messaging, Ministack};
 pub use program::Program;
 pub use random_runs::RandomRuns;
+pub use rows::{lock_is_awaited, rows};
+pub use runtime_time::{Hang, skip, skip_until};
 pub use stale_dynamodb::stale_dynamodb;
 pub use tokens::Tokens;
-pub use waits::{MAX_WAIT, eventually, within};
+pub use waits::{MAX_WAIT, NO_TIMEOUT, PATIENT_RELAY, eventually, within};

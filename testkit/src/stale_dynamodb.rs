@@ -1,70 +1,92 @@
 //! A DynamoDB with maximally stale eventually consistent reads.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::counted_dynamodb::{Calls, consistency};
 use super::dynamodb_interceptor::{self as interceptor, Interceptor};
 
-/// Makes the eventually consistent reads of `client` stale: each returns the first item that
-/// `client` put under the key, or nothing if it has put none.
-pub fn stale_dynamodb(client: &Client) -> Client {
-    interceptor::intercepted(
-        client,
-        StaleReads { http: interceptor::http(), first: Arc::default() },
-    )
+/// Makes the eventually consistent reads of `client` stale: `replica`, a store with the same tables,
+/// answers them. It has the first item that a client of this kind put under each key and never learns of a
+/// later write, so that reads by key, queries and scans show the first state of everything. Strongly
+/// consistent reads see every write. Records all reads in `calls`.
+pub fn stale_dynamodb(client: &Client, replica: &str, calls: &Calls) -> Client {
+    let double = StaleReads {
+        http: interceptor::http(),
+        replica: replica.to_owned(),
+        calls: calls.clone(),
+        written: Arc::default(),
+    };
+    interceptor::intercepted(client, double)
 }
 
 #[derive(Clone, Debug)]
 struct StaleReads {
     http: reqwest::Client,
-    /// The first item put under each id.
-    first: Arc<Mutex<HashMap<String, Value>>>,
+    /// The endpoint of the replica.
+    replica: String,
+    calls: Calls,
+    /// The ids that the replica has.
+    written: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Interceptor for StaleReads {
     async fn respond(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let body = request.body().bytes().unwrap_or_default().to_vec();
         let sent: Value = serde_json::from_slice(&body).unwrap();
-        let (status, response) = interceptor::forward(&self.http, &request, body).await?;
-        let mut received: Value = serde_json::from_slice(&response).unwrap();
-        match interceptor::operation(&request) {
-            "PutItem" if status == 200 => self.keep_if_first(&sent["Item"]),
-            "GetItem" if !is_consistent(&sent) => {
-                if let Some(received) = received.as_object_mut() {
-                    received.remove("Item");
-                    received.extend(self.first(&sent["Key"]).map(|item| ("Item".to_owned(), item)));
-                }
-            }
-            "BatchGetItem" => {
-                let tables = sent["RequestItems"].as_object().into_iter().flatten();
-                for (table, sent) in tables.filter(|(_, sent)| !is_consistent(sent)) {
-                    let keys = sent["Keys"].as_array().into_iter().flatten();
-                    received["Responses"][table] = keys.filter_map(|key| self.first(key)).collect();
-                }
-            }
-            _ => {}
+        let operation = interceptor::operation(&request);
+        self.calls.record_read(operation, &sent);
+        if is_stale(operation, &sent) {
+            let replica = self.replica.as_str();
+            let (status, body) =
+                interceptor::forward_to(replica, &self.http, &request, body).await?;
+            return interceptor::response(status, body);
         }
-        interceptor::response(status, serde_json::to_vec(&received).unwrap())
+        let (status, response) = interceptor::forward(&self.http, &request, body).await?;
+        if status == 200
+            && let Some(first) = self.first_write(operation, sent)
+        {
+            let body = serde_json::to_vec(&first).unwrap();
+            let replica = self.replica.as_str();
+            let (status, body) =
+                interceptor::forward_to(replica, &self.http, &request, body).await?;
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        }
+        interceptor::response(status, response)
     }
 }
 
 impl StaleReads {
-    fn keep_if_first(&self, item: &Value) {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        first.entry(item["id"].to_string()).or_insert_with(|| item.clone());
-    }
-
-    fn first(&self, key: &Value) -> Option<Value> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get(&key["id"].to_string()).cloned()
+    /// The write as the replica gets it, if it is the first one under its key.
+    fn first_write(&self, operation: &str, sent: Value) -> Option<Value> {
+        let (id, write) = match operation {
+            // The condition was met in the table itself.
+            "PutItem" => (
+                sent["Item"]["id"].to_string(),
+                json!({"TableName": sent["TableName"], "Item": sent["Item"]}),
+            ),
+            "UpdateItem" => (sent["Key"]["id"].to_string(), sent),
+            _ => return None,
+        };
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(id).then_some(write)
     }
 }
 
-fn is_consistent(request: &Value) -> bool {
-    request["ConsistentRead"] == Value::Bool(true)
+/// Whether the replica answers a read.
+fn is_stale(operation: &str, sent: &Value) -> bool {
+    let is_eventual = |sent: &Value| consistency(sent) == "eventual";
+    match operation {
+        "GetItem" | "Query" | "Scan" => is_eventual(sent),
+        "BatchGetItem" => {
+            let mut tables = sent["RequestItems"].as_object().into_iter().flatten();
+            tables.all(|(_, sent)| is_eventual(sent))
+        }
+        _ => false,
+    }
 }

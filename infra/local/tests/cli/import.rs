@@ -71,6 +71,15 @@ async fn import_creates_valid_rows_once_and_locates_the_faults() {
     assert_eq!(counts(&other), [6, 0, 2, 4], "{other:#}");
     assert!(fault_positions(&other).contains(&(5, "Artigo")), "{other:#}");
     edition.catalogue(4).await;
+
+    // Of two rows with one SKU, the first is created and the second is at fault, wherever they are.
+    let double = "sku,name,category,price\nB-1,One,hats,1\nB-2,Two,hats,2\nB-1,Other,hats,3\n";
+    fs::write(&file, double).unwrap();
+    let import = ["import", file.to_str().unwrap(), "-o", "json"];
+    let report = edition.run(&import).await.expect(1).json();
+    assert_eq!(counts(&report), [3, 2, 0, 1], "{report:#}");
+    assert_eq!(fault_positions(&report), [(4, "sku")], "{report:#}");
+    edition.catalogue(6).await;
     edition.stop().await;
 }
 

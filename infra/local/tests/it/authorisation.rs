@@ -95,7 +95,7 @@ pub(crate) fn role_of(route: &str) -> Role {
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Routes that the code serves and that the API description leaves out.
-fn undescribed_routes() -> BTreeSet<String> {
+pub(crate) fn undescribed_routes() -> BTreeSet<String> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut folders =
         vec![root.join("services"), root.join("shared/src"), root.join("infra/local/src")];

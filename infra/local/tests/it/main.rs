@@ -4,18 +4,23 @@
 
 mod architecture;
 mod authorisation;
+mod cache_headers;
 mod contract;
 mod contract_fields;
 mod cursors;
 mod database_roles;
+mod dynamodb_reads;
 mod first_start;
 mod history;
 mod hostile_tokens;
+mod intervals;
 mod kills;
 mod links;
 mod openapi;
 mod poison;
 mod process;
+mod rare_paths;
+mod read_back;
 mod reconciliation;
 mod repeats;
 mod requests;

@@ -1,5 +1,6 @@
 //! Sends requests and validates every response against the API description: its status, its content
-//! type and its body. A test that uses [`send`] also tests the description.
+//! type and its body, and its headers against the table of [`cache_headers`]. A test that uses [`send`]
+//! also tests both.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,6 +11,8 @@ use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value, json};
 use vitrina::edition;
+
+use crate::cache_headers;
 
 /// The API description that the edition serves.
 pub(crate) static DOCUMENT: LazyLock<Value> =
@@ -138,7 +141,10 @@ pub(crate) async fn try_send(request: RequestBuilder) -> Result<ApiResponse, req
     let json = serde_json::from_str(&text).unwrap_or_default();
     let operation = find(&method, &path);
     let response = ApiResponse { operation, status, headers, text, json };
-    if let Err(fault) = check(&response) {
+    let route = operation.map(Operation::name);
+    let ApiResponse { headers, json, .. } = &response;
+    let cached = cache_headers::check(route.as_deref(), status, headers, json);
+    if let Err(fault) = check(&response).and(cached) {
         panic!("{method} {path} does not match its description: {fault}\n{response:#?}");
     }
     Ok(response)

@@ -192,7 +192,7 @@ impl Case {
                 sim.finish(Operation::Reconcile).await;
             }
             let categories = sim.categories().await;
-            assert!(!categories.contains("unused"), "{categories}");
+            assert!(!categories.contains(&"unused".to_owned()), "{categories:?}");
         }
         if self == Self::IntakeOfPoison {
             // It stays unreadable, so an operator discards it.

@@ -1,15 +1,22 @@
 //! Invariants that must hold once all work has settled.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use axum::http::Method;
 use serde_json::{Value, json};
 use shared::id::{ProductId, RequestId};
 use sqlx::Row as _;
+use testkit::BuyersList;
 
 use crate::model::Acknowledged;
 use crate::operation::Done;
 use crate::simulation::Simulation;
+
+/// The orders of lists.
+static ORDERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    BuyersList::orders(&serde_json::to_value(catalog::routes().into_openapi()).unwrap())
+});
 
 /// The journal entry of each version of each product and of each stock.
 type Journal = HashMap<(String, ProductId, i64), Value>;
@@ -20,8 +27,8 @@ impl Simulation {
     pub(crate) async fn check(&mut self) {
         let journal = self.check_journal().await;
         self.check_acknowledged(&journal).await;
-        let expected = self.check_listings().await;
-        self.check_lists(expected).await;
+        let products = self.check_listings().await;
+        self.check_lists(&products).await;
     }
 
     async fn get(&mut self, path: &str) -> (u16, Value) {
@@ -32,8 +39,10 @@ impl Simulation {
     }
 
     /// The categories that buyers see.
-    pub(crate) async fn categories(&mut self) -> String {
-        self.get("/v1/catalog/categories").await.1["data"].to_string()
+    pub(crate) async fn categories(&mut self) -> Vec<String> {
+        let (_, categories) = self.get("/v1/catalog/categories").await;
+        let categories = categories["data"].as_array().unwrap().iter();
+        categories.map(|category| category["slug"].as_str().unwrap().to_owned()).collect()
     }
 
     /// All elements of a paged list.
@@ -120,9 +129,9 @@ impl Simulation {
         }
     }
 
-    /// Compares every product with its listing. Returns the expected elements of lists, by category.
-    async fn check_listings(&mut self) -> BTreeMap<String, BTreeMap<ProductId, Value>> {
-        let mut expected: BTreeMap<String, BTreeMap<ProductId, Value>> = BTreeMap::new();
+    /// Compares every product with its listing. Returns the products that buyers see.
+    async fn check_listings(&mut self) -> Vec<Value> {
+        let mut seen = Vec::new();
         for id in self.model.products.clone() {
             let (status, product) = self.get(&format!("/v1/products/{id}")).await;
             let (_, stock) = self.get(&format!("/v1/products/{id}/stock")).await;
@@ -140,32 +149,36 @@ impl Simulation {
             card.as_object_mut().unwrap().remove("status");
             assert_eq!(listing, card);
             card["in_stock"] = in_stock;
-            let category = product["category"].as_str().unwrap().to_owned();
-            expected.entry(category).or_default().insert(id, card);
+            seen.push(card);
         }
-        expected
+        seen
     }
 
-    /// Checks that lists show exactly the expected elements.
-    async fn check_lists(&mut self, expected: BTreeMap<String, BTreeMap<ProductId, Value>>) {
+    /// Checks every scope in every order. Each of these lists has everything or only what is in stock or
+    /// sold out, so that runs with other numbers of products check the others.
+    async fn check_lists(&mut self, products: &[Value]) {
         let known = self.categories().await;
-        for (category, mut products) in expected {
-            assert!(known.contains(&category), "{category} is not among {known}");
-            for in_stock in [true, false] {
-                let path = format!(
-                    "/v1/catalog/products?category={category}&in_stock={in_stock}&limit=100"
-                );
-                for card in self.list(&path).await {
-                    let id = card["id"].as_str().unwrap().parse().unwrap();
-                    let product = products.remove(&id);
-                    let product = product.unwrap_or_else(|| panic!("{id} must not be in {path}"));
-                    for (name, value) in card.as_object().unwrap() {
-                        assert_eq!(value, &product[name], "{name} of {id} in {path}");
-                    }
-                }
+        let all = |name: &str| -> BTreeSet<String> {
+            products.iter().map(|product| product[name].as_str().unwrap().to_owned()).collect()
+        };
+        for category in all("category") {
+            assert!(known.contains(&category), "{category} is not among {known:?}");
+        }
+        // Categories that are no longer in use are still recorded, until the next pass.
+        let categories = known
+            .into_iter()
+            .map(|category| BuyersList { category: Some(category), ..BuyersList::default() });
+        let sellers = all("seller_id")
+            .into_iter()
+            .map(|seller| BuyersList { seller: Some(seller), ..BuyersList::default() });
+        let scopes = std::iter::once(BuyersList::default()).chain(categories).chain(sellers);
+        for (nth, scope) in scopes.enumerate() {
+            for (order, sort) in ORDERS.iter().enumerate() {
+                let in_stock = [None, Some(true), Some(false)][(products.len() + nth + order) % 3];
+                let list = BuyersList { sort: Some(sort.clone()), in_stock, ..scope.clone() };
+                let cards = self.list(&list.path(100)).await;
+                list.check(products, &cards, "at the end");
             }
-            let missing = products.into_keys().collect::<Vec<_>>();
-            assert!(missing.is_empty(), "not in the lists of {category}: {missing:?}");
         }
     }
 }

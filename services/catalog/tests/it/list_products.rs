@@ -6,16 +6,16 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::contract::inventory::Event;
 use shared::contract::listing::key_of;
-use shared::contract::product::{Product, Status};
+use shared::contract::product::Status;
 use shared::id::{ProductId, SellerId};
-use testkit::{Call, TestResponse};
+use testkit::{BuyersList, Call, TestResponse};
 
 use crate::{Catalogue, Expected, SEED, TABLE, filled, product, stock};
 
 /// The cards of all pages of a list.
-async fn pages(catalogue: &Catalogue, query: &str, limit: usize) -> Vec<Value> {
+pub(crate) async fn pages(catalogue: &Catalogue, list: &BuyersList, limit: usize) -> Vec<Value> {
     let mut found = Vec::new();
-    let mut path = format!("/v1/catalog/products?limit={limit}{query}");
+    let mut path = list.path(limit);
     loop {
         let page = catalogue.get(&path).await.expect(200);
         let data = page.json["data"].as_array().unwrap();
@@ -26,36 +26,54 @@ async fn pages(catalogue: &Catalogue, query: &str, limit: usize) -> Vec<Value> {
             return found;
         }
         page.header("link").split(['<', '>']).nth(1).unwrap().clone_into(&mut path);
-        assert!(found.len() < 10_000, "the pages of {query} do not end");
+        assert!(found.len() < 10_000, "the pages of {list:?} do not end");
     }
+}
+
+/// The listed ones among `all`, as the model of lists reads them.
+fn shown(all: &[Expected]) -> Vec<Value> {
+    let shown = all.iter().filter(|it| it.product.status == Status::Active);
+    let document = |it: &Expected| {
+        let mut product = json!(it.product);
+        product["in_stock"] = json!(it.on_hand > 0);
+        product
+    };
+    shown.map(document).collect()
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
 }
 
 #[tokio::test]
 async fn every_combination_of_filters_matches_a_plain_sort() {
     let catalogue = Catalogue::new().await;
-    let all = filled(&catalogue, 150).await;
-    let scopes = ["", "&category=shoes", "&seller=00000000-0000-0000-0000-000000000002"];
-    let ranges = [Some((300, 100)), None, Some((100, 300)), Some((0, 0)), Some((551, 9_999))];
+    let products = shown(&filled(&catalogue, 150).await);
+    let all = BuyersList::default();
+    let scopes = [
+        BuyersList { category: some("shoes"), ..all.clone() },
+        BuyersList { seller: Some(SellerId::from_u128(2).to_string()), ..all.clone() },
+        all.clone(),
+    ];
+    let ranges = [
+        (Some(300), Some(100)),
+        (None, None),
+        (Some(100), Some(300)),
+        (Some(0), Some(0)),
+        (Some(400), None),
+        (None, Some(150)),
+    ];
     for scope in scopes {
         for currency in ["BRL", "EUR"] {
             for in_stock in [None, Some(true), Some(false)] {
-                for range in ranges {
-                    for sort in ["", "price", "-price", "-created_at"] {
-                        let in_stock_is = in_stock.map(|wanted| format!("&in_stock={wanted}"));
-                        let amounts =
-                            range.map(|(min, max)| format!("&price_min={min}&price_max={max}"));
-                        let order = (!sort.is_empty()).then(|| format!("&sort={sort}"));
-                        let query = [Some(format!("{scope}&currency={currency}"))]
-                            .into_iter()
-                            .chain([in_stock_is, amounts, order])
-                            .flatten()
-                            .collect::<String>();
-                        let limit = if scope.is_empty() { 7 } else { 20 };
-                        let found = pages(&catalogue, &query, limit).await;
-                        let expected = plain(&all, scope, currency, in_stock, range, sort);
-                        let ids: Vec<&str> =
-                            found.iter().map(|card| card["id"].as_str().unwrap()).collect();
-                        assert_eq!(ids, expected, "{query} (seed {SEED})");
+                for (price_min, price_max) in ranges {
+                    for sort in [None, some("price"), some("-price"), some("-created_at")] {
+                        let currency = some(currency);
+                        let (scope, limit) = (scope.clone(), if scope == all { 7 } else { 20 });
+                        let list =
+                            BuyersList { currency, in_stock, price_min, price_max, sort, ..scope };
+                        let cards = pages(&catalogue, &list, limit).await;
+                        list.check(&products, &cards, &format!("(seed {SEED})"));
                     }
                 }
             }
@@ -63,45 +81,11 @@ async fn every_combination_of_filters_matches_a_plain_sort() {
     }
 }
 
-fn plain(
-    all: &[Expected],
-    scope: &str,
-    currency: &str,
-    in_stock: Option<bool>,
-    range: Option<(i64, i64)>,
-    sort: &str,
-) -> Vec<String> {
-    let mut found: Vec<&Expected> = all
-        .iter()
-        .filter(|shown| {
-            let product = &shown.product;
-            let (min, max) = range.unwrap_or((0, i64::MAX));
-            product.status == Status::Active
-                && product.price.currency.code() == currency
-                && (min..=max).contains(&product.price.amount)
-                && in_stock.is_none_or(|wanted| wanted == (shown.on_hand > 0))
-                && match scope {
-                    "" => true,
-                    "&category=shoes" => product.category == "shoes",
-                    _ => product.seller_id == SellerId::from_u128(2),
-                }
-        })
-        .collect();
-    found.sort_by_key(|shown| {
-        let Product { id, price, .. } = &shown.product;
-        (if sort.ends_with("price") { price.amount } else { 0 }, *id)
-    });
-    if sort != "price" {
-        found.reverse();
-    }
-    found.into_iter().map(|shown| shown.product.id.to_string()).collect()
-}
-
 #[tokio::test]
 async fn card_has_the_fields_of_a_list() {
     let catalogue = Catalogue::new().await;
     let all = filled(&catalogue, 20).await;
-    for card in pages(&catalogue, "", 100).await {
+    for card in pages(&catalogue, &BuyersList::default(), 100).await {
         let shown = all.iter().find(|shown| card["id"] == json!(shown.product.id)).unwrap();
         let product = &shown.product;
         assert_eq!(
@@ -119,9 +103,16 @@ async fn card_has_the_fields_of_a_list() {
 async fn damaged_and_copied_listings_are_skipped() {
     let catalogue = Catalogue::new().await;
     let all = filled(&catalogue, 20).await;
-    let lists = ["", "&sort=price", "&category=shoes", "&category=shoes&sort=-price"];
+    let all_of = BuyersList::default();
+    let shoes = BuyersList { category: some("shoes"), ..BuyersList::default() };
+    let lists = [
+        all_of.clone(),
+        BuyersList { sort: some("price"), ..all_of },
+        shoes.clone(),
+        BuyersList { sort: some("-price"), ..shoes.clone() },
+    ];
     let mut before = Vec::new();
-    for list in lists {
+    for list in &lists {
         before.push(pages(&catalogue, list, 3).await);
     }
     let shown = |nth: usize| before[2][nth]["id"].as_str().unwrap().parse::<ProductId>().unwrap();
@@ -145,10 +136,10 @@ async fn damaged_and_copied_listings_are_skipped() {
         copy.insert("name".to_owned(), AttributeValue::S("Forged".to_owned()));
         put(copy).await;
     }
-    for (list, before) in lists.into_iter().zip(&before) {
+    for (list, before) in lists.iter().zip(&before) {
         let left = before.iter().filter(|card| card["id"] != json!(nameless));
         let after = pages(&catalogue, list, 3).await;
-        assert_eq!(after.iter().collect::<Vec<_>>(), left.collect::<Vec<_>>(), "{list}");
+        assert_eq!(after.iter().collect::<Vec<_>>(), left.collect::<Vec<_>>(), "{list:?}");
     }
     // Its sort key is that of a high price and its amount is 0. Believed, the next page would start
     // over, and the list would never end.
@@ -156,7 +147,8 @@ async fn damaged_and_copied_listings_are_skipped() {
     cheap.insert("amount".to_owned(), AttributeValue::N("0".to_owned()));
     put(cheap).await;
     for limit in [1, 2, 3] {
-        let found = pages(&catalogue, "&sort=price&category=shoes", limit).await;
+        let list = BuyersList { sort: some("price"), ..shoes.clone() };
+        let found = pages(&catalogue, &list, limit).await;
         assert!(found.len() < before[2].len(), "with {limit} at once: {}", found.len());
     }
 }
@@ -209,14 +201,12 @@ async fn invalid_parameters_are_refused() {
 async fn full_last_page_has_no_next_page() {
     let catalogue = Catalogue::new().await;
     let all = filled(&catalogue, 40).await;
-    for (query, currency, in_stock) in
-        [("currency=BRL&in_stock=true", "BRL", Some(true)), ("currency=BRL", "BRL", None)]
-    {
-        let count = plain(&all, "", currency, in_stock, None, "").len();
-        let path = format!("/v1/catalog/products?{query}&limit={count}");
-        let page = catalogue.get(&path).await.expect(200);
+    for in_stock in [Some(true), None] {
+        let list = BuyersList { in_stock, ..BuyersList::default() };
+        let count = list.expected(&shown(&all)).len();
+        let page = catalogue.get(&list.path(count)).await.expect(200);
         assert_eq!(page.json["data"].as_array().unwrap().len(), count);
-        assert_eq!(page.json["page"]["has_more"], json!(false), "{query}");
+        assert_eq!(page.json["page"]["has_more"], json!(false), "{list:?}");
     }
 }
 

@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
+mod consistency;
 mod function;
 mod get_product;
 mod list_categories;
 mod list_products;
+mod lists_after_changes;
+mod lost_races;
 mod program;
 mod projector;
+mod stored_items;
 
 use std::time::Duration;
 
@@ -26,7 +30,7 @@ use shared::host::intake::{Delivery, Handler as _};
 use shared::id::{EventId, Ids, ProductId, RequestId, SellerId};
 use shared::money::Money;
 use shared::{contract, host};
-use testkit::{Call, Calls, TestDynamo, TestResponse, counted_dynamodb, dynamodb};
+use testkit::{Call, Calls, TestDynamo, TestResponse, counted_dynamodb, dynamodb, stale_dynamodb};
 
 const TABLE: &str = "listings";
 
@@ -40,6 +44,9 @@ pub(crate) struct Catalogue {
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
     pub(crate) dynamo: TestDynamo,
+    pub(crate) app: App,
+    /// What stale reads see, in a catalogue that lags.
+    replica: Option<TestDynamo>,
 }
 
 impl Catalogue {
@@ -49,9 +56,10 @@ impl Catalogue {
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let ids = Ids::seeded(1);
         let app = App::new(dynamo.client.clone(), TABLE, "BRL".parse().unwrap());
-        let router = host::server::with_standard_layers(catalog::router(app), &clock, &ids);
+        let router = catalog::router(app.clone());
+        let router = host::server::with_standard_layers(router, &clock, &ids);
         let projector = Projector::new(dynamo.client.clone(), TABLE, clock.clone());
-        Self { router, projector, clock, ids, dynamo }
+        Self { router, projector, clock, ids, dynamo, app, replica: None }
     }
 
     /// A router over the same catalogue that caches pages.
@@ -66,6 +74,21 @@ impl Catalogue {
         let client = counted_dynamodb(&self.dynamo.client, calls);
         let router = catalog::router(App::new(client, TABLE, "BRL".parse().unwrap()));
         host::server::with_standard_layers(router, &self.clock, &self.ids)
+    }
+
+    /// The same catalogue over a store whose eventually consistent reads are stale.
+    pub(crate) async fn lagging(calls: &Calls) -> Self {
+        let mut catalogue = Self::new().await;
+        let replica = dynamodb().await;
+        catalog::table::ensure(&replica.client, TABLE).await.unwrap();
+        let client = stale_dynamodb(&catalogue.dynamo.client, &replica.endpoint, calls);
+        catalogue.projector = Projector::new(client.clone(), TABLE, catalogue.clock.clone());
+        catalogue.app = App::new(client, TABLE, "BRL".parse().unwrap());
+        let router = catalog::router(catalogue.app.clone());
+        catalogue.router =
+            host::server::with_standard_layers(router, &catalogue.clock, &catalogue.ids);
+        catalogue.replica = Some(replica);
+        catalogue
     }
 
     pub(crate) async fn get(&self, path: &str) -> TestResponse {

@@ -7,7 +7,7 @@ use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
 use shared::id::ProductId;
-use testkit::{Calls, counted_dynamodb, stale_dynamodb};
+use testkit::{Calls, DynamoFault, Faults, counted_dynamodb, faulty_dynamodb};
 
 use crate::{Catalogue, TABLE, delivery, listed, path, product, stock};
 use catalog::Projector;
@@ -51,9 +51,7 @@ async fn known_category_is_not_written_again() {
 
 #[tokio::test]
 async fn stale_reads_lose_no_event_and_revive_no_listing() {
-    let mut catalogue = Catalogue::new().await;
-    let client = stale_dynamodb(&catalogue.dynamo.client);
-    catalogue.projector = Projector::new(client, TABLE, catalogue.clock.clone());
+    let catalogue = Catalogue::lagging(&Calls::default()).await;
     let product = listed(&catalogue).await;
     let now = catalogue.clock.now();
     let renamed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
@@ -152,4 +150,47 @@ async fn unavailable_store_is_a_503_and_costs_no_attempt() {
     let refused = catalogue.get(&path(product.id)).await.expect(503);
     assert_eq!(refused.header("retry-after"), "1");
     assert!(!refused.text.contains("ResourceNotFound"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn each_event_of_a_batch_has_the_result_of_its_product() {
+    let mut catalogue = Catalogue::new().await;
+    let faults = Faults::default();
+    let client = faulty_dynamodb(&catalogue.dynamo.client, &faults);
+    catalogue.projector = Projector::new(client, TABLE, catalogue.clock.clone());
+    let now = catalogue.clock.now();
+    let products: Vec<Product> = (0..4).map(|_| product(catalogue.ids.next(now), now)).collect();
+    // The store refuses the second product and does not respond for the third.
+    let [denied, silent] = [products[1].id.to_string(), products[2].id.to_string()];
+    faults.plan(move |call| {
+        let is_put_of = |id: &str| call.starts_with("PutItem ") && call.contains(id);
+        if is_put_of(&denied) {
+            return Some(DynamoFault::DENIED);
+        }
+        is_put_of(&silent).then_some(DynamoFault::INTERNAL)
+    });
+    // The events of a product are apart, and neither end of the batch has the result of the other.
+    let order = [3, 1, 0, 1, 2, 0];
+    let deliveries: Vec<_> = (1..)
+        .zip(order)
+        .map(|(position, nth)| {
+            let product = products[nth].clone();
+            let id = product.id;
+            let created = Event::ProductCreated { product, stock: stock(position, 1, now) };
+            delivery(&created, id, position, now)
+        })
+        .collect();
+    let results = catalogue.projector.handle(&deliveries).await;
+    let results: Vec<&str> = results
+        .iter()
+        .map(|result| match result {
+            Ok(()) => "done",
+            Err(Failure::Failed(_)) => "failed",
+            Err(Failure::Unavailable(_)) => "unavailable",
+        })
+        .collect();
+    assert_eq!(results, ["done", "failed", "done", "failed", "unavailable", "done"]);
+    for (nth, status) in [(0, 200), (1, 404), (2, 404), (3, 200)] {
+        catalogue.get(&path(products[nth].id)).await.expect(status);
+    }
 }

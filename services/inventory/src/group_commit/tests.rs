@@ -1,11 +1,13 @@
-use chrono::{DateTime, Utc};
+use std::net::SocketAddr;
+
+use chrono::DateTime;
 use serde_json::json;
 use shared::bus;
 use shared::clock::Clock;
 use shared::contract::stock::Stock;
 use shared::http::request::RequestContext;
 use shared::id::{EventId, Ids, ProductId, SellerId, UserId};
-use testkit::database;
+use testkit::{MAX_WAIT, database, eventually, within};
 
 use super::*;
 use crate::event::EventRef;
@@ -48,20 +50,30 @@ fn open_reply() -> Reply {
     reply
 }
 
-/// Writes three rows as one group, and returns the reply of each.
-async fn write_group(pool: &PgPool, rows: [NewRow; 3]) -> [Result<bool, WriteError>; 3] {
+/// Writes rows as one group, and returns the reply to each caller: whether its own row was inserted, or
+/// `None` if it failed.
+async fn write_group(pool: &PgPool, rows: Vec<NewRow>) -> Vec<Option<bool>> {
     let (mut group, mut receivers) = (Vec::new(), Vec::new());
     for row in rows {
         let (reply, receiver) = oneshot::channel();
+        receivers.push((row.product.sku.clone(), receiver));
         group.push(Waiting { row, reply });
-        receivers.push(receiver);
     }
     write(pool, TIMEOUT, group).await.unwrap();
     let mut results = Vec::new();
-    for receiver in receivers {
-        results.push(receiver.await.unwrap().map(|(_, inserted)| inserted));
+    for (sku, receiver) in receivers {
+        results.push(receiver.await.unwrap().ok().map(|(row, inserted)| {
+            assert_eq!(row.product.sku, sku, "a caller got the row of another one");
+            inserted
+        }));
     }
-    results.try_into().unwrap()
+    results
+}
+
+/// A row that PostgreSQL refuses, and with it each statement that has it.
+fn poisoned(nth: u128, sku: &str) -> NewRow {
+    let row = row(nth, sku, None);
+    NewRow { stock: Stock { on_hand: -1, ..row.stock.clone() }, ..row }
 }
 
 fn queue_of(rows: Vec<NewRow>) -> Queue {
@@ -93,7 +105,8 @@ fn rows_with_a_common_sku_or_key_go_into_different_groups() {
 fn group_takes_at_most_max_rows_oldest_first() {
     let rows = (0..100).map(|nth| row(nth, &format!("SKU-{nth}"), None)).collect();
     let mut queue = queue_of(rows);
-    assert_eq!(queue.next_group().len(), MAX_ROWS);
+    let expected: Vec<String> = (0..MAX_ROWS).map(|nth| format!("SKU-{nth}")).collect();
+    assert_eq!(skus(&queue.next_group()), expected);
     assert_eq!(queue.waiting[0].row.product.sku, format!("SKU-{MAX_ROWS}"));
 }
 
@@ -107,22 +120,42 @@ fn write_is_skipped_when_its_caller_has_gone_away() {
     assert!(queue.next_group().is_empty());
 }
 
+/// A server that accepts connections and never responds. Returns its address, and the clients of its
+/// connections in order.
+async fn silent_server() -> (SocketAddr, Arc<Mutex<Vec<SocketAddr>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, clients) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<_>>>::default());
+    let accepted = Arc::clone(&clients);
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((connection, client)) = listener.accept().await {
+            open.push(connection);
+            accepted.lock().unwrap().push(client);
+        }
+    });
+    (address, clients)
+}
+
 #[tokio::test]
 async fn every_waiting_row_fails_at_once_when_postgresql_is_down() {
-    let options = sqlx::postgres::PgConnectOptions::new().host("127.0.0.1").port(1);
+    let (address, clients) = silent_server().await;
+    let options = sqlx::postgres::PgConnectOptions::new().host("127.0.0.1").port(address.port());
     let pool = sqlx::postgres::PgPoolOptions::new()
-        .acquire_timeout(Duration::from_millis(500))
+        .acquire_timeout(Duration::from_millis(100))
         .connect_lazy_with(options);
     let creates = GroupCommit::new(pool);
-    let begun = Clock::System.now();
     let inserts = (0..1_000).map(|nth| {
         let (creates, row) = (creates.clone(), row(nth + 1, &format!("SKU-{nth}"), None));
         async move { creates.insert(row).await }
     });
-    for reply in futures::future::join_all(inserts).await {
+    for reply in within("the replies", futures::future::join_all(inserts)).await {
         assert!(matches!(reply, Err(WriteError::Store(_))), "{reply:?}");
     }
-    assert!((Clock::System.now() - begun).num_seconds() < 5, "the rows waited one after the other");
+    // Connections are accepted in order, so this one is the last.
+    let last = tokio::net::TcpStream::connect(address).await.unwrap().local_addr().unwrap();
+    let before_the_last = async || clients.lock().unwrap().iter().position(|one| *one == last);
+    let connections = eventually("the last connection", before_the_last).await;
+    assert!(connections <= WRITERS, "the rows waited one after the other: {connections}");
 }
 
 #[tokio::test]
@@ -142,7 +175,10 @@ async fn later_rows_are_written_after_statements_that_hang() {
         assert!(matches!(reply, Err(WriteError::Silent)), "{reply:?}");
     }
     holder.rollback().await.unwrap();
-    assert!(creates.insert(row(99, "AFTER", None)).await.unwrap().1);
+    // The next row gets a writer of its own, which has time for it.
+    writers_end(&creates).await;
+    let patient = GroupCommit { timeout: MAX_WAIT, ..creates };
+    assert!(patient.insert(row(99, "AFTER", None)).await.unwrap().1);
 }
 
 #[tokio::test]
@@ -156,16 +192,30 @@ async fn row_is_refused_when_the_queue_is_full() {
     assert!(matches!(creates.enqueue(one_more), Err(WriteError::Busy)));
 }
 
+// No two rows of a group may have the same reply from both of its ends: replies in the reverse order would
+// look right.
+
 #[tokio::test]
 async fn invalid_row_does_not_fail_the_rest_of_its_group() {
     let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
-    let poisoned = {
-        let row = row(99, "POISON", None);
-        NewRow { stock: Stock { on_hand: -1, ..row.stock.clone() }, ..row }
-    };
-    let group = [row(1, "A", None), poisoned, row(2, "B", None)];
+    let creates = GroupCommit::new(database.pool.clone());
+    assert!(creates.insert(row(1, "TAKEN", None)).await.unwrap().1);
+    let group = vec![
+        row(2, "A", None),
+        poisoned(3, "POISON"),
+        row(4, "B", None),
+        row(5, "TAKEN", None),
+        poisoned(6, "VENOM"),
+        row(7, "C", None),
+        row(8, "D", None),
+    ];
     let stored = write_group(&database.pool, group).await;
-    assert_eq!(stored.map(Result::ok), [Some(true), None, Some(true)]);
+    assert_eq!(stored, [Some(true), None, Some(true), Some(false), None, Some(true), Some(true)]);
+    let skus: Vec<String> = sqlx::query_scalar("select sku from inventory.products order by id")
+        .fetch_all(&database.pool)
+        .await
+        .unwrap();
+    assert_eq!(skus, ["TAKEN", "A", "B", "C", "D"]);
 }
 
 #[tokio::test]
@@ -173,9 +223,10 @@ async fn each_row_of_a_group_gets_its_own_reply() {
     let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
     let creates = GroupCommit::new(database.pool.clone());
     assert!(creates.insert(row(1, "TAKEN", None)).await.unwrap().1);
-    let group = [row(2, "TAKEN", None), row(3, "A", None), row(4, "B", None)];
+    let group =
+        vec![row(9, "Z", None), row(2, "TAKEN", None), row(3, "A", None), row(4, "B", None)];
     let stored = write_group(&database.pool, group).await;
-    assert_eq!(stored.map(Result::unwrap), [false, true, true]);
+    assert_eq!(stored, [Some(true), Some(false), Some(true), Some(true)]);
 }
 
 #[tokio::test]
@@ -186,13 +237,31 @@ async fn concurrent_rows_are_all_written_and_the_writers_end() {
         let creates = creates.clone();
         // Each SKU twice: one of the two is refused.
         let row = row(nth + 1, &format!("SKU-{}", nth % 150), None);
-        async move { creates.insert(row).await.unwrap().1 }
+        async move {
+            let (own, inserted) = creates.insert(row.clone()).await.unwrap();
+            assert_eq!(own.product, row.product);
+            (row.product, inserted)
+        }
     });
-    let inserted = futures::future::join_all(inserts).await;
-    assert_eq!(inserted.iter().filter(|inserted| **inserted).count(), 150);
-    let begun: DateTime<Utc> = Clock::System.now();
-    while lock(&creates.queue).writers > 0 {
-        assert!((Clock::System.now() - begun).num_seconds() < 10, "a writer does not end");
-        tokio::task::yield_now().await;
-    }
+    let replies = futures::future::join_all(inserts).await;
+    let inserted = replies.into_iter().filter(|(_, inserted)| *inserted);
+    let mut inserted: Vec<(ProductId, String)> =
+        inserted.map(|(product, _)| (product.id, product.sku)).collect();
+    inserted.sort();
+    assert_eq!(inserted.len(), 150);
+    // The callers that got a yes are those whose rows are there.
+    let stored: Vec<(ProductId, String)> =
+        sqlx::query_as("select id, sku from inventory.products order by id")
+            .fetch_all(&database.pool)
+            .await
+            .unwrap();
+    assert_eq!(inserted, stored);
+    writers_end(&creates).await;
+}
+
+async fn writers_end(creates: &GroupCommit) {
+    eventually("the end of the writers", async || {
+        (lock(&creates.queue).writers == 0).then_some(())
+    })
+    .await;
 }

@@ -17,7 +17,10 @@ async fn batch_returns_a_result_for_each_item_in_order() {
     let statuses: Vec<_> = results.iter().map(|r| r["status"].as_u64().unwrap()).collect();
     assert_eq!(statuses, [201, 409, 422, 201, 422, 409, 422]);
     assert_eq!(results[0]["product"]["sku"], "A");
+    assert!(results[1]["problem"]["detail"].as_str().unwrap().contains("TAKEN"), "{results:?}");
+    assert_eq!(results[2]["problem"]["errors"][0]["pointer"], "/name");
     assert_eq!(results[3]["product"]["sku"], "C");
+    assert!(results[5]["problem"]["detail"].as_str().unwrap().contains("\"A\""), "{results:?}");
     assert_eq!(results[4]["problem"]["errors"][0]["pointer"], "/name");
     assert_eq!(service.count("products").await, 3);
     assert_eq!(service.count("outbox").await, 3);
@@ -75,4 +78,84 @@ async fn oversized_item_does_not_affect_the_others() {
     assert_eq!((&results[0]["status"], &results[1]["status"]), (&json!(413), &json!(201)));
     assert_eq!(results[0]["problem"]["detail"], "an item may have 64 KiB");
     assert_eq!(service.count("products").await, 1);
+}
+
+/// Items without a value in common, not in the order of any of their values.
+fn different_items() -> Vec<Value> {
+    let rows = [
+        ("M", "shoes", 500, "BRL", 3, "active"),
+        ("B", "toys", 900, "EUR", 1, "draft"),
+        ("Z", "hats", 100, "BRL", 9, "active"),
+        ("A", "bags", 700, "JPY", 0, "active"),
+        ("K", "cups", 300, "EUR", 5, "draft"),
+    ];
+    rows.map(|(sku, category, amount, currency, on_hand, status)| {
+        json!({
+            "sku": sku, "name": format!("Name of {sku}"), "category": category, "status": status,
+            "description": format!("Text of {sku}"), "attributes": {"of": sku},
+            "price": {"amount": amount, "currency": currency}, "stock": {"on_hand": on_hand},
+        })
+    })
+    .to_vec()
+}
+
+#[tokio::test]
+async fn each_item_of_a_batch_has_its_own_values() {
+    let service = TestService::new().await;
+    let items = different_items();
+    let send = async || {
+        let call = Call::post("/v1/products/batch").header("idempotency-key", "batch");
+        service.send(call.json(&json!({ "items": items }))).await.expect(200).json["results"]
+            .clone()
+    };
+    let results = send().await;
+    for (item, result) in items.iter().zip(results.as_array().unwrap()) {
+        let product = &result["product"];
+        for name in ["sku", "name", "category", "status", "description", "attributes", "price"] {
+            assert_eq!(product[name], item[name], "{name} of {item}");
+        }
+        let path = format!("/v1/products/{}", product["id"].as_str().unwrap());
+        assert_eq!(service.send(Call::get(&path)).await.expect(200).json, *product);
+        let stock = service.send(Call::get(&format!("{path}/stock"))).await.expect(200);
+        assert_eq!(stock.json["on_hand"], item["stock"]["on_hand"], "{item}");
+        let history = service.send(Call::get(&format!("{path}/history"))).await.expect(200);
+        assert_eq!(history.json["data"][0]["product"], *product);
+    }
+    assert_eq!(results.as_array().unwrap().len(), items.len());
+    // A replay has the first response for each item again.
+    let replayed = send().await;
+    for (first, again) in results.as_array().unwrap().iter().zip(replayed.as_array().unwrap()) {
+        assert_eq!((&again["product"], &again["replayed"]), (&first["product"], &json!(true)));
+    }
+}
+
+#[tokio::test]
+async fn items_written_one_by_one_have_their_own_results() {
+    let service = TestService::new().await;
+    service.create("B").await;
+    // As if other requests took SKUs of the batch again and again.
+    for statement in [
+        "create function race() returns trigger language plpgsql as $$
+         begin
+             if (select count(*) from new_rows) > 1 then
+                 raise unique_violation using constraint = 'products_sku';
+             end if;
+             return null;
+         end $$",
+        "create trigger race after insert on inventory.products
+         referencing new table as new_rows for each statement execute function race()",
+    ] {
+        sqlx::query(statement).execute(&service.pool).await.unwrap();
+    }
+    let items = json!({ "items": different_items() });
+    let response = service.send(Call::post("/v1/products/batch").json(&items)).await.expect(200);
+    let results = response.json["results"].as_array().unwrap();
+    let results: Vec<(u64, &str)> = results
+        .iter()
+        .map(|it| {
+            (it["status"].as_u64().unwrap(), it["product"]["sku"].as_str().unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(results, [(201, "M"), (409, ""), (201, "Z"), (201, "A"), (201, "K")]);
+    assert_eq!(service.count("products").await, 5);
 }

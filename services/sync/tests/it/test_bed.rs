@@ -23,7 +23,8 @@ use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::{Ids, ProductId, RunId, UserId};
 use sync::{App, Listings, Reconciler, Run, Settings};
-use testkit::{Call, TestDatabase, TestDynamo, TestResponse, Tokens, database, dynamodb};
+use testkit::{Call, Calls, TestDatabase, TestDynamo, TestResponse, Tokens};
+use testkit::{database, dynamodb, stale_dynamodb};
 use tokio_util::sync::CancellationToken;
 
 /// The most rounds that a run takes during concurrent writes.
@@ -50,6 +51,8 @@ pub(crate) struct TestBed {
     queue: Queue,
     projector: Projector,
     pub(crate) dynamo: TestDynamo,
+    /// What stale reads see.
+    _replica: Option<TestDynamo>,
 }
 
 /// No grace, since events move only when a test moves them; pages so small that buckets have several.
@@ -59,11 +62,24 @@ pub(crate) fn settings() -> Settings {
 
 impl TestBed {
     pub(crate) async fn new() -> Self {
-        let database =
-            database(&[&shared::bus::MIGRATOR, &inventory::MIGRATOR, &sync::MIGRATOR]).await;
         let dynamo = dynamodb().await;
         let client = dynamo.client.clone();
-        catalog::table::ensure(&client, TABLE).await.unwrap();
+        Self::over(dynamo, client, None).await
+    }
+
+    /// As [`TestBed::new`], with services whose eventually consistent reads are stale.
+    pub(crate) async fn lagging(calls: &Calls) -> Self {
+        let (dynamo, replica) = (dynamodb().await, dynamodb().await);
+        catalog::table::ensure(&replica.client, TABLE).await.unwrap();
+        let client = stale_dynamodb(&dynamo.client, &replica.endpoint, calls);
+        Self::over(dynamo, client, Some(replica)).await
+    }
+
+    /// Services that reach the store by `client`.
+    async fn over(dynamo: TestDynamo, client: Client, replica: Option<TestDynamo>) -> Self {
+        let database =
+            database(&[&shared::bus::MIGRATOR, &inventory::MIGRATOR, &sync::MIGRATOR]).await;
+        catalog::table::ensure(&dynamo.client, TABLE).await.unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(1_790_000_000, 0).unwrap());
         let ids = Ids::seeded(7);
         let tokens = Tokens::new(clock.clone());
@@ -90,13 +106,13 @@ impl TestBed {
             &clock,
             &ids,
             tokens.verifier(),
-            Listings::new(client.clone(), TABLE),
+            Listings::new(client, TABLE),
             DeadLetters::Postgres(Queues::new(pool, clock.clone(), ROUTES)),
         ));
         let operators_api = with_standard_layers(operators_api, &clock, &ids);
         Self {
             database,
-            client,
+            client: dynamo.client.clone(),
             clock,
             ids,
             tokens,
@@ -107,6 +123,7 @@ impl TestBed {
             queue,
             projector,
             dynamo,
+            _replica: replica,
         }
     }
 
@@ -240,6 +257,27 @@ impl TestBed {
         let run = self.run(id).await;
         assert!(run.finished_at.is_some(), "{run:?}");
         run
+    }
+
+    /// Requests a run and completes it in one round that compares only the buckets of these products.
+    pub(crate) async fn reconcile_products(&self, ids: &[ProductId], deep: bool) -> Run {
+        let run = self.reconciler.request(OPERATOR, deep).await.unwrap();
+        self.skip_other_buckets(run, ids).await;
+        self.round().await;
+        let run = self.run(run).await;
+        assert!(run.finished_at.is_some(), "{run:?}");
+        run
+    }
+
+    /// Marks every bucket as done for a run, except those of these products.
+    pub(crate) async fn skip_other_buckets(&self, run: RunId, ids: &[ProductId]) {
+        let left: Vec<i32> = ids.iter().map(|id| i32::from(bucket_of(*id))).collect();
+        sqlx::query("update sync.buckets set run_id = $1, done = true where bucket <> all($2)")
+            .bind(run)
+            .bind(left)
+            .execute(&self.database.pool)
+            .await
+            .unwrap();
     }
 
     /// Requests a run and completes it during concurrent writes. They may fill a page with candidates;
