@@ -8,6 +8,7 @@ mod corpora;
 mod decoders;
 mod event_bridge;
 mod handlers;
+mod hostile_tokens;
 mod key_set;
 mod own_outcomes;
 mod postgres_queue;

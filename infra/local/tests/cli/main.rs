@@ -5,6 +5,7 @@
 mod check_stage;
 mod command_output;
 mod dlq;
+mod dlq_flags;
 mod doctor;
 mod exit_codes;
 mod import;
