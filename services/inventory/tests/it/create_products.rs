@@ -18,7 +18,6 @@ async fn batch_returns_a_result_for_each_item_in_order() {
     assert_eq!(statuses, [201, 409, 422, 201, 422, 409, 422]);
     assert_eq!(results[0]["product"]["sku"], "A");
     assert!(results[1]["problem"]["detail"].as_str().unwrap().contains("TAKEN"), "{results:?}");
-    assert_eq!(results[2]["problem"]["errors"][0]["pointer"], "/name");
     assert_eq!(results[3]["product"]["sku"], "C");
     assert!(results[5]["problem"]["detail"].as_str().unwrap().contains("\"A\""), "{results:?}");
     assert_eq!(results[4]["problem"]["errors"][0]["pointer"], "/name");
