@@ -1,10 +1,13 @@
 //! Time is an input: rules and stores never read the wall clock themselves.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+
+/// The origin of [`Clock::monotonic`] for the system clock.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A source of time. Cheap to clone; clones of a [`Clock::Fixed`] advance together.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +36,17 @@ impl Clock {
         DateTime::from_timestamp_micros(micros).unwrap_or_default()
     }
 
+    /// The time since an origin that stays the same while the process runs, for intervals: if the
+    /// system clock is set back, this does not go back with it.
+    pub fn monotonic(&self) -> Duration {
+        match self {
+            Self::System => ORIGIN.elapsed(),
+            Self::Fixed(micros) => {
+                Duration::from_micros(micros.load(Ordering::SeqCst).try_into().unwrap_or_default())
+            }
+        }
+    }
+
     /// Advances a fixed clock. Has no effect on the system clock.
     pub fn advance(&self, by: Duration) {
         if let Self::Fixed(micros) = self {
@@ -52,6 +66,14 @@ mod tests {
         assert_eq!(clock.now(), other.now());
         clock.advance(Duration::from_millis(1));
         assert_eq!(other.now().timestamp_micros(), 1_001_000);
+    }
+
+    #[test]
+    fn monotonic_time_advances_with_a_fixed_clock() {
+        let clock = Clock::fixed(DateTime::from_timestamp_micros(1_000_000).unwrap());
+        let before = clock.monotonic();
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(clock.monotonic(), before + Duration::from_millis(1));
     }
 
     #[test]

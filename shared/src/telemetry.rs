@@ -179,9 +179,49 @@ pub fn failed(work: &'static str, error: &dyn std::error::Error) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use opentelemetry::Context;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SpanData, SpanProcessor};
+    use testkit::within;
     use tracing::Level;
 
     use super::*;
+
+    /// Flushes once the test drops or uses its end of the channel.
+    #[derive(Debug)]
+    struct Held(Mutex<mpsc::Receiver<()>>);
+
+    impl SpanProcessor for Held {
+        fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &Context) {}
+
+        fn on_end(&self, _: SpanData) {}
+
+        fn force_flush(&self) -> OTelSdkResult {
+            let _ = self.0.lock().unwrap().recv();
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn silent_collector_holds_up_no_response() {
+        let (release, held) = mpsc::channel();
+        let held = Held(Mutex::new(held));
+        let provider = SdkTracerProvider::builder().with_span_processor(held).build();
+        let telemetry = Telemetry { provider: Some(provider), is_flushing: Arc::default() };
+        let flush = telemetry.flush_within(Duration::from_millis(1));
+        within("the end of the first response", flush).await;
+        // That flush is still in progress, and no other begins.
+        let flush = telemetry.flush_within(Duration::from_hours(1));
+        within("the end of the second response", flush).await;
+        assert!(telemetry.is_flushing.load(Ordering::Acquire));
+        drop(release);
+    }
 
     #[test]
     fn log_filter_supports_only_levels_and_targets() {

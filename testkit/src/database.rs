@@ -14,7 +14,7 @@ use local_postgres::{Ephemeral, Search};
 use shared::config::{Secret, Settings};
 use shared::database::{DatabaseConfig, Timeouts, connect};
 
-use crate::MAX_WAIT;
+use crate::NO_TIMEOUT;
 
 /// The cluster of this process. It is removed however the process ends.
 static CLUSTER: LazyLock<Ephemeral> = LazyLock::new(|| {
@@ -83,10 +83,10 @@ pub async fn database(migrators: &[&'static Migrator]) -> TestDatabase {
 /// many concurrent requests is no test of timeouts.
 pub fn patient_config(url: String, max_connections: u32) -> DatabaseConfig {
     let timeouts = Timeouts {
-        acquire: MAX_WAIT,
-        statement: MAX_WAIT,
-        lock: MAX_WAIT,
-        idle_in_transaction: MAX_WAIT,
+        acquire: NO_TIMEOUT,
+        statement: NO_TIMEOUT,
+        lock: NO_TIMEOUT,
+        idle_in_transaction: NO_TIMEOUT,
     };
     DatabaseConfig {
         timeouts,

@@ -16,11 +16,10 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::sync::{mpsc, oneshot};
 
-/// Timeout of a response or an exit, on a machine that is busy with other tests.
-const TIMEOUT: Duration = Duration::from_mins(2);
+use crate::{MAX_WAIT, eventually};
 
-/// Timeout of an invocation, as reported to the function.
-const INVOCATION_TIMEOUT: Duration = Duration::from_mins(1);
+/// Timeout of an invocation, as reported to the function: longer than any test waits for it.
+const INVOCATION_TIMEOUT: Duration = Duration::from_mins(10);
 
 type Responses = Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>;
 
@@ -112,7 +111,7 @@ impl Function {
             }
             let exited = self.child.try_wait().unwrap();
             assert!(exited.is_none(), "the function exited: {}", self.log());
-            assert!(begun.elapsed() < TIMEOUT, "the function does not respond: {}", self.log());
+            assert!(begun.elapsed() < MAX_WAIT, "the function does not respond: {}", self.log());
         }
     }
 
@@ -160,14 +159,7 @@ impl Function {
 
     /// Waits for the process to exit.
     pub async fn wait_for_exit(&mut self) -> ExitStatus {
-        let begun = tokio::time::Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(begun.elapsed() < TIMEOUT, "the function does not exit");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually("the function exits", async || self.child.try_wait().unwrap()).await
     }
 
     /// The values of a metric that the function has written so far.

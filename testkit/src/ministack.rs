@@ -1,8 +1,7 @@
 //! An emulator of EventBridge and SQS on this machine.
 
-use std::io::Write as _;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,27 +11,17 @@ use aws_config::SdkConfig;
 use aws_sdk_eventbridge::types::Target;
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::aws_environment;
+use super::{MAX_WAIT, aws_environment};
 use shared::bus::aws::{SqsConfig, SqsQueues};
 use shared::config::Settings;
 use shared::contract::routes::{self, Route};
 
-/// Timeout of the start, on a machine that is busy with other tests.
-const TIMEOUT: Duration = Duration::from_mins(1);
+/// The emulator of this process, if it is installed. It stops however the process ends.
+static MINISTACK: LazyLock<Option<Ministack>> =
+    LazyLock::new(|| find().map(|program| Ministack::start(&program)));
 
-/// The emulator of this process. It stops however the process ends.
-static MINISTACK: LazyLock<Option<Ministack>> = LazyLock::new(|| {
-    let Some(program) = find() else {
-        // The test harness would capture the output of `eprintln!`.
-        let _ = std::io::stderr().write_all(
-            b"\nNOT TESTED: EventBridge and SQS, since there is no `ministack`. Install it \
-              (`pip install ministack==1.5.33` in a venv) and name its program in \
-              VITRINA_MINISTACK.\n",
-        );
-        return None;
-    };
-    Some(Ministack::start(&program))
-});
+/// Where `.ci/run` installs the emulator, in the folder of caches.
+const INSTALLED: &str = "vitrina/ministack/bin/ministack";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -64,7 +53,8 @@ impl Messaging {
     }
 }
 
-/// The program that `VITRINA_MINISTACK` names, which must exist, or the first one in `PATH`.
+/// The program that `VITRINA_MINISTACK` names, which must exist, or the first one in `PATH`, or the one
+/// that `.ci/run` installed.
 fn find() -> Option<PathBuf> {
     let settings = Settings::from_env();
     if let Some(named) = settings.text("VITRINA_MINISTACK") {
@@ -77,16 +67,31 @@ fn find() -> Option<PathBuf> {
         return Some(named);
     }
     let folders = std::env::split_paths(settings.text("PATH").unwrap_or_default());
-    folders.map(|folder| folder.join("ministack")).find(|program| program.is_file())
+    let in_path = folders.map(|folder| folder.join("ministack"));
+    let caches = settings.text("XDG_CACHE_HOME").map(PathBuf::from);
+    let caches = caches.or_else(|| Some(Path::new(settings.text("HOME")?).join(".cache")));
+    let installed = caches.map(|folder| folder.join(INSTALLED));
+    in_path.chain(installed).find(|program| program.is_file())
 }
 
 impl Ministack {
-    /// The emulator of this process. `None` if it is not installed, which is reported once.
-    pub fn of_this_process() -> Option<&'static Self> {
-        MINISTACK.as_ref()
+    /// The emulator of this process. Declare a test that needs it with [`emulator_tests!`].
+    ///
+    /// [`emulator_tests!`]: crate::emulator_tests
+    ///
+    /// # Panics
+    /// If it is not installed.
+    pub fn of_this_process() -> &'static Self {
+        MINISTACK.as_ref().unwrap_or_else(|| {
+            panic!(
+                "this test needs the AWS emulator: install it (`pip install ministack==1.5.33` in a \
+                 venv) and name its program in VITRINA_MINISTACK, or set \
+                 VITRINA_TEST_WITHOUT_MINISTACK=1 to leave such tests out"
+            )
+        })
     }
 
-    fn start(program: &std::path::Path) -> Self {
+    fn start(program: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let watchdog = Command::new("sh")
             .args(["-c", "\"$0\" </dev/null & read -r _; kill -9 $!; wait $! 2>/dev/null"])
@@ -101,7 +106,7 @@ impl Ministack {
             .unwrap();
         let begun = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < TIMEOUT, "{} does not listen", program.display());
+            assert!(begun.elapsed() < MAX_WAIT, "{} does not listen", program.display());
             std::thread::sleep(Duration::from_millis(50));
         }
         Self { endpoint: format!("http://127.0.0.1:{port}"), _watchdog: watchdog }
@@ -137,6 +142,28 @@ impl Ministack {
 fn urls_of<'a>(queues: &'a SqsQueues, name: &str) -> &'a SqsConfig {
     let found = queues.iter().find(|(queue, _)| *queue == name);
     &found.unwrap_or_else(|| panic!("no route has the queue {name}")).1
+}
+
+/// Declares tests that need the AWS emulator. Without it they fail, unless they were compiled with
+/// `VITRINA_TEST_WITHOUT_MINISTACK=1`: then the harness counts them as ignored.
+#[cfg(not(without_ministack))]
+#[macro_export]
+macro_rules! emulator_tests {
+    ($(async fn $name:ident() $body:block)*) => {
+        $(#[tokio::test]
+        async fn $name() $body)*
+    };
+}
+
+/// Declares tests that need the AWS emulator, which this machine lacks.
+#[cfg(without_ministack)]
+#[macro_export]
+macro_rules! emulator_tests {
+    ($(async fn $name:ident() $body:block)*) => {
+        $(#[tokio::test]
+        #[ignore = "no emulator: VITRINA_TEST_WITHOUT_MINISTACK=1"]
+        async fn $name() $body)*
+    };
 }
 
 /// Creates a queue and returns its URL.

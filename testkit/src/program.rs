@@ -2,10 +2,8 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-/// Timeout of the start, on a machine that is busy with other tests.
-const TIMEOUT: Duration = Duration::from_secs(30);
+use crate::eventually;
 
 /// A running program. Killed when dropped.
 #[derive(Debug)]
@@ -27,12 +25,11 @@ impl Program {
             .spawn()
             .unwrap();
         let mut program = Self { url: format!("http://127.0.0.1:{port}"), child };
-        let started = tokio::time::Instant::now();
-        while program.get("/healthz").await.is_none() {
+        eventually("the program responds", async || {
             assert!(program.child.try_wait().unwrap().is_none(), "{path} exited at once");
-            assert!(started.elapsed() < TIMEOUT, "{path} does not respond");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            program.get("/healthz").await
+        })
+        .await;
         program
     }
 

@@ -2,11 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use shared::outbox::RelayTimeouts;
+
 /// Longest wait of a test for anything. A step that takes milliseconds may take seconds on a busy
 /// machine, and the schedule of a stage fires once a minute.
 pub const MAX_WAIT: Duration = Duration::from_mins(5);
 
+/// A timeout that no test reaches: [`within`] and [`eventually`] give up sooner.
+pub const NO_TIMEOUT: Duration = MAX_WAIT.saturating_mul(2);
+
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// For tests of a relay that are not about its timeouts.
+pub const PATIENT_RELAY: RelayTimeouts =
+    RelayTimeouts { publish: NO_TIMEOUT, drain: NO_TIMEOUT, response: NO_TIMEOUT };
 
 /// Waits until `check` returns a value.
 ///

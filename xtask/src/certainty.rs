@@ -129,6 +129,24 @@ const PROMISES: &[Promise] = &[
         unit: "",
         check: Check::Xtask("mutants"),
     },
+    Promise {
+        id: "R16",
+        what: "Every interval has its value, and a test that sees it",
+        unit: "",
+        check: Check::Test("vitrina", "it", "intervals"),
+    },
+    Promise {
+        id: "R16",
+        what: "Every branch that only a race or an outage reaches is reached by a test",
+        unit: "",
+        check: Check::Test("vitrina", "it", "rare_paths"),
+    },
+    Promise {
+        id: "R16",
+        what: "Every column, attribute and header that is written is read back by a test",
+        unit: "",
+        check: Check::Test("vitrina", "it", "read_back"),
+    },
 ];
 
 fn names() -> PossibleValuesParser {

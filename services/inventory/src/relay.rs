@@ -55,6 +55,11 @@ impl<B: Publish> Relay<B> {
         Self { events, pool, clock, ids }
     }
 
+    #[must_use]
+    pub fn with_timeouts(self, timeouts: outbox::RelayTimeouts) -> Self {
+        Self { events: self.events.with_timeouts(timeouts), ..self }
+    }
+
     /// What publishes the events, for an API that does so before it responds.
     pub fn into_events(self) -> outbox::Relay<ProductOutbox, B> {
         self.events

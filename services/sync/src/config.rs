@@ -77,3 +77,32 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pace of a reconciler with these settings in addition.
+    fn pace(more: &[(&str, &str)]) -> (Duration, u16, bool) {
+        let mut pairs = vec![
+            ("VITRINA_ROLE", "reconcile"),
+            ("DATABASE_URL", "postgres://127.0.0.1:1/none"),
+            ("VITRINA_LISTINGS_TABLE", "listings"),
+        ];
+        pairs.extend(more);
+        let config = Config::read(&mut Settings::from_pairs(pairs));
+        let ProcessRole::Reconcile { settings, searches_queue, .. } = config.process_role else {
+            panic!("another role: {:?}", config.process_role)
+        };
+        (settings.grace, settings.slice, searches_queue)
+    }
+
+    #[test]
+    fn function_waits_five_seconds_for_events_in_flight() {
+        let function = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1");
+        assert_eq!(pace(&[function]), (Duration::from_secs(5), 64, false));
+        assert_eq!(pace(&[]), (Duration::from_secs(2), 8, true));
+        let slice = ("VITRINA_SYNC_SLICE", "7");
+        assert_eq!(pace(&[function, slice]), (Duration::from_secs(5), 7, false));
+    }
+}

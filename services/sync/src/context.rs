@@ -52,6 +52,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// How long to wait before the second read, if the oldest event in flight has this age.
+    pub(crate) fn wait_for_events(&self, age: Duration) -> Duration {
+        age.min(self.max_wait).max(self.grace)
+    }
+}
+
 /// The stores, the clock and the pace of a reconciliation. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
@@ -74,5 +81,18 @@ impl Context {
             Ok(response) => response.map_err(Into::into),
             Err(_) => Err(SyncError::Silent(lease)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_for_events_is_their_age_between_two_and_ten_seconds() {
+        let settings = Settings::default();
+        let wait = |millis| settings.wait_for_events(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 1, 2_000, 2_001].map(wait), [2_000, 2_000, 2_000, 2_001]);
+        assert_eq!([9_999, 10_000, 10_001, 86_400_000].map(wait), [9_999, 10_000, 10_000, 10_000]);
     }
 }

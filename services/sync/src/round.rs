@@ -234,8 +234,7 @@ impl Round {
     async fn wait(&self, now: DateTime<Utc>) -> Result<Duration, StoreError> {
         let oldest = feed::oldest_pending(&self.context.pool).await?;
         let age = oldest.map_or(Duration::ZERO, |at| (now - at).to_std().unwrap_or_default());
-        let settings = &self.context.settings;
-        Ok(age.min(settings.max_wait).max(settings.grace))
+        Ok(self.context.settings.wait_for_events(age))
     }
 
     async fn finish(&self, waiting: Result<Waiting, SyncError>) -> Result<(), SyncError> {

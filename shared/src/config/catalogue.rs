@@ -207,8 +207,9 @@ pub static SETTINGS: [Setting; 42] = [
     setting(
         "VITRINA_MINISTACK",
         "tests",
-        "tests that need it are skipped",
-        "Program of the AWS emulator `ministack`.",
+        "in `PATH`, or where `.ci/run` installs it",
+        "Program of the AWS emulator `ministack`. Without one, tests that need it fail; \
+         `VITRINA_TEST_WITHOUT_MINISTACK=1` leaves them out.",
     ),
     setting("VITRINA_TEST_COUNT", "tests", "by test", "Number of seeds that a random test tries."),
     setting("VITRINA_TEST_SEED", "tests", "by test", "First seed that a random test tries."),

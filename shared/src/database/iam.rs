@@ -117,7 +117,9 @@ impl IamLogin {
         let Inner { pool, options, clock, made_at, .. } = &*self.0;
         let mut made_at = made_at.lock().await;
         let now = clock.now();
-        if made_at.is_some_and(|made_at| now - made_at < RENEW_AFTER) {
+        // A token of the future is renewed: the clock was set back.
+        let fresh = TimeDelta::zero()..RENEW_AFTER;
+        if made_at.is_some_and(|made_at| fresh.contains(&(now - made_at))) {
             return;
         }
         match self.token(now).await {
@@ -262,6 +264,57 @@ mod tests {
             let refused = CredentialsError::not_loaded("none configured");
             aws_credential_types::provider::future::ProvideCredentials::ready(Err(refused))
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn process_checks_its_token_twice_a_minute() {
+        let credentials = Credentials::new("akid", "secret", None, None, "test");
+        let (login, clock) = login(SharedCredentialsProvider::new(credentials));
+        login.renew().await;
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn(login.clone().keep(stop.clone()));
+        clock.advance(Duration::from_mins(10));
+        tokio::time::sleep(Duration::from_millis(29_999)).await;
+        assert_eq!(password(&login).unwrap(), "20240826T220000Z");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert_eq!(password(&login).unwrap(), "20240826T221000Z");
+        stop.cancel();
+        keeping.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn token_is_renewed_at_once_when_the_clock_is_set_back() {
+        let credentials = Credentials::new("akid", "secret", None, None, "test");
+        let (login, clock) = login(SharedCredentialsProvider::new(credentials));
+        login.renew().await;
+        let Clock::Fixed(micros) = &clock else { panic!("it advances by itself") };
+        micros.fetch_sub(60_000_000, std::sync::atomic::Ordering::SeqCst);
+        // A token of the future is invalid now, and would be kept until its time has come.
+        login.renew().await;
+        assert_eq!(password(&login).unwrap(), "20240826T215900Z");
+    }
+
+    #[derive(Debug)]
+    struct SilentProvider;
+
+    impl aws_credential_types::provider::ProvideCredentials for SilentProvider {
+        fn provide_credentials<'a>(
+            &'a self,
+        ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            aws_credential_types::provider::future::ProvideCredentials::new(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_credentials_delay_a_renewal_by_two_seconds() {
+        let (login, _clock) = login(SharedCredentialsProvider::new(SilentProvider));
+        let begun = tokio::time::Instant::now();
+        login.renew().await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(2));
+        assert_eq!(password(&login), None);
     }
 
     #[tokio::test]

@@ -62,7 +62,7 @@ impl Process {
         verifier: Option<Verifier>,
     ) -> Result<(), std::io::Error> {
         let listener = TcpListener::bind(self.config.listen).await?;
-        let limit = RateLimit::new(self.config.rate_limit, verifier);
+        let limit = RateLimit::new(self.config.rate_limit, verifier, &self.clock);
         let bounding = tokio::spawn(limit.clone().bound_memory(self.stop.clone()));
         self.listen(listener, server::with_rate_limit(api, &limit)).await;
         bounding.abort();

@@ -61,16 +61,16 @@ pub fn with_rate_limit(router: Router, limit: &RateLimit) -> Router {
     router.layer(from_fn_with_state(limit.clone(), rate_limit::limit))
 }
 
-/// Timeouts of one connection.
 #[derive(Clone, Copy, Debug)]
 struct Timeouts {
     headers: Duration,
     write: Duration,
+    grace: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { headers: HEADER_TIMEOUT, write: WRITE_TIMEOUT }
+        Self { headers: HEADER_TIMEOUT, write: WRITE_TIMEOUT, grace: GRACE }
     }
 }
 
@@ -143,7 +143,7 @@ async fn serve_within(
         }
     }
     drop(listener);
-    let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
+    let _ = tokio::time::timeout(timeouts.grace, connections.shutdown()).await;
 }
 
 /// Serves the requests of one connection.
@@ -172,17 +172,14 @@ async fn serve_connection(
 
 #[cfg(test)]
 mod tests {
+    use testkit::{Gate, NO_TIMEOUT, eventually, within};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::task::JoinHandle;
-    use tokio::time::timeout;
 
     use super::*;
 
-    const HANG_LIMIT: Duration = Duration::from_secs(20);
-
-    const PATH: &str = "/slow";
-
-    const LONG: &str = "/long";
+    const PATIENT: Timeouts =
+        Timeouts { headers: NO_TIMEOUT, write: NO_TIMEOUT, grace: NO_TIMEOUT };
 
     /// More than the buffers of two sockets hold.
     const LENGTH: usize = 32 * 1024 * 1024;
@@ -191,77 +188,107 @@ mod tests {
         address: SocketAddr,
         stop: CancellationToken,
         serving: JoinHandle<()>,
+        /// Holds the requests to `/held`.
+        gate: Arc<Gate>,
     }
 
     async fn start(timeouts: Timeouts) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let slow = async || {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+        let gate = Arc::new(Gate::default());
+        let holding = Arc::clone(&gate);
+        let held = async move || {
+            holding.pass().await;
             "done"
         };
         let router = Router::new()
-            .route(PATH, axum::routing::get(slow))
-            .route(LONG, axum::routing::get(async || vec![b'x'; LENGTH]));
+            .route("/held", axum::routing::get(held))
+            .route("/long", axum::routing::get(async || vec![b'x'; LENGTH]));
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve_within(listener, router, stop.clone(), 8, timeouts));
-        Server { address, stop, serving }
+        Server { address, stop, serving, gate }
+    }
+
+    /// Connects and sends this.
+    async fn send(server: &Server, sent: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        stream
     }
 
     #[tokio::test]
     async fn endless_request_head_times_out() {
         let headers = Duration::from_millis(50);
-        let server = start(Timeouts { headers, ..Timeouts::default() }).await;
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nX-Slow: ").await.unwrap();
+        let server = start(Timeouts { headers, ..PATIENT }).await;
+        let mut stream = send(&server, b"GET /held HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
         let mut response = Vec::new();
-        timeout(HANG_LIMIT, stream.read_to_end(&mut response)).await.expect("it hangs").unwrap();
+        within("the end of the connection", stream.read_to_end(&mut response)).await.unwrap();
         server.stop.cancel();
     }
 
     #[tokio::test]
     async fn client_that_reads_nothing_is_disconnected() {
         let write = Duration::from_millis(50);
-        let server = start(Timeouts { write, ..Timeouts::default() }).await;
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let server = start(Timeouts { write, ..PATIENT }).await;
+        let stream = send(&server, b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n").await;
         // The response has begun.
         stream.peek(&mut [0]).await.unwrap();
         server.stop.cancel();
         // An open connection would delay the shutdown until the grace period is over.
-        timeout(GRACE / 2, server.serving).await.expect("the server waits for the client").unwrap();
+        within("the shutdown", server.serving).await.unwrap();
+    }
+
+    /// Reads the long response with pauses that are together twice the write timeout. Returns the
+    /// number of bytes before the connection ended.
+    async fn read_slowly(write: Duration) -> usize {
+        let server = start(Timeouts { write, ..PATIENT }).await;
+        let request = b"GET /long HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let mut stream = send(&server, request).await;
+        let (mut read, mut buffer) = (0, vec![0; LENGTH / 16]);
+        loop {
+            tokio::time::sleep(write / 8).await;
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(more) => read += more,
+            }
+        }
+        server.stop.cancel();
+        read
     }
 
     #[tokio::test]
     async fn slow_client_receives_the_whole_response() {
-        let write = Duration::from_secs(1);
-        let server = start(Timeouts { write, ..Timeouts::default() }).await;
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        let request = b"GET /long HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.unwrap();
-        let (mut read, mut buffer) = (0, vec![0; LENGTH / 16]);
-        loop {
-            // In total longer than the write timeout.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            match stream.read(&mut buffer).await.unwrap() {
-                0 => break,
-                more => read += more,
-            }
+        let mut write = Duration::from_millis(400);
+        while read_slowly(write).await <= LENGTH {
+            // On a busy machine, a single pause may take longer than that.
+            assert!(write < Duration::from_secs(10), "the timeout is one of the whole response");
+            write *= 2;
         }
-        assert!(read > LENGTH, "{read}");
-        server.stop.cancel();
     }
 
     #[tokio::test]
     async fn request_in_flight_gets_its_response_before_shutdown() {
-        let server = start(Timeouts::default()).await;
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let server = start(PATIENT).await;
+        let mut stream = send(&server, b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        server.gate.entered().await;
         server.stop.cancel();
+        eventually("the shutdown", async || TcpStream::connect(server.address).await.err()).await;
+        assert!(!server.serving.is_finished());
+        server.gate.open();
         let mut response = String::new();
-        timeout(HANG_LIMIT, stream.read_to_string(&mut response)).await.expect("it hangs").unwrap();
+        within("the response", stream.read_to_string(&mut response)).await.unwrap();
         assert!(response.ends_with("done"), "{response}");
+        within("the shutdown", server.serving).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn request_that_never_ends_is_dropped_after_the_grace() {
+        let grace = Duration::from_millis(50);
+        let server = start(Timeouts { grace, ..PATIENT }).await;
+        let _stream = send(&server, b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        server.gate.entered().await;
+        server.stop.cancel();
+        within("the shutdown", server.serving).await.unwrap();
     }
 
     #[test]

@@ -92,23 +92,107 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::Mutex;
+
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+    use tokio::time::Instant;
 
     use super::*;
 
-    #[tokio::test]
-    async fn hanging_round_is_cancelled_and_restarted() {
-        let (rounds, stop) = (AtomicU32::new(0), CancellationToken::new());
-        let pace = Pace { every: Duration::ZERO, limit: Some(Duration::from_millis(20)) };
-        run("silent", pace, Arc::default(), stop.clone(), || async {
-            if rounds.fetch_add(1, Ordering::Relaxed) == 0 {
-                // Like a read from a connection that has gone silent.
-                std::future::pending::<()>().await;
+    #[derive(Debug, thiserror::Error)]
+    #[error("no response")]
+    struct NoResponse;
+
+    /// Runs until `rounds` rounds have begun, and returns the pause before each.
+    async fn pauses(
+        pace: impl Into<Pace>,
+        rounds: usize,
+        nudge: &Arc<Notify>,
+        mut work: impl FnMut(usize) -> BoxFuture<'static, Result<Progress, NoResponse>> + Send,
+    ) -> Vec<Duration> {
+        let (begun, stop) = (Mutex::new(Vec::new()), CancellationToken::new());
+        run("tested", pace, Arc::clone(nudge), stop.clone(), || {
+            let mut begun = begun.lock().unwrap();
+            begun.push(Instant::now());
+            if begun.len() > rounds {
+                stop.cancel();
+                return std::future::ready(Ok(Progress::Idle)).boxed();
             }
-            stop.cancel();
-            Ok::<_, Infallible>(Progress::Idle)
+            work(begun.len())
         })
         .await;
-        assert_eq!(rounds.into_inner(), 2);
+        let begun = begun.into_inner().unwrap();
+        // A nudge may cause one more round before the stop is noticed.
+        begun.windows(2).take(rounds).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    fn seconds(seconds: &[u64]) -> Vec<Duration> {
+        seconds.iter().copied().map(Duration::from_secs).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failing_round_is_repeated_after_two_to_thirty_seconds() {
+        let fails = |round| {
+            std::future::ready(if round == 8 { Ok(Progress::Idle) } else { Err(NoResponse) })
+        };
+        let every = Duration::from_millis(200);
+        let paused = pauses(every, 10, &Arc::default(), move |round| fails(round).boxed()).await;
+        let mut expected = seconds(&[2, 4, 8, 16, 30, 30, 30, 0, 2, 4]);
+        // A round that succeeds ends the backoff.
+        expected[7] = every;
+        assert_eq!(paused, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nudge_does_not_shorten_a_backoff() {
+        let nudge = Arc::new(Notify::new());
+        let nudged = Arc::clone(&nudge);
+        let paused = pauses(Duration::from_millis(200), 5, &nudge, move |_| {
+            nudged.notify_one();
+            std::future::ready(Err(NoResponse)).boxed()
+        });
+        assert_eq!(paused.await, seconds(&[2, 4, 8, 16, 30]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_work_is_repeated_after_its_interval_or_a_nudge() {
+        let nudge = Arc::new(Notify::new());
+        let nudged = Arc::clone(&nudge);
+        let paused = pauses(Duration::from_secs(7), 4, &nudge, move |round| {
+            if round == 3 {
+                nudged.notify_one();
+            }
+            let progress = if round == 2 { Progress::More } else { Progress::Idle };
+            std::future::ready(Ok(progress)).boxed()
+        });
+        assert_eq!(paused.await, seconds(&[7, 0, 0, 7]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hanging_round_is_cancelled_after_a_minute_and_repeated() {
+        let nudge = Arc::default();
+        let paused = pauses(Duration::from_secs(7), 3, &nudge, |round| {
+            // Like a read from a connection that has gone silent.
+            let silence = if round < 3 { Duration::MAX } else { Duration::from_millis(59_999) };
+            tokio::time::sleep(silence).map(|()| Ok(Progress::More)).boxed()
+        });
+        let mut expected = seconds(&[60 + 2, 60 + 4, 0]);
+        // A round that ends just in time is not cancelled.
+        expected[2] = Duration::from_millis(59_999);
+        assert_eq!(paused.await, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_ends_a_pause_at_once() {
+        let (begun, stop) = (Instant::now(), CancellationToken::new());
+        let stopping = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stop.cancel();
+        };
+        let work = || std::future::ready(Ok::<_, Infallible>(Progress::Idle));
+        let running = run("idle", Duration::from_hours(1), Arc::default(), stop.clone(), work);
+        tokio::join!(running, stopping);
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
     }
 }

@@ -230,3 +230,37 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 pub fn escape_pointer(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::stream;
+
+    use super::*;
+
+    /// A body whose last byte arrives after `late`.
+    fn body(late: Duration) -> Body {
+        let chunks = stream::unfold(0, move |sent| async move {
+            match sent {
+                0 => Some((Ok::<_, Infallible>("{"), 1)),
+                1 => {
+                    tokio::time::sleep(late).await;
+                    Some((Ok("}"), 2))
+                }
+                _ => None,
+            }
+        });
+        Body::from_stream(chunks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn body_may_take_up_to_twenty_seconds_to_arrive() {
+        let arrived = read(body(Duration::from_millis(19_999)), MAX_BODY).await.unwrap();
+        assert_eq!(arrived, "{}");
+        let begun = tokio::time::Instant::now();
+        let refused = read(body(Duration::from_mins(1)), MAX_BODY).await.unwrap_err();
+        assert_eq!((refused.kind.code, refused.kind.status), ("request_timeout", 408));
+        assert_eq!(begun.elapsed(), Duration::from_secs(20));
+    }
+}

@@ -256,9 +256,16 @@ mod tests {
         }
     }
 
+    fn fetcher() -> Arc<Fetcher> {
+        match KeySet::at(String::new(), Clock::System) {
+            KeySet::Fetched(fetcher) => fetcher,
+            KeySet::Fixed(_) => panic!("the keys at an address are fixed"),
+        }
+    }
+
     #[test]
     fn outage_of_the_issuer_is_logged_once() {
-        let KeySet::Fetched(fetcher) = KeySet::at(String::new(), Clock::System) else { return };
+        let fetcher = fetcher();
         let lines = Lines::default();
         let count = || lines.0.load(Ordering::SeqCst);
         let subscriber = tracing_subscriber::registry().with(lines.clone());
@@ -277,7 +284,7 @@ mod tests {
 
     #[test]
     fn same_keys_keep_their_generation() {
-        let KeySet::Fetched(fetcher) = KeySet::at(String::new(), Clock::System) else { return };
+        let fetcher = fetcher();
         let generation = || fetcher.read().keys.as_ref().map(|keys| keys.generation);
         fetcher.settle(Ok(JwkSet::default()), 1);
         fetcher.settle(Ok(JwkSet::default()), 2);

@@ -13,10 +13,14 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::clock::Clock as _;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::http::auth::{self, Verifier};
 use crate::http::problem::RATE_LIMITED;
@@ -59,10 +63,25 @@ enum Caller {
     Unknown,
 }
 
+/// The time by which requests are counted.
+#[derive(Clone, Debug)]
+struct Monotonic(Clock);
+
+impl governor::clock::Clock for Monotonic {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.0.monotonic().into()
+    }
+}
+
+type Limiter = RateLimiter<Caller, DashMapStateStore<Caller>, Monotonic, NoOpMiddleware<Nanos>>;
+
 /// Counts requests per client. Cheap to clone; clones share their counts.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
-    limiter: Option<Arc<DefaultKeyedRateLimiter<Caller>>>,
+    limiter: Option<Arc<Limiter>>,
+    clock: Monotonic,
     expensive_paths: &'static [&'static str],
     /// Cost of an expensive request: never more than the burst size.
     expensive_cost: NonZeroU32,
@@ -72,12 +91,14 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    pub fn new(config: RateLimitConfig, verifier: Option<Verifier>) -> Self {
-        let limiter =
-            config.per_second.map(|rate| Arc::new(RateLimiter::keyed(Quota::per_second(rate))));
+    pub fn new(config: RateLimitConfig, verifier: Option<Verifier>, clock: &Clock) -> Self {
+        let clock = Monotonic(clock.clone());
+        let limiter = config.per_second.map(|rate| {
+            Arc::new(RateLimiter::dashmap_with_clock(Quota::per_second(rate), clock.clone()))
+        });
         let expensive_cost = config.per_second.unwrap_or(NonZeroU32::MAX).min(EXPENSIVE_COST);
         let RateLimitConfig { trusted_proxies, expensive_paths, .. } = config;
-        Self { limiter, expensive_paths, expensive_cost, trusted_proxies, verifier }
+        Self { limiter, clock, expensive_paths, expensive_cost, trusted_proxies, verifier }
     }
 
     /// Bounds the memory to clients of the last minute, until `stop`.
@@ -140,7 +161,7 @@ pub async fn limit(State(limit): State<RateLimit>, request: Request, next: Next)
         // Unreachable: no cost exceeds the burst size.
         Err(_) => RATE_LIMITED.because("").into_response(),
         Ok(Err(refused)) => {
-            let wait = refused.wait_time_from(DefaultClock::default().now());
+            let wait = refused.wait_time_from(limit.clock.now());
             let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
             RATE_LIMITED.because("").retry_after(seconds).into_response()
         }

@@ -1,7 +1,5 @@
 //! Publishes before the response, for a function: it is frozen once it has responded.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Method;
@@ -14,9 +12,6 @@ use crate::telemetry;
 
 /// Maximum number of events published before a response. The scheduled relay publishes the others.
 const BATCH: i64 = 10;
-
-/// How long a response waits for its event to be published.
-const TIMEOUT: Duration = Duration::from_millis(150);
 
 /// Publishes the event of a write before the response. If that fails, the scheduled relay publishes
 /// it.
@@ -32,7 +27,7 @@ async fn publish_first<O: Outbox, B: Publish>(
     let is_write = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let response = next.run(request).await;
     if is_write && response.status().is_success() {
-        match tokio::time::timeout(TIMEOUT, relay.round(BATCH)).await {
+        match tokio::time::timeout(relay.timeouts.response, relay.round(BATCH)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => telemetry::failed("relay before the response", &error),
             Err(_) => tracing::debug!("a response did not wait for its event to be published"),

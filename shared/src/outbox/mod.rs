@@ -14,7 +14,7 @@ use crate::contract::envelope::Event;
 use crate::id::{EventId, RequestId};
 
 pub use before_response::publish_before_responses;
-pub use relay::{Relay, RelayError};
+pub use relay::{Relay, RelayError, RelayTimeouts};
 
 /// The statements on the outbox of one producer.
 pub trait Outbox: Clone + Send + Sync + 'static {

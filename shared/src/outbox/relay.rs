@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Backlog, Claimed, Outbox};
+use crate::bus::aws::EventBridgeTimeouts;
 use crate::bus::{Bus, BusError, Outbound, Publish};
 use crate::clock::Clock;
 use crate::contract::envelope::{Envelope, Event, SPEC_VERSION, WrittenEvent};
@@ -28,9 +29,6 @@ const BATCH: i64 = 100;
 /// How often to look at the outbox without a nudge.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Timeout of the bus. Row locks are held while it publishes.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Backoff of an event that the bus refused. Others go first.
 const REFUSED_BACKOFF: TimeDelta = TimeDelta::seconds(1);
 
@@ -40,9 +38,37 @@ const UNREADABLE_BACKOFF: TimeDelta = TimeDelta::minutes(1);
 /// How often to measure what is pending.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long a drain waits for events claimed by other relays or refused by the bus. It then fails,
-/// so that the function is invoked again.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeouts of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayTimeouts {
+    /// Of the bus. Row locks are held while it publishes.
+    pub publish: Duration,
+    /// How long a drain waits for events claimed by other relays or refused by the bus. It then fails,
+    /// so that the function is invoked again.
+    pub drain: Duration,
+    /// How long a response waits for its event to be published.
+    pub response: Duration,
+}
+
+impl RelayTimeouts {
+    const PRODUCTION: Self = Self {
+        publish: Duration::from_secs(2),
+        drain: Duration::from_secs(5),
+        response: Duration::from_millis(150),
+    };
+}
+
+// A bus that ends first says which events it accepted; a relay that ends first publishes all again.
+const _: () = assert!(
+    EventBridgeTimeouts::PRODUCTION.budget.as_millis()
+        < RelayTimeouts::PRODUCTION.publish.as_millis()
+);
+
+impl Default for RelayTimeouts {
+    fn default() -> Self {
+        Self::PRODUCTION
+    }
+}
 
 /// Publishes the pending events of an outbox. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,6 +77,7 @@ pub struct Relay<O, B = Bus> {
     pool: PgPool,
     bus: B,
     clock: Clock,
+    pub(super) timeouts: RelayTimeouts,
 }
 
 /// Why a round failed. All of its events are still pending.
@@ -76,7 +103,12 @@ pub enum RelayError {
 
 impl<O: Outbox, B: Publish> Relay<O, B> {
     pub fn new(outbox: O, pool: PgPool, bus: B, clock: Clock) -> Self {
-        Self { outbox, pool, bus, clock }
+        Self { outbox, pool, bus, clock, timeouts: RelayTimeouts::default() }
+    }
+
+    #[must_use]
+    pub fn with_timeouts(self, timeouts: RelayTimeouts) -> Self {
+        Self { timeouts, ..self }
     }
 
     /// Publishes one batch.
@@ -141,7 +173,7 @@ impl<O: Outbox, B: Publish> Relay<O, B> {
         if count == 0 {
             return Ok((Vec::new(), Vec::new()));
         }
-        let results = tokio::time::timeout(PUBLISH_TIMEOUT, self.bus.publish(events))
+        let results = tokio::time::timeout(self.timeouts.publish, self.bus.publish(events))
             .await
             .map_err(|_| RelayError::Timeout { count })?
             .map_err(|source| RelayError::Publish { count, source })?;
@@ -202,7 +234,7 @@ impl<O: Outbox, B: Publish> Relay<O, B> {
     /// # Errors
     /// Also if events are still pending some time after all others were published.
     pub async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
-        let give_up = deadline.min(Instant::now() + DRAIN_TIMEOUT);
+        let give_up = deadline.min(Instant::now() + self.timeouts.drain);
         loop {
             while self.once().await? == Progress::More && Instant::now() < deadline {}
             let Backlog { pending, requested, .. } = self.measure().await?;

@@ -19,12 +19,13 @@ use shared::host::tick::Progress;
 use shared::id::{EventId, RequestId};
 use shared::outbox::{Backlog, Claimed, Entry, Outbox, Relay, RelayError};
 use sqlx::{PgConnection, PgPool};
-use testkit::{FaultyBus, Rates};
-use testkit::{Messaging, Ministack, TestDatabase, database};
+use testkit::{
+    FaultyBus, Messaging, Ministack, NO_TIMEOUT, PATIENT_RELAY, Rates, TestDatabase, database, within,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::handlers::{ByPosition, inventory_event};
+use crate::handlers::{ByPosition, PATIENT_BUS, inventory_event};
 
 pub(crate) const PARCEL_QUEUE: &str = "parcels";
 const COURIER_QUEUE: &str = "couriers";
@@ -43,9 +44,6 @@ pub(crate) const TWO_PRODUCERS: &[Route] = &[
         types: Types::Only(&["BookCourier"]),
     },
 ];
-
-/// Timeout on a machine that is busy with other tests.
-const DEADLINE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
@@ -233,24 +231,29 @@ impl TestBed {
         Self { database, clock, bus: Bus::Postgres(bus), aws: None }
     }
 
-    /// `None` if the emulator is not installed, which the testkit reports.
-    async fn aws() -> Option<Self> {
-        let messaging = Ministack::of_this_process()?.messaging(TWO_PRODUCERS).await;
-        let bus = EventBridge::new(&messaging.environment, &messaging.bus);
+    async fn aws() -> Self {
+        let messaging = Ministack::of_this_process().messaging(TWO_PRODUCERS).await;
+        let environment = &messaging.environment;
+        let bus = EventBridge::with_timeouts(environment, &messaging.bus, PATIENT_BUS);
         let database = producer_database().await;
         let bus = Bus::EventBridge(bus);
-        Some(Self { database, clock: Clock::System, bus, aws: Some(messaging) })
+        Self { database, clock: Clock::System, bus, aws: Some(messaging) }
     }
 
     fn relay(&self) -> Relay<ParcelOutbox> {
-        Relay::new(ParcelOutbox, self.database.pool.clone(), self.bus.clone(), self.clock.clone())
+        let (pool, clock) = (self.database.pool.clone(), self.clock.clone());
+        Relay::new(ParcelOutbox, pool, self.bus.clone(), clock).with_timeouts(PATIENT_RELAY)
     }
 
     /// Handles one batch of `queue`.
     async fn round(&self, queue: &str, handler: &impl Handler) {
         if let Some(messaging) = &self.aws {
             let config = messaging.queue(queue);
-            let poll = SqsTimings { long_poll: Duration::from_secs(1), ..SqsTimings::default() };
+            let poll = SqsTimings {
+                long_poll: Duration::from_secs(1),
+                call: NO_TIMEOUT,
+                ..SqsTimings::default()
+            };
             let queue = SqsQueue::new(&messaging.environment, self.clock.clone(), config);
             let (queue, stop) = (queue.with_timings(poll), CancellationToken::new());
             sqs_intake::once(&queue, &self.clock, handler, &stop).await.unwrap();
@@ -262,11 +265,13 @@ impl TestBed {
 
     /// Handles batches of `queue` until as many different events as this came.
     async fn receive(&self, queue: &str, count: usize) -> Vec<ParcelEvent> {
-        let (seen, begun) = (Seen::default(), Instant::now());
-        while seen.events().len() < count {
-            assert!(begun.elapsed() < DEADLINE, "{queue} has got {:?}", seen.events());
-            self.round(queue, &seen).await;
-        }
+        let seen = Seen::default();
+        let receiving = async {
+            while seen.events().len() < count {
+                self.round(queue, &seen).await;
+            }
+        };
+        within("the events of a queue", receiving).await;
         // One more round: no other event may follow.
         self.round(queue, &seen).await;
         seen.events()
@@ -293,12 +298,11 @@ macro_rules! over_each_bus {
             })*
         }
         mod over_eventbridge_and_sqs {
-            $(#[tokio::test]
-            async fn $name() {
-                if let Some(bed) = super::TestBed::aws().await {
-                    super::$name(bed).await;
-                }
-            })*
+            testkit::emulator_tests! {
+                $(async fn $name() {
+                    super::$name(super::TestBed::aws().await).await;
+                })*
+            }
         }
     };
 }
@@ -313,7 +317,7 @@ async fn events_reach_the_consumer_of_their_producer_alone(bed: TestBed) {
     events.push(ParcelEvent::ParcelLost { id: Uuid::from_u128(20), version: 2 });
     commit(&bed.database.pool, bed.clock.now(), &events).await;
     let relay = bed.relay();
-    relay.drain(Instant::now() + Duration::from_secs(10)).await.unwrap();
+    relay.drain(Instant::now() + NO_TIMEOUT).await.unwrap();
     let backlog = relay.measure().await.unwrap();
     assert_eq!((backlog.pending, backlog.oldest_committed_at), (0, None));
     // The event of the other producer goes to its own queue.
@@ -329,11 +333,13 @@ async fn events_reach_the_consumer_of_their_producer_alone(bed: TestBed) {
     assert_eq!(bed.receive(PARCEL_QUEUE, events.len()).await, events);
     // The projector ignores types that it does not know: only reading as `ParcelEvent` shows that no
     // event of the second producer is here.
-    let (begun, catalogue) = (Instant::now(), ByPosition::new(|_| Ok(())));
-    while catalogue.seen().is_empty() {
-        assert!(begun.elapsed() < DEADLINE, "the catalogue got nothing");
-        bed.round(CATALOG_QUEUE, &catalogue).await;
-    }
+    let catalogue = ByPosition::new(|_| Ok(()));
+    let receiving = async {
+        while catalogue.seen().is_empty() {
+            bed.round(CATALOG_QUEUE, &catalogue).await;
+        }
+    };
+    within("an event of the catalogue", receiving).await;
     assert_eq!(catalogue.seen(), [7]);
     let parcels = Seen::default();
     bed.round(CATALOG_QUEUE, &parcels).await;
@@ -343,7 +349,7 @@ async fn events_reach_the_consumer_of_their_producer_alone(bed: TestBed) {
 async fn command_reaches_exactly_one_queue(bed: TestBed) {
     let command = ParcelEvent::BookCourier { id: Uuid::from_u128(1), version: 1 };
     commit(&bed.database.pool, bed.clock.now(), &[command.clone(), sent(2)]).await;
-    bed.relay().drain(Instant::now() + Duration::from_secs(10)).await.unwrap();
+    bed.relay().drain(Instant::now() + NO_TIMEOUT).await.unwrap();
     assert_eq!(bed.receive(COURIER_QUEUE, 1).await, [command]);
     assert_eq!(bed.receive(PARCEL_QUEUE, 1).await, [sent(2)]);
 }
@@ -393,6 +399,7 @@ async fn refused_events_wait_and_are_published_later() {
     let inner = PgBus::new(database.pool.clone(), clock.clone(), TWO_PRODUCERS);
     let faulty = FaultyBus::new(inner, 5, Rates { refused: 40, ..Rates::each(0) });
     let relay = Relay::new(ParcelOutbox, database.pool.clone(), faulty.clone(), clock.clone());
+    let relay = relay.with_timeouts(PATIENT_RELAY);
     relay.once().await.unwrap();
     let refused = i64::from(faulty.faults());
     assert!(refused > 0);

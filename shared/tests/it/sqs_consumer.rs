@@ -1,5 +1,6 @@
 //! The consumer of SQS, on every response that SQS may return.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -9,17 +10,22 @@ use shared::clock::Clock;
 use shared::contract::inventory::Event;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::host::sqs_intake::{self, Invocation};
-use testkit::{FakeAws, FakeResponse};
+use testkit::{FakeAws, FakeResponse, Gate, NO_TIMEOUT, eventually, within};
 use tokio_util::sync::CancellationToken;
 
-use crate::handlers::GOLDEN;
+use crate::handlers::{GOLDEN, Held};
 
 pub(crate) const QUEUE: &str = "http://127.0.0.1/1/catalog";
 pub(crate) const DEAD: &str = "http://127.0.0.1/1/catalog-dead";
 
 fn queue(aws: &FakeAws) -> SqsQueue {
     let config = SqsConfig { queue: QUEUE.to_owned(), dead_letters: DEAD.to_owned() };
-    SqsQueue::new(&aws.environment(), Clock::System, &config)
+    SqsQueue::new(&aws.environment(), Clock::System, &config).with_timings(timings())
+}
+
+/// The delays of production, in which no call times out.
+fn timings() -> SqsTimings {
+    SqsTimings { call: NO_TIMEOUT, ..SqsTimings::default() }
 }
 
 /// The response to a batch: every entry succeeds unless `refuse` selects it.
@@ -179,30 +185,30 @@ async fn one_message(refuse_deletion: bool) -> FakeAws {
     .await
 }
 
-/// Takes longer than the visibility timeout.
-struct Slow;
-
-impl Handler for Slow {
-    type Event = Event;
-
-    const SPAN: &'static str = "slow";
-
-    async fn handle(&self, deliveries: &[Delivery<Event>]) -> Vec<Result<(), Failure>> {
-        tokio::time::sleep(Duration::from_millis(1_400)).await;
-        deliveries.iter().map(|_| Ok(())).collect()
-    }
-}
-
 #[tokio::test]
 async fn visibility_timeout_is_extended_while_a_message_is_handled() {
-    let aws = one_message(false).await;
-    let timings = SqsTimings { visibility: Duration::from_secs(1), ..SqsTimings::default() };
-    let queue = queue(&aws).with_timings(timings);
-    let stop = CancellationToken::new();
-    sqs_intake::once(&queue, &Clock::System, &Slow, &stop).await.unwrap();
-    let extended = calls(&aws, "ChangeMessageVisibilityBatch");
-    assert_eq!(extended.len(), 2, "after each half of the timeout");
-    assert_eq!(calls(&aws, "DeleteMessageBatch")[0]["Entries"][0]["ReceiptHandle"], "r");
+    let (aws, gate) = (one_message(false).await, Arc::new(Gate::default()));
+    let timings = SqsTimings { visibility: Duration::from_secs(1), ..timings() };
+    let (queue, stop) = (queue(&aws).with_timings(timings), CancellationToken::new());
+    let handler = Held(Arc::clone(&gate));
+    let handled = sqs_intake::once(&queue, &Clock::System, &handler, &stop);
+    let extended = async {
+        let extensions = || calls(&aws, "ChangeMessageVisibilityBatch");
+        eventually("two extensions", async || (extensions().len() >= 2).then_some(())).await;
+        gate.open();
+    };
+    let (handled, ()) = tokio::join!(handled, extended);
+    handled.unwrap();
+    let mut made = aws.calls();
+    made.retain(|(operation, _)| operation != "ReceiveMessage");
+    let last = made.pop().unwrap();
+    for (operation, sent) in made {
+        assert_eq!(operation, "ChangeMessageVisibilityBatch");
+        let entry = json!({"Id": "0", "ReceiptHandle": "r", "VisibilityTimeout": 1});
+        assert_eq!(sent["Entries"], json!([entry]));
+    }
+    assert_eq!(last.0, "DeleteMessageBatch", "a message is not extended after its deletion");
+    assert_eq!(last.1["Entries"][0]["ReceiptHandle"], "r");
 }
 
 #[tokio::test]
@@ -217,18 +223,20 @@ async fn failed_deletion_is_an_error() {
 
 #[tokio::test]
 async fn stopping_consumer_finishes_what_it_has_received() {
-    let (aws, stop) = (one_message(false).await, CancellationToken::new());
+    let (aws, gate) = (one_message(false).await, Arc::new(Gate::default()));
+    let stop = CancellationToken::new();
     let consumer = {
-        let (queue, stop) = (queue(&aws), stop.clone());
+        let (queue, handler, stop) = (queue(&aws), Held(Arc::clone(&gate)), stop.clone());
         tokio::spawn(async move {
-            sqs_intake::consume(queue, Clock::System, &Slow, stop).await;
+            sqs_intake::consume(queue, Clock::System, &handler, stop).await;
         })
     };
-    while calls(&aws, "ReceiveMessage").is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    gate.entered().await;
     stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), consumer).await.expect("it hangs").unwrap();
+    // Lets the consumer notice it while the message is being handled.
+    tokio::task::yield_now().await;
+    assert!(!consumer.is_finished());
+    gate.open();
+    within("the end of the consumer", consumer).await.unwrap();
     assert_eq!(calls(&aws, "DeleteMessageBatch").len(), 1);
 }

@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use shared::bus;
-use shared::config::Secret;
 use shared::database::{Authority, DatabaseConfig, connect, is_transient};
 use shared::telemetry::causes;
 use sqlx::postgres::PgConnectOptions;
-use testkit::{TestDatabase, database};
+use testkit::{TestDatabase, database, patient_config};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
@@ -99,7 +98,7 @@ impl Proxy {
         let url = format!("postgres://{user}:hunter2@{host}:{port}/{name}?sslmode=disable");
         let config = DatabaseConfig {
             ca: Some(Authority::File(self.authorities.path().to_owned())),
-            ..DatabaseConfig::new(Secret::new(url), 1, "vitrina tests")
+            ..patient_config(url, 1)
         };
         let pool = connect(&config)?;
         let asked = sqlx::query_scalar("select current_database()::text").fetch_one(&pool).await;

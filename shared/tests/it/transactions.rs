@@ -2,10 +2,9 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use shared::config::Secret;
-use shared::database::{DatabaseConfig, begin, connect};
+use shared::database::{begin, connect};
 use sqlx::PgPool;
-use testkit::database;
+use testkit::{database, patient_config};
 
 /// Polls `work` at most `polls` times and then drops it, as when a client disconnects. Returns whether
 /// it completed.
@@ -25,8 +24,7 @@ async fn drop_after<T>(polls: u32, work: impl Future<Output = T>) -> bool {
 async fn abandoned_transaction_does_not_swallow_later_writes() {
     let database = database(&[]).await;
     sqlx::raw_sql("create table written (nth int)").execute(&database.pool).await.unwrap();
-    let config = DatabaseConfig::new(Secret::new(database.url.clone()), 1, "vitrina tests");
-    let pool: PgPool = connect(&config).unwrap();
+    let pool: PgPool = connect(&patient_config(database.url.clone(), 1)).unwrap();
     let (mut written, mut ended) = (0, false);
     while !ended {
         ended = drop_after(u32::try_from(written).unwrap(), begin(&pool)).await;

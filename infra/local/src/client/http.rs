@@ -58,6 +58,28 @@ impl Http {
     }
 }
 
+/// The pauses between the attempts of one request.
+#[derive(Debug)]
+struct Retries {
+    begun: Instant,
+    retry_for: Duration,
+    pause: Duration,
+}
+
+impl Retries {
+    fn begin(retry_for: Duration) -> Self {
+        Self { begun: Instant::now(), retry_for, pause: FIRST_PAUSE }
+    }
+
+    /// How long to wait before the next attempt: as long as the response names, or twice as long each
+    /// time. `None` if the wait would take too long.
+    fn next_pause(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+        let wait = retry_after.unwrap_or(self.pause).max(FIRST_PAUSE);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        (self.begun.elapsed() + wait <= self.retry_for).then_some(wait)
+    }
+}
+
 /// A request under construction.
 #[derive(Debug)]
 pub(super) struct Request<'a> {
@@ -89,8 +111,7 @@ impl Request<'_> {
         &self,
         token: Option<&Secret<String>>,
     ) -> Result<ApiResponse, ClientError> {
-        let begun = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut retries = Retries::begin(self.http.retry_for);
         loop {
             let error = match self.attempt(token).await {
                 Ok(response) => return Ok(response),
@@ -99,12 +120,8 @@ impl Request<'_> {
             if !error.may_be_repeated(self.repeatable) {
                 return Err(error);
             }
-            let wait = error.retry_after().unwrap_or(pause).max(FIRST_PAUSE);
-            if begun.elapsed() + wait > self.http.retry_for {
-                return Err(error);
-            }
+            let Some(wait) = retries.next_pause(error.retry_after()) else { return Err(error) };
             tokio::time::sleep(wait).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -157,5 +174,38 @@ impl Request<'_> {
     pub(super) fn name(&self) -> String {
         let path = self.path.split('?').next().unwrap_or_default();
         format!("{} {path}", self.method)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pauses of a request that is never answered.
+    async fn pauses(retry_after: Option<Duration>) -> Vec<u128> {
+        let mut retries = Retries::begin(RETRY_FOR);
+        let mut pauses = Vec::new();
+        while let Some(pause) = retries.next_pause(retry_after) {
+            pauses.push(pause.as_millis());
+            tokio::time::sleep(pause).await;
+        }
+        pauses
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_is_retried_for_a_minute_with_growing_pauses() {
+        let (begun, paused) = (Instant::now(), pauses(None).await);
+        assert_eq!(paused[..7], [100, 200, 400, 800, 1_600, 2_000, 2_000]);
+        assert_eq!((paused.len(), paused.last()), (33, Some(&2_000)));
+        assert_eq!(begun.elapsed(), Duration::from_millis(59_100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn response_names_the_pause_before_the_next_attempt() {
+        assert_eq!(pauses(Some(Duration::from_secs(7))).await, [7_000; 8]);
+        assert_eq!(pauses(Some(Duration::from_mins(1))).await, [60_000]);
+        assert_eq!(pauses(Some(Duration::from_secs(61))).await, []);
+        // No busy loop, whatever the response names.
+        assert_eq!(pauses(Some(Duration::ZERO)).await, [100; 600]);
     }
 }

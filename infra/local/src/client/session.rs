@@ -153,6 +153,23 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn token_is_replaced_ninety_seconds_before_its_expiry() {
+        let kept = |expires_in| {
+            let response: identity::Tokens = serde_json::from_value(json!({
+                "access_token": "a", "refresh_token": "r", "token_type": "Bearer",
+                "expires_in": expires_in,
+            }))
+            .unwrap();
+            Tokens::from_response(response).replace_at - Instant::now()
+        };
+        assert_eq!(kept(900), Duration::from_secs(810));
+        assert_eq!(kept(180), Duration::from_secs(90));
+        // A short-lived token is used for half of its lifetime.
+        assert_eq!(kept(179), Duration::from_millis(89_500));
+        assert_eq!(kept(0), Duration::ZERO);
+    }
+
     #[tokio::test]
     async fn each_request_gets_a_fresh_token() {
         let directory = tempfile::tempdir().unwrap();

@@ -239,7 +239,7 @@ async fn run(
     let (router, document) = api.split_for_parts();
     let router = router.merge(docs::router(docs::describe(document)));
     let limit = RateLimitConfig { expensive_paths: &EXPENSIVE_PATHS, ..options.rate_limit };
-    let limit = RateLimit::new(limit, Some(context.verifier.clone()));
+    let limit = RateLimit::new(limit, Some(context.verifier.clone()), &context.clock);
     let router: Router = host::server::with_rate_limit(router, &limit);
     let router = host::server::with_standard_layers(router, &context.clock, &context.ids);
 

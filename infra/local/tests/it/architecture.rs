@@ -191,22 +191,22 @@ fn assert_only(found: &BTreeSet<String>, exceptions: &[&str]) {
     );
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// A path as it is written in the exceptions.
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }
 
-fn crate_folders() -> Vec<PathBuf> {
+pub(crate) fn crate_folders() -> Vec<PathBuf> {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
     let manifests = metadata.workspace_packages().into_iter().map(|it| it.manifest_path.clone());
     manifests.map(|it| it.parent().unwrap().as_std_path().to_owned()).collect()
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return files };
     for entry in entries {

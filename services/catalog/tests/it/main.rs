@@ -8,8 +8,10 @@ mod get_product;
 mod list_categories;
 mod list_products;
 mod lists_after_changes;
+mod lost_races;
 mod program;
 mod projector;
+mod stored_items;
 
 use std::time::Duration;
 

@@ -94,9 +94,15 @@ async fn concurrent_adjustments_do_not_exhaust_the_pool() {
         service.send(call)
     };
     // More adjustments than connections.
+    let mut versions = Vec::new();
     for response in futures::future::join_all((0..60).map(adjust)).await {
-        response.expect(200);
+        let stock = response.expect(200).json;
+        let version = stock["version"].as_i64().unwrap();
+        assert_eq!(stock["on_hand"], 4 + version, "each of them adds one");
+        versions.push(version);
     }
+    versions.sort_unstable();
+    assert_eq!(versions, (2..=61).collect::<Vec<_>>());
     let stock = service.send(Call::get(&format!("{}/stock", path_of(&created)))).await.expect(200);
     assert_eq!(stock.json["on_hand"], json!(65));
 }

@@ -92,10 +92,13 @@ async fn one_of_several_changes_to_a_version_succeeds() {
         service.send(call)
     };
     let responses = tokio::join!(change("A"), change("B"), change("C"), change("D"));
-    let statuses = [responses.0, responses.1, responses.2, responses.3].map(|a| a.status.as_u16());
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 3, "{statuses:?}");
+    let responses = [responses.0, responses.1, responses.2, responses.3];
+    let (changed, refused): (Vec<_>, Vec<_>) =
+        responses.into_iter().partition(|response| response.status == 200);
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    assert!(refused.iter().all(|response| response.status == 412), "{refused:?}");
     assert_eq!(service.count("journal").await, 2);
+    assert_eq!(service.send(Call::get(&path)).await.json, changed[0].json);
 }
 
 #[tokio::test]
@@ -106,11 +109,19 @@ async fn sixty_concurrent_changes_to_any_version_succeed() {
         let call = Call::patch(&path_of(&created)).header("if-match", "*");
         service.send(call.json(&json!({"name": format!("Shoe {nth}")})))
     };
-    for response in futures::future::join_all((0..60).map(change)).await {
-        response.expect(200);
+    let mut products = Vec::new();
+    for (nth, response) in
+        futures::future::join_all((0..60).map(change)).await.into_iter().enumerate()
+    {
+        let product = response.expect(200).json;
+        assert_eq!(product["name"], format!("Shoe {nth}"), "each gets its own response");
+        products.push(product);
     }
+    products.sort_by_key(|product| product["version"].as_i64());
+    let versions = products.iter().map(|product| product["version"].as_i64().unwrap());
+    assert_eq!(versions.collect::<Vec<_>>(), (2..=61).collect::<Vec<_>>());
     let product = service.send(Call::get(&path_of(&created))).await.expect(200);
-    assert_eq!(product.json["version"], json!(61));
+    assert_eq!(Some(&product.json), products.last(), "the last change wins");
 }
 
 #[tokio::test]

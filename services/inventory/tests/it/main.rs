@@ -5,6 +5,7 @@
 mod adjust_stock;
 mod authorisation;
 mod bad_input;
+mod before_response;
 mod change_product;
 mod create_product;
 mod create_products;
@@ -17,13 +18,16 @@ mod get_stock;
 mod idempotency;
 mod list_products;
 mod lists_after_changes;
+mod lost_races;
 mod plans;
 mod program;
 mod published_order;
 mod rate_limit;
 mod relay;
+mod relay_timeouts;
 mod restore_product;
 mod set_stock;
+mod stored_rows;
 
 use std::sync::Arc;
 

@@ -12,7 +12,8 @@ use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::{Ids, ProductId};
 use shared::outbox;
-use testkit::{Call, FaultyBus, Rates};
+use shared::outbox::RelayTimeouts;
+use testkit::{Call, FaultyBus, NO_TIMEOUT, PATIENT_RELAY, Rates, eventually};
 
 use crate::{TestService, shoe};
 
@@ -29,7 +30,8 @@ pub(crate) async fn subjects(service: &TestService) -> Vec<ProductId> {
 }
 
 pub(crate) fn relay<B: Publish>(service: &TestService, bus: B) -> Relay<B> {
-    Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2))
+    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
+    relay.with_timeouts(PATIENT_RELAY)
 }
 
 #[tokio::test]
@@ -82,6 +84,27 @@ async fn refused_event_stays_pending_and_is_published_later() {
 }
 
 #[tokio::test]
+async fn drain_waits_for_refused_events_until_they_are_published() {
+    let service = TestService::new().await;
+    for n in 0..5 {
+        service.create(&format!("SHOE-{n}")).await;
+    }
+    let faulty = FaultyBus::new(bus(&service), 3, Rates { refused: 50, ..Rates::each(0) });
+    let relay = relay(&service, faulty.clone());
+    // A refused event is due a second later.
+    let time_passes = eventually("the last event", async || {
+        service.clock.advance(SECOND);
+        (service.count("outbox").await == 0).then_some(())
+    });
+    let (drained, ()) = tokio::join!(relay.until(Instant::now() + NO_TIMEOUT), time_passes);
+    drained.unwrap();
+    assert!(faulty.faults() > 0, "nothing was refused");
+    let counts = "select count(*), count(distinct subject) from bus.messages";
+    let counts: (i64, i64) = sqlx::query_as(counts).fetch_one(&service.pool).await.unwrap();
+    assert_eq!(counts, (5, 5));
+}
+
+#[tokio::test]
 async fn only_the_refused_events_of_a_round_stay_pending() {
     let service = TestService::new().await;
     for n in 0..40 {
@@ -129,14 +152,15 @@ async fn failing_repairs_do_not_block_other_repairs_or_events() {
         service.request_repair(*id, 7).await;
         service.clock.advance(Duration::from_secs(1));
     }
-    let relay = relay(&service, bus(&service));
-    // The relay reports what is left after it has done everything else.
+    // It does not wait for what is left after it has done everything else: it reports it.
+    let timeouts = RelayTimeouts { drain: Duration::ZERO, ..PATIENT_RELAY };
+    let relay = relay(&service, bus(&service)).with_timeouts(timeouts);
     let error = relay.until(Instant::now()).await.unwrap_err();
     assert!(
         matches!(error, RelayError::Publish(outbox::RelayError::Pending { requested: 6, .. })),
         "{error:?}"
     );
-    let error = relay.until(Instant::now() + Duration::from_secs(1)).await.unwrap_err();
+    let error = relay.until(Instant::now() + NO_TIMEOUT).await.unwrap_err();
     assert!(
         matches!(
             error,
@@ -173,11 +197,9 @@ async fn concurrent_relays_publish_every_event_exactly_once() {
     let drain = || async { while relay.once().await.unwrap() == Progress::More {} };
     tokio::join!(drain(), drain(), drain());
     assert_eq!(service.count("outbox").await, 0);
-    let sent: i64 = sqlx::query_scalar("select count(*) from bus.messages")
-        .fetch_one(&service.pool)
-        .await
-        .unwrap();
-    assert_eq!(sent, 150);
+    let counts = "select count(*), count(distinct subject) from bus.messages";
+    let counts: (i64, i64) = sqlx::query_as(counts).fetch_one(&service.pool).await.unwrap();
+    assert_eq!(counts, (150, 150), "messages, and products that have one");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::Call;
 
 use crate::{TestService, assert_problem, path_of};
@@ -43,9 +43,22 @@ async fn concurrent_counts_of_any_version_all_succeed() {
         let call = Call::put(&format!("{}/stock", path_of(&created))).header("if-match", "*");
         service.send(call.json(&json!({"on_hand": on_hand})))
     };
-    for response in futures::future::join_all((0..30).map(count)).await {
-        response.expect(200);
+    let mut stocks: Vec<Value> = Vec::new();
+    for (on_hand, response) in (0..).zip(futures::future::join_all((0..30).map(count)).await) {
+        let stock = response.expect(200).json;
+        assert_eq!(stock["on_hand"], on_hand, "each gets its own response");
+        stocks.push(stock);
     }
+    // The count of 5 makes no version if it comes first.
+    stocks.retain(|stock| stock["version"] != 1);
+    stocks.sort_by_key(|stock| stock["version"].as_i64());
+    let versions: Vec<i64> =
+        stocks.iter().map(|stock| stock["version"].as_i64().unwrap()).collect();
+    let made = i64::try_from(stocks.len()).unwrap();
+    assert!((29..=30).contains(&made), "{stocks:?}");
+    assert_eq!(versions, (2..2 + made).collect::<Vec<_>>());
+    let stock = service.send(Call::get(&format!("{}/stock", path_of(&created)))).await.expect(200);
+    assert_eq!(Some(&stock.json), stocks.last(), "the last count wins");
 }
 
 #[tokio::test]

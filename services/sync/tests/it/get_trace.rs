@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use shared::id::ProductId;
 use testkit::Call;
@@ -93,5 +94,24 @@ async fn trace_of_an_unknown_id_is_not_found() {
     for id in [OPERATOR.to_string(), "x".to_owned()] {
         let call = Call::get(&format!("/v1/admin/trace/{id}"));
         assert_eq!(bed.ask_as_operator(call).await.expect(404).code(), "not_found", "{id}");
+    }
+}
+
+#[tokio::test]
+async fn trace_finds_a_change_within_two_milliseconds_of_its_id() {
+    let bed = TestBed::new().await;
+    let id = bed.create("SKU-0", "shoes").await;
+    let traced = trace(&bed, &id.to_string()).await;
+    let change = &traced["changes"][0];
+    let shift = "update inventory.journal set requested_at = $1, committed_at = $1";
+    for micros in [-2_001, -2_000, 0, 2_000, 2_001] {
+        let at = bed.clock.now() + TimeDelta::microseconds(micros);
+        sqlx::query(shift).bind(at).execute(&bed.database.pool).await.unwrap();
+        for other in ["event_id", "request_id"] {
+            let path = format!("/v1/admin/trace/{}", change[other].as_str().unwrap());
+            let found = bed.ask_as_operator(Call::get(&path)).await.status;
+            let expected = if micros.abs() > 2_000 { 404 } else { 200 };
+            assert_eq!(found, expected, "by {other}, {micros} microseconds away");
+        }
     }
 }

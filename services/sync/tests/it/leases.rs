@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use shared::id::LeaseId;
+use futures::FutureExt as _;
+use shared::contract::sync_feed::bucket_of;
+use shared::id::{LeaseId, RunId};
 use sqlx::{Connection as _, PgConnection};
-use sync::State;
+use sync::{Reconciler, State};
+use testkit::{DynamoFault, Faults, Interference, faulty_dynamodb, lock_is_awaited, rows};
 use tokio_util::sync::CancellationToken;
 
-use crate::test_bed::{OPERATOR, TestBed};
+use crate::test_bed::{OPERATOR, TABLE, TestBed, settings};
 
 #[tokio::test]
 async fn two_workers_share_the_buckets_without_overlap() {
@@ -28,7 +31,7 @@ async fn two_workers_share_the_buckets_without_overlap() {
 #[tokio::test]
 async fn leased_bucket_is_skipped_until_the_lease_ends() {
     let (bed, ids) = TestBed::with_products(5).await;
-    let bucket = i32::from(shared::contract::sync_feed::bucket_of(ids[0]));
+    let bucket = i32::from(bucket_of(ids[0]));
     let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
     // The state that a worker leaves if it crashes right after claiming the bucket.
     sqlx::query(
@@ -83,4 +86,106 @@ async fn stopped_worker_begins_no_bucket() {
     assert_eq!(bed.run(id).await.progress.buckets_done, 0);
     bed.round().await;
     assert_eq!(bed.run(id).await.state, State::Finished);
+}
+
+#[tokio::test]
+async fn background_pass_that_another_worker_begins_is_joined() {
+    let (bed, _) = TestBed::with_products(1).await;
+    let pool = &bed.database.pool;
+    let id: RunId = bed.ids.next(bed.clock.now());
+    let mut other = pool.begin().await.unwrap();
+    let begin = "insert into sync.runs (id, deep, requested_at) values ($1, true, $2)";
+    sqlx::query(begin).bind(id).bind(bed.clock.now()).execute(&mut *other).await.unwrap();
+    let committing = async {
+        lock_is_awaited(pool).await;
+        other.commit().await.unwrap();
+    };
+    tokio::join!(bed.round(), committing);
+    let runs = rows(pool, "sync.runs", "id").await;
+    assert_eq!((runs.len(), &runs[0]["id"]), (1, &serde_json::json!(id)));
+    assert_eq!(bed.run(id).await.progress.buckets_done, 8);
+}
+
+#[tokio::test]
+async fn bucket_that_another_worker_claims_is_skipped() {
+    let (bed, _) = TestBed::with_products(1).await;
+    let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
+    let mut other = bed.database.pool.begin().await.unwrap();
+    let lock = "select 1 from sync.buckets where bucket = 7 for update";
+    sqlx::query(lock).execute(&mut *other).await.unwrap();
+    bed.round().await;
+    assert_eq!(bed.run(id).await.progress.buckets_done, 1023);
+    other.rollback().await.unwrap();
+    bed.round().await;
+    assert_eq!(bed.run(id).await.state, State::Finished);
+}
+
+#[tokio::test]
+async fn result_of_a_lost_lease_is_dropped() {
+    let (bed, ids) = TestBed::with_products(3).await;
+    bed.remove(ids[0]).await;
+    let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
+    let pool = bed.database.pool.clone();
+    // Another worker takes over every bucket that this one is about to release.
+    let taken = Interference::at("sync.looked", 1_024, move |_| {
+        let pool = pool.clone();
+        async move {
+            let take = "update sync.buckets set lease = $1 where lease is not null";
+            sqlx::query(take).bind(LeaseId::nil()).execute(&pool).await.unwrap();
+        }
+        .boxed()
+    });
+    bed.round().await;
+    let passed = taken.take();
+    assert!(!passed.contains_key("sync.committed"), "{passed:?}");
+    let run = bed.run(id).await;
+    assert_eq!((run.progress.buckets_done, run.findings.compared), (0, 0));
+    assert_eq!((run.findings.missing, run.findings.repaired), (0, 0));
+    assert_eq!(rows(&bed.database.pool, "inventory.outbox", "position").await.len(), 0);
+    // The other worker's leases end, and the run finishes with each product counted once.
+    Interference::none();
+    bed.clock.advance(Duration::from_mins(1));
+    bed.round().await;
+    let run = bed.run(id).await;
+    assert_eq!((run.state, run.findings.compared, run.findings.repaired), (State::Finished, 3, 1));
+}
+
+#[tokio::test]
+async fn bucket_whose_listings_cannot_be_read_stays_due() {
+    let (bed, ids) = TestBed::with_products(3).await;
+    let faults = Faults::default();
+    let client = faulty_dynamodb(&bed.client, &faults);
+    let (pool, clock, new_ids) = (bed.database.pool.clone(), bed.clock.clone(), bed.ids.clone());
+    let reconciler = Reconciler::new(pool, client, TABLE, clock, new_ids).with_settings(settings());
+    let id = reconciler.request(OPERATOR, false).await.unwrap();
+    // All listings are out: a round ends with the buckets that it has begun, eight at once.
+    faults.plan(|_| Some(DynamoFault::INTERNAL));
+    for _ in 0..2 {
+        let calls = faults.calls();
+        let failed = reconciler.once(&CancellationToken::new()).await;
+        assert!(failed.is_err(), "{failed:?}");
+        let calls = faults.calls() - calls;
+        assert!((1..=8 * 3).contains(&calls), "{calls} calls, each made three times");
+    }
+    assert_eq!(bed.run(id).await.progress.buckets_done, 0);
+    // The listings of one bucket cannot be read: the others are compared.
+    let bucket = format!("\"N\":\"{}\"", bucket_of(ids[0]));
+    faults.plan(move |call| call.contains(&bucket).then_some(DynamoFault::INTERNAL));
+    for _ in 0..20 {
+        bed.clock.advance(Duration::from_mins(1));
+        // A failed bucket keeps its lease, so that the next round begins with others.
+        for _ in 0..2 {
+            let _ = reconciler.once(&CancellationToken::new()).await;
+        }
+        if bed.run(id).await.progress.buckets_done == 1023 {
+            break;
+        }
+    }
+    let run = bed.run(id).await;
+    assert_eq!((run.state, run.progress.buckets_done), (State::Running, 1023));
+    faults.clear();
+    bed.clock.advance(Duration::from_mins(1));
+    reconciler.once(&CancellationToken::new()).await.unwrap();
+    let run = bed.run(id).await;
+    assert_eq!((run.state, run.findings.compared), (State::Finished, 3));
 }

@@ -10,7 +10,9 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::entry::Sending;
-use super::sqs::{ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, SqsQueue, count_of, event_in, sent_at};
+use super::sqs::{
+    ATTEMPTS_MADE, DEAD_AT, REASON, SENT_AT, SqsQueue, SqsTimings, count_of, event_in, sent_at,
+};
 use crate::bus::message::QueueDepth;
 use crate::bus::selection::DeadLetter;
 use crate::bus::sqs_error::SqsError;
@@ -44,6 +46,10 @@ pub(super) struct Held {
 impl DeadLetterQueue {
     pub(super) fn new(name: &'static str, queue: SqsQueue) -> Self {
         Self { name, queue }
+    }
+
+    pub(super) fn with_timings(self, timings: SqsTimings) -> Self {
+        Self { queue: self.queue.with_timings(timings), ..self }
     }
 
     /// Approximate and delayed, as SQS counts. Includes dead letters that are being read.

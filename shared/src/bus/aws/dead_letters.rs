@@ -12,7 +12,7 @@ use sqlx::PgPool;
 
 use super::config::SqsQueues;
 use super::dead_letter_queue::{DeadLetterQueue, Held};
-use super::sqs::SqsQueue;
+use super::sqs::{SqsQueue, SqsTimings};
 use crate::aws;
 use crate::bus::message::QueueDepth;
 use crate::bus::selection::{Action, DeadLetter, DeadLettersError, Selection};
@@ -46,6 +46,13 @@ impl SqsDeadLetters {
             DeadLetterQueue::new(name, SqsQueue::new(environment, clock.clone(), config))
         };
         Self { queues: config.iter().map(queue).collect(), pool }
+    }
+
+    #[must_use]
+    pub fn with_timings(mut self, timings: SqsTimings) -> Self {
+        let queues = self.queues.into_iter();
+        self.queues = queues.map(|queue| queue.with_timings(timings)).collect();
+        self
     }
 
     pub(in crate::bus) async fn list(

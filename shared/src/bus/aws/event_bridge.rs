@@ -28,15 +28,30 @@ const MAX_BYTES: usize = 256 * 1024;
 /// Concurrent calls. The bus promises no order.
 const CONCURRENT_CALLS: usize = 4;
 
-/// Timeout of all calls together. Shorter than that of the relay, which holds row locks while it
-/// waits.
-const BUDGET: Duration = Duration::from_millis(1_900);
+/// The timeouts of publishing.
+#[derive(Clone, Copy, Debug)]
+pub struct EventBridgeTimeouts {
+    /// Of all calls together. Shorter than that of the relay, which holds row locks while it waits.
+    pub budget: Duration,
+    /// Of one call with all of its attempts.
+    pub call: Duration,
+    /// Of one attempt.
+    pub attempt: Duration,
+}
 
-/// Timeout of one call with all of its attempts.
-const CALL_TIMEOUT: Duration = Duration::from_millis(1_800);
+impl EventBridgeTimeouts {
+    pub(crate) const PRODUCTION: Self = Self {
+        budget: Duration::from_millis(1_900),
+        call: Duration::from_millis(1_800),
+        attempt: Duration::from_millis(1_500),
+    };
+}
 
-/// Timeout of one attempt.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
+impl Default for EventBridgeTimeouts {
+    fn default() -> Self {
+        Self::PRODUCTION
+    }
+}
 
 /// One retry, for a connection that was closed while idle, as happens while a function is frozen. A
 /// throttled event waits in the outbox instead.
@@ -50,23 +65,34 @@ const BACKOFF: Duration = Duration::from_millis(50);
 pub struct EventBridge {
     client: Client,
     bus: String,
+    budget: Duration,
 }
 
 impl EventBridge {
     /// The bus with this name or ARN.
     pub fn new(environment: &SdkConfig, bus: &str) -> Self {
+        Self::with_timeouts(environment, bus, EventBridgeTimeouts::default())
+    }
+
+    /// As [`EventBridge::new`], with these timeouts.
+    pub fn with_timeouts(
+        environment: &SdkConfig,
+        bus: &str,
+        timeouts: EventBridgeTimeouts,
+    ) -> Self {
+        let EventBridgeTimeouts { budget, call, attempt } = timeouts;
         let retries =
             RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF);
         let timeouts = TimeoutConfig::builder()
-            .operation_timeout(CALL_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(call)
+            .operation_attempt_timeout(attempt)
             .build();
         let config = aws_sdk_eventbridge::config::Builder::from(environment)
             .retry_config(retries)
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Self { client: Client::from_conf(config), bus: bus.to_owned() }
+        Self { client: Client::from_conf(config), bus: bus.to_owned(), budget }
     }
 
     async fn put(
@@ -91,7 +117,7 @@ impl Publish for EventBridge {
     /// One result for each event. An error only if no call got a response.
     async fn publish(&self, events: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
         let Packed { calls, too_large } = pack(events);
-        let deadline = Instant::now() + BUDGET;
+        let deadline = Instant::now() + self.budget;
         // An event counts as refused until its entry reports success.
         let no_entry = || Err(Refused("NoResponse: no response has an entry for it".to_owned()));
         let mut results: Vec<_> = events.iter().map(|_| no_entry()).collect();

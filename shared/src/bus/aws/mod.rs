@@ -11,7 +11,7 @@ mod sqs;
 
 pub use config::{SqsConfig, SqsQueues};
 pub use dead_letters::SqsDeadLetters;
-pub use event_bridge::EventBridge;
+pub use event_bridge::{EventBridge, EventBridgeTimeouts};
 pub use sqs::{Settled, SqsMessage, SqsQueue, SqsTimings};
 
 pub use super::sqs_error::SqsError;

@@ -24,9 +24,6 @@ use crate::bus::sqs_error::{SqsError, during};
 use crate::clock::Clock;
 use crate::telemetry;
 
-/// Timeout of one attempt of a call, beyond the long poll that it asks for.
-const TIMEOUT: Duration = Duration::from_secs(3);
-
 const ATTEMPTS: u32 = 3;
 
 /// The attributes of a dead letter.
@@ -47,7 +44,7 @@ pub struct SqsMessage {
     pub attempts: i32,
 }
 
-/// The delays of a queue. SQS accepts only whole seconds.
+/// The delays of a queue. SQS accepts only whole seconds, except for `call`.
 #[derive(Clone, Copy, Debug)]
 pub struct SqsTimings {
     /// Visibility timeout of a received message. A consumer extends it while it works.
@@ -58,6 +55,8 @@ pub struct SqsTimings {
     pub pause: Duration,
     /// Backoff of a message after a long outage of its store.
     pub after_outage: Duration,
+    /// Timeout of one attempt of a call, beyond the long poll that it asks for.
+    pub call: Duration,
 }
 
 impl Default for SqsTimings {
@@ -68,6 +67,7 @@ impl Default for SqsTimings {
             long_poll: Duration::from_secs(20),
             pause: Duration::from_secs(1),
             after_outage: Duration::from_secs(15),
+            call: Duration::from_secs(3),
         }
     }
 }
@@ -98,23 +98,20 @@ impl SqsQueue {
     /// The queue that `config` names.
     pub fn new(environment: &SdkConfig, clock: Clock, config: &SqsConfig) -> Self {
         let SqsConfig { queue, dead_letters } = config.clone();
+        let timings = SqsTimings::default();
         let config = aws_sdk_sqs::config::Builder::from(environment)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build())
+            .timeout_config(attempt_timeout(timings.call))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Self {
-            client: Client::from_conf(config),
-            clock,
-            url: queue,
-            dead_letters,
-            timings: SqsTimings::default(),
-        }
+        Self { client: Client::from_conf(config), clock, url: queue, dead_letters, timings }
     }
 
     #[must_use]
     pub fn with_timings(self, timings: SqsTimings) -> Self {
-        Self { timings, ..self }
+        let config = self.client.config().to_builder();
+        let config = config.timeout_config(attempt_timeout(timings.call)).build();
+        Self { client: Client::from_conf(config), timings, ..self }
     }
 
     /// Half of the visibility timeout: when to extend it.
@@ -135,8 +132,8 @@ impl SqsQueue {
         visibility: Duration,
         long_poll: Duration,
     ) -> Result<Vec<Message>, SqsError> {
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(long_poll + TIMEOUT);
-        let timeouts = aws_sdk_sqs::config::Builder::new().timeout_config(timeouts.build());
+        let timeouts = attempt_timeout(long_poll + self.timings.call);
+        let timeouts = aws_sdk_sqs::config::Builder::new().timeout_config(timeouts);
         let response = self
             .client
             .receive_message()
@@ -316,6 +313,10 @@ fn text(value: &str) -> MessageAttributeValue {
     attribute = attribute.data_type("String");
     // Building fails only without a type.
     attribute.build().unwrap_or_else(|_| unreachable!("it has a type"))
+}
+
+fn attempt_timeout(timeout: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(timeout).build()
 }
 
 fn int(count: usize) -> i32 {

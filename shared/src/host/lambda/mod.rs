@@ -150,7 +150,27 @@ impl Lambda {
 
     /// The deadline for work, as a monotonic instant.
     fn deadline(&self, deadline: SystemTime) -> Instant {
-        let left = DateTime::<Utc>::from(deadline) - self.clock.now();
-        Instant::now() + left.to_std().unwrap_or_default().saturating_sub(MARGIN)
+        Instant::now() + time_for_work(deadline.into(), self.clock.now())
+    }
+}
+
+/// How long an invocation may work. None if its deadline is near.
+fn time_for_work(deadline: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (deadline - now).to_std().unwrap_or_default().saturating_sub(MARGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invocation_stops_its_work_two_seconds_before_its_deadline() {
+        let deadline = DateTime::UNIX_EPOCH + Duration::from_hours(1);
+        let time = |left| time_for_work(deadline, deadline - Duration::from_millis(left));
+        assert_eq!(time(30_000), Duration::from_secs(28));
+        assert_eq!(time(2_001), Duration::from_millis(1));
+        assert_eq!([time(2_000), time(1), time(0)], [Duration::ZERO; 3]);
+        let late = deadline + Duration::from_secs(5);
+        assert_eq!(time_for_work(deadline, late), Duration::ZERO);
     }
 }

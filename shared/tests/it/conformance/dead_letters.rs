@@ -1,12 +1,11 @@
 //! What operators see and do with dead letters, of one queue and of several.
 
-use std::time::{Duration, Instant};
-
 use shared::bus::selection::{Action, Selection};
 use shared::contract::routes::{self, CATALOG_QUEUE};
 use shared::host::intake::Failure;
+use testkit::eventually;
 
-use super::test_bed::{DEADLINE, OPERATOR, TestBed};
+use super::test_bed::{OPERATOR, TestBed};
 use crate::handlers::ByPosition;
 use crate::second_producer::{PARCEL_QUEUE, TWO_PRODUCERS};
 
@@ -15,7 +14,7 @@ pub(super) async fn message_that_keeps_failing_is_a_dead_letter_with_reason(bed:
     let failing =
         ByPosition::new(|_| Err(Failure::Failed("it cannot be \u{0}\u{ffff}".to_owned())));
     bed.rounds(&failing, || failing.seen().len() >= 5).await;
-    assert!(bed.is_empty().await);
+    bed.becomes_empty().await;
     assert_eq!(failing.seen().len(), 5);
     let dead_letters = bed.dead_letters().await;
     assert_eq!(dead_letters.len(), 1);
@@ -45,7 +44,7 @@ pub(super) async fn redriven_dead_letter_gets_all_its_attempts_again(bed: TestBe
     bed.dead_letters.settle(&all, None, Action::Redrive, OPERATOR, now).await.unwrap();
     let accepting = ByPosition::new(|_| Ok(()));
     bed.rounds(&accepting, || !accepting.seen().is_empty()).await;
-    assert!(bed.is_empty().await);
+    bed.becomes_empty().await;
 }
 
 pub(super) async fn only_selected_dead_letters_are_settled(bed: TestBed) {
@@ -67,7 +66,8 @@ pub(super) async fn only_selected_dead_letters_are_settled(bed: TestBed) {
     let before = Selection { before: Some(dead_letters[3].dead_at), ..Selection::default() };
     assert_eq!(bed.dead_letters.count(&before).await.unwrap(), 0);
     assert_eq!(bed.audit().await.len(), 3);
-    assert!(bed.is_empty().await, "a discarded message is not redelivered");
+    // A discarded message is not redelivered.
+    bed.becomes_empty().await;
 }
 
 pub(super) async fn reading_dead_letters_does_not_change_them(bed: TestBed) {
@@ -155,18 +155,14 @@ pub(super) async fn only_dead_letters_of_the_selected_queue_are_settled(bed: Tes
 pub(super) async fn each_queue_has_its_own_depth(bed: TestBed) {
     bed.make_dead_letter_in(PARCEL_QUEUE, "dead").await;
     bed.plant(CATALOG_QUEUE, "waits").await;
-    let begun = Instant::now();
-    loop {
+    // The counts of SQS are delayed.
+    eventually("the depths of all queues", async || {
         let depths = bed.dead_letters.depths().await.unwrap();
         let queues: Vec<&str> = depths.iter().map(|depth| depth.queue.as_str()).collect();
         assert_eq!(queues, routes::queues(TWO_PRODUCERS));
         let counts: Vec<_> =
             depths.iter().map(|depth| (depth.visible, depth.dead_letters)).collect();
-        if counts == [(1, 0), (0, 1), (0, 0)] {
-            return;
-        }
-        // The counts of SQS are delayed.
-        assert!(begun.elapsed() < DEADLINE, "the counts are never right: {depths:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        (counts == [(1, 0), (0, 1), (0, 0)]).then_some(())
+    })
+    .await;
 }

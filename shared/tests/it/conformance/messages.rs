@@ -1,39 +1,33 @@
 //! What a queue does with its messages.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shared::bus::message::QueueDepth;
 use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::intake::Failure;
+use testkit::eventually;
 
-use super::test_bed::{DEADLINE, TestBed};
+use super::test_bed::TestBed;
 use crate::handlers::{ByPosition, inventory_event};
 
 pub(super) async fn every_published_event_is_handled_and_then_gone(bed: TestBed) {
     bed.publish(1..=25).await;
     let accepting = ByPosition::new(|_| Ok(()));
-    bed.rounds(&accepting, || accepting.seen().len() >= 25).await;
     // At least once: SQS may duplicate.
-    let seen: BTreeSet<i64> = accepting.seen().into_iter().collect();
-    assert_eq!(seen, (1..=25).collect());
-    assert!(bed.is_empty().await);
+    let seen = || BTreeSet::from_iter(accepting.seen());
+    bed.rounds(&accepting, || seen().len() >= 25).await;
+    assert_eq!(seen(), (1..=25).collect());
+    bed.becomes_empty().await;
     assert_eq!(bed.dead_letters().await, []);
 }
 
 pub(super) async fn message_is_redelivered_after_its_consumer_crashed(bed: TestBed) {
     bed.publish([1]).await;
-    let begun = Instant::now();
-    let mut received = Vec::new();
-    while received.is_empty() {
-        assert!(begun.elapsed() < DEADLINE, "the message does not arrive");
-        received = bed.receive().await;
-    }
-    assert_eq!(received, [inventory_event(1)]);
+    assert_eq!(bed.receive_some().await, [inventory_event(1)]);
     assert_eq!(bed.receive().await, Vec::<Value>::new(), "it is invisible");
     bed.end_visibility().await;
-    assert_eq!(bed.receive().await, [inventory_event(1)]);
+    assert_eq!(bed.receive_some().await, [inventory_event(1)]);
 }
 
 pub(super) async fn only_failed_messages_of_a_batch_are_redelivered(bed: TestBed) {
@@ -45,12 +39,11 @@ pub(super) async fn only_failed_messages_of_a_batch_are_redelivered(bed: TestBed
     // Without a backoff, failed messages return at once: handle until all were seen.
     bed.rounds(&picky, || (1..=6).all(|position| picky.seen().contains(&position))).await;
     let accepting = ByPosition::new(|_| Ok(()));
-    bed.rounds(&accepting, || accepting.seen().len() >= 2).await;
-    let mut seen = accepting.seen();
-    // Queues promise no order.
-    seen.sort_unstable();
-    assert_eq!(seen, [3, 6]);
-    assert!(bed.is_empty().await);
+    // Queues promise no order, and SQS may duplicate.
+    let seen = || BTreeSet::from_iter(accepting.seen());
+    bed.rounds(&accepting, || seen().len() >= 2).await;
+    assert_eq!(seen(), BTreeSet::from([3, 6]));
+    bed.becomes_empty().await;
 }
 
 pub(super) async fn unreadable_message_is_a_dead_letter_and_blocks_no_other(bed: TestBed) {
@@ -65,7 +58,7 @@ pub(super) async fn unreadable_message_is_a_dead_letter_and_blocks_no_other(bed:
     assert!(dead_letters[0].reason.starts_with("unreadable: "), "{}", dead_letters[0].reason);
     let (_, body) = bed.dead_letters.find(dead_letters[0].id).await.unwrap().unwrap();
     assert_eq!(body, "no event");
-    assert!(bed.is_empty().await);
+    bed.becomes_empty().await;
 }
 
 pub(super) async fn event_of_unknown_type_is_ignored(bed: TestBed) {
@@ -74,34 +67,27 @@ pub(super) async fn event_of_unknown_type_is_ignored(bed: TestBed) {
     bed.publish([2]).await;
     let accepting = ByPosition::new(|_| Ok(()));
     bed.rounds(&accepting, || !accepting.seen().is_empty()).await;
-    assert!(bed.is_empty().await);
+    bed.becomes_empty().await;
     assert_eq!((accepting.seen(), bed.dead_letters().await), (vec![2], vec![]));
 }
 
 pub(super) async fn depth_counts_visible_in_flight_and_dead_messages(bed: TestBed) {
     bed.make_dead_letters(&["no event"]).await;
     // The counts of SQS are delayed.
-    let until = async |what: &str, is_so: fn(&QueueDepth) -> bool, receives: bool| {
-        let begun = Instant::now();
-        loop {
-            if receives {
-                // Each time: a message is in flight only for its visibility timeout.
-                bed.receive().await;
-            }
+    let becomes = async |what: &str, is_so: fn(&QueueDepth) -> bool| {
+        eventually(what, async || {
             let depth = bed.dead_letters.depths().await.unwrap().remove(0);
-            if is_so(&depth) && depth.dead_letters == 1 {
-                return;
-            }
-            assert!(begun.elapsed() < DEADLINE, "not {what}: {depth:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            (is_so(&depth) && depth.dead_letters == 1).then_some(())
+        })
+        .await;
     };
-    until("one dead letter alone", |depth| depth.visible + depth.in_flight == 0, false).await;
+    becomes("one dead letter alone", |depth| depth.visible + depth.in_flight == 0).await;
     bed.publish(1..=3).await;
-    until("three that wait", |depth| (depth.visible, depth.in_flight) == (3, 0), false).await;
+    becomes("three that wait", |depth| (depth.visible, depth.in_flight) == (3, 0)).await;
+    bed.receive_some().await;
     let in_flight =
         |depth: &QueueDepth| depth.in_flight > 0 && depth.visible + depth.in_flight == 3;
-    until("some in flight", in_flight, true).await;
+    becomes("some in flight", in_flight).await;
 }
 
 pub(super) async fn long_outage_of_a_store_makes_no_dead_letter(bed: TestBed) {
@@ -111,5 +97,5 @@ pub(super) async fn long_outage_of_a_store_makes_no_dead_letter(bed: TestBed) {
     assert_eq!(bed.dead_letters().await, []);
     let accepting = ByPosition::new(|_| Ok(()));
     bed.rounds(&accepting, || !accepting.seen().is_empty()).await;
-    assert!(bed.is_empty().await);
+    bed.becomes_empty().await;
 }

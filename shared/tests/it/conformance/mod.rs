@@ -15,12 +15,11 @@ macro_rules! conformance {
             })*)*
         }
         mod eventbridge_and_sqs {
-            $($(#[tokio::test]
-            async fn $name() {
-                if let Some(bed) = super::test_bed::TestBed::aws().await {
-                    super::$module::$name(bed).await;
-                }
-            })*)*
+            testkit::emulator_tests! {
+                $($(async fn $name() {
+                    super::$module::$name(super::test_bed::TestBed::aws().await).await;
+                })*)*
+            }
         }
     };
 }

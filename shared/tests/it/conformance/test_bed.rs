@@ -1,10 +1,11 @@
 //! A bus with the queues of two producers, over PostgreSQL or over EventBridge and SQS.
 
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use chrono::DateTime;
 use serde_json::Value;
-use shared::bus::aws::{EventBridge, SqsDeadLetters, SqsQueue, SqsTimings};
+use shared::bus::aws::{EventBridge, SqsDeadLetters, SqsMessage, SqsQueue, SqsTimings};
 use shared::bus::dead_letters::DeadLetters;
 use shared::bus::postgres::{PgBus, Queue, Queues};
 use shared::bus::selection::{DeadLetter, Selection};
@@ -16,24 +17,23 @@ use shared::contract::routes::CATALOG_QUEUE;
 use shared::host::intake::{self, Handler};
 use shared::host::sqs_intake;
 use shared::id::{EventId, UserId};
-use testkit::{Messaging, Ministack, TestDatabase, database};
+use testkit::{Messaging, Ministack, NO_TIMEOUT, TestDatabase, database, eventually, within};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::handlers::{ByPosition, inventory_event};
+use crate::handlers::{ByPosition, PATIENT_BUS, inventory_event};
 use crate::second_producer::{PARCEL_QUEUE, TWO_PRODUCERS};
-
-/// Timeout on a machine that is busy with other tests.
-pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(super) const OPERATOR: UserId = UserId::from_u128(9);
 
-/// Delays short enough for a test: SQS has its own clock.
+/// SQS has its own clock: a failed message returns at once, and a received one only when the test says
+/// so.
 const TIMINGS: SqsTimings = SqsTimings {
-    visibility: Duration::from_secs(2),
+    visibility: Duration::from_hours(1),
     long_poll: Duration::from_secs(1),
     pause: Duration::ZERO,
     after_outage: Duration::ZERO,
+    call: NO_TIMEOUT,
 };
 
 /// A bus with the queues of two producers, and their dead letters. Unless a method takes a queue, it
@@ -44,6 +44,8 @@ pub(super) struct TestBed {
     pub(super) clock: Clock,
     pub(super) dead_letters: DeadLetters,
     pub(super) database: TestDatabase,
+    /// The receipts of messages that were received and not settled, each with the URL of its queue.
+    unsettled: Mutex<Vec<(String, String)>>,
 }
 
 enum AllQueues {
@@ -69,24 +71,26 @@ impl TestBed {
             queues: AllQueues::Tables(queues),
             clock,
             database,
+            unsettled: Mutex::default(),
         }
     }
 
-    /// `None` if the emulator is not installed, which the testkit reports.
-    pub(super) async fn aws() -> Option<Self> {
-        let messaging = Ministack::of_this_process()?.messaging(TWO_PRODUCERS).await;
+    pub(super) async fn aws() -> Self {
+        let messaging = Ministack::of_this_process().messaging(TWO_PRODUCERS).await;
         let database = database(&[&bus::MIGRATOR]).await;
         let (environment, clock) = (&messaging.environment, Clock::System);
-        let bus = Bus::EventBridge(EventBridge::new(environment, &messaging.bus));
+        let bus = EventBridge::with_timeouts(environment, &messaging.bus, PATIENT_BUS);
         let queues = messaging.queues();
         let dead_letters = SqsDeadLetters::new(environment, &clock, &queues, database.pool.clone());
-        Some(Self {
-            bus,
+        let dead_letters = dead_letters.with_timings(TIMINGS);
+        Self {
+            bus: Bus::EventBridge(bus),
             queues: AllQueues::Sqs(Box::new(messaging)),
             clock,
             dead_letters: DeadLetters::Sqs(dead_letters),
             database,
-        })
+            unsettled: Mutex::default(),
+        }
     }
 
     fn messages(&self, queue: &str) -> Messages {
@@ -140,23 +144,40 @@ impl TestBed {
         }
     }
 
-    /// Receives messages without settling them, as a consumer that crashes does. A bus may reformat
-    /// an event, so this returns the parsed events.
+    /// Receives messages without settling them, as a consumer that crashes does, if there are any. A bus
+    /// may reformat an event, so this returns the parsed events.
     pub(super) async fn receive(&self) -> Vec<Value> {
         let bodies = self.receive_bodies(CATALOG_QUEUE).await;
         bodies.iter().map(|body| serde_json::from_str(body).unwrap_or_default()).collect()
     }
 
-    pub(super) async fn receive_bodies(&self, queue: &str) -> Vec<String> {
-        match self.messages(queue) {
+    /// As [`TestBed::receive`], once there are messages.
+    pub(super) async fn receive_some(&self) -> Vec<Value> {
+        eventually("a message arrives", async || {
+            Some(self.receive().await).filter(|received| !received.is_empty())
+        })
+        .await
+    }
+
+    pub(super) async fn receive_bodies(&self, name: &str) -> Vec<String> {
+        match self.messages(name) {
             Messages::Table(queue) => {
                 let received = queue.receive(100).await.unwrap();
                 received.into_iter().map(|message| message.body).collect()
             }
             Messages::Sqs(queue) => {
                 let received = queue.receive().await.unwrap();
+                self.remember(name, &received);
                 received.into_iter().map(|message| message.event().to_owned()).collect()
             }
+        }
+    }
+
+    fn remember(&self, queue: &str, received: &[SqsMessage]) {
+        if let AllQueues::Sqs(messaging) = &self.queues {
+            let url = &messaging.queue(queue).queue;
+            let receipts = received.iter().map(|message| (url.clone(), message.receipt.clone()));
+            self.unsettled.lock().unwrap().extend(receipts);
         }
     }
 
@@ -181,27 +202,39 @@ impl TestBed {
 
     /// Handles batches until `is_enough`.
     pub(super) async fn rounds(&self, handler: &impl Handler, is_enough: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !is_enough() {
-            assert!(begun.elapsed() < DEADLINE, "the expected state is not reached");
-            self.round(handler).await;
-        }
+        let handling = async {
+            while !is_enough() {
+                self.round(handler).await;
+            }
+        };
+        within("the expected state", handling).await;
     }
 
-    /// Waits until received messages are visible again.
+    /// Makes messages visible again that were received and not settled.
     pub(super) async fn end_visibility(&self) {
         match &self.queues {
             AllQueues::Tables(_) => self.clock.advance(Duration::from_secs(30)),
-            AllQueues::Sqs(_) => {
-                tokio::time::sleep(TIMINGS.visibility + Duration::from_millis(500)).await;
+            AllQueues::Sqs(messaging) => {
+                let client = aws_sdk_sqs::Client::new(&messaging.environment);
+                let unsettled = std::mem::take(&mut *self.unsettled.lock().unwrap());
+                for (url, receipt) in unsettled {
+                    let change = client.change_message_visibility().queue_url(url);
+                    let change = change.receipt_handle(receipt).visibility_timeout(0);
+                    change.send().await.unwrap();
+                }
             }
         }
     }
 
-    /// Whether the queue is empty, also after the visibility timeout.
-    pub(super) async fn is_empty(&self) -> bool {
-        self.end_visibility().await;
-        self.receive().await.is_empty()
+    /// Waits until the queue has no message: none that can be received, and none that is in flight or
+    /// waits for another attempt.
+    pub(super) async fn becomes_empty(&self) {
+        eventually("the queue is empty", async || {
+            let depths = self.dead_letters.depths().await.unwrap();
+            let depth = depths.into_iter().find(|depth| depth.queue == CATALOG_QUEUE).unwrap();
+            (depth.visible + depth.in_flight == 0).then_some(())
+        })
+        .await;
     }
 
     pub(super) async fn dead_letters(&self) -> Vec<DeadLetter> {
@@ -219,11 +252,12 @@ impl TestBed {
         let before = self.dead_letters().await.len();
         self.plant(queue, body).await;
         let handler = ByPosition::new(|_| Ok(()));
-        let begun = Instant::now();
-        while self.dead_letters().await.len() <= before {
-            assert!(begun.elapsed() < DEADLINE, "it does not become a dead letter");
-            self.round_of(queue, &handler).await;
-        }
+        let burying = async {
+            while self.dead_letters().await.len() <= before {
+                self.round_of(queue, &handler).await;
+            }
+        };
+        within("one more dead letter", burying).await;
     }
 
     /// The audit: actor, action and dead letter of each row.
