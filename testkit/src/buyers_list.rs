@@ -51,7 +51,7 @@ impl BuyersList {
         let mut path = format!("/v1/catalog/products?limit={limit}");
         for (name, value) in self.parameters() {
             if let Some(value) = value {
-                path.push_str(&format!("&{name}={value}"));
+                path.extend(["&", name, "=", &value]);
             }
         }
         path

@@ -70,7 +70,7 @@ async fn response_waits_150_milliseconds_for_a_silent_bus() {
     let api = publish_before_responses(api, events);
     // A read has written nothing to publish.
     assert_eq!(Call::get("/").send(&api).await.expect(200).text, "read");
-    assert_eq!(bus.0.waits(), []);
+    assert!(bus.0.waits().is_empty());
     // On a busy machine, claiming the event may take that long already.
     while bus.0.waits().is_empty() {
         let begun = Instant::now();
