@@ -232,7 +232,7 @@ fn every_rare_path_names_tests_that_exist() {
     }
     assert!(found.len() > 20, "{found:#?}");
     let tests = test_names();
-    let mut unknown = Vec::new();
+    let mut unknown: Vec<&str> = Vec::new();
     for (_, named) in PATHS {
         unknown.extend(named.iter().filter(|name| !tests.contains(**name)));
     }
