@@ -41,17 +41,13 @@ fn shown(all: &[Expected]) -> Vec<Value> {
     shown.map(document).collect()
 }
 
-fn some(text: &str) -> Option<String> {
-    Some(text.to_owned())
-}
-
 #[tokio::test]
 async fn every_combination_of_filters_matches_a_plain_sort() {
     let catalogue = Catalogue::new().await;
     let products = shown(&filled(&catalogue, 150).await);
     let all = BuyersList::default();
     let scopes = [
-        BuyersList { category: some("shoes"), ..all.clone() },
+        BuyersList { category: Some("shoes".to_owned()), ..all.clone() },
         BuyersList { seller: Some(SellerId::from_u128(2).to_string()), ..all.clone() },
         all.clone(),
     ];
@@ -67,8 +63,13 @@ async fn every_combination_of_filters_matches_a_plain_sort() {
         for currency in ["BRL", "EUR"] {
             for in_stock in [None, Some(true), Some(false)] {
                 for (price_min, price_max) in ranges {
-                    for sort in [None, some("price"), some("-price"), some("-created_at")] {
-                        let currency = some(currency);
+                    for sort in [
+                        None,
+                        Some("price".to_owned()),
+                        Some("-price".to_owned()),
+                        Some("-created_at".to_owned()),
+                    ] {
+                        let currency = Some(currency.to_owned());
                         let (scope, limit) = (scope.clone(), if scope == all { 7 } else { 20 });
                         let list =
                             BuyersList { currency, in_stock, price_min, price_max, sort, ..scope };
@@ -104,12 +105,12 @@ async fn damaged_and_copied_listings_are_skipped() {
     let catalogue = Catalogue::new().await;
     let all = filled(&catalogue, 20).await;
     let all_of = BuyersList::default();
-    let shoes = BuyersList { category: some("shoes"), ..BuyersList::default() };
+    let shoes = BuyersList { category: Some("shoes".to_owned()), ..BuyersList::default() };
     let lists = [
         all_of.clone(),
-        BuyersList { sort: some("price"), ..all_of },
+        BuyersList { sort: Some("price".to_owned()), ..all_of },
         shoes.clone(),
-        BuyersList { sort: some("-price"), ..shoes.clone() },
+        BuyersList { sort: Some("-price".to_owned()), ..shoes.clone() },
     ];
     let mut before = Vec::new();
     for list in &lists {
@@ -147,7 +148,7 @@ async fn damaged_and_copied_listings_are_skipped() {
     cheap.insert("amount".to_owned(), AttributeValue::N("0".to_owned()));
     put(cheap).await;
     for limit in [1, 2, 3] {
-        let list = BuyersList { sort: some("price"), ..shoes.clone() };
+        let list = BuyersList { sort: Some("price".to_owned()), ..shoes.clone() };
         let found = pages(&catalogue, &list, limit).await;
         assert!(found.len() < before[2].len(), "with {limit} at once: {}", found.len());
     }

@@ -67,14 +67,14 @@ type Change = (&'static str, fn(&mut Offer));
 
 const CHANGES: &[Change] = &[
     ("is the dearest", |it| it.product.price.amount = 700),
-    ("is in another category", |it| it.product.category = "hats".to_owned()),
+    ("is in another category", |it| "hats".clone_into(&mut it.product.category)),
     ("is sold out", |it| it.stock.on_hand = 0),
     ("is the cheapest", |it| it.product.price.amount = 50),
     ("is of another seller", |it| it.product.seller_id = SellerId::from_u128(2)),
     ("is in stock again", |it| it.stock.on_hand = 2),
     ("has another currency", |it| it.product.price.currency = "EUR".parse().unwrap()),
     ("has another name", |it| "Zulu".clone_into(&mut it.product.name)),
-    ("is alone in its category", |it| it.product.category = "toys".to_owned()),
+    ("is alone in its category", |it| "toys".clone_into(&mut it.product.category)),
     ("is held", |it| it.stock.held = it.stock.on_hand),
     ("costs nothing", |it| it.product.price.amount = 0),
     ("is alone with its seller", |it| it.product.seller_id = SellerId::from_u128(4)),
@@ -218,12 +218,13 @@ impl Shop {
             for order in &self.orders {
                 for currency in ["BRL", "EUR"] {
                     // What is left out must mean the default.
-                    let is_default = turn % 2 == 0 && currency == "BRL";
-                    let sort = (turn % 2 == 1 || order != "-created_at").then(|| order.clone());
+                    let is_default = turn.is_multiple_of(2) && currency == "BRL";
+                    let sort =
+                        (!turn.is_multiple_of(2) || order != "-created_at").then(|| order.clone());
                     let currency = (!is_default).then(|| currency.to_owned());
                     let list = BuyersList { sort, currency, ..scope.clone() };
                     self.check_list(&list, 100, &products, step).await;
-                    if turn % 2 == 0 {
+                    if turn.is_multiple_of(2) {
                         let turn = turn / 2;
                         let in_stock = Some(turn % 4 < 2);
                         let (price_min, price_max) = BOUNDS[turn % BOUNDS.len()];

@@ -80,7 +80,7 @@ impl Shop {
     }
 
     /// An entry of a history, as of now.
-    fn entry(&self, seller: usize, change: &str, product: Value) -> Value {
+    fn entry(&self, seller: usize, change: &str, product: &Value) -> Value {
         json!({
             "version": product["version"], "at": self.service.clock.now(),
             "actor": self.sellers[seller], "change": change, "product": product,
@@ -93,21 +93,21 @@ impl Shop {
         product["price"]["amount"] = json!(amount);
         product["status"] = json!(status);
         let created = self.send(seller, Call::post("/v1/products").json(&product)).await;
-        let entry = self.entry(seller, "created", created.expect(201).json);
+        let entry = self.entry(seller, "created", &created.expect(201).json);
         self.products.push(Tracked { seller, versions: vec![entry] });
         self.skus.insert(sku.to_owned());
         self.products.len() - 1
     }
 
-    async fn change(&mut self, nth: usize, patch: Value) {
+    async fn change(&mut self, nth: usize, patch: &Value) {
         self.service.clock.advance(Duration::from_millis(7));
         if let Some(sku) = patch["sku"].as_str() {
             self.skus.insert(sku.to_owned());
         }
         let Tracked { seller, .. } = self.products[nth];
-        let call = Call::patch(&self.products[nth].path()).header("if-match", "*").json(&patch);
+        let call = Call::patch(&self.products[nth].path()).header("if-match", "*").json(patch);
         let changed = self.send(seller, call).await.expect(200);
-        let entry = self.entry(seller, "updated", changed.json);
+        let entry = self.entry(seller, "updated", &changed.json);
         self.products[nth].versions.push(entry);
     }
 
@@ -120,7 +120,7 @@ impl Shop {
         product["version"] = json!(product["version"].as_i64().unwrap() + 1);
         product["updated_at"] = json!(self.service.clock.now());
         product["deleted_at"] = product["updated_at"].clone();
-        let entry = self.entry(seller, "deleted", product);
+        let entry = self.entry(seller, "deleted", &product);
         self.products[nth].versions.push(entry);
     }
 
@@ -129,7 +129,7 @@ impl Shop {
         let Tracked { seller, .. } = self.products[nth];
         let call = Call::post(&format!("{}/restore", self.products[nth].path()));
         let restored = self.send(seller, call).await.expect(200);
-        let entry = self.entry(seller, "restored", restored.json);
+        let entry = self.entry(seller, "restored", &restored.json);
         self.products[nth].versions.push(entry);
     }
 
@@ -143,7 +143,7 @@ impl Shop {
             self.restore(nth).await;
         }
         if self.products[nth].last()["status"] != state {
-            self.change(nth, json!({"status": state})).await;
+            self.change(nth, &json!({"status": state})).await;
         }
     }
 
@@ -183,7 +183,7 @@ impl Shop {
                     let mut path = "/v1/products?".to_owned();
                     for (name, value) in [("status", status), ("sku", sku)] {
                         if let Some(value) = value {
-                            path.push_str(&format!("{name}={value}&"));
+                            path.extend([name, "=", value, "&"]);
                         }
                     }
                     turn += 1;
@@ -212,13 +212,12 @@ impl Shop {
         let mut versions = tracked.versions.iter().rev();
         for at in [ago(TimeDelta::zero()), ago(TimeDelta::microseconds(1))] {
             let then = self.send(tracked.seller, Call::get(&format!("{path}as_of={at}"))).await;
-            match versions.next() {
-                Some(expected) => {
-                    let mut product = then.expect(200).json;
-                    without_unknown_hash(&mut product, &expected["product"]);
-                    assert_eq!(product, expected["product"], "{path}as_of={at}");
-                }
-                None => drop(then.expect(404)),
+            if let Some(expected) = versions.next() {
+                let mut product = then.expect(200).json;
+                without_unknown_hash(&mut product, &expected["product"]);
+                assert_eq!(product, expected["product"], "{path}as_of={at}");
+            } else {
+                then.expect(404);
             }
         }
     }
@@ -260,9 +259,10 @@ async fn every_list_is_right_after_every_change() {
     for (nth, from) in states.iter().enumerate() {
         for to in &states[nth + 1..] {
             for state in [from, to] {
-                let is_there = match shop.products[changing].is_deleted() {
-                    true => *state == DELETED,
-                    false => shop.products[changing].last()["status"] == *state,
+                let is_there = if shop.products[changing].is_deleted() {
+                    *state == DELETED
+                } else {
+                    shop.products[changing].last()["status"] == *state
                 };
                 if !is_there {
                     shop.bring(changing, state).await;
@@ -278,14 +278,14 @@ async fn every_list_is_right_after_every_change() {
         json!({"sku": "Q"}),
         json!({"attributes": {"size": null}, "description": "New"}),
     ] {
-        shop.change(changing, patch.clone()).await;
+        shop.change(changing, &patch).await;
         shop.check(changing, &format!("gets {patch}")).await;
     }
     // Another product takes the SKU that is free now, and after a deletion once more.
     let heir = shop.create(0, "K", 800, states[1]).await;
     shop.check(heir, "takes a free SKU").await;
     shop.delete(heir).await;
-    shop.change(changing, json!({"sku": "K"})).await;
+    shop.change(changing, &json!({"sku": "K"})).await;
     shop.check(changing, "has its SKU again").await;
     assert!(shop.steps >= 2 * LIMITS.len());
 }

@@ -189,7 +189,7 @@ async fn dead_letters_are_listed_by_every_filter_and_page_size() {
                     ("older_than", older_than.map(|age: i64| age.to_string())),
                 ] {
                     if let Some(value) = value {
-                        path.push_str(&format!("{name}={value}&"));
+                        path.extend([name, "=", &value, "&"]);
                     }
                 }
                 let expected: Vec<i64> = letters
