@@ -21,7 +21,7 @@ use shared::host::tick::{self, Progress};
 use shared::id::Ids;
 use shared::metrics::Kind;
 use shared::money::Currency;
-use testkit::{Call, MAX_WAIT, database, stale_dynamodb};
+use testkit::{Call, Calls, MAX_WAIT, database, dynamodb, stale_dynamodb};
 use tokio_util::sync::CancellationToken;
 
 use super::situation::{OPERATOR, RefusingBus, Situation, TABLE, advance, at};
@@ -210,7 +210,10 @@ async fn each_write_lost_to_another_projector_is_a_race() {
     }
     it.publish().await;
     // Its first read shows no listing, so that its first write of each loses.
-    let late = Projector::new(stale_dynamodb(&it.client), TABLE, it.clocks.projector.clone());
+    let replica = dynamodb().await;
+    catalog::table::ensure(&replica.client, TABLE).await.unwrap();
+    let stale = stale_dynamodb(&it.client, &replica.endpoint, &Calls::default());
+    let late = Projector::new(stale, TABLE, it.clocks.projector.clone());
     it.project_with(&late).await;
     assert_samples(&recorder.render(), RACES);
 }
