@@ -20,7 +20,8 @@ use shared::id::{EventId, RequestId};
 use shared::outbox::{Backlog, Claimed, Entry, Outbox, Relay, RelayError};
 use sqlx::{PgConnection, PgPool};
 use testkit::{
-    FaultyBus, Messaging, Ministack, NO_TIMEOUT, PATIENT_RELAY, Rates, TestDatabase, database, within,
+    FaultyBus, Messaging, Ministack, NO_TIMEOUT, PATIENT_RELAY, Rates, TestDatabase, database,
+    within,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
