@@ -113,6 +113,37 @@ pub struct Money {
 mod tests {
     use super::*;
 
+    /// The currencies of ISO 4217 whose minor unit is not a hundredth.
+    const OTHER_EXPONENTS: [(u16, &str); 3] = [
+        (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
+        (3, "BHD IQD JOD KWD LYD OMR TND"),
+        (4, "CLF UYW"),
+    ];
+
+    #[test]
+    fn every_currency_has_the_minor_unit_of_iso_4217() {
+        let letters = || 'A'..='Z';
+        let codes = letters().flat_map(|a| {
+            letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c])))
+        });
+        let mut known = 0;
+        for (code, currency) in codes.filter_map(|code| Some((code.clone(), code.parse().ok()?))) {
+            let currency: Currency = currency;
+            let other = OTHER_EXPONENTS.iter().find(|(_, codes)| codes.contains(&code));
+            assert_eq!(currency.exponent(), other.map_or(2, |(exponent, _)| *exponent), "{code}");
+            assert_eq!((currency.code(), currency.to_string()), (code.as_str(), code.clone()));
+            let json = serde_json::to_string(&currency).unwrap();
+            assert_eq!(json, format!("\"{code}\""));
+            assert_eq!(serde_json::from_str::<Currency>(&json).unwrap(), currency);
+            known += 1;
+        }
+        assert!(known > 150, "{known}");
+        let others = OTHER_EXPONENTS.iter().flat_map(|(_, codes)| codes.split(' '));
+        for code in others {
+            assert!(code.parse::<Currency>().is_ok(), "{code}");
+        }
+    }
+
     #[test]
     fn currency_without_minor_unit_is_refused() {
         assert_eq!("BRL".parse::<Currency>().unwrap().code(), "BRL");

@@ -1,5 +1,7 @@
 //! Bearer tokens of a test-only issuer.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -19,9 +21,11 @@ const AUDIENCE: &str = "vitrina";
 #[derive(Clone)]
 pub struct Tokens {
     key: EncodingKey,
+    pub(crate) pair: Arc<Ed25519KeyPair>,
     keys: JwkSet,
-    kid: String,
-    clock: Clock,
+    pub(crate) kid: String,
+    pub(crate) issuer: String,
+    pub(crate) clock: Clock,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -45,8 +49,22 @@ impl Tokens {
         ]});
         Self {
             key: EncodingKey::from_ed_der(der.as_ref()),
+            pair: Arc::new(pair),
             keys: serde_json::from_value(keys).unwrap(),
             kid: kid.to_owned(),
+            issuer: ISSUER.to_owned(),
+            clock,
+        }
+    }
+
+    /// Signs as another issuer, with its private key and the key set that it publishes.
+    pub fn of_issuer(issuer: &str, pkcs8: &[u8], keys: JwkSet, clock: Clock) -> Self {
+        Self {
+            key: EncodingKey::from_ed_der(pkcs8),
+            pair: Arc::new(Ed25519KeyPair::from_pkcs8(pkcs8).unwrap()),
+            kid: keys.keys[0].common.key_id.clone().unwrap(),
+            keys,
+            issuer: issuer.to_owned(),
             clock,
         }
     }
@@ -58,7 +76,7 @@ impl Tokens {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        [("VITRINA_AUTH_ISSUER", ISSUER.to_owned()), ("VITRINA_AUTH_JWKS_URL", url)]
+        [("VITRINA_AUTH_ISSUER", self.issuer.clone()), ("VITRINA_AUTH_JWKS_URL", url)]
     }
 
     /// The public key set, as the issuer publishes it.
@@ -69,7 +87,7 @@ impl Tokens {
     /// The configuration of a verifier that accepts the tokens.
     pub fn config(&self) -> AuthConfig {
         AuthConfig {
-            issuer: ISSUER.to_owned(),
+            issuer: self.issuer.clone(),
             audience: AUDIENCE.to_owned(),
             keys: KeySource::Fixed(self.keys.clone()),
             roles_claim: "roles".to_owned(),
@@ -87,12 +105,24 @@ impl Tokens {
 
     /// A token with these claims added to the usual ones or in their place, to test refusals.
     pub fn with_claims(&self, claims: serde_json::Value) -> String {
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        jsonwebtoken::encode(&header, &self.claims(claims), &self.key).unwrap()
+    }
+
+    /// The subject that a token names.
+    pub fn subject(token: &str) -> UserId {
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+        claims["sub"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The usual claims, with these added or in their place.
+    pub(crate) fn claims(&self, own: serde_json::Value) -> serde_json::Value {
         let exp = self.clock.now().timestamp() + 3600;
-        let mut all = json!({"iss": ISSUER, "aud": AUDIENCE, "exp": exp});
-        if let (Some(all), serde_json::Value::Object(own)) = (all.as_object_mut(), claims) {
+        let mut all = json!({"iss": self.issuer, "aud": AUDIENCE, "exp": exp});
+        if let (Some(all), serde_json::Value::Object(own)) = (all.as_object_mut(), own) {
             all.extend(own);
         }
-        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
-        jsonwebtoken::encode(&header, &all, &self.key).unwrap()
+        all
     }
 }

@@ -72,6 +72,8 @@ pub enum Status {
 }
 
 impl Status {
+    pub const ALL: [Self; 3] = [Self::Draft, Self::Active, Self::Archived];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Draft => "draft",
@@ -90,10 +92,7 @@ impl std::str::FromStr for Status {
     type Err = UnknownStatus;
 
     fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        [Self::Draft, Self::Active, Self::Archived]
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or(UnknownStatus)
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Role {
 }
 
 impl Role {
+    pub const ALL: [Self; 3] = [Self::Buyer, Self::Seller, Self::Operator];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Buyer => "buyer",
@@ -59,7 +61,7 @@ impl std::str::FromStr for Role {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Buyer, Self::Seller, Self::Operator]
+        Self::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
             .ok_or("must be buyer, seller or operator")
@@ -137,6 +139,9 @@ struct Inner {
 
 /// How long a verified token is cached.
 const CACHED_FOR: Duration = Duration::from_mins(1);
+/// Seconds by which the clock of the issuer may be ahead of ours, so that a new token that is valid from
+/// its issue is not refused.
+const CLOCK_SKEW: i64 = 60;
 /// Verified tokens in the cache.
 const CACHE_CAPACITY: u64 = 10_000;
 
@@ -144,6 +149,7 @@ const CACHE_CAPACITY: u64 = 10_000;
 struct Claims {
     sub: String,
     exp: i64,
+    nbf: Option<i64>,
     #[serde(default)]
     aud: Audience,
     /// The use of a token, set by Cognito only.
@@ -216,7 +222,7 @@ impl Verifier {
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
         // Some tokens have no `aud`, so the audience is checked below.
         validation.validate_aud = false;
-        // Expiry is checked below, against our clock.
+        // Times are checked below, against our clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let decoding = DecodingKey::from_jwk(key).map_err(|_| refuse())?;
@@ -228,6 +234,9 @@ impl Verifier {
         }
         if claims.exp <= now {
             return Err(problem::UNAUTHENTICATED.because("the token has expired"));
+        }
+        if claims.nbf.is_some_and(|nbf| nbf > now + CLOCK_SKEW) {
+            return Err(problem::UNAUTHENTICATED.because("the token is not valid yet"));
         }
         let identity = Identity {
             subject: subject(&self.0.config.issuer, &claims.sub),

@@ -1,11 +1,13 @@
 //! Tokens of other providers: the roles and the audience in tokens of Cognito.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::config::Settings;
 use shared::http::auth::{AuthConfig, Role, Verifier};
+use shared::id::UserId;
 use testkit::Tokens;
 
 /// The roles of a token with these claims; `None` if it is refused.
@@ -47,6 +49,18 @@ async fn token_is_for_its_audience() {
     }
     let refresh = json!({"aud": "vitrina", "token_use": "refresh"});
     assert!(roles(refresh).await.is_none(), "a refresh token is not for the API");
+}
+
+#[tokio::test]
+async fn token_is_valid_from_a_minute_before_its_beginning() {
+    let clock = Clock::fixed("2026-03-01T12:00:00Z".parse().unwrap());
+    let tokens = Tokens::new(clock.clone());
+    let verifier = tokens.verifier();
+    let beginning = clock.now().timestamp() + 61;
+    let token = tokens.with_claims(json!({"sub": UserId::nil(), "nbf": beginning}));
+    assert_eq!(verifier.verify(&token).await.unwrap_err().kind.code, "unauthenticated");
+    clock.advance(Duration::from_secs(1));
+    verifier.verify(&token).await.unwrap();
 }
 
 #[test]

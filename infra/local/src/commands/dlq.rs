@@ -88,7 +88,7 @@ pub(crate) struct Selection {
 /// Reads a number of seconds, minutes, hours or days.
 fn parse_age(text: &str) -> Result<Duration, String> {
     let unit = text.chars().last().filter(char::is_ascii_alphabetic);
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number = text.strip_suffix(|c: char| c.is_ascii_alphabetic()).unwrap_or(text);
     let seconds = match unit {
         None | Some('s') => 1,
         Some('m') => 60,
@@ -245,6 +245,9 @@ mod tests {
 
     use axum::routing::post;
     use axum::{Json, Router};
+    use chrono::DateTime;
+    use shared::id::EventId;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -282,11 +285,47 @@ mod tests {
     }
 
     #[test]
+    fn list_shows_each_field_in_its_column() {
+        let letter = DeadLetter {
+            id: 41,
+            queue: "catalog".to_owned(),
+            event_id: EventId::from_u128(1),
+            event_type: "StockChanged".to_owned(),
+            subject: Uuid::from_u128(2),
+            reason: "unreadable".to_owned(),
+            attempts: 3,
+            sent_at: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
+            dead_at: DateTime::from_timestamp(1_790_000_062, 0).unwrap(),
+        };
+        let shown = table(&[letter]).to_string();
+        let row: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
+        let expected = [
+            "41",
+            "2026-09-21T14:14:22Z",
+            "StockChanged",
+            "00000000-0000-0000-0000-000000000002",
+            "3",
+            "unreadable",
+            "catalog",
+        ];
+        assert_eq!(row, expected);
+    }
+
+    #[test]
     fn age_is_a_number_with_a_unit() {
-        assert_eq!(parse_age("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_age("15m"), Ok(Duration::from_mins(15)));
-        assert_eq!(parse_age("7d"), Ok(Duration::from_hours(7 * 24)));
-        for wrong in ["", "m", "-1s", "1w", "1.5h", "99999999999999d"] {
+        for (text, seconds) in [
+            ("90", 90),
+            ("90s", 90),
+            ("15m", 900),
+            ("2h", 7_200),
+            ("7d", 604_800),
+            ("0s", 0),
+            ("4294967295", 4_294_967_295),
+        ] {
+            assert_eq!(parse_age(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        let wrong = ["", "m", "-1s", "1w", "1.5h", "15mm", "2hd", "4294967296", "99999999999999d"];
+        for wrong in wrong {
             assert!(parse_age(wrong).is_err(), "{wrong}");
         }
     }

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 use testkit::eventually;
 use uuid::Uuid;
 
-use crate::{CommandResult, TestEdition, run};
+use crate::{CommandResult, TestEdition};
 
 /// Type and body of each planted message. No body can be parsed.
 const PLANTED: [(&str, &str); 3] = [
@@ -17,7 +17,7 @@ const PLANTED: [(&str, &str); 3] = [
     ("ProductUpdated", "{"),
 ];
 
-async fn database(data: &Path) -> PgConnection {
+pub(crate) async fn database(data: &Path) -> PgConnection {
     let options = PgConnectOptions::new()
         .socket(data.join("postgres/run"))
         .username("vitrina")
@@ -231,12 +231,6 @@ async fn older_than_settles_old_dead_letters_and_leaves_young_ones() {
     let left = dlq.wait_for(2).await;
     assert_eq!(left[0]["id"], json!(ids[2]));
     dlq.edition.stop().await;
-}
-
-#[tokio::test]
-async fn dlq_list_fails_without_a_running_edition() {
-    let data = tempfile::tempdir().unwrap();
-    run(data.path(), &["dlq", "list"]).await.expect(4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-use crate::{TestEdition, run};
+use crate::TestEdition;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn load_sends_each_request_and_reports_responses_and_lag() {
@@ -25,11 +25,4 @@ async fn load_sends_each_request_and_reports_responses_and_lag() {
         assert!(table.contains(line), "{table}");
     }
     edition.stop().await;
-}
-
-#[tokio::test]
-async fn load_fails_without_a_running_edition() {
-    let data = tempfile::tempdir().unwrap();
-    let result = run(data.path(), &["load"]).await.expect(4);
-    assert!(result.stderr.contains("no vitrina runs on"), "{result:#?}");
 }

@@ -5,13 +5,16 @@
 mod check_stage;
 mod command_output;
 mod dlq;
+mod dlq_flags;
 mod doctor;
+mod exit_codes;
 mod import;
 mod load;
 mod monitoring;
 mod output_failures;
 mod remote_edition;
 mod seed;
+mod status;
 mod token;
 
 use std::fs::Permissions;

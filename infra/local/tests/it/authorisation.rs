@@ -81,6 +81,16 @@ const MATRIX: &[(&str, Row)] = &[
     ("POST /v1/products/{id}/stock/adjustments", OWNER),
 ];
 
+/// The role that a route requires.
+pub(crate) fn role_of(route: &str) -> Role {
+    let (_, row) = MATRIX.iter().find(|(name, _)| *name == route).expect("no row for this route");
+    match *row {
+        SELLERS | OWNER => Role::Seller,
+        OPERATORS => Role::Operator,
+        row => panic!("{route} requires no role, or one that this test does not know: {row:?}"),
+    }
+}
+
 /// A path must refuse those of these methods that it is not described with.
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
@@ -160,7 +170,8 @@ async fn tokens(requests: &Requests, data: &Path) -> [Option<String>; 9] {
     let (seller, operator) = (requests.seller.clone(), requests.operator.clone());
     let claims = operator.rsplit_once('.').unwrap().0;
     let tampered = format!("{claims}.{}", seller.rsplit_once('.').unwrap().1);
-    let buyer = requests.process.token(&requests.http, "buyer").await;
+    // These two signed up, and the others are demo users: both kinds may do the same.
+    let buyer = requests.process.new_user(&requests.http, "buyer@shop.example", "buyer").await;
     let other = requests.process.new_seller(&requests.http, "other@shop.example").await;
     [
         None,

@@ -98,6 +98,10 @@ impl Operation {
     }
 
     pub(crate) fn takes_header(&self, name: &str) -> bool {
+        self.takes_parameter(name)
+    }
+
+    pub(crate) fn takes_parameter(&self, name: &str) -> bool {
         self.parameters().any(|parameter| parameter["name"] == name)
     }
 

@@ -122,10 +122,15 @@ impl Process {
 
     /// Signs up a new seller and returns its token.
     pub(crate) async fn new_seller(&self, http: &reqwest::Client, email: &str) -> String {
-        let seller = json!({
-            "email": email, "password": PASSWORD, "name": "Ana Souza", "role": "seller"
+        self.new_user(http, email, "seller").await
+    }
+
+    /// Signs up a new user with this role and returns its token.
+    pub(crate) async fn new_user(&self, http: &reqwest::Client, email: &str, role: &str) -> String {
+        let user = json!({
+            "email": email, "password": PASSWORD, "name": "Ana Souza", "role": role
         });
-        let signup = http.post(format!("{}/v1/auth/signup", self.url)).json(&seller);
+        let signup = http.post(format!("{}/v1/auth/signup", self.url)).json(&user);
         assert_eq!(send(signup).await.status, 202);
         let activation = json!({"email": email, "code": self.mailed_code(email).await});
         let activate = http.post(format!("{}/v1/auth/activate", self.url)).json(&activation);

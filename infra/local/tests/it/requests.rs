@@ -19,14 +19,19 @@ pub(crate) struct Requests {
     pub(crate) operator: String,
     pub(crate) product: String,
     reconciliation: String,
-    refresh_token: String,
+    pub(crate) refresh_token: String,
     database: PgConnection,
     used: Cell<u32>,
 }
 
 impl Requests {
     pub(crate) async fn start(data: &std::path::Path) -> Self {
-        let process = Process::start(data).await;
+        Self::start_with(data, &[]).await
+    }
+
+    /// As [`Self::start`], with these settings of the edition.
+    pub(crate) async fn start_with(data: &std::path::Path, settings: &[(&str, &str)]) -> Self {
+        let process = Process::start_with(data, settings).await;
         let http = reqwest::Client::new();
         let mut requests = Self {
             seller: process.token(&http, "seller").await,

@@ -34,6 +34,7 @@ async fn each_process_role_reports_its_readiness() {
             let (_, metrics) = program.get("/metrics").await.unwrap();
             assert!(metrics.contains("vitrina_queue_visible"), "{metrics}");
         }
+        assert_eq!(program.terminate().await, Some(0), "{process_role}");
     }
 }
 
@@ -47,7 +48,7 @@ async fn release_step_migrates_the_bus_and_needs_no_table() {
             .kill_on_drop(true)
             .output();
         let ended = within("the release step", step).await.unwrap();
-        assert!(ended.status.success(), "{ended:?}");
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     }
     let queue = Queue::new(database.pool, Clock::System, CATALOG_QUEUE);
     assert_eq!(queue.depth().await.unwrap().visible, 0);

@@ -9,6 +9,7 @@ mod login;
 mod logout;
 mod openid_configuration;
 mod provider;
+mod races;
 mod refresh;
 mod reset_password;
 mod signup;

@@ -1,5 +1,6 @@
 use futures::future::join_all;
 use serde_json::json;
+use shared::http::auth::Role;
 
 use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, signup};
 
@@ -91,4 +92,60 @@ async fn signup_is_accepted_and_mails_a_code_of_six_digits() {
     let code = provider.code(ANA).await;
     assert!(code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
     provider.assert_no_mail(&[ANA]).await;
+}
+
+/// The roles that the API description offers for a sign-up.
+fn offered() -> Vec<String> {
+    let api = serde_json::to_value(identity::routes().to_openapi()).unwrap();
+    let offered = api["components"]["schemas"]["SignupRole"]["enum"].clone();
+    serde_json::from_value(offered).unwrap()
+}
+
+#[tokio::test]
+async fn account_and_tokens_have_exactly_the_role_of_the_signup() {
+    let mut provider = Provider::start().await;
+    let mut accepted = Vec::new();
+    for role in Role::ALL {
+        let email = format!("{}@example.com", role.as_str());
+        let mut body = signup(&email, PASSWORD);
+        body["role"] = json!(role);
+        let response = provider.post("/v1/auth/signup", body).await;
+        if response.status == 422 {
+            assert_eq!(response.json["errors"][0]["pointer"], "/role", "{role:?}");
+            continue;
+        }
+        accepted.push(role.as_str().to_owned());
+        let code = provider.code(&email).await;
+        provider.activate(&email, &code).await.expect(204);
+        let user = provider.app.find_user(&email).await.unwrap().unwrap();
+        assert_eq!(user.roles, [role].into());
+        let first = provider.log_in(&email, PASSWORD).await.expect(200);
+        let next = provider.refresh(&first.member("refresh_token")).await.expect(200);
+        for tokens in [first, next] {
+            let identity = provider.verify(&tokens.member("access_token")).await;
+            assert_eq!((identity.subject, identity.roles), (user.id, [role].into()));
+        }
+    }
+    let mut offered = offered();
+    offered.sort();
+    accepted.sort();
+    assert_eq!(accepted, offered);
+}
+
+#[tokio::test]
+async fn latest_claim_of_an_address_decides_its_role() {
+    let mut provider = Provider::start().await;
+    for roles in [["seller", "buyer"], ["buyer", "seller"]] {
+        let email = format!("{}@example.com", roles.concat());
+        let mut latest = String::new();
+        for role in roles {
+            let mut body = signup(&email, PASSWORD);
+            body["role"] = json!(role);
+            provider.post("/v1/auth/signup", body).await.expect(202);
+            latest = provider.code(&email).await;
+        }
+        provider.activate(&email, &latest).await.expect(204);
+        let user = provider.app.find_user(&email).await.unwrap().unwrap();
+        assert_eq!(user.roles, [roles[1].parse().unwrap()].into());
+    }
 }

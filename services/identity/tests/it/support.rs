@@ -20,6 +20,7 @@ use shared::host::server::with_standard_layers;
 use shared::http::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::id::Ids;
 use testkit::{self, Call, TestDatabase, TestResponse, within};
+use tokio::task::JoinHandle;
 
 pub(crate) const ISSUER: &str = "http://localhost:8080";
 pub(crate) const ANA: &str = "ana@example.com";
@@ -107,6 +108,12 @@ impl Provider {
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> TestResponse {
         Call::post(path).json(&body).send(&self.router).await
+    }
+
+    /// Begins a request without waiting for its response.
+    pub(crate) fn begin(&self, path: &'static str, body: Value) -> JoinHandle<TestResponse> {
+        let router = self.router.clone();
+        tokio::spawn(async move { Call::post(path).json(&body).send(&router).await })
     }
 
     /// Signs up as a seller, and reads the code in the mail.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::TestService;
 
-const LIMITED: RateLimitConfig = RateLimitConfig {
+pub(crate) const LIMITED: RateLimitConfig = RateLimitConfig {
     per_second: NonZeroU32::new(3),
     trusted_proxies: 0,
     expensive_paths: &["/expensive"],
@@ -25,14 +25,14 @@ fn limited(service: &TestService) -> Router {
 }
 
 /// The routes behind a rate limit. Its clones share their counts.
-fn limit(config: RateLimitConfig, service: &TestService) -> Router {
+pub(crate) fn limit(config: RateLimitConfig, service: &TestService) -> Router {
     let limit = RateLimit::new(config, Some(service.tokens.verifier()), &service.clock);
     let router = host::server::with_rate_limit(service.router.clone(), &limit);
     host::server::with_standard_layers(router, &service.clock, &Ids::seeded(3))
 }
 
 /// The router as a client at this address sees it.
-fn from_peer(peer: [u8; 4], router: Router) -> Router {
+pub(crate) fn from_peer(peer: [u8; 4], router: Router) -> Router {
     router.layer(axum::Extension(ConnectInfo(std::net::SocketAddr::from((peer, 1)))))
 }
 

@@ -72,6 +72,33 @@ mod tests {
     }
 
     #[test]
+    fn price_has_at_most_the_decimals_of_its_currency() {
+        let letters = || 'A'..='Z';
+        let codes = letters().flat_map(|a| {
+            letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c])))
+        });
+        let mut known = 0;
+        for currency in codes.filter_map(|code| code.parse::<Currency>().ok()) {
+            let most = usize::from(currency.exponent());
+            let unit = 10_i64.pow(u32::from(currency.exponent()));
+            assert_eq!(minor_units("12", currency), Ok(12 * unit), "{currency}");
+            for decimals in 1..=most {
+                let text = format!("12.{}", "1".repeat(decimals));
+                // 12.11 in thousandths is 12110.
+                let written = text.replace('.', "") + &"0".repeat(most - decimals);
+                let amount = written.parse().unwrap();
+                assert_eq!(minor_units(&text, currency), Ok(amount), "{text} {currency}");
+            }
+            let found = most + 1;
+            let fault = PriceFault::TooPrecise { found, most, currency };
+            let text = format!("12.{}", "0".repeat(found));
+            assert_eq!(minor_units(&text, currency), Err(fault), "{text} {currency}");
+            known += 1;
+        }
+        assert!(known > 150, "{known}");
+    }
+
+    #[test]
     fn ambiguous_or_malformed_price_is_refused() {
         for (text, currency) in [("1.299", "BRL"), ("1,299", "USD"), ("12.5", "JPY")] {
             let fault = price(text, currency);
