@@ -57,7 +57,8 @@ pub struct FaultyPostgres {
 }
 
 /// Starts a proxy for the database at `url`, which must come from [`super::database`]. Only
-/// exchanges that execute a statement can fail. A plan sees each of them as `execute`.
+/// exchanges that execute a statement can fail. A plan sees each of them as `execute`, or as `begin` if it
+/// begins a transaction.
 pub async fn faulty_postgres(url: &str) -> FaultyPostgres {
     let options = PgConnectOptions::from_str(url).unwrap();
     let folder = options.get_socket().unwrap();
@@ -137,21 +138,23 @@ impl ProxiedConnection {
         from.read_exact(&mut startup).await?;
         to.write_i32(length).await?;
         to.write_all(&startup).await?;
-        let (mut buffer, mut exchange, mut executes) = (BytesMut::new(), BytesMut::new(), false);
+        let (mut buffer, mut exchange, mut call) = (BytesMut::new(), BytesMut::new(), None);
         loop {
             if from.read_buf(&mut buffer).await? == 0 {
                 return Ok(());
             }
             while let Some((kind, bytes)) = message(&mut buffer) {
-                executes |= matches!(kind, b'Q' | b'E');
+                if matches!(kind, b'Q' | b'E') {
+                    let begins = kind == b'Q' && bytes[5..].starts_with(b"BEGIN");
+                    call = Some(if begins { "begin" } else { "execute" });
+                }
                 exchange.extend_from_slice(&bytes);
                 if !matches!(kind, b'Q' | b'S') {
                     continue;
                 }
                 // Which connection of a pool is used decides whether a statement is prepared or a
                 // connection tested first. So only executions count, for a plan to be reproducible.
-                let fault = if executes { self.faults.decide("execute") } else { None };
-                executes = false;
+                let fault = call.take().and_then(|call| self.faults.decide(call));
                 match fault {
                     None => to.write_all(&exchange).await?,
                     Some(PostgresFault::RequestLost) => return Ok(()),
