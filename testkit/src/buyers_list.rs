@@ -1,6 +1,7 @@
 //! What a list of the catalogue must show: a plain filter and sort of all products that buyers see.
 
 use std::cmp::Reverse;
+use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -51,7 +52,7 @@ impl BuyersList {
         let mut path = format!("/v1/catalog/products?limit={limit}");
         for (name, value) in self.parameters() {
             if let Some(value) = value {
-                path.push_str(&format!("&{name}={value}"));
+                let _ = write!(path, "&{name}={value}");
             }
         }
         path

@@ -87,6 +87,7 @@ pub fn patient_config(url: String, max_connections: u32) -> DatabaseConfig {
         statement: NO_TIMEOUT,
         lock: NO_TIMEOUT,
         idle_in_transaction: NO_TIMEOUT,
+        ping: NO_TIMEOUT,
     };
     DatabaseConfig {
         timeouts,

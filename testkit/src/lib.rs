@@ -45,7 +45,7 @@ pub use ministack::{Messaging, Ministack};
 pub use program::Program;
 pub use random_runs::RandomRuns;
 pub use rows::{lock_is_awaited, rows};
-pub use runtime_time::{Hang, skip, skip_until};
+pub use runtime_time::{Hang, set_back, skip, skip_until};
 pub use stale_dynamodb::stale_dynamodb;
 pub use tokens::Tokens;
 pub use waits::{MAX_WAIT, NO_TIMEOUT, PATIENT_RELAY, eventually, within};

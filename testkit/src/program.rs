@@ -38,6 +38,14 @@ impl Program {
         let response = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
         Some((response.status().as_u16(), response.text().await.unwrap()))
     }
+
+    /// Sends SIGTERM, and returns the exit code.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let ended = async || self.child.try_wait().unwrap();
+        eventually("the end of the program", ended).await.code()
+    }
 }
 
 impl Drop for Program {

@@ -1,12 +1,24 @@
-//! The time of the runtime, on which timeouts, backoffs and polls rest. Only for tests with one thread,
-//! as `#[tokio::test]` has by default.
+//! Time as tests move it: that of a process, and that of the runtime, on which timeouts, backoffs and
+//! polls rest. The latter only for tests with one thread, as `#[tokio::test]` has by default.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use shared::clock::Clock;
 use tokio::time::Instant;
 
 use crate::eventually;
+
+/// Sets a fixed clock back, as an operator or a time server does.
+///
+/// # Panics
+/// If it is the clock of the system.
+pub fn set_back(clock: &Clock, by: Duration) {
+    let Clock::Fixed(micros) = clock else { panic!("the clock of the system cannot be set") };
+    let by = i64::try_from(by.as_micros()).unwrap();
+    micros.fetch_sub(by, Ordering::SeqCst);
+}
 
 /// Advances the time of the runtime by `by` at once: what ends within it ends now. Sockets and stores
 /// take no part in this, so a limit on a call in flight ends as well.

@@ -147,6 +147,18 @@ const PROMISES: &[Promise] = &[
         unit: "",
         check: Check::Test("vitrina", "it", "read_back"),
     },
+    Promise {
+        id: "R16",
+        what: "Every metric, field for operators and attribute of an event is asserted by value",
+        unit: "",
+        check: Check::Test("vitrina", "it", "numbers"),
+    },
+    Promise {
+        id: "R16",
+        what: "Every command ends with its exit code in each situation",
+        unit: "",
+        check: Check::Test("vitrina", "cli", "exit_codes"),
+    },
 ];
 
 fn names() -> PossibleValuesParser {

@@ -13,6 +13,7 @@ mod project;
 mod reconcile;
 mod relay;
 mod scale;
+mod start;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -68,7 +69,7 @@ impl std::fmt::Debug for Goal {
 }
 
 /// Every goal, in the order of the table.
-pub(crate) static GOALS: [Goal; 14] = [
+pub(crate) static GOALS: [Goal; 15] = [
     Goal { id: "P1", what: create::WHAT, measure: |setup| Box::pin(create::measure(setup)) },
     Goal {
         id: "P3",
@@ -99,6 +100,7 @@ pub(crate) static GOALS: [Goal; 14] = [
         measure: |setup| Box::pin(cold_start::measure(setup)),
     },
     Goal { id: "P17", what: footprint::WHAT, measure: |setup| Box::pin(footprint::measure(setup)) },
+    Goal { id: "P19", what: start::WHAT, measure: |setup| Box::pin(start::measure(setup)) },
 ];
 
 /// The goal with this id, upper or lower case.

@@ -41,6 +41,8 @@ pub struct App {
     /// Default currency of lists.
     currency: Currency,
     waiters: Arc<Semaphore>,
+    /// How long a request may wait for a version.
+    max_wait: Duration,
     pages: Pages,
 }
 
@@ -48,7 +50,13 @@ impl App {
     pub fn new(client: Client, table: &str, currency: Currency) -> Self {
         let listings = store::listings::Listings::new(client, table);
         let waiters = Arc::new(Semaphore::new(MAX_WAITERS));
-        Self { listings, currency, waiters, pages: Pages::default() }
+        Self { listings, currency, waiters, max_wait: http::MAX_WAIT, pages: Pages::default() }
+    }
+
+    /// Lets a request wait this long for a version, instead of two seconds.
+    #[must_use]
+    pub fn with_max_wait(self, max_wait: Duration) -> Self {
+        Self { max_wait, ..self }
     }
 
     /// Caches pages of lists for `kept_for`.

@@ -5,6 +5,7 @@
 
 mod account;
 mod attempts;
+mod background;
 mod codes;
 pub mod config;
 pub mod delete_expired;
@@ -32,6 +33,7 @@ use crate::passwords::Passwords;
 use crate::store::users;
 
 pub use account::check_password;
+pub use background::Background;
 pub use http::{EXPENSIVE_PATHS, PROBLEMS, Tokens};
 pub use schema::SCHEMA;
 pub use store::users::User;
@@ -47,6 +49,7 @@ pub struct App {
     pub issuer: Issuer,
     pub passwords: Passwords,
     pub mailer: Mailer,
+    pub background: Background,
 }
 
 /// Why the provider cannot start.
@@ -74,6 +77,7 @@ impl App {
             ids,
             passwords: Passwords::default(),
             mailer: Mailer::new(&config.mail_directory)?,
+            background: Background::default(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Mail, written to a directory: the local edition has no mail server.
 //!
-//! A mail is sent after its transaction has committed, by a task of its own, so that a response takes
+//! A mail is sent after its transaction has committed, in the background, so that a response takes
 //! equally long whichever mail it causes. A mail that is lost with its process can be requested again:
 //! signing up and resetting a password can be repeated.
 //!
@@ -126,19 +126,16 @@ impl Mailer {
         })
     }
 
-    /// Sends a mail in the background, so that the response does not wait for it.
-    pub(crate) fn send(&self, to: Email, mail: Mail, now: DateTime<Utc>) {
-        let mailer = self.clone();
-        tokio::spawn(async move {
-            match mailer.write(&to, &mail, now).await {
-                // There is no mailbox to open, so the log names the file.
-                Ok(path) => tracing::info!(mail.path = %path.display(), "a mail was written"),
-                Err(error) => tracing::error!(
-                    error = telemetry::causes(&error),
-                    "a mail was not written; its recipient can request another"
-                ),
-            }
-        });
+    /// Sends a mail. No response may wait for it.
+    pub(crate) async fn send(&self, to: &Email, mail: &Mail, now: DateTime<Utc>) {
+        match self.write(to, mail, now).await {
+            // There is no mailbox to open, so the log names the file.
+            Ok(path) => tracing::info!(mail.path = %path.display(), "a mail was written"),
+            Err(error) => tracing::error!(
+                error = telemetry::causes(&error),
+                "a mail was not written; its recipient can request another"
+            ),
+        }
     }
 
     async fn write(

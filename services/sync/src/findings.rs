@@ -54,3 +54,62 @@ impl Findings {
         self.missing + self.stale + self.ahead + self.extra + self.altered + self.stock
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::id::ProductId;
+
+    use crate::comparison::Gap;
+
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn difference(kind: Kind, since: Option<DateTime<Utc>>) -> Difference {
+        let gap = Gap { kind, truth: 2, seen: 1, since };
+        Difference { id: ProductId::from_u128(1), product: Some(gap), stock: None }
+    }
+
+    #[test]
+    fn each_kind_is_counted_under_its_name() {
+        let kinds =
+            [Kind::Missing, Kind::Stale, Kind::Ahead, Kind::Extra, Kind::Altered, Kind::Stock];
+        let mut findings = Findings::default();
+        for (times, kind) in (1..).zip(kinds) {
+            for _ in 0..times {
+                findings.count(&difference(kind, None), None);
+            }
+        }
+        let expected = Findings {
+            missing: 1,
+            stale: 2,
+            ahead: 3,
+            extra: 4,
+            altered: 5,
+            stock: 6,
+            ..Findings::default()
+        };
+        assert_eq!((findings, findings.differences()), (expected, 21));
+    }
+
+    #[test]
+    fn difference_began_after_its_change_and_the_last_check() {
+        let oldest = |seen: &[(Option<i64>, Option<i64>)]| {
+            let mut findings = Findings::default();
+            for (since, check) in seen {
+                let found = difference(Kind::Stale, since.map(at));
+                findings.count(&found, check.map(at));
+            }
+            findings.oldest_divergence
+        };
+        assert_eq!(oldest(&[(None, None)]), None);
+        assert_eq!(oldest(&[(Some(5), None)]), Some(at(5)));
+        assert_eq!(oldest(&[(None, Some(6))]), Some(at(6)));
+        assert_eq!(oldest(&[(Some(5), Some(6))]), Some(at(6)));
+        assert_eq!(oldest(&[(Some(8), Some(7))]), Some(at(8)));
+        // The earliest of several differences, wherever it comes.
+        assert_eq!(oldest(&[(Some(9), None), (Some(3), Some(4)), (None, None)]), Some(at(4)));
+    }
+}

@@ -56,6 +56,9 @@ pub struct Timeouts {
     pub lock: Duration,
     /// Between two statements of a transaction. Then PostgreSQL ends the session.
     pub idle_in_transaction: Duration,
+    /// Of the ping of a returned connection. A connection to a server that has gone silent never
+    /// responds, and the pool would wait for it instead of connecting again.
+    pub ping: Duration,
 }
 
 impl Default for Timeouts {
@@ -65,6 +68,7 @@ impl Default for Timeouts {
             statement: Duration::from_secs(5),
             lock: Duration::from_secs(2),
             idle_in_transaction: Duration::from_secs(5),
+            ping: Duration::from_secs(2),
         }
     }
 }
@@ -238,10 +242,6 @@ pub async fn open(config: &DatabaseConfig, clock: &Clock) -> Result<Database, Op
     Ok(Database { pool, login })
 }
 
-/// How long a returned connection may take to respond to a ping. A connection to a server that has gone
-/// silent never responds, and the pool would wait for it instead of connecting again.
-const RETURN_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Makes a pool that connects on first use, so that a database that is down at the start causes a
 /// 503 rather than a dead process.
 pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
@@ -253,7 +253,7 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
     if !config.is_proxied {
         options = options.options(config.timeouts.session());
     }
-    let fresh = config.fresh;
+    let (fresh, ping) = (config.fresh, config.timeouts.ping);
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(config.timeouts.acquire)
@@ -266,9 +266,9 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
                 Ok(true)
             })
         })
-        .after_release(|connection, _| {
+        .after_release(move |connection, _| {
             Box::pin(async move {
-                let asked = tokio::time::timeout(RETURN_TIMEOUT, connection.ping()).await;
+                let asked = tokio::time::timeout(ping, connection.ping()).await;
                 asked.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))?;
                 Ok(true)
             })

@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::{CATALOGUE, Kind, Metric, Unit};
@@ -18,19 +20,23 @@ const SECONDS: [f64; 20] = [
 /// Interval at which samples are folded into their buckets.
 const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Builds a recorder with the buckets of this product.
+pub fn build() -> PrometheusRecorder {
+    let suffix = Matcher::Suffix("_seconds".to_owned());
+    match PrometheusBuilder::new().set_buckets_for_metric(suffix, &SECONDS) {
+        Ok(builder) => builder,
+        // Only an empty bucket list is refused.
+        Err(_) => PrometheusBuilder::new(),
+    }
+    .build_recorder()
+}
+
 /// Returns the recorder of this process. The first call installs it.
 pub fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            let suffix = Matcher::Suffix("_seconds".to_owned());
-            let builder = PrometheusBuilder::new();
-            let recorder = match builder.set_buckets_for_metric(suffix, &SECONDS) {
-                Ok(builder) => builder,
-                // Only an empty bucket list is refused.
-                Err(_) => PrometheusBuilder::new(),
-            }
-            .build_recorder();
+            let recorder = build();
             let handle = recorder.handle();
             // If another recorder is installed already, this one stays empty.
             let _ = metrics::set_global_recorder(recorder);

@@ -15,6 +15,7 @@ mod postgres_queue;
 mod second_producer;
 mod silent_connection;
 mod sqs_consumer;
+mod sqs_numbers;
 mod sqs_requests;
 mod stored_rows;
 mod timeouts;

@@ -47,7 +47,7 @@ export class Ministack {
     });
     const emulator = new Ministack(endpoint, started);
     try {
-      await eventually('the emulator responds', 60, () => fetch(`${endpoint}/_ministack/health`));
+      await eventually('the emulator responds', () => fetch(`${endpoint}/_ministack/health`));
     } catch (error) {
       await emulator.stop();
       throw error;

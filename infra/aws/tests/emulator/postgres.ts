@@ -69,7 +69,7 @@ export class Postgres {
       stdio: ['ignore', 'ignore', fs.openSync(path.join(folder, 'postgres.log'), 'a')],
     });
     const postgres = new Postgres(port, server);
-    await eventually('PostgreSQL responds', 20, () => {
+    await eventually('PostgreSQL responds', () => {
       postgres.query('select 1', 'postgres', 'postgres');
     });
     // As on Aurora, the owner may create roles but is not a superuser.

@@ -5,19 +5,18 @@ export function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** Retries `attempt` until it succeeds; after `seconds`, throws its last error as the cause. */
-export async function eventually<T>(
-  what: string,
-  seconds: number,
-  attempt: () => T | Promise<T>,
-): Promise<T> {
-  const deadline = Date.now() + seconds * 1000;
+/** Seconds. Ends a hang and is no measure of speed: a schedule fires every minute. */
+const MAX_WAIT = 300;
+
+/** Retries `attempt` until it succeeds; after `MAX_WAIT`, throws its last error as the cause. */
+export async function eventually<T>(what: string, attempt: () => T | Promise<T>): Promise<T> {
+  const deadline = Date.now() + MAX_WAIT * 1000;
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
       if (Date.now() >= deadline) {
-        throw new Error(`not within ${seconds} s: ${what}`, { cause: error });
+        throw new Error(`not within ${MAX_WAIT} s: ${what}`, { cause: error });
       }
       await sleep(200);
     }

@@ -240,7 +240,76 @@ async fn settle_slowly(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Instant;
+
+    use axum::routing::post;
+    use axum::{Json, Router};
+    use chrono::DateTime;
+    use shared::id::EventId;
+    use uuid::Uuid;
+
     use super::*;
+
+    #[tokio::test]
+    async fn slow_redrive_sends_its_rate_once_a_second() {
+        // The limit and the time of each request after the first, which only counts.
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let redrive = {
+            let received = Arc::clone(&received);
+            move |Json(sent): Json<Value>| async move {
+                if sent["dry_run"] == true {
+                    return Json(json!({"matched": 5, "settled": 0, "dry_run": true}));
+                }
+                // Real time: a slow machine sends later, never earlier.
+                let at = Instant::now();
+                received.lock().unwrap().push((sent["limit"].clone(), at));
+                Json(json!({"matched": 5, "settled": sent["limit"], "dry_run": false}))
+            }
+        };
+        let path = "/redrive";
+        let router = Router::new().route(path, post(redrive));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        // Real time: see above.
+        let begun = Instant::now();
+        let settled = settle_slowly(&client, path, json!({"all": true}), 2).await.unwrap();
+        assert_eq!(settled, 5);
+        let received = received.lock().unwrap();
+        let limits: Vec<&Value> = received.iter().map(|(limit, _)| limit).collect();
+        assert_eq!(limits, [2, 2, 1]);
+        for (seconds, (_, at)) in (0..).zip(&*received) {
+            assert!(*at - begun >= Duration::from_secs(seconds), "{received:?}");
+        }
+    }
+
+    #[test]
+    fn list_shows_each_field_in_its_column() {
+        let letter = DeadLetter {
+            id: 41,
+            queue: "catalog".to_owned(),
+            event_id: EventId::from_u128(1),
+            event_type: "StockChanged".to_owned(),
+            subject: Uuid::from_u128(2),
+            reason: "unreadable".to_owned(),
+            attempts: 3,
+            sent_at: DateTime::from_timestamp(1_790_000_000, 0).unwrap(),
+            dead_at: DateTime::from_timestamp(1_790_000_062, 0).unwrap(),
+        };
+        let shown = table(&[letter]).to_string();
+        let row: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
+        let expected = [
+            "41",
+            "2026-09-21T14:14:22Z",
+            "StockChanged",
+            "00000000-0000-0000-0000-000000000002",
+            "3",
+            "unreadable",
+            "catalog",
+        ];
+        assert_eq!(row, expected);
+    }
 
     #[test]
     fn age_is_a_number_with_a_unit() {

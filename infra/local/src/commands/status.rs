@@ -53,26 +53,39 @@ struct Status {
     last_differences: Option<i64>,
 }
 
+impl Status {
+    /// Sums the responses of an edition up. `runs` are the newest first.
+    fn new(
+        outbox: &Backlog,
+        queues: &Queues,
+        runs: &[Run],
+        lag: &Histogram,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let last = runs.iter().find(|run| run.state == State::Finished);
+        let age = outbox.oldest_committed_at.map(|at| (now - at).num_seconds().max(0));
+        Self {
+            outbox_pending: outbox.pending,
+            outbox_oldest_age: age,
+            repairs_pending: outbox.repairs,
+            queue_visible: queues.data.iter().map(|queue| queue.visible).sum(),
+            queue_in_flight: queues.data.iter().map(|queue| queue.in_flight).sum(),
+            dead_letters: queues.data.iter().map(|queue| queue.dead_letters).sum(),
+            lag_p50: lag.quantile(50),
+            lag_p99: lag.quantile(99),
+            last_reconciliation: last.and_then(|run| run.finished_at),
+            last_differences: last.map(|run| run.findings.differences()),
+        }
+    }
+}
+
 pub(crate) async fn run(global: &Global, args: StatusArgs) -> anyhow::Result<u8> {
     let client = args.remote.operator(global, None)?;
     let outbox: Backlog = client.get("/v1/admin/outbox").await?;
     let queues: Queues = client.get("/v1/admin/queues").await?;
     let runs: Page<Run> = client.get("/v1/admin/reconciliations?limit=20").await?;
     let lag = Histogram::read(&metrics(&client).await?, "vitrina_lag_seconds");
-    let last = runs.data.iter().find(|run| run.state == State::Finished);
-    let now = Clock::System.now();
-    let status = Status {
-        outbox_pending: outbox.pending,
-        outbox_oldest_age: outbox.oldest_committed_at.map(|at| (now - at).num_seconds().max(0)),
-        repairs_pending: outbox.repairs,
-        queue_visible: queues.data.iter().map(|queue| queue.visible).sum(),
-        queue_in_flight: queues.data.iter().map(|queue| queue.in_flight).sum(),
-        dead_letters: queues.data.iter().map(|queue| queue.dead_letters).sum(),
-        lag_p50: lag.quantile(50),
-        lag_p99: lag.quantile(99),
-        last_reconciliation: last.and_then(|run| run.finished_at),
-        last_differences: last.map(|run| run.findings.differences()),
-    };
+    let status = Status::new(&outbox, &queues, &runs.data, &lag, Clock::System.now());
     match args.output {
         Format::Table => print(&table(&status).to_string())?,
         Format::Json => print(&serde_json::to_string_pretty(&status)?)?,
@@ -158,6 +171,10 @@ impl Histogram {
 
 #[cfg(test)]
 mod tests {
+    use shared::bus::message::QueueDepth;
+    use shared::id::RunId;
+    use sync::{BucketProgress, Findings};
+
     use super::*;
 
     const METRICS: &str = "\
@@ -175,6 +192,129 @@ mod tests {
         assert_eq!(lag.quantile(50), Some(5.0));
         assert_eq!(lag.quantile(95), Some(100.0));
         assert_eq!(lag.quantile(99), Some(1000.0));
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_790_000_000 + seconds, 0).unwrap()
+    }
+
+    fn depth(queue: &str, visible: i64, in_flight: i64, dead_letters: i64) -> QueueDepth {
+        let (queue, oldest_sent_at) = (queue.to_owned(), Some(at(1)));
+        QueueDepth { queue, visible, in_flight, dead_letters, oldest_sent_at }
+    }
+
+    fn run(state: State, finished_at: Option<DateTime<Utc>>, stale: i64) -> Run {
+        Run {
+            id: RunId::from_u128(1),
+            state,
+            deep: false,
+            requested_at: at(10),
+            requested_by: None,
+            started_at: Some(at(20)),
+            finished_at,
+            progress: BucketProgress { buckets_done: 8, buckets: 1024 },
+            findings: Findings { missing: 4, stale, ..Findings::default() },
+            read_units: 1.5,
+        }
+    }
+
+    /// Two queues, a run in progress, a superseded run, and two that finished.
+    fn status() -> Status {
+        let outbox = Backlog { pending: 7, oldest_committed_at: Some(at(100)), repairs: 5 };
+        let queues = Queues { data: vec![depth("catalog", 3, 2, 1), depth("returns", 30, 20, 10)] };
+        let runs = [
+            run(State::Running, None, 100),
+            run(State::Superseded, Some(at(40)), 200),
+            run(State::Finished, Some(at(30)), 13),
+            run(State::Finished, Some(at(25)), 400),
+        ];
+        let lag = Histogram::read(METRICS, "vitrina_lag_seconds");
+        let now = at(187) + chrono::TimeDelta::milliseconds(900);
+        Status::new(&outbox, &queues, &runs, &lag, now)
+    }
+
+    fn empty() -> Status {
+        let outbox = Backlog { pending: 0, oldest_committed_at: None, repairs: 0 };
+        Status::new(&outbox, &Queues { data: Vec::new() }, &[], &Histogram::default(), at(0))
+    }
+
+    #[test]
+    fn status_sums_queues_and_reports_the_last_finished_run() {
+        let expected = Status {
+            outbox_pending: 7,
+            outbox_oldest_age: Some(87),
+            repairs_pending: 5,
+            queue_visible: 33,
+            queue_in_flight: 22,
+            dead_letters: 11,
+            lag_p50: Some(5.0),
+            lag_p99: Some(1_000.0),
+            last_reconciliation: Some(at(30)),
+            last_differences: Some(17),
+        };
+        assert_eq!(status(), expected);
+    }
+
+    #[test]
+    fn age_is_never_negative_if_the_clocks_differ() {
+        let outbox = Backlog { pending: 1, oldest_committed_at: Some(at(9)), repairs: 0 };
+        let queues = Queues { data: Vec::new() };
+        let status = Status::new(&outbox, &queues, &[], &Histogram::default(), at(0));
+        assert_eq!(status.outbox_oldest_age, Some(0));
+    }
+
+    /// The rows of a table, with single spaces.
+    fn rows(status: &Status) -> Vec<String> {
+        let rows = table(status).to_string();
+        rows.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn table_shows_each_number_in_its_row() {
+        let expected = [
+            "outbox 7 pending, oldest 87 s",
+            "repairs 5 pending",
+            "queue 33 visible, 22 in flight",
+            "dead letters 11",
+            "lag p50 <= 5 ms, p99 <= 1000 ms",
+            "reconciliation 2026-09-21T14:13:50Z, 17 differences",
+        ];
+        assert_eq!(rows(&status()), expected);
+        let expected = [
+            "outbox 0 pending",
+            "repairs 0 pending",
+            "queue 0 visible, 0 in flight",
+            "dead letters 0",
+            "lag not measured here yet",
+            "reconciliation none finished yet",
+        ];
+        assert_eq!(rows(&empty()), expected);
+    }
+
+    #[test]
+    fn json_and_variables_have_each_number_under_its_name() {
+        let expected = serde_json::json!({
+            "outbox_pending": 7, "outbox_oldest_age": 87, "repairs_pending": 5,
+            "queue_visible": 33, "queue_in_flight": 22, "dead_letters": 11, "lag_p50": 5.0,
+            "lag_p99": 1_000.0, "last_reconciliation": "2026-09-21T14:13:50Z",
+            "last_differences": 17,
+        });
+        assert_eq!(serde_json::to_value(status()).unwrap(), expected);
+        let mut lines: Vec<String> = env(&status()).unwrap().lines().map(str::to_owned).collect();
+        lines.sort();
+        let expected = [
+            "VITRINA_DEAD_LETTERS=11",
+            "VITRINA_LAG_P50=5.0",
+            "VITRINA_LAG_P99=1000.0",
+            "VITRINA_LAST_DIFFERENCES=17",
+            "VITRINA_LAST_RECONCILIATION=2026-09-21T14:13:50Z",
+            "VITRINA_OUTBOX_OLDEST_AGE=87",
+            "VITRINA_OUTBOX_PENDING=7",
+            "VITRINA_QUEUE_IN_FLIGHT=22",
+            "VITRINA_QUEUE_VISIBLE=33",
+            "VITRINA_REPAIRS_PENDING=5",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

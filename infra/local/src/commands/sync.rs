@@ -88,3 +88,58 @@ fn table(report: &Run) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+    use shared::id::RunId;
+    use sync::{BucketProgress, Findings, State};
+
+    use super::*;
+
+    #[test]
+    fn report_shows_each_number_in_its_row() {
+        let requested_at = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
+        let report = Run {
+            id: RunId::from_u128(1),
+            state: State::Finished,
+            deep: true,
+            requested_at,
+            requested_by: None,
+            started_at: Some(requested_at + TimeDelta::seconds(1)),
+            finished_at: Some(requested_at + TimeDelta::milliseconds(62_045)),
+            progress: BucketProgress { buckets_done: 1024, buckets: 1024 },
+            findings: Findings {
+                compared: 29,
+                missing: 1,
+                stale: 2,
+                ahead: 3,
+                extra: 4,
+                altered: 5,
+                stock: 6,
+                moving: 7,
+                repaired: 20,
+                oldest_divergence: Some(requested_at - TimeDelta::milliseconds(2_500)),
+            },
+            read_units: 540.5,
+        };
+        let shown = table(&report).to_string();
+        let rows: Vec<String> =
+            shown.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let expected = [
+            "compared 29 products in either store",
+            "missing 1 products without a listing",
+            "stale 2 listings older than their products",
+            "ahead 3 listings newer than their products",
+            "extra 4 listings without a product",
+            "altered 5 listings with other content",
+            "stock 6 listings with other stock",
+            "repaired 20 products published again",
+            "moving 7 still changing, left for the next pass",
+            "oldest 2026-09-21T14:13:17.500Z earliest time at which a difference can have arisen",
+            "read units 540.5 read capacity that DynamoDB charged",
+            "took 62.045 s",
+        ];
+        assert_eq!(rows, expected);
+    }
+}

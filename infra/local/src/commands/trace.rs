@@ -72,3 +72,51 @@ fn describe_change(change: &TracedChange) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use shared::id::{EventId, ProductId, RequestId};
+    use sync::{Gap, Hop};
+
+    use super::*;
+
+    fn hop(name: &str, microseconds: i64) -> Hop {
+        let at = DateTime::from_timestamp_micros(1_790_000_000_000_000 + microseconds).unwrap();
+        Hop { name: name.to_owned(), at }
+    }
+
+    fn gap(name: &str, milliseconds: f64) -> Gap {
+        Gap { name: name.to_owned(), milliseconds }
+    }
+
+    #[test]
+    fn each_hop_is_a_line_with_its_time_and_the_gap_before_it() {
+        let change = TracedChange {
+            product_id: ProductId::from_u128(1),
+            aggregate: "stock".to_owned(),
+            version: 7,
+            change: "adjusted".to_owned(),
+            event_id: EventId::from_u128(2),
+            request_id: RequestId::from_u128(3),
+            traceparent: String::new(),
+            hops: vec![hop("requested", 0), hop("committed", 1_500), hop("published", 4_001_750)],
+            gaps: vec![gap("writing", 1.5), gap("in the outbox", 4_000.25)],
+            state: "in the queue".to_owned(),
+            complete: false,
+        };
+        let expected = "\
+            stock 00000000-0000-0000-0000-000000000001 version 7, adjusted: in the queue\n  \
+            event 00000000-0000-0000-0000-000000000002  \
+            request 00000000-0000-0000-0000-000000000003\n  \
+            requested  2026-09-21T14:13:20.000000Z\n  \
+            committed  2026-09-21T14:13:20.001500Z  +1.500 ms writing\n  \
+            published  2026-09-21T14:13:24.001750Z  +4000.250 ms in the outbox\n";
+        let mut trace = Trace { changes: vec![change], cut: false };
+        assert_eq!(describe(&trace), expected);
+        trace.cut = true;
+        let hint = "\nonly the latest 1 changes; find an older one by the id of its request or \
+                    event\n";
+        assert_eq!(describe(&trace), format!("{expected}{hint}"));
+    }
+}

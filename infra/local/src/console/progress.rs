@@ -154,6 +154,7 @@ mod tests {
 
     #[test]
     fn lines_are_limited_to_one_every_few_seconds() {
+        // Real time: any moment will do.
         let begun = Instant::now();
         let mut lines = Lines {
             what: "seeding",

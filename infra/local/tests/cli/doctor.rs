@@ -18,9 +18,11 @@ async fn doctor_reports_a_running_edition_and_a_stale_state_file() {
     let address = edition.running.url.trim_start_matches("http://").to_owned();
     let doctor = ["doctor", "--listen", &address, "-o", "json"];
     let report = edition.run(&doctor).await.expect(0).json();
-    for what in ["settings", "in use", "port", "PostgreSQL server", "edition", "clock"] {
+    for what in ["settings", "in use", "port", "PostgreSQL server", "edition"] {
         assert_eq!(state(&report, what), "ok", "{what} in {report:#}");
     }
+    // On a busy machine, a response may arrive seconds after its `Date`.
+    assert!(["ok", "warning"].contains(&state(&report, "clock")), "{report:#}");
     let listen = &report["settings"][1];
     assert_eq!(listen["source"], "flag", "{listen}");
     assert_eq!(report["settings"][0]["source"], "environment", "{report:#}");

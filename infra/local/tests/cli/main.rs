@@ -7,32 +7,30 @@ mod command_output;
 mod dlq;
 mod dlq_flags;
 mod doctor;
+mod exit_codes;
 mod import;
 mod load;
 mod monitoring;
 mod output_failures;
 mod remote_edition;
 mod seed;
+mod status;
 mod token;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 use shared::config::Settings;
 use shared::http::rate_limit::RateLimitConfig;
 use shared::money::Currency;
 use tempfile::TempDir;
+use testkit::eventually;
 use tokio::process::Command;
-use tokio::time::Instant;
 use vitrina::edition::database::Source;
 use vitrina::edition::parts::Parts;
 use vitrina::edition::{Edition, Options};
-
-/// Longest time for a write to appear in the catalogue.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// An edition with its own data folder and its own PostgreSQL.
 struct TestEdition {
@@ -111,20 +109,12 @@ impl TestEdition {
 
     /// Waits until the public catalogue has exactly `count` products and returns them.
     async fn catalogue(&self, count: usize) -> Vec<Value> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let found = self.whole_catalogue().await;
-            if found.len() >= count {
-                assert_eq!(found.len(), count);
-                return found;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{} of {count} products are in the catalogue",
-                found.len()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let found = eventually(&format!("{count} products in the catalogue"), async || {
+            Some(self.whole_catalogue().await).filter(|found| found.len() >= count)
+        })
+        .await;
+        assert_eq!(found.len(), count);
+        found
     }
 
     async fn whole_catalogue(&self) -> Vec<Value> {

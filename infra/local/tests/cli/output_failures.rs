@@ -4,11 +4,11 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 
+use testkit::within;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
-use tokio::time::timeout;
 
-use crate::{CommandResult, DEADLINE, TestEdition, vitrina};
+use crate::{CommandResult, TestEdition, vitrina};
 
 /// Runs a command with stdout on `/dev/full`: every write fails as on a full disk.
 async fn run_on_full_disk(data: &Path, arguments: &[&str]) -> CommandResult {
@@ -68,7 +68,7 @@ async fn up_serves_with_stdout_full_and_exits_with_failure() {
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     loop {
-        let line = timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
+        let line = within("the message", lines.next_line()).await.unwrap();
         if line
             .expect("stderr ended before the message")
             .starts_with("vitrina: writing to stdout: ")
@@ -84,6 +84,6 @@ async fn up_serves_with_stdout_full_and_exits_with_failure() {
     let pid = child.id().unwrap().to_string();
     let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
     assert!(sent.success());
-    let status = timeout(DEADLINE, child.wait()).await.unwrap().unwrap();
+    let status = within("the exit", child.wait()).await.unwrap();
     assert_eq!(status.code(), Some(1));
 }

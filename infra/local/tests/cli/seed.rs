@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::{TestEdition, run};
+use crate::TestEdition;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn seed_lists_products_of_every_seller_and_reuses_sellers() {
@@ -25,12 +25,4 @@ async fn seed_lists_products_of_every_seller_and_reuses_sellers() {
         .collect();
     assert_eq!(sellers, distinct("seller_id"), "the second run uses the same sellers");
     edition.stop().await;
-}
-
-#[tokio::test]
-async fn seed_fails_without_a_running_edition() {
-    let data = tempfile::tempdir().unwrap();
-    let result = run(data.path(), &["seed"]).await.expect(4);
-    assert!(result.stderr.contains("no vitrina runs on"), "{result:#?}");
-    assert_eq!(result.stdout, "");
 }

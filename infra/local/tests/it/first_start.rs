@@ -27,8 +27,10 @@ async fn readme_commands_work_as_written() {
         .replace("target/release/vitrina", env!("CARGO_BIN_EXE_vitrina"))
         .replace("http://127.0.0.1:8080", &process.url);
     assert!(script.matches("curl ").count() >= 5, "the README has too few commands:\n{script}");
-    // The README leaves `--fail-with-body` out, but here an error response must fail the test.
-    let script = script.replace("curl ", "curl --silent --show-error --fail-with-body ");
+    // The README leaves `--fail-with-body` out, but here an error response must fail the test. On a busy
+    // machine, a version takes longer to arrive than a request waits.
+    let options = "--silent --show-error --fail-with-body --retry 100 --retry-max-time 300";
+    let script = script.replace("curl ", &format!("curl {options} "));
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])
         .env("VITRINA_DATA", data.path())

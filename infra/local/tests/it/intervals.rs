@@ -6,18 +6,15 @@
 //! Conversions of a variable declare nothing. Comments and code of tests are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
-use crate::architecture::{crate_folders, root, rust_files, shown};
+use crate::architecture::{crate_folders, root, shown};
+use crate::sources::{name_of, production_files, production_text, test_names};
 
 const TABLE: &str = "docs/intervals.md";
 
-/// Crates that are no part of a running edition.
-const NOT_IN_PRODUCTION: [&str; 4] = ["bench", "testkit", "xtask", "fuzz"];
-
 /// Intervals without a test of their effect, each for the reason in its row. Only becomes fewer.
-const WITHOUT_TEST: usize = 39;
+const WITHOUT_TEST: usize = 37;
 
 /// Pairs of which the first must be shorter, and why. Either may be a sum.
 const SHORTER: &[(&str, &str, &str)] = &[
@@ -57,37 +54,37 @@ const SHORTER: &[(&str, &str, &str)] = &[
         "a wait for a lock is reported as such",
     ),
     (
-        "shared/src/outbox/relay.rs PUBLISH_TIMEOUT",
+        "shared/src/outbox/relay.rs publish",
         "shared/src/database/mod.rs idle_in_transaction",
         "the relay publishes within its transaction",
     ),
     (
-        "shared/src/outbox/before_response.rs TIMEOUT",
-        "shared/src/outbox/relay.rs PUBLISH_TIMEOUT",
+        "shared/src/outbox/relay.rs response",
+        "shared/src/outbox/relay.rs publish",
         "a response waits less than the relay",
     ),
     (
-        "shared/src/bus/aws/event_bridge.rs ATTEMPT_TIMEOUT",
-        "shared/src/bus/aws/event_bridge.rs CALL_TIMEOUT",
+        "shared/src/bus/aws/event_bridge.rs attempt",
+        "shared/src/bus/aws/event_bridge.rs call",
         "a call has several attempts",
     ),
     (
-        "shared/src/bus/aws/event_bridge.rs CALL_TIMEOUT",
-        "shared/src/bus/aws/event_bridge.rs BUDGET",
+        "shared/src/bus/aws/event_bridge.rs call",
+        "shared/src/bus/aws/event_bridge.rs budget",
         "a publish has several calls",
     ),
     (
-        "shared/src/bus/aws/event_bridge.rs BUDGET",
-        "shared/src/outbox/relay.rs PUBLISH_TIMEOUT",
+        "shared/src/bus/aws/event_bridge.rs budget",
+        "shared/src/outbox/relay.rs publish",
         "what was accepted is settled",
     ),
     (
         "shared/src/outbox/relay.rs REFUSED_BACKOFF",
-        "shared/src/outbox/relay.rs DRAIN_TIMEOUT",
+        "shared/src/outbox/relay.rs drain",
         "a drain publishes what was refused once",
     ),
     (
-        "shared/src/outbox/relay.rs DRAIN_TIMEOUT",
+        "shared/src/outbox/relay.rs drain",
         "shared/src/outbox/relay.rs UNREADABLE_BACKOFF",
         "a drain does not wait for another build",
     ),
@@ -284,16 +281,6 @@ fn statements_contain_no_intervals() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// The source files of the programs.
-pub(crate) fn production_files() -> Vec<std::path::PathBuf> {
-    let folders = crate_folders().into_iter();
-    let folders = folders.filter(|it| !NOT_IN_PRODUCTION.iter().any(|name| it.ends_with(name)));
-    let is_production = |file: &std::path::PathBuf| {
-        !file.iter().any(|part| part == "tests") && !file.ends_with("tests.rs")
-    };
-    folders.flat_map(|it| rust_files(&it.join("src"))).filter(is_production).collect()
-}
-
 /// The rows of the table: interval, value, effect, test.
 fn rows() -> Vec<Row> {
     let text = std::fs::read_to_string(root().join(TABLE)).unwrap();
@@ -320,48 +307,6 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// The names of all tests of the workspace.
-pub(crate) fn test_names() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    let folders = crate_folders().into_iter();
-    let files = folders.flat_map(|it| [it.join("src"), it.join("tests")]);
-    for file in files.flat_map(|folder| rust_files(&folder)) {
-        let text = std::fs::read_to_string(file).unwrap();
-        let mut is_test = false;
-        for line in text.lines().map(str::trim) {
-            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
-                is_test = true;
-            } else if let Some((_, name)) = line.split_once("fn ").filter(|_| is_test) {
-                names.insert(name.split(['(', '<']).next().unwrap().to_owned());
-                is_test = false;
-            }
-        }
-    }
-    names
-}
-
-/// A file without the items that only tests have.
-pub(crate) fn production_text(text: &str) -> String {
-    let mut kept = String::new();
-    let mut skipped: Option<usize> = None;
-    for line in text.lines() {
-        let indent = line.len() - line.trim_start().len();
-        let code = line.trim();
-        match skipped {
-            Some(at) if indent == at && (code.starts_with('}') || code.ends_with(';')) => {
-                skipped = None;
-            }
-            Some(_) => {}
-            None if code.starts_with("#[cfg(test)]") => skipped = Some(indent),
-            None => {
-                kept.push_str(line);
-                kept.push('\n');
-            }
-        }
-    }
-    kept
-}
-
 /// The intervals that a file declares, as (name, value).
 fn intervals(text: &str) -> Vec<Interval> {
     let text = production_text(text);
@@ -379,7 +324,7 @@ fn intervals(text: &str) -> Vec<Interval> {
                 let (function, rest) = code[at..].split_once('(').unwrap_or_default();
                 let argument = balanced(rest);
                 let unit = function.rsplit("::").next().unwrap_or_default();
-                let is_number = argument.contains(|c: char| c.is_ascii_digit());
+                let is_number = has_number(argument);
                 let is_constant = argument.contains(|c: char| c.is_ascii_uppercase())
                     && !argument.contains(|c: char| c.is_ascii_lowercase());
                 if is_number || is_constant {
@@ -395,6 +340,13 @@ fn intervals(text: &str) -> Vec<Interval> {
     found
 }
 
+/// Whether a number is written in `code`: not a digit in a name, nor the name of a field.
+fn has_number(code: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let digits = code.match_indices(|c: char| c.is_ascii_digit());
+    digits.into_iter().any(|(at, _)| !code[..at].ends_with(is_name))
+}
+
 /// The text up to the bracket that closes the one before it.
 fn balanced(text: &str) -> &str {
     let mut open = 1;
@@ -407,6 +359,7 @@ fn balanced(text: &str) -> &str {
 
 fn short(unit: &str) -> &str {
     match unit.trim_start_matches("from_") {
+        "micros" | "microseconds" => "µs",
         "millis" | "milliseconds" => "ms",
         "secs" | "seconds" => "s",
         "mins" | "minutes" => "min",
@@ -416,28 +369,12 @@ fn short(unit: &str) -> &str {
     }
 }
 
-/// The constant, field or function that a line is part of.
-pub(crate) fn name_of(lines: &[&str], number: usize) -> String {
-    let code = lines[number].trim();
-    let word = |text: &str| -> String {
-        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
-    };
-    let constant = |line: &str| line.split_once("const ").map(|(_, name)| word(name));
-    if let Some(name) = constant(code) {
-        return name;
-    }
-    let field = word(code);
-    if !field.is_empty() && code[field.len()..].starts_with(": ") {
-        return field;
-    }
-    let function = |line: &&str| line.split_once("fn ").map(|(_, name)| word(name));
-    lines[..number].iter().rev().find_map(function).unwrap_or_default()
-}
-
 /// The integer constant below a comment that begins at the first line and gives a unit of time.
 fn documented_integer(lines: &[&str]) -> Option<Interval> {
-    let unit = ["seconds", "minutes", "hours", "days"];
-    let unit = unit.iter().find(|unit| lines[0].to_lowercase().contains(**unit))?;
+    let text = lines[0].to_lowercase();
+    let mut words = text.split(|c: char| !c.is_alphanumeric());
+    let units = ["microseconds", "milliseconds", "seconds", "minutes", "hours", "days"];
+    let unit = words.find(|word| units.contains(word))?;
     let code = lines.iter().map(|line| line.trim()).find(|line| !line.starts_with("//"))?;
     let (_, declared) = code.split_once("const ")?;
     let (name, rest) = declared.split_once(": ")?;
@@ -509,5 +446,4 @@ mod tests {
     assert_eq!(read, expected);
     assert_eq!(duration("10 * 60 s"), Some(Duration::from_mins(10)));
     assert_eq!(duration("1 << n s"), None);
-    assert!(Path::new(TABLE).is_relative());
 }

@@ -2,19 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
+use testkit::{eventually, within};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
 
 use crate::openapi::{send, try_send};
-
-/// Longest time for a start on a machine that is busy with other tests.
-const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Password of all users that sign up in tests.
 pub(crate) const PASSWORD: &str = "a long sentence";
@@ -53,8 +49,7 @@ pub(crate) struct Starting {
 impl Starting {
     /// Waits until it is ready. Returns its log if it exits instead.
     pub(crate) async fn ready(mut self) -> Result<Process, String> {
-        let first =
-            timeout(TIMEOUT, self.lines.next_line()).await.expect("the start takes too long");
+        let first = within("the first line of a start", self.lines.next_line()).await;
         let Some(first) = first.unwrap() else {
             return Err(std::fs::read_to_string(self.data.join("stderr.log")).unwrap());
         };
@@ -111,8 +106,7 @@ impl Process {
         let pid = self.child.id().unwrap().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
         assert!(sent.success());
-        let status =
-            timeout(TIMEOUT, self.child.wait()).await.expect("the process does not exit").unwrap();
+        let status = within("the exit of the process", self.child.wait()).await.unwrap();
         assert!(status.success(), "{status}");
     }
 
@@ -162,20 +156,19 @@ impl Process {
     /// Waits for the mail to this address, deletes it and returns its code.
     pub(crate) async fn mailed_code(&self, email: &str) -> String {
         let to = format!("To: {email}");
-        let begun = Instant::now();
-        loop {
+        eventually(&format!("a mail to {email}"), async || {
             for mail in std::fs::read_dir(self.data.join("mail")).unwrap() {
                 let path = mail.unwrap().path();
                 let text = std::fs::read_to_string(&path).unwrap();
                 let code = text.lines().find_map(|line| line.split_once(" code: "));
                 if let Some((_, code)) = code.filter(|_| text.lines().any(|line| line == to)) {
                     std::fs::remove_file(path).unwrap();
-                    return code.to_owned();
+                    return Some(code.to_owned());
                 }
             }
-            assert!(begun.elapsed() < TIMEOUT, "no mail to {email}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            None
+        })
+        .await
     }
 
     /// A connection to its PostgreSQL, for states that no request can cause.

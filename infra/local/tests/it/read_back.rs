@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use testkit::database;
 
 use crate::architecture::{root, shown};
-use crate::intervals::{production_files, production_text};
+use crate::sources::{production_files, production_text};
 
 /// A test: its file and its name.
 type Test = (&'static str, &'static str);

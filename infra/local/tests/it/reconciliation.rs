@@ -1,9 +1,9 @@
 //! `vitrina sync` over thousands of products, with drift written directly into the listings.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Output;
-use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use shared::contract::listing::ListingItem;
 use shared::dynamodb::connect_local;
 use shared::id::ProductId;
+use testkit::eventually;
 
 use crate::openapi::send;
 use crate::process::{Process, vitrina};
@@ -27,8 +28,6 @@ const PLANTED: usize = 25;
 
 /// How often drift is planted and repaired while sellers write to other products.
 const LIVE_RUNS: usize = 2;
-
-const TIMEOUT: Duration = Duration::from_mins(5);
 
 async fn command(data: &Path, args: &[&str]) -> Output {
     vitrina(data).args(args).output().await.unwrap()
@@ -47,17 +46,13 @@ async fn seed(data: &Path, products: usize) {
 
 /// Waits until no event is in flight.
 pub(crate) async fn wait_until_drained(data: &Path) {
-    let begun = Instant::now();
-    loop {
+    eventually("the end of all events in flight", async || {
         let status = json_of(data, &["status", "-o", "json"]).await;
+        assert_eq!(status["dead_letters"], json!(0));
         let in_flight = ["outbox_pending", "queue_visible", "queue_in_flight"];
-        if in_flight.iter().all(|name| status[name] == json!(0)) {
-            assert_eq!(status["dead_letters"], json!(0));
-            return;
-        }
-        assert!(begun.elapsed() < TIMEOUT, "events are still in flight: {status}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+        in_flight.iter().all(|name| status[name] == json!(0)).then_some(())
+    })
+    .await;
 }
 
 /// Differences in a report, by kind.
@@ -159,8 +154,7 @@ async fn reconciliation_finds_and_repairs_exactly_the_planted_drift() {
     assert_eq!(clean["compared"], json!(PRODUCTS));
     assert_eq!(counts(&clean), [0; 6], "{clean}");
 
-    let victims = change_some(&listings, &process).await;
-    wait_until_drained(data).await;
+    let victims = change_some(&listings, &process, data).await;
     let before = listings.positions().await;
     let planted = listings.plant(victims).await;
     let output = command(data, &["sync", "--deep", "--json"]).await;
@@ -176,8 +170,16 @@ async fn reconciliation_finds_and_repairs_exactly_the_planted_drift() {
     assert_eq!(counts(&again), [0; 6], "{again}");
 
     // While sellers write, events in flight are not reported, and no newer listing is overwritten.
-    let (live, changed) =
-        tokio::join!(json_of(data, &["sync", "--deep", "--json"]), keep_changing(&process, data));
+    let writing = Writing::default();
+    let (live, changed) = tokio::join!(
+        async {
+            writing.begun().await;
+            let live = json_of(data, &["sync", "--deep", "--json"]).await;
+            writing.end();
+            live
+        },
+        keep_changing(&process, data, &writing)
+    );
     assert_eq!(counts(&live), [0; 6], "{live}");
     wait_until_drained(data).await;
     let names: HashMap<ProductId, Option<String>> =
@@ -210,7 +212,9 @@ async fn drift_while_sellers_write(listings: &Listings, process: &Process, data:
     let can_be_bought =
         |listing: &ListingItem| listing.product().is_some() && listing.available() > 0;
     let victims: Vec<ListingItem> = idle.into_iter().filter(can_be_bought).collect();
+    let writing = Writing::default();
     let sync_repeatedly = async {
+        writing.begun().await;
         let mut found = [0; 6];
         for round in victims.chunks(3 * PLANTED).take(LIVE_RUNS) {
             for (nth, victim) in round.iter().enumerate() {
@@ -230,9 +234,10 @@ async fn drift_while_sellers_write(listings: &Listings, process: &Process, data:
                 *sum += count;
             }
         }
+        writing.end();
         found
     };
-    let (found, changed) = tokio::join!(sync_repeatedly, keep_changing(process, data));
+    let (found, changed) = tokio::join!(sync_repeatedly, keep_changing(process, data, &writing));
     wait_until_drained(data).await;
     let last = json_of(data, &["sync", "--deep", "--json"]).await;
     assert_eq!(counts(&last), [0; 6], "{last}");
@@ -274,7 +279,11 @@ async fn compare_with_sellers(
 }
 
 /// Renames some products that are in stock, and returns their listings before and after.
-async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem, ListingItem)> {
+async fn change_some(
+    listings: &Listings,
+    process: &Process,
+    data: &Path,
+) -> Vec<(ListingItem, ListingItem)> {
     let all = listings.all().await;
     assert_eq!(all.len(), PRODUCTS);
     let in_stock = all.into_iter().filter(|listing| listing.available() > 0);
@@ -288,13 +297,13 @@ async fn change_some(listings: &Listings, process: &Process) -> Vec<(ListingItem
             .header("if-match", "\"v1\"")
             .json(&json!({"name": "A new name"}));
         assert_eq!(send(request).await.status, 200);
-        let listing = format!("{}/v1/catalog/products/{id}?min_version=2", process.url);
-        assert_eq!(send(http.get(listing)).await.status, 200);
     }
+    wait_until_drained(data).await;
     let mut after: HashMap<ProductId, ListingItem> =
         listings.all().await.into_iter().map(|listing| (listing.id, listing)).collect();
     let changed = chosen.into_iter().map(|before| {
         let after = after.remove(&before.id).unwrap();
+        assert_eq!(after.product_version, 2, "{}", before.id);
         (before, after)
     });
     changed.collect()
@@ -316,9 +325,30 @@ async fn own_products(process: &Process) -> Vec<ProductId> {
     ids
 }
 
-/// Creates, renames, deletes, restores and sells products while the stores are compared. Returns the
+/// Tells writers when to end, and the comparison when they have begun.
+#[derive(Debug, Default)]
+struct Writing {
+    writes: Cell<u32>,
+    has_ended: Cell<bool>,
+}
+
+impl Writing {
+    async fn begun(&self) {
+        eventually("the first write", async || (self.writes.get() > 0).then_some(())).await;
+    }
+
+    fn end(&self) {
+        self.has_ended.set(true);
+    }
+}
+
+/// Creates, renames, deletes, restores and sells products until the stores are compared. Returns the
 /// final names of the renamed products.
-async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<ProductId, String> {
+async fn keep_changing(
+    process: &Process,
+    data: &Path,
+    writing: &Writing,
+) -> BTreeMap<ProductId, String> {
     let http = reqwest::Client::new();
     let token = process.token(&http, "seller").await;
     let ids = own_products(process).await;
@@ -334,11 +364,15 @@ async fn keep_changing(process: &Process, data: &Path) -> BTreeMap<ProductId, St
         async move {
             let status = request.send().await.unwrap().status();
             assert!(status.is_success(), "{path}: {status}");
+            writing.writes.set(writing.writes.get() + 1);
         }
     };
     let changes = async {
         let mut names = BTreeMap::new();
-        for round in 0..8 {
+        for round in 0.. {
+            if writing.has_ended.get() {
+                break;
+            }
             for (nth, id) in ids.iter().enumerate() {
                 match nth % 3 {
                     0 => {

@@ -2,6 +2,7 @@
 //! event and one response. A different body with the same key is refused, even at the same moment.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
@@ -9,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use shared::id::ProductId;
-use testkit::RandomRuns;
+use testkit::{RandomRuns, eventually};
 
 use crate::openapi::{ApiResponse, send};
 use crate::process::Process;
@@ -47,6 +48,21 @@ pub(crate) struct Outcome {
     is_race: bool,
 }
 
+/// The response to one copy, and when the copy was in flight.
+#[derive(Debug)]
+struct Answered {
+    body: usize,
+    invoked: Instant,
+    responded: Instant,
+    response: ApiResponse,
+}
+
+impl Answered {
+    fn overlaps(&self, other: &Self) -> bool {
+        self.invoked < other.responded && other.invoked < self.responded
+    }
+}
+
 impl Request {
     pub(crate) fn new(nth: u64, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003).wrapping_add(nth));
@@ -77,41 +93,56 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Creates a product. On a busy machine, the limits of the edition may refuse a copy, which then had no
+    /// effect and is sent again.
     async fn create(&self, key: &str, body: &Value) -> ApiResponse {
-        let request = self.http.post(&self.url).bearer_auth(&self.token);
-        send(request.header("idempotency-key", key).json(body)).await
+        eventually(&format!("a response for {key}"), async || {
+            let request = self.http.post(&self.url).bearer_auth(&self.token);
+            let response = send(request.header("idempotency-key", key).json(body)).await;
+            (response.status != 503).then_some(response)
+        })
+        .await
+    }
+
+    async fn create_copy(&self, key: &str, body: usize, content: &Value) -> Answered {
+        // Real time: it tells which copies were in flight at the same time.
+        let invoked = Instant::now();
+        let response = self.create(key, content).await;
+        let responded = Instant::now();
+        Answered { body, invoked, responded, response }
     }
 
     /// Sends all copies concurrently, and repeats some afterwards.
     pub(crate) async fn send(&self, request: Request) -> Outcome {
         let Request { key, bodies, copies, again } = request;
-        let sent = copies.iter().map(|body| self.create(&key, &bodies[*body]));
-        let responses: Vec<(usize, ApiResponse)> =
-            copies.iter().copied().zip(join_all(sent).await).collect();
-        let first = responses.iter().find(|(_, response)| response.status == 201);
-        let (winner, first) =
-            first.unwrap_or_else(|| panic!("{key}: no copy created a product: {responses:#?}"));
+        let sent = copies.iter().map(|body| self.create_copy(&key, *body, &bodies[*body]));
+        let answered: Vec<Answered> = join_all(sent).await;
+        let first = answered.iter().find(|copy| copy.response.status == 201);
+        let first =
+            first.unwrap_or_else(|| panic!("{key}: no copy created a product: {answered:#?}"));
+        let (winner, first) = (first.body, &first.response);
         let mut fresh = 0;
-        for (body, response) in &responses {
-            if body == winner {
+        for Answered { body, response, .. } in &answered {
+            if *body == winner {
                 check_same(&key, response, first);
                 fresh += usize::from(!is_replayed(response));
             } else {
                 check_refused(&key, response);
             }
         }
-        assert_eq!(fresh, 1, "{key}: not exactly one response is original: {responses:#?}");
+        assert_eq!(fresh, 1, "{key}: not exactly one response is original: {answered:#?}");
         for (body, content) in bodies.iter().enumerate().filter(|_| again) {
             let again = self.create(&key, content).await;
-            if body == *winner {
+            if body == winner {
                 check_same(&key, &again, first);
                 assert!(is_replayed(&again), "{key}: {again:#?}");
             } else {
                 check_refused(&key, &again);
             }
         }
-        let refused = copies.iter().filter(|body| *body != winner).count();
-        let is_race = refused > 0;
+        let (won, lost): (Vec<_>, Vec<_>) = answered.iter().partition(|copy| copy.body == winner);
+        let is_race = won.iter().any(|one| lost.iter().any(|other| one.overlaps(other)));
+        let refused = lost.len();
         let id = first.json["id"].as_str().unwrap().parse().unwrap();
         Outcome { id, copies: copies.len(), refused, is_race }
     }

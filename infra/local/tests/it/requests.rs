@@ -5,6 +5,7 @@ use std::cell::Cell;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use testkit::eventually;
 use uuid::Uuid;
 
 use crate::openapi::{ApiResponse, Operation, send};
@@ -57,12 +58,18 @@ impl Requests {
         format!("A-{}", self.used.get())
     }
 
-    /// Creates a product of the seller, a dead letter, a reconciliation and a session that no request
-    /// has used.
+    /// Creates a product of the seller that is listed, a dead letter, a reconciliation and a session that
+    /// no request has used.
     pub(crate) async fn renew(&mut self) {
         let create = self.to(Method::POST, "/v1/products").bearer_auth(&self.seller);
         let created = send(create.json(&product(&self.fresh()))).await;
         text(&created, "id").clone_into(&mut self.product);
+        let listing = format!("/v1/catalog/products/{}", self.product);
+        eventually("the product to be listed", async || {
+            let listed = send(self.to(Method::GET, &listing)).await;
+            (listed.status == 200).then_some(())
+        })
+        .await;
         let start = self.to(Method::POST, "/v1/admin/reconciliations").bearer_auth(&self.operator);
         let started = send(start.json(&json!({}))).await;
         text(&started, "id").clone_into(&mut self.reconciliation);

@@ -1,12 +1,11 @@
 //! A reconciliation that is killed repeatedly: it resumes at its last bucket and compares every product
 //! once.
 
-use std::time::{Duration, Instant};
-
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use testkit::RandomRuns;
+use sqlx::PgConnection;
+use testkit::{RandomRuns, within};
 
 use crate::openapi::send;
 use crate::process::Process;
@@ -22,13 +21,23 @@ const BUCKETS: i64 = 1_024;
 /// Number of listings that are deleted before the run.
 const MISSING: i64 = 25;
 
-const TIMEOUT: Duration = Duration::from_mins(5);
+/// How many buckets after the moment of a kill the run may do until it has to wait for the kill.
+const MARGIN: i64 = 50;
 
-/// Ends the leases of the killed process at once, instead of after a minute.
-async fn expire_leases(process: &Process) {
-    let expire = "update sync.buckets set lease_until = now() - interval '1 second'
-                where lease_until is not null";
-    sqlx::query(expire).execute(&mut process.database().await).await.unwrap();
+/// Leases the last buckets, so that the run cannot end before the kill that is due once `moment` buckets
+/// are done. Ends all other leases, those of a killed process too, at once instead of after a minute.
+async fn hold_after(moment: Option<&i64>, database: &mut PgConnection) {
+    let first = moment.map_or(BUCKETS, |moment| (moment + MARGIN).min(BUCKETS - 1));
+    sqlx::query(
+        "update sync.buckets
+         set lease_until = now()
+             + case when bucket >= $1 then interval '1 hour' else interval '-1 second' end
+         where lease_until is not null or bucket >= $1",
+    )
+    .bind(first)
+    .execute(database)
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,31 +66,34 @@ async fn killed_reconciliation_resumes_at_its_last_bucket() {
         listings.delete(listing).await;
     }
 
+    let mut moments: Vec<i64> = (0..count).map(|_| rng.random_range(1..BUCKETS)).collect();
+    moments.sort_unstable();
+    let mut moments = moments.into_iter().peekable();
+    hold_after(moments.peek(), &mut process.database().await).await;
     let operator = process.token(&http, "operator").await;
     let started = http.post(format!("{}/v1/admin/reconciliations", process.url));
     let started = send(started.bearer_auth(&operator).json(&json!({"deep": true}))).await.json;
     let path = format!("/v1/admin/reconciliations/{}", started["id"].as_str().unwrap());
-    let mut moments: Vec<i64> = (0..count).map(|_| rng.random_range(1..BUCKETS)).collect();
-    moments.sort_unstable();
-    let mut moments = moments.into_iter().peekable();
-    let (begun, mut killed_at) = (Instant::now(), Vec::new());
-    let report = loop {
-        let report = http.get(format!("{}{path}", process.url)).bearer_auth(&operator);
-        let report = send(report).await.json;
-        let done = report["progress"]["buckets_done"].as_i64().unwrap();
-        if !report["finished_at"].is_null() {
-            break report;
+    let mut killed_at = Vec::new();
+    let run = async {
+        loop {
+            let report = http.get(format!("{}{path}", process.url)).bearer_auth(&operator);
+            let report = send(report).await.json;
+            let done = report["progress"]["buckets_done"].as_i64().unwrap();
+            if !report["finished_at"].is_null() {
+                break (report, process);
+            }
+            if moments.next_if(|moment| *moment <= done).is_some() {
+                let mut database = process.database().await;
+                process.kill().await;
+                killed_at.push(done);
+                hold_after(moments.peek(), &mut database).await;
+                process = Process::start(data.path()).await;
+            }
         }
-        if moments.next_if(|moment| *moment <= done).is_some() {
-            process.kill().await;
-            killed_at.push(done);
-            process = Process::start(data.path()).await;
-            expire_leases(&process).await;
-        }
-        assert!(begun.elapsed() < TIMEOUT, "the run does not finish: {report}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    assert!(!killed_at.is_empty(), "the run finished before the first kill: nothing was tested");
+    let (report, process) = within("the end of the run", run).await;
+    assert_eq!(killed_at.len(), usize::try_from(count).unwrap(), "killed after {killed_at:?}");
     assert_eq!(report["compared"], json!(PRODUCTS), "each product must be compared once: {report}");
     assert_eq!(counts(&report), [MISSING, 0, 0, 0, 0, 0], "seed {seed}: {report}");
     assert_eq!(report["repaired"], json!(MISSING), "seed {seed}: {report}");

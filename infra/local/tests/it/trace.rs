@@ -1,16 +1,14 @@
 //! `vitrina trace` and `GET /v1/admin/trace/{id}`: the hops of a change on its way to the listing.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use testkit::eventually;
 
 use crate::openapi::send;
 use crate::process::{Process, vitrina};
 use crate::requests::{product, text};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 const HOPS: [&str; 5] = ["requested", "committed", "published", "received", "projected"];
 const GAPS: [&str; 4] = ["writing", "in the outbox", "in the queue", "projecting"];
@@ -51,16 +49,12 @@ async fn trace(process: &Process, http: &reqwest::Client, id: &str) -> Value {
 
 /// Waits until the last change is in this state and returns the trace.
 async fn trace_in(process: &Process, http: &reqwest::Client, id: &str, state: &str) -> Value {
-    let begun = Instant::now();
-    loop {
+    eventually(&format!("the change to be {state:?}"), async || {
         let trace = trace(process, http, id).await;
         let last = trace["changes"].as_array().unwrap().last().unwrap();
-        if last["state"].as_str().unwrap().starts_with(state) {
-            return trace;
-        }
-        assert!(begun.elapsed() < TIMEOUT, "the change is never {state:?}: {trace:#}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        last["state"].as_str().unwrap().starts_with(state).then_some(trace)
+    })
+    .await
 }
 
 /// The output of `vitrina trace`.

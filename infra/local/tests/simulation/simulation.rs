@@ -14,7 +14,7 @@ use shared::contract::routes::ROUTES;
 use shared::http::auth::Role;
 use shared::id::{Ids, UserId};
 use testkit::{Faults, TestDatabase, TestDynamo, Tokens, database, dynamodb, faulty_dynamodb};
-use testkit::{FaultyBus, Rates};
+use testkit::{FaultyBus, MAX_WAIT, Rates, within};
 use tokio::task::JoinHandle;
 
 use crate::model::Model;
@@ -27,12 +27,9 @@ const SELLER: UserId = UserId::from_u128(0x005e_11e5);
 /// How often to check whether an operation waits for another one.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// While another operation is held, an operation that does not end within this time counts as waiting
-/// for it.
-const MAX_MOVE: Duration = Duration::from_secs(1);
-
-/// Longest time for an operation that waits for no other.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+/// While another operation is held, an operation counts as waiting for it after so many checks without a
+/// call to a store. A busy machine delays the checks, which call a store too, like the operation.
+const MAX_IDLE_CHECKS: u32 = 50;
 
 /// What happened, printed when a run fails.
 pub(crate) type Log = Arc<Mutex<Vec<String>>>;
@@ -202,8 +199,9 @@ impl Simulation {
 
     /// Waits until an operation ends, is stopped, or waits for another one.
     async fn watch(&mut self, id: u64) -> Outcome {
+        // Real time: it only ends a hang.
         let begun = Instant::now();
-        let mut lock_waits = 0;
+        let (mut lock_waits, mut idle_checks, mut calls) = (0, 0, self.calls());
         loop {
             let running = self.running.get_mut(&id).unwrap();
             let process = running.process;
@@ -216,16 +214,19 @@ impl Simulation {
                     return Outcome::Ended(done);
                 }
                 stopped = stopped.recv() => stopped.unwrap(),
+                // Real time: no more than a pause between checks.
                 () = tokio::time::sleep(POLL_INTERVAL) => {
                     if self.running.values().any(|running| running.is_held) {
                         // A single lock wait may be for a killed process, until PostgreSQL has closed
                         // its connections.
                         lock_waits += u32::from(self.has_lock_waiter().await);
-                        if begun.elapsed() > MAX_MOVE || lock_waits > 3 {
+                        let before = std::mem::replace(&mut calls, self.calls());
+                        idle_checks = if calls == before { idle_checks + 1 } else { 0 };
+                        if idle_checks > MAX_IDLE_CHECKS || lock_waits > 3 {
                             return Outcome::Waits;
                         }
                     } else {
-                        assert!(begun.elapsed() < TIMEOUT, "{id} hangs");
+                        assert!(begun.elapsed() < MAX_WAIT, "{id} hangs");
                     }
                     continue;
                 }
@@ -242,6 +243,12 @@ impl Simulation {
                 return Outcome::Held { point: stopped.point };
             }
         }
+    }
+
+    /// Number of calls of all processes to the stores.
+    fn calls(&self) -> u64 {
+        let of = |process: &Process| process.postgres.faults.calls() + process.dynamodb.calls();
+        self.processes.iter().map(of).sum()
     }
 
     /// Whether a session waits for a lock in PostgreSQL.
@@ -282,7 +289,7 @@ impl Simulation {
             self.resume(id, None).await;
             // An operation that waited for it may have ended with it.
             if let Some(Running { operation, floor, join, .. }) = self.running.remove(&id) {
-                let done = tokio::time::timeout(TIMEOUT, join).await.expect("an operation hangs");
+                let done = within("the end of an operation", join).await;
                 let done = done.expect("an operation panicked");
                 self.record_end(operation, &done, floor).await;
             }
@@ -316,7 +323,7 @@ impl Simulation {
         self.next += 1;
         self.processes[1].points.activate(id, None);
         let join = self.processes[1].begin(id, operation.clone());
-        let done = tokio::time::timeout(TIMEOUT, join).await.expect("an operation hangs").unwrap();
+        let done = within("the end of an operation", join).await.unwrap();
         if let Done::Failed(error) = &done {
             panic!("{operation:?} failed: {error}");
         }

@@ -9,7 +9,6 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
 };
 
 use super::{
@@ -44,6 +43,15 @@ fn fake(directory: &Path, script: &str) -> Search {
     Search { explicit: Some(directory.to_owned()), ..Search::default() }
 }
 
+/// An installation whose `initdb` begins a cluster and works on it until the cluster is removed.
+fn endless_initdb(base: &Path) -> Search {
+    let directory = base.join("installation");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = "echo 15 > \"$2/PG_VERSION\"; while [ -e \"$2/PG_VERSION\" ]; do sleep 0.1; done";
+    fake(&directory, script)
+}
+
 fn query(cluster: &Cluster, sql: &str) -> Vec<String> {
     Client::connect(&cluster.url("postgres")).query(sql)
 }
@@ -55,7 +63,12 @@ async fn cluster_keeps_its_data_over_a_restart() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let mut options = StartOptions::new(&folder, binaries());
     let log = Arc::clone(&seen);
-    options.on_progress = Some(Box::new(move |progress| log.lock().unwrap().push(progress)));
+    options.on_progress = Some(Box::new(move |progress| {
+        // Reported only if the server takes longer than a second.
+        if !matches!(progress, Progress::Waiting { .. }) {
+            log.lock().unwrap().push(progress);
+        }
+    }));
     let cluster = Cluster::start(options).await.unwrap();
     assert_eq!(*seen.lock().unwrap(), [Progress::Creating, Progress::Starting, Progress::Ready]);
     query(&cluster, "create table kept (n int); insert into kept values (7)");
@@ -106,10 +119,9 @@ async fn failed_start_reports_the_reason_at_once() {
     cluster.stop().await.unwrap();
     drop(cluster);
     fs::remove_file(control).unwrap();
-    let begun = Instant::now();
     let error = Cluster::start(StartOptions::new(base.path(), binaries())).await.unwrap_err();
+    // Not `Silent`, the error after a timeout.
     assert!(matches!(&error, Error::Exited { log, .. } if log.contains("pg_control")), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
@@ -248,7 +260,8 @@ async fn owner_of_a_server_waits_to_be_killed() {
         eprintln!("{OWNER_PREFIX}{}\n{OWNER_PREFIX}{pid}", folder.display());
     };
     if kind == "creating" {
-        let mut options = StartOptions::new(folder, binaries());
+        let found = Binaries::find(&endless_initdb(Path::new(folder))).unwrap();
+        let mut options = StartOptions::new(folder, found);
         let reported = PathBuf::from(folder);
         options.on_progress = Some(Box::new(move |step| {
             if step == Progress::Creating {

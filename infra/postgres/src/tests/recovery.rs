@@ -9,7 +9,7 @@ use std::{
 use super::{
     super::{Cluster, Error, StartOptions, account::Account},
     accessible_folder, binaries, query, runs, start,
-    support::{Client, Owner, eventually, signal},
+    support::{Client, Owner, Stopped, eventually, signal},
 };
 
 #[tokio::test]
@@ -53,21 +53,26 @@ async fn killed_server_is_noticed_and_recovers_commits() {
     let base = accessible_folder();
     let cluster = start(base.path()).await;
     query(&cluster, "create table kept (n int); insert into kept values (7)");
-    // A child process of the killed server computes for about a second and holds shared memory. No
-    // other server may start before it ends.
-    let mut busy = Client::connect(&cluster.url("postgres"));
-    busy.send("select count(*) from generate_series(1, 5000) a, generate_series(1, 5000) b");
+    // A stopped child process of the killed server holds shared memory. No other server may start before
+    // it ends.
+    let mut client = Client::connect(&cluster.url("postgres"));
+    let child = client.query("select pg_backend_pid()")[0].parse().unwrap();
+    let child = Stopped::new(child);
     let pid = cluster.pid();
     signal("KILL", pid);
     let exit = cluster.wait().await;
     assert!(exit.status.is_some_and(|status| !status.success()), "{exit}");
     assert!(!cluster.is_alive());
+    let log = cluster.log_file();
     drop(cluster);
-    let cluster = start(base.path()).await;
+    let (cluster, ()) = tokio::join!(start(base.path()), async {
+        eventually("the child process is in the way of a server", || {
+            fs::read_to_string(&log).unwrap().contains("shared memory block")
+        });
+        drop(child);
+    });
     assert_ne!(cluster.pid(), pid);
     assert_eq!(query(&cluster, "select n from kept"), ["7"]);
-    let log = fs::read_to_string(cluster.log_file()).unwrap();
-    assert!(log.contains("shared memory block"), "nothing was in the way: {log}");
 }
 
 #[tokio::test]
@@ -105,8 +110,12 @@ async fn start_killed_during_initdb_is_recovered() {
     };
     eventually("initdb is at work", begun);
     owner.kill();
-    assert!(!base.path().join("data").exists(), "initdb had not finished");
     assert_eq!(query(&start(base.path()).await, "select 1"), ["1"]);
+    let unfinished = fs::read_dir(base.path()).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("data.new-")
+    });
+    assert_eq!(unfinished.count(), 0, "the unfinished cluster is removed");
 }
 
 #[tokio::test]

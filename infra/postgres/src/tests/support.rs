@@ -11,10 +11,15 @@ use std::{
 
 use super::{super::probe, OWNER};
 
+/// Longest wait for anything. It ends a hang and is no measure of speed.
+const MAX_WAIT: Duration = Duration::from_mins(5);
+
 pub(super) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    // Real time: it only ends a hang.
     let begun = Instant::now();
     while !happened() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
+        assert!(begun.elapsed() < MAX_WAIT, "timed out waiting until {what}");
+        // Real time: no more than a pause between checks.
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -22,6 +27,22 @@ pub(super) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
 pub(super) fn signal(name: &str, pid: u32) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap();
     assert!(status.success());
+}
+
+/// A stopped process, which nothing but SIGKILL ends. Killed on drop.
+pub(super) struct Stopped(u32);
+
+impl Stopped {
+    pub(super) fn new(pid: u32) -> Self {
+        signal("STOP", pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal("KILL", self.0);
+    }
 }
 
 pub(super) fn socket_directory(url: &str) -> PathBuf {

@@ -25,8 +25,8 @@ pub(crate) static NOT_YET_VISIBLE: Kind = Kind {
                   requests are waiting already. Retry after the number of seconds in `Retry-After`.",
 };
 
-/// How long a request may wait for a version.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a request may wait for a version, by default.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// The first and the longest pause between two reads.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -148,7 +148,7 @@ async fn wait(app: &App, id: ProductId, version: i64) -> Result<ListingItem, Pro
     let Ok(_waiter) = app.waiters.try_acquire() else {
         return Err(not_yet());
     };
-    let deadline = Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + app.max_wait;
     let mut pause = FIRST_PAUSE;
     while Instant::now() + pause <= deadline {
         tokio::time::sleep(pause).await;

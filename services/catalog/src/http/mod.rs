@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use crate::App;
 
 pub use get_product::ListedProduct;
+pub(crate) use get_product::MAX_WAIT;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

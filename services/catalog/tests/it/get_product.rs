@@ -5,9 +5,11 @@ use serde_json::json;
 use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use shared::id::ProductId;
-use testkit::{Call, Calls, TestResponse};
+use testkit::{Call, Calls, MAX_WAIT, TestResponse, counted_dynamodb, eventually};
 
-use crate::{Catalogue, listed, path, stock};
+use catalog::App;
+
+use crate::{Catalogue, TABLE, listed, path, stock};
 
 /// Number of requests that may wait for a version at once.
 const MAX_WAITERS: usize = 256;
@@ -66,8 +68,21 @@ async fn reader_gets_the_version_it_waits_for() {
     let renamed = Product { name: "Renamed".to_owned(), version: 2, ..product.clone() };
     let event = Event::ProductUpdated { product: renamed.hashed() };
     let wanted = format!("{}?min_version=2", path(product.id));
-    let subject = [(event, product.id, 2)];
-    let (shown, ()) = tokio::join!(catalogue.get(&wanted), catalogue.project(&subject));
+    let calls = Calls::default();
+    let client = counted_dynamodb(&catalogue.dynamo.client, &calls);
+    let app = App::new(client, TABLE, "BRL".parse().unwrap()).with_max_wait(MAX_WAIT);
+    let router = catalogue.serving(app);
+    let project = async {
+        let mut reads = 0;
+        // Only a reader that waits reads twice.
+        eventually("the second read", async || {
+            reads += count(&calls);
+            (reads >= 2).then_some(())
+        })
+        .await;
+        catalogue.project(&[(event, product.id, 2)]).await;
+    };
+    let (shown, ()) = tokio::join!(Call::get(&wanted).send(&router), project);
     assert_eq!(shown.expect(200).json["name"], "Renamed");
 }
 
@@ -75,6 +90,7 @@ async fn reader_gets_the_version_it_waits_for() {
 async fn missing_version_is_a_503_after_the_timeout() {
     let catalogue = Catalogue::new().await;
     let product = listed(&catalogue).await;
+    // Real time: the timeout is under test. A slow machine makes the wait longer, never shorter.
     let begun = Instant::now();
     let late = catalogue.get(&format!("{}?min_version=2", path(product.id))).await.expect(503);
     assert_eq!(late.code(), "not_yet_visible");
@@ -85,17 +101,22 @@ async fn missing_version_is_a_503_after_the_timeout() {
     assert!((least..most).contains(&waited), "{waited:?}");
 }
 
+/// The number of calls to the store since the last count.
+fn count(calls: &Calls) -> u64 {
+    calls.take().values().map(|usage| usage.calls).sum()
+}
+
 /// Polls a request until it has read twice, which only a waiter does. Returns its response if it has one
 /// after its first read.
 async fn refused_at_once(
     mut request: Pin<&mut impl Future<Output = TestResponse>>,
     calls: &Calls,
 ) -> Option<TestResponse> {
-    let count = || calls.take().values().map(|usage| usage.calls).sum::<u64>();
     let mut reads = 0;
     while reads < 2 {
+        // Real time: how often it is polled decides nothing.
         let step = tokio::time::timeout(Duration::from_millis(1), request.as_mut()).await;
-        reads += count();
+        reads += count(calls);
         if let Ok(response) = step {
             assert_eq!(reads, 1, "refused after a wait: {}", response.text);
             return Some(response);

@@ -340,6 +340,12 @@ async fn every_list_is_right_after_every_change() {
         shop.create(CHANGING, status).await;
         shop.check(&format!("has a copy that was created as {status:?}")).await;
     }
+    // A cached page answers only the request that it was made for.
+    shop.catalogue.router = shop.catalogue.caching_pages(Duration::from_hours(1));
+    for what in ["is not cached yet", "is cached"] {
+        shop.check(what).await;
+        shop.steps -= 1;
+    }
     let needed = 2 * LIMITS.len().max(BOUNDS.len());
     assert!(shop.steps >= needed, "{} steps do not meet all bounds and pages", shop.steps);
 }

@@ -71,9 +71,16 @@ impl Catalogue {
 
     /// A router over the same catalogue that counts its calls to the store.
     pub(crate) fn counting(&self, calls: &Calls) -> Router {
-        let client = counted_dynamodb(&self.dynamo.client, calls);
-        let router = catalog::router(App::new(client, TABLE, "BRL".parse().unwrap()));
-        host::server::with_standard_layers(router, &self.clock, &self.ids)
+        self.serving(App::new(
+            counted_dynamodb(&self.dynamo.client, calls),
+            TABLE,
+            "BRL".parse().unwrap(),
+        ))
+    }
+
+    /// A router with another state of the service.
+    pub(crate) fn serving(&self, app: App) -> Router {
+        host::server::with_standard_layers(catalog::router(app), &self.clock, &self.ids)
     }
 
     /// The same catalogue over a store whose eventually consistent reads are stale.

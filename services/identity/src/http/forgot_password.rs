@@ -42,7 +42,7 @@ pub(crate) async fn forgot_password(
     let now = app.clock.now();
     count_attempt(&app.pool, Action::Mail, &email, now).await?;
     // Done in the background: no slow hash here hides the extra work for an existing account.
-    tokio::spawn(async move {
+    app.background.clone().spawn(async move {
         if let Err(problem) = send_code(&app, email, now).await {
             problem.log();
         }
@@ -54,7 +54,7 @@ async fn send_code(app: &App, email: Email, now: DateTime<Utc>) -> Result<(), Pr
     let code = rules::from_random(random()?);
     let hash = rules::hash(Purpose::Reset, &email, &code);
     if codes::put_reset(&app.pool, &email, &hash, now + rules::LIFETIME).await? {
-        app.mailer.send(email, Mail::Reset { code }, now);
+        app.mailer.send(&email, &Mail::Reset { code }, now).await;
     }
     Ok(())
 }

@@ -112,7 +112,8 @@ pub(crate) async fn signup(
         SignedUp::Pending { again } => Mail::Activation { code, again },
         SignedUp::AlreadyActive => Mail::AlreadyActive,
     };
-    app.mailer.send(signup.email, mail, now);
+    let mailer = app.mailer.clone();
+    app.background.spawn(async move { mailer.send(&signup.email, &mail, now).await });
     Ok((StatusCode::ACCEPTED, axum::Json(&MAIL_SENT)).into_response())
 }
 

@@ -1,4 +1,6 @@
 use futures::future::join_all;
+use identity::App;
+use identity::passwords::Passwords;
 use serde_json::json;
 use shared::http::auth::Role;
 
@@ -99,7 +101,7 @@ async fn success_resets_the_failures() {
 #[tokio::test]
 async fn concurrent_valid_log_ins_are_not_limited() {
     let provider = Provider::with_ana().await;
-    for response in join_all((0..30).map(|_| provider.log_in(ANA, PASSWORD))).await {
+    for response in join_all((0..15).map(|_| provider.log_in(ANA, PASSWORD))).await {
         response.expect(200);
     }
 }
@@ -107,7 +109,7 @@ async fn concurrent_valid_log_ins_are_not_limited() {
 #[tokio::test]
 async fn concurrent_guesses_are_limited() {
     let provider = Provider::with_ana().await;
-    let mut guesses = vec!["another sentence"; 60];
+    let mut guesses = vec!["another sentence"; 20];
     guesses.push(PASSWORD);
     let guesses = guesses.into_iter().map(|guess| provider.log_in(ANA, guess));
     let last = join_all(guesses).await.pop();
@@ -115,17 +117,15 @@ async fn concurrent_guesses_are_limited() {
 }
 
 #[tokio::test]
-async fn log_ins_beyond_the_queue_get_503_with_retry_after() {
+async fn log_in_beyond_the_queue_gets_503_with_retry_after() {
     let provider = Provider::with_ana().await;
-    let responses = join_all((0..200).map(|_| provider.log_in(ANA, PASSWORD))).await;
-    let (good, refused): (Vec<_>, Vec<_>) =
-        responses.into_iter().partition(|response| response.status == 200);
-    assert!(good.len() >= 130, "{}", good.len());
-    assert!(!refused.is_empty());
-    for response in refused {
-        let response = response.expect_problem(503, "unavailable");
-        assert_eq!(response.header("retry-after"), "2");
-    }
+    // No hash runs, and none may wait.
+    let app = App { passwords: Passwords::new(0), ..provider.app.clone() };
+    let provider = provider.with_app(app);
+    let refused = provider.log_in(ANA, PASSWORD).await.expect_problem(503, "unavailable");
+    assert_eq!(refused.header("retry-after"), "2");
+    // It is no failure of the account.
+    assert_eq!(provider.count("attempts").await, 1, "the mail of the sign-up");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ async fn concurrent_signups_with_one_address_make_one_account() {
 
 #[tokio::test]
 async fn invalid_signup_is_refused_with_a_pointer() {
-    let mut provider = Provider::start().await;
+    let provider = Provider::start().await;
     let long = "x".repeat(201);
     for (member, value) in [
         ("email", json!("ana")),

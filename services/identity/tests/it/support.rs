@@ -19,15 +19,12 @@ use shared::clock::Clock;
 use shared::host::server::with_standard_layers;
 use shared::http::auth::{AuthConfig, Identity, KeySource, Verifier};
 use shared::id::Ids;
-use testkit::{self, Call, TestDatabase, TestResponse};
+use testkit::{self, Call, TestDatabase, TestResponse, within};
 use tokio::task::JoinHandle;
 
 pub(crate) const ISSUER: &str = "http://localhost:8080";
 pub(crate) const ANA: &str = "ana@example.com";
 pub(crate) const PASSWORD: &str = "a long sentence";
-
-/// Timeout of a mail, on a machine that is busy with other tests.
-const MAIL_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) struct Provider {
     pub app: App,
@@ -182,33 +179,27 @@ impl Provider {
         code.unwrap().1.to_owned()
     }
 
-    /// The next mail to an address. It is sent after the response, so this waits for it.
+    /// The only unread mail to an address.
     pub(crate) async fn mail(&mut self, to: &str) -> String {
-        let begun = tokio::time::Instant::now();
-        loop {
-            if let Some((path, mail)) = self.unread(to).into_iter().next() {
-                self.read.insert(path);
-                return mail;
-            }
-            assert!(begun.elapsed() < MAIL_TIMEOUT, "no mail to {to}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let mut mails = self.unread(to).await;
+        assert_eq!(mails.len(), 1, "mails to {to}: {mails:?}");
+        let (path, mail) = mails.remove(0);
+        self.read.insert(path);
+        mail
     }
 
-    /// Asserts that no unread mail to these addresses precedes a later mail to another address.
-    ///
-    /// Tasks write mails in no guaranteed order, but the later one is preceded by a password hash and a
-    /// transaction.
-    pub(crate) async fn assert_no_mail(&mut self, addresses: &[&str]) {
-        self.sign_up("later@example.com", PASSWORD).await;
+    /// Asserts that these addresses have no unread mail.
+    pub(crate) async fn assert_no_mail(&self, addresses: &[&str]) {
         for to in addresses {
-            let mails = self.unread(to);
+            let mails = self.unread(to).await;
             assert!(mails.is_empty(), "{mails:?}");
         }
     }
 
-    /// The mails to an address that the test has not read yet.
-    fn unread(&self, to: &str) -> Vec<(PathBuf, String)> {
+    /// The mails to an address that the test has not read yet. Mail is sent after the response, so this
+    /// waits for all that responses have left to do.
+    async fn unread(&self, to: &str) -> Vec<(PathBuf, String)> {
+        within("work in the background", self.app.background.finished()).await;
         let to = format!("To: {to}");
         std::fs::read_dir(self.directory.path().join("mails"))
             .unwrap()
@@ -217,6 +208,12 @@ impl Provider {
             .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap()))
             .filter(|(_, mail)| mail.lines().any(|line| line == to))
             .collect()
+    }
+
+    /// The same provider with other state.
+    pub(crate) fn with_app(self, app: App) -> Self {
+        let router = with_standard_layers(identity::router(app.clone()), &self.clock, &app.ids);
+        Self { app, router, ..self }
     }
 
     pub(crate) fn wait_seconds(&self, seconds: u64) {

@@ -7,7 +7,7 @@ use shared::clock::Clock;
 use shared::contract::stock::Stock;
 use shared::http::request::RequestContext;
 use shared::id::{EventId, Ids, ProductId, SellerId, UserId};
-use testkit::{MAX_WAIT, database, eventually, within};
+use testkit::{NO_TIMEOUT, database, eventually, within};
 
 use super::*;
 use crate::event::EventRef;
@@ -177,7 +177,7 @@ async fn later_rows_are_written_after_statements_that_hang() {
     holder.rollback().await.unwrap();
     // The next row gets a writer of its own, which has time for it.
     writers_end(&creates).await;
-    let patient = GroupCommit { timeout: MAX_WAIT, ..creates };
+    let patient = GroupCommit { timeout: NO_TIMEOUT, ..creates };
     assert!(patient.insert(row(99, "AFTER", None)).await.unwrap().1);
 }
 

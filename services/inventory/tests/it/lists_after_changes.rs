@@ -247,11 +247,13 @@ async fn every_list_is_right_after_every_change() {
     let states: Vec<&str> = statuses.iter().map(|it| &**it).chain([DELETED]).collect();
     // Neither SKUs nor prices are in the order of creation, and the sellers have SKUs in common.
     for (seller, sku, amount, status) in
-        [(0, "M", 500, 1), (1, "K", 100, 1), (0, "B", 900, 0), (1, "M", 300, 2), (0, "Z", 200, 1)]
+        [(0, "M", 500, 1), (1, "K", 100, 1), (0, "B", 900, 0), (1, "M", 300, 1), (0, "Z", 200, 1)]
     {
         let created = shop.create(seller, sku, amount, states[status]).await;
         shop.check(created, "is created").await;
     }
+    shop.bring(3, states[2]).await;
+    shop.check(3, "is archived").await;
     let changing = shop.create(0, "K", 400, states[0]).await;
     shop.create(0, "A", 700, states[1]).await;
     shop.create(1, "C", 600, states[0]).await;

@@ -145,7 +145,7 @@ async fn product_deleted_in_the_third_race_is_not_found() {
 }
 
 #[tokio::test]
-async fn change_made_by_another_client_in_the_third_race_is_not_written() {
+async fn change_that_another_client_made_meets_no_second_write() {
     let tested = async |service: &TestService, path: &str| rename(service, path, "*").await;
     let same = json!({"name": "Mine"});
     let (service, response) = third_race(|path| Call::patch(path), same, tested).await;

@@ -25,6 +25,7 @@ async fn each_process_role_serves_readiness_and_metrics() {
         assert!(metrics.contains("vitrina_http_request_seconds"), "{metrics}");
         let (status, _) = program.get("/v1/products").await.unwrap();
         assert_eq!(status, if process_role == "api" { 401 } else { 404 });
+        assert_eq!(program.terminate().await, Some(0), "{process_role}");
     }
 }
 
@@ -34,6 +35,18 @@ async fn program_is_not_ready_without_its_database() {
     let program = Program::start(PROGRAM, &settings).await;
     assert_eq!(program.get("/readyz").await.unwrap().0, 503);
     assert_eq!(program.get("/healthz").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn program_exits_with_1_and_names_the_missing_settings() {
+    let mut program = tokio::process::Command::new(PROGRAM);
+    let ended = program.env_clear().env("VITRINA_ROLE", "api").kill_on_drop(true).output();
+    let ended = within("the end of the program", ended).await.unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    for setting in ["DATABASE_URL", ISSUER.0] {
+        assert!(stderr.contains(setting), "{setting}: {stderr}");
+    }
 }
 
 #[tokio::test]
@@ -48,7 +61,7 @@ async fn program_exits_with_an_error_when_its_port_is_in_use() {
         .kill_on_drop(true)
         .output();
     let ended = within("the end of the program", ended).await.unwrap();
-    assert!(!ended.status.success());
+    assert_eq!(ended.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&ended.stderr).contains("in use"), "{ended:?}");
 }
 

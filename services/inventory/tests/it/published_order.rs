@@ -22,7 +22,10 @@ async fn events_are_published_oldest_first() {
     let service = TestService::new().await;
     let mut created = products(&service, 110).await;
     // The last ones are first, so that neither the ids nor the rows are in the order of the positions.
-    let reverse = "update inventory.outbox set position = 1000 - position";
+    let reverse = "with pointers as (delete from inventory.outbox returning *)
+         insert into inventory.outbox (position, aggregate, aggregate_id, version, committed_at)
+         overriding system value
+         select 1000 - position, aggregate, aggregate_id, version, committed_at from pointers";
     sqlx::query(reverse).execute(&service.pool).await.unwrap();
     created.reverse();
     let relay = relay(&service, bus(&service));

@@ -13,7 +13,7 @@ use shared::host::Work as _;
 use shared::http::auth::Role;
 use shared::id::Ids;
 use shared::outbox::{self, publish_before_responses};
-use testkit::{Call, Hang, eventually, skip_until};
+use testkit::{Call, Hang, eventually, set_back, skip_until};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -152,4 +152,18 @@ async fn running_relay_deletes_expired_keys_every_ten_minutes() {
     assert!(waited >= Duration::from_mins(9), "{waited:?}");
     stop.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn event_of_the_future_is_published_when_a_clock_is_set_back() {
+    let service = TestService::new().await;
+    service.create("SHOE-1").await;
+    set_back(&service.clock, Duration::from_hours(24));
+    let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
+    let relay = relay(&service, bus);
+    relay.into_events().drain(std::time::Instant::now()).await.unwrap();
+    assert_eq!((sent_count(&service).await, service.count("outbox").await), (1, 0));
+    // Writes go on, and versions do not go backwards.
+    let changed = service.create("SHOE-2").await;
+    assert_eq!(changed.json["created_at"], "2027-01-14T08:00:00Z");
 }

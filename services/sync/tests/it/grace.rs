@@ -1,12 +1,13 @@
 //! The wait between the two reads of a candidate, and the timeout of the stores.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use shared::contract::sync_feed::bucket_of;
 use shared::host::Work as _;
-use shared::id::RunId;
+use shared::id::{ProductId, RunId};
 use sync::{Reconciler, Settings, State};
-use testkit::{Calls, counted_dynamodb, eventually, skip};
+use testkit::{Calls, counted_dynamodb, eventually, set_back, skip};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,12 +17,18 @@ const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Begins a requested run in which one bucket has a candidate: the listing that `bed` lacks.
-async fn begin(bed: &TestBed, settings: Settings) -> (RunId, Calls, JoinHandle<()>) {
+async fn begin(
+    bed: &TestBed,
+    products: &[ProductId],
+    settings: Settings,
+) -> (RunId, Calls, JoinHandle<()>) {
     let calls = Calls::default();
     let client = counted_dynamodb(&bed.client, &calls);
     let (pool, clock, ids) = (bed.database.pool.clone(), bed.clock.clone(), bed.ids.clone());
     let reconciler = Reconciler::new(pool, client, TABLE, clock, ids).with_settings(settings);
     let id = reconciler.request(OPERATOR, false).await.unwrap();
+    let buckets: Vec<i32> = products.iter().map(|id| bucket_of(*id).into()).collect();
+    bed.leave_only(id, &buckets).await;
     let round = tokio::spawn(async move {
         reconciler.once(&CancellationToken::new()).await.unwrap();
     });
@@ -43,7 +50,7 @@ async fn candidate_is_read_again_when_its_grace_is_over() {
     let (bed, ids) = TestBed::with_products(3).await;
     let listing = bed.listing(ids[0]).await.unwrap();
     bed.remove(ids[0]).await;
-    let (id, calls, round) = begin(&bed, Settings { grace: HOUR, ..settings() }).await;
+    let (id, calls, round) = begin(&bed, &ids, Settings { grace: HOUR, ..settings() }).await;
     skip(HOUR - MINUTE).await;
     assert_eq!((done(&bed, id).await, second_reads(&calls)), (1023, 0), "before the grace is over");
     // The event arrives just in time, so there is nothing to repair.
@@ -61,7 +68,7 @@ async fn old_event_in_flight_extends_the_wait_to_its_maximum() {
     bed.change(ids[0], serde_json::json!({"name": "Newer shoe"})).await;
     // Its relay has been down for a day.
     bed.clock.advance(24 * HOUR);
-    let (id, calls, round) = begin(&bed, Settings { max_wait: HOUR, ..settings() }).await;
+    let (id, calls, round) = begin(&bed, &ids, Settings { max_wait: HOUR, ..settings() }).await;
     skip(HOUR - MINUTE).await;
     assert_eq!((done(&bed, id).await, second_reads(&calls)), (1023, 0), "before the longest wait");
     skip(MINUTE).await;
@@ -78,8 +85,32 @@ async fn running_reconciler_needs_no_nudge() {
     let running = tokio::spawn(reconciler.run(Arc::default(), stop.clone()));
     for _ in 0..2 {
         let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
+        bed.leave_only(id, &[7]).await;
         eventually("the run", async || bed.run(id).await.finished_at).await;
     }
     stop.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn run_is_compared_and_measured_when_the_clock_is_set_back() {
+    let (bed, ids) = TestBed::with_products(3).await;
+    let buckets: Vec<i32> = ids.iter().map(|id| bucket_of(*id).into()).collect();
+    let run = async || {
+        let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
+        bed.leave_only(id, &buckets).await;
+        bed.reconciler.until(Instant::now() + HOUR).await.unwrap();
+        bed.run(id).await
+    };
+    run().await;
+    bed.change(ids[0], serde_json::json!({"name": "Newer shoe"})).await;
+    set_back(&bed.clock, 24 * HOUR);
+    // The age of the event in flight is negative: it is no reason to wait, nor for ever.
+    let (_, calls, round) = begin(&bed, &ids, Settings { grace: MINUTE, ..settings() }).await;
+    skip(MINUTE).await;
+    round.await.unwrap();
+    assert_eq!(second_reads(&calls), 1);
+    bed.remove(ids[1]).await;
+    let compared = run().await;
+    assert_eq!((compared.state, compared.findings.missing), (State::Finished, 1));
 }

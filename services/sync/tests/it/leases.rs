@@ -4,11 +4,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
+use futures::future::join_all;
+use shared::bus::postgres::Queue;
+use shared::contract::routes::CATALOG_QUEUE;
 use shared::contract::sync_feed::bucket_of;
+use shared::database::connect;
 use shared::id::{LeaseId, RunId};
 use sqlx::{Connection as _, PgConnection};
 use sync::{Reconciler, State};
-use testkit::{DynamoFault, Faults, Interference, faulty_dynamodb, lock_is_awaited, rows};
+use testkit::{
+    DynamoFault, Faults, Interference, faulty_dynamodb, faulty_postgres, lock_is_awaited,
+    patient_config, rows,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::test_bed::{OPERATOR, TABLE, TestBed, settings};
@@ -18,10 +25,26 @@ async fn two_workers_share_the_buckets_without_overlap() {
     let (bed, ids) = TestBed::with_products(30).await;
     let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
     let stop = CancellationToken::new();
-    let other = bed.reconciler.clone();
-    let (a, b) = tokio::join!(bed.reconciler.once(&stop), other.once(&stop));
-    a.unwrap();
-    b.unwrap();
+    let lines =
+        [faulty_postgres(&bed.database.url).await, faulty_postgres(&bed.database.url).await];
+    let mut workers = Vec::new();
+    for line in &lines {
+        let pool = connect(&patient_config(line.url.clone(), 8)).unwrap();
+        // Its first connection is slow, and the other worker must not do all of the work by then.
+        pool.acquire().await.unwrap();
+        let (client, clock) = (bed.client.clone(), bed.clock.clone());
+        let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
+        let worker = Reconciler::new(pool, client, TABLE, clock, bed.ids.clone())
+            .with_queue(queue)
+            .with_settings(settings());
+        workers.push(worker);
+    }
+    for done in join_all(workers.iter().map(|worker| worker.once(&stop))).await {
+        done.unwrap();
+    }
+    // The 1,024 buckets take more than two statements each.
+    let statements = lines.map(|line| line.faults.calls());
+    assert!(statements.iter().all(|count| *count > 200), "unevenly shared: {statements:?}");
     let run = bed.run(id).await;
     assert_eq!(run.state, State::Finished);
     assert_eq!(run.progress.buckets_done, 1024);
@@ -110,6 +133,7 @@ async fn background_pass_that_another_worker_begins_is_joined() {
 async fn bucket_that_another_worker_claims_is_skipped() {
     let (bed, _) = TestBed::with_products(1).await;
     let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
+    bed.leave_only(id, &[6, 7, 8]).await;
     let mut other = bed.database.pool.begin().await.unwrap();
     let lock = "select 1 from sync.buckets where bucket = 7 for update";
     sqlx::query(lock).execute(&mut *other).await.unwrap();
@@ -125,6 +149,8 @@ async fn result_of_a_lost_lease_is_dropped() {
     let (bed, ids) = TestBed::with_products(3).await;
     bed.remove(ids[0]).await;
     let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
+    let buckets: Vec<i32> = ids.iter().map(|id| bucket_of(*id).into()).collect();
+    bed.leave_only(id, &buckets).await;
     let pool = bed.database.pool.clone();
     // Another worker takes over every bucket that this one is about to release.
     let taken = Interference::at("sync.looked", 1_024, move |_| {
@@ -139,7 +165,7 @@ async fn result_of_a_lost_lease_is_dropped() {
     let passed = taken.take();
     assert!(!passed.contains_key("sync.committed"), "{passed:?}");
     let run = bed.run(id).await;
-    assert_eq!((run.progress.buckets_done, run.findings.compared), (0, 0));
+    assert_eq!((run.progress.buckets_done, run.findings.compared), (1021, 0));
     assert_eq!((run.findings.missing, run.findings.repaired), (0, 0));
     assert_eq!(rows(&bed.database.pool, "inventory.outbox", "position").await.len(), 0);
     // The other worker's leases end, and the run finishes with each product counted once.
@@ -158,16 +184,20 @@ async fn bucket_whose_listings_cannot_be_read_stays_due() {
     let (pool, clock, new_ids) = (bed.database.pool.clone(), bed.clock.clone(), bed.ids.clone());
     let reconciler = Reconciler::new(pool, client, TABLE, clock, new_ids).with_settings(settings());
     let id = reconciler.request(OPERATOR, false).await.unwrap();
-    // All listings are out: a round ends with the buckets that it has begun, eight at once.
+    // Twenty buckets, and those of the products.
+    let mut buckets: Vec<i32> = ids.iter().map(|id| bucket_of(*id).into()).collect();
+    buckets.extend((0..1_024).filter(|it| !buckets.contains(it)).take(20).collect::<Vec<_>>());
+    bed.leave_only(id, &buckets).await;
+    // All listings are out: a round ends with the sixteen buckets that it has claimed.
     faults.plan(|_| Some(DynamoFault::INTERNAL));
     for _ in 0..2 {
         let calls = faults.calls();
         let failed = reconciler.once(&CancellationToken::new()).await;
         assert!(failed.is_err(), "{failed:?}");
         let calls = faults.calls() - calls;
-        assert!((1..=8 * 3).contains(&calls), "{calls} calls, each made three times");
+        assert!((1..=16 * 3).contains(&calls), "{calls} calls, each made three times");
     }
-    assert_eq!(bed.run(id).await.progress.buckets_done, 0);
+    assert_eq!(bed.run(id).await.progress.buckets_done, 1_001);
     // The listings of one bucket cannot be read: the others are compared.
     let bucket = format!("\"N\":\"{}\"", bucket_of(ids[0]));
     faults.plan(move |call| call.contains(&bucket).then_some(DynamoFault::INTERNAL));

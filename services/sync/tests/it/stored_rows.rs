@@ -130,6 +130,9 @@ async fn every_column_of_a_bucket_is_read_back() {
     assert_eq!(find(&rows(pool, "sync.buckets", "bucket").await, bucket), idle);
 
     let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
+    let mut buckets: Vec<i32> = (0..1_024).filter(|it| *it != bucket).take(19).collect();
+    buckets.push(bucket);
+    bed.leave_only(id, &buckets).await;
     let during = rows_at(&bed, "sync.claimed", "sync.buckets");
     bed.round().await;
     let during = during.lock().unwrap().remove(0);

@@ -188,7 +188,11 @@ impl Queue {
         )
         .execute(&self.pool)
         .await?;
-        Ok(moved.rows_affected())
+        let count = moved.rows_affected();
+        if count > 0 {
+            metrics::counter!("vitrina_events_buried_total").increment(count);
+        }
+        Ok(count)
     }
 
     /// Makes dead letters of messages that are older than `MESSAGE_KEPT`, and deletes dead letters with an

@@ -256,6 +256,8 @@ impl Recorder for Emf {
 mod tests {
     use chrono::DateTime;
 
+    use crate::metrics::{CATALOGUE, Kind};
+
     use super::*;
 
     fn emf() -> Emf {
@@ -325,5 +327,82 @@ mod tests {
         assert_eq!(values.collect::<Vec<_>>(), [100, 100, 50]);
         let dead_letters: Vec<&Value> = lines.iter().map(|line| &line["dead_letters"]).collect();
         assert_eq!(dead_letters, [&json!(3.0), &Value::Null, &Value::Null]);
+    }
+
+    /// Each metric, with the name, the unit and the value of a recorded 7 in `CloudWatch`.
+    const SHOWN: &str = "
+        vitrina_http_request_seconds http_request_duration_ms Milliseconds 7000
+        vitrina_lag_seconds events_lag_ms Milliseconds 7000
+        vitrina_outbox_pending outbox_pending Count 7
+        vitrina_outbox_oldest_pending_seconds outbox_oldest_pending_seconds Seconds 7
+        vitrina_events_published_total events_published Count 7
+        vitrina_events_refused_total events_refused Count 7
+        vitrina_events_ignored_total
+        vitrina_events_buried_total dead_letters Count 7
+        vitrina_queue_visible
+        vitrina_queue_in_flight
+        vitrina_dead_letters
+        vitrina_projection_races_total
+        vitrina_listings_damaged_total listings_damaged Count 7
+        vitrina_sync_compared_total
+        vitrina_sync_differences_total drift_found Count 7
+        vitrina_sync_repaired_total drift_repaired Count 7
+        vitrina_buckets_oldest_checked_seconds buckets_oldest_checked_seconds Seconds 7
+        vitrina_background_failures_total background_failures Count 7
+        vitrina_refresh_tokens_reused_total";
+
+    /// Records 7 as a metric with each of its labels.
+    fn record_seven(emf: &Emf, metric: &Metric) {
+        let label = |name: &&'static str| {
+            let value = if *name == "status" { "503" } else { *name };
+            metrics::Label::new(*name, value)
+        };
+        let labels: Vec<metrics::Label> = metric.labels.iter().map(label).collect();
+        let key = Key::from_parts(metric.name, labels);
+        let metadata = Metadata::new("", metrics::Level::INFO, None);
+        match metric.kind {
+            Kind::Counter => emf.register_counter(&key, &metadata).increment(7),
+            Kind::Gauge => emf.register_gauge(&key, &metadata).set(7.0),
+            Kind::Histogram => emf.register_histogram(&key, &metadata).record(7.0),
+        }
+    }
+
+    #[test]
+    fn every_metric_has_its_name_unit_and_value_in_cloudwatch() {
+        let rows: Vec<Vec<&str>> =
+            SHOWN.trim().lines().map(|row| row.split_whitespace().collect()).collect();
+        let named: Vec<&str> = rows.iter().map(|row| row[0]).collect();
+        assert_eq!(named, CATALOGUE.each_ref().map(|metric| metric.name), "one row for each");
+        for (metric, row) in CATALOGUE.iter().zip(rows) {
+            let emf = emf();
+            record_seven(&emf, metric);
+            let lines = written(&emf);
+            let [name, shown, unit, value] = row[..] else {
+                assert_eq!(lines, Vec::<Value>::new(), "{row:?}");
+                continue;
+            };
+            let mut described = vec![json!({"Name": shown, "Unit": unit})];
+            let value: f64 = value.parse().unwrap();
+            let mut line = json!({"service": "catalog", "role": "api", shown: value});
+            for label in metric.labels {
+                match *label {
+                    "route" | "work" => line[*label] = json!(label),
+                    "status" => line["status_class"] = json!("5xx"),
+                    _ => {}
+                }
+            }
+            if name == HTTP_REQUEST_SECONDS {
+                described.insert(0, json!({"Name": "http_requests", "Unit": "Count"}));
+                line["http_requests"] = json!(1);
+            }
+            line["_aws"] = json!({
+                "Timestamp": 1_800_000_000_000_i64,
+                "CloudWatchMetrics": [{
+                    "Namespace": "Vitrina/test", "Dimensions": [["service", "role"]],
+                    "Metrics": described,
+                }],
+            });
+            assert_eq!(lines, [line], "{name}");
+        }
     }
 }

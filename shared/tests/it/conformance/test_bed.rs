@@ -229,7 +229,7 @@ impl TestBed {
     /// Waits until the queue has no message: none that can be received, and none that is in flight or
     /// waits for another attempt.
     pub(super) async fn becomes_empty(&self) {
-        eventually("the queue is empty", async || {
+        eventually("an empty queue", async || {
             let depths = self.dead_letters.depths().await.unwrap();
             let depth = depths.into_iter().find(|depth| depth.queue == CATALOG_QUEUE).unwrap();
             (depth.visible + depth.in_flight == 0).then_some(())

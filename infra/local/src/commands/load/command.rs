@@ -246,6 +246,44 @@ mod tests {
         String::from_utf8(buffer).unwrap()
     }
 
+    fn seen(responses: u64, seconds: u64, refused: u64, milliseconds: u64) -> Seen {
+        let mut latencies = Latencies::new();
+        for nth in 1..=100 {
+            // The last two of a hundred are ten times as long.
+            let times = if nth > 98 { 10 } else { 1 };
+            latencies.record(Duration::from_millis(times * milliseconds));
+        }
+        let (took, refusal) = (Duration::from_secs(seconds), (refused > 0).then_some(429));
+        Seen { responses, refused, refusal, took, latencies }
+    }
+
+    #[test]
+    fn report_has_each_number_in_its_row_and_under_its_name() {
+        let report = Report {
+            creates: ResponseStats::of(&seen(60, 8, 3, 5)),
+            reads: ResponseStats::of(&seen(500, 4, 0, 2)),
+            commit_to_visible: Lag { looked_for: 59, p50_ms: 7.0, p99_ms: 81.0 },
+        };
+        let text = report.text();
+        let rows: Vec<String> =
+            text.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let expected = [
+            "responses per second p50 ms p99 ms refused",
+            "creates 60 7.5 5.0 50.0 3",
+            "reads 500 125.0 2.0 20.0 0",
+            "commit to visible 59 7.0 81.0",
+        ];
+        assert_eq!(rows, expected);
+        let json = serde_json::to_value(&report).unwrap();
+        let reads = &json["reads"];
+        assert_eq!((&reads["answered"], &reads["per_second"]), (&500.into(), &125.0.into()));
+        let creates = &json["creates"];
+        assert_eq!((&creates["answered"], &creates["per_second"]), (&60.into(), &7.5.into()));
+        assert_eq!((&creates["refused"], &creates["refused_with"]), (&3.into(), &429.into()));
+        let lag = serde_json::json!({"looked_for": 59, "p50_ms": 7.0, "p99_ms": 81.0});
+        assert_eq!(json["commit_to_visible"], lag);
+    }
+
     #[test]
     fn created_products_are_valid() {
         let creates = creates("secret", 1, Currency::default());

@@ -93,6 +93,11 @@ async fn run(load: Load, rate: Option<f64>) -> io::Result<Seen> {
     Ok(total)
 }
 
+/// When a request of an open loop is due, after the start.
+fn due(number: u64, rate: f64) -> Duration {
+    Duration::from_secs_f64(figure(number) / rate)
+}
+
 /// The sender on one connection.
 struct Worker {
     load: Rc<Load>,
@@ -118,7 +123,7 @@ impl Worker {
             let scheduled = match rate {
                 None => Instant::now(),
                 Some(rate) => {
-                    let scheduled = self.begun + Duration::from_secs_f64(figure(number) / rate);
+                    let scheduled = self.begun + due(number, rate);
                     tokio::time::sleep_until(scheduled.min(end)).await;
                     scheduled
                 }
@@ -145,6 +150,70 @@ impl Worker {
                 seen.refused += 1;
                 seen.refusal = Some(status);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_due_at_even_intervals() {
+        let due = |number| due(number, 50.0).as_millis();
+        assert_eq!([due(0), due(1), due(2), due(50), due(99)], [0, 20, 40, 1_000, 1_980]);
+    }
+
+    /// Responds to every request at once.
+    async fn server() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut buffer = [0; 1024];
+                    while stream.read(&mut buffer).await.unwrap_or(0) > 0 {
+                        let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                        stream.write_all(response).await.unwrap();
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn open_loop_sends_no_request_before_it_is_due() {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        // Real time: a slow machine sends later, never earlier.
+        let begun = Instant::now();
+        let request = {
+            let sent = Arc::clone(&sent);
+            move |number: u64, buffer: &mut Vec<u8>| {
+                sent.lock().unwrap().push((number, begun.elapsed()));
+                super::super::get("/", buffer);
+            }
+        };
+        let load = Load {
+            address: server().await,
+            connections: 4,
+            duration: Duration::from_millis(500),
+            status: 200,
+            request: Arc::new(request),
+            observe: None,
+        };
+        let seen = open_loop(&load, 20.0).await.unwrap();
+        assert_eq!((seen.responses, seen.refused), (10, 0));
+        let sent = sent.lock().unwrap();
+        assert_eq!(sent.len(), 10);
+        for (number, at) in &*sent {
+            assert!(*at >= due(*number, 20.0), "request {number} was sent after {at:?}");
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct SharedProducts {
 impl Default for SharedProducts {
     fn default() -> Self {
         let (slots, histories) = (Mutex::default(), Mutex::default());
+        // Real time: a history has the order of its calls.
         Self { began: Instant::now(), slots, histories }
     }
 }
@@ -122,7 +123,8 @@ impl ConcurrentClient {
         let invoked = self.products.now();
         while let Some(address) = self.address.wait().await {
             let request = self.to(&address, Method::POST, "").header("idempotency-key", &name);
-            let Some(created) = complete_response(request.json(&body)).await else {
+            let Ok(created) = complete_response(request.json(&body)).await else {
+                // Real time: no more than a pause.
                 tokio::time::sleep(RETRY_DELAY).await;
                 continue;
             };
@@ -192,6 +194,7 @@ impl ConcurrentClient {
     /// Reads a product until a response arrives.
     async fn read_until_response(&mut self, id: ProductId) {
         while let Some(address) = self.address.wait().await {
+            // Real time: no more than a pause.
             tokio::time::sleep(RETRY_DELAY).await;
             let request = self.to(&address, Method::GET, &format!("/{id}"));
             if self.product(id, product::Call::Read, request).await.is_some() {
@@ -217,8 +220,8 @@ impl ConcurrentClient {
         request: reqwest::RequestBuilder,
     ) -> Option<()> {
         let invoked = self.products.now();
-        let response =
-            complete_response(request).await.map(|response| (self.products.now(), response));
+        let response = complete_response(request).await.ok();
+        let response = response.map(|response| (self.products.now(), response));
         self.record_product(id, call, invoked, response)
     }
 
@@ -246,7 +249,7 @@ impl ConcurrentClient {
         request: reqwest::RequestBuilder,
     ) -> Option<()> {
         let invoked = self.products.now();
-        let response = complete_response(request).await;
+        let response = complete_response(request).await.ok();
         // The product is deleted, and the response says nothing about its stock.
         if response.as_ref().is_some_and(|response| response.status == 404) {
             return Some(());
@@ -267,7 +270,7 @@ impl ConcurrentClient {
         let request = self.http.get(with_version(url, min_version));
         let invoked = self.products.now();
         // A 503 says that the version has not arrived yet. It carries no information to record.
-        let Some(response) = complete_response(request).await else { return };
+        let Ok(response) = complete_response(request).await else { return };
         let responded = self.products.now();
         let kind = ReadKind::ById { min_version };
         let seen = seen(&response);
@@ -280,7 +283,7 @@ impl ConcurrentClient {
     async fn list(&mut self, address: &Address) {
         let url = format!("{}/v1/catalog/products?category={CATEGORY}", address.url);
         let invoked = self.products.now();
-        let Some(response) = complete_response(self.http.get(url)).await else { return };
+        let Ok(response) = complete_response(self.http.get(url)).await else { return };
         let responded = self.products.now();
         assert_eq!(response.status, 200, "{}", response.text);
         let mut histories = self.products.histories.lock().unwrap();

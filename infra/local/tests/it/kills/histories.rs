@@ -1,9 +1,10 @@
 //! The recorded history of each shared product, its final read, and its check.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shared::id::ProductId;
+use testkit::eventually;
 
 use super::concurrent_clients::{
     SharedProducts, product_response, seen, stock_response, with_version,
@@ -24,9 +25,6 @@ pub(crate) const ON_HAND: i64 = 10_000;
 
 /// Client number of the final reads, after all clients have stopped.
 const FINAL_READER: u32 = 0;
-
-/// Longest time for an acknowledged write to be listed.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// History of each product.
 #[derive(Debug, Default)]
@@ -163,35 +161,23 @@ impl Histories {
 
             let min_version = Some(history.version());
             let url = with_version(format!("{}/v1/catalog/products/{id}", at.url), min_version);
-            let begun = Instant::now();
-            loop {
+            let what = format!("{id} to be listed as {} with stock {}", product.text, stock.text);
+            eventually(&what, async || {
                 let invoked = products.now();
-                // `None` while the version has not arrived.
-                let listing =
-                    super::complete_response(http.get(&url)).await.map(|it| (products.now(), it));
-                let is_consistent = listing.as_ref().is_some_and(|(_, listing)| {
-                    let [product, stock, listing] = [&product, &stock, listing].map(|it| &it.json);
-                    listing["version"] == product["version"]
-                        && listing["name"] == product["name"]
-                        && listing["content_hash"] == product["content_hash"]
-                        && listing["available"] == stock["available"]
-                });
-                assert!(
-                    is_consistent || begun.elapsed() < TIMEOUT,
-                    "{id} is {} with stock {}, but listed as {listing:#?}",
-                    product.text,
-                    stock.text
-                );
-                if let Some((responded, listing)) = listing {
-                    let (client, kind) = (FINAL_READER, ReadKind::ById { min_version });
-                    let read = BuyerRead { client, invoked, responded, kind, seen: seen(&listing) };
-                    history.record_read(read, listing.json["available"].as_i64());
-                }
-                if is_consistent {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+                // An error while the version has not arrived.
+                let listing = super::complete_response(http.get(&url)).await.ok()?;
+                let (client, kind) = (FINAL_READER, ReadKind::ById { min_version });
+                let (responded, seen) = (products.now(), seen(&listing));
+                let read = BuyerRead { client, invoked, responded, kind, seen };
+                history.record_read(read, listing.json["available"].as_i64());
+                let [product, stock, listing] = [&product, &stock, &listing].map(|it| &it.json);
+                let is_consistent = listing["version"] == product["version"]
+                    && listing["name"] == product["name"]
+                    && listing["content_hash"] == product["content_hash"]
+                    && listing["available"] == stock["available"];
+                is_consistent.then_some(())
+            })
+            .await;
         }
     }
 

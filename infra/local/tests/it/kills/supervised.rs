@@ -3,22 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
+use testkit::eventually;
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{Process, postmaster};
-
-/// Longest time until everything works again.
-const TIMEOUT: Duration = Duration::from_mins(2);
-
-/// Interval between two checks.
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The clients write as fast as they can, and the rate limit is not under test.
 const SETTINGS: [(&str, &str); 1] = [("VITRINA_RATE_LIMIT", "0")];
@@ -152,7 +147,7 @@ impl<'a> Supervised<'a> {
     pub(crate) async fn kill_and_recover(&mut self, kill: Kill, rng: &mut StdRng) {
         let before = postmaster(self.data);
         let process_first = rng.random_bool(0.5);
-        // The test is about when a kill hits, so it waits for a random time.
+        // Real time: the test is about when a kill hits, so it waits for a random time.
         let mut random_pause = async |longest| {
             tokio::time::sleep(Duration::from_millis(rng.random_range(0..longest))).await;
         };
@@ -215,39 +210,30 @@ impl<'a> Supervised<'a> {
         let Some(pid) = postmaster(self.data) else { return };
         let sent = Command::new("kill").args(["-KILL", &pid.to_string()]).status().await.unwrap();
         self.signals += u32::from(sent.success());
-        let begun = Instant::now();
-        while postmaster(self.data) == Some(pid) {
-            assert!(begun.elapsed() < TIMEOUT, "PostgreSQL survives SIGKILL");
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
+        let ended = async || (postmaster(self.data) != Some(pid)).then_some(());
+        eventually("the end of PostgreSQL", ended).await;
     }
 
     async fn wait_for_new_postmaster(&self, before: Option<u32>) {
-        let begun = Instant::now();
-        while postmaster(self.data).is_none_or(|pid| Some(pid) == before) {
-            assert!(begun.elapsed() < TIMEOUT, "PostgreSQL is not restarted");
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
+        eventually("the next PostgreSQL", async || {
+            postmaster(self.data).filter(|pid| Some(*pid) != before)
+        })
+        .await;
     }
 
     /// Starts the process if it does not run, and waits until log-ins work again.
     async fn recover(&mut self) {
-        let begun = Instant::now();
-        let in_time = |doing: &str| assert!(begun.elapsed() < TIMEOUT, "{doing}");
         if self.process.is_none() {
             let ready = self.begin().ready().await;
             self.process = Some(ready.unwrap_or_else(|log| panic!("the start failed: {log}")));
         }
         let process = self.process.as_ref().unwrap();
-        let address = loop {
-            if postmaster(self.data).is_some()
-                && let Some(token) = process.try_token(&self.http, "seller").await
-            {
-                break Address { url: process.url.clone(), token };
-            }
-            in_time("log-ins still fail");
-            tokio::time::sleep(POLL_INTERVAL * 10).await;
-        };
+        let address = eventually("log-ins to work again", async || {
+            postmaster(self.data)?;
+            let token = process.try_token(&self.http, "seller").await?;
+            Some(Address { url: process.url.clone(), token })
+        })
+        .await;
         self.address.send_replace(Some(address));
     }
 }

@@ -2,17 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::eventually;
 
 use super::supervised::{Address, AddressWatch};
-use super::{RETRY_DELAY, complete_response};
+use super::{RETRY_DELAY, Unknown, complete_response};
 use crate::openapi::{ApiResponse, send};
-
-/// Longest time for an acknowledged write to be listed after a restart.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The acknowledged state of each product, and counts of writes.
 #[derive(Debug, Default)]
@@ -21,6 +18,8 @@ pub(crate) struct WriteLog {
     pub(crate) acknowledged: u32,
     /// Writes with a lost response.
     pub(crate) lost: u32,
+    /// Writes with a 503.
+    pub(crate) unavailable: u32,
 }
 
 /// State of a product as its seller knows it.
@@ -107,10 +106,17 @@ impl Writer {
         let mut n = 0;
         while let Some(address) = self.address.wait().await {
             n += 1;
-            if self.write_once(&address, &format!("{}-{n}", self.name), n).await.is_none() {
-                self.log.lock().unwrap().lost += 1;
-                tokio::time::sleep(RETRY_DELAY).await;
+            let written = self.write_once(&address, &format!("{}-{n}", self.name), n).await;
+            let Err(unknown) = written else { continue };
+            {
+                let mut log = self.log.lock().unwrap();
+                match unknown {
+                    Unknown::Lost => log.lost += 1,
+                    Unknown::Unavailable => log.unavailable += 1,
+                }
             }
+            // Real time: no more than a pause.
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 
@@ -119,8 +125,8 @@ impl Writer {
         request.bearer_auth(&address.token)
     }
 
-    /// A short sequence of writes. `None` as soon as a response is lost.
-    async fn write_once(&self, address: &Address, sku: &str, n: u32) -> Option<()> {
+    /// A short sequence of writes, which ends with the first one of unknown effect.
+    async fn write_once(&self, address: &Address, sku: &str, n: u32) -> Result<(), Unknown> {
         let create = self.to(address, Method::POST, "").json(&body(sku, n));
         let one = self.acknowledge(&expect(create, 201).await?);
         let items: Vec<Value> = (0..3).map(|nth| body(&format!("{sku}-{nth}"), n)).collect();
@@ -132,7 +138,8 @@ impl Writer {
             self.acknowledge(&result["product"])
         });
         // The first product of a batch is not changed.
-        let (_, second, third) = (batch.next()?, batch.next()?, batch.next()?);
+        let mut next = || batch.next().unwrap();
+        let (_, second, third) = (next(), next(), next());
         if n.is_multiple_of(2) {
             self.change(address, &one, Change::Rename).await?;
         }
@@ -149,7 +156,7 @@ impl Writer {
         id
     }
 
-    async fn change(&self, address: &Address, id: &str, change: Change) -> Option<()> {
+    async fn change(&self, address: &Address, id: &str, change: Change) -> Result<(), Unknown> {
         let known = {
             let mut log = self.log.lock().unwrap();
             let known = log.products.get_mut(id).unwrap();
@@ -173,15 +180,15 @@ impl Writer {
         let mut log = self.log.lock().unwrap();
         log.products.insert(id.to_owned(), after);
         log.acknowledged += 1;
-        Some(())
+        Ok(())
     }
 }
 
-/// The body of a response with this status. `None` if the response was lost.
-async fn expect(request: reqwest::RequestBuilder, status: u16) -> Option<Value> {
+/// The body of a response with this status.
+async fn expect(request: reqwest::RequestBuilder, status: u16) -> Result<Value, Unknown> {
     let response = complete_response(request).await?;
     assert_eq!(response.status, status, "{}", response.text);
-    Some(response.json)
+    Ok(response.json)
 }
 
 impl WriteLog {
@@ -213,14 +220,10 @@ impl WriteLog {
 
 async fn check(http: &reqwest::Client, url: &str, id: &str, known: &ProductState) {
     let url = format!("{url}/v1/catalog/products/{id}");
-    let begun = Instant::now();
     // A backlog may take a few seconds to drain after the start.
-    loop {
+    eventually(&format!("the listing of {id} to be {known:?}"), async || {
         let shown = send(http.get(&url)).await;
-        if known.possible_states().iter().any(|state| state.is_shown_by(&shown)) {
-            return;
-        }
-        assert!(begun.elapsed() < TIMEOUT, "{id} is lost: {known:?} is listed as {}", shown.text);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        known.possible_states().iter().any(|state| state.is_shown_by(&shown)).then_some(())
+    })
+    .await;
 }
