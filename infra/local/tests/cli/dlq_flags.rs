@@ -49,7 +49,7 @@ async fn flags_select_what_matches_all_of_them() {
         let mut flags = Vec::new();
         let mut expected: BTreeSet<i64> = LETTERS.iter().map(|letter| letter.0).collect();
         for (nth, (flag, selected)) in FLAGS.iter().enumerate() {
-            if chosen >> nth & 1 == 1 {
+            if (chosen >> nth) & 1 == 1 {
                 flags.extend(flag);
                 expected.retain(|id| selected.contains(id));
             }

@@ -45,7 +45,7 @@ impl Sellers {
         let service = TestService::new().await;
         let other = service.tokens.token(UserId::from_u128(9), Role::Seller);
         let tokens = [service.seller.clone(), other];
-        let mut products = [const { [const { String::new() }; 2] }; 2];
+        let mut products: [[String; 2]; 2] = Default::default();
         for (token, products) in tokens.iter().zip(&mut products) {
             for (nth, product) in products.iter_mut().enumerate() {
                 let call = Call::post("/v1/products").bearer(token);

@@ -187,7 +187,7 @@ async fn product_in(service: &TestService, state: State, sku: &str) -> (String, 
     (path, created.json["id"].as_str().unwrap().parse().unwrap())
 }
 
-fn check(before: Stored, after: Stored, outcome: Outcome, response: &TestResponse, what: &str) {
+fn check(before: Stored, after: &Stored, outcome: Outcome, response: &TestResponse, what: &str) {
     let mut expected = before;
     match outcome {
         Outcome::NotFound => {
@@ -226,7 +226,7 @@ fn check(before: Stored, after: Stored, outcome: Outcome, response: &TestRespons
     }
     expected.journal.sort();
     expected.outbox.sort();
-    assert_eq!(after, expected, "{what}");
+    assert_eq!(*after, expected, "{what}");
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn every_operation_does_in_every_state_what_its_row_says() {
                     let call = if case.body.is_null() { call } else { call.json(&case.body) };
                     let response = service.send(call).await;
                     let after = stored(&service, id).await;
-                    check(before, after, (case.outcome)(state), &response, &what);
+                    check(before, &after, (case.outcome)(state), &response, &what);
                     tried += 1;
                 }
             }

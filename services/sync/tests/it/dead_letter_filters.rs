@@ -31,7 +31,7 @@ fn letters() -> Vec<Letter> {
             for reason in REASONS {
                 for age in [10, 1_000] {
                     // The order of the ids is not that of the values: 7 and 16 have no common factor.
-                    let id = (letters.len() as i64 * 7) % 16 + 1;
+                    let id = i64::try_from(letters.len() * 7 % 16 + 1).unwrap();
                     letters.push(Letter { id, queue, event_type, reason, age });
                 }
             }
