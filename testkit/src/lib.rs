@@ -44,7 +44,7 @@ pub use interference::Interference;
 pub use ministack::{Messaging, Ministack};
 pub use program::Program;
 pub use random_runs::RandomRuns;
-pub use rows::{lock_is_awaited, rows};
+pub use rows::{hex, lock_is_awaited, rows};
 pub use runtime_time::{Hang, set_back, skip, skip_until};
 pub use stale_dynamodb::stale_dynamodb;
 pub use tokens::Tokens;

@@ -1,5 +1,7 @@
 //! Rows as a test sees them: whole ones, so that it sees every column, and locked ones.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -23,4 +25,12 @@ pub async fn lock_is_awaited(pool: &PgPool) {
         is_awaited.then_some(())
     })
     .await;
+}
+
+/// Bytes as PostgreSQL shows them, without the `\x` before them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

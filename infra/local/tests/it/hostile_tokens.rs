@@ -43,8 +43,11 @@ async fn issuer(requests: &Requests, data: &Path) -> Tokens {
     Tokens::of_issuer(ISSUER, &pkcs8, keys, Clock::System)
 }
 
+/// Adds a token to a request.
+type Carrier = fn(RequestBuilder, &str) -> RequestBuilder;
+
 /// Ways to send a valid token in which it must not count.
-const CARRIERS: [(&str, fn(RequestBuilder, &str) -> RequestBuilder); 7] = [
+const CARRIERS: [(&str, Carrier); 7] = [
     ("another scheme", |request, token| request.header("authorization", format!("Basic {token}"))),
     ("no scheme", |request, token| request.header("authorization", token)),
     ("a scheme that begins alike", |request, token| {

@@ -1,5 +1,6 @@
 //! Requests that meet another one on the same row.
 
+use shared::database::begin;
 use testkit::lock_is_awaited;
 
 use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _};
@@ -8,7 +9,7 @@ use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _};
 async fn log_in_with_a_password_that_is_being_reset_is_refused() {
     let provider = Provider::with_ana().await;
     let pool = &provider.database.pool;
-    let mut reset = pool.begin().await.unwrap();
+    let mut reset = begin(pool).await.unwrap();
     let change = "update identity.users set password_hash = 'another' where email = $1";
     sqlx::query(change).bind(ANA).execute(&mut *reset).await.unwrap();
     // The log-in verifies the old password, and then waits for the reset.

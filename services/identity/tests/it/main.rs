@@ -1,5 +1,7 @@
 //! The provider's router in-process, over a real database.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
+
 mod activate;
 mod bad_input;
 mod forgot_password;

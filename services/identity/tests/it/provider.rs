@@ -102,10 +102,9 @@ async fn database_has_no_plain_token_code_or_password() {
 
 /// The texts by which the database can show a secret: as it is, as `bytea`, and in Base64.
 fn encodings(secret: &[u8]) -> Vec<String> {
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let text = String::from_utf8(secret.to_vec()).ok();
     let base64 = [STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)];
-    text.into_iter().chain([hex]).chain(base64).collect()
+    text.into_iter().chain([testkit::hex(secret)]).chain(base64).collect()
 }
 
 /// Whether a value shows a secret in one of its encodings.

@@ -3,6 +3,7 @@
 use identity::delete_expired;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use shared::database::begin;
 use shared::host::tick::Progress;
 use testkit::{rows, within};
 
@@ -10,8 +11,7 @@ use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, TABLES, other_th
 
 /// A hash as PostgreSQL shows it.
 fn hash(text: &str) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    format!("\\x{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    format!("\\x{}", testkit::hex(&Sha256::digest(text.as_bytes())))
 }
 
 async fn all(provider: &Provider, table: &str, order: &str) -> Vec<Value> {
@@ -138,7 +138,7 @@ async fn expired_row_that_another_process_deletes_is_skipped() {
     let before = counts().await;
     assert!(before.iter().all(|count| *count > 0), "{before:?}");
     provider.wait_days(40);
-    let mut other = provider.database.pool.begin().await.unwrap();
+    let mut other = begin(&provider.database.pool).await.unwrap();
     for table in TABLES {
         let lock = format!("select 1 from identity.{table} for update");
         sqlx::query(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();

@@ -1,10 +1,5 @@
 //! A separate provider for each test.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test has failed if its provider cannot be started or read"
-)]
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use inventory::relay::Relay;
 use serde_json::{Value, json};
 use shared::bus::postgres::PgBus;
 use shared::contract::routes::ROUTES;
+use shared::database::begin;
 use shared::host::tick::Progress;
 use shared::id::Ids;
 use sqlx::Row as _;
@@ -139,7 +140,7 @@ async fn third_race(
 #[tokio::test]
 async fn product_deleted_in_the_third_race_is_not_found() {
     let tested = async |service: &TestService, path: &str| rename(service, path, "*").await;
-    let (service, response) = third_race(|path| Call::delete(path), Value::Null, tested).await;
+    let (service, response) = third_race(Call::delete, Value::Null, tested).await;
     response.expect(404);
     assert_eq!((service.count("journal").await, service.count("outbox").await), (4, 4));
 }
@@ -148,7 +149,7 @@ async fn product_deleted_in_the_third_race_is_not_found() {
 async fn change_that_another_client_made_meets_no_second_write() {
     let tested = async |service: &TestService, path: &str| rename(service, path, "*").await;
     let same = json!({"name": "Mine"});
-    let (service, response) = third_race(|path| Call::patch(path), same, tested).await;
+    let (service, response) = third_race(Call::patch, same, tested).await;
     assert_eq!(response.expect(200).json["version"], 4);
     assert_eq!((service.count("journal").await, service.count("outbox").await), (4, 4));
 }
@@ -159,7 +160,7 @@ async fn deletion_that_loses_three_races_is_made_behind_a_lock() {
         service.send(Call::delete(path).header("if-match", "*")).await
     };
     let price = json!({"price": {"amount": 3}});
-    let (service, response) = third_race(|path| Call::patch(path), price, tested).await;
+    let (service, response) = third_race(Call::patch, price, tested).await;
     response.expect(204);
     let (written, ..) = journal(&service, 5).await;
     assert_eq!(written["event"]["type"], "ProductDeleted");
@@ -171,7 +172,7 @@ async fn key_used_for_another_product_during_an_adjustment_is_refused() {
     let service = TestService::new().await;
     let path = path_of(&service.create("SHOE-1").await);
     let other = service.create("SHOE-2").await.json["id"].as_str().unwrap().to_owned();
-    let mut other_request = service.pool.begin().await.unwrap();
+    let mut other_request = begin(&service.pool).await.unwrap();
     sqlx::query(
         "insert into inventory.idempotency
              (subject, route, key, request_hash, aggregate_id, version, created_at)
@@ -212,7 +213,7 @@ async fn repair_that_another_relay_does_is_skipped() {
     }
     let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
     let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
-    let mut other = service.pool.begin().await.unwrap();
+    let mut other = begin(&service.pool).await.unwrap();
     let lock = "select 1 from inventory.repair_requests where product_id = $1 for update";
     sqlx::query(lock).bind(ids[0]).execute(&mut *other).await.unwrap();
     let progress = [relay.repair().await.unwrap(), relay.repair().await.unwrap()];

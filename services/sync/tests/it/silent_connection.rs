@@ -34,10 +34,10 @@ async fn silent_connection_costs_a_pass_at_most_a_lease() {
             .await
             .unwrap();
         // Not at the begin of a transaction: a task of its own waits for that as long as TCP does.
-        let mut left = Some(after);
+        let mut left: Option<u32> = Some(after);
         line.faults.plan(move |call| {
             let now = left.filter(|_| call == "execute")?;
-            left = now.checked_sub(1_u64);
+            left = now.checked_sub(1);
             left.is_none().then_some(PostgresFault::Silent)
         });
         let mut silent = 0;
@@ -53,7 +53,7 @@ async fn silent_connection_costs_a_pass_at_most_a_lease() {
                 bed.clock.advance(lease);
             }
         };
-        within("the end of the run", passes).await;
+        within("the end of the run", Box::pin(passes)).await;
         assert!(silent >= 1, "the fault after {after} responses never occurred");
         assert_eq!(bed.run(id).await.findings.stock, 1);
         bed.arrive().await;
@@ -62,6 +62,6 @@ async fn silent_connection_costs_a_pass_at_most_a_lease() {
     line.faults.once_after(1, PostgresFault::Silent);
     // Real time: a deadline that is never reached.
     let ended = reconciler.until(Instant::now() + 2 * MAX_WAIT);
-    let ended = within("the end of a silent invocation", ended).await;
+    let ended = within("the end of a silent invocation", Box::pin(ended)).await;
     assert!(matches!(ended, Err(SyncError::Silent(_))), "{ended:?}");
 }

@@ -82,7 +82,7 @@ async fn every_column_of_a_run_is_read_back() {
         "altered": 0, "stock": 0, "moving": 0, "repaired": 0, "oldest_divergence": null,
         "half_read_units": 0,
     });
-    assert_eq!(rows(pool, "sync.runs", "id").await, [run.clone()]);
+    assert_eq!(rows(pool, "sync.runs", "id").await, std::slice::from_ref(&run));
 
     bed.clock.advance(MINUTE);
     let categories = rows_at(&bed, "sync.walked", "sync.run_categories");

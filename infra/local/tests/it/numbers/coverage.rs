@@ -67,8 +67,8 @@ impl Coverage {
         let parts = Parts::of(name, schema);
         let value = |path: &String| {
             // A body that is no object is its own only field.
-            let pointer = path.split('.').filter(|part| !part.is_empty());
-            body.pointer(&pointer.map(|part| format!("/{part}")).collect::<String>())
+            let mut parts = path.split('.').filter(|part| !part.is_empty());
+            parts.try_fold(body, |body, part| body.get(part))
         };
         let seen =
             parts.fields.keys().filter_map(|path| Some((path.clone(), value(path)?.clone())));
