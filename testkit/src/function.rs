@@ -103,8 +103,10 @@ impl Function {
         let responses = &self.runtime.responses;
         responses.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), sender);
         self.invocations.send(Invocation { id, payload }).unwrap();
+        // Real time: the limit ends a hang, and the other one is only a pause.
         let begun = tokio::time::Instant::now();
         loop {
+            // Real time: only a pause.
             let waited = tokio::time::timeout(Duration::from_millis(100), &mut receiver).await;
             if let Ok(response) = waited {
                 return response.unwrap();

@@ -104,9 +104,11 @@ impl Ministack {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // Real time: the limit ends a hang.
         let begun = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(begun.elapsed() < MAX_WAIT, "{} does not listen", program.display());
+            // Real time: only a pause.
             std::thread::sleep(Duration::from_millis(50));
         }
         Self { endpoint: format!("http://127.0.0.1:{port}"), _watchdog: watchdog }

@@ -38,6 +38,7 @@ pub async fn skip_until(
     step: Duration,
     mut check: impl AsyncFnMut() -> bool,
 ) -> Duration {
+    // Paused time: its steps are added up.
     let begun = Instant::now();
     eventually(what, async || {
         let holds = check().await;
@@ -59,6 +60,7 @@ impl Hang {
     /// the wait, so that no test takes as long as a timeout.
     pub async fn wait<T>(&self) -> T {
         tokio::time::pause();
+        // Paused time: it advances from timer to timer.
         let _waiting = Waiting { begun: Instant::now(), ended: Arc::clone(&self.0) };
         std::future::pending().await
     }

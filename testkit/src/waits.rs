@@ -22,12 +22,14 @@ pub const PATIENT_RELAY: RelayTimeouts =
 /// # Panics
 /// If it returns none within [`MAX_WAIT`].
 pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    // Real time: the limit ends a hang.
     let begun = Instant::now();
     loop {
         if let Some(found) = check().await {
             return found;
         }
         assert!(begun.elapsed() < MAX_WAIT, "timed out waiting for {what}");
+        // Real time: only a pause.
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
@@ -37,6 +39,7 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>
 /// # Panics
 /// If it does not end within [`MAX_WAIT`].
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    // Real time: the limit ends a hang.
     let ended = tokio::time::timeout(MAX_WAIT, future).await;
     ended.unwrap_or_else(|_| panic!("timed out waiting for {what}"))
 }

@@ -246,6 +246,7 @@ mod tests {
         let mut stream = send(&server, request).await;
         let (mut read, mut buffer) = (0, vec![0; LENGTH / 16]);
         loop {
+            // Real time: the caller takes a longer timeout if a slow machine exceeds this one.
             tokio::time::sleep(write / 8).await;
             match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,

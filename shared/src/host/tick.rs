@@ -114,6 +114,7 @@ mod tests {
         let (begun, stop) = (Mutex::new(Vec::new()), CancellationToken::new());
         run("tested", pace, Arc::clone(nudge), stop.clone(), || {
             let mut begun = begun.lock().unwrap();
+            // Paused time: the tests pause it.
             begun.push(Instant::now());
             if begun.len() > rounds {
                 stop.cancel();

@@ -245,6 +245,7 @@ mod tests {
             match sent {
                 0 => Some((Ok::<_, Infallible>("{"), 1)),
                 1 => {
+                    // Paused time: the tests pause it.
                     tokio::time::sleep(late).await;
                     Some((Ok("}"), 2))
                 }

@@ -16,6 +16,7 @@ async fn pool_drops_a_connection_that_no_longer_responds() {
     sqlx::query("select 1").execute(&pool).await.unwrap();
     line.faults.once_after(0, PostgresFault::Silent);
     let asking = sqlx::query("select 1").execute(&pool);
+    // Real time: whenever the caller gives up, there is no response.
     tokio::time::timeout(Duration::from_millis(100), asking).await.unwrap_err();
 
     eventually("a new connection", async || match sqlx::query("select 1").execute(&pool).await {

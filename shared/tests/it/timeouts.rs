@@ -59,6 +59,7 @@ async fn shutdown_waits_ten_seconds_for_requests_in_flight() {
     let serving =
         tokio::spawn(serve(listener, Router::new().route("/", get(handler)), stop.clone()));
     within("the request", entered.notified()).await;
+    // Paused time: by the handler.
     let begun = tokio::time::Instant::now();
     stop.cancel();
     serving.await.unwrap();

@@ -5,28 +5,27 @@ use std::path::{Path, PathBuf};
 use crate::architecture::rust_files;
 
 /// Folders whose tests are searched.
-const FOLDERS: [&str; 6] = [
-    "infra/local",
-    "infra/postgres",
-    "services/sync",
-    "services/catalog",
-    "services/identity",
-    "bench",
-];
+const FOLDERS: [&str; 6] =
+    ["infra/local", "infra/postgres", "services", "shared", "testkit", "bench"];
 
 /// The calls by which a test waits for time to pass, or measures it. `testkit::eventually` and
 /// `testkit::within` take their place.
 const CALLS: [&str; 4] = ["sleep", "sleep_until", "timeout", "Instant::now"];
 
 /// The start of the comment that must precede any other such call. The rest says why the outcome of the
-/// test does not depend on how fast the machine is.
-const REASON: &str = "// Real time: ";
+/// test does not depend on how fast the machine is. Paused time passes only while nothing can run.
+const REASONS: [&str; 2] = ["// Real time: ", "// Paused time: "];
+
+/// Deadlines that never pass, or have passed already.
+const NO_LIMITS: [&str; 3] =
+    ["Instant::now() + NO_TIMEOUT", "drain(Instant::now())", "until(Instant::now())"];
 
 /// The test code of a file, line by line.
 fn test_code(path: &Path) -> Vec<(usize, String)> {
     let text = std::fs::read_to_string(path).unwrap();
-    let is_test = path.components().any(|part| part.as_os_str() == "tests")
-        || path.file_name().is_some_and(|name| name == "tests.rs");
+    let is_test =
+        path.components().any(|part| ["tests", "testkit"].iter().any(|it| part.as_os_str() == *it))
+            || path.file_name().is_some_and(|name| name == "tests.rs");
     let lines = text.lines().map(ToOwned::to_owned).enumerate();
     if is_test {
         lines.collect()
@@ -49,10 +48,18 @@ fn has_call(line: &str, function: &str) -> bool {
 /// Calls with a reason, and calls without.
 fn search(lines: &[(usize, String)]) -> [Vec<usize>; 2] {
     let mut found = [Vec::new(), Vec::new()];
+    let mut is_paused = false;
     for (nth, (number, line)) in lines.iter().enumerate() {
-        if CALLS.iter().any(|function| has_call(line, function)) {
+        // A function ends at the margin, or at that of its module.
+        if line.starts_with('}') || line.starts_with("    }") {
+            is_paused = false;
+        }
+        is_paused |= line.contains("start_paused = true");
+        let is_limited = !NO_LIMITS.iter().any(|it| line.contains(it));
+        if is_limited && CALLS.iter().any(|function| has_call(line, function)) {
             let above = &lines[nth.saturating_sub(3)..nth];
-            let has_reason = above.iter().any(|(_, line)| line.trim_start().starts_with(REASON));
+            let is_reason = |line: &str| REASONS.iter().any(|it| line.trim_start().starts_with(it));
+            let has_reason = is_paused || above.iter().any(|(_, line)| is_reason(line));
             found[usize::from(!has_reason)].push(number + 1);
         }
     }
@@ -75,7 +82,8 @@ fn tests_wait_for_conditions_unless_they_give_a_reason() {
     assert!(reasons > 10, "the search finds only {reasons} calls with a reason");
     assert!(
         without.is_empty(),
-        "wait for a condition with `testkit::eventually` or `within`, or write `{REASON}..` above: {without:#?}"
+        "wait for a condition with `testkit::eventually` or `within`, or write `{}..` above: {without:#?}",
+        REASONS[0]
     );
 }
 

@@ -41,6 +41,7 @@ impl DeadBus {
 
 impl Publish for DeadBus {
     async fn publish(&self, _: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
+        // Paused time: the tests skip it.
         self.0.lock().unwrap().push(Instant::now());
         Err(BusError::NoResponse)
     }
@@ -73,6 +74,7 @@ async fn response_waits_150_milliseconds_for_a_silent_bus() {
     assert!(bus.0.waits().is_empty());
     // On a busy machine, claiming the event may take that long already.
     while bus.0.waits().is_empty() {
+        // Paused time: by the bus that is silent.
         let begun = Instant::now();
         assert_eq!(Call::post("/").send(&api).await.expect(200).text, "written");
         assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}", begun.elapsed());
