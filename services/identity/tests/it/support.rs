@@ -169,18 +169,21 @@ impl Provider {
 
     /// The code in the next mail to an address.
     pub(crate) async fn code(&mut self, to: &str) -> String {
-        let mail = self.mail(to).await;
-        let code = mail.lines().find_map(|line| line.split_once(" code: "));
-        code.unwrap().1.to_owned()
+        code_in(&self.mail(to).await)
     }
 
     /// The only unread mail to an address.
     pub(crate) async fn mail(&mut self, to: &str) -> String {
-        let mut mails = self.unread(to).await;
-        assert_eq!(mails.len(), 1, "mails to {to}: {mails:?}");
-        let (path, mail) = mails.remove(0);
-        self.read.insert(path);
-        mail
+        self.mails(to, 1).await.remove(0)
+    }
+
+    /// The unread mails to an address, in no particular order.
+    pub(crate) async fn mails(&mut self, to: &str, count: usize) -> Vec<String> {
+        let mails = self.unread(to).await;
+        assert_eq!(mails.len(), count, "mails to {to}: {mails:?}");
+        let (paths, mails): (Vec<_>, _) = mails.into_iter().unzip();
+        self.read.extend(paths);
+        mails
     }
 
     /// Asserts that these addresses have no unread mail.
@@ -242,4 +245,10 @@ pub(crate) fn signup(email: &str, password: &str) -> Value {
 /// A code other than this one.
 pub(crate) fn other_than(code: &str) -> &'static str {
     if code == "000000" { "000001" } else { "000000" }
+}
+
+/// The code in a mail.
+pub(crate) fn code_in(mail: &str) -> String {
+    let code = mail.lines().find_map(|line| line.split_once(" code: "));
+    code.unwrap().1.to_owned()
 }
