@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use shared::contract::sync_feed::bucket_of;
-use shared::database::connect;
+use shared::database::{DatabaseConfig, Timeouts, connect};
 use shared::host::Work as _;
 use sync::{Reconciler, Settings, SyncError};
 use testkit::{MAX_WAIT, PostgresFault, faulty_postgres, patient_config, within};
@@ -15,7 +15,10 @@ use crate::test_bed::{OPERATOR, TABLE, TestBed, n, settings};
 async fn silent_connection_costs_a_pass_at_most_a_lease() {
     let (bed, ids) = TestBed::with_products(20).await;
     let line = faulty_postgres(&bed.database.url).await;
-    let pool = connect(&patient_config(line.url.clone(), 1)).unwrap();
+    let config = patient_config(line.url.clone(), 1);
+    // As a service does, the pool gives up a returned connection that does not respond.
+    let timeouts = Timeouts { ping: Timeouts::default().ping, ..config.timeouts };
+    let pool = connect(&DatabaseConfig { timeouts, ..config }).unwrap();
     let (client, clock, new_ids) = (bed.client.clone(), bed.clock.clone(), bed.ids.clone());
     // A lease is all that ends the wait for a silent connection. One bucket at a time: on a busy machine,
     // eight that wait for the one connection would take longer than a lease.
