@@ -187,6 +187,7 @@ mod tests {
         let mut pauses = Vec::new();
         while let Some(pause) = retries.next_pause(retry_after) {
             pauses.push(pause.as_millis());
+            // Paused time: the tests pause it.
             tokio::time::sleep(pause).await;
         }
         pauses

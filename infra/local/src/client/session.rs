@@ -161,6 +161,7 @@ mod tests {
                 "expires_in": expires_in,
             }))
             .unwrap();
+            // Paused time: it is the same as when the response was read.
             Tokens::from_response(response).replace_at - Instant::now()
         };
         assert_eq!(kept(900), Duration::from_secs(810));

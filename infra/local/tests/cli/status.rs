@@ -33,12 +33,17 @@ async fn status_shows_each_number_of_a_known_situation() {
     let edition = TestEdition::start_with("inventory,catalog,sync".parse().unwrap()).await;
     edition.run(&["seed", "--products", "4"]).await.expect(0);
     let mut database = dlq::database(edition.data.path()).await;
+    // Real time: the age of what is planted may be this much greater.
     let planted = Instant::now();
     sqlx::raw_sql(PLANTED).execute(&mut database).await.unwrap();
     let mut status = edition.run(&["status", "-o", "json"]).await.expect(3).json();
     // The commands use the clock of the machine.
     let age = status["outbox_oldest_age"].take().as_u64().unwrap();
     assert!((AGE..=AGE + planted.elapsed().as_secs() + 1).contains(&age), "{age}");
+    // Editions of other tests in this process measure their lag in the same histogram.
+    for lag in ["lag_p50", "lag_p99"] {
+        status.get_mut(lag).unwrap().take();
+    }
     let expected = json!({
         "outbox_pending": 4, "outbox_oldest_age": null, "repairs_pending": 5, "queue_visible": 3,
         "queue_in_flight": 2, "dead_letters": 1, "lag_p50": null, "lag_p99": null,

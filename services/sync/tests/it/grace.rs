@@ -105,6 +105,7 @@ async fn run_is_compared_and_measured_when_the_clock_is_set_back() {
     let run = async || {
         let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
         bed.leave_only(id, &buckets).await;
+        // Real time: the limit ends a hang.
         bed.reconciler.until(Instant::now() + HOUR).await.unwrap();
         bed.run(id).await
     };

@@ -291,6 +291,7 @@ async fn reconciliation_metrics_count_products_and_date_checks() {
 
     advance(&it.clocks.reconciler, 135_500);
     // It compares eight buckets at the later time. The others were compared at the earlier.
+    // Real time: the limit ends a hang.
     it.reconciler.until(Instant::now() + MAX_WAIT).await.unwrap();
     let (_, dated) = RECONCILIATION.split_at(3);
     assert_samples(&recorder.render(), dated);
@@ -361,11 +362,13 @@ async fn request_time_is_measured_by_route_method_and_status() {
     record!(recorder);
     let slow = Duration::from_millis(30);
     let handler = move || async move {
+        // Real time: the least that is measured.
         tokio::time::sleep(slow).await;
         "done"
     };
     let router = Router::new().route("/slow/{id}", get(handler));
     let router = with_standard_layers(router, &Clock::fixed(at(0)), &Ids::seeded(1));
+    // Real time: the most that can be measured.
     let begun = Instant::now();
     for id in 1..=3 {
         Call::get(&format!("/slow/{id}")).send(&router).await.expect(200);
