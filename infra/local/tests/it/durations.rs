@@ -20,7 +20,7 @@ const CALLS: [&str; 4] = ["sleep", "sleep_until", "timeout", "Instant::now"];
 const REASONS: [&str; 2] = ["// Real time: ", "// Paused time: "];
 
 /// Deadlines that never pass, or have passed already.
-const NO_LIMITS: [&str; 3] = [
+const NO_LIMITS: [&str; 4] = [
     "Instant::now() + NO_TIMEOUT",
     "drain(Instant::now())",
     "drain(std::time::Instant::now())",
