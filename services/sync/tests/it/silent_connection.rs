@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use shared::config::Secret;
 use shared::contract::sync_feed::bucket_of;
-use shared::database::{DatabaseConfig, Timeouts, connect};
+use shared::database::{DatabaseConfig, connect};
 use shared::host::Work as _;
-use sync::{Reconciler, Settings, SyncError};
-use testkit::{MAX_WAIT, PostgresFault, faulty_postgres, patient_config, within};
+use sync::{Reconciler, Settings, StoreError, SyncError};
+use testkit::{MAX_WAIT, PostgresFault, faulty_postgres, within};
 use tokio_util::sync::CancellationToken;
 
 use crate::test_bed::{OPERATOR, TABLE, TestBed, n, settings};
@@ -15,10 +16,9 @@ use crate::test_bed::{OPERATOR, TABLE, TestBed, n, settings};
 async fn silent_connection_costs_a_pass_at_most_a_lease() {
     let (bed, ids) = TestBed::with_products(20).await;
     let line = faulty_postgres(&bed.database.url).await;
-    let config = patient_config(line.url.clone(), 1);
-    // As a service does, the pool gives up a returned connection that does not respond.
-    let timeouts = Timeouts { ping: Timeouts::default().ping, ..config.timeouts };
-    let pool = connect(&DatabaseConfig { timeouts, ..config }).unwrap();
+    // With the timeouts of a service: they are what gives a silent connection up.
+    let url = Secret::new(line.url.clone());
+    let pool = connect(&DatabaseConfig::new(url, 1, "vitrina tests")).unwrap();
     let (client, clock, new_ids) = (bed.client.clone(), bed.clock.clone(), bed.ids.clone());
     // A lease is all that ends the wait for a silent connection. One bucket at a time: on a busy machine,
     // eight that wait for the one connection would take longer than a lease.
@@ -48,8 +48,14 @@ async fn silent_connection_costs_a_pass_at_most_a_lease() {
             while bed.run(id).await.finished_at.is_none() {
                 match reconciler.once(&CancellationToken::new()).await {
                     Ok(_) => {}
-                    // Also while the pool has not given up its only connection yet.
-                    Err(SyncError::Silent(_)) => silent += 1,
+                    // The pool may not have given up its only connection yet.
+                    Err(
+                        SyncError::Silent(_)
+                        | SyncError::Store(StoreError::Postgres {
+                            source: sqlx::Error::PoolTimedOut,
+                            ..
+                        }),
+                    ) => silent += 1,
                     Err(other) => panic!("{other:?}"),
                 }
                 // The leases of the failed round end.
