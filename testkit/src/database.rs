@@ -79,8 +79,8 @@ pub async fn database(migrators: &[&'static Migrator]) -> TestDatabase {
     TestDatabase { pool: connect(&config).unwrap(), url }
 }
 
-/// The configuration of a service whose waits end only if something hangs: on a busy machine, a test of
-/// many concurrent requests is no test of timeouts.
+/// The configuration of a service whose waits end only if something hangs: a test of many
+/// concurrent requests must not fail because the machine is busy.
 pub fn patient_config(url: String, max_connections: u32) -> DatabaseConfig {
     let timeouts = Timeouts {
         acquire: NO_TIMEOUT,

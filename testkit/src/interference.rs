@@ -19,7 +19,7 @@ pub struct Interference {
 #[derive(Default)]
 struct State {
     passed: BTreeMap<&'static str, u32>,
-    /// The points that the work itself passes are no part of the operation.
+    /// The points that the work itself passes do not count as points of the operation.
     is_working: bool,
 }
 

@@ -12,7 +12,7 @@ use super::counted_dynamodb::{Calls, consistency};
 use super::dynamodb_interceptor::{self as interceptor, Interceptor};
 
 /// Makes the eventually consistent reads of `client` stale: `replica`, a store with the same tables,
-/// answers them. It has the first item that a client of this kind put under each key and never learns of a
+/// answers them. It has the first item that this client put under each key and never learns of a
 /// later write, so that reads by key, queries and scans show the first state of everything. Strongly
 /// consistent reads see every write. Records all reads in `calls`.
 pub fn stale_dynamodb(client: &Client, replica: &str, calls: &Calls) -> Client {

@@ -1,4 +1,4 @@
-//! Waits for conditions. Their limit ends a hang and is no measure of speed.
+//! Waits for conditions. Their limit ends a hang; it does not measure speed.
 
 use std::time::{Duration, Instant};
 

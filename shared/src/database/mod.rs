@@ -44,8 +44,11 @@ pub struct DatabaseConfig {
     pub timeouts: Timeouts,
 }
 
-/// Limits on the waits of a statement. Each ends in an error that a retry may mend, so that no request
-/// hangs, and a hanging relay holds no locks.
+/// Limits on waits, so that no request hangs, and a hanging relay holds no locks. Each ends in an error
+/// that a retry may mend.
+///
+/// Behind an RDS proxy, `statement`, `lock` and `idle_in_transaction` come from the database role, which
+/// its grants give the defaults of this type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until the pool has a connection.

@@ -5,7 +5,7 @@ export function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** Seconds. Ends a hang and is no measure of speed: a schedule fires every minute. */
+/** Seconds. Ends a hang and does not measure speed: a schedule fires every minute. */
 const MAX_WAIT = 300;
 
 /** Retries `attempt` until it succeeds; after `MAX_WAIT`, throws its last error as the cause. */

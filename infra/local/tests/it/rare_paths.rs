@@ -199,7 +199,7 @@ const OUTAGES: &[(&str, &str)] = &[
     ("DynamoDB, to SQS: attempts", "last_failure_makes_a_dead_letter_and_an_outage_does_not"),
     ("DynamoDB, to a reconciliation: buckets", "bucket_whose_listings_cannot_be_read_stays_due"),
     ("PostgreSQL, to creates: calls", "every_waiting_row_fails_at_once_when_postgresql_is_down"),
-    ("PostgreSQL, to a reconciliation: time", "silent_connection_costs_a_pass_at_most_a_lease"),
+    ("PostgreSQL, to a reconciliation: rounds", "pass_finishes_after_its_connection_goes_silent"),
     (
         "PostgreSQL, to background work: rounds",
         "failing_round_is_repeated_after_two_to_thirty_seconds",

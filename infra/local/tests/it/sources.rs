@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::architecture::{crate_folders, rust_files};
 
-/// Crates that are no part of a running edition.
+/// Crates that are not part of a running edition.
 const NOT_IN_PRODUCTION: [&str; 4] = ["bench", "testkit", "xtask", "fuzz"];
 
 /// The source files of the programs.

@@ -11,7 +11,7 @@ use std::{
 
 use super::{super::probe, OWNER};
 
-/// Longest wait for anything. It ends a hang and is no measure of speed.
+/// Longest wait for anything. It ends a hang; it does not measure speed.
 const MAX_WAIT: Duration = Duration::from_mins(5);
 
 pub(super) fn eventually(what: &str, mut happened: impl FnMut() -> bool) {

@@ -169,7 +169,7 @@ async fn log_in_that_loses_to_a_reset_gets_no_session() {
     assert_eq!(outcomes(&responses), [(204, ""), refused, refused]);
     assert_eq!(sessions(&provider).await, (0, 0));
     assert_eq!(provider.count("refresh_tokens").await, 0);
-    // The password was right when the client sent it, so it is no failed guess.
+    // The password was right when the client sent it, so it does not count as a guess.
     assert_eq!(attempts(&provider, "login").await, 0);
     assert_password(&provider, NEW).await;
 }

@@ -25,7 +25,7 @@ async fn begin(
     let calls = Calls::default();
     let client = counted_dynamodb(&bed.client, &calls);
     let (pool, clock, ids) = (bed.database.pool.clone(), bed.clock.clone(), bed.ids.clone());
-    // The time that a test skips is no time that a store took.
+    // Skipped time must not count as time that a store took.
     let settings = Settings { lease: 100 * HOUR, ..settings };
     let reconciler = Reconciler::new(pool, client, TABLE, clock, ids).with_settings(settings);
     let id = reconciler.request(OPERATOR, false).await.unwrap();

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::test_bed::{OPERATOR, TABLE, TestBed, n, settings};
 
 #[tokio::test]
-async fn silent_connection_costs_a_pass_at_most_a_lease() {
+async fn pass_finishes_after_its_connection_goes_silent() {
     let (bed, ids) = TestBed::with_products(20).await;
     let line = faulty_postgres(&bed.database.url).await;
     // With the timeouts of a service: they are what gives a silent connection up.

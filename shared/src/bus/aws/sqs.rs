@@ -44,7 +44,7 @@ pub struct SqsMessage {
     pub attempts: i32,
 }
 
-/// The delays of a queue. SQS accepts only whole seconds, except for `call`.
+/// The delays of a queue. All but `call` are sent to SQS, which accepts whole seconds only.
 #[derive(Clone, Copy, Debug)]
 pub struct SqsTimings {
     /// Visibility timeout of a received message. A consumer extends it while it works.

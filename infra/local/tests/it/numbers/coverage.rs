@@ -66,7 +66,7 @@ impl Coverage {
     fn add_object(&mut self, name: &str, schema: &'static Value, body: &Value) {
         let parts = Parts::of(name, schema);
         let value = |path: &String| {
-            // A body that is no object is its own only field.
+            // A body that is not an object is its own only field.
             let mut parts = path.split('.').filter(|part| !part.is_empty());
             parts.try_fold(body, |body, part| body.get(part))
         };
