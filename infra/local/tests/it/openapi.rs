@@ -143,7 +143,13 @@ pub(crate) async fn try_send(request: RequestBuilder) -> Result<ApiResponse, req
     let response = ApiResponse { operation, status, headers, text, json };
     let route = operation.map(Operation::name);
     let ApiResponse { headers, json, .. } = &response;
-    let cached = cache_headers::check(route.as_deref(), status, headers, json);
+    // No operation is recognised below a prefix, such as that of a stage on an emulator.
+    let is_prefixed = path.find("/v1/").is_some_and(|at| at > 0);
+    let cached = if is_prefixed {
+        Ok(())
+    } else {
+        cache_headers::check(route.as_deref(), status, headers, json)
+    };
     if let Err(fault) = check(&response).and(cached) {
         panic!("{method} {path} does not match its description: {fault}\n{response:#?}");
     }
