@@ -78,6 +78,7 @@ mod tests {
 
     #[test]
     fn time_has_the_precision_of_the_database() {
+        // Real time: whatever it is, it has this precision.
         assert_eq!(Clock::System.now().timestamp_subsec_nanos() % 1_000, 0);
     }
 }

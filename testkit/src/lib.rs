@@ -4,6 +4,7 @@
 
 mod buyers_list;
 mod counted_dynamodb;
+mod currencies;
 mod database;
 mod dynamodb;
 mod dynamodb_interceptor;
@@ -29,6 +30,7 @@ mod waits;
 
 pub use buyers_list::BuyersList;
 pub use counted_dynamodb::{Calls, DynamoUsage, counted_dynamodb};
+pub use currencies::three_letter_codes;
 pub use database::{TestDatabase, database, patient_config};
 pub use dynamodb::{TestDynamo, dynamodb};
 pub use fake_aws::{FakeAws, FakeResponse, aws_environment};
@@ -44,7 +46,7 @@ pub use interference::Interference;
 pub use ministack::{Messaging, Ministack};
 pub use program::Program;
 pub use random_runs::RandomRuns;
-pub use rows::{hex, lock_is_awaited, rows};
+pub use rows::{hex, locks_are_awaited, rows};
 pub use runtime_time::{Hang, set_back, skip, skip_until};
 pub use stale_dynamodb::stale_dynamodb;
 pub use tokens::Tokens;

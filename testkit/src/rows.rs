@@ -15,14 +15,13 @@ pub async fn rows(pool: &PgPool, table: &str, order: &str) -> Vec<Value> {
     sqlx::query_scalar(sqlx::AssertSqlSafe(statement)).fetch_all(pool).await.unwrap()
 }
 
-/// Waits until a session of this database waits for a lock: a statement has run into another one.
-pub async fn lock_is_awaited(pool: &PgPool) {
-    eventually("a session that waits for a lock", async || {
-        let waiting =
-            "select exists (select from pg_stat_activity where datname = current_database()
-                       and wait_event_type = 'Lock')";
-        let is_awaited: bool = sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap();
-        is_awaited.then_some(())
+/// Waits until `count` sessions of this database wait for a lock: each statement has run into another one.
+pub async fn locks_are_awaited(pool: &PgPool, count: i64) {
+    eventually(&format!("{count} sessions that wait for a lock"), async || {
+        let waiting = "select count(*) from pg_stat_activity
+                       where datname = current_database() and wait_event_type = 'Lock'";
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(pool).await.unwrap();
+        (waiting == count).then_some(())
     })
     .await;
 }

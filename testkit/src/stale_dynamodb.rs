@@ -31,7 +31,7 @@ struct StaleReads {
     /// The endpoint of the replica.
     replica: String,
     calls: Calls,
-    /// The ids that the replica has.
+    /// The table and id of each item that the replica has.
     written: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -64,17 +64,18 @@ impl Interceptor for StaleReads {
 impl StaleReads {
     /// The write as the replica gets it, if it is the first one under its key.
     fn first_write(&self, operation: &str, sent: Value) -> Option<Value> {
-        let (id, write) = match operation {
+        let table = &sent["TableName"];
+        let (key, write) = match operation {
             // The condition was met in the table itself.
             "PutItem" => (
-                sent["Item"]["id"].to_string(),
-                json!({"TableName": sent["TableName"], "Item": sent["Item"]}),
+                format!("{table} {}", sent["Item"]["id"]),
+                json!({"TableName": table, "Item": sent["Item"]}),
             ),
-            "UpdateItem" => (sent["Key"]["id"].to_string(), sent),
+            "UpdateItem" => (format!("{table} {}", sent["Key"]["id"]), sent),
             _ => return None,
         };
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(id).then_some(write)
+        written.insert(key).then_some(write)
     }
 }
 

@@ -207,9 +207,9 @@ pub static SETTINGS: [Setting; 42] = [
     setting(
         "VITRINA_MINISTACK",
         "tests",
-        "in `PATH`, or where `.ci/run` installs it",
-        "Program of the AWS emulator `ministack`. Without one, tests that need it fail; \
-         `VITRINA_TEST_WITHOUT_MINISTACK=1` leaves them out.",
+        "in Rust, that in `PATH` or where `.ci/run` installs it",
+        "Program of the AWS emulator `ministack`. Without one, tests that need it fail, unless they are \
+         built with `VITRINA_TEST_WITHOUT_MINISTACK=1`, which ignores them.",
     ),
     setting("VITRINA_TEST_COUNT", "tests", "by test", "Number of seeds that a random test tries."),
     setting("VITRINA_TEST_SEED", "tests", "by test", "First seed that a random test tries."),

@@ -15,7 +15,7 @@ use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::database::begin;
 use shared::host::health::{self, Health};
 use shared::id::{EventId, UserId};
-use testkit::{Call, database, lock_is_awaited, rows, set_back, within};
+use testkit::{Call, database, locks_are_awaited, rows, set_back, within};
 use uuid::Uuid;
 
 /// `row` with other values.
@@ -203,7 +203,7 @@ async fn letters_that_two_operators_redrive_at_once_are_sent_once() {
     let mut other = begin(pool).await.unwrap();
     sqlx::query("delete from bus.dead_letters where id = 2").execute(&mut *other).await.unwrap();
     let committing = async {
-        lock_is_awaited(pool).await;
+        locks_are_awaited(pool, 1).await;
         other.commit().await.unwrap();
     };
     let (redriven, ()) = tokio::join!(redrive(), committing);

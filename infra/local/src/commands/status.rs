@@ -176,6 +176,7 @@ mod tests {
     use sync::{BucketProgress, Findings};
 
     use super::*;
+    use crate::console::output::rows;
 
     const METRICS: &str = "\
         # TYPE vitrina_lag_seconds histogram\n\
@@ -263,12 +264,6 @@ mod tests {
         assert_eq!(status.outbox_oldest_age, Some(0));
     }
 
-    /// The rows of a table, with single spaces.
-    fn rows(status: &Status) -> Vec<String> {
-        let rows = table(status).to_string();
-        rows.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
-    }
-
     #[test]
     fn table_shows_each_number_in_its_row() {
         let expected = [
@@ -279,7 +274,7 @@ mod tests {
             "lag p50 <= 5 ms, p99 <= 1000 ms",
             "reconciliation 2026-09-21T14:13:50Z, 17 differences",
         ];
-        assert_eq!(rows(&status()), expected);
+        assert_eq!(rows(&table(&status()).to_string()), expected);
         let expected = [
             "outbox 0 pending",
             "repairs 0 pending",
@@ -288,7 +283,7 @@ mod tests {
             "lag not measured here yet",
             "reconciliation none finished yet",
         ];
-        assert_eq!(rows(&empty()), expected);
+        assert_eq!(rows(&table(&empty()).to_string()), expected);
     }
 
     #[test]

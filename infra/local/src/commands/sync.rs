@@ -96,6 +96,7 @@ mod tests {
     use sync::{BucketProgress, Findings, State};
 
     use super::*;
+    use crate::console::output::rows;
 
     #[test]
     fn report_shows_each_number_in_its_row() {
@@ -123,9 +124,7 @@ mod tests {
             },
             read_units: 540.5,
         };
-        let shown = table(&report).to_string();
-        let rows: Vec<String> =
-            shown.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let rows = rows(&table(&report).to_string());
         let expected = [
             "compared 29 products in either store",
             "missing 1 products without a listing",

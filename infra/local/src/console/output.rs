@@ -41,3 +41,10 @@ pub fn say(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{line}");
 }
+
+/// The rows of a printed table, with single spaces.
+#[cfg(test)]
+pub(crate) fn rows(printed: &str) -> Vec<String> {
+    let single_spaced = |row: &str| row.split_whitespace().collect::<Vec<_>>().join(" ");
+    printed.lines().map(single_spaced).collect()
+}

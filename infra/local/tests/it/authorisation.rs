@@ -13,6 +13,7 @@ use vitrina::edition::ISSUER;
 
 use crate::openapi::{OPERATIONS, send};
 use crate::requests::Requests;
+use crate::sources::{production_files, production_text};
 
 /// The callers of the matrix, in the order of [`Row`].
 const CALLERS: [&str; 9] = [
@@ -96,41 +97,23 @@ const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Routes that the code serves and that the API description leaves out.
 pub(crate) fn undescribed_routes() -> BTreeSet<String> {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let mut folders =
-        vec![root.join("services"), root.join("shared/src"), root.join("infra/local/src")];
     let mut routes = BTreeSet::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                if !path.ends_with("tests") {
-                    folders.push(path);
-                }
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let code = std::fs::read_to_string(&path).unwrap();
-                let code = code.split("\nmod tests {").next().unwrap();
-                // These calls make a router serve what `routes!` does not describe.
-                for call in [
-                    ".nest(",
-                    ".nest_service(",
-                    ".route_service(",
-                    ".fallback(",
-                    ".fallback_service(",
-                ] {
-                    assert!(
-                        !code.contains(call),
-                        "{} calls {call}..): extend this test with the routes that it serves",
-                        path.display()
-                    );
-                }
-                for call in [".route(\"", "SwaggerUi::new(\"", ".url(\""] {
-                    let found =
-                        code.split(call).skip(1).map(|rest| rest.split('"').next().unwrap());
-                    let found = found.filter(|path| path.starts_with('/'));
-                    routes.extend(found.map(|path| format!("GET {path}")));
-                }
-            }
+    for path in production_files() {
+        let code = production_text(&std::fs::read_to_string(&path).unwrap());
+        // These calls make a router serve what `routes!` does not describe.
+        for call in
+            [".nest(", ".nest_service(", ".route_service(", ".fallback(", ".fallback_service("]
+        {
+            assert!(
+                !code.contains(call),
+                "{} calls {call}..): extend this test with the routes that it serves",
+                path.display()
+            );
+        }
+        for call in [".route(\"", "SwaggerUi::new(\"", ".url(\""] {
+            let found = code.split(call).skip(1).map(|rest| rest.split('"').next().unwrap());
+            let found = found.filter(|path| path.starts_with('/'));
+            routes.extend(found.map(|path| format!("GET {path}")));
         }
     }
     routes
@@ -157,6 +140,7 @@ async fn tokens(requests: &Requests, data: &Path) -> [Option<String>; 9] {
     };
     let (own, forger) = (issuer(&data.join("identity.pk8")), issuer(&data.join("forged.pk8")));
     let all_roles = BTreeSet::from([Role::Buyer, Role::Seller, Role::Operator]);
+    // Real time: the edition's clock, by which these tokens are valid or not for minutes.
     let now: DateTime<Utc> = Clock::System.now();
     let subject = UserId::from_u128(5);
     let forged = forger.issue(subject, &all_roles, now).unwrap();

@@ -9,11 +9,19 @@ const FOLDERS: [&str; 6] =
     ["infra/local", "infra/postgres", "services", "shared", "testkit", "bench"];
 
 /// Files with samples of such calls.
-const SAMPLES: [&str; 2] = ["it/durations.rs", "it/intervals.rs"];
+const SAMPLES: [&str; 2] = ["it/durations.rs", "intervals/declared.rs"];
 
 /// The calls by which a test waits for time to pass, or measures it. `testkit::eventually` and
 /// `testkit::within` take their place.
-const CALLS: [&str; 4] = ["sleep", "sleep_until", "timeout", "Instant::now"];
+const CALLS: [&str; 7] = [
+    "sleep",
+    "sleep_until",
+    "timeout",
+    "recv_timeout",
+    "wait_timeout",
+    "Instant::now",
+    "Clock::System.now",
+];
 
 /// The start of the comment that must precede any other such call. The rest says why the outcome of the
 /// test does not depend on how fast the machine is. Paused time passes only while nothing can run.
@@ -102,6 +110,8 @@ fn each_way_to_wait_for_time_is_found() {
         "let ended = timeout(MAX, ended).await;",
         "let begun = std::time::Instant::now();",
         "client.timeout(MAX)",
+        "receiver.recv_timeout(MAX)",
+        "let begun: DateTime<Utc> = Clock::System.now();",
     ] {
         assert_eq!(search(&[line(call)]), [vec![], vec![1_usize]], "{call}");
         assert_eq!(search(&[line("    // Real time: only a pause."), line(call)])[1], [0_usize; 0]);

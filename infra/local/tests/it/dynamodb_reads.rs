@@ -2,7 +2,9 @@
 //! the consistency of each.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+
+use crate::architecture::{root, shown};
+use crate::sources::{production_files, production_text};
 
 /// Calls that read, in the SDK and in `shared::dynamodb`.
 const CALLS: [&str; 8] = [
@@ -30,36 +32,20 @@ const PLACES: &[(&str, usize, &str)] = &[
     ("shared/src/host/health.rs", 1, "shared/src/host/health.rs"),
 ];
 
-/// Counts the calls in the code of a folder, without its tests.
-fn count(root: &Path, folder: &Path, found: &mut BTreeMap<String, usize>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            if !path.ends_with("tests") {
-                count(root, &path, found);
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let code = std::fs::read_to_string(&path).unwrap();
-            // `uri.query()` is another method of the same name.
-            let code = code.replace("uri.query()", "");
-            let calls: usize = CALLS.iter().map(|call| code.matches(call).count()).sum();
-            if calls > 0 {
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                found.insert(name, calls);
-            }
-        }
-    }
-}
-
 #[test]
 fn every_read_of_dynamodb_is_in_a_table_of_readers() {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut found = BTreeMap::new();
-    for folder in ["services", "shared/src", "infra/local/src"] {
-        count(root, &root.join(folder), &mut found);
+    for file in production_files() {
+        let code = production_text(&std::fs::read_to_string(&file).unwrap());
+        // `uri.query()` is another method of the same name.
+        let code = code.replace("uri.query()", "");
+        let calls: usize = CALLS.iter().map(|call| code.matches(call).count()).sum();
+        if calls > 0 {
+            found.insert(shown(&file), calls);
+        }
     }
     let expected = PLACES.iter().map(|(file, calls, test)| {
-        assert!(root.join(test).is_file(), "{test}");
+        assert!(root().join(test).is_file(), "{test}");
         ((*file).to_owned(), *calls)
     });
     let hint = "add the reader to the table of its service, and then its place here";

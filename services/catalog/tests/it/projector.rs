@@ -21,6 +21,7 @@ async fn only_expired_tombstones_are_dropped() {
             Product { id: ProductId::from_u128(n), deleted_at: Some(deleted_at), ..listed.clone() };
         Event::ProductDeleted { product: gone.hashed() }
     };
+    // Real time: the local store's, which deletes what expired days ago.
     let now = Clock::System.now();
     let (old, young) = (ProductId::from_u128(1), ProductId::from_u128(2));
     let (long_ago, lately) = (now - TimeDelta::days(36), now - TimeDelta::days(34));

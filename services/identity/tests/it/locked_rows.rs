@@ -1,7 +1,7 @@
 //! Requests that meet another one on the same row.
 
 use shared::database::begin;
-use testkit::lock_is_awaited;
+use testkit::locks_are_awaited;
 
 use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, code_in};
 
@@ -14,7 +14,7 @@ async fn log_in_with_a_password_that_is_being_reset_is_refused() {
     sqlx::query(change).bind(ANA).execute(&mut *reset).await.unwrap();
     // The log-in verifies the old password, and then waits for the reset.
     let committing = async {
-        lock_is_awaited(pool).await;
+        locks_are_awaited(pool, 1).await;
         reset.commit().await.unwrap();
     };
     let (refused, ()) = tokio::join!(provider.log_in(ANA, PASSWORD), committing);

@@ -4,8 +4,7 @@
 use serde_json::{Value, json};
 use shared::database::begin;
 use shared::http::auth::Role;
-use sqlx::PgPool;
-use testkit::{TestResponse, eventually, within};
+use testkit::{TestResponse, locks_are_awaited, within};
 use tokio::task::JoinHandle;
 
 use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, code_in, signup};
@@ -62,7 +61,8 @@ impl<'a> Race<'a> {
     /// Begins a request and waits until it waits for a lock, behind those that began before.
     async fn queue(&mut self, (path, body): Request) {
         self.waiting.push(self.provider.begin(path, body));
-        blocked(&self.provider.database.pool, self.waiting.len()).await;
+        let waiting = self.waiting.len().try_into().unwrap();
+        locks_are_awaited(&self.provider.database.pool, waiting).await;
     }
 
     /// Lets the requests go on, and returns their responses in the order in which they began.
@@ -74,17 +74,6 @@ impl<'a> Race<'a> {
         }
         responses
     }
-}
-
-/// Waits until `count` connections of the database wait for a lock.
-async fn blocked(pool: &PgPool, count: usize) {
-    eventually("requests that wait for a lock", async || {
-        let statement = "select count(*) from pg_stat_activity
-                         where datname = current_database() and wait_event_type = 'Lock'";
-        let waiting: i64 = sqlx::query_scalar(statement).fetch_one(pool).await.unwrap();
-        (usize::try_from(waiting).unwrap() == count).then_some(())
-    })
-    .await;
 }
 
 /// The responses to requests that wait for one lock, one behind the other.
@@ -195,9 +184,9 @@ async fn reset_that_loses_to_a_newer_code_changes_nothing() {
     let mut race = Race::hold(&provider, USER).await;
     // The response does not wait for the code.
     provider.forget_password(ANA).await.expect(202);
-    blocked(&provider.database.pool, 1).await;
+    locks_are_awaited(&provider.database.pool, 1).await;
     race.waiting.push(provider.begin("/v1/auth/password/reset", reset(&older, NEW).1));
-    blocked(&provider.database.pool, 2).await;
+    locks_are_awaited(&provider.database.pool, 2).await;
     let responses = race.release().await;
     let newer = provider.code(ANA).await;
     if newer == older {

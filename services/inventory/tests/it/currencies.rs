@@ -2,17 +2,13 @@
 
 use serde_json::{Value, json};
 use shared::money::Currency;
-use testkit::Call;
+use testkit::{Call, three_letter_codes};
 
 use crate::{TestService, shoe};
 
 /// Every currency that a price may have.
 fn currencies() -> Vec<Currency> {
-    let letters = || 'A'..='Z';
-    let codes = letters().flat_map(move |a| {
-        letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c])))
-    });
-    codes.filter_map(|code| code.parse().ok()).collect()
+    three_letter_codes().filter_map(|code| code.parse().ok()).collect()
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use shared::database::begin;
 use shared::host::tick::Progress;
 use shared::id::Ids;
 use sqlx::Row as _;
-use testkit::{Call, Interference, TestResponse, lock_is_awaited, rows};
+use testkit::{Call, Interference, TestResponse, locks_are_awaited, rows, within};
 
 use crate::{TestService, path_of};
 
@@ -189,7 +189,7 @@ async fn key_used_for_another_product_during_an_adjustment_is_refused() {
     let call = Call::post(&format!("{path}/stock/adjustments")).json(&adjustment);
     let adjusting = service.send(call.header("idempotency-key", "k1"));
     let committing = async {
-        lock_is_awaited(&service.pool).await;
+        locks_are_awaited(&service.pool, 1).await;
         other_request.commit().await.unwrap();
     };
     let (refused, ()) = tokio::join!(adjusting, committing);
@@ -199,6 +199,55 @@ async fn key_used_for_another_product_during_an_adjustment_is_refused() {
     let stock = service.send(Call::get(&format!("{path}/stock"))).await.expect(200);
     assert_eq!((&stock.json["on_hand"], &stock.json["version"]), (&json!(5), &json!(1)));
     assert_eq!((service.count("journal").await, service.count("outbox").await), (2, 2));
+}
+
+#[tokio::test]
+async fn event_that_another_relay_claims_is_skipped() {
+    let service = TestService::new().await;
+    for sku in ["SHOE-1", "SHOE-2"] {
+        service.create(sku).await;
+    }
+    let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
+    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
+    let mut other = begin(&service.pool).await.unwrap();
+    let lock = "select 1 from inventory.outbox order by position limit 1 for update";
+    sqlx::query(lock).execute(&mut *other).await.unwrap();
+    let left = async || rows(&service.pool, "inventory.outbox", "position").await;
+    let claimed = left().await.remove(0);
+    // It does not wait for the other relay, which may take as long as its bus.
+    within("the relay", relay.once()).await.unwrap();
+    assert_eq!(left().await, [claimed]);
+    other.rollback().await.unwrap();
+    relay.once().await.unwrap();
+    assert_eq!(left().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn repair_of_a_stock_waits_for_its_adjustment() {
+    let service = TestService::new().await;
+    let id = service.create("SHOE-1").await.json["id"].as_str().unwrap().parse().unwrap();
+    let request = "insert into inventory.repair_requests
+                       (product_id, part, seen_version, requested_at) values ($1, 'stock', 7, $2)";
+    let request = sqlx::query(request).bind(id).bind(service.clock.now());
+    let id: shared::id::ProductId = id;
+    request.execute(&service.pool).await.unwrap();
+    let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
+    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
+    let mut adjustment = begin(&service.pool).await.unwrap();
+    let adjust = "update inventory.stock set on_hand = 9 where product_id = $1";
+    sqlx::query(adjust).bind(id).execute(&mut *adjustment).await.unwrap();
+    let committing = async {
+        locks_are_awaited(&service.pool, 1).await;
+        adjustment.commit().await.unwrap();
+    };
+    let (repaired, ()) = tokio::join!(relay.repair(), committing);
+    assert_eq!(repaired.unwrap(), Progress::More);
+    // It announces the stock that was adjusted in the meantime.
+    let announced = "select event->'data'->'stock'->>'on_hand', version from inventory.journal
+                     where aggregate = 'stock' order by version desc limit 1";
+    let announced: (String, i64) =
+        sqlx::query_as(announced).fetch_one(&service.pool).await.unwrap();
+    assert_eq!(announced, ("9".to_owned(), 8));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use shared::id::{LeaseId, RunId};
 use sqlx::{Connection as _, PgConnection};
 use sync::{Reconciler, State};
 use testkit::{
-    DynamoFault, Faults, Interference, faulty_dynamodb, faulty_postgres, lock_is_awaited,
+    DynamoFault, Faults, Interference, faulty_dynamodb, faulty_postgres, locks_are_awaited,
     patient_config, rows,
 };
 use tokio_util::sync::CancellationToken;
@@ -120,7 +120,7 @@ async fn background_pass_that_another_worker_begins_is_joined() {
     let begin = "insert into sync.runs (id, deep, requested_at) values ($1, true, $2)";
     sqlx::query(begin).bind(id).bind(bed.clock.now()).execute(&mut *other).await.unwrap();
     let committing = async {
-        lock_is_awaited(pool).await;
+        locks_are_awaited(pool, 1).await;
         other.commit().await.unwrap();
     };
     tokio::join!(bed.round(), committing);

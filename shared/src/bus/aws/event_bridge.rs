@@ -31,7 +31,8 @@ const CONCURRENT_CALLS: usize = 4;
 /// The timeouts of publishing.
 #[derive(Clone, Copy, Debug)]
 pub struct EventBridgeTimeouts {
-    /// Of all calls together. Shorter than that of the relay, which holds row locks while it waits.
+    /// Of all calls together. Shorter than that of the relay: a bus that ends first says which events it
+    /// accepted, and a relay that ends first publishes all of them again.
     pub budget: Duration,
     /// Of one call with all of its attempts.
     pub call: Duration,
@@ -39,17 +40,13 @@ pub struct EventBridgeTimeouts {
     pub attempt: Duration,
 }
 
-impl EventBridgeTimeouts {
-    pub(crate) const PRODUCTION: Self = Self {
-        budget: Duration::from_millis(1_900),
-        call: Duration::from_millis(1_800),
-        attempt: Duration::from_millis(1_500),
-    };
-}
-
 impl Default for EventBridgeTimeouts {
     fn default() -> Self {
-        Self::PRODUCTION
+        Self {
+            budget: Duration::from_millis(1_900),
+            call: Duration::from_millis(1_800),
+            attempt: Duration::from_millis(1_500),
+        }
     }
 }
 

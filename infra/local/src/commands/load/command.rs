@@ -238,6 +238,8 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use crate::console::output::rows;
+
     use super::*;
 
     fn written(request: &WriteRequest, number: u64) -> String {
@@ -264,9 +266,7 @@ mod tests {
             reads: ResponseStats::of(&seen(500, 4, 0, 2)),
             commit_to_visible: Lag { looked_for: 59, p50_ms: 7.0, p99_ms: 81.0 },
         };
-        let text = report.text();
-        let rows: Vec<String> =
-            text.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let rows = rows(&report.text());
         let expected = [
             "responses per second p50 ms p99 ms refused",
             "creates 60 7.5 5.0 50.0 3",

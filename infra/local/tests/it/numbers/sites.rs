@@ -1,10 +1,12 @@
 //! Each place that records a metric, with the test that asserts what it records there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::{fs, io};
+use std::fs;
 
 use shared::metrics::CATALOGUE;
+
+use crate::architecture::{root, shown};
+use crate::sources::{production_files, production_text};
 
 /// Metric, file, number of places in it, and the test.
 const SITES: [(&str, &str, usize, &str); 20] = [
@@ -132,29 +134,22 @@ const SITES: [(&str, &str, usize, &str); 20] = [
     ),
 ];
 
+/// The catalogue names every metric, and the command reads one.
+const NOT_RECORDING: [&str; 2] = ["shared/src/metrics.rs", "infra/local/src/commands/status.rs"];
+
 /// The files with the tests.
 const TESTS: [&str; 2] =
     ["infra/local/tests/it/numbers/metrics.rs", "shared/tests/it/sqs_numbers.rs"];
 
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// Adds the number of places in the sources under `folder` that record each metric.
-fn count(folder: &Path, found: &mut BTreeMap<(String, String), usize>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            count(&path, found)?;
-        }
-        // The catalogue itself names every metric.
-        if path.extension().is_none_or(|it| it != "rs") || path.ends_with("shared/src/metrics.rs") {
+#[test]
+fn every_place_that_records_a_metric_names_its_test() {
+    let mut found = BTreeMap::new();
+    for path in production_files() {
+        if NOT_RECORDING.iter().any(|it| path.ends_with(it)) {
             continue;
         }
-        let text = fs::read_to_string(&path)?;
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let code = production_text(&fs::read_to_string(&path).unwrap());
         let code: String = code.split_whitespace().collect();
-        let file = path.strip_prefix(root()).unwrap().display().to_string();
         for metric in &CATALOGUE {
             let by_constant = metric.name == shared::metrics::HTTP_REQUEST_SECONDS;
             let literal = if by_constant {
@@ -164,20 +159,10 @@ fn count(folder: &Path, found: &mut BTreeMap<(String, String), usize>) -> io::Re
             };
             let places = code.matches(&literal).count();
             if places > 0 {
-                found.insert((metric.name.to_owned(), file.clone()), places);
+                found.insert((metric.name.to_owned(), shown(&path)), places);
             }
         }
     }
-    Ok(())
-}
-
-#[test]
-fn every_place_that_records_a_metric_names_its_test() {
-    let mut found = BTreeMap::new();
-    for folder in ["shared", "services/inventory", "services/catalog", "services/sync"] {
-        count(&root().join(folder).join("src"), &mut found).unwrap();
-    }
-    count(&root().join("services/identity/src"), &mut found).unwrap();
     let named = |(metric, file, places, _): &(&str, &str, usize, &str)| {
         (((*metric).to_owned(), (*file).to_owned()), *places)
     };
