@@ -13,14 +13,13 @@ pub struct Interference {
     point: &'static str,
     times: u32,
     work: Work,
-    state: Mutex<State>,
+    passed: Mutex<BTreeMap<&'static str, u32>>,
 }
 
-#[derive(Default)]
-struct State {
-    passed: BTreeMap<&'static str, u32>,
-    /// The points that the work itself passes do not count as points of the operation.
-    is_working: bool,
+tokio::task_local! {
+    /// Set within the work: the points that it passes itself are none of the operation's. A flag
+    /// beside the counts would let concurrent parts of the operation pass unseen.
+    static IS_WORKING: ();
 }
 
 impl std::fmt::Debug for Interference {
@@ -37,7 +36,7 @@ impl Interference {
         times: u32,
         work: impl Fn(u32) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let this = Arc::new(Self { point, times, work: Box::new(work), state: Mutex::default() });
+        let this = Arc::new(Self { point, times, work: Box::new(work), passed: Mutex::default() });
         install(Arc::new(Installed(Arc::clone(&this))));
         this
     }
@@ -49,11 +48,11 @@ impl Interference {
 
     /// How often each point was passed since the last call.
     pub fn take(&self) -> BTreeMap<&'static str, u32> {
-        std::mem::take(&mut self.state().passed)
+        std::mem::take(&mut *self.passed())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn passed(&self) -> MutexGuard<'_, BTreeMap<&'static str, u32>> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,22 +62,18 @@ impl Control for Installed {
     fn reached(&self, point: &'static str) -> BoxFuture<'static, ()> {
         let this = Arc::clone(&self.0);
         Box::pin(async move {
+            if IS_WORKING.try_get().is_ok() {
+                return;
+            }
             let pass = {
-                let mut state = this.state();
-                if state.is_working {
-                    return;
-                }
-                let passed = state.passed.entry(point).or_default();
-                *passed += 1;
-                let pass = *passed;
-                if point != this.point || pass > this.times {
-                    return;
-                }
-                state.is_working = true;
-                pass
+                let mut passed = this.passed();
+                let pass = passed.entry(point).or_default();
+                *pass += 1;
+                *pass
             };
-            (this.work)(pass).await;
-            this.state().is_working = false;
+            if point == this.point && pass <= this.times {
+                IS_WORKING.scope((), (this.work)(pass)).await;
+            }
         })
     }
 }
