@@ -4,6 +4,7 @@ use std::str::FromStr as _;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
+use shared::database::IS_IDLE;
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf as TcpRead, OwnedWriteHalf as TcpWrite};
@@ -144,7 +145,9 @@ impl ProxiedConnection {
                 return Ok(());
             }
             while let Some((kind, bytes)) = message(&mut buffer) {
-                if matches!(kind, b'Q' | b'E') {
+                // The pool asks this of a returned connection, at a time of its own.
+                let asks_for_idle = kind == b'Q' && bytes[5..].starts_with(IS_IDLE.as_bytes());
+                if matches!(kind, b'Q' | b'E') && !asks_for_idle {
                     let begins = kind == b'Q' && bytes[5..].starts_with(b"BEGIN");
                     call = Some(if begins { "begin" } else { "execute" });
                 }

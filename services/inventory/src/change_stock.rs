@@ -2,7 +2,6 @@
 //! race, so no client is refused because another came first.
 
 use shared::contract::stock::Stock;
-use shared::database;
 use shared::failpoint;
 use shared::http::request::RequestContext;
 use shared::id::{ProductId, Seller, UserId};
@@ -67,7 +66,7 @@ pub(crate) async fn set(
     request: RequestContext,
 ) -> Result<Stock, StockError> {
     let cause = app.cause(seller.user_id, request);
-    let begun = database::begin(&app.pool).await;
+    let begun = app.pool.begin().await;
     let mut transaction = begun.map_err(doing("beginning a change of inventory.stock"))?;
     let current =
         stock::lock(&mut transaction, seller.id, id).await?.ok_or(StockError::NotFound)?;
@@ -91,7 +90,7 @@ pub(crate) async fn adjust(app: &App, adjustment: Adjustment) -> Result<Adjusted
     let Adjustment { seller, id, delta, reason, request, key } = adjustment;
     let key = key.as_ref();
     let cause = Cause { reason: Some(reason), ..app.cause(seller.user_id, request) };
-    let begun = database::begin(&app.pool).await;
+    let begun = app.pool.begin().await;
     let mut transaction = begun.map_err(doing("beginning a change of inventory.stock"))?;
     if let Some(adjusted) = replay(&mut transaction, seller.user_id, key).await? {
         return Ok(adjusted);

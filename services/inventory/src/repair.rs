@@ -7,7 +7,6 @@
 
 use chrono::TimeDelta;
 use shared::clock::Clock;
-use shared::database;
 use shared::failpoint;
 use shared::host::tick::Progress;
 use shared::http::request::RequestContext;
@@ -29,7 +28,7 @@ const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(30);
 /// Does one request. A request that fails for a reason of its own is postponed; it does not block
 /// the requests behind it.
 pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Progress, WriteError> {
-    let begun = database::begin(pool).await;
+    let begun = pool.begin().await;
     let mut transaction = begun.map_err(doing("beginning a repair"))?;
     let Some(request) = repairs::claim(&mut transaction, clock.now()).await? else {
         return Ok(Progress::Idle);

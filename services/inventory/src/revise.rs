@@ -1,6 +1,5 @@
 //! Revises a product: load, decide, write with its event, and decide again after a lost race.
 
-use shared::database;
 use shared::failpoint;
 use shared::http::request::RequestContext;
 use shared::id::{ProductId, Seller};
@@ -82,7 +81,7 @@ impl Revision {
                 return Ok(revised);
             }
         }
-        let begun = database::begin(&app.pool).await;
+        let begun = app.pool.begin().await;
         let mut transaction = begun.map_err(doing("beginning a change of inventory.products"))?;
         let locked = products::lock(&mut transaction, id).await?;
         failpoint::reach("change.locked").await;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _};
 
 use crate::aws;
 use crate::clock::Clock;
@@ -59,8 +59,8 @@ pub struct Timeouts {
     pub lock: Duration,
     /// Between two statements of a transaction. Then PostgreSQL ends the session.
     pub idle_in_transaction: Duration,
-    /// Of the ping of a returned connection. A connection to a server that has gone silent never
-    /// responds, and the pool would wait for it instead of connecting again.
+    /// Of the question to a returned connection whether it is idle. A connection to a server that
+    /// has gone silent never responds, and the pool would wait for it instead of connecting again.
     pub ping: Duration,
 }
 
@@ -247,6 +247,11 @@ pub async fn open(config: &DatabaseConfig, clock: &Clock) -> Result<Database, Op
 
 /// Makes a pool that connects on first use, so that a database that is down at the start causes a
 /// 503 rather than a dead process.
+///
+/// A caller's future may be dropped at any moment: a client hangs up, or a timeout fires. If that drops
+/// a `BEGIN` that PostgreSQL has executed or is about to, sqlx takes the connection back as idle, and
+/// the next writes over it would be acknowledged and never committed. So the pool closes a returned
+/// connection that is within a transaction.
 pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
     let mut options = config
         .secured(PgConnectOptions::from_str(config.url.expose())?)
@@ -271,29 +276,19 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
         })
         .after_release(move |connection, _| {
             Box::pin(async move {
-                let asked = tokio::time::timeout(ping, connection.ping()).await;
-                asked.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))?;
-                Ok(true)
+                let asked = tokio::time::timeout(ping, is_idle(connection)).await;
+                asked.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
             })
         })
         .connect_lazy_with(options))
 }
 
-/// Begins a transaction.
-///
-/// The caller's future may be dropped at any moment: a client hangs up, or a timeout fires. If that
-/// dropped a `BEGIN` that PostgreSQL has already executed, the pool would hand out the connection as
-/// idle, and the next writes over it would be acknowledged and never committed. So `BEGIN` runs in a
-/// task of its own, and the transaction is rolled back if its caller is gone.
-///
-/// # Errors
-/// As for [`PgPool::begin`].
-pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let pool = pool.clone();
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that calls it")]
-    let begun = tokio::spawn(async move { pool.begin().await });
-    // The task is never aborted, so it has panicked, as it does when the runtime shuts down.
-    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+/// Whether the session is outside a transaction. The transaction and the statement have begun at the
+/// same moment only in the simple query protocol, and if the statement is the whole transaction.
+pub const IS_IDLE: &str = "select now() = statement_timestamp()";
+
+async fn is_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::raw_sql(IS_IDLE).fetch_one(connection).await?.try_get(0)
 }
 
 /// The name of the constraint that refused a row, if one did.

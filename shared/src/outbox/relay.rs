@@ -16,7 +16,6 @@ use super::{Backlog, Claimed, Outbox};
 use crate::bus::{Bus, BusError, Outbound, Publish};
 use crate::clock::Clock;
 use crate::contract::envelope::{Envelope, Event, SPEC_VERSION, WrittenEvent};
-use crate::database;
 use crate::failpoint;
 use crate::host::tick::{self, Progress};
 use crate::id::EventId;
@@ -108,7 +107,7 @@ impl<O: Outbox, B: Publish> Relay<O, B> {
     /// Publishes up to `limit` events.
     pub(super) async fn round(&self, limit: i64) -> Result<Progress, RelayError> {
         let now = self.clock.now();
-        let mut transaction = database::begin(&self.pool).await.map_err(RelayError::Claim)?;
+        let mut transaction = self.pool.begin().await.map_err(RelayError::Claim)?;
         let claimed =
             self.outbox.claim(&mut transaction, now, limit).await.map_err(RelayError::Claim)?;
         if claimed.is_empty() {

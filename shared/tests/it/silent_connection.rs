@@ -5,19 +5,20 @@ use std::time::Duration;
 use shared::bus;
 use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
+use sqlx::PgPool;
 use testkit::{PostgresFault, database, eventually, faulty_postgres};
 
-#[tokio::test]
-async fn pool_drops_a_connection_that_no_longer_responds() {
+/// Lets a call over the only connection of a pool meet silence, and gives it up. Returns when the pool
+/// has connected again.
+async fn silence<T: std::fmt::Debug>(call: impl AsyncFn(PgPool) -> Result<T, sqlx::Error>) {
     let database = database(&[&bus::MIGRATOR]).await;
     let line = faulty_postgres(&database.url).await;
     let pool =
         connect(&DatabaseConfig::new(Secret::new(line.url.clone()), 1, "vitrina tests")).unwrap();
     sqlx::query("select 1").execute(&pool).await.unwrap();
     line.faults.once_after(0, PostgresFault::Silent);
-    let asking = sqlx::query("select 1").execute(&pool);
     // Real time: whenever the caller gives up, there is no response.
-    tokio::time::timeout(Duration::from_millis(100), asking).await.unwrap_err();
+    tokio::time::timeout(Duration::from_millis(100), call(pool.clone())).await.unwrap_err();
 
     eventually("a new connection", async || match sqlx::query("select 1").execute(&pool).await {
         Ok(_) => Some(()),
@@ -27,4 +28,14 @@ async fn pool_drops_a_connection_that_no_longer_responds() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn pool_drops_a_connection_that_no_longer_responds() {
+    silence(async |pool| sqlx::query("select 1").execute(&pool).await).await;
+}
+
+#[tokio::test]
+async fn pool_drops_a_connection_that_is_silent_at_begin() {
+    silence(async |pool| pool.begin().await).await;
 }

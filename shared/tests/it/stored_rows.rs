@@ -12,7 +12,6 @@ use shared::clock::Clock;
 use shared::contract::envelope::Event as _;
 use shared::contract::inventory::Event;
 use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
-use shared::database::begin;
 use shared::host::health::{self, Health};
 use shared::id::{EventId, UserId};
 use testkit::{Call, database, locks_are_awaited, rows, set_back, within};
@@ -176,7 +175,7 @@ async fn message_that_another_consumer_receives_is_skipped() {
     let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
     let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
     bus.publish(&[outbound(1), outbound(2), outbound(3)]).await.unwrap();
-    let mut other = begin(pool).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
     let lock = "select 1 from bus.messages where id = 2 for update";
     sqlx::query(lock).execute(&mut *other).await.unwrap();
     let ids = |messages: Vec<Message>| -> Vec<i64> { messages.iter().map(|it| it.id).collect() };
@@ -200,7 +199,7 @@ async fn letters_that_two_operators_redrive_at_once_are_sent_once() {
     let (all, operator, now) = (Selection::default(), UserId::from_u128(1), clock.now());
     let redrive = || dead_letters::settle(pool, &all, None, Action::Redrive, operator, now);
     // The other operator's statement has locked one of them.
-    let mut other = begin(pool).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
     sqlx::query("delete from bus.dead_letters where id = 2").execute(&mut *other).await.unwrap();
     let committing = async {
         locks_are_awaited(pool, 1).await;

@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use shared::database::{begin, connect};
+use shared::database::connect;
 use sqlx::PgPool;
 use testkit::{database, patient_config};
 
@@ -27,7 +27,7 @@ async fn abandoned_transaction_does_not_swallow_later_writes() {
     let pool: PgPool = connect(&patient_config(database.url.clone(), 1)).unwrap();
     let (mut written, mut ended) = (0, false);
     while !ended {
-        ended = drop_after(u32::try_from(written).unwrap(), begin(&pool)).await;
+        ended = drop_after(u32::try_from(written).unwrap(), pool.begin()).await;
         sqlx::query("insert into written values ($1)").bind(written).execute(&pool).await.unwrap();
         written += 1;
         let there: i64 = sqlx::query_scalar("select count(*) from written")

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use shared::database;
 use shared::http::Json;
 use shared::http::problem::Problem;
 
@@ -40,7 +39,7 @@ pub(crate) async fn activate(
     let email = parse_email(&body.value.email)?;
     let now = app.clock.now();
 
-    let mut transaction = database::begin(&app.pool).await?;
+    let mut transaction = app.pool.begin().await?;
     count_attempt(&mut *transaction, Action::Code, &email, now).await?;
     let stored = codes::count_try(&mut *transaction, purpose, &email).await?;
     let right =

@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use shared::config::Secret;
-use shared::database;
 use shared::http::Json;
 use shared::http::problem::{Problem, ProblemDocument};
 
@@ -54,7 +53,7 @@ pub(crate) async fn login(
 
     let token = rules::new_token(random()?, now);
     let (session_id, user) = (app.ids.next(now), found.user);
-    let mut transaction = database::begin(&app.pool).await?;
+    let mut transaction = app.pool.begin().await?;
     let begun =
         sessions::begin(&mut *transaction, session_id, user.id, &found.password_hash, &token)
             .await?;

@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use shared::config::Secret;
-use shared::database;
 use shared::http::problem::{FieldError, Problem};
 use shared::http::{Faults, Json};
 
@@ -68,7 +67,7 @@ pub(crate) async fn reset_password(
     // Before the code is checked: a wrong code takes as long, and no transaction waits for the hash.
     let hash = app.passwords.hash(reset.password).await?;
 
-    let mut transaction = database::begin(&app.pool).await?;
+    let mut transaction = app.pool.begin().await?;
     count_attempt(&mut *transaction, Action::Code, &email, now).await?;
     let stored = codes::count_try(&mut *transaction, purpose, &email).await?;
     let right = stored.filter(|stored| rules::is_right(stored, purpose, &email, &reset.code, now));

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use shared::database;
 use shared::http::auth::Role;
 use shared::http::problem::{FieldError, Problem};
 use shared::http::{Faults, Json};
@@ -102,7 +101,7 @@ pub(crate) async fn signup(
     let code_hash = codes::hash(Purpose::Activation, &signup.email, &code);
     let user = NewUser::new(&signup, app.ids.next(now), &hash, now);
 
-    let mut transaction = database::begin(&app.pool).await?;
+    let mut transaction = app.pool.begin().await?;
     count_attempt(&mut *transaction, Action::Mail, &signup.email, now).await?;
     let expires_at = now + codes::LIFETIME;
     let signed_up = users::claim(&mut *transaction, &user, &code_hash, expires_at).await?;

@@ -1,6 +1,5 @@
 //! Requests that meet another one on the same row.
 
-use shared::database::begin;
 use testkit::locks_are_awaited;
 
 use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, code_in};
@@ -9,7 +8,7 @@ use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, code_in};
 async fn log_in_with_a_password_that_is_being_reset_is_refused() {
     let provider = Provider::with_ana().await;
     let pool = &provider.database.pool;
-    let mut reset = begin(pool).await.unwrap();
+    let mut reset = pool.begin().await.unwrap();
     let change = "update identity.users set password_hash = 'another' where email = $1";
     sqlx::query(change).bind(ANA).execute(&mut *reset).await.unwrap();
     // The log-in verifies the old password, and then waits for the reset.

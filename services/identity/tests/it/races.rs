@@ -2,7 +2,6 @@
 //! its turn, so that every race has one order, and each order one outcome.
 
 use serde_json::{Value, json};
-use shared::database::begin;
 use shared::http::auth::Role;
 use testkit::{TestResponse, locks_are_awaited, within};
 use tokio::task::JoinHandle;
@@ -53,7 +52,7 @@ struct Race<'a> {
 
 impl<'a> Race<'a> {
     async fn hold(provider: &'a Provider, lock: &'static str) -> Self {
-        let mut held = begin(&provider.database.pool).await.unwrap();
+        let mut held = provider.database.pool.begin().await.unwrap();
         sqlx::query(lock).execute(&mut *held).await.unwrap();
         Self { provider, held, waiting: Vec::new() }
     }

@@ -3,7 +3,6 @@
 use identity::delete_expired;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use shared::database::begin;
 use shared::host::tick::Progress;
 use testkit::{rows, within};
 
@@ -138,7 +137,7 @@ async fn expired_row_that_another_process_deletes_is_skipped() {
     let before = counts().await;
     assert!(before.iter().all(|count| *count > 0), "{before:?}");
     provider.wait_days(40);
-    let mut other = begin(&provider.database.pool).await.unwrap();
+    let mut other = provider.database.pool.begin().await.unwrap();
     for table in TABLES {
         let lock = format!("select 1 from identity.{table} for update");
         sqlx::query(sqlx::AssertSqlSafe(lock)).execute(&mut *other).await.unwrap();

@@ -166,7 +166,7 @@ async fn later_rows_are_written_after_statements_that_hang() {
     // These connections have no statement timeout.
     let pool = PgPool::connect(&database.url).await.unwrap();
     let creates = GroupCommit { timeout: Duration::from_millis(300), ..GroupCommit::new(pool) };
-    let mut holder = shared::database::begin(&database.pool).await.unwrap();
+    let mut holder = database.pool.begin().await.unwrap();
     let lock = "lock table inventory.products in access exclusive mode";
     sqlx::query(lock).execute(&mut *holder).await.unwrap();
     let stuck = (0..WRITERS as u128 * 2).map(|nth| {

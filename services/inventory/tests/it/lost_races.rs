@@ -8,7 +8,6 @@ use inventory::relay::Relay;
 use serde_json::{Value, json};
 use shared::bus::postgres::PgBus;
 use shared::contract::routes::ROUTES;
-use shared::database::begin;
 use shared::host::tick::Progress;
 use shared::id::Ids;
 use sqlx::Row as _;
@@ -172,7 +171,7 @@ async fn key_used_for_another_product_during_an_adjustment_is_refused() {
     let service = TestService::new().await;
     let path = path_of(&service.create("SHOE-1").await);
     let other = service.create("SHOE-2").await.json["id"].as_str().unwrap().to_owned();
-    let mut other_request = begin(&service.pool).await.unwrap();
+    let mut other_request = service.pool.begin().await.unwrap();
     sqlx::query(
         "insert into inventory.idempotency
              (subject, route, key, request_hash, aggregate_id, version, created_at)
@@ -209,7 +208,7 @@ async fn event_that_another_relay_claims_is_skipped() {
     }
     let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
     let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
-    let mut other = begin(&service.pool).await.unwrap();
+    let mut other = service.pool.begin().await.unwrap();
     let lock = "select 1 from inventory.outbox order by position limit 1 for update";
     sqlx::query(lock).execute(&mut *other).await.unwrap();
     let left = async || rows(&service.pool, "inventory.outbox", "position").await;
@@ -233,7 +232,7 @@ async fn repair_of_a_stock_waits_for_its_adjustment() {
     request.execute(&service.pool).await.unwrap();
     let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
     let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
-    let mut adjustment = begin(&service.pool).await.unwrap();
+    let mut adjustment = service.pool.begin().await.unwrap();
     let adjust = "update inventory.stock set on_hand = 9 where product_id = $1";
     sqlx::query(adjust).bind(id).execute(&mut *adjustment).await.unwrap();
     let committing = async {
@@ -262,7 +261,7 @@ async fn repair_that_another_relay_does_is_skipped() {
     }
     let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
     let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
-    let mut other = begin(&service.pool).await.unwrap();
+    let mut other = service.pool.begin().await.unwrap();
     let lock = "select 1 from inventory.repair_requests where product_id = $1 for update";
     sqlx::query(lock).bind(ids[0]).execute(&mut *other).await.unwrap();
     let progress = [relay.repair().await.unwrap(), relay.repair().await.unwrap()];

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use shared::contract::sync_feed::BUCKETS;
-use shared::database;
 use shared::id::{LeaseId, ProductId, RunId};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
@@ -76,7 +75,8 @@ pub(crate) async fn count_recent(
 pub(crate) async fn begin_release(
     pool: &PgPool,
 ) -> Result<Transaction<'static, Postgres>, StoreError> {
-    let mut transaction = database::begin(pool)
+    let mut transaction = pool
+        .begin()
         .await
         .map_err(StoreError::postgres("beginning a transaction on sync.buckets"))?;
     sqlx::query("set local synchronous_commit to off")

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use shared::bus::postgres::Queue;
 use shared::contract::routes::CATALOG_QUEUE;
 use shared::contract::sync_feed::bucket_of;
-use shared::database::{begin, connect};
+use shared::database::connect;
 use shared::id::{LeaseId, RunId};
 use sqlx::{Connection as _, PgConnection};
 use sync::{Reconciler, State};
@@ -116,7 +116,7 @@ async fn background_pass_that_another_worker_begins_is_joined() {
     let (bed, _) = TestBed::with_products(1).await;
     let pool = &bed.database.pool;
     let id: RunId = bed.ids.next(bed.clock.now());
-    let mut other = begin(pool).await.unwrap();
+    let mut other = pool.begin().await.unwrap();
     let begin = "insert into sync.runs (id, deep, requested_at) values ($1, true, $2)";
     sqlx::query(begin).bind(id).bind(bed.clock.now()).execute(&mut *other).await.unwrap();
     let committing = async {
@@ -134,7 +134,7 @@ async fn bucket_that_another_worker_claims_is_skipped() {
     let (bed, _) = TestBed::with_products(1).await;
     let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
     bed.leave_only(id, &[6, 7, 8]).await;
-    let mut other = begin(&bed.database.pool).await.unwrap();
+    let mut other = bed.database.pool.begin().await.unwrap();
     let lock = "select 1 from sync.buckets where bucket = 7 for update";
     sqlx::query(lock).execute(&mut *other).await.unwrap();
     bed.round().await;

@@ -25,7 +25,8 @@ async fn pass_finishes_after_its_connection_goes_silent() {
     let lease = Duration::from_secs(2);
     let settings = Settings { lease, slice: 0, concurrency: 1, ..settings() };
     let reconciler = Reconciler::new(pool, client, TABLE, clock, new_ids).with_settings(settings);
-    // During the first claim, during the first reads, and in one of the next buckets.
+    // During the first claim, during the first reads, and in one of the next buckets, whose releases
+    // begin a transaction.
     for after in [0, 3, 41] {
         bed.overwrite_attribute(ids[0], "on_hand", n(1_000)).await;
         let id = bed.reconciler.request(OPERATOR, false).await.unwrap();
@@ -36,13 +37,7 @@ async fn pass_finishes_after_its_connection_goes_silent() {
             .execute(&bed.database.pool)
             .await
             .unwrap();
-        // Not at the begin of a transaction: a task of its own waits for that as long as TCP does.
-        let mut left: Option<u32> = Some(after);
-        line.faults.plan(move |call| {
-            let now = left.filter(|_| call == "execute")?;
-            left = now.checked_sub(1);
-            left.is_none().then_some(PostgresFault::Silent)
-        });
+        line.faults.once_after(after, PostgresFault::Silent);
         let mut silent = 0;
         let passes = async {
             while bed.run(id).await.finished_at.is_none() {
