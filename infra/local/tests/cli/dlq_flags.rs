@@ -74,9 +74,18 @@ async fn flags_select_what_matches_all_of_them() {
         }
         let (action, done) =
             if chosen % 4 < 2 { ("redrive", "redriven") } else { ("discard", "discarded") };
+        // With a rate and without one, by turns.
+        if action == "redrive" && chosen % 8 < 4 {
+            flags.extend(["--rate", "1"]);
+        }
         let counted = edition.run(&[&["dlq", action, "--dry-run"], &flags[..]].concat()).await;
         let sentence = format!("{} would be {done}\n", expected.len());
         assert_eq!(counted.expect(0).stdout, sentence, "{action} {flags:?}");
     }
+    let left: i64 = sqlx::query_scalar("select count(*) from bus.dead_letters")
+        .fetch_one(&mut database)
+        .await
+        .unwrap();
+    assert_eq!(left, 6, "a dry run settled some");
     edition.stop().await;
 }

@@ -24,7 +24,6 @@ use std::path::Path;
 use serde_json::Value;
 use shared::config::Settings;
 use shared::http::rate_limit::RateLimitConfig;
-use shared::money::Currency;
 use tempfile::TempDir;
 use testkit::eventually;
 use tokio::process::Command;
@@ -85,7 +84,8 @@ impl TestEdition {
             parts,
             database: Source::private(settings.text("VITRINA_POSTGRES_BIN"), settings.text("PATH")),
             auth: None,
-            currency: Currency::default(),
+            // Not the default, so that a reader that ignores it finds nothing.
+            currency: "EUR".parse().unwrap(),
             connections: 8,
             rate_limit: RateLimitConfig {
                 per_second: None,
