@@ -1,5 +1,7 @@
 //! Lists of listings, from the indexes. An index lags slightly behind the listings.
 
+use std::collections::HashSet;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::{Availability, all_key, price_key, scoped_key};
 use shared::dynamodb::Item;
@@ -301,8 +303,9 @@ fn merge(list: &List, parts: Vec<Part>, limit: usize) -> Found {
         let (a, b) = (list.place(a), list.place(b));
         if list.precedes(a, b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater }
     });
-    // A listing that just moved between the partitions may be in both.
-    cards.dedup_by_key(|card| card.id);
+    // A listing that just moved between the partitions may be in both, and at another price.
+    let mut seen = HashSet::with_capacity(cards.len());
+    cards.retain(|card| seen.insert(card.id));
     if let Some(frontier) = frontier {
         cards.retain(|card| !list.precedes(frontier, list.place(card)));
     }
@@ -314,4 +317,54 @@ fn merge(list: &List, parts: Vec<Part>, limit: usize) -> Found {
         frontier
     };
     Found { cards, next }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use shared::money::Money;
+
+    use super::*;
+
+    fn card(id: u128, amount: i64, in_stock: bool) -> ProductCard {
+        ProductCard {
+            id: ProductId::from_u128(id),
+            seller_id: SellerId::from_u128(3),
+            name: "Running shoe".to_owned(),
+            category: "shoes".to_owned(),
+            price: Money { amount, currency: Currency::default() },
+            in_stock,
+            version: 1,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn list(order: Order) -> List {
+        List {
+            scope: Scope::All,
+            order,
+            currency: Currency::default(),
+            availability: None,
+            amounts: None,
+            after: None,
+        }
+    }
+
+    #[test]
+    fn listing_that_moves_between_partitions_is_listed_once() {
+        for order in [Order::Newest, Order::Cheapest, Order::Dearest] {
+            // Between the two reads, it was sold out or came back, at the same price or at another one.
+            for amount in [20, 1, 90] {
+                let part = |cards| Part { cards, frontier: None };
+                let in_stock = part(vec![card(7, 20, true), card(8, 40, true)]);
+                let sold_out = part(vec![card(7, amount, false), card(9, 60, false)]);
+                let found = merge(&list(order), vec![in_stock, sold_out], 10);
+                let ids = found.cards.iter().map(|card| card.id.uuid().as_u128());
+                let mut ids: Vec<u128> = ids.collect();
+                ids.sort_unstable();
+                assert_eq!(ids, [7, 8, 9], "{order:?}, {amount}");
+                assert_eq!(found.next, None, "{order:?}, {amount}");
+            }
+        }
+    }
 }
