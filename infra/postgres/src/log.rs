@@ -110,6 +110,21 @@ mod tests {
     }
 
     #[test]
+    fn tail_after_a_rotation_has_what_was_written_since() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::at(folder.path().join("server.log"));
+        log.limit = 100;
+        let (mut file, _) = log.open().unwrap();
+        writeln!(file, "{}", "a".repeat(120)).unwrap();
+        let (mut file, from) = log.open().unwrap();
+        log.bound().unwrap();
+        assert!(log.tail(from).contains("nothing in the log"));
+        // The new log is still shorter than the old one was.
+        writeln!(file, "why the server ended").unwrap();
+        assert_eq!(log.tail(from), "why the server ended");
+    }
+
+    #[test]
     fn oversized_log_is_rotated_under_its_writer() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = Log::at(folder.path().join("server.log"));

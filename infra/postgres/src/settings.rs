@@ -87,6 +87,7 @@ mod tests {
                 has("fsync=on") && has("full_page_writes=on"),
                 purpose == Purpose::Persistent
             );
+            assert!(has("log_error_verbosity=terse") && has("log_min_error_statement=panic"));
             assert!(initdb(purpose).iter().all(|argument| !argument.contains(' ')));
             assert!(initdb(purpose).contains(&"--auth-host=reject".to_owned()));
         }

@@ -112,6 +112,23 @@ async fn server_is_durable_and_closed_to_other_users() {
 }
 
 #[tokio::test]
+async fn log_has_errors_without_rows_or_statements() {
+    let base = accessible_folder();
+    let cluster = start(base.path()).await;
+    query(
+        &cluster,
+        "create table kept (email text unique); insert into kept values ('ana@vitrina')",
+    );
+    let client = Client::connect(&cluster.url("postgres"));
+    let refusal = client.refusal("insert into kept values ('ana@vitrina')");
+    assert!(refusal.contains("(email)=(ana@vitrina) already exists"), "{refusal}");
+    // The server writes to its log before it responds.
+    let log = fs::read_to_string(cluster.log_file()).unwrap();
+    assert!(log.contains("duplicate key value violates unique constraint"), "{log}");
+    assert!(!log.contains("ana@vitrina") && !log.contains("insert into"), "{log}");
+}
+
+#[tokio::test]
 async fn failed_start_reports_the_reason_at_once() {
     let base = accessible_folder();
     let cluster = start(base.path()).await;

@@ -76,6 +76,12 @@ impl Client {
         self.rows().unwrap()
     }
 
+    /// The error that `sql` causes. The client is of no use after it.
+    pub(super) fn refusal(mut self, sql: &str) -> String {
+        self.send(sql);
+        self.rows().unwrap_err()
+    }
+
     fn rows(&mut self) -> Result<Vec<String>, String> {
         let mut values = Vec::new();
         loop {
