@@ -98,6 +98,20 @@ mod tests {
     }
 
     #[test]
+    fn later_version_is_never_older() {
+        let second = |n| DateTime::from_timestamp(n, 0).unwrap();
+        let before = Stock { updated_at: second(10), ..stock(5, 3) };
+        for (now, updated_at) in [(9, 10), (10, 10), (11, 11)] {
+            let changes = [
+                set(&before, 6, &Expected::Any, second(now)).unwrap().unwrap(),
+                adjust(&before, 1, second(now)).unwrap(),
+                raise(&before, 3, second(now)).unwrap(),
+            ];
+            assert_eq!(changes.map(|stock| stock.updated_at), [second(updated_at); 3]);
+        }
+    }
+
+    #[test]
     fn count_that_changes_nothing_makes_no_version() {
         assert_eq!(set(&stock(5, 3), 5, &Expected::Any, DateTime::UNIX_EPOCH), Ok(None));
     }

@@ -1,14 +1,19 @@
 //! Every operation on a product, in every state that a product can be in. The states come from the type
 //! and the operations from the API description: a new one of either fails until it has a row.
 
+use std::time::Duration;
+
 use axum::http::Method;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::contract::event_type::EventType;
 use shared::contract::product::Status;
 use shared::id::ProductId;
-use testkit::{Call, TestResponse};
+use testkit::{Call, TestResponse, set_back};
 
 use crate::{TestService, assert_problem, path_of, shoe};
+
+const MINUTE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct State {
@@ -138,6 +143,8 @@ fn cases(operation: &str) -> Vec<Case> {
 struct Stored {
     state: State,
     versions: [i64; 2],
+    /// When each of the two was changed.
+    updated_at: [DateTime<Utc>; 2],
     /// Aggregate, version, change and type of each entry of the journal.
     journal: Vec<(String, i64, String, String)>,
     /// Entries that wait for the relay.
@@ -145,8 +152,10 @@ struct Stored {
 }
 
 async fn stored(service: &TestService, id: ProductId) -> Stored {
-    let (status, is_deleted, product, stock): (String, bool, i64, i64) = sqlx::query_as(
-        "select status, deleted_at is not null, p.version, s.version
+    type Row = (String, bool, [i64; 2], [DateTime<Utc>; 2]);
+    let (status, is_deleted, versions, updated_at): Row = sqlx::query_as(
+        "select status, deleted_at is not null, array[p.version, s.version],
+                array[p.updated_at, s.updated_at]
          from inventory.products p join inventory.stock s on s.product_id = p.id where p.id = $1",
     )
     .bind(id)
@@ -161,8 +170,9 @@ async fn stored(service: &TestService, id: ProductId) -> Stored {
         "select aggregate, version from inventory.outbox where aggregate_id = $1 order by 1, 2",
     );
     Stored {
-        state: State { status: status.parse().unwrap(), is_deleted, is_counted: stock > 1 },
-        versions: [product, stock],
+        state: State { status: status.parse().unwrap(), is_deleted, is_counted: versions[1] > 1 },
+        versions,
+        updated_at,
         journal: journal.bind(id).fetch_all(&service.pool).await.unwrap(),
         outbox: outbox.bind(id).fetch_all(&service.pool).await.unwrap(),
     }
@@ -187,11 +197,21 @@ async fn product_in(service: &TestService, state: State, sku: &str) -> (String, 
     (path, created.json["id"].as_str().unwrap().parse().unwrap())
 }
 
-fn check(before: Stored, after: &Stored, outcome: Outcome, response: &TestResponse, what: &str) {
-    let mut expected = before;
+/// A request at `now` to a product as it was `before`, and its response.
+struct Done {
+    before: Stored,
+    outcome: Outcome,
+    now: DateTime<Utc>,
+    response: TestResponse,
+}
+
+fn check(done: Done, after: &Stored, what: &str) {
+    let Done { before: mut expected, outcome, now, response } = done;
+    // After a clock was set back, a later version is still not older.
+    let later = |before: DateTime<Utc>| before.max(now);
     match outcome {
         Outcome::NotFound => {
-            assert_problem(response, 404);
+            assert_problem(&response, 404);
             assert_eq!(response.code(), "not_found", "{what}");
         }
         Outcome::Unchanged(status) => assert_eq!(response.status, status, "{what}"),
@@ -200,6 +220,7 @@ fn check(before: Stored, after: &Stored, outcome: Outcome, response: &TestRespon
             let version = expected.versions[0] + 1;
             expected.state = state;
             expected.versions[0] = version;
+            expected.updated_at[0] = later(expected.updated_at[0]);
             let entry = ("product".to_owned(), version, change.to_owned(), event.name().to_owned());
             expected.journal.push(entry);
             expected.outbox.push(("product".to_owned(), version));
@@ -217,6 +238,7 @@ fn check(before: Stored, after: &Stored, outcome: Outcome, response: &TestRespon
             assert_eq!(response.status, 200, "{what}: {}", response.text);
             let version = expected.versions[1] + 1;
             expected.versions[1] = version;
+            expected.updated_at[1] = later(expected.updated_at[1]);
             expected.state.is_counted = true;
             let event = EventType::StockChanged.name().to_owned();
             expected.journal.push(("stock".to_owned(), version, change.to_owned(), event));
@@ -240,23 +262,40 @@ async fn every_operation_does_in_every_state_what_its_row_says() {
         }
         for method in methods.as_object().unwrap().keys() {
             for case in cases(&format!("{method} {path}")) {
-                for state in State::all() {
-                    let what = format!("{method} {path}: {} when {state:?}", case.what);
+                for (state, is_set_back) in
+                    State::all().into_iter().flat_map(|state| [(state, false), (state, true)])
+                {
+                    let what = format!(
+                        "{method} {path}: {} when {state:?}, clock set back: {is_set_back}",
+                        case.what
+                    );
                     let (path, id) = product_in(&service, state, &format!("SKU-{tried}")).await;
                     let before = stored(&service, id).await;
                     assert_eq!(before.state, state, "{what}");
                     let call = Call::new(case.method.clone(), &format!("{path}{}", case.path));
                     let call = call.header("if-match", "*");
                     let call = if case.body.is_null() { call } else { call.json(&case.body) };
+                    if is_set_back {
+                        set_back(&service.clock, MINUTE);
+                    } else {
+                        service.clock.advance(MINUTE);
+                    }
+                    let (now, outcome) = (service.clock.now(), (case.outcome)(state));
                     let response = service.send(call).await;
                     let after = stored(&service, id).await;
-                    check(before, &after, (case.outcome)(state), &response, &what);
+                    check(Done { before, outcome, now, response }, &after, &what);
+                    // The tokens do not outlive an hour of cases.
+                    if is_set_back {
+                        service.clock.advance(MINUTE);
+                    } else {
+                        set_back(&service.clock, MINUTE);
+                    }
                     tried += 1;
                 }
             }
         }
     }
-    assert!(tried >= 8 * 12, "{tried}");
+    assert!(tried >= 2 * 8 * 12, "{tried}");
 }
 
 #[tokio::test]
