@@ -12,7 +12,7 @@ use serde_json::json;
 use shared::clock::Clock;
 use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
 use shared::id::UserId;
-use testkit::{Tokens, eventually, within};
+use testkit::{Tokens, eventually, set_back, within};
 use uuid::Uuid;
 
 const TEN_MINUTES: Duration = Duration::from_mins(10);
@@ -142,6 +142,26 @@ async fn key_withdrawn_during_an_idle_hour_is_refused_at_once() {
     clock.advance(ONE_HOUR);
     let refused = verifier.verify(&fresh(&old)).await.unwrap_err();
     assert_eq!(refused.kind.code, "unauthenticated");
+}
+
+#[tokio::test]
+async fn key_withdrawn_before_a_clock_was_set_back_is_refused_at_once() {
+    for by in [Duration::from_secs(1), 24 * ONE_HOUR] {
+        let clock = clock();
+        let (old, new) =
+            (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()));
+        let issuer = Issuer::start(only(&old)).await;
+        let verifier = issuer.verifier(&clock);
+        verifier.verify(&fresh(&old)).await.unwrap();
+
+        issuer.respond_with(only(&new));
+        set_back(&clock, by);
+        let refused = verifier.verify(&fresh(&old)).await.unwrap_err();
+        assert_eq!(refused.kind.code, "unauthenticated", "{by:?}");
+        // The new set is of the present again.
+        assert_eq!(at_once(&verifier, &fresh(&new)), "ok", "{by:?}");
+        assert_eq!(issuer.fetches(), 2, "{by:?}");
+    }
 }
 
 #[tokio::test]
