@@ -13,6 +13,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
+use crate::Gate;
+
 /// The response to a call.
 #[derive(Clone, Debug)]
 pub enum FakeResponse {
@@ -20,6 +22,8 @@ pub enum FakeResponse {
     Success(Value),
     /// An error of the whole call, with this status and code.
     Error(u16, &'static str),
+    /// Success, with this body, once the gate is open.
+    After(Arc<Gate>, Value),
     /// The call never completes.
     Never,
     /// A response with truncated JSON.
@@ -97,6 +101,10 @@ async fn respond(
     let kind = [(header::CONTENT_TYPE, "application/x-amz-json-1.1")];
     match response {
         FakeResponse::Success(value) => (kind, value.to_string()).into_response(),
+        FakeResponse::After(gate, value) => {
+            gate.pass().await;
+            (kind, value.to_string()).into_response()
+        }
         FakeResponse::Error(status, code) => {
             let body = json!({"__type": code, "message": "planted"}).to_string();
             (StatusCode::from_u16(status).unwrap(), kind, body).into_response()

@@ -10,7 +10,7 @@ use shared::clock::Clock;
 use shared::contract::inventory::Event;
 use shared::host::intake::{Delivery, Failure, Handler};
 use shared::host::sqs_intake::{self, Invocation};
-use testkit::{FakeAws, FakeResponse, Gate, NO_TIMEOUT, eventually, within};
+use testkit::{FakeAws, FakeResponse, Gate, NO_TIMEOUT, eventually, skip, within};
 use tokio_util::sync::CancellationToken;
 
 use crate::handlers::{GOLDEN, Held};
@@ -55,6 +55,23 @@ pub(crate) fn invocation(bodies: &[&str], attempts: u32) -> Invocation {
         })
     });
     serde_json::from_value(json!({"Records": records.collect::<Vec<_>>()})).unwrap()
+}
+
+#[tokio::test]
+async fn call_may_take_its_timeout_beyond_the_long_poll() {
+    let gate = Arc::new(Gate::default());
+    let response = FakeResponse::After(Arc::clone(&gate), json!({}));
+    let aws = FakeAws::start(move |_, _| response.clone()).await;
+    let minute = Duration::from_mins(1);
+    let timings = SqsTimings { long_poll: minute, call: minute, ..timings() };
+    let queue = queue(&aws).with_timings(timings);
+    let receiving = tokio::spawn(async move { queue.receive().await });
+    gate.entered().await;
+    skip(Duration::from_secs(80)).await;
+    gate.open();
+    let received = within("the end of the poll", receiving).await.unwrap().unwrap();
+    assert!(received.is_empty());
+    assert_eq!(aws.calls().len(), 1, "the poll was cut off and asked again");
 }
 
 struct Always(fn() -> Result<(), Failure>);
