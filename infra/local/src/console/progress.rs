@@ -168,6 +168,11 @@ mod tests {
             lines.add(1_000, begun + EVERY).as_deref(),
             Some("seeding: 2,000 of 200,000 products (1 %)")
         );
-        assert_eq!(lines.add(1_000, begun + EVERY), None);
+        assert_eq!(lines.add(4_000, begun + EVERY), None);
+        // What was done between two lines counts in the next one.
+        assert_eq!(
+            lines.add(1_000, begun + 2 * EVERY).as_deref(),
+            Some("seeding: 7,000 of 200,000 products (3 %)")
+        );
     }
 }

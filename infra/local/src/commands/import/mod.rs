@@ -257,3 +257,6 @@ fn refused(row: &Row, columns: &Columns, result: ItemResult) -> Vec<RowFault> {
         .map(|error| row::fault(row.line, columns, &error.pointer, &error.code, &error.detail))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

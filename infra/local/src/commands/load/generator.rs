@@ -169,16 +169,18 @@ mod tests {
         assert_eq!([due(0), due(1), due(2), due(50), due(99)], [0, 20, 40, 1_000, 1_980]);
     }
 
-    /// Responds to every request at once.
-    async fn server() -> SocketAddr {
+    /// Responds to the first request of each connection after `hold`, and to each other one at once.
+    async fn server(hold: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 tokio::spawn(async move {
-                    let mut buffer = [0; 1024];
+                    let (mut buffer, mut hold) = ([0; 1024], Some(hold));
                     while stream.read(&mut buffer).await.unwrap_or(0) > 0 {
+                        // Real time: the generator has a runtime of its own.
+                        tokio::time::sleep(hold.take().unwrap_or_default()).await;
                         let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
                         stream.write_all(response).await.unwrap();
                     }
@@ -201,7 +203,7 @@ mod tests {
             }
         };
         let load = Load {
-            address: server().await,
+            address: server(Duration::ZERO).await,
             connections: 4,
             duration: Duration::from_millis(500),
             status: 200,
@@ -215,5 +217,23 @@ mod tests {
         for (number, at) in &*sent {
             assert!(*at >= due(*number, 20.0), "request {number} was sent after {at:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn latency_of_an_open_loop_begins_when_its_request_is_due() {
+        let duration = Duration::from_millis(500);
+        let load = Load {
+            address: server(duration).await,
+            connections: 1,
+            duration,
+            status: 200,
+            request: Arc::new(|_, buffer: &mut Vec<u8>| super::super::get("/", buffer)),
+            observe: None,
+        };
+        let seen = open_loop(&load, 20.0).await.unwrap();
+        assert_eq!((seen.responses, seen.latencies.count()), (10, 10));
+        // The last request was due 50 ms before the connection was free, the first one at the start.
+        let [shortest, longest] = [0.0, 1.0].map(|part| seen.latencies.quantile(part));
+        assert!(shortest >= 50.0 && longest >= 500.0, "{shortest} to {longest} ms");
     }
 }
