@@ -101,6 +101,13 @@ impl StartOptions {
         self.limits.stop.fast = Duration::from_millis(100);
         self.limits.stop.immediate = Duration::from_millis(100);
     }
+
+    /// Gives up after `silence` without a response, and after `ready` with responses.
+    #[cfg(test)]
+    pub(super) fn set_patience(&mut self, silence: Duration, ready: Duration) {
+        self.limits.silence = silence;
+        self.limits.ready = ready;
+    }
 }
 
 impl fmt::Debug for StartOptions {

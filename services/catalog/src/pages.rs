@@ -71,3 +71,21 @@ impl IntoResponse for ReadyPage {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn page_that_is_requested_all_the_time_expires() {
+        let pages = Pages::new(Duration::from_millis(100));
+        pages.keep("limit=2", &ReadyPage::new(HeaderMap::new(), b"{}".to_vec()));
+        // Real time: the cache has a clock of its own. The limit ends a hang.
+        let kept = Instant::now();
+        while pages.find("limit=2").is_some() {
+            assert!(kept.elapsed() < Duration::from_secs(30), "each request extends its life");
+        }
+    }
+}

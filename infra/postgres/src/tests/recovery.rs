@@ -4,10 +4,11 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, chown},
     path::Path,
+    time::Duration,
 };
 
 use super::{
-    super::{Cluster, Error, StartOptions, account::Account},
+    super::{Cluster, Error, StartOptions, account::Account, postmaster::PidFile},
     accessible_folder, binaries, query, runs, start,
     support::{Client, Owner, Stopped, eventually, signal},
 };
@@ -45,6 +46,40 @@ async fn unresponsive_orphaned_server_is_replaced() {
     options.shorten_timeouts();
     let cluster = Cluster::start(options).await.unwrap();
     assert_ne!(cluster.pid(), pid);
+    assert_eq!(query(&cluster, "select n from kept"), ["7"]);
+}
+
+#[tokio::test]
+async fn recovering_orphaned_server_is_left_alone_until_it_is_ready() {
+    let base = accessible_folder();
+    let cluster = start(base.path()).await;
+    query(&cluster, "create table kept (n int); insert into kept values (7)");
+    let data = cluster.data_directory();
+    cluster.stop().await.unwrap();
+    drop(cluster);
+    // A standby that admits nobody recovers until it is promoted.
+    let owner = fs::metadata(&data).unwrap();
+    fs::write(data.join("postgresql.auto.conf"), "hot_standby = off\n").unwrap();
+    fs::write(data.join("standby.signal"), "").unwrap();
+    for file in ["postgresql.auto.conf", "standby.signal"] {
+        chown(data.join(file), Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    let server = || PidFile::read(&data).unwrap().unwrap().pid;
+    // It responds all the time, for longer than an adopted server may be silent.
+    let (silence, ready) = (Duration::from_secs(5), Duration::from_secs(6));
+    let mut pids = Vec::new();
+    for ready in [Duration::from_secs(1), ready] {
+        let mut options = StartOptions::new(base.path(), binaries());
+        options.set_patience(silence, ready);
+        let error = Cluster::start(options).await.unwrap_err();
+        assert!(matches!(error, Error::StillRecovering { .. }), "{error}");
+        pids.push(server());
+    }
+    assert_eq!(pids[0], pids[1], "it was stopped, and its recovery began again");
+    fs::write(data.join("promote"), "").unwrap();
+    signal("USR1", pids[0]);
+    let cluster = start(base.path()).await;
+    assert_eq!(cluster.pid(), pids[0]);
     assert_eq!(query(&cluster, "select n from kept"), ["7"]);
 }
 
