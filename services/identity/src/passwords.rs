@@ -135,6 +135,8 @@ fn hasher() -> Result<Argon2<'static>, password_hash::Error> {
 
 #[cfg(test)]
 mod tests {
+    use testkit::within;
+
     use super::*;
 
     fn secret(text: &str) -> Secret<String> {
@@ -176,6 +178,31 @@ mod tests {
             assert!(matches!(refused, Err(PasswordError::Busy)));
             drop(all);
             assert!(passwords.hash(secret("correct horse")).await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn hash_keeps_its_slot_when_its_request_is_dropped() {
+        let passwords = Passwords::new(1);
+        let (begun, running) = tokio::sync::oneshot::channel();
+        let (finish, finished) = std::sync::mpsc::channel();
+        let mut request = Box::pin(passwords.run(move || {
+            begun.send(()).unwrap();
+            finished.recv().unwrap();
+            Ok(())
+        }));
+        tokio::select! {
+            ended = &mut request => panic!("{ended:?}"),
+            running = within("the hash", running) => running.unwrap(),
+        }
+        drop(request);
+        let free = || (passwords.slots.available_permits(), passwords.places.available_permits());
+        assert_eq!(free(), (0, QUEUE));
+        finish.send(()).unwrap();
+        let all = [(&passwords.slots, 1), (&passwords.places, 1 + QUEUE)];
+        for (semaphore, permits) in all {
+            let permits = semaphore.acquire_many(permits.try_into().unwrap());
+            drop(within("the end of the hash", permits).await.unwrap());
         }
     }
 }
