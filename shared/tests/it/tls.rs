@@ -173,3 +173,15 @@ async fn server_without_tls_gets_no_credentials() {
     assert!(matches!(error, sqlx::Error::Tls(_)), "{error:?}");
     assert_eq!(proxy.received(), b"");
 }
+
+#[tokio::test]
+async fn server_is_verified_by_its_name_with_every_authority() {
+    let url = "postgres://db.example/vitrina?sslmode=require";
+    let mode = |ca| {
+        let config = DatabaseConfig { ca, ..patient_config(url.to_owned(), 1) };
+        format!("{:?}", connect(&config).unwrap().connect_options().get_ssl_mode())
+    };
+    assert_eq!(mode(Some(Authority::System)), "VerifyFull");
+    assert_eq!(mode(Some(Authority::File("/etc/rds.pem".into()))), "VerifyFull");
+    assert_eq!(mode(None), "Require", "the URL decides");
+}
