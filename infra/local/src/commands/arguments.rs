@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
+use shared::config::Settings;
 
 use super::up::UpArgs;
 use super::{dlq, doctor, import, load, seed, status, sync, token, trace, up};
@@ -31,16 +33,31 @@ pub struct Cli {
 impl Cli {
     /// Reads the arguments of this process, and ends it if they are invalid.
     pub fn read() -> Self {
-        let matches = Self::command().try_get_matches().unwrap_or_else(|error| end(&error));
+        let mut command = without_empty_variables(Self::command(), &Settings::from_env());
+        let matches = command.clone().try_get_matches().unwrap_or_else(|error| end(&error));
         if let Some(flag) = misplaced(&matches) {
             let message = format!("--{flag} is an option of `up` and must follow it");
-            Self::command().error(ErrorKind::ArgumentConflict, message).exit();
+            command.error(ErrorKind::ArgumentConflict, message).exit();
         }
         let read = Self::from_arg_matches(&matches);
-        let mut cli = read.unwrap_or_else(|error| error.format(&mut Self::command()).exit());
+        let mut cli = read.unwrap_or_else(|error| error.format(&mut command).exit());
         cli.global.sources = Sources::of(&matches);
         cli
     }
+}
+
+/// The arguments of `command` without their empty environment variables. An empty setting counts as
+/// absent, but clap would read the empty text as a value.
+fn without_empty_variables(command: clap::Command, settings: &Settings) -> clap::Command {
+    let command = command.mut_args(|argument| {
+        let name = argument.get_env().and_then(|name| name.to_str());
+        if name.is_some_and(|name| settings.is_empty(name)) {
+            argument.env(Resettable::Reset)
+        } else {
+            argument
+        }
+    });
+    command.mut_subcommands(|command| without_empty_variables(command, settings))
 }
 
 /// Ends the process with the message of clap: a usage error, or the requested help.

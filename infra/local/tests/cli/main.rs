@@ -23,6 +23,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use shared::config::Settings;
+use shared::config::catalogue::SETTINGS;
 use shared::http::rate_limit::RateLimitConfig;
 use tempfile::TempDir;
 use testkit::eventually;
@@ -139,7 +140,7 @@ async fn run(data: &Path, arguments: &[&str]) -> CommandResult {
 }
 
 /// `vitrina` on a data folder. Of this process's environment it inherits only the settings that
-/// locate PostgreSQL.
+/// locate PostgreSQL. Every other setting is empty, which counts as absent.
 fn vitrina(data: &Path, arguments: &[&str]) -> Command {
     let settings = Settings::from_env();
     let kept = ["PATH", "VITRINA_POSTGRES_BIN"];
@@ -148,6 +149,7 @@ fn vitrina(data: &Path, arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env_clear()
+        .envs(SETTINGS.iter().map(|setting| (setting.name, "")))
         .envs(kept.into_iter().flatten())
         .env("VITRINA_DATA", data)
         .kill_on_drop(true);

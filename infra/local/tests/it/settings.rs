@@ -244,6 +244,24 @@ fn program_names_every_required_setting_that_is_missing() {
 }
 
 #[test]
+fn empty_setting_counts_as_absent() {
+    for program in PROGRAMS.iter().chain(&FUNCTIONS) {
+        let absent = program.with(&[]).unwrap();
+        for setting in &SETTINGS {
+            // Some end with the name of a queue.
+            let is_prefix = setting.name.ends_with('_');
+            let name = setting.name.to_owned() + if is_prefix { "CATALOG" } else { "" };
+            if !program.required.iter().any(|(required, _)| *required == name)
+                && name != "VITRINA_ROLE"
+            {
+                let empty = program.with(&[(&name, "")]);
+                assert_eq!(empty.as_ref(), Ok(&absent), "{}: {name}", program.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn url_of_another_database_is_refused() {
     let name = DATABASE.0;
     for program in PROGRAMS.iter().filter(|program| program.required.contains(&DATABASE)) {
