@@ -120,6 +120,8 @@ struct Shop {
     /// The parts of lists that have had a product.
     categories: BTreeSet<String>,
     sellers: BTreeSet<SellerId>,
+    /// Categories in which buyers have seen a product. Only reconciliation removes one.
+    offered: BTreeSet<String>,
     /// The last event of each offer, which arrives again after its next one.
     last: Vec<(Event, i64)>,
     position: i64,
@@ -134,6 +136,7 @@ impl Shop {
             orders: BuyersList::orders(&document()),
             categories: BTreeSet::from(["none".to_owned()]),
             sellers: BTreeSet::new(),
+            offered: BTreeSet::new(),
             last: Vec::new(),
             position: 0,
             steps: 0,
@@ -202,6 +205,11 @@ impl Shop {
     /// them.
     async fn check(&mut self, step: &str) {
         let products: Vec<Value> = self.offers.iter().filter_map(Offer::card).collect();
+        self.offered
+            .extend(products.iter().map(|card| card["category"].as_str().unwrap().to_owned()));
+        let offered = self.catalogue.get("/v1/catalog/categories").await.expect(200).json;
+        let expected: Vec<Value> = self.offered.iter().map(|it| json!({"slug": it})).collect();
+        assert_eq!(offered["data"], json!(expected), "categories when the product {step}");
         self.categories.extend(self.offers.iter().map(|it| it.product.category.clone()));
         self.sellers.extend(self.offers.iter().map(|it| it.product.seller_id));
         let categories = self.categories.iter().map(|category| BuyersList {
@@ -338,7 +346,10 @@ async fn every_list_is_right_after_every_change() {
         shop.check(what).await;
     }
     for status in STATES.into_iter().flatten() {
-        shop.create(CHANGING, status).await;
+        // Each in a category of its own.
+        let (name, _, seller, amount, currency, on_hand, held) = CHANGING;
+        let copy = (name, status.as_str(), seller, amount, currency, on_hand, held);
+        shop.create(copy, status).await;
         shop.check(&format!("has a copy that was created as {status:?}")).await;
     }
     // A cached page answers only the request that it was made for.
