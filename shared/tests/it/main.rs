@@ -6,6 +6,7 @@ mod catalogues;
 mod conformance;
 mod corpora;
 mod decoders;
+mod dynamodb;
 mod event_bridge;
 mod handlers;
 mod hostile_tokens;
