@@ -165,7 +165,7 @@ async fn lag_is_from_the_commit_to_the_listing_without_repairs() {
 }
 
 const MESSAGES: Samples =
-    &[("vitrina_events_ignored_total", "4"), ("vitrina_events_buried_total", "7")];
+    &[("vitrina_events_ignored_total", "4"), ("vitrina_events_buried_total", "10")];
 
 #[tokio::test]
 async fn ignored_and_buried_messages_are_counted_one_by_one() {
@@ -198,6 +198,14 @@ async fn ignored_and_buried_messages_are_counted_one_by_one() {
         advance(&it.clocks.queue, 31_000);
     }
     it.project().await;
+    assert_samples(&recorder.render(), &[("vitrina_events_buried_total", "7")]);
+    // Three more wait for too long.
+    for on_hand in 22..25 {
+        it.set_stock(id, on_hand).await;
+    }
+    it.publish().await;
+    advance(&it.clocks.queue, 15 * 24 * 60 * 60 * 1_000);
+    assert_eq!(it.queue.expire().await.unwrap(), (3, 0));
     assert_samples(&recorder.render(), MESSAGES);
 }
 
