@@ -14,6 +14,7 @@ mod provider;
 mod races;
 mod refresh;
 mod reset_password;
+mod settings;
 mod signup;
 mod stored_rows;
 mod support;

@@ -12,6 +12,7 @@ mod create_products;
 mod currencies;
 mod delete_product;
 mod function;
+mod function_log_in;
 mod get_outbox;
 mod get_product;
 mod get_product_history;
