@@ -18,6 +18,7 @@ mod status;
 mod token;
 
 use std::fs::Permissions;
+use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -75,6 +76,11 @@ impl TestEdition {
     }
 
     async fn start_with(parts: Parts) -> Self {
+        Self::start_limited(parts, None).await
+    }
+
+    /// Starts an edition that serves each client so many requests a second.
+    async fn start_limited(parts: Parts, per_second: Option<NonZeroU32>) -> Self {
         // As root, PostgreSQL runs as another user, and that user must be able to enter the folder.
         let data =
             tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir().unwrap();
@@ -88,11 +94,7 @@ impl TestEdition {
             // Not the default, so that a reader that ignores it finds nothing.
             currency: "EUR".parse().unwrap(),
             connections: 8,
-            rate_limit: RateLimitConfig {
-                per_second: None,
-                trusted_proxies: 0,
-                expensive_paths: &[],
-            },
+            rate_limit: RateLimitConfig { per_second, trusted_proxies: 0, expensive_paths: &[] },
         };
         let running = Box::pin(Edition::start(options)).await.unwrap();
         Self { running, data }
