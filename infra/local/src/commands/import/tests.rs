@@ -150,14 +150,14 @@ async fn import_that_stops_reports_every_batch_before_that_place() {
 
 #[tokio::test]
 async fn batch_is_repeated_with_its_key_until_each_item_has_a_result() {
-    let respond: Respond = |items, earlier| match earlier {
-        // The store does not respond for the second item.
-        0 => results(items, 503, &[1]),
-        _ => {
-            let mut results = vec![json!({"status": 201, "replayed": true}); items.len()];
-            results[1] = json!({"status": 201});
-            Json(json!({"results": results})).into_response()
+    let respond: Respond = |items, earlier| {
+        if earlier == 0 {
+            // The store does not respond for the second item.
+            return results(items, 503, &[1]);
         }
+        let mut results = vec![json!({"status": 201, "replayed": true}); items.len()];
+        results[1] = json!({"status": 201});
+        Json(json!({"results": results})).into_response()
     };
     let (report, batches) = import(&rows(3), 0, respond).await;
     assert_eq!(counts(&report), [3, 1, 2, 0]);
