@@ -103,7 +103,7 @@ mod tests {
     struct Refused(&'static str);
 
     impl DatabaseError for Refused {
-        fn message(&self) -> &str {
+        fn message(&self) -> &'static str {
             "planted"
         }
 

@@ -61,7 +61,7 @@ async fn message_past_both_limits_at_once_is_audited_and_deleted() {
     bed.publish(1).await;
     bed.clock.advance(SECOND);
     bed.publish(2).await;
-    bed.clock.advance(14 * DAY - SECOND);
+    bed.clock.advance(13 * DAY + Duration::from_secs(24 * 60 * 60 - 1));
     bed.publish(3).await;
     bed.clock.advance(SECOND);
     bed.publish(4).await;

@@ -243,8 +243,9 @@ async fn run(
     let limit = RateLimitConfig { expensive_paths: &EXPENSIVE_PATHS, ..options.rate_limit };
     let limit = RateLimit::new(limit, Some(context.verifier.clone()), &context.clock);
     let router: Router = host::server::with_rate_limit(router, &limit);
-    // Outside the rate limit, as in every process: probes and scrapes must never get a 429.
-    let router = router.merge(health);
+    // Outside the rate limit, as in every process: probes and scrapes must never get a 429. The merged
+    // router keeps the fallback of the limited one, so that unknown paths are limited, too.
+    let router = health.merge(router);
     let router = host::server::with_standard_layers(router, &context.clock, &context.ids);
 
     work.spawn(metrics_recorder::bound_memory(stop.clone()));
