@@ -328,6 +328,12 @@ fn is_unreachable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether PostgreSQL cancelled the statement, as it does at its timeout.
+fn is_cancelled(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code == "57014")
+}
+
 /// Whether PostgreSQL refuses a value: class 22, such as a time out of range. Stored values were
 /// checked before, so the value comes from the request.
 fn is_data_exception(error: &sqlx::Error) -> bool {

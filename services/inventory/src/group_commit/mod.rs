@@ -220,9 +220,15 @@ async fn write(pool: &PgPool, timeout: Duration, group: Vec<Waiting>) -> Result<
             reply_all(replies, &error);
             return Err(error);
         }
+        // A row alone may take as long: the rows of a group one by one would take many times that.
+        Err(WriteError::Store(error)) if error.is_cancelled() => reply_all(replies, &error),
         // One row caused the failure, and the others must not fail with it.
         Err(_) => {
             for (row, reply) in rows.into_iter().zip(replies) {
+                if reply.is_closed() {
+                    // Its caller has gone away since the group was taken.
+                    continue;
+                }
                 let inserted = match insert(pool, timeout, std::slice::from_ref(&row)).await {
                     Err(WriteError::SkuTaken | WriteError::KeyUsed) => Ok((row, false)),
                     inserted => inserted.map(|inserted| (row, inserted == [true])),

@@ -1,13 +1,14 @@
 use std::net::SocketAddr;
 
 use chrono::DateTime;
+use futures::FutureExt as _;
 use serde_json::json;
 use shared::bus;
 use shared::clock::Clock;
 use shared::contract::stock::Stock;
 use shared::http::request::RequestContext;
 use shared::id::{EventId, Ids, ProductId, SellerId, UserId};
-use testkit::{NO_TIMEOUT, database, eventually, within};
+use testkit::{Interference, NO_TIMEOUT, database, eventually, within};
 
 use super::*;
 use crate::event::EventRef;
@@ -266,4 +267,69 @@ async fn writers_end(creates: &GroupCommit) {
         (lock(&creates.queue).writers == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn writer_that_panics_gives_back_its_place_and_its_claims() {
+    let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+    let creates = GroupCommit::new(database.pool.clone());
+    let panics = u32::try_from(WRITERS).unwrap() + 1;
+    Interference::at("create.taken", panics, |_| {
+        async { panic!("planted: a writer panics with its group") }.boxed()
+    });
+    for _ in 0..panics {
+        let lost = within("the reply", creates.insert(row(1, "A", Some("one")))).await;
+        assert!(matches!(lost, Err(WriteError::Lost)), "{lost:?}");
+        let queue = lock(&creates.queue);
+        assert_eq!((queue.writers, queue.in_flight.len()), (0, 0));
+    }
+    // The same SKU and the same key.
+    let inserted = within("the reply", creates.insert(row(1, "A", Some("one")))).await;
+    assert!(inserted.unwrap().1);
+}
+
+/// Lets each insert of products fail with an error code, and counts the statements.
+async fn fail_inserts(pool: &PgPool, code: &'static str) {
+    let fail = format!(
+        "create function fail() returns trigger language plpgsql as $$
+         begin
+             perform nextval('statements');
+             raise exception 'planted' using errcode = '{code}';
+         end $$"
+    );
+    sqlx::query("create sequence statements").execute(pool).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(fail)).execute(pool).await.unwrap();
+    let trigger = "create trigger fail before insert on inventory.products
+                   for each statement execute function fail()";
+    sqlx::query(trigger).execute(pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn group_is_not_split_after_a_statement_that_took_too_long() {
+    // 57014: the statement timeout. Any other failure may be of one row alone.
+    for (code, expected) in [("57014", 1), ("23514", 4)] {
+        let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+        fail_inserts(&database.pool, code).await;
+        let group = ["A", "B", "C"].into_iter().zip(1..);
+        let group = group.map(|(sku, nth)| row(nth, sku, None)).collect();
+        assert_eq!(write_group(&database.pool, group).await, [None; 3]);
+        let statements = sqlx::query_scalar("select last_value from statements");
+        let statements: i64 = statements.fetch_one(&database.pool).await.unwrap();
+        assert_eq!(statements, expected, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn row_whose_caller_has_gone_is_skipped_when_a_group_is_split() {
+    let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+    let mut group = waiting(vec![row(1, "A", None), poisoned(2, "POISON"), row(4, "C", None)]);
+    let (reply, gone) = oneshot::channel();
+    drop(gone);
+    group.insert(2, Waiting { row: row(3, "GONE", None), reply });
+    write(&database.pool, TIMEOUT, group).await.unwrap();
+    let skus: Vec<String> = sqlx::query_scalar("select sku from inventory.products order by id")
+        .fetch_all(&database.pool)
+        .await
+        .unwrap();
+    assert_eq!(skus, ["A", "C"]);
 }
