@@ -81,15 +81,24 @@ impl<B: Publish> Relay<B> {
         Ok(if deleted < 1000 { Progress::Idle } else { Progress::More })
     }
 
-    /// Repairs and publishes before `deadline` until nothing is pending.
+    /// Repairs and publishes before `deadline` until nothing is pending, and then deletes expired keys.
     async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
-        while self.repair().await? == Progress::More && Instant::now() < deadline {}
+        again(deadline, || self.repair()).await?;
         self.events.drain(deadline).await?;
-        if let Err(error) = self.delete_expired_keys().await {
+        if let Err(error) = again(deadline, || self.delete_expired_keys()).await {
             telemetry::failed("forget", &error);
         }
         Ok(())
     }
+}
+
+/// Does `work` until nothing is left of it, at least once and at most until `deadline`.
+async fn again<E, F>(deadline: Instant, mut work: impl FnMut() -> F) -> Result<(), E>
+where
+    F: Future<Output = Result<Progress, E>>,
+{
+    while work().await? == Progress::More && Instant::now() < deadline {}
+    Ok(())
 }
 
 impl<B: Publish> Work for Relay<B> {
