@@ -83,12 +83,23 @@ impl<B: Publish> Relay<B> {
 
     /// Repairs and publishes before `deadline` until nothing is pending, and then deletes expired keys.
     async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
-        again(deadline, || self.repair()).await?;
-        self.events.drain(deadline).await?;
-        if let Err(error) = again(deadline, || self.delete_expired_keys()).await {
+        // A repair that fails must not hold up the events, which have nothing to do with it.
+        let repaired = again(deadline, || self.repair()).await;
+        let published = self.events.drain(deadline).await;
+        if let Ok(()) | Err(outbox::RelayError::Pending { .. }) = published
+            && let Err(error) = again(deadline, || self.delete_expired_keys()).await
+        {
             telemetry::failed("forget", &error);
         }
-        Ok(())
+        match (repaired, published) {
+            // Its request is still pending, and this says why.
+            (Err(repair), Ok(()) | Err(outbox::RelayError::Pending { .. })) => Err(repair.into()),
+            (Err(repair), Err(publish)) => {
+                telemetry::failed("repair", &repair);
+                Err(publish.into())
+            }
+            (Ok(()), published) => Ok(published?),
+        }
     }
 }
 

@@ -117,3 +117,22 @@ async fn repair_that_fails_because_of_the_store_is_retried_at_once() {
     assert_eq!(relay.repair().await.unwrap(), Progress::More);
     assert_repaired(&service, id).await;
 }
+
+#[tokio::test]
+async fn invocation_whose_repair_fails_has_published_and_reports_it() {
+    let service = TestService::new().await;
+    let id = repair_that_fails(&service).await;
+    service.create("SHOE-1").await;
+    expired_keys(&service, 1).await;
+    let relay = impatient(&service);
+    let error = relay.until(Instant::now() + NO_TIMEOUT).await.unwrap_err();
+    assert!(matches!(error, RelayError::Repair(_)), "{error:?}");
+    assert_eq!(crate::relay::subjects(&service).await.len(), 2);
+    for table in ["outbox", "idempotency"] {
+        assert_eq!(service.count(table).await, 0, "{table}");
+    }
+    assert_eq!(service.count("repair_requests").await, 1);
+    execute(&service, "drop trigger deadlock on inventory.products").await;
+    relay.until(Instant::now() + NO_TIMEOUT).await.unwrap();
+    assert_repaired(&service, id).await;
+}
