@@ -28,7 +28,8 @@ fn text(length: usize) -> String {
 
 fn attributes(count: usize) -> String {
     // The longest keys.
-    Value::from_iter((0..count).map(|nth| (format!("{nth:064}"), json!(nth)))).to_string()
+    let attributes: Value = (0..count).map(|nth| (format!("{nth:064}"), json!(nth))).collect();
+    attributes.to_string()
 }
 
 /// Values that are refused however they come in.
