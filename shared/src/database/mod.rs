@@ -328,10 +328,9 @@ fn is_unreachable(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether PostgreSQL cancelled the statement, as it does at its timeout.
-fn is_cancelled(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == "57014")
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    let found = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    found.is_some_and(|found| found == code)
 }
 
 /// Whether PostgreSQL refuses a value: class 22, such as a time out of range. Stored values were
