@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use super::{is_transient, is_unreachable};
+use super::{has_code, is_transient, is_unreachable};
 use crate::http::problem::Problem;
 
 /// A statement failed, or returned a row that this build cannot read.
@@ -24,6 +24,17 @@ impl StoreError {
     /// Whether PostgreSQL cannot be reached, so that other statements would fail as well.
     pub fn is_unreachable(&self) -> bool {
         is_unreachable(&self.source)
+    }
+
+    /// Whether PostgreSQL cancelled the statement because it took too long, so that the statement would
+    /// take as long again.
+    pub fn is_cancelled(&self) -> bool {
+        has_code(&self.source, "57014")
+    }
+
+    /// Whether a lock was not free in time.
+    pub fn is_lock_timeout(&self) -> bool {
+        has_code(&self.source, "55P03")
     }
 
     /// The name of the constraint that the statement violated, if any.

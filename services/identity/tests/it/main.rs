@@ -4,7 +4,9 @@
 
 mod activate;
 mod bad_input;
+mod expiry;
 mod forgot_password;
+mod hashing;
 mod jwks;
 mod locked_rows;
 mod login;

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::situation::{OPERATOR, RefusingBus, Situation, TABLE, advance, at};
 
 /// Samples as `/metrics` shows them, with their values.
-type Samples = &'static [(&'static str, &'static str)];
+pub(super) type Samples = &'static [(&'static str, &'static str)];
 
 /// What each situation of this file leaves behind. A situation asserts all samples of the metrics that
 /// it names.
@@ -53,7 +53,7 @@ fn samples(page: &str, metrics: &BTreeSet<&str>) -> BTreeMap<String, String> {
 
 /// Asserts all samples of the metrics that `expected` names, and that there are no others.
 #[track_caller]
-fn assert_samples(page: &str, expected: &[(&str, &str)]) {
+pub(super) fn assert_samples(page: &str, expected: &[(&str, &str)]) {
     let metrics: BTreeSet<&str> = expected.iter().map(|(sample, _)| metric_of(sample)).collect();
     for metric in &metrics {
         let kind = match shared::metrics::find(metric).unwrap().kind {
@@ -77,6 +77,7 @@ macro_rules! record {
         let $recorder = $recorder.handle();
     };
 }
+pub(super) use record;
 
 #[test]
 fn every_metric_has_its_value_in_a_situation_and_no_other() {
