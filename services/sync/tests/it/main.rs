@@ -27,6 +27,7 @@ mod list_dead_letters;
 mod list_queues;
 mod list_reconciliations;
 mod live;
+mod measures;
 mod order;
 mod plans;
 mod redrive_dead_letters;
