@@ -32,6 +32,7 @@ mod order;
 mod plans;
 mod redrive_dead_letters;
 mod request_reconciliation;
+mod set_back;
 mod silent_connection;
 mod stored_rows;
 mod test_bed;
