@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use shared::id::ProductId;
@@ -114,4 +115,43 @@ async fn trace_finds_a_change_within_two_milliseconds_of_its_id() {
             assert_eq!(found, expected, "by {other}, {micros} microseconds away");
         }
     }
+}
+
+/// States of all changes, oldest first.
+async fn states(bed: &TestBed, id: &str) -> Vec<String> {
+    let traced = trace(bed, id).await;
+    let changes = traced["changes"].as_array().unwrap();
+    changes.iter().map(|change| change["state"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn damaged_listing_does_not_hide_the_trace() {
+    let (bed, ids) = TestBed::with_products(2).await;
+    bed.set_stock(ids[0], 9).await;
+    bed.set_stock(ids[1], 9).await;
+    bed.arrive().await;
+    bed.set_stock(ids[0], 8).await;
+    // As if both were of one request, as the products of a batch are.
+    let request = "update inventory.journal set request_id = $1";
+    let at = bed.ids.next::<shared::id::RequestId>(bed.clock.now());
+    sqlx::query(request).bind(at).execute(&bed.database.pool).await.unwrap();
+    bed.overwrite_attribute(ids[0], "name", AttributeValue::Bool(true)).await;
+    let damaged = "published, and the listing is damaged: `vitrina sync --deep` repairs it";
+    let [outbox, listed] = ["in the outbox", "in the listing"];
+    assert_eq!(states(&bed, &ids[0].to_string()).await, [damaged, damaged, outbox]);
+    assert_eq!(states(&bed, &ids[1].to_string()).await, [listed, listed]);
+    let traced = trace(&bed, &at.to_string()).await;
+    let changes = traced["changes"].as_array().unwrap();
+    let of = |id: ProductId| -> Vec<&Value> {
+        let changes = changes.iter().filter(|change| change["product_id"] == json!(id));
+        changes.map(|change| &change["state"]).collect()
+    };
+    assert_eq!(of(ids[0]), [damaged, damaged, outbox]);
+    assert_eq!(of(ids[1]), [listed, listed]);
+    // A deep run repairs it, as the state says.
+    bed.arrive().await;
+    bed.reconcile_products(&ids[..1], true).await;
+    bed.arrive().await;
+    assert_eq!(bed.reconcile_products(&ids, true).await.findings.differences(), 0);
+    assert!(states(&bed, &ids[0].to_string()).await.iter().all(|it| it != damaged));
 }
