@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use moka::sync::Cache;
 use shared::clock::Clock;
+use shared::contract::envelope::Envelope;
 use shared::contract::inventory::Event;
 use shared::contract::listing::ListingItem;
 use shared::dynamodb::Consistency;
@@ -25,7 +26,7 @@ use shared::id::ProductId;
 use shared::telemetry;
 use tokio::sync::Mutex;
 
-use crate::projection::{Arrival, project};
+use crate::projection::{Arrival, Projected, project};
 use crate::store::categories;
 use crate::store::listings::{Listings, StoreError, Stored};
 
@@ -71,7 +72,7 @@ impl Projector {
         for _ in 0..MAX_RACES {
             let now = self.clock.now();
             let before = stored.as_ref().map(|stored| &stored.item);
-            let Some(listing) = project(before, id, arrivals, now) else {
+            let Some(Projected { listing, applied }) = project(before, id, arrivals, now) else {
                 return Ok(());
             };
             self.record_category(&listing).await.map_err(|error| failure(&error))?;
@@ -79,7 +80,7 @@ impl Projector {
             let put = self.listings.put_if_unchanged(&listing, stored.as_ref()).await;
             failpoint::reach("projector.put").await;
             if put.map_err(|error| failure(&error))? {
-                measure_lag(&listing, arrivals, self.clock.now());
+                measure_lag(&applied, self.clock.now());
                 return Ok(());
             }
             metrics::counter!("vitrina_projection_races_total").increment(1);
@@ -170,13 +171,10 @@ fn failure(error: &StoreError) -> Failure {
     if error.is_transient() { Failure::Unavailable(causes) } else { Failure::Failed(causes) }
 }
 
-/// Records how long the events that `listing` now shows took to become visible.
-fn measure_lag(listing: &ListingItem, arrivals: &[Arrival<'_>], visible_at: DateTime<Utc>) {
-    let is_listed = |position| listing.hops.iter().any(|hop| hop.position == position);
+/// Records how long the events that were just applied took to become visible.
+fn measure_lag(applied: &[&Envelope<Event>], visible_at: DateTime<Utc>) {
     // A repair republishes an old change, so its age does not measure the delivery.
-    let envelopes = arrivals.iter().map(|arrival| arrival.envelope);
-    let fresh = envelopes.filter(|envelope| !envelope.republished);
-    for envelope in fresh.filter(|envelope| is_listed(envelope.position)) {
+    for envelope in applied.iter().filter(|envelope| !envelope.republished) {
         let lag = (visible_at - envelope.time).to_std().unwrap_or_default();
         metrics::histogram!("vitrina_lag_seconds").record(lag);
     }

@@ -5,6 +5,7 @@
 mod consistency;
 mod function;
 mod get_product;
+mod lag;
 mod list_categories;
 mod list_products;
 mod lists_after_changes;
