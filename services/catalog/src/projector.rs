@@ -55,10 +55,7 @@ pub struct Projector {
 
 impl Projector {
     pub fn new(client: Client, table: &str, clock: Clock) -> Self {
-        let noted = Cache::builder()
-            .max_capacity(CATEGORY_CACHE_SIZE)
-            .time_to_live(CATEGORY_CACHE_TIME)
-            .build();
+        let noted = remembered(CATEGORY_CACHE_TIME);
         Self { listings: Listings::new(client, table), clock, noted, reading: Arc::default() }
     }
 
@@ -166,6 +163,11 @@ impl Handler for Projector {
     }
 }
 
+/// An empty set of categories, each of which is forgotten after `kept_for`.
+fn remembered(kept_for: Duration) -> Cache<String, ()> {
+    Cache::builder().max_capacity(CATEGORY_CACHE_SIZE).time_to_live(kept_for).build()
+}
+
 fn failure(error: &StoreError) -> Failure {
     let causes = telemetry::causes(error);
     if error.is_transient() { Failure::Unavailable(causes) } else { Failure::Failed(causes) }
@@ -177,5 +179,34 @@ fn measure_lag(applied: &[&Envelope<Event>], visible_at: DateTime<Utc>) {
     for envelope in applied.iter().filter(|envelope| !envelope.republished) {
         let lag = (visible_at - envelope.time).to_std().unwrap_or_default();
         metrics::histogram!("vitrina_lag_seconds").record(lag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn category_that_is_used_all_the_time_is_forgotten() {
+        let noted = remembered(Duration::from_millis(100));
+        noted.insert("shoes".to_owned(), ());
+        // Real time: the cache has a clock of its own. The limit ends a hang.
+        let kept = Instant::now();
+        while noted.get("shoes").is_some() {
+            assert!(kept.elapsed() < Duration::from_secs(30), "each use extends its life");
+        }
+    }
+
+    #[test]
+    fn few_of_any_number_of_categories_are_remembered() {
+        let noted = remembered(Duration::from_hours(1));
+        for nth in 0..CATEGORY_CACHE_SIZE * 2 {
+            noted.insert(nth.to_string(), ());
+        }
+        noted.run_pending_tasks();
+        let count = noted.entry_count();
+        assert!((9_000..=10_000).contains(&count), "{count}");
     }
 }

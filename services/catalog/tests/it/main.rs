@@ -12,6 +12,7 @@ mod lists_after_changes;
 mod lost_races;
 mod program;
 mod projector;
+mod short_pages;
 mod stored_items;
 
 use std::time::Duration;
