@@ -87,6 +87,11 @@ mod tests {
                 has("fsync=on") && has("full_page_writes=on"),
                 purpose == Purpose::Persistent
             );
+            // A new cluster is on the disk before it is moved into place.
+            let is_test = purpose == Purpose::Test;
+            assert_eq!(initdb(purpose).contains(&"--no-sync".to_owned()), is_test);
+            assert_eq!(has("fsync=off") && has("full_page_writes=off"), is_test);
+            assert!(has("unix_socket_permissions=0700"));
             assert!(has("log_error_verbosity=terse") && has("log_min_error_statement=panic"));
             assert!(initdb(purpose).iter().all(|argument| !argument.contains(' ')));
             assert!(initdb(purpose).contains(&"--auth-host=reject".to_owned()));

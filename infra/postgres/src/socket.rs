@@ -122,6 +122,16 @@ mod tests {
     }
 
     #[test]
+    fn socket_folder_that_others_could_enter_is_closed() {
+        let base = super::super::tests::accessible_folder();
+        let run = base.path().join("run");
+        fs::create_dir(&run).unwrap();
+        fs::set_permissions(&run, Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(directory(base.path(), &Account::choose().unwrap()).unwrap(), run);
+        assert_eq!(fs::metadata(&run).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
     fn socket_folder_of_another_user_is_not_used() {
         let base = super::super::tests::accessible_folder();
         let account = Account::choose().unwrap();

@@ -27,7 +27,8 @@ const fn setting(
 }
 
 impl Setting {
-    fn is(&self, name: &str) -> bool {
+    /// Whether it is the setting of this name.
+    pub fn is(&self, name: &str) -> bool {
         self.name == name || (self.name.ends_with('_') && name.starts_with(self.name))
     }
 }
@@ -194,7 +195,12 @@ pub static SETTINGS: [Setting; 42] = [
         "`Vitrina`",
         "CloudWatch namespace of the metrics.",
     ),
-    setting("RUST_LOG", ALL, "`info`", "Log filter: levels and targets, separated by commas."),
+    setting(
+        "RUST_LOG",
+        ALL,
+        "services: `info`; local edition: `info` of Vitrina, `warn` of others",
+        "Log filter: levels and targets, separated by commas.",
+    ),
     setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         ALL,

@@ -247,6 +247,7 @@ mod tests {
     use axum::{Json, Router};
     use chrono::DateTime;
     use shared::id::EventId;
+    use testkit::within;
     use uuid::Uuid;
 
     use super::*;
@@ -282,6 +283,26 @@ mod tests {
         for (seconds, (_, at)) in (0..).zip(&*received) {
             assert!(*at - begun >= Duration::from_secs(seconds), "{received:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn slow_redrive_ends_when_another_operator_settled_the_rest() {
+        let requests = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&requests);
+        let redrive = move |Json(sent): Json<Value>| async move {
+            let mut requests = counted.lock().unwrap();
+            *requests += 1;
+            let settled = if *requests == 2 { 2 } else { 0 };
+            Json(json!({"matched": 5, "settled": settled, "dry_run": sent["dry_run"]}))
+        };
+        let router = Router::new().route("/redrive", post(redrive));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let settling = settle_slowly(&client, "/redrive", json!({"all": true}), 2);
+        assert_eq!(within("the end of the redrive", settling).await.unwrap(), 2);
+        // One that counts, one that redrives, and one that finds nothing left.
+        assert_eq!(*requests.lock().unwrap(), 3);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -63,7 +64,8 @@ impl Environment {
             TelemetryConfig::read(&mut settings, std::io::stderr().is_terminal(), DEFAULT_LOG);
         let auth = settings.text("VITRINA_AUTH_ISSUER").is_some();
         let auth = auth.then(|| AuthConfig::read(&mut settings));
-        let connections = settings.or("VITRINA_DATABASE_CONNECTIONS", DEFAULT_CONNECTIONS);
+        let connections = settings.optional("VITRINA_DATABASE_CONNECTIONS");
+        let connections = connections.map_or(DEFAULT_CONNECTIONS, NonZeroU32::get);
         let rate_limit = RateLimitConfig::read(&mut settings);
         let environment =
             Self { logs, auth, connections, rate_limit, database: Self::database(&settings) };
@@ -157,4 +159,51 @@ fn table(edition: &Edition, parts: &Parts) -> anyhow::Result<Table> {
     }
     table.add_row(["Try", "vitrina token seller     (in another terminal, same --data)"]);
     Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Environment, ConfigError> {
+        Environment::read(Settings::from_pairs(pairs.iter().copied()))
+    }
+
+    #[test]
+    fn environment_of_an_edition_is_read() {
+        let unset = read(&[]).unwrap();
+        assert!(matches!(unset.database, Source::Private(_)), "{:?}", unset.database);
+        assert!(unset.auth.is_none());
+        assert_eq!(unset.connections, 16);
+        assert_eq!(unset.rate_limit.per_second.map(NonZeroU32::get), Some(1_000));
+
+        let url = "postgresql://127.0.0.1/shop";
+        let set = read(&[
+            ("DATABASE_URL", url),
+            ("VITRINA_DATABASE_CONNECTIONS", "4"),
+            ("VITRINA_RATE_LIMIT", "7"),
+            ("VITRINA_TRUSTED_PROXIES", "2"),
+            ("VITRINA_AUTH_ISSUER", "https://issuer.example"),
+            ("VITRINA_AUTH_AUDIENCE", "shop"),
+        ]);
+        let set = set.unwrap();
+        assert!(matches!(&set.database, Source::Url(it) if it.expose() == url));
+        let auth = set.auth.unwrap();
+        assert_eq!(
+            (auth.issuer.as_str(), auth.audience.as_str()),
+            ("https://issuer.example", "shop")
+        );
+        assert_eq!(set.connections, 4);
+        assert_eq!(set.rate_limit.per_second.map(NonZeroU32::get), Some(7));
+        assert_eq!(set.rate_limit.trusted_proxies, 2);
+    }
+
+    #[test]
+    fn number_of_connections_is_at_least_one() {
+        for wrong in ["0", "-1", "many"] {
+            let refused = read(&[("VITRINA_DATABASE_CONNECTIONS", wrong)]).unwrap_err();
+            let refused = refused.to_string();
+            assert!(refused.contains("VITRINA_DATABASE_CONNECTIONS is wrong"), "{refused}");
+        }
+    }
 }

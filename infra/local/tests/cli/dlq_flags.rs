@@ -87,5 +87,21 @@ async fn flags_select_what_matches_all_of_them() {
         .await
         .unwrap();
     assert_eq!(left, 6, "a dry run settled some");
+
+    // More than two pages of the API, the oldest first.
+    sqlx::query(
+        "insert into bus.dead_letters
+         select 1000 - n, 'catalog', gen_random_uuid(), 'StockChanged', gen_random_uuid(), '{}',
+                'damaged', 5, now(), now() - make_interval(days => 1, secs => n)
+         from generate_series(1, 250) n",
+    )
+    .execute(&mut database)
+    .await
+    .unwrap();
+    let listed = edition.run(&["dlq", "list", "--reason", "damaged", "-o", "json"]).await;
+    let listed = listed.expect(3).json();
+    let ids: Vec<i64> =
+        listed.as_array().unwrap().iter().map(|letter| letter["id"].as_i64().unwrap()).collect();
+    assert_eq!(ids, (750..1000).collect::<Vec<_>>());
     edition.stop().await;
 }

@@ -173,7 +173,36 @@ async fn each_command_exits_with_its_code_in_each_situation() {
     for row in &ROWS {
         values.expect(edition.data.path(), row, row.found).await;
     }
-    edition.stop().await;
+    let running = edition.data.path().join("running.json");
+    let left = std::fs::read(&running).unwrap();
+    let data = edition.stop().await;
+    // A killed edition leaves this file behind.
+    std::fs::write(&running, left).unwrap();
+    for row in &ROWS {
+        values.expect(data.path(), row, row.without).await;
+    }
+}
+
+#[tokio::test]
+async fn flag_of_up_in_front_of_another_command_is_a_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = Cli::command();
+    let up = command.find_subcommand("up").unwrap();
+    for argument in up.get_arguments().filter(|it| !it.is_global_set()) {
+        let flag = argument.get_long().unwrap();
+        let value = match flag {
+            "listen" => "127.0.0.1:1",
+            "roles" => "sync",
+            "currency" => "JPY",
+            other => panic!("give --{other} a value"),
+        };
+        let flag = format!("--{flag}");
+        let result = CommandResult::from(
+            vitrina(folder.path(), &[&flag, value, "status"]).output().await.unwrap(),
+        );
+        assert_eq!(result.code, 2, "{result:#?}");
+        assert!(result.stderr.contains(&flag), "{result:#?}");
+    }
 }
 
 async fn plant_difference(edition: &TestEdition, product: &str) {

@@ -118,3 +118,48 @@ async fn import_refuses_a_malformed_file_and_names_the_line() {
     let result = run(data.path(), &dry).await.expect(1);
     assert!(result.stderr.contains("is empty"), "{result:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn import_is_in_the_currency_and_for_the_seller_of_its_flags() {
+    let edition = TestEdition::start().await;
+    edition.run(&["seed", "--products", "2", "--sellers", "2"]).await.expect(0);
+    let demo = edition.run(&["token", "seller"]).await.expect(0).stdout;
+    let password = fs::read_to_string(edition.data.path().join("demo-password")).unwrap();
+    let login = json!({"email": "seller2@demo.vitrina.example", "password": password.trim()});
+    let http = reqwest::Client::new();
+    let response = http.post(format!("{}/v1/auth/login", edition.running.url)).json(&login).send();
+    let tokens: Value = response.await.unwrap().error_for_status().unwrap().json().await.unwrap();
+    let second = tokens["access_token"].as_str().unwrap();
+
+    let file = edition.data.path().join("products.csv");
+    let path = file.to_str().unwrap();
+    let cases: [(&str, &[&str], &str, &str, i64); 4] = [
+        ("A", &[], demo.trim(), "EUR", 50_000),
+        ("B", &["--currency", "JPY"], demo.trim(), "JPY", 500),
+        ("C", &["--seller-email", "seller2@demo.vitrina.example"], second, "EUR", 50_000),
+        ("D", &["--token", second, "--currency", "BRL"], second, "BRL", 50_000),
+    ];
+    for (sku, flags, seller, currency, amount) in cases {
+        fs::write(&file, format!("sku,name,category,price\n{sku},Shoe,shoes,500\n")).unwrap();
+        edition.run(&[&["import", path], flags].concat()).await.expect(0);
+        let products = format!("{}/v1/products?sku={sku}", edition.running.url);
+        let found = http.get(products).bearer_auth(seller).send().await.unwrap();
+        let found: Value = found.error_for_status().unwrap().json().await.unwrap();
+        let price = json!({"amount": amount, "currency": currency});
+        assert_eq!(found["data"][0]["price"], price, "{flags:?}: {found:#}");
+    }
+    // A wrong password is not that of the demo users.
+    let email = ["import", path, "--seller-email", "seller2@demo.vitrina.example"];
+    edition.run(&[&email[..], &["--password", "a wrong password"]].concat()).await.expect(1);
+
+    // Yen have no decimals. A dry run judges prices as the import will.
+    fs::write(&file, "sku,name,category,price\nE,Shoe,shoes,12.50\n").unwrap();
+    let dry = ["import", path, "--dry-run"];
+    edition.run(&dry).await.expect(0);
+    edition.run(&[&dry[..], &["--currency", "JPY"]].concat()).await.expect(1);
+    let running = edition.data.path().join("running.json");
+    let in_yen = fs::read_to_string(&running).unwrap().replace("EUR", "JPY");
+    fs::write(&running, in_yen).unwrap();
+    edition.run(&dry).await.expect(1);
+    edition.stop().await;
+}

@@ -18,6 +18,7 @@ mod status;
 mod token;
 
 use std::fs::Permissions;
+use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -75,6 +76,11 @@ impl TestEdition {
     }
 
     async fn start_with(parts: Parts) -> Self {
+        Self::start_limited(parts, None).await
+    }
+
+    /// Starts an edition that serves each client so many requests a second.
+    async fn start_limited(parts: Parts, per_second: Option<NonZeroU32>) -> Self {
         // As root, PostgreSQL runs as another user, and that user must be able to enter the folder.
         let data =
             tempfile::Builder::new().permissions(Permissions::from_mode(0o711)).tempdir().unwrap();
@@ -88,11 +94,7 @@ impl TestEdition {
             // Not the default, so that a reader that ignores it finds nothing.
             currency: "EUR".parse().unwrap(),
             connections: 8,
-            rate_limit: RateLimitConfig {
-                per_second: None,
-                trusted_proxies: 0,
-                expensive_paths: &[],
-            },
+            rate_limit: RateLimitConfig { per_second, trusted_proxies: 0, expensive_paths: &[] },
         };
         let running = Box::pin(Edition::start(options)).await.unwrap();
         Self { running, data }
@@ -140,7 +142,8 @@ async fn run(data: &Path, arguments: &[&str]) -> CommandResult {
 }
 
 /// `vitrina` on a data folder. Of this process's environment it inherits only the settings that
-/// locate PostgreSQL. Every other setting is empty, which counts as absent.
+/// locate PostgreSQL. Every other setting is empty, which counts as absent. Its proxy does not exist: no
+/// request, and no token, may go there.
 fn vitrina(data: &Path, arguments: &[&str]) -> Command {
     let settings = Settings::from_env();
     let kept = ["PATH", "VITRINA_POSTGRES_BIN"];
@@ -150,6 +153,7 @@ fn vitrina(data: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .env_clear()
         .envs(SETTINGS.iter().map(|setting| (setting.name, "")))
+        .envs(["http_proxy", "HTTP_PROXY", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1")))
         .envs(kept.into_iter().flatten())
         .env("VITRINA_DATA", data)
         .kill_on_drop(true);

@@ -19,6 +19,7 @@ mod kills;
 mod links;
 mod numbers;
 mod openapi;
+mod own_settings;
 mod poison;
 mod process;
 mod rare_paths;

@@ -56,8 +56,9 @@ fn has_span(exports: &Exports, name: &str) -> bool {
 async fn request_and_its_projection_share_one_trace() {
     let data = tempfile::tempdir().unwrap();
     let (url, exports) = collector().await;
+    // Only its end exports what it has: the next export by time would be in an hour.
     let settings =
-        [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "3600000")];
     let process = Process::start_with(data.path(), &settings).await;
     let http = reqwest::Client::new();
     let token = process.token(&http, "seller").await;
@@ -68,13 +69,18 @@ async fn request_and_its_projection_share_one_trace() {
         .json(&json!({
             "sku": "A", "name": "A", "category": "things", "price": {"amount": 1, "currency": "BRL"}
         }));
-    assert_eq!(send(create).await.status, 201);
-    eventually("both spans", async || {
-        let have_arrived = has_span(&exports, "request") && has_span(&exports, "project");
-        have_arrived.then_some(())
+    let created = send(create).await;
+    assert_eq!(created.status, 201);
+    let id = created.json["id"].as_str().unwrap().to_owned();
+    eventually("the listing", async || {
+        let listing = http.get(format!("{}/v1/catalog/products/{id}", process.url));
+        (send(listing).await.status == 200).then_some(())
     })
     .await;
     process.terminate().await;
+    for span in ["request", "project"] {
+        assert!(has_span(&exports, span), "{span} was not exported");
+    }
 }
 
 #[tokio::test]

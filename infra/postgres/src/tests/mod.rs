@@ -6,8 +6,10 @@ mod support;
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Mutex},
 };
 
@@ -107,6 +109,8 @@ async fn server_is_durable_and_closed_to_other_users() {
     let data = fs::metadata(cluster.data_directory()).unwrap();
     assert_eq!(run.permissions().mode() & 0o777, 0o700);
     assert_eq!(data.permissions().mode() & 0o777, 0o700);
+    let log = fs::metadata(cluster.log_file()).unwrap();
+    assert_eq!(log.permissions().mode() & 0o777, 0o600);
     assert_eq!(run.uid(), data.uid());
     assert_ne!(data.uid(), 0, "the server never runs as root");
 }
@@ -126,6 +130,43 @@ async fn log_has_errors_without_rows_or_statements() {
     let log = fs::read_to_string(cluster.log_file()).unwrap();
     assert!(log.contains("duplicate key value violates unique constraint"), "{log}");
     assert!(!log.contains("ana@vitrina") && !log.contains("insert into"), "{log}");
+}
+
+#[tokio::test]
+async fn log_of_a_running_server_is_bounded_again_and_again() {
+    let base = accessible_folder();
+    let cluster = start(base.path()).await;
+    let mut log = fs::File::options().append(true).open(cluster.log_file()).unwrap();
+    for _ in 0..2 {
+        log.write_all(&vec![b'x'; 9 << 20]).unwrap();
+        eventually("the log is short again", || log.metadata().unwrap().len() < 8 << 20);
+    }
+}
+
+/// Only root serves data as another user.
+#[tokio::test]
+async fn data_that_its_user_cannot_reach_is_not_replaced() {
+    let base = accessible_folder();
+    let folder = base.path().join("pg");
+    let cluster = start(&folder).await;
+    query(&cluster, "create table kept (n int); insert into kept values (7)");
+    cluster.stop().await.unwrap();
+    drop(cluster);
+    if Account::choose().unwrap() != Account::Own {
+        fs::set_permissions(base.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let options = StartOptions::new(&folder, binaries());
+        let error = Cluster::start(options).await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+        assert!(!folder.join("location").exists());
+        fs::set_permissions(base.path(), fs::Permissions::from_mode(0o711)).unwrap();
+
+        // A restored backup may belong to root.
+        let given = Command::new("chown").arg("-R").arg("0:0").arg(folder.join("data")).status();
+        assert!(given.unwrap().success());
+    }
+    let cluster = start(&folder).await;
+    assert_eq!(query(&cluster, "select n from kept"), ["7"]);
+    assert_ne!(fs::metadata(cluster.data_directory()).unwrap().uid(), 0);
 }
 
 #[tokio::test]

@@ -161,4 +161,35 @@ mod tests {
         assert_eq!(findings[0].state, State::Failed);
         assert!(!format!("{findings:?}").contains("hunter2"));
     }
+
+    #[tokio::test]
+    async fn private_server_must_run_if_its_edition_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = DataFolder::at(folder.path()).unwrap();
+        let running: Running = serde_json::from_value(serde_json::json!({
+            "pid": 1, "url": "http://127.0.0.1:1", "dynamodb": "http://127.0.0.1:1",
+        }))
+        .unwrap();
+        let source = Source::Private(Search::default());
+        for (running, state) in [(None, State::Ok), (Some(&running), State::Failed)] {
+            let (findings, _) = check(&source, &folder, running).await;
+            assert_eq!(findings[1].state, state, "{findings:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn data_of_another_version_fails_with_both_versions() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = DataFolder::at(base.path()).unwrap();
+        let data = folder.postgres().join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        std::fs::write(data.join("PG_VERSION"), "9.2\n").unwrap();
+        let source = Source::Private(Search::default());
+        let (findings, _) = check(&source, &folder, None).await;
+        assert_eq!(findings[0].state, State::Failed, "{findings:?}");
+        let installed = Binaries::find(&Search::default()).unwrap();
+        assert!(findings[0].detail.contains(&format!("version {} ", installed.major())));
+        assert!(findings[0].detail.ends_with("created by version 9.2"), "{findings:?}");
+        assert!(findings[0].fix.as_ref().unwrap().contains("PostgreSQL 9.2"), "{findings:?}");
+    }
 }

@@ -94,30 +94,49 @@ mod tests {
         let finding = check_port(address, None).await;
         assert_eq!(finding.state, State::Failed);
         assert!(finding.detail.contains(&std::process::id().to_string()), "{finding:?}");
-        let running = Running {
-            pid: 1,
-            url: format!("http://{address}"),
-            dynamodb: String::new(),
-            currency: shared::money::Currency::default(),
-            parts: Parts::all(),
-            demo_users: Vec::new(),
-        };
+        let running = running(format!("http://{address}"));
         assert_eq!(check_port(address, Some(&running)).await.state, State::Ok);
         drop(listener);
         assert_eq!(check_port(address, None).await.state, State::Ok);
     }
 
-    #[tokio::test]
-    async fn edition_that_does_not_respond_fails() {
-        let running = Running {
-            pid: 1,
-            url: "http://127.0.0.1:1".to_owned(),
+    fn running(url: String) -> Running {
+        Running {
+            pid: 7,
+            url,
             dynamodb: String::new(),
             currency: shared::money::Currency::default(),
             parts: Parts::all(),
             demo_users: Vec::new(),
-        };
-        let (finding, time) = check(&running).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn edition_that_does_not_respond_fails() {
+        let (finding, time) = check(&running("http://127.0.0.1:1".to_owned())).await;
         assert_eq!((finding.state, time), (State::Failed, None));
+    }
+
+    #[tokio::test]
+    async fn edition_without_one_of_its_stores_fails() {
+        use axum::http::StatusCode;
+        use axum::routing::get;
+        let cases = [
+            (StatusCode::OK, State::Ok, "responds and is ready"),
+            (StatusCode::SERVICE_UNAVAILABLE, State::Failed, "one of its stores does not"),
+            (StatusCode::NOT_FOUND, State::Failed, "404"),
+        ];
+        for (status, state, detail) in cases {
+            let router = axum::Router::new()
+                .route("/healthz", get(async || ([("date", "Sun, 01 Mar 2026 12:00:00 GMT")], "")))
+                .route("/readyz", get(move || std::future::ready(status)));
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let running = running(format!("http://{}", listener.local_addr().unwrap()));
+            tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+            let (finding, time) = check(&running).await;
+            assert_eq!(finding.state, state, "{finding:?}");
+            assert!(finding.detail.contains(detail), "{finding:?}");
+            assert_eq!(time.unwrap().there.to_rfc3339(), "2026-03-01T12:00:00+00:00");
+        }
     }
 }

@@ -155,12 +155,24 @@ mod tests {
         let folder = DataFolder::at(parent.path()).unwrap();
         fs::write(folder.signing_key(), "key").unwrap();
         set_mode(&folder.signing_key(), 0o640);
+        fs::create_dir(folder.mail()).unwrap();
+        set_mode(&folder.mail(), 0o755);
         set_mode(folder.path(), 0o775);
         let findings = check(&folder, &folder.find_state());
         let state = |what| findings.iter().find(|one| one.what == what).unwrap();
         assert_eq!(state(FOLDER).state, State::Warning);
         assert_eq!(state(KEY).state, State::Failed);
         assert!(state(KEY).fix.as_ref().unwrap().starts_with("chmod 600 "));
+        // Mails have the codes with which passwords are reset.
+        assert_eq!(state(MAIL).state, State::Failed);
+        assert!(state(MAIL).fix.as_ref().unwrap().starts_with("chmod 700 "));
+        set_mode(&folder.mail(), 0o700);
+        for mode in [0o604, 0o601, 0o640, 0o610] {
+            set_mode(&folder.signing_key(), mode);
+            let findings = check(&folder, &folder.find_state());
+            let key = findings.iter().find(|one| one.what == KEY).unwrap();
+            assert_eq!(key.state, State::Failed, "{mode:o}");
+        }
         set_mode(&folder.signing_key(), 0o600);
         let findings = check(&folder, &folder.find_state());
         assert!(findings.iter().all(|one| one.state != State::Failed), "{findings:?}");

@@ -3,6 +3,7 @@
 use std::str::FromStr as _;
 
 use shared::config::Settings;
+use shared::config::catalogue::SETTINGS;
 use sqlx::postgres::PgConnectOptions;
 
 use super::report::{Finding, Setting};
@@ -12,8 +13,8 @@ use crate::console::global::Global;
 
 const WHAT: &str = "settings";
 
-/// Settings of Vitrina that `list` does not show.
-const UNLISTED: [&str; 2] = ["VITRINA_PASSWORD", "VITRINA_SQLX_DATABASE_URL"];
+/// A setting of the build, which those who change Vitrina have in their environment.
+const OF_DEVELOPERS: &str = "VITRINA_SQLX_DATABASE_URL";
 
 pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<Setting> {
     let flag = |name, id, value| Setting { name, value, source: global.sources.of_argument(id) };
@@ -96,22 +97,12 @@ pub(super) fn check(environment: &Settings) -> Finding {
     }
 }
 
+/// Whether the local edition or its command line reads the setting.
 fn is_known(name: &str) -> bool {
-    const READ: [&str; 12] = [
-        "VITRINA_DATA",
-        "VITRINA_LISTEN",
-        "VITRINA_ROLES",
-        "VITRINA_CURRENCY",
-        "VITRINA_POSTGRES_BIN",
-        "VITRINA_DATABASE_CONNECTIONS",
-        "VITRINA_RATE_LIMIT",
-        "VITRINA_TRUSTED_PROXIES",
-        "VITRINA_AUTH_ISSUER",
-        "VITRINA_AUTH_AUDIENCE",
-        "VITRINA_AUTH_JWKS_URL",
-        "VITRINA_AUTH_ROLES_CLAIM",
-    ];
-    READ.contains(&name) || UNLISTED.contains(&name)
+    const PROGRAMS: [&str; 3] = ["all", "local edition", "command line"];
+    let setting = SETTINGS.iter().find(|setting| setting.is(name));
+    setting.is_some_and(|it| it.read_by.split(", ").any(|program| PROGRAMS.contains(&program)))
+        || name == OF_DEVELOPERS
 }
 
 #[cfg(test)]
@@ -132,6 +123,31 @@ mod tests {
         assert_eq!(shown("DATABASE_URL", url), "postgres://me:[redacted]@db.example:5433/shop");
         let endpoint = shown("OTEL_EXPORTER_OTLP_ENDPOINT", "https://u:hunter2@otel.example/v1");
         assert_eq!(endpoint, "https://[redacted]@otel.example/v1");
+    }
+
+    #[test]
+    fn setting_of_another_program_is_a_warning() {
+        let known = SETTINGS.iter().filter(|it| it.name.starts_with("VITRINA_"));
+        let known = known.map(|it| it.name).filter(|name| is_known(name));
+        let expected = [
+            "VITRINA_DATA",
+            "VITRINA_LISTEN",
+            "VITRINA_ROLES",
+            "VITRINA_POSTGRES_BIN",
+            "VITRINA_URL",
+            "VITRINA_TOKEN",
+            "VITRINA_PASSWORD",
+            "VITRINA_DATABASE_CONNECTIONS",
+            "VITRINA_AUTH_ISSUER",
+            "VITRINA_AUTH_AUDIENCE",
+            "VITRINA_AUTH_JWKS_URL",
+            "VITRINA_AUTH_ROLES_CLAIM",
+            "VITRINA_RATE_LIMIT",
+            "VITRINA_TRUSTED_PROXIES",
+            "VITRINA_CURRENCY",
+        ];
+        assert_eq!(known.collect::<Vec<_>>(), expected);
+        assert!(is_known(OF_DEVELOPERS));
     }
 
     #[test]

@@ -214,6 +214,16 @@ mod tests {
     }
 
     #[test]
+    fn argument_wins_over_the_name_of_a_column() {
+        let header = ["sku", "name", "Titel", "category", "price", "Preis"];
+        let maps = ["name=description", "Titel=name", "price=ignore", "Preis=price"];
+        let columns = read(&header, &maps).unwrap();
+        assert_eq!(columns.at("/name"), Some("Titel"));
+        assert_eq!(columns.at("/description"), Some("name"));
+        assert_eq!(columns.at("/price/amount"), Some("Preis"));
+    }
+
+    #[test]
     fn all_faults_of_a_header_are_reported_at_once() {
         let fault =
             read(&["sku", "sku", "price", "price_amount", "size"], &["x=name"]).unwrap_err();

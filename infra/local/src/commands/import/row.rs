@@ -240,6 +240,67 @@ mod tests {
     }
 
     #[test]
+    fn amount_is_in_minor_units_of_every_currency() {
+        let header = ["sku", "name", "category", "price_amount", "currency"].map(String::from);
+        let columns = Columns::read(&header, &[]).unwrap();
+        let read = |amount: &str, currency: &str| {
+            let cells = ["S-1", "Shoe", "shoes", amount, currency].map(String::from).to_vec();
+            let row = read(&Record { line: 7, cells, end: 0 }, &columns, Currency::default());
+            row.map(|row| serde_json::from_str::<Value>(row.item.get()).unwrap()["price"].clone())
+        };
+        for (amount, currency) in [(12_990, "BRL"), (12_990, "KWD"), (5, "JPY"), (0, "EUR")] {
+            let price = json!({"amount": amount, "currency": currency});
+            assert_eq!(read(&amount.to_string(), currency).unwrap(), price);
+        }
+        let fault = read("12.5", "BRL").unwrap_err().remove(0);
+        assert_eq!(
+            (fault.column.as_deref(), fault.code.as_str()),
+            (Some("price_amount"), "wrong_type")
+        );
+    }
+
+    #[test]
+    fn product_matches_its_row_in_every_field_but_stock() {
+        let cells = ["S-1", "Tênis", "two\nlines", "shoes", "129,90", "EUR", "5", "draft", "blue"];
+        let header: Vec<String> = HEADER.iter().map(ToString::to_string).collect();
+        let columns = Columns::read(&header, &[]).unwrap();
+        let cells = cells.iter().map(ToString::to_string).collect();
+        let row = read(&Record { line: 7, cells, end: 0 }, &columns, Currency::default()).unwrap();
+        let mut product: Value = serde_json::from_str(row.item.get()).unwrap();
+        let zero = "00000000-0000-0000-0000-000000000000";
+        let given = json!({
+            "id": zero, "seller_id": zero, "version": 3, "content_hash": "0".repeat(64),
+            "created_at": "2026-03-01T12:00:00Z", "updated_at": "2026-03-01T12:00:00Z",
+        });
+        product.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
+        product["stock"] = json!({
+            "on_hand": 2, "held": 1, "available": 1, "version": 4,
+            "updated_at": "2026-03-01T12:00:00Z",
+        });
+        let matches =
+            |product: &Value| row.matches(&serde_json::from_value(product.clone()).unwrap());
+        assert!(matches(&product), "{product:#}");
+        let changes = [
+            ("/sku", json!("S-2")),
+            ("/name", json!("Tenis")),
+            ("/description", json!("one line")),
+            ("/category", json!("hats")),
+            ("/attributes", json!({"colour": "red"})),
+            ("/attributes", json!({})),
+            ("/price/amount", json!(12_991)),
+            ("/price/currency", json!("BRL")),
+            ("/status", json!("active")),
+        ];
+        for (pointer, value) in changes {
+            let mut other = product.clone();
+            *other.pointer_mut(pointer).unwrap() = value;
+            assert!(!matches(&other), "{pointer}");
+        }
+        product.as_object_mut().unwrap().remove("description");
+        assert!(!matches(&product), "without a description");
+    }
+
+    #[test]
     fn empty_cell_counts_as_absent() {
         let cells = ["S-1", "Shoe", "", "shoes", "1", "", "", "", " "];
         assert_eq!(

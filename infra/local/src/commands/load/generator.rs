@@ -171,18 +171,26 @@ mod tests {
 
     /// Responds to the first request of each connection after `hold`, and to each other one at once.
     async fn server(hold: Duration) -> SocketAddr {
+        refusing(hold, u32::MAX).await
+    }
+
+    /// As [`server`], and refuses every `nth` request of a connection.
+    async fn refusing(hold: Duration, nth: u32) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 tokio::spawn(async move {
-                    let (mut buffer, mut hold) = ([0; 1024], Some(hold));
+                    let (mut buffer, mut hold, mut requests) = ([0; 1024], Some(hold), 0_u32);
                     while stream.read(&mut buffer).await.unwrap_or(0) > 0 {
                         // Real time: the generator has a runtime of its own.
                         tokio::time::sleep(hold.take().unwrap_or_default()).await;
-                        let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-                        stream.write_all(response).await.unwrap();
+                        requests += 1;
+                        let status =
+                            if requests.is_multiple_of(nth) { "503 Busy" } else { "200 OK" };
+                        let response = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                        stream.write_all(response.as_bytes()).await.unwrap();
                     }
                 });
             }
@@ -235,5 +243,20 @@ mod tests {
         // The last request was due 50 ms before the connection was free, the first one at the start.
         let [shortest, longest] = [0.0, 1.0].map(|part| seen.latencies.quantile(part));
         assert!(shortest >= 50.0 && longest >= 500.0, "{shortest} to {longest} ms");
+    }
+
+    #[tokio::test]
+    async fn response_of_another_status_is_refused_and_has_no_latency() {
+        let load = Load {
+            address: refusing(Duration::ZERO, 2).await,
+            connections: 1,
+            duration: Duration::from_millis(200),
+            status: 200,
+            request: Arc::new(|_, buffer: &mut Vec<u8>| super::super::get("/", buffer)),
+            observe: None,
+        };
+        let seen = open_loop(&load, 50.0).await.unwrap();
+        assert_eq!((seen.responses, seen.refused, seen.refusal), (5, 5, Some(503)));
+        assert_eq!(seen.latencies.count(), 5);
     }
 }

@@ -154,7 +154,36 @@ fn count_of(count: u64, thing: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::post;
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[tokio::test]
+    async fn refused_product_stops_the_seeding_with_its_reason() {
+        let refuse = async |Json(batch): Json<Value>| {
+            let items = batch["items"].as_array().unwrap().iter();
+            let mut results: Vec<Value> = items.map(|_| json!({"status": 201})).collect();
+            results[1] = json!({"status": 409, "problem": {
+                "type": "/docs/problems/sku_taken", "title": "Taken", "status": 409,
+                "code": "sku_taken", "detail": "", "request_id": Uuid::nil(),
+            }});
+            Json(json!({"results": results}))
+        };
+        let router = Router::new().route("/v1/products/batch", post(refuse));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let run = Run::new(7, "EUR".parse().unwrap());
+        let share = Share { seller: 0, first: 40, count: 3 };
+        let refusal = run.create(&client, &share).await.unwrap_err().to_string();
+        let second =
+            serde_json::to_value(products::product(7, 41, run.currency, &run.tag)).unwrap();
+        assert!(refusal.contains(second["sku"].as_str().unwrap()), "{refusal}");
+        assert!(refusal.contains("sku_taken"), "{refusal}");
+        assert_eq!(second["price"]["currency"], "EUR");
+    }
 
     #[test]
     fn every_product_is_in_one_batch_of_allowed_size() {
