@@ -88,4 +88,22 @@ mod tests {
             assert!(kept.elapsed() < Duration::from_secs(30), "each request extends its life");
         }
     }
+
+    #[test]
+    fn cached_pages_take_sixteen_megabytes_at_most() {
+        const MOST: usize = 16 << 20;
+        for (count, query, body) in [(400, 10, 64 << 10), (40_000, 10, 0), (10_000, 2_000, 0)] {
+            let pages = Pages::new(Duration::from_hours(1));
+            let page = ReadyPage::new(HeaderMap::new(), vec![b' '; body]);
+            let query = |nth: u32| format!("{nth:query$}");
+            for nth in 0..count {
+                pages.keep(&query(nth), &page);
+            }
+            pages.0.as_ref().unwrap().run_pending_tasks();
+            let kept = (0..count).filter(|nth| pages.find(&query(*nth)).is_some()).count();
+            // A page takes some memory even if it is empty.
+            let bytes = kept * (body + query(0).len() + 500);
+            assert!((MOST / 2..=MOST).contains(&bytes), "{bytes} bytes of {kept} pages");
+        }
+    }
 }

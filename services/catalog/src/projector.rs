@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use moka::sync::Cache;
 use shared::clock::Clock;
+use shared::contract::envelope::Envelope;
 use shared::contract::inventory::Event;
 use shared::contract::listing::ListingItem;
 use shared::dynamodb::Consistency;
@@ -25,7 +26,7 @@ use shared::id::ProductId;
 use shared::telemetry;
 use tokio::sync::Mutex;
 
-use crate::projection::{Arrival, project};
+use crate::projection::{Arrival, Projected, project};
 use crate::store::categories;
 use crate::store::listings::{Listings, StoreError, Stored};
 
@@ -54,10 +55,7 @@ pub struct Projector {
 
 impl Projector {
     pub fn new(client: Client, table: &str, clock: Clock) -> Self {
-        let noted = Cache::builder()
-            .max_capacity(CATEGORY_CACHE_SIZE)
-            .time_to_live(CATEGORY_CACHE_TIME)
-            .build();
+        let noted = remembered(CATEGORY_CACHE_TIME);
         Self { listings: Listings::new(client, table), clock, noted, reading: Arc::default() }
     }
 
@@ -71,7 +69,7 @@ impl Projector {
         for _ in 0..MAX_RACES {
             let now = self.clock.now();
             let before = stored.as_ref().map(|stored| &stored.item);
-            let Some(listing) = project(before, id, arrivals, now) else {
+            let Some(Projected { listing, applied }) = project(before, id, arrivals, now) else {
                 return Ok(());
             };
             self.record_category(&listing).await.map_err(|error| failure(&error))?;
@@ -79,7 +77,7 @@ impl Projector {
             let put = self.listings.put_if_unchanged(&listing, stored.as_ref()).await;
             failpoint::reach("projector.put").await;
             if put.map_err(|error| failure(&error))? {
-                measure_lag(&listing, arrivals, self.clock.now());
+                measure_lag(&applied, self.clock.now());
                 return Ok(());
             }
             metrics::counter!("vitrina_projection_races_total").increment(1);
@@ -165,19 +163,61 @@ impl Handler for Projector {
     }
 }
 
+/// An empty set of categories, each of which is forgotten after `kept_for`.
+fn remembered(kept_for: Duration) -> Cache<String, ()> {
+    Cache::builder().max_capacity(CATEGORY_CACHE_SIZE).time_to_live(kept_for).build()
+}
+
 fn failure(error: &StoreError) -> Failure {
     let causes = telemetry::causes(error);
     if error.is_transient() { Failure::Unavailable(causes) } else { Failure::Failed(causes) }
 }
 
-/// Records how long the events that `listing` now shows took to become visible.
-fn measure_lag(listing: &ListingItem, arrivals: &[Arrival<'_>], visible_at: DateTime<Utc>) {
-    let is_listed = |position| listing.hops.iter().any(|hop| hop.position == position);
+/// Records how long the events that were just applied took to become visible.
+fn measure_lag(applied: &[&Envelope<Event>], visible_at: DateTime<Utc>) {
     // A repair republishes an old change, so its age does not measure the delivery.
-    let envelopes = arrivals.iter().map(|arrival| arrival.envelope);
-    let fresh = envelopes.filter(|envelope| !envelope.republished);
-    for envelope in fresh.filter(|envelope| is_listed(envelope.position)) {
+    for envelope in applied.iter().filter(|envelope| !envelope.republished) {
         let lag = (visible_at - envelope.time).to_std().unwrap_or_default();
         metrics::histogram!("vitrina_lag_seconds").record(lag);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn category_that_is_used_all_the_time_is_forgotten() {
+        let kept_for = Duration::from_millis(100);
+        let noted = remembered(kept_for);
+        noted.insert("shoes".to_owned(), ());
+        // Real time: the cache has a clock of its own. The limit ends a hang.
+        let begun = Instant::now();
+        let mut used = begun;
+        loop {
+            let is_kept = noted.get("shoes").is_some();
+            // On a busy machine, it may not have been used for long enough to be forgotten for that.
+            let was_idle = used.elapsed() > kept_for / 2;
+            used = Instant::now();
+            if was_idle {
+                noted.insert("shoes".to_owned(), ());
+            } else if !is_kept {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "each use extends its life");
+        }
+    }
+
+    #[test]
+    fn few_of_any_number_of_categories_are_remembered() {
+        let noted = remembered(Duration::from_hours(1));
+        for nth in 0..CATEGORY_CACHE_SIZE * 2 {
+            noted.insert(nth.to_string(), ());
+        }
+        noted.run_pending_tasks();
+        let count = noted.entry_count();
+        assert!((9_000..=10_000).contains(&count), "{count}");
     }
 }

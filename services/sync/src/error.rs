@@ -18,8 +18,6 @@ pub enum StoreError {
     Postgres { doing: Cow<'static, str>, source: sqlx::Error },
     #[error("{doing}")]
     DynamoDb { doing: Cow<'static, str>, transient: bool, source: Cause },
-    #[error("reading item {id} of the listings table")]
-    Damaged { id: String, source: serde_dynamo::Error },
 }
 
 impl StoreError {
@@ -56,7 +54,6 @@ impl StoreError {
         match self {
             Self::Postgres { source, .. } => database::is_transient(source),
             Self::DynamoDb { transient, .. } => *transient,
-            Self::Damaged { .. } => false,
         }
     }
 }

@@ -159,9 +159,11 @@ impl Work for Reconciler {
         // A requested run is one round, however many products there are.
         let pace = Pace { every: POLL_INTERVAL, limit: None };
         tick::run("reconcile", pace, nudge, stop, || async {
-            let progress = self.once(&stopped).await?;
-            self.measure().await?;
-            Ok::<_, SyncError>(progress)
+            let worked = self.once(&stopped).await;
+            // Also after a failure: the age grows as long as rounds fail.
+            let measured = self.measure().await;
+            let progress = worked?;
+            measured.map(|()| progress)
         })
         .await;
     }

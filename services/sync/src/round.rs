@@ -125,20 +125,18 @@ impl Round {
     }
 
     async fn claim(&self) -> Result<VecDeque<Claimed>, StoreError> {
-        let now = self.context.clock.now();
+        let Context { pool, clock, settings, .. } = &self.context;
+        let now = clock.now();
+        let lease = TimeDelta::from_std(settings.lease).unwrap_or(TimeDelta::MAX);
+        let until = now.checked_add_signed(lease).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let mut limit = i64::try_from(self.concurrency * 2).unwrap_or(i64::MAX);
         if self.run.is_background {
-            let recent =
-                buckets::count_recent(&self.context.pool, now - self.context.settings.pause, now)
-                    .await?;
-            limit = limit.min(i64::from(self.context.settings.slice) - recent);
+            let recent = buckets::count_recent(pool, settings.pause, now, until).await?;
+            limit = limit.min(i64::from(settings.slice) - recent);
         }
         if limit <= 0 {
             return Ok(VecDeque::new());
         }
-        let pool = &self.context.pool;
-        let lease = TimeDelta::from_std(self.context.settings.lease).unwrap_or(TimeDelta::MAX);
-        let until = now.checked_add_signed(lease).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let claimed = buckets::claim(pool, &self.run, self.lease, limit, now, until).await;
         failpoint::reach("sync.claimed").await;
         claimed.map(VecDeque::from)

@@ -80,6 +80,8 @@ pub(crate) struct RecordedChange {
 #[derive(Debug, Default)]
 pub(crate) struct Sightings {
     pub(crate) listing: Option<ListingItem>,
+    /// Whether there is a listing that cannot be read.
+    pub(crate) is_damaged: bool,
     /// `None` for a queue that cannot be searched.
     pub(crate) waiting: Option<Vec<Waiting>>,
     pub(crate) dead: Vec<DeadLetter>,
@@ -128,7 +130,7 @@ pub(crate) fn trace(change: &RecordedChange, sightings: &Sightings) -> TracedCha
 
 /// Adds the hops after the commit; returns the state and whether it is final.
 fn follow(change: &RecordedChange, sightings: &Sightings, hops: &mut Hops) -> (String, bool) {
-    let Sightings { listing, waiting, dead } = sightings;
+    let Sightings { listing, is_damaged, waiting, dead } = sightings;
     let listing = listing.as_ref();
     let hop = listing
         .and_then(|listing| listing.hops.iter().rev().find(|h| h.event_id == change.event_id));
@@ -158,6 +160,10 @@ fn follow(change: &RecordedChange, sightings: &Sightings, hops: &mut Hops) -> (S
     }
     if change.pending {
         return ("in the outbox".to_owned(), false);
+    }
+    if *is_damaged {
+        let state = "published, and the listing is damaged: `vitrina sync --deep` repairs it";
+        return (state.to_owned(), false);
     }
     let listed = listing.map_or(0, |listing| match change.aggregate.as_str() {
         "stock" => listing.stock_version,
@@ -203,11 +209,6 @@ mod tests {
         }
     }
 
-    fn state(pending: bool, sightings: &Sightings) -> (String, bool) {
-        let TracedChange { state, complete, .. } = trace(&change(pending), sightings);
-        (state, complete)
-    }
-
     #[test]
     fn pending_change_is_in_the_outbox_after_its_commit() {
         let traced = trace(&change(true), &Sightings::default());
@@ -217,19 +218,149 @@ mod tests {
         assert_eq!((traced.gaps.len(), traced.gaps[0].milliseconds), (1, 1.5));
     }
 
-    #[test]
-    fn published_change_is_lost_only_if_the_queue_was_searched() {
-        let searched = Sightings { waiting: Some(Vec::new()), ..Sightings::default() };
-        assert!(state(false, &searched).0.contains("in no queue"));
-        assert!(state(false, &Sightings::default()).0.contains("not in the listing yet"));
+    fn at(micros: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(1_790_000_000_000_000 + micros).unwrap()
     }
 
+    /// A listing of the product, with a hop of each of these events.
+    fn listing(product_version: i64, stock_version: i64, hops: &[u128]) -> Sightings {
+        let hop = |id: &u128| shared::contract::listing::Hop {
+            event_id: EventId::from_u128(*id),
+            position: 9,
+            published: at(2_000).timestamp_micros(),
+            received: at(4_000).timestamp_micros(),
+            projected: at(8_000).timestamp_micros(),
+        };
+        let hops = hops.iter().map(hop).collect();
+        let empty = ListingItem::empty(ProductId::from_u128(2));
+        let listing = ListingItem { product_version, stock_version, hops, ..empty };
+        Sightings { listing: Some(listing), ..Sightings::default() }
+    }
+
+    fn waiting(id: u128, attempts: i32, last_failure: Option<&str>) -> Waiting {
+        Waiting {
+            event_id: EventId::from_u128(id),
+            attempts,
+            sent_at: at(2_000),
+            last_failure: last_failure.map(ToOwned::to_owned),
+        }
+    }
+
+    fn dead(id: u128) -> DeadLetter {
+        DeadLetter {
+            id: 77,
+            queue: "catalog".to_owned(),
+            event_id: EventId::from_u128(id),
+            event_type: "ProductUpdated".to_owned(),
+            subject: uuid::Uuid::nil(),
+            reason: "no luck".to_owned(),
+            attempts: 5,
+            sent_at: at(2_000),
+            dead_at: at(9_000),
+        }
+    }
+
+    const OUTBOX: &str = "in the outbox";
+    const QUEUED: &str = "in the queue";
+    const LISTED: &str = "in the listing";
+    const DEAD: &str = "dead letter 77: no luck";
+    const LOST: &str = "published, and in no queue: `vitrina sync` repairs it";
+    const UNSEEN: &str =
+        "published, and not in the listing yet; if it stays so, `vitrina sync` repairs it";
+    const DAMAGED: &str = "published, and the listing is damaged: `vitrina sync --deep` repairs it";
+    const OVERTAKEN: &str = "overtaken by a later change; a listing keeps the last 4";
+
+    const PUBLISHED_AT: (&str, i64) = ("published", 2_000);
+    const ALL_HOPS: &[(&str, i64)] = &[PUBLISHED_AT, ("received", 4_000), ("projected", 8_000)];
+
     #[test]
-    fn change_is_overtaken_if_the_listing_has_its_version_or_more() {
-        let listing =
-            ListingItem { product_version: 3, ..ListingItem::empty(ProductId::from_u128(2)) };
-        let sightings = Sightings { listing: Some(listing), ..Sightings::default() };
-        let (state, complete) = state(false, &sightings);
-        assert!(state.starts_with("overtaken") && complete, "{state}");
+    fn each_state_follows_from_what_the_stores_show() {
+        let none = Sightings::default;
+        let queue = |messages: &[Waiting]| Sightings { waiting: Some(messages.to_vec()), ..none() };
+        let with_dead = |it: Sightings, ids: &[u128]| Sightings {
+            dead: ids.iter().copied().map(dead).collect(),
+            ..it
+        };
+        let damaged = || Sightings { is_damaged: true, ..queue(&[]) };
+        let searched = |it: Sightings| Sightings { waiting: Some(Vec::new()), ..it };
+        // Version 3 of a product or of a stock, whose event has the id 1.
+        type Case<'a> = (&'a str, bool, Sightings, (&'a str, bool), &'static [(&'static str, i64)]);
+        let cases: Vec<Case<'_>> = vec![
+            ("product", true, none(), (OUTBOX, false), &[]),
+            ("product", true, queue(&[]), (OUTBOX, false), &[]),
+            ("product", true, damaged(), (OUTBOX, false), &[]),
+            ("product", true, listing(3, 3, &[]), (OUTBOX, false), &[]),
+            ("stock", false, queue(&[waiting(1, 0, None)]), (QUEUED, false), &[PUBLISHED_AT]),
+            (
+                "product",
+                false,
+                queue(&[waiting(5, 0, Some("other")), waiting(1, 1, None)]),
+                ("being projected", false),
+                &[PUBLISHED_AT],
+            ),
+            (
+                "product",
+                false,
+                queue(&[waiting(1, 2, Some("no luck")), waiting(5, 0, None)]),
+                ("in the queue after 2 attempts: no luck", false),
+                &[PUBLISHED_AT],
+            ),
+            // The relay deletes an event from the outbox after it has published it.
+            ("product", true, queue(&[waiting(1, 0, None)]), (QUEUED, false), &[PUBLISHED_AT]),
+            (
+                "product",
+                false,
+                with_dead(queue(&[waiting(5, 0, None)]), &[5, 1]),
+                (DEAD, false),
+                &[PUBLISHED_AT, ("buried", 9_000)],
+            ),
+            ("product", false, with_dead(queue(&[]), &[5]), (LOST, false), &[]),
+            ("product", false, with_dead(none(), &[5]), (UNSEEN, false), &[]),
+            ("product", false, listing(3, 0, &[5, 1, 6]), (LISTED, true), ALL_HOPS),
+            // It was redriven, or is delivered twice.
+            ("product", true, with_dead(listing(3, 0, &[1]), &[1]), (LISTED, true), ALL_HOPS),
+            ("product", false, damaged(), (DAMAGED, false), &[]),
+            (
+                "product",
+                false,
+                Sightings { is_damaged: true, ..queue(&[waiting(1, 0, None)]) },
+                (QUEUED, false),
+                &[PUBLISHED_AT],
+            ),
+            ("product", false, searched(listing(3, 0, &[5])), (OVERTAKEN, true), &[]),
+            ("product", false, searched(listing(4, 0, &[])), (OVERTAKEN, true), &[]),
+            ("product", false, searched(listing(2, 9, &[5])), (LOST, false), &[]),
+            ("product", false, listing(2, 9, &[5]), (UNSEEN, false), &[]),
+            ("stock", false, searched(listing(0, 3, &[5])), (OVERTAKEN, true), &[]),
+            ("stock", false, searched(listing(0, 4, &[])), (OVERTAKEN, true), &[]),
+            ("stock", false, searched(listing(9, 2, &[5])), (LOST, false), &[]),
+            ("stock", false, listing(9, 2, &[5]), (UNSEEN, false), &[]),
+            ("product", false, queue(&[]), (LOST, false), &[]),
+            ("stock", false, none(), (UNSEEN, false), &[]),
+        ];
+        for (aggregate, pending, sightings, (state, complete), after_commit) in cases {
+            let change = RecordedChange { aggregate: aggregate.to_owned(), ..change(pending) };
+            let traced = trace(&change, &sightings);
+            let what = format!("{aggregate}, pending: {pending}, {sightings:?}");
+            assert_eq!((traced.state.as_str(), traced.complete), (state, complete), "{what}");
+            let hops = [("requested", 0), ("committed", 1_500)].into_iter();
+            let hops: Vec<_> = hops.chain(after_commit.iter().copied()).collect();
+            let found = traced.hops.iter().map(|hop| (hop.name.as_str(), hop.at));
+            let expected = hops.iter().map(|(name, micros)| (*name, at(*micros)));
+            assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{what}");
+            let found = traced.gaps.iter().map(|gap| (gap.name.as_str(), gap.milliseconds));
+            let gap = |pair: &[(&str, i64)]| {
+                let name = match pair[1].0 {
+                    "committed" => "writing",
+                    "published" => "in the outbox",
+                    "received" => "in the queue",
+                    "projected" => "projecting",
+                    _ => "in the queue and its attempts",
+                };
+                (name, milliseconds(at(pair[0].1), at(pair[1].1)))
+            };
+            let expected: Vec<_> = hops.windows(2).map(gap).collect();
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{what}");
+        }
     }
 }

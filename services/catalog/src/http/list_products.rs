@@ -147,3 +147,58 @@ fn read(filter: &Filter, default_currency: Currency) -> Result<(List, String), P
     }
     Ok((list, scope))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(sort: Option<Sort>, cursor: Option<String>) -> Filter {
+        Filter {
+            category: None,
+            seller: None,
+            currency: None,
+            price_min: None,
+            price_max: None,
+            in_stock: None,
+            sort,
+            limit: Limit::default(),
+            cursor,
+        }
+    }
+
+    #[test]
+    fn forged_place_in_a_cursor_is_refused() {
+        let id = "01890000-0000-7000-8000-000000000001";
+        let last = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+        for sort in [None, Some(Sort::Cheapest), Some(Sort::Dearest), Some(Sort::Newest)] {
+            let (list, scope) = read(&filter(sort, None), Currency::default()).unwrap();
+            assert_eq!(list.after, None);
+            let after = |key: &str| {
+                let cursor = Some(page::encode_cursor(&scope, key));
+                read(&filter(sort, cursor), Currency::default())
+            };
+            for key in [
+                format!("{}#{last}", i64::MAX),
+                format!("10000000000000#{id}"),
+                format!("-1#{id}"),
+                format!("9223372036854775808#{id}"),
+                format!("x#{id}"),
+                format!("#{id}"),
+                "5#x".to_owned(),
+                "5#".to_owned(),
+                "5".to_owned(),
+                "#".to_owned(),
+                String::new(),
+                id.to_owned(),
+            ] {
+                let problem = after(&key).expect_err(&key);
+                assert_eq!(problem.kind.code, "invalid_cursor", "{key}");
+                assert_eq!(problem.detail, "the cursor cannot be read", "{key}");
+            }
+            for (amount, id) in [(0, id), (5, id), (9_999_999_999_999, last)] {
+                let (list, _) = after(&format!("{amount}#{id}")).unwrap();
+                assert_eq!(list.after, Some(Place { amount, id: id.parse().unwrap() }));
+            }
+        }
+    }
+}

@@ -16,28 +16,36 @@ pub(crate) struct Arrival<'a> {
     pub(crate) received_at: DateTime<Utc>,
 }
 
+/// A listing after a fold.
+#[derive(Clone, Debug)]
+pub(crate) struct Projected<'a> {
+    pub(crate) listing: ListingItem,
+    /// The events that were news to it.
+    pub(crate) applied: Vec<&'a Envelope<Event>>,
+}
+
 /// Folds `arrivals`, all of the product `id`, into its listing. Returns `None` if no event is news to
 /// the listing.
-pub(crate) fn project(
+pub(crate) fn project<'a>(
     stored: Option<&ListingItem>,
     id: ProductId,
-    arrivals: &[Arrival<'_>],
+    arrivals: &[Arrival<'a>],
     now: DateTime<Utc>,
-) -> Option<ListingItem> {
+) -> Option<Projected<'a>> {
     let mut listing = stored.cloned().unwrap_or_else(|| ListingItem::empty(id));
-    let mut changed = false;
+    let mut applied = Vec::new();
     for arrival in arrivals {
         if apply(&mut listing, arrival.envelope) {
-            changed = true;
+            applied.push(arrival.envelope);
             remember(&mut listing, *arrival, now);
         }
     }
-    if !changed {
+    if applied.is_empty() {
         return None;
     }
     listing.set_index_keys();
     listing.expires_at = listing.deleted_at.map(|at| (at + TOMBSTONE_KEPT).timestamp());
-    Some(listing)
+    Some(Projected { listing, applied })
 }
 
 /// Applies the parts of an event that are newer than the listing. Returns whether there were any.

@@ -10,7 +10,7 @@ use shared::contract::stock::Stock;
 use shared::id::{EventId, ProductId, RequestId, SellerId};
 use shared::money::{Currency, Money};
 
-use super::{Arrival, project};
+use super::{Arrival, Projected, project};
 
 const ID: ProductId = ProductId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
 
@@ -111,6 +111,11 @@ fn arrival(envelope: &Envelope<Event>) -> Arrival<'_> {
     Arrival { envelope, received_at: at(envelope.position) }
 }
 
+/// Folds one event into a listing.
+fn fold(stored: Option<&ListingItem>, envelope: &Envelope<Event>) -> Option<ListingItem> {
+    project(stored, ID, &[arrival(envelope)], at(0)).map(|projected| projected.listing)
+}
+
 /// Projects events in batches, cycling through these sizes.
 fn run(events: &[Envelope<Event>], sizes: &[usize]) -> Option<ListingItem> {
     let mut listing: Option<ListingItem> = None;
@@ -120,7 +125,8 @@ fn run(events: &[Envelope<Event>], sizes: &[usize]) -> Option<ListingItem> {
         let (batch, later) = rest.split_at(size);
         rest = later;
         let batch: Vec<Arrival<'_>> = batch.iter().map(arrival).collect();
-        if let Some(next) = project(listing.as_ref(), ID, &batch, at(0)) {
+        if let Some(Projected { listing: next, .. }) = project(listing.as_ref(), ID, &batch, at(0))
+        {
             if let Some(before) = &listing {
                 assert!(
                     before.product_fence() <= next.product_fence(),
@@ -190,7 +196,7 @@ fn repair_heals_a_damaged_listing_of_the_same_version() {
     let healthy = run(&[envelope(&events[0], 1)], &[1]).unwrap();
     let damaged = ListingItem { name: Some("Damaged".to_owned()), ..healthy };
     let again = envelope(&events[0], 2);
-    let healed = project(Some(&damaged), ID, &[arrival(&again)], at(0)).unwrap();
+    let healed = fold(Some(&damaged), &again).unwrap();
     assert_eq!(healed.product(), Some(product));
 }
 
@@ -201,7 +207,7 @@ fn old_event_causes_no_write() {
         (1..).zip(&events).map(|(n, event)| envelope(event, n)).collect();
     let listing = run(&all, &[3]).unwrap();
     for old in &all {
-        assert_eq!(project(Some(&listing), ID, &[arrival(old)], at(0)), None);
+        assert_eq!(fold(Some(&listing), old), None);
     }
 }
 
@@ -209,10 +215,10 @@ fn old_event_causes_no_write() {
 fn stock_that_arrives_first_makes_an_invisible_listing() {
     let (events, ..) = history(&[Change::Stock(2)]);
     let early = envelope(&events[1], 2);
-    let listing = project(None, ID, &[arrival(&early)], at(0)).unwrap();
+    let listing = fold(None, &early).unwrap();
     assert_eq!((listing.product(), listing.all_key.clone()), (None, None));
     let late = envelope(&events[0], 1);
-    let whole = project(Some(&listing), ID, &[arrival(&late)], at(0)).unwrap();
+    let whole = fold(Some(&listing), &late).unwrap();
     assert_eq!(whole.available(), 2);
     assert!(whole.all_key.unwrap().ends_with("#i"));
 }
@@ -223,5 +229,36 @@ fn late_event_does_not_revive_a_tombstone() {
     let listing = run(&[envelope(&events[2], 3)], &[1]).unwrap();
     assert!(listing.deleted_at.is_some());
     let late = envelope(&events[1], 2);
-    assert_eq!(project(Some(&listing), ID, &[arrival(&late)], at(0)), None);
+    assert_eq!(fold(Some(&listing), &late), None);
+}
+
+#[test]
+fn listing_keeps_its_latest_hops_in_order() {
+    let changes = [1, 2, 3, 4, 5].map(Change::Rename);
+    let (events, ..) = history(&[&changes[..], &[Change::Stock(4), Change::Stock(5)]].concat());
+    let all: Vec<Envelope<Event>> =
+        (1..).zip(&events).map(|(n, event)| envelope(event, n)).collect();
+    for count in 1..=all.len() {
+        for size in 1..=count {
+            let listing = run(&all[..count], &[size]).unwrap();
+            let found: Vec<i64> = listing.hops.iter().map(|hop| hop.position).collect();
+            let last = i64::try_from(count).unwrap();
+            let expected: Vec<i64> = ((last - 3).max(1)..=last).collect();
+            assert_eq!(found, expected, "{count} events, {size} at once");
+        }
+    }
+}
+
+#[test]
+fn each_applied_event_is_named_once() {
+    let (events, ..) = history(&[1, 2, 3, 4, 5, 6, 7].map(Change::Rename));
+    let all: Vec<Envelope<Event>> =
+        (1..).zip(&events).map(|(n, event)| envelope(event, n)).collect();
+    let listing = run(&all[..2], &[1]).unwrap();
+    // Old events, duplicates and news, of which there are more than hops.
+    let order = [0, 1, 2, 1, 2, 3, 0, 4, 5, 5, 3, 6, 7, 6];
+    let batch: Vec<Arrival<'_>> = order.iter().map(|nth| arrival(&all[*nth])).collect();
+    let projected = project(Some(&listing), ID, &batch, at(0)).unwrap();
+    let applied: Vec<i64> = projected.applied.iter().map(|event| event.position).collect();
+    assert_eq!(applied, [3, 4, 5, 6, 7, 8]);
 }

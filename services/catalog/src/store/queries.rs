@@ -367,4 +367,43 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn page_ends_where_the_first_partition_stopped_reading() {
+        /// Places in the list, from 1: those of cards, and where a partition or a page ends.
+        type Read = (&'static [u8], Option<u8>);
+        // What each partition has, and a page of at most three cards.
+        const CASES: [(Read, Read, Read); 9] = [
+            ((&[1, 5], None), (&[2], None), (&[1, 2, 5], None)),
+            ((&[1], Some(7)), (&[], None), (&[1], Some(7))),
+            ((&[], Some(7)), (&[], None), (&[], Some(7))),
+            ((&[], Some(7)), (&[], Some(4)), (&[], Some(4))),
+            ((&[1, 7], Some(7)), (&[2], Some(4)), (&[1, 2], Some(4))),
+            ((&[1, 7], None), (&[2], Some(4)), (&[1, 2], Some(4))),
+            ((&[4], Some(4)), (&[9], None), (&[4], Some(4))),
+            ((&[1, 2, 3, 4], Some(4)), (&[5, 6], Some(9)), (&[1, 2, 3], Some(3))),
+            ((&[1, 2, 3], Some(3)), (&[], None), (&[1, 2, 3], Some(3))),
+        ];
+        for order in [Order::Newest, Order::Cheapest, Order::Dearest] {
+            let list = list(order);
+            let card = |nth: &u8| {
+                let nth = if order == Order::Cheapest { *nth } else { 100 - nth };
+                card(nth.into(), nth.into(), true)
+            };
+            let place = |nth: u8| list.place(&card(&nth));
+            let part = |(nths, frontier): Read| Part {
+                cards: nths.iter().map(card).collect(),
+                frontier: frontier.map(place),
+            };
+            for (a, b, (nths, next)) in CASES {
+                for parts in [[a, b], [b, a]] {
+                    let found = merge(&list, parts.map(part).into(), 3);
+                    let ids: Vec<ProductId> = found.cards.iter().map(|card| card.id).collect();
+                    let expected: Vec<ProductId> = nths.iter().map(|nth| card(nth).id).collect();
+                    let expected = (expected, next.map(place));
+                    assert_eq!((ids, found.next), expected, "{order:?} {parts:?}");
+                }
+            }
+        }
+    }
 }

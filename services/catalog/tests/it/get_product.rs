@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use shared::contract::inventory::Event;
 use shared::contract::product::Product;
+use shared::contract::stock::Stock;
 use shared::id::ProductId;
 use testkit::{Call, Calls, MAX_WAIT, TestResponse, counted_dynamodb, eventually};
 
@@ -177,4 +178,27 @@ async fn invalid_min_version_is_refused_by_its_name() {
     let unreadable = catalogue.get(&format!("{path}?min_version=x")).await.expect(400);
     assert_eq!(unreadable.code(), "malformed_request");
     assert!(unreadable.json["detail"].as_str().unwrap().contains("min_version"));
+}
+
+#[tokio::test]
+async fn held_pieces_cannot_be_bought() {
+    let catalogue = Catalogue::new().await;
+    let product = listed(&catalogue).await;
+    // An adjustment may leave fewer pieces than are held.
+    let counts =
+        [(5, 2, 3), (2, 2, 0), (1, 3, 0), (0, 0, 0), (3, 0, 3), (0, 1, 0), (2, 1, 1), (9, 8, 1)];
+    for (version, (on_hand, held, available)) in (2..).zip(counts) {
+        let stock = Stock { held, ..stock(on_hand, version, catalogue.clock.now()) };
+        catalogue.project(&[(Event::StockChanged { stock }, product.id, version)]).await;
+        let shown = catalogue.get(&path(product.id)).await.expect(200).json;
+        let found = (&shown["available"], &shown["in_stock"]);
+        assert_eq!(found, (&json!(available), &json!(available > 0)), "{held} of {on_hand} held");
+        for in_stock in [true, false] {
+            let list = format!("/v1/catalog/products?in_stock={in_stock}");
+            let count =
+                catalogue.get(&list).await.expect(200).json["data"].as_array().unwrap().len();
+            let is_there = in_stock == (available > 0);
+            assert_eq!(count, usize::from(is_there), "{held} of {on_hand} held, {in_stock}");
+        }
+    }
 }

@@ -6,9 +6,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::contract::inventory::Event;
 use shared::contract::listing::key_of;
-use shared::contract::product::Status;
+use shared::contract::product::{Product, Status};
 use shared::id::{ProductId, SellerId};
 use testkit::{BuyersList, Call, TestResponse};
+
+use catalog::App;
 
 use crate::{Catalogue, Expected, SEED, TABLE, filled, product, stock};
 
@@ -31,7 +33,7 @@ pub(crate) async fn pages(catalogue: &Catalogue, list: &BuyersList, limit: usize
 }
 
 /// The listed ones among `all`, as the model of lists reads them.
-fn shown(all: &[Expected]) -> Vec<Value> {
+pub(crate) fn shown(all: &[Expected]) -> Vec<Value> {
     let shown = all.iter().filter(|it| it.product.status == Status::Active);
     let document = |it: &Expected| {
         let mut product = json!(it.product);
@@ -262,4 +264,40 @@ async fn every_fault_of_the_filters_is_reported_by_name() {
         fault("category", "is not a valid category slug"),
     ];
     assert_eq!(refused.json["errors"], json!(expected));
+}
+
+#[tokio::test]
+async fn list_without_a_currency_has_that_of_the_marketplace() {
+    let mut catalogue = Catalogue::new().await;
+    let products = shown(&filled(&catalogue, 40).await);
+    for (own, other) in [("EUR", "BRL"), ("BRL", "EUR")] {
+        let app = App::new(catalogue.dynamo.client.clone(), TABLE, own.parse().unwrap());
+        catalogue.router = catalogue.serving(app);
+        let list = BuyersList { currency: Some(own.to_owned()), ..BuyersList::default() };
+        let cards = pages(&catalogue, &BuyersList::default(), 3).await;
+        assert!(cards.len() > 3);
+        list.check(&products, &cards, &format!("by default (seed {SEED})"));
+        // A cursor of the default is one of the same list with the currency, and of no other.
+        let page = catalogue.get(&BuyersList::default().path(2)).await.expect(200);
+        let cursor = page.json["page"]["next_cursor"].as_str().unwrap();
+        let path = list.path(2);
+        catalogue.get(&format!("{path}&cursor={cursor}")).await.expect(200);
+        let path = path.replace(own, other);
+        let refused = catalogue.get(&format!("{path}&cursor={cursor}")).await.expect(400);
+        assert_eq!(refused.code(), "invalid_cursor");
+    }
+}
+
+#[tokio::test]
+async fn category_with_the_longest_slug_is_listed() {
+    let catalogue = Catalogue::new().await;
+    let now = catalogue.clock.now();
+    let slug = "x".repeat(64);
+    let product = Product { category: slug.clone(), ..product(catalogue.ids.next(now), now) };
+    let (product, id) = (product.clone().hashed(), product.id);
+    catalogue.project(&[(Event::ProductCreated { product, stock: stock(1, 1, now) }, id, 1)]).await;
+    let page = catalogue.get(&format!("/v1/catalog/products?category={slug}")).await.expect(200);
+    assert_eq!(page.json["data"][0]["id"], json!(id), "{}", page.text);
+    let categories = catalogue.get("/v1/catalog/categories").await.expect(200);
+    assert_eq!(categories.json["data"], json!([{"slug": slug}]));
 }

@@ -14,7 +14,7 @@ use shared::id::SellerId;
 use testkit::BuyersList;
 
 use crate::list_products::pages;
-use crate::{Catalogue, product, stock};
+use crate::{Catalogue, path, product, stock};
 
 /// Numbers of products in a page.
 const LIMITS: [usize; 3] = [1, 2, 100];
@@ -124,6 +124,8 @@ struct Shop {
     offered: BTreeSet<String>,
     /// The last event of each offer, which arrives again after its next one.
     last: Vec<(Event, i64)>,
+    /// The place of the offer that was created or changed last.
+    changed: usize,
     position: i64,
     steps: usize,
 }
@@ -138,6 +140,7 @@ impl Shop {
             sellers: BTreeSet::new(),
             offered: BTreeSet::new(),
             last: Vec::new(),
+            changed: 0,
             position: 0,
             steps: 0,
         }
@@ -162,13 +165,15 @@ impl Shop {
         self.catalogue.project(&[(created.clone(), product.id, self.position)]).await;
         self.last.push((created, self.position));
         self.offers.push(Offer { product, stock });
-        self.offers.len() - 1
+        self.changed = self.offers.len() - 1;
+        self.changed
     }
 
     /// Changes an offer: new versions of its product and of its stock, in a state.
     async fn change(&mut self, nth: usize, state: Option<Status>, change: fn(&mut Offer)) {
         self.catalogue.clock.advance(Duration::from_secs(1));
         let now = self.catalogue.clock.now();
+        self.changed = nth;
         let before = self.offers[nth].clone();
         let offer = &mut self.offers[nth];
         change(offer);
@@ -210,6 +215,7 @@ impl Shop {
         let offered = self.catalogue.get("/v1/catalog/categories").await.expect(200).json;
         let expected: Vec<Value> = self.offered.iter().map(|it| json!({"slug": it})).collect();
         assert_eq!(offered["data"], json!(expected), "categories when the product {step}");
+        self.check_page(step).await;
         self.categories.extend(self.offers.iter().map(|it| it.product.category.clone()));
         self.sellers.extend(self.offers.iter().map(|it| it.product.seller_id));
         let categories = self.categories.iter().map(|category| BuyersList {
@@ -244,6 +250,22 @@ impl Shop {
             }
         }
         self.steps += 1;
+    }
+
+    /// Checks the page of the product that changed last.
+    async fn check_page(&self, step: &str) {
+        let offer = &self.offers[self.changed];
+        let page = self.catalogue.get(&path(offer.product.id)).await;
+        let Some(card) = offer.card() else {
+            assert_eq!(page.status, 404, "page when the product {step}");
+            return;
+        };
+        let page = page.expect(200).json;
+        for (name, value) in card.as_object().unwrap() {
+            assert_eq!(&page[name], value, "{name} of the page when the product {step}");
+        }
+        let available = (offer.stock.on_hand - offer.stock.held).max(0);
+        assert_eq!(page["available"], json!(available), "when the product {step}");
     }
 
     async fn check_list(&self, list: &BuyersList, limit: usize, products: &[Value], step: &str) {

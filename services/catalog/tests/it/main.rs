@@ -5,12 +5,14 @@
 mod consistency;
 mod function;
 mod get_product;
+mod lag;
 mod list_categories;
 mod list_products;
 mod lists_after_changes;
 mod lost_races;
 mod program;
 mod projector;
+mod short_pages;
 mod stored_items;
 
 use std::time::Duration;

@@ -5,6 +5,8 @@ use shared::clock::Clock;
 use shared::contract::routes::CATALOG_QUEUE;
 use testkit::{Program, database, dynamodb, within};
 
+use crate::{Catalogue, filled};
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_catalog");
 
 #[tokio::test]
@@ -52,4 +54,28 @@ async fn release_step_migrates_the_bus_and_needs_no_table() {
     }
     let queue = Queue::new(database.pool, Clock::System, CATALOG_QUEUE);
     assert_eq!(queue.depth().await.unwrap().visible, 0);
+}
+
+#[tokio::test]
+async fn program_lists_the_currency_of_its_setting() {
+    let catalogue = Catalogue::new().await;
+    filled(&catalogue, 30).await;
+    for currency in ["EUR", "BRL"] {
+        let settings = [
+            ("VITRINA_ROLE", "api"),
+            ("VITRINA_CURRENCY", currency),
+            ("AWS_ENDPOINT_URL", &catalogue.dynamo.endpoint),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+        ];
+        let program = Program::start(PROGRAM, &settings).await;
+        let (status, page) = program.get("/v1/catalog/products").await.unwrap();
+        assert_eq!(status, 200, "{page}");
+        let page: Value = serde_json::from_str(&page).unwrap();
+        let cards = page["data"].as_array().unwrap();
+        let currencies: Vec<&Value> = cards.iter().map(|card| &card["price"]["currency"]).collect();
+        assert!(currencies.len() > 3, "{page}");
+        assert!(currencies.iter().all(|it| **it == currency), "{currency}: {currencies:?}");
+    }
 }

@@ -1,9 +1,14 @@
 //! What the projector writes, as the endpoints serve it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use shared::clock::Clock;
 use shared::contract::inventory::Event;
+use shared::contract::listing::key_of;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
 use shared::id::ProductId;
@@ -193,5 +198,144 @@ async fn each_event_of_a_batch_has_the_result_of_its_product() {
     assert_eq!(results, ["done", "failed", "done", "failed", "unavailable", "done"]);
     for (nth, status) in [(0, 200), (1, 404), (2, 404), (3, 200)] {
         catalogue.get(&path(products[nth].id)).await.expect(status);
+    }
+}
+
+/// Projects a new product of a category. Returns its id and the result.
+async fn create(
+    catalogue: &Catalogue,
+    projector: &Projector,
+    category: &str,
+) -> (ProductId, Result<(), Failure>) {
+    let now = catalogue.clock.now();
+    let product =
+        Product { category: category.to_owned(), ..product(catalogue.ids.next(now), now) };
+    let id = product.id;
+    let created = Event::ProductCreated { product: product.hashed(), stock: stock(1, 1, now) };
+    let mut results = projector.handle(&[delivery(&created, id, 1, now)]).await;
+    (id, results.remove(0))
+}
+
+/// Whether buyers can find a category.
+async fn is_offered(catalogue: &Catalogue, category: &str) -> bool {
+    let categories = catalogue.get("/v1/catalog/categories").await.expect(200);
+    categories.json["data"].as_array().unwrap().contains(&json!({"slug": category}))
+}
+
+#[tokio::test]
+async fn listing_waits_until_its_category_can_be_recorded() {
+    let catalogue = Catalogue::new().await;
+    let faults = Faults::default();
+    let client = faulty_dynamodb(&catalogue.dynamo.client, &faults);
+    let transient = [
+        DynamoFault::THROTTLED,
+        DynamoFault::INTERNAL,
+        DynamoFault::Refused(503, "ServiceUnavailable"),
+        DynamoFault::RequestLost,
+    ];
+    for operation in ["GetItem", "UpdateItem"] {
+        for (nth, fault) in transient.into_iter().enumerate() {
+            let category = format!("{}-{nth}", operation.to_lowercase());
+            let projector = Projector::new(client.clone(), TABLE, catalogue.clock.clone());
+            faults.plan(move |call| call.starts_with(operation).then_some(fault));
+            let (id, result) = create(&catalogue, &projector, &category).await;
+            let what = format!("{fault:?} of {operation}");
+            assert!(matches!(result, Err(Failure::Unavailable(_))), "{what}: {result:?}");
+            catalogue.get(&path(id)).await.expect(404);
+            assert!(!is_offered(&catalogue, &category).await, "{what}");
+            // The store is back: nothing is remembered of the failure.
+            faults.clear();
+            let (id, result) = create(&catalogue, &projector, &category).await;
+            assert!(result.is_ok(), "{what}: {result:?}");
+            catalogue.get(&path(id)).await.expect(200);
+            assert!(is_offered(&catalogue, &category).await, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn category_that_is_refused_keeps_no_product_from_buyers() {
+    let catalogue = Catalogue::new().await;
+    let faults = Faults::default();
+    let client = faulty_dynamodb(&catalogue.dynamo.client, &faults);
+    // The item is full, or the projector may not write it.
+    for fault in [DynamoFault::Refused(400, "ValidationException"), DynamoFault::DENIED] {
+        for operation in ["GetItem", "UpdateItem"] {
+            let projector = Projector::new(client.clone(), TABLE, catalogue.clock.clone());
+            let refused = Arc::new(AtomicU32::new(0));
+            let counted = Arc::clone(&refused);
+            faults.plan(move |call| {
+                let is_refused = call.starts_with(operation);
+                counted.fetch_add(u32::from(is_refused), Ordering::SeqCst);
+                is_refused.then_some(fault)
+            });
+            for _ in 0..3 {
+                let (id, result) = create(&catalogue, &projector, "hats").await;
+                assert!(result.is_ok(), "{fault:?} of {operation}: {result:?}");
+                catalogue.get(&path(id)).await.expect(200);
+            }
+            assert!(!is_offered(&catalogue, "hats").await);
+            // It is remembered, and not tried again for each event.
+            assert_eq!(refused.load(Ordering::SeqCst), 1, "{fault:?} of {operation}");
+        }
+    }
+}
+
+/// The attributes of a listing that order its events, and those whose type the keys of the table fix.
+const NEVER_DAMAGED: [&str; 10] = [
+    "product_version",
+    "product_position",
+    "stock_version",
+    "stock_position",
+    "bucket",
+    "id",
+    "all_key",
+    "category_key",
+    "seller_key",
+    "price_key",
+];
+
+#[tokio::test]
+async fn late_event_does_not_win_over_a_damaged_listing() {
+    let catalogue = Catalogue::new().await;
+    let client = &catalogue.dynamo.client;
+    let item = async |id| {
+        let read = client.get_item().table_name(TABLE).set_key(Some(key_of(id)));
+        read.send().await.unwrap().item.unwrap()
+    };
+    let id = listed(&catalogue).await.id;
+    let mut names: Vec<String> = item(id).await.into_keys().collect();
+    names.retain(|name| !NEVER_DAMAGED.contains(&name.as_str()));
+    assert!(names.contains(&"on_hand".to_owned()) && names.contains(&"hops".to_owned()));
+    let now = catalogue.clock.now();
+    for name in names {
+        let first = listed(&catalogue).await;
+        let event = |version: i64| {
+            let product = Product { name: format!("V{version}"), version, ..first.clone() };
+            let product = Event::ProductUpdated { product: product.hashed() };
+            let sold = Event::StockChanged { stock: stock(version, version, now) };
+            [(product, first.id, version * 2), (sold, first.id, version * 2 + 1)]
+        };
+        for version in [2, 3] {
+            catalogue.project(&event(version)).await;
+        }
+        let mut damaged = item(first.id).await;
+        damaged.insert(name.clone(), AttributeValue::Bool(true));
+        let put = client.put_item().table_name(TABLE).set_item(Some(damaged.clone()));
+        put.send().await.unwrap();
+        for late in event(2).into_iter().chain(event(3)) {
+            catalogue.project(&[late]).await;
+        }
+        assert_eq!(item(first.id).await, damaged, "{name}: late events");
+        // News mend it, and what they leave alone stays as new as it was.
+        let [product, sold] = event(4);
+        catalogue.project(&[product]).await;
+        let left = item(first.id).await;
+        for part in ["stock_version", "stock_position"] {
+            assert_eq!(left[part], damaged[part], "{name}: {part}");
+        }
+        catalogue.project(&[sold]).await;
+        let shown = catalogue.get(&path(first.id)).await.expect(200).json;
+        assert_eq!((&shown["name"], &shown["available"]), (&json!("V4"), &json!(4)), "{name}");
     }
 }

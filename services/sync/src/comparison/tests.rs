@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use shared::id::ProductId;
+use shared::contract::product::{Attributes, Product, Status};
+use shared::contract::stock::Stock;
+use shared::id::{ProductId, SellerId};
+use shared::money::{Currency, Money};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -118,6 +121,70 @@ fn wrong_index_keys_or_bucket_make_a_listing_unsound() {
     assert!(!is_sound(&item));
     let elsewhere = ListingItem { bucket: 7, ..ListingItem::empty(id) };
     assert!(!is_sound(&elsewhere));
+}
+
+#[test]
+fn each_wrong_index_key_makes_a_listing_unsound() {
+    type Key = fn(&mut ListingItem) -> &mut Option<String>;
+    let keys: [(&str, Key); 4] = [
+        ("all_key", |item| &mut item.all_key),
+        ("category_key", |item| &mut item.category_key),
+        ("seller_key", |item| &mut item.seller_key),
+        ("price_key", |item| &mut item.price_key),
+    ];
+    for status in [Status::Active, Status::Draft, Status::Archived] {
+        let item = listing(status);
+        assert!(is_sound(&item), "{status:?}");
+        for (name, key) in keys {
+            let mut others = vec![Some("other".to_owned()), Some(String::new())];
+            if status == Status::Active {
+                others.push(None);
+            }
+            for other in others {
+                let mut item = item.clone();
+                assert_ne!(*key(&mut item), other);
+                *key(&mut item) = other.clone();
+                assert!(!is_sound(&item), "{name} of {status:?}: {other:?}");
+            }
+        }
+        // Each other attribute that the keys are made of.
+        let listed = |change: fn(&mut ListingItem)| {
+            let mut item = item.clone();
+            change(&mut item);
+            is_sound(&item)
+        };
+        assert!(!listed(|item| item.amount = Some(1)));
+        assert!(!listed(|item| item.category = Some("hats".to_owned())));
+        assert!(!listed(|item| item.seller_id = Some(SellerId::from_u128(8))));
+        assert!(!listed(|item| item.name = Some("Stolen".to_owned())));
+        assert_eq!(listed(|item| item.on_hand = 0), status != Status::Active);
+    }
+}
+
+/// A whole listing with pieces in stock.
+fn listing(status: Status) -> ListingItem {
+    let id = ProductId::from_u128(0x301);
+    let product = Product {
+        id,
+        seller_id: SellerId::from_u128(7),
+        sku: "A".to_owned(),
+        name: "Shoe".to_owned(),
+        description: None,
+        category: "shoes".to_owned(),
+        attributes: Attributes::new(),
+        price: Money { amount: 100, currency: Currency::default() },
+        status,
+        version: 1,
+        content_hash: ContentHash(String::new()),
+        created_at: at(0),
+        updated_at: at(0),
+        deleted_at: None,
+    };
+    let mut item = ListingItem::empty(id);
+    item.set_product(&product.hashed(), 1);
+    item.set_stock(&Stock { on_hand: 5, held: 0, version: 1, updated_at: at(0) }, 1);
+    item.set_index_keys();
+    item
 }
 
 /// Products with their version in each store; 0 stands for absent.

@@ -69,7 +69,7 @@ async fn look_up(
     let elsewhere: BTreeSet<ProductId> = found
         .iter()
         .filter(|change| {
-            let listing = listings.get(&change.product_id);
+            let listing = listings.get(&change.product_id).and_then(Option::as_ref);
             !listing.is_some_and(|listing| {
                 listing.hops.iter().any(|hop| hop.event_id == change.event_id)
             })
@@ -82,7 +82,9 @@ async fn look_up(
         listings.extend(app.listings.find_whole(&elsewhere).await?);
     }
     for (product, listing) in listings {
-        sightings.entry(product).or_default().listing = Some(listing);
+        let sightings = sightings.entry(product).or_default();
+        sightings.is_damaged = listing.is_none();
+        sightings.listing = listing;
     }
     Ok(sightings)
 }
@@ -102,7 +104,7 @@ async fn search(
                 let waiting = Some(queue.waiting_for(product.uuid()).await?);
                 let selection = Selection { subject: Some(product.uuid()), ..of_catalogue.clone() };
                 let dead = dead_letters.list(&selection, 0, MAX_DEAD_LETTERS).await?;
-                sightings.insert(*product, Sightings { waiting, dead, listing: None });
+                sightings.insert(*product, Sightings { waiting, dead, ..Sightings::default() });
             }
         }
         // SQS shows no waiting messages, and its dead letters only by receiving all of them.

@@ -1,5 +1,7 @@
 //! Buckets and their leases: a bucket belongs to the worker that claimed it until the lease ends.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use shared::contract::sync_feed::BUCKETS;
 use shared::id::{LeaseId, ProductId, RunId};
@@ -18,6 +20,13 @@ pub(crate) struct Claimed {
     pub(crate) checked_at: Option<DateTime<Utc>>,
 }
 
+/// When the latest credible lease ends, if one that is taken now ends at `until`. The clock of another
+/// worker may be ahead, but not by a whole lease: a lease that ends later was taken before the clock was
+/// set back, and has ended.
+fn latest_lease(now: DateTime<Utc>, until: DateTime<Utc>) -> DateTime<Utc> {
+    until.checked_add_signed(until - now).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
 /// Claims up to `limit` buckets that `run` has not done, beginning with the least recently compared.
 pub(crate) async fn claim(
     pool: &PgPool,
@@ -32,7 +41,7 @@ pub(crate) async fn claim(
         "with due as (
              select bucket from sync.buckets
              where (run_id is distinct from $1 or not done)
-               and (lease_until is null or lease_until <= $2)
+               and (lease_until is null or lease_until <= $2 or lease_until > $6)
              order by checked_at nulls first, bucket
              limit $3
              for update skip locked)
@@ -46,23 +55,28 @@ pub(crate) async fn claim(
         limit,
         lease as LeaseId,
         until,
+        latest_lease(now, until),
     )
     .fetch_all(pool)
     .await
     .map_err(StoreError::postgres("claiming buckets in sync.buckets"))
 }
 
-/// How many buckets were compared after `since`, or are being compared.
+/// How many buckets were compared within `pause` of now, or are being compared. A worker whose clock is
+/// ahead compares in the future; what is further away was compared before the clock was set back.
 pub(crate) async fn count_recent(
     pool: &PgPool,
-    since: DateTime<Utc>,
+    pause: Duration,
     now: DateTime<Utc>,
+    until: DateTime<Utc>,
 ) -> Result<i64, StoreError> {
     sqlx::query_scalar!(
         r#"select count(*) as "count!" from sync.buckets
-           where checked_at > $1 or lease_until > $2"#,
-        since,
+           where (checked_at > $1 and checked_at < $2) or (lease_until > $3 and lease_until <= $4)"#,
+        now - pause,
+        now + pause,
         now,
+        latest_lease(now, until),
     )
     .fetch_one(pool)
     .await

@@ -11,6 +11,7 @@ use shared::contract::listing::{ListingItem, key_of};
 use shared::contract::product::ContentHash;
 use shared::dynamodb::{self, Batch, Consistency, Item};
 use shared::id::ProductId;
+use shared::telemetry;
 
 use crate::comparison::{Listed, StockPart, is_in_place, is_sound};
 use crate::error::StoreError;
@@ -117,11 +118,12 @@ impl Listings {
         Ok((found, cost))
     }
 
-    /// The existing listings of `ids` as they are stored, strongly consistent.
+    /// The existing listings of `ids` as they are stored, strongly consistent. `None` stands for a damaged
+    /// one, which must not hide the others.
     pub(crate) async fn find_whole(
         &self,
         ids: &[ProductId],
-    ) -> Result<HashMap<ProductId, ListingItem>, StoreError> {
+    ) -> Result<HashMap<ProductId, Option<ListingItem>>, StoreError> {
         let keys: Vec<Item> = ids.iter().map(|id| key_of(*id)).collect();
         let batches =
             dynamodb::batch_get(&self.client, &self.table, &keys, Consistency::Strong, None)
@@ -129,10 +131,16 @@ impl Listings {
                 .map_err(StoreError::batch("reading whole items of the listings table"))?;
         let mut found = HashMap::with_capacity(ids.len());
         for item in batches.into_iter().flat_map(|batch| batch.items) {
-            let id = item.get("id").and_then(|id| id.as_s().ok()).cloned().unwrap_or_default();
-            let listing: ListingItem = serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
-                .map_err(|source| StoreError::Damaged { id, source })?;
-            found.insert(listing.id, listing);
+            let Some(id) = item.get("id").and_then(|id| id.as_s().ok()?.parse().ok()) else {
+                continue;
+            };
+            let listing = serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
+                .inspect_err(|error| {
+                    let error = telemetry::causes(error);
+                    tracing::warn!(product.id = %id, error, "a listing is damaged");
+                })
+                .ok();
+            found.insert(id, listing);
         }
         Ok(found)
     }

@@ -84,3 +84,22 @@ async fn runs_are_done_in_the_order_of_their_requests() {
     bed.round().await;
     assert_eq!(bed.run(second).await.state, State::Finished);
 }
+
+#[tokio::test]
+async fn slice_of_no_buckets_means_no_background_pass() {
+    let (mut bed, _) = TestBed::with_products(1).await;
+    bed.reconciler = bed.reconciler.clone().with_settings(Settings { slice: 0, ..settings() });
+    let count = async || -> i64 {
+        let count = sqlx::query_scalar("select count(*) from sync.runs");
+        count.fetch_one(&bed.database.pool).await.unwrap()
+    };
+    for _ in 0..2 {
+        bed.round().await;
+        assert_eq!(count().await, 0);
+        bed.clock.advance(Duration::from_hours(24));
+    }
+    let id = bed.reconciler.request(UserId::nil(), false).await.unwrap();
+    bed.leave_only(id, &[7]).await;
+    bed.round().await;
+    assert_eq!((bed.run(id).await.state, count().await), (State::Finished, 1));
+}

@@ -1,6 +1,7 @@
 //! Every kind of drift is found, classified and repaired through the ordinary path.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::json;
 use shared::contract::sync_feed::bucket_of;
@@ -70,16 +71,59 @@ async fn each_kind_of_drift_is_classified_and_repaired() {
 
 #[tokio::test]
 async fn deep_run_finds_content_that_does_not_match_its_hash() {
-    let (bed, ids) = TestBed::with_products(4).await;
-    let right = bed.content(ids[0]).await;
-    bed.overwrite_attribute(ids[0], "name", s("Stolen shoe")).await;
-    bed.overwrite_attribute(ids[1], "category_key", s("shoes#BRL#o")).await;
-    assert_eq!(bed.reconcile(false).await.findings.differences(), 0);
-    let run = bed.reconcile(true).await;
-    assert_eq!((run.findings.altered, run.findings.differences()), (2, 2), "{run:?}");
+    let (bed, ids) = TestBed::with_products(6).await;
+    let mut right = Vec::new();
+    for id in &ids {
+        right.push(bed.content(*id).await);
+    }
+    let other = ProductId::from_u128(1);
+    let wrong = [
+        ("name", s("Stolen shoe")),
+        ("category_key", s("shoes#BRL#o")),
+        ("all_key", s("EUR#i")),
+        ("seller_key", s(&format!("{other}#BRL#i"))),
+        ("price_key", s(&format!("0000000000001#{}", ids[4]))),
+    ];
+    for (id, (name, value)) in ids.iter().zip(wrong) {
+        let before = right[0].as_ref().unwrap()[name].clone();
+        assert_ne!(before, value, "{name}");
+        bed.overwrite_attribute(*id, name, value).await;
+    }
+    assert_eq!(bed.reconcile_products(&ids, false).await.findings.differences(), 0);
+    let run = bed.reconcile_products(&ids, true).await;
+    assert_eq!((run.findings.altered, run.findings.differences()), (5, 5), "{run:?}");
     bed.arrive().await;
-    assert_eq!(bed.reconcile(true).await.findings.differences(), 0);
-    assert_eq!(bed.content(ids[0]).await, right);
+    assert_eq!(bed.reconcile_products(&ids, true).await.findings.differences(), 0);
+    for (id, right) in ids.iter().zip(right) {
+        assert_eq!(bed.content(*id).await, right);
+    }
+}
+
+#[tokio::test]
+async fn difference_began_after_the_last_time_its_bucket_was_right() {
+    let (bed, ids) = TestBed::with_products(2).await;
+    let missing = ids[0];
+    let bucket = bucket_of(missing);
+    let extra = (1..).map(ProductId::from_u128).find(|id| bucket_of(*id) == bucket).unwrap();
+    let mut copy = bed.listing(missing).await.unwrap();
+    copy.extend(TestBed::key(extra));
+    for kind in ["missing", "ahead", "altered", "extra"] {
+        bed.clock.advance(Duration::from_hours(1));
+        let checked = bed.clock.now();
+        let run = bed.reconcile_products(&[missing], false).await;
+        assert_eq!((run.findings.differences(), run.findings.oldest_divergence), (0, None));
+        bed.clock.advance(Duration::from_hours(1));
+        match kind {
+            "missing" => bed.remove(missing).await,
+            "ahead" => bed.overwrite_attribute(missing, "product_version", n(50)).await,
+            "altered" => bed.overwrite_attribute(missing, "content_hash", s("0")).await,
+            _ => bed.put(copy.clone()).await,
+        }
+        let run = bed.reconcile_products(&[missing], false).await;
+        assert_eq!(run.findings.differences(), 1, "{kind}: {run:?}");
+        assert_eq!(run.findings.oldest_divergence, Some(checked), "{kind}");
+        bed.arrive().await;
+    }
 }
 
 #[tokio::test]
@@ -228,7 +272,7 @@ async fn product_deleted_long_ago_needs_no_tombstone() {
     assert_eq!(bed.listing(ids[0]).await.unwrap()["deleted_at"], tombstone["deleted_at"]);
 
     bed.remove(ids[0]).await;
-    bed.clock.advance(std::time::Duration::from_hours(36 * 24));
+    bed.clock.advance(Duration::from_hours(36 * 24));
     assert_eq!(bed.reconcile(false).await.findings.differences(), 0);
 }
 

@@ -102,6 +102,11 @@ async fn every_missing_or_invalid_setting_is_reported_at_start() {
 
 /// A dead-letter queue with one message, until that is deleted.
 async fn queue_with_one_dead_letter() -> FakeAws {
+    queue_with_dead_letters(vec![("no event".to_owned(), "unreadable: not an event")]).await
+}
+
+/// A dead-letter queue with messages of these bodies and reasons, until one is deleted.
+async fn queue_with_dead_letters(messages: Vec<(String, &'static str)>) -> FakeAws {
     let (mut given, mut deleted) = (0, false);
     FakeAws::start(move |operation, sent| {
         if operation == "ReceiveMessage" {
@@ -111,13 +116,14 @@ async fn queue_with_one_dead_letter() -> FakeAws {
             if deleted || given % 2 == 0 {
                 return FakeResponse::Success(json!({}));
             }
-            return FakeResponse::Success(json!({"Messages": [{
-                "MessageId": "m", "ReceiptHandle": "r", "Body": "no event", "MD5OfBody": "x",
+            let message = |(nth, (body, reason)): (usize, &(String, &str))| json!({
+                "MessageId": format!("m{nth}"), "ReceiptHandle": format!("r{nth}"), "Body": body,
+                "MD5OfBody": "x",
                 "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1700000000000"},
-                "MessageAttributes": {
-                    "reason": {"DataType": "String", "StringValue": "unreadable: not an event"},
-                },
-            }]}));
+                "MessageAttributes": {"reason": {"DataType": "String", "StringValue": reason}},
+            });
+            let messages: Vec<Value> = messages.iter().enumerate().map(message).collect();
+            return FakeResponse::Success(json!({"Messages": messages}));
         }
         deleted |= operation == "DeleteMessageBatch";
         let entries = sent["Entries"].as_array().unwrap().iter();
@@ -203,4 +209,44 @@ async fn trace_of_a_change_is_served_by_the_function() {
 
     let unknown = format!("/v1/admin/trace/{OPERATOR}");
     assert_eq!(function.request("GET", &unknown, &headers, "").await.status, 404);
+}
+
+#[tokio::test]
+async fn trace_shows_the_dead_letter_of_its_change_in_sqs() {
+    let (bed, ids) = TestBed::with_products(3).await;
+    for id in &ids {
+        bed.set_stock(*id, 9).await;
+    }
+    bed.publish().await;
+    let body = async |id| -> String {
+        let take = sqlx::query_scalar("delete from bus.messages where subject = $1 returning body");
+        take.bind::<shared::id::ProductId>(id).fetch_one(&bed.database.pool).await.unwrap()
+    };
+    // As EventBridge delivers it, and as a redrive sends it. The third event is lost.
+    let wrapped = format!("{{\"detail-type\":\"StockChanged\",\"detail\":{}}}", body(ids[0]).await);
+    let letters = vec![(wrapped, "no luck"), (body(ids[1]).await, "no sense")];
+    body(ids[2]).await;
+    let aws = queue_with_dead_letters(letters).await;
+    let more = [("AWS_ENDPOINT_URL", aws.endpoint.as_str())];
+    let mut function = start_with(&bed, "api", &more).await;
+    let operator = bearer(&bed, "operator");
+    let headers = [("authorization", operator.as_str())];
+    let letters = function.request("GET", "/v1/admin/dead-letters", &headers, "").await.json();
+    let dead = |reason: &str| {
+        let letters = letters["data"].as_array().unwrap();
+        let letter = letters.iter().find(|letter| letter["reason"] == reason).unwrap();
+        format!("dead letter {}: {reason}", letter["id"])
+    };
+    let lost = "published, and not in the listing yet; if it stays so, `vitrina sync` repairs it";
+    let expected =
+        [(dead("no luck"), "buried"), (dead("no sense"), "buried"), (lost.to_owned(), "committed")];
+    for (id, (state, hop)) in ids.iter().zip(expected) {
+        let path = format!("/v1/admin/trace/{id}");
+        let traced = function.request("GET", &path, &headers, "").await.json();
+        assert_eq!(traced["changes"][0]["state"], "in the listing", "{traced}");
+        let change = &traced["changes"][1];
+        assert_eq!((&change["state"], &change["complete"]), (&json!(state), &json!(false)));
+        let last = change["hops"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["name"], hop, "{traced}");
+    }
 }

@@ -1,10 +1,17 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use shared::bus::message::Outcome;
+use shared::bus::postgres::Queue;
+use shared::contract::routes::CATALOG_QUEUE;
+use shared::http::auth::Role;
 use shared::id::ProductId;
-use testkit::Call;
+use testkit::{Call, edited_dynamodb};
 
+use crate::store_outage::operators_api;
 use crate::test_bed::{OPERATOR, TestBed};
 
 async fn trace(bed: &TestBed, id: &str) -> Value {
@@ -114,4 +121,114 @@ async fn trace_finds_a_change_within_two_milliseconds_of_its_id() {
             assert_eq!(found, expected, "by {other}, {micros} microseconds away");
         }
     }
+}
+
+/// States of all changes, oldest first.
+async fn states(bed: &TestBed, id: &str) -> Vec<String> {
+    let traced = trace(bed, id).await;
+    let changes = traced["changes"].as_array().unwrap();
+    changes.iter().map(|change| change["state"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn state_tells_how_often_a_message_was_tried() {
+    let bed = TestBed::new().await;
+    let id = bed.create("SKU-0", "shoes").await;
+    bed.publish().await;
+    let queue = Queue::new(bed.database.pool.clone(), bed.clock.clone(), CATALOG_QUEUE);
+    let reason = || "no luck".to_owned();
+    let mut attempts = 0;
+    for (outcome, counts) in [
+        (Outcome::Later { reason: reason() }, false),
+        (Outcome::Retry { reason: reason() }, true),
+        (Outcome::Retry { reason: reason() }, true),
+    ] {
+        let message = queue.receive(1).await.unwrap().remove(0);
+        if attempts == 0 && counts == false {
+            assert_eq!(state(&bed, id).await, ("being projected".to_owned(), false));
+        }
+        queue.settle(vec![(message, outcome)]).await.unwrap();
+        attempts += u32::from(counts);
+        let expected = format!("in the queue after {attempts} attempts: no luck");
+        assert_eq!(state(&bed, id).await, (expected, false));
+        bed.clock.advance(Duration::from_mins(1));
+    }
+    let change = &trace(&bed, &id.to_string()).await["changes"][0];
+    let hops: Vec<&Value> =
+        change["hops"].as_array().unwrap().iter().map(|hop| &hop["name"]).collect();
+    assert_eq!(hops, ["requested", "committed", "published"]);
+    bed.project().await;
+    assert_eq!(state(&bed, id).await, ("in the listing".to_owned(), true));
+}
+
+#[tokio::test]
+async fn change_whose_hop_is_gone_was_overtaken() {
+    let bed = TestBed::new().await;
+    let id = bed.create("SKU-0", "shoes").await;
+    for nth in 0..3 {
+        bed.set_stock(id, 10 + nth).await;
+        bed.change(id, json!({"name": format!("Shoe {nth}")})).await;
+        bed.arrive().await;
+    }
+    let overtaken = "overtaken by a later change; a listing keeps the last 4";
+    let listed = "in the listing";
+    let expected = [overtaken, overtaken, overtaken, listed, listed, listed, listed];
+    assert_eq!(states(&bed, &id.to_string()).await, expected);
+    let traced = trace(&bed, &id.to_string()).await;
+    let are_complete =
+        traced["changes"].as_array().unwrap().iter().all(|change| change["complete"] == true);
+    assert!(are_complete, "{traced}");
+}
+
+#[tokio::test]
+async fn event_projected_during_the_search_is_in_the_listing() {
+    let (bed, ids) = TestBed::with_products(2).await;
+    // The first read of the listings shows the table as it was before the event was projected. After that,
+    // the event is in no queue.
+    let reads = AtomicU32::new(0);
+    let client = edited_dynamodb(&bed.client, move |operation, sent| {
+        if operation == "BatchGetItem" && reads.fetch_add(1, Ordering::SeqCst) == 0 {
+            let keys = sent["RequestItems"]["listings"]["Keys"].as_array_mut().unwrap();
+            for key in keys {
+                key["id"]["S"] = json!(OPERATOR);
+            }
+        }
+    });
+    let api = operators_api(&bed, bed.database.pool.clone(), client);
+    let call = Call::get(&format!("/v1/admin/trace/{}", ids[0]));
+    let call = call.bearer(&bed.tokens.token(OPERATOR, Role::Operator));
+    let change = &call.send(&api).await.expect(200).json["changes"][0];
+    assert_eq!((&change["state"], &change["complete"]), (&json!("in the listing"), &json!(true)));
+}
+
+#[tokio::test]
+async fn damaged_listing_does_not_hide_the_trace() {
+    let (bed, ids) = TestBed::with_products(2).await;
+    bed.set_stock(ids[0], 9).await;
+    bed.set_stock(ids[1], 9).await;
+    bed.arrive().await;
+    bed.set_stock(ids[0], 8).await;
+    // As if both were of one request, as the products of a batch are.
+    let request = "update inventory.journal set request_id = $1";
+    let at = bed.ids.next::<shared::id::RequestId>(bed.clock.now());
+    sqlx::query(request).bind(at).execute(&bed.database.pool).await.unwrap();
+    bed.overwrite_attribute(ids[0], "name", AttributeValue::Bool(true)).await;
+    let damaged = "published, and the listing is damaged: `vitrina sync --deep` repairs it";
+    let [outbox, listed] = ["in the outbox", "in the listing"];
+    assert_eq!(states(&bed, &ids[0].to_string()).await, [damaged, damaged, outbox]);
+    assert_eq!(states(&bed, &ids[1].to_string()).await, [listed, listed]);
+    let traced = trace(&bed, &at.to_string()).await;
+    let changes = traced["changes"].as_array().unwrap();
+    let of = |id: ProductId| -> Vec<&Value> {
+        let changes = changes.iter().filter(|change| change["product_id"] == json!(id));
+        changes.map(|change| &change["state"]).collect()
+    };
+    assert_eq!(of(ids[0]), [damaged, damaged, outbox]);
+    assert_eq!(of(ids[1]), [listed, listed]);
+    // A deep run repairs it, as the state says.
+    bed.arrive().await;
+    bed.reconcile_products(&ids[..1], true).await;
+    bed.arrive().await;
+    assert_eq!(bed.reconcile_products(&ids, true).await.findings.differences(), 0);
+    assert!(states(&bed, &ids[0].to_string()).await.iter().all(|it| it != damaged));
 }

@@ -120,3 +120,20 @@ async fn run_is_compared_and_measured_when_the_clock_is_set_back() {
     let compared = run().await;
     assert_eq!((compared.state, compared.findings.missing), (State::Finished, 1));
 }
+
+#[tokio::test]
+async fn invocation_begins_no_bucket_that_would_end_too_late() {
+    let (bed, _) = TestBed::with_products(1).await;
+    let pace = Settings { grace: HOUR, max_wait: 2 * HOUR, ..settings() };
+    let reconciler = bed.reconciler.clone().with_settings(pace);
+    let id = reconciler.request(OPERATOR, false).await.unwrap();
+    // No product is in them, so that nothing waits.
+    bed.leave_only(id, &[7, 8]).await;
+    // A bucket with a candidate may wait for its events, and then for the grace.
+    for (left, expected) in [(HOUR, 1022), (3 * HOUR - MINUTE, 1022), (4 * HOUR, 1024)] {
+        // Real time: the deadline is later than any wait of this test.
+        reconciler.until(Instant::now() + left).await.unwrap();
+        assert_eq!(done(&bed, id).await, expected, "{left:?} before the deadline");
+    }
+    assert_eq!(bed.run(id).await.state, State::Finished);
+}

@@ -1,5 +1,6 @@
 //! A bucket belongs to one worker at a time, and no lease lasts for ever.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +12,7 @@ use shared::contract::sync_feed::bucket_of;
 use shared::database::connect;
 use shared::id::{LeaseId, RunId};
 use sqlx::{Connection as _, PgConnection};
-use sync::{Reconciler, State};
+use sync::{Reconciler, Settings, State};
 use testkit::{
     DynamoFault, Faults, Interference, faulty_dynamodb, faulty_postgres, locks_are_awaited,
     patient_config, rows,
@@ -218,4 +219,59 @@ async fn bucket_whose_listings_cannot_be_read_stays_due() {
     reconciler.once(&CancellationToken::new()).await.unwrap();
     let run = bed.run(id).await;
     assert_eq!((run.state, run.findings.compared), (State::Finished, 3));
+}
+
+#[tokio::test]
+async fn run_begins_each_bucket_at_its_first_product() {
+    let mut bed = TestBed::new().await;
+    // A page of candidates would end the round within the bucket.
+    bed.reconciler = bed.reconciler.with_settings(Settings { page: 9, ..settings() });
+    // Until one bucket has two products.
+    let mut last_of = HashMap::new();
+    let (first, last) = loop {
+        let id = bed.create(&format!("SKU-{}", last_of.len()), "shoes").await;
+        if let Some(other) = last_of.insert(bucket_of(id), id) {
+            break (id.min(other), id.max(other));
+        }
+    };
+    bed.arrive().await;
+    let other: RunId = bed.ids.next(bed.clock.now());
+    // Another run ended in the middle of it, or stopped there for ever.
+    for run in [None, Some(other)] {
+        for resume_after in [first, last] {
+            bed.remove(first).await;
+            bed.remove(last).await;
+            let leave = "update sync.buckets set run_id = $1, done = false, resume_after = $2
+                         where bucket = $3";
+            sqlx::query(leave)
+                .bind(run)
+                .bind(resume_after)
+                .bind(i32::from(bucket_of(first)))
+                .execute(&bed.database.pool)
+                .await
+                .unwrap();
+            let found = bed.reconcile_products(&[first], false).await.findings;
+            assert_eq!((found.compared, found.missing, found.repaired), (2, 2, 2), "{run:?}");
+            bed.arrive().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_a_release_commits_without_the_disk() {
+    let (bed, ids) = TestBed::with_products(2).await;
+    let pool = connect(&patient_config(bed.database.url.clone(), 1)).unwrap();
+    let (client, clock) = (bed.client.clone(), bed.clock.clone());
+    let reconciler = Reconciler::new(pool.clone(), client, TABLE, clock, bed.ids.clone())
+        .with_settings(settings());
+    let id = reconciler.request(OPERATOR, false).await.unwrap();
+    bed.leave_only(id, &ids.iter().map(|id| bucket_of(*id).into()).collect::<Vec<_>>()).await;
+    let commit = async || -> String {
+        sqlx::query_scalar("show synchronous_commit").fetch_one(&pool).await.unwrap()
+    };
+    assert_eq!(commit().await, "on");
+    reconciler.once(&CancellationToken::new()).await.unwrap();
+    assert_eq!(bed.run(id).await.state, State::Finished);
+    // Later transactions of the same connection are durable.
+    assert_eq!(commit().await, "on");
 }
