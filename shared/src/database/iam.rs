@@ -323,4 +323,38 @@ mod tests {
         login.renew().await;
         assert_eq!(password(&login), None);
     }
+
+    /// Credentials that are missing at first, and each other time.
+    #[derive(Debug, Default)]
+    struct RareCredentials(std::sync::atomic::AtomicU32);
+
+    impl aws_credential_types::provider::ProvideCredentials for RareCredentials {
+        fn provide_credentials<'a>(
+            &'a self,
+        ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let call = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let credentials = Credentials::new("akid", "secret", None, None, "test");
+            let credentials = (call % 2 == 1).then_some(credentials);
+            aws_credential_types::provider::future::ProvideCredentials::ready(
+                credentials.ok_or_else(|| CredentialsError::not_loaded("not yet")),
+            )
+        }
+    }
+
+    #[tokio::test]
+    async fn failed_renewal_is_tried_again_at_the_next_check() {
+        let (login, clock) = login(SharedCredentialsProvider::new(RareCredentials::default()));
+        let mut renewed = Vec::new();
+        // At the start, after half a minute, and again when the token is ten minutes old.
+        for pause in [0, 30, 600, 30] {
+            clock.advance(Duration::from_secs(pause));
+            login.renew().await;
+            renewed.push(password(&login));
+        }
+        let token = |time: &str| Some(format!("20240826T{time}Z"));
+        assert_eq!(renewed, [None, token("220030"), token("220030"), token("221100")]);
+    }
 }

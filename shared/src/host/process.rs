@@ -81,8 +81,9 @@ impl Process {
 
     async fn listen(self, listener: TcpListener, router: Router) {
         metrics_recorder::recorder();
-        // Outside the rate limit: probes and scrapes must never get a 429.
-        let router = router.merge(Router::from(health::routes()).with_state(self.health));
+        // Outside the rate limit: probes and scrapes must never get a 429. The merged router keeps the
+        // fallback of the limited one, so that unknown paths are limited, too.
+        let router = Router::from(health::routes()).with_state(self.health).merge(router);
         let folding = tokio::spawn(metrics_recorder::bound_memory(self.stop.clone()));
         server::serve(
             listener,
