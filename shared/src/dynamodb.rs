@@ -20,8 +20,13 @@ use crate::aws;
 /// Limit of DynamoDB for the keys in one `BatchGetItem`.
 const BATCH: usize = 100;
 
-/// Number of retries for keys that DynamoDB left unprocessed.
-const MAX_ROUNDS: usize = 8;
+/// How often keys are asked for that DynamoDB leaves unprocessed, including the first time.
+const MAX_ROUNDS: u32 = 8;
+
+/// Pause before unprocessed keys are read again; twice as long each further time. DynamoDB leaves keys
+/// because it throttles, so that asking at once would not help. The pauses of one batch are 1.27 s in
+/// total, which leaves most of the time of a request.
+const UNPROCESSED_BACKOFF: Duration = Duration::from_millis(10);
 
 /// An item, or its key.
 pub type Item = HashMap<String, AttributeValue>;
@@ -124,7 +129,8 @@ pub enum Consistency {
     Eventual,
 }
 
-/// Reads the items with these keys that exist: whole, or only the attributes in `projection`.
+/// Reads the items with these keys that exist: whole, or only the attributes in `projection`. Waits up to
+/// 1.27 s in every hundred keys for keys that DynamoDB leaves unprocessed.
 pub async fn batch_get(
     client: &Client,
     table: &str,
@@ -134,13 +140,15 @@ pub async fn batch_get(
 ) -> Result<Vec<Batch>, BatchError> {
     let mut batches = Vec::new();
     for some in keys.chunks(BATCH) {
-        let mut keys = some.to_vec();
-        let mut rounds = 0;
+        let (mut keys, mut rounds) = (some.to_vec(), 0);
         while !keys.is_empty() {
-            rounds += 1;
-            if rounds > MAX_ROUNDS {
+            if rounds == MAX_ROUNDS {
                 return Err(BatchError::Incomplete);
             }
+            if rounds > 0 {
+                tokio::time::sleep(UNPROCESSED_BACKOFF * 2_u32.pow(rounds - 1)).await;
+            }
+            rounds += 1;
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::take(&mut keys)))
                 .set_projection_expression(projection.map(ToOwned::to_owned))

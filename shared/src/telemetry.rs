@@ -78,8 +78,8 @@ impl TelemetryConfig {
     }
 }
 
-/// Keeps the exporter alive. Call [`Telemetry::flush`] before the process ends.
-#[derive(Debug)]
+/// Keeps the exporter alive. Call [`Telemetry::flush`] before the process ends. The default has none.
+#[derive(Debug, Default)]
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
     /// Whether a flush is in progress.
@@ -179,12 +179,13 @@ pub fn failed(work: &'static str, error: &dyn std::error::Error) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
     use std::sync::{Mutex, mpsc};
 
     use opentelemetry::Context;
     use opentelemetry_sdk::error::OTelSdkResult;
     use opentelemetry_sdk::trace::{SpanData, SpanProcessor};
-    use testkit::within;
+    use testkit::{NO_TIMEOUT, within};
     use tracing::Level;
 
     use super::*;
@@ -221,6 +222,37 @@ mod tests {
         within("the end of the second response", flush).await;
         assert!(telemetry.is_flushing.load(Ordering::Acquire));
         drop(release);
+    }
+
+    /// Counts its flushes.
+    #[derive(Clone, Debug, Default)]
+    struct Counting(Arc<AtomicUsize>);
+
+    impl SpanProcessor for Counting {
+        fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &Context) {}
+
+        fn on_end(&self, _: SpanData) {}
+
+        fn force_flush(&self) -> OTelSdkResult {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn every_invocation_flushes_its_spans() {
+        let counting = Counting::default();
+        let provider = SdkTracerProvider::builder().with_span_processor(counting.clone()).build();
+        let telemetry = Telemetry { provider: Some(provider), is_flushing: Arc::default() };
+        for flushes in 1..=3 {
+            telemetry.flush_within(NO_TIMEOUT).await;
+            assert_eq!(counting.0.load(Ordering::SeqCst), flushes);
+            assert!(!telemetry.is_flushing.load(Ordering::Acquire));
+        }
     }
 
     #[test]

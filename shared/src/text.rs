@@ -112,6 +112,57 @@ mod tests {
         assert_eq!(check("a\nb\tc", 50, Lines::Many), Ok(()));
     }
 
+    /// Ranges of characters, and why each character in them is refused; `None` if it is not.
+    const CHARACTERS: [(char, char, Option<TextFault>); 27] = [
+        ('\0', '\u{1f}', Some(TextFault::Control)),
+        (' ', ' ', Some(TextFault::Blank)),
+        ('!', '~', None),
+        ('\u{7f}', '\u{9f}', Some(TextFault::Control)),
+        ('\u{a0}', '\u{a0}', Some(TextFault::Blank)),
+        ('\u{a1}', '\u{ac}', None),
+        ('\u{61b}', '\u{61b}', None),
+        ('\u{61c}', '\u{61c}', Some(TextFault::Bidirectional)),
+        ('\u{61d}', '\u{61d}', None),
+        ('\u{115e}', '\u{115e}', None),
+        ('\u{115f}', '\u{1160}', Some(TextFault::Blank)),
+        ('\u{1161}', '\u{1161}', None),
+        ('\u{2000}', '\u{200d}', Some(TextFault::Blank)),
+        ('\u{200e}', '\u{200f}', Some(TextFault::Bidirectional)),
+        ('\u{2010}', '\u{2027}', None),
+        ('\u{2028}', '\u{2029}', Some(TextFault::Control)),
+        ('\u{202a}', '\u{202e}', Some(TextFault::Bidirectional)),
+        ('\u{202f}', '\u{202f}', Some(TextFault::Blank)),
+        ('\u{2060}', '\u{2065}', Some(TextFault::Blank)),
+        ('\u{2066}', '\u{2069}', Some(TextFault::Bidirectional)),
+        ('\u{206a}', '\u{206f}', Some(TextFault::Blank)),
+        ('\u{2800}', '\u{2800}', Some(TextFault::Blank)),
+        ('\u{2801}', '\u{28ff}', None),
+        ('\u{3164}', '\u{3164}', Some(TextFault::Blank)),
+        ('\u{ff9f}', '\u{ff9f}', None),
+        ('\u{ffa0}', '\u{ffa0}', Some(TextFault::Blank)),
+        ('\u{ffa1}', '\u{ffa1}', None),
+    ];
+
+    #[test]
+    fn each_character_is_accepted_or_refused_for_its_reason() {
+        for (first, last, fault) in CHARACTERS {
+            for c in first..=last {
+                let expected = fault.map_or(Ok(()), Err);
+                assert_eq!(check(&c.to_string(), 1, Lines::One), expected, "{c:?}");
+                // Among visible characters, a blank one is accepted and any other fault is not.
+                let blank = expected == Err(TextFault::Blank);
+                let among = if blank { Ok(()) } else { expected };
+                let text = format!("a{c}b");
+                assert_eq!(check(&text, 3, Lines::One), among, "{c:?}");
+                let visible = if blank { Err(TextFault::Invisible) } else { expected };
+                assert_eq!(check_visible(&text, 3), visible, "{c:?}");
+                let is_break = ['\n', '\r', '\t'].contains(&c);
+                let in_lines = if is_break { Ok(()) } else { among };
+                assert_eq!(check(&text, 3, Lines::Many), in_lines, "{c:?}");
+            }
+        }
+    }
+
     #[test]
     fn length_is_counted_in_characters_not_bytes() {
         assert_eq!(check(&"é".repeat(200), 200, Lines::One), Ok(()));

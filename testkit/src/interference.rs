@@ -17,8 +17,8 @@ pub struct Interference {
 }
 
 tokio::task_local! {
-    /// Set within the work: the points that it passes itself are none of the operation's. A flag
-    /// beside the counts would let concurrent parts of the operation pass unseen.
+    /// Set within the work, whose own points are not those of the operation. A flag in the shared state
+    /// would let concurrent parts of the operation pass unseen.
     static IS_WORKING: ();
 }
 

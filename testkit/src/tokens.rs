@@ -109,6 +109,12 @@ impl Tokens {
         jsonwebtoken::encode(&header, &self.claims(claims), &self.key).unwrap()
     }
 
+    /// As [`Self::with_claims`], but the header names no key.
+    pub fn without_key_id(&self, claims: serde_json::Value) -> String {
+        let header = Header::new(Algorithm::EdDSA);
+        jsonwebtoken::encode(&header, &self.claims(claims), &self.key).unwrap()
+    }
+
     /// The subject that a token names.
     pub fn subject(token: &str) -> UserId {
         let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();

@@ -10,6 +10,11 @@ pub(crate) const LIMIT: i32 = 10;
 /// Length of a window. It starts with its first attempt and does not slide.
 pub(crate) const WINDOW: TimeDelta = TimeDelta::minutes(15);
 
+/// How far in the future a window may begin. Clocks of processes differ, and concurrent requests are
+/// counted in any order. Beyond that, the clock was set back, and the window is over: otherwise an
+/// address would be refused until the clock has caught up.
+pub(crate) const AHEAD: TimeDelta = TimeDelta::minutes(1);
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -41,7 +46,7 @@ pub(crate) struct Window {
 /// Seconds until the next attempt is allowed; `None` if it is allowed now.
 pub(crate) fn wait(window: Window, now: DateTime<Utc>) -> Option<u32> {
     let left = window.since + WINDOW - now;
-    if window.made < LIMIT || left <= TimeDelta::zero() {
+    if window.made < LIMIT || left <= TimeDelta::zero() || window.since > now + AHEAD {
         return None;
     }
     // Rounded up, so that a client that waits exactly this long is not refused again.
@@ -71,5 +76,12 @@ mod tests {
         assert_eq!(seconds, 1);
         let then = now + TimeDelta::seconds(i64::from(seconds));
         assert_eq!(wait(window(10), then), None);
+    }
+
+    #[test]
+    fn window_beyond_the_difference_of_clocks_is_over() {
+        let ahead = DateTime::UNIX_EPOCH - AHEAD;
+        assert_eq!(wait(window(10), ahead), Some(16 * 60 + 1));
+        assert_eq!(wait(window(10), ahead - TimeDelta::microseconds(1)), None);
     }
 }

@@ -259,6 +259,25 @@ mod tests {
     }
 
     #[test]
+    fn key_of_any_mode_but_its_owners_is_refused() {
+        let directory = directory();
+        let path = directory.path().join("key");
+        let key = issuer(&path).jwks();
+        let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        for bit in [0o010, 0o020, 0o040, 0o001, 0o002, 0o004] {
+            set(0o600 | bit);
+            match SigningKey::load_or_create(&path) {
+                Err(KeyError::Exposed { mode, .. }) => assert_eq!(mode, 0o600 | bit),
+                other => panic!("{bit:o}: {other:?}"),
+            }
+        }
+        for mode in [0o600, 0o400, 0o700] {
+            set(mode);
+            assert_eq!(issuer(&path).jwks(), key, "{mode:o}");
+        }
+    }
+
+    #[test]
     fn invalid_key_file_is_refused_and_left_alone() {
         let directory = directory();
         let path = directory.path().join("key");

@@ -165,32 +165,85 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::codes;
 
     async fn written(mail: Mail) -> String {
         let directory = tempfile::tempdir().unwrap();
         let mailer = Mailer::new(&directory.path().join("mails")).unwrap();
         let to = Email::parse("Ana@example.com").unwrap();
-        let path = mailer.write(&to, &mail, DateTime::UNIX_EPOCH).await.unwrap();
+        let now = "2026-03-01T12:00:00Z".parse().unwrap();
+        let path = mailer.write(&to, &mail, now).await.unwrap();
         std::fs::read_to_string(path).unwrap()
     }
 
-    #[tokio::test]
-    async fn code_has_its_own_line_in_the_file() {
-        let code = "012345".to_owned();
-        let activation = Mail::Activation { code: code.clone(), again: true };
-        let mail = written(activation).await;
-        assert!(mail.lines().any(|line| line == "Activation code: 012345"), "{mail}");
-        assert!(mail.lines().any(|line| line == "To: ana@example.com"), "{mail}");
-        assert!(mail.contains("Content-Transfer-Encoding: 7bit"), "{mail}");
-        let mail = written(Mail::Reset { code }).await;
-        assert!(mail.lines().any(|line| line == "Reset code: 012345"), "{mail}");
+    /// Each mail as a whole, from its first header to its last line.
+    fn expected(subject: &str, text: &str) -> String {
+        let head = "From: Vitrina <no-reply@vitrina.example>\n\
+                    To: ana@example.com\n\
+                    Date: Sun, 01 Mar 2026 12:00:00 +0000\n";
+        let kind = "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 7bit\n";
+        format!("{head}Subject: {subject}\n{kind}\n{text}")
     }
 
+    const FIRST_ACTIVATION: &str = "\
+This address was used to sign up to Vitrina.
+
+Activation code: 012345
+
+The code is valid for 15 minutes. Earlier codes are no longer valid.
+
+If you did not sign up, ignore this mail: without the code, the
+account cannot be used.
+";
+
+    const LATER_ACTIVATION: &str = "\
+This address was used to sign up to Vitrina.
+
+Activation code: 012345
+
+The code is valid for 15 minutes. Earlier codes are no longer valid.
+
+It was not the first sign-up with this address. The code activates the
+account with the password of this one. If that was not you, do not use
+the code, and sign up again.
+
+If you did not sign up, ignore this mail: without the code, the
+account cannot be used.
+";
+
+    const ALREADY_ACTIVE: &str = "\
+There was an attempt to sign up to Vitrina with this address, which
+already has an account. Nothing has changed.
+
+If it was you, log in, or reset your password if you have forgotten it.
+If it was not you, ignore this mail.
+";
+
+    const RESET: &str = "\
+A new password was requested for your Vitrina account.
+
+Reset code: 012345
+
+The code is valid for 15 minutes. If you did not request it, ignore this
+mail and do not share the code: your password stays as it is.
+";
+
     #[tokio::test]
-    async fn mail_to_an_active_account_has_no_code() {
-        let mail = written(Mail::AlreadyActive).await;
-        assert!(mail.contains("attempt to sign up"), "{mail}");
-        assert!(!mail.contains("code:"), "{mail}");
+    async fn every_mail_has_its_headers_and_its_text() {
+        let code = || "012345".to_owned();
+        let activation = |again| Mail::Activation { code: code(), again };
+        for (mail, subject, text) in [
+            (activation(false), "Activate your account", FIRST_ACTIVATION),
+            (activation(true), "Activate your account", LATER_ACTIVATION),
+            (Mail::AlreadyActive, "You already have an account", ALREADY_ACTIVE),
+            (Mail::Reset { code: code() }, "Reset your password", RESET),
+        ] {
+            let has_code = !matches!(mail, Mail::AlreadyActive);
+            let written = written(mail).await.replace("\r\n", "\n");
+            assert_eq!(written, expected(subject, text));
+            let minutes = format!("valid for {} minutes", codes::LIFETIME.num_minutes());
+            assert_eq!(written.contains(&minutes), has_code, "{written}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use shared::config::Secret;
 use shared::http::problem::{self, Problem};
+use shared::telemetry;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
@@ -85,26 +86,43 @@ impl Passwords {
 
     /// Hashes a password into a PHC string.
     pub(crate) async fn hash(&self, password: Secret<String>) -> Result<String, PasswordError> {
+        let hashes = Arc::clone(&self.hashes);
         self.run(move || {
             let hash = hasher()?.hash_password(password.expose().as_bytes())?;
+            hashes.fetch_add(1, Ordering::Relaxed);
             Ok(hash.to_string())
         })
         .await
     }
 
-    /// Whether the password matches `hash`. Without a hash it does not, which takes equally long.
+    /// Whether the password matches `hash`. Without a hash, or with an invalid one, it does not, which
+    /// takes equally long: an operator may store an invalid hash to lock a user out.
     pub(crate) async fn verify(
         &self,
         password: Secret<String>,
         hash: Option<String>,
     ) -> Result<bool, PasswordError> {
+        let hashes = Arc::clone(&self.hashes);
         self.run(move || {
-            let stored = hash.as_deref().unwrap_or(DUMMY);
-            match hasher()?.verify_password(password.expose().as_bytes(), stored) {
-                Ok(()) => Ok(hash.is_some()),
-                Err(password_hash::Error::PasswordInvalid) => Ok(false),
-                Err(error) => Err(error),
-            }
+            let matches = |stored: &str| {
+                let verified = hasher()?.verify_password(password.expose().as_bytes(), stored);
+                let matches = match verified {
+                    Ok(()) => true,
+                    Err(password_hash::Error::PasswordInvalid) => false,
+                    Err(error) => return Err(error),
+                };
+                hashes.fetch_add(1, Ordering::Relaxed);
+                Ok(matches)
+            };
+            let Some(hash) = hash else { return matches(DUMMY).map(|_| false) };
+            matches(&hash).or_else(|error| {
+                let error = telemetry::causes(&error);
+                tracing::warn!(
+                    error,
+                    "a stored password hash is invalid, so no password matches it"
+                );
+                matches(DUMMY).map(|_| false)
+            })
         })
         .await
     }
@@ -117,7 +135,6 @@ impl Passwords {
             Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let slot =
             Arc::clone(&self.slots).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
-        self.hashes.fetch_add(1, Ordering::Relaxed);
         // The permits move to the thread: the work goes on even if its request is dropped.
         let hashing = tokio::task::spawn_blocking(move || {
             let result = work();
@@ -164,7 +181,23 @@ mod tests {
         let parameters = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
         assert_eq!(parameters(DUMMY), parameters(&real));
         assert_eq!(DUMMY.len(), real.len());
+        // What OWASP recommends, as numbers: both could become weak together.
+        assert!(real.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{real}");
         assert!(!passwords.verify(secret(""), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn invalid_hash_costs_the_same_and_matches_no_password() {
+        let passwords = Passwords::new(1);
+        let real = passwords.hash(secret("correct horse")).await.unwrap();
+        let (parameters, _) = real.rsplit_once('$').unwrap();
+        let other = real.replace("argon2id", "scrypt");
+        for invalid in ["", "!", "correct horse", "$argon2id$", parameters, &other] {
+            let before = passwords.hashes();
+            let verified = passwords.verify(secret("correct horse"), Some(invalid.to_owned()));
+            assert!(!verified.await.unwrap(), "{invalid:?}");
+            assert_eq!(passwords.hashes() - before, 1, "{invalid:?}");
+        }
     }
 
     #[tokio::test]

@@ -81,15 +81,35 @@ impl<B: Publish> Relay<B> {
         Ok(if deleted < 1000 { Progress::Idle } else { Progress::More })
     }
 
-    /// Repairs and publishes before `deadline` until nothing is pending.
+    /// Repairs and publishes before `deadline` until nothing is pending, and then deletes expired keys.
     async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
-        while self.repair().await? == Progress::More && Instant::now() < deadline {}
-        self.events.drain(deadline).await?;
-        if let Err(error) = self.delete_expired_keys().await {
+        // A repair that fails must not hold up the events, which have nothing to do with it.
+        let repaired = again(deadline, || self.repair()).await;
+        let published = self.events.drain(deadline).await;
+        if let Ok(()) | Err(outbox::RelayError::Pending { .. }) = published
+            && let Err(error) = again(deadline, || self.delete_expired_keys()).await
+        {
             telemetry::failed("forget", &error);
         }
-        Ok(())
+        match (repaired, published) {
+            // Its request is still pending, and this says why.
+            (Err(repair), Ok(()) | Err(outbox::RelayError::Pending { .. })) => Err(repair.into()),
+            (Err(repair), Err(publish)) => {
+                telemetry::failed("repair", &repair);
+                Err(publish.into())
+            }
+            (Ok(()), published) => Ok(published?),
+        }
     }
+}
+
+/// Does `work` until nothing is left of it, at least once and at most until `deadline`.
+async fn again<E, F>(deadline: Instant, mut work: impl FnMut() -> F) -> Result<(), E>
+where
+    F: Future<Output = Result<Progress, E>>,
+{
+    while work().await? == Progress::More && Instant::now() < deadline {}
+    Ok(())
 }
 
 impl<B: Publish> Work for Relay<B> {

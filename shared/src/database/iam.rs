@@ -87,7 +87,7 @@ pub enum IamError {
 
 impl IamLogin {
     /// Takes host, port and user from the options of the pool.
-    pub(super) fn new(
+    pub(crate) fn new(
         environment: &SdkConfig,
         pool: PgPool,
         options: PgConnectOptions,

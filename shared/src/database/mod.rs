@@ -328,6 +328,11 @@ fn is_unreachable(error: &sqlx::Error) -> bool {
     }
 }
 
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    let found = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    found.is_some_and(|found| found == code)
+}
+
 /// Whether PostgreSQL refuses a value: class 22, such as a time out of range. Stored values were
 /// checked before, so the value comes from the request.
 fn is_data_exception(error: &sqlx::Error) -> bool {

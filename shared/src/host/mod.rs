@@ -289,3 +289,64 @@ pub fn stop_on_signal() -> Result<CancellationToken, std::io::Error> {
     });
     Ok(stop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_config::{Region, SdkConfig};
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+    use chrono::DateTime;
+    use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+    use super::*;
+
+    /// A database with a log-in by IAM whose token has not been made yet. It does not exist.
+    pub(super) fn database() -> (Database, Clock) {
+        let clock = Clock::fixed(DateTime::from_timestamp(1_724_709_600, 0).unwrap());
+        let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1);
+        let credentials = Credentials::new("akid", "secret", None, None, "test");
+        let environment = SdkConfig::builder()
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        let pool = PgPoolOptions::new().connect_lazy_with(options.clone());
+        let login = IamLogin::new(&environment, pool.clone(), options, &clock).unwrap();
+        (Database { pool, login: Some(login) }, clock)
+    }
+
+    /// The time of the token with which the pool connects.
+    pub(super) fn token_time(database: &Database) -> Option<String> {
+        // The password has no getter; the debug output contains it.
+        let options = format!("{:?}", database.pool.connect_options());
+        options.split("X-Amz-Date=").nth(1).map(|rest| rest.chars().take(16).collect())
+    }
+
+    fn host(database: &Database, clock: &Clock) -> Host {
+        let host = Host {
+            config: HostConfig::read(&mut Settings::from_pairs([] as [(&str, &str); 0]), "a", "b"),
+            clock: clock.clone(),
+            ids: Ids::seeded(1),
+            health: Health::default(),
+            login: None,
+            telemetry: Telemetry::default(),
+            stop: CancellationToken::new(),
+        };
+        host.with_database(database)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn process_renews_the_token_of_its_database_until_it_ends() {
+        let (database, clock) = database();
+        let (_process, teardown) = host(&database, &clock).process();
+        for time in ["20240826T220000Z", "20240826T221000Z", "20240826T222000Z"] {
+            tokio::time::sleep(Duration::from_secs(31)).await;
+            assert_eq!(token_time(&database).as_deref(), Some(time));
+            clock.advance(Duration::from_mins(10));
+        }
+        teardown.run();
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        assert_eq!(token_time(&database).as_deref(), Some("20240826T222000Z"));
+    }
+}

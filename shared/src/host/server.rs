@@ -172,6 +172,7 @@ async fn serve_connection(
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use testkit::{Gate, NO_TIMEOUT, eventually, within};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::task::JoinHandle;
@@ -193,6 +194,10 @@ mod tests {
     }
 
     async fn start(timeouts: Timeouts) -> Server {
+        start_with(8, timeouts).await
+    }
+
+    async fn start_with(capacity: usize, timeouts: Timeouts) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = Arc::new(Gate::default());
@@ -205,7 +210,8 @@ mod tests {
             .route("/held", axum::routing::get(held))
             .route("/long", axum::routing::get(async || vec![b'x'; LENGTH]));
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve_within(listener, router, stop.clone(), 8, timeouts));
+        let serving =
+            tokio::spawn(serve_within(listener, router, stop.clone(), capacity, timeouts));
         Server { address, stop, serving, gate }
     }
 
@@ -290,6 +296,45 @@ mod tests {
         server.gate.entered().await;
         server.stop.cancel();
         within("the shutdown", server.serving).await.unwrap();
+    }
+
+    const HELD: &[u8] = b"GET /held HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+    async fn assert_done(mut stream: TcpStream) {
+        let mut response = String::new();
+        within("the response", stream.read_to_string(&mut response)).await.unwrap();
+        assert!(response.ends_with("done"), "{response}");
+    }
+
+    #[tokio::test]
+    async fn closed_connection_makes_room_for_another() {
+        let server = start_with(2, PATIENT).await;
+        server.gate.open();
+        for _ in 0..5 {
+            assert_done(send(&server, HELD).await).await;
+        }
+        server.stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn connection_beyond_the_capacity_waits_for_another_to_close() {
+        let server = start_with(2, PATIENT).await;
+        let mut streams = Vec::new();
+        for _ in 0..2 {
+            streams.push(send(&server, HELD).await);
+            server.gate.entered().await;
+        }
+        streams.push(send(&server, HELD).await);
+        // Enough turns for the server to accept a connection and read a request.
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(server.gate.entered().now_or_never().is_none(), "three requests at once");
+        server.gate.open();
+        for stream in streams {
+            assert_done(stream).await;
+        }
+        server.stop.cancel();
     }
 
     #[test]

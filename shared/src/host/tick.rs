@@ -196,4 +196,22 @@ mod tests {
         tokio::join!(running, stopping);
         assert_eq!(begun.elapsed(), Duration::from_secs(1));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_ends_work_with_a_backlog_after_its_round() {
+        for pace in [Duration::ZERO, Duration::from_hours(1)] {
+            let (rounds, stop) = (Mutex::new(0), CancellationToken::new());
+            let work = || {
+                let mut rounds = rounds.lock().unwrap();
+                *rounds += 1;
+                assert!(*rounds < 10, "the stop is ignored");
+                if *rounds == 3 {
+                    stop.cancel();
+                }
+                std::future::ready(Ok::<_, Infallible>(Progress::More))
+            };
+            run("endless", pace, Arc::default(), stop.clone(), work).await;
+            assert_eq!(rounds.into_inner().unwrap(), 3);
+        }
+    }
 }

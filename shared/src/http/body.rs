@@ -264,4 +264,38 @@ mod tests {
         assert_eq!((refused.kind.code, refused.kind.status), ("request_timeout", 408));
         assert_eq!(begun.elapsed(), Duration::from_secs(20));
     }
+
+    /// A request whose body is one object of this many bytes, in chunks.
+    fn request(length: usize) -> Request {
+        let mut body = b"{}".to_vec();
+        body.resize(length, b' ');
+        let chunks: Vec<_> =
+            body.chunks(10_000).map(|chunk| Ok::<_, Infallible>(chunk.to_vec())).collect();
+        let request = Request::builder().header(header::CONTENT_TYPE, "application/json");
+        request.body(Body::from_stream(stream::iter(chunks))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn body_is_accepted_up_to_its_limit() {
+        let code = |refused: Problem| refused.kind.code;
+        for (length, expected) in [
+            (2, Ok(2)),
+            (60 * 1024, Ok(60 * 1024)),
+            (65_536, Ok(65_536)),
+            (65_537, Err("payload_too_large")),
+            (DRAIN_LIMIT + 1, Err("payload_too_large")),
+        ] {
+            let read = Json::<serde_json::Value>::from_request(request(length), &()).await;
+            assert_eq!(read.map(|json| json.bytes.len()).map_err(code), expected, "{length}");
+        }
+        for (length, expected) in [
+            (65_537, Ok(())),
+            (1_048_576, Ok(())),
+            (1_048_577, Err("payload_too_large")),
+            (DRAIN_LIMIT + 1, Err("payload_too_large")),
+        ] {
+            let read = LargeJson::<serde_json::Value>::from_request(request(length), &()).await;
+            assert_eq!(read.map(|_| ()).map_err(code), expected, "{length}");
+        }
+    }
 }

@@ -30,3 +30,36 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    /// The key that a request with these headers has, or the code of its refusal.
+    async fn read(keys: &[&[u8]]) -> Result<Option<String>, &'static str> {
+        let mut request = Request::builder();
+        for key in keys {
+            request = request.header("idempotency-key", *key);
+        }
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let read = IdempotencyKey::from_request_parts(&mut parts, &()).await;
+        read.map(|key| key.0).map_err(|problem| problem.kind.code)
+    }
+
+    #[tokio::test]
+    async fn key_has_up_to_255_visible_characters() {
+        assert_eq!(read(&[]).await, Ok(None));
+        let longest = "x".repeat(255);
+        for key in ["!", "~", "a", "0", longest.as_str()] {
+            assert_eq!(read(&[key.as_bytes()]).await, Ok(Some(key.to_owned())));
+        }
+        let longer = "x".repeat(256);
+        for key in ["", " ", "a b", "\t", "é", longer.as_str()] {
+            assert_eq!(read(&[key.as_bytes()]).await, Err("malformed_request"), "{key:?}");
+        }
+        assert_eq!(read(&[b"\xff"]).await, Err("malformed_request"));
+        assert_eq!(read(&[b"a", b"a"]).await, Err("malformed_request"), "sent twice");
+    }
+}

@@ -143,3 +143,36 @@ fn event_with_another_meaning_is_unreadable() {
         assert!(matches!(unknown, Received::Unknown { .. }));
     }
 }
+
+#[test]
+fn unknown_type_is_ignored_in_an_envelope_of_another_form() {
+    let mut envelopes = vec![json!({}), json!({"kind": "another", "body": [1, 2]})];
+    for text in golden() {
+        let envelope: Value = serde_json::from_str(&text).unwrap();
+        let names: Vec<String> = envelope.as_object().unwrap().keys().cloned().collect();
+        // Without each member, and with a value of another type.
+        for name in names {
+            for value in [None, Some(json!([7]))] {
+                let mut other = envelope.clone();
+                let members = other.as_object_mut().unwrap();
+                members.remove(&name);
+                members.extend(value.map(|value| (name.clone(), value)));
+                envelopes.push(other);
+            }
+        }
+    }
+    for mut envelope in envelopes {
+        envelope["type"] = json!("ProductPraised");
+        let read = envelope::read::<Event>(&envelope.to_string());
+        let Ok(Received::Unknown { type_name }) = read else { panic!("{envelope}: {read:?}") };
+        assert_eq!(type_name, "ProductPraised");
+    }
+    // A known type must have its form.
+    for name in ["subject", "requestid", "data", "position", "time"] {
+        for text in golden() {
+            let mut envelope: Value = serde_json::from_str(&text).unwrap();
+            envelope.as_object_mut().unwrap().remove(name);
+            envelope::read::<Event>(&envelope.to_string()).unwrap_err();
+        }
+    }
+}

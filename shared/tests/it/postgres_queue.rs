@@ -1,9 +1,11 @@
 //! A queue and its intake over a real database: redelivery, backoff and dead letters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use chrono::DateTime;
+use futures::FutureExt as _;
 use shared::bus::message::Outcome;
 use shared::bus::postgres::{Message, PgBus, Queue, Queues, dead_letters};
 use shared::bus::selection::{Action, Selection};
@@ -11,12 +13,15 @@ use shared::bus::{self, Outbound, Publish as _};
 use shared::clock::Clock;
 use shared::contract::envelope::Event as _;
 use shared::contract::inventory::Event;
-use shared::contract::routes::ROUTES;
+use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::host::health::{self, Health};
 use shared::host::intake::{self, Failure};
 use shared::host::metrics_recorder;
 use shared::id::{EventId, UserId};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use testkit::{Call, TestDatabase, database};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::handlers::{self, ByPosition};
@@ -85,6 +90,52 @@ async fn metrics_have_the_depth_of_each_queue_of_the_process() {
     for (queue, visible) in [("catalog", 2), (PARCEL_QUEUE, 0)] {
         let line = format!("vitrina_queue_visible{{queue=\"{queue}\"}} {visible}");
         assert!(page.lines().any(|found| found == line), "{line} in {page}");
+    }
+}
+
+/// A server that accepts connections and stays silent.
+async fn silent_database() -> (tokio::net::TcpListener, PgPool) {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://user@{}/nothing", silent.local_addr().unwrap());
+    let waits = PgPoolOptions::new().acquire_timeout(Duration::from_secs(2));
+    (silent, waits.connect_lazy(&url).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_metrics_are_served_while_the_database_is_silent() {
+    let (_silent, pool) = silent_database().await;
+    metrics_recorder::recorder();
+    metrics::gauge!("vitrina_outbox_pending").set(41.5);
+    let queues = Queues::new(pool, Clock::System, TWO_PRODUCERS).all();
+    assert!(queues.len() > 1);
+    let router = Router::from(health::routes().with_state(Health { queues, ..Health::default() }));
+    let begun = tokio::time::Instant::now();
+    let page = Call::get("/metrics").send(&router).await.expect(200).text;
+    assert!(page.lines().any(|line| line == "vitrina_outbox_pending 41.5"), "{page}");
+    // The first queue has waited for a connection, and no other waits again. Timers are up to a
+    // millisecond late.
+    assert_eq!(begun.elapsed().as_secs(), 2);
+}
+
+#[tokio::test]
+async fn consumers_of_the_queues_of_an_event_are_nudged() {
+    let bed = TestBed::new().await;
+    let [catalog, parcels]: [Arc<Notify>; 2] = Default::default();
+    let bus = PgBus::new(bed.database.pool.clone(), bed.clock.clone(), TWO_PRODUCERS)
+        .with_nudge(CATALOG_QUEUE, Arc::clone(&catalog))
+        .with_nudge(PARCEL_QUEUE, Arc::clone(&parcels));
+    let events = [
+        (Event::SOURCE, "ProductUpdated", [true, false]),
+        ("test/parcels", "ParcelSent", [false, true]),
+        ("test/parcels", "BookCourier", [false, false]),
+        ("test/parcels", "ParcelPraised", [false, false]),
+    ];
+    for (source, event_type, expected) in events {
+        let event_id = EventId::from_u128(1);
+        let (subject, body) = (Uuid::nil(), String::new());
+        bus.publish(&[Outbound { event_id, source, event_type, subject, body }]).await.unwrap();
+        let nudged = [&catalog, &parcels].map(|nudge| nudge.notified().now_or_never().is_some());
+        assert_eq!(nudged, expected, "{event_type}");
     }
 }
 

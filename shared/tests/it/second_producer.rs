@@ -48,7 +48,7 @@ pub(crate) const TWO_PRODUCERS: &[Route] = &[
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
-enum ParcelEvent {
+pub(crate) enum ParcelEvent {
     ParcelSent {
         id: Uuid,
         version: i64,
@@ -99,7 +99,7 @@ impl ParcelEvent {
 
 /// An outbox that holds its events itself, without a journal.
 #[derive(Clone, Copy, Debug)]
-struct ParcelOutbox;
+pub(crate) struct ParcelOutbox;
 
 const SCHEMA: &str = "
     create schema parcels;
@@ -201,12 +201,12 @@ impl Handler for Seen {
     }
 }
 
-fn sent(n: u128) -> ParcelEvent {
+pub(crate) fn sent(n: u128) -> ParcelEvent {
     ParcelEvent::ParcelSent { id: Uuid::from_u128(n), version: 1 }
 }
 
 /// Commits events as the producer does.
-async fn commit(pool: &PgPool, now: DateTime<Utc>, events: &[ParcelEvent]) {
+pub(crate) async fn commit(pool: &PgPool, now: DateTime<Utc>, events: &[ParcelEvent]) {
     for event in events {
         let insert = sqlx::query(
             "insert into parcels.outbox (event_id, subject, event, committed_at)
@@ -279,12 +279,12 @@ impl TestBed {
     }
 }
 
-fn fixed_clock() -> Clock {
+pub(crate) fn fixed_clock() -> Clock {
     Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap())
 }
 
 /// A database with the outbox of the second producer and the tables of the bus.
-async fn producer_database() -> TestDatabase {
+pub(crate) async fn producer_database() -> TestDatabase {
     let database = database(&[&bus::MIGRATOR]).await;
     sqlx::raw_sql(SCHEMA).execute(&database.pool).await.unwrap();
     database

@@ -6,7 +6,7 @@ use shared::bus;
 use shared::config::Secret;
 use shared::database::{DatabaseConfig, connect};
 use sqlx::PgPool;
-use testkit::{PostgresFault, database, eventually, faulty_postgres};
+use testkit::{NO_TIMEOUT, PostgresFault, database, eventually, faulty_postgres};
 
 /// Lets a call over the only connection of a pool meet silence, and gives it up. Returns when the pool
 /// has connected again.
@@ -38,4 +38,28 @@ async fn pool_drops_a_connection_that_no_longer_responds() {
 #[tokio::test]
 async fn pool_drops_a_connection_that_is_silent_at_begin() {
     silence(async |pool| pool.begin().await).await;
+}
+
+/// What a statement over the only connection of a pool says, once its server has ended it.
+async fn ended_while_idle(fresh: Duration) -> Result<bool, sqlx::Error> {
+    let database = database(&[&bus::MIGRATOR]).await;
+    let url = Secret::new(database.url.clone());
+    let config = DatabaseConfig { fresh, ..DatabaseConfig::new(url, 1, "vitrina tests") };
+    let pool = connect(&config).unwrap();
+    let own = async || sqlx::query_scalar("select pg_backend_pid()").fetch_one(&pool).await;
+    let before: i32 = own().await.unwrap();
+    eventually("the end of the connection", async || {
+        let end = sqlx::query_scalar("select pg_terminate_backend($1)").bind(before);
+        let is_there: bool = end.fetch_one(&database.pool).await.unwrap();
+        (!is_there).then_some(())
+    })
+    .await;
+    own().await.map(|after: i32| after != before)
+}
+
+#[tokio::test]
+async fn connection_that_ended_while_idle_is_replaced_before_its_use() {
+    assert!(ended_while_idle(Duration::ZERO).await.unwrap(), "another connection responds");
+    // Without a ping, the first statement meets its end.
+    ended_while_idle(NO_TIMEOUT).await.unwrap_err();
 }

@@ -124,6 +124,26 @@ async fn failed_messages_of_an_invocation_are_redelivered_later() {
 }
 
 #[tokio::test]
+async fn each_attempt_of_a_message_waits_four_times_longer() {
+    // What ended the attempts, and the visibility timeouts after the first, second and so on.
+    for (handler, waits) in [(FAILING, &[1, 4, 16, 64][..]), (UNAVAILABLE, &[1, 4, 16])] {
+        for (attempts, seconds) in (1..).zip(waits) {
+            let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
+            let response = invoke(&aws, &handler, invocation(&[GOLDEN], attempts)).await;
+            assert_eq!(response, failures(&["message 0"]));
+            let made = aws.calls();
+            let [(operation, sent)] = &made[..] else { panic!("{made:?}") };
+            assert_eq!(operation, "ChangeMessageVisibilityBatch");
+            assert_eq!(sent["QueueUrl"], QUEUE);
+            let entry = json!({
+                "Id": "0", "ReceiptHandle": "receipt 0", "VisibilityTimeout": seconds,
+            });
+            assert_eq!(sent["Entries"], json!([entry]), "after attempt {attempts}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn unreadable_message_is_sent_to_the_dead_letters() {
     let aws = FakeAws::start(|_, sent| response(sent, |_| false)).await;
     let response = invoke(&aws, &ACCEPTING, invocation(&["no event", GOLDEN], 1)).await;

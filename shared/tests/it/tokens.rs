@@ -3,10 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::JwkSet;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::config::Settings;
-use shared::http::auth::{AuthConfig, Role, Verifier};
+use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
 use shared::id::UserId;
 use testkit::Tokens;
 
@@ -75,4 +83,78 @@ fn aws_edition_refuses_the_embedded_provider() {
     let mut settings = Settings::from_pairs([embedded]);
     let _ = AuthConfig::read(&mut settings);
     settings.finish(()).unwrap();
+}
+
+/// A token with this header and the usual claims, signed by `sign`.
+fn signed(header: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+    let claims = json!({
+        "iss": "https://identity.test", "aud": "vitrina", "sub": UserId::nil(),
+        "exp": 4_000_000_000_i64,
+    });
+    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let message = format!("{}.{}", part(header), part(&claims));
+    let signature = URL_SAFE_NO_PAD.encode(sign(message.as_bytes()));
+    format!("{message}.{signature}")
+}
+
+/// The modulus in the encoding of a public RSA key with 2048 bits.
+fn modulus(public: &[u8]) -> &[u8] {
+    assert_eq!((public.len(), &public[265..]), (270, &[2, 3, 1, 0, 1][..]));
+    &public[9..265]
+}
+
+#[tokio::test]
+async fn token_is_accepted_with_the_algorithm_of_its_key_alone() {
+    let random = SystemRandom::new();
+    let curve = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let tokens = Tokens::new(Clock::System);
+    let point = curve.public_key().as_ref();
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let mut keys = serde_json::to_value(tokens.keys()).unwrap();
+    keys["keys"].as_array_mut().unwrap().extend([
+        json!({"kty": "EC", "crv": "P-256", "kid": "ec", "x": encode(&point[1..33]),
+               "y": encode(&point[33..])}),
+        json!({"kty": "RSA", "kid": "rsa", "e": "AQAB", "n": encode(modulus(rsa.public_key().as_ref()))}),
+    ]);
+    let keys: JwkSet = serde_json::from_value(keys).unwrap();
+    let config = AuthConfig { keys: KeySource::Fixed(keys), ..tokens.config() };
+    let verifier = Verifier::new(config, Clock::System);
+    let by_curve = |message: &[u8]| curve.sign(&random, message).unwrap().as_ref().to_vec();
+    let by_rsa = |message: &[u8]| {
+        let mut signature = vec![0; rsa.public_modulus_len()];
+        rsa.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).unwrap();
+        signature
+    };
+    verifier.verify(&tokens.token(UserId::nil(), Role::Seller)).await.unwrap();
+    for alg in ["ES256", "ES384", "RS256", "RS384", "RS512", "PS256", "EdDSA", "HS256", "none"] {
+        for kid in ["ec", "rsa", "test"] {
+            let header = json!({"typ": "JWT", "alg": alg, "kid": kid});
+            let accepted = [signed(&header, by_curve), signed(&header, by_rsa)];
+            let mut results = Vec::new();
+            for token in &accepted {
+                results.push(verifier.verify(token).await.map_err(|problem| problem.kind.code));
+            }
+            let accepted: Vec<bool> = results.iter().map(Result::is_ok).collect();
+            let expected = [(alg, kid) == ("ES256", "ec"), (alg, kid) == ("RS256", "rsa")];
+            assert_eq!(accepted, expected, "{alg} with {kid}: {results:?}");
+            let refused = results.into_iter().filter_map(Result::err);
+            assert!(refused.into_iter().all(|code| code == "unauthenticated"), "{alg} with {kid}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn token_without_key_id_is_verified_with_the_first_key() {
+    let tokens = [Tokens::new(Clock::System), Tokens::with_key("second", Clock::System)];
+    let keys = tokens.iter().flat_map(|tokens| tokens.keys().keys.clone()).collect();
+    let config = AuthConfig { keys: KeySource::Fixed(JwkSet { keys }), ..tokens[0].config() };
+    let verifier = Verifier::new(config, Clock::System);
+    let mut accepted = Vec::new();
+    for tokens in &tokens {
+        let token = tokens.without_key_id(json!({"sub": UserId::nil()}));
+        accepted.push(verifier.verify(&token).await.map_err(|problem| problem.kind.code).err());
+        verifier.verify(&tokens.token(UserId::nil(), Role::Seller)).await.unwrap();
+    }
+    assert_eq!(accepted, [None, Some("unauthenticated")]);
 }

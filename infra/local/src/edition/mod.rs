@@ -232,15 +232,20 @@ async fn run(
     };
 
     let mut work = JoinSet::new();
-    let mut api = health_routes(&context);
+    let mut api = OpenApiRouter::new();
     for service in SERVICES {
         api = api.merge((service.start)(&context, &mut work).await?);
     }
-    let (router, document) = api.split_for_parts();
+    let (router, routes) = api.split_for_parts();
+    let (health, mut document) = health_routes(&context).split_for_parts();
+    document.merge(routes);
     let router = router.merge(docs::router(docs::describe(document)));
     let limit = RateLimitConfig { expensive_paths: &EXPENSIVE_PATHS, ..options.rate_limit };
     let limit = RateLimit::new(limit, Some(context.verifier.clone()), &context.clock);
     let router: Router = host::server::with_rate_limit(router, &limit);
+    // Outside the rate limit, as in every process: probes and scrapes must never get a 429. The merged
+    // router keeps the fallback of the limited one, so that unknown paths are limited, too.
+    let router = health.merge(router);
     let router = host::server::with_standard_layers(router, &context.clock, &context.ids);
 
     work.spawn(metrics_recorder::bound_memory(stop.clone()));

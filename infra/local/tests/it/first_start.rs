@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use shared::config::Settings;
+use testkit::eventually;
 use tokio::process::Command;
 
 use crate::process::{Process, vitrina};
@@ -146,5 +148,33 @@ async fn second_edition_on_one_data_folder_is_refused() {
         vitrina(data.path()).args(["up", "--listen", "127.0.0.1:0"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("another vitrina"));
+    process.terminate().await;
+}
+
+#[tokio::test]
+async fn edition_limits_log_ins_and_deletes_expired_rows() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = [("VITRINA_ROLES", "identity"), ("VITRINA_RATE_LIMIT", "20")];
+    let process = Process::start_with(data.path(), &settings).await;
+    let http = reqwest::Client::new();
+    // Invalid, so that none is hashed. Each counts as a second of requests.
+    let log_in = || http.post(format!("{}/v1/auth/login", process.url)).json(&json!({})).send();
+    let responses = futures::future::join_all((0..20).map(|_| log_in())).await;
+    let statuses: Vec<u16> =
+        responses.into_iter().map(|response| response.unwrap().status().as_u16()).collect();
+    assert!(statuses.contains(&422) && statuses.contains(&429), "{statuses:?}");
+    let expired = "insert into identity.attempts
+                   values ('login', 'ana@example.com', 1, '2020-01-01Z')";
+    sqlx::query(expired).execute(&mut process.database().await).await.unwrap();
+    process.terminate().await;
+
+    let process = Process::start_with(data.path(), &settings).await;
+    let mut database = process.database().await;
+    eventually("the deletion", async || {
+        let left = sqlx::query_scalar("select count(*) from identity.attempts");
+        let left: i64 = left.fetch_one(&mut database).await.unwrap();
+        (left == 0).then_some(())
+    })
+    .await;
     process.terminate().await;
 }

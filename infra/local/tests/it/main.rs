@@ -12,6 +12,7 @@ mod database_roles;
 mod durations;
 mod dynamodb_reads;
 mod first_start;
+mod health_checks;
 mod history;
 mod hostile_tokens;
 mod intervals;

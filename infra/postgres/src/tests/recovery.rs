@@ -57,7 +57,7 @@ async fn recovering_orphaned_server_is_left_alone_until_it_is_ready() {
     let data = cluster.data_directory();
     cluster.stop().await.unwrap();
     drop(cluster);
-    // A standby that admits nobody recovers until it is promoted.
+    // A standby without readers recovers until it is promoted.
     let owner = fs::metadata(&data).unwrap();
     fs::write(data.join("postgresql.auto.conf"), "hot_standby = off\n").unwrap();
     fs::write(data.join("standby.signal"), "").unwrap();

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 use crate::account::Email;
-use crate::attempts::{Action, WINDOW, Window};
+use crate::attempts::{AHEAD, Action, WINDOW, Window};
 use shared::database::{StoreError, doing};
 
 pub(crate) async fn find(
@@ -35,13 +35,14 @@ pub(crate) async fn count(
         Window,
         "insert into identity.attempts as a (action, email, made, since) values ($1, $2, 1, $3)
          on conflict on constraint attempts_pkey do update
-         set made = case when a.since <= $4 then 1 else least(a.made, 1000) + 1 end,
-             since = case when a.since <= $4 then $3 else a.since end
+         set made = case when a.since <= $4 or a.since > $5 then 1 else least(a.made, 1000) + 1 end,
+             since = case when a.since <= $4 or a.since > $5 then $3 else a.since end
          returning made, since",
         action.as_str(),
         email.as_str(),
         now,
         now - WINDOW,
+        now + AHEAD,
     )
     .fetch_one(executor)
     .await

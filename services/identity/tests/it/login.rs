@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use futures::future::join_all;
 use identity::App;
 use identity::passwords::Passwords;
 use serde_json::json;
 use shared::http::auth::Role;
+use testkit::set_back;
 
 use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _};
 
@@ -139,4 +142,69 @@ async fn session_has_an_access_token_and_a_refresh_token() {
     });
     assert_eq!(tokens.json, expected);
     provider.verify(&access).await;
+}
+
+#[tokio::test]
+async fn log_in_with_an_invalid_stored_hash_is_a_wrong_password() {
+    let provider = Provider::with_ana().await;
+    let unknown = provider.log_in("eve@example.com", PASSWORD).await.without_request_id();
+    let mut failures = 0;
+    for invalid in ["!", "", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv"] {
+        sqlx::query("update identity.users set password_hash = $1")
+            .bind(invalid)
+            .execute(&provider.database.pool)
+            .await
+            .unwrap();
+        let before = provider.app.passwords.hashes();
+        let refused = provider.log_in(ANA, PASSWORD).await;
+        let refused = refused.expect_problem(401, "invalid_credentials").without_request_id();
+        assert_eq!(refused, unknown, "{invalid:?}");
+        assert_eq!(provider.app.passwords.hashes() - before, 1, "{invalid:?}");
+        failures += 1;
+        assert_eq!(made(&provider, "login", ANA).await, failures, "{invalid:?}");
+    }
+}
+
+/// The attempts counted for an address.
+async fn made(provider: &Provider, action: &str, email: &str) -> i32 {
+    let made = "select made from identity.attempts where action = $1 and email = $2";
+    let made = sqlx::query_scalar(made).bind(action).bind(email);
+    made.fetch_one(&provider.database.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn success_clears_the_failures_of_its_own_address_alone() {
+    let mut provider = Provider::with_ana().await;
+    let code = provider.sign_up("bruno@example.com", PASSWORD).await;
+    for _ in 0..10 {
+        provider.log_in("eve@example.com", PASSWORD).await.expect(401);
+        provider.activate("eve@example.com", "000000").await.expect(422);
+    }
+    provider.log_in(ANA, PASSWORD).await.expect(200);
+    provider.activate("bruno@example.com", &code).await.expect(204);
+    provider.forget_password(ANA).await.expect(202);
+    let code = provider.code(ANA).await;
+    provider.reset_password(ANA, &code, "another sentence").await.expect(204);
+    provider.log_in("eve@example.com", PASSWORD).await.expect(429);
+    provider.activate("eve@example.com", "000000").await.expect(429);
+}
+
+#[tokio::test]
+async fn limit_ends_when_a_clock_is_set_back() {
+    let provider = Provider::with_ana().await;
+    for _ in 0..10 {
+        provider.log_in(ANA, "another sentence").await.expect(401);
+    }
+    set_back(&provider.clock, Duration::from_hours(24));
+    provider.log_in(ANA, PASSWORD).await.expect(200);
+    // Failures are counted from then on, in a window of their own.
+    provider.wait_days(1);
+    provider.wait_minutes(1);
+    provider.log_in(ANA, "another sentence").await.expect(401);
+    set_back(&provider.clock, Duration::from_hours(24));
+    for _ in 0..10 {
+        provider.log_in(ANA, "another sentence").await.expect(401);
+    }
+    let refused = provider.log_in(ANA, PASSWORD).await.expect_problem(429, "rate_limited");
+    assert_eq!(refused.header("retry-after"), "901");
 }

@@ -4,7 +4,9 @@
 
 mod activate;
 mod bad_input;
+mod expiry;
 mod forgot_password;
+mod hashing;
 mod jwks;
 mod locked_rows;
 mod login;
@@ -14,6 +16,7 @@ mod provider;
 mod races;
 mod refresh;
 mod reset_password;
+mod settings;
 mod signup;
 mod stored_rows;
 mod support;

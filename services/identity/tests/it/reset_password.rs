@@ -1,3 +1,5 @@
+use testkit::rows;
+
 use crate::support::{ANA, PASSWORD, Provider, ResponseExt as _, other_than};
 
 const NEW: &str = "another sentence";
@@ -91,4 +93,41 @@ async fn unknown_address_responds_like_a_wrong_reset_code() {
     let wrong = provider.reset_password(ANA, other_than(&code), NEW).await;
     let unknown = provider.reset_password("eve@example.com", "123456", NEW).await;
     assert_eq!(wrong.without_request_id(), unknown.without_request_id());
+}
+
+#[tokio::test]
+async fn each_mailed_reset_code_has_five_attempts_of_its_own() {
+    let mut provider = Provider::with_ana().await;
+    provider.forget_password(ANA).await.expect(202);
+    let code = provider.code(ANA).await;
+    for _ in 0..5 {
+        provider.reset_password(ANA, other_than(&code), NEW).await.expect(422);
+    }
+    provider.forget_password(ANA).await.expect(202);
+    let code = provider.code(ANA).await;
+    provider.reset_password(ANA, &code, NEW).await.expect(204);
+}
+
+#[tokio::test]
+async fn reset_and_activation_change_no_other_account() {
+    let mut provider = Provider::with_ana().await;
+    let (bruno, carla, dora) = ("bruno@example.com", "carla@example.com", "dora@example.com");
+    let code = provider.sign_up(bruno, PASSWORD).await;
+    provider.activate(bruno, &code).await.expect(204);
+    let session = provider.log_in(bruno, PASSWORD).await.expect(200);
+    provider.sign_up(carla, PASSWORD).await;
+    let code = provider.sign_up(dora, PASSWORD).await;
+    let before = rows(&provider.database.pool, "identity.users", "email").await;
+
+    provider.wait_minutes(1);
+    provider.activate(dora, &code).await.expect(204);
+    provider.forget_password(ANA).await.expect(202);
+    let code = provider.code(ANA).await;
+    provider.reset_password(ANA, &code, NEW).await.expect(204);
+    let after = rows(&provider.database.pool, "identity.users", "email").await;
+    let is_changed = before.iter().zip(&after).map(|(before, after)| before != after);
+    assert_eq!(is_changed.collect::<Vec<_>>(), [true, false, false, true], "{after:?}");
+    provider.refresh(&session.member("refresh_token")).await.expect(200);
+    provider.log_in(bruno, PASSWORD).await.expect(200);
+    provider.log_in(carla, PASSWORD).await.expect(401);
 }

@@ -149,3 +149,13 @@ async fn latest_claim_of_an_address_decides_its_role() {
         assert_eq!(user.roles, [roles[1].parse().unwrap()].into());
     }
 }
+
+#[tokio::test]
+async fn only_a_mail_after_the_first_warns_of_an_earlier_sign_up() {
+    let mut provider = Provider::start().await;
+    for warns in [false, true, true] {
+        provider.post("/v1/auth/signup", signup(ANA, PASSWORD)).await.expect(202);
+        let mail = provider.mail(ANA).await;
+        assert_eq!(mail.contains("It was not the first sign-up"), warns, "{mail}");
+    }
+}

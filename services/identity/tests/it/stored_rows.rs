@@ -1,8 +1,9 @@
 //! Every column of every table, with its value: whatever is written is read back here.
 
-use identity::delete_expired;
+use identity::{delete_expired, demo};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use shared::config::Secret;
 use shared::host::tick::Progress;
 use testkit::{rows, within};
 
@@ -23,7 +24,7 @@ async fn every_column_of_an_account_is_read_back() {
     let code = provider.sign_up(ANA, PASSWORD).await;
     let user = all(&provider, "users", "id").await.remove(0);
     let (id, password_hash) = (&user["id"], user["password_hash"].as_str().unwrap());
-    assert!(password_hash.starts_with("$argon2id$"), "{password_hash}");
+    assert!(password_hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{password_hash}");
     let account = |activated_at: Value, password_hash: &str| {
         json!({
             "id": id, "email": ANA, "name": "Ana Souza", "password_hash": password_hash,
@@ -68,6 +69,47 @@ async fn every_column_of_an_account_is_read_back() {
     let code_attempts = attempts.iter().find(|row| row["action"] == "code");
     expected.splice(0..0, code_attempts.map(|_| counted("code", 3, "2026-03-01T12:01:00+00:00")));
     assert_eq!(attempts, expected);
+}
+
+#[tokio::test]
+async fn later_claim_replaces_name_password_role_and_code() {
+    let mut provider = Provider::start().await;
+    let (operator, name, _) = demo::USERS[2];
+    let sign_up = async |provider: &mut Provider, name: &str, role: &str, password: &str| {
+        let mut body = signup(operator, password);
+        (body["name"], body["role"]) = (json!(name), json!(role));
+        provider.post("/v1/auth/signup", body).await.expect(202);
+        provider.code(operator).await
+    };
+    let code = sign_up(&mut provider, "A Stranger", "seller", "a stranger's password").await;
+    provider.activate(operator, other_than(&code)).await.expect(422);
+    let strangers = all(&provider, "users", "id").await.remove(0);
+    provider.wait_minutes(1);
+    let code = sign_up(&mut provider, "Ana Lima", "buyer", PASSWORD).await;
+    let claimed = |name: &str, role: &str, activated_at: Value, user: &Value| {
+        json!({
+            "id": strangers["id"], "email": operator, "name": name, "roles": [role],
+            "password_hash": user["password_hash"], "activated_at": activated_at,
+            "created_at": "2026-03-01T12:00:00+00:00",
+        })
+    };
+    let anas = all(&provider, "users", "id").await;
+    assert_eq!(anas, [claimed("Ana Lima", "buyer", Value::Null, &anas[0])]);
+    assert_ne!(anas[0]["password_hash"], strangers["password_hash"]);
+    let sent = json!({
+        "user_id": strangers["id"], "purpose": "activation", "attempts": 0,
+        "hash": hash(&format!("activation\0{operator}\0{code}")),
+        "expires_at": "2026-03-01T12:16:00+00:00",
+    });
+    assert_eq!(all(&provider, "codes", "user_id").await, [sent]);
+
+    provider.wait_minutes(1);
+    demo::ensure_users(&provider.app, &Secret::new(PASSWORD.to_owned())).await.unwrap();
+    let found = all(&provider, "users", "email").await;
+    let demos = found.iter().find(|user| user["email"] == operator).unwrap();
+    let since = json!("2026-03-01T12:02:00+00:00");
+    assert_eq!(*demos, claimed(name, "operator", since, demos));
+    assert_ne!(demos["password_hash"], anas[0]["password_hash"]);
 }
 
 #[tokio::test]

@@ -26,6 +26,10 @@ const WRITERS: usize = 2;
 /// How long a statement may take, including the wait for a connection.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
+/// Rows of a group that may each wait in vain, when the group is written row by row. With more, the rows
+/// have the cause in common, such as a locked table, and all rows of the queue would wait for them.
+const MAX_TIMEOUTS: u32 = 2;
+
 /// Queue limit: at the largest row size it holds 256 MiB. When it is full, requests get 503 with
 /// `Retry-After`.
 const MAX_WAITING: usize = 4_096;
@@ -220,18 +224,45 @@ async fn write(pool: &PgPool, timeout: Duration, group: Vec<Waiting>) -> Result<
             reply_all(replies, &error);
             return Err(error);
         }
+        // A row alone may take as long: the rows of a group one by one would take many times that.
+        Err(WriteError::Store(error)) if error.is_cancelled() => reply_all(replies, &error),
         // One row caused the failure, and the others must not fail with it.
-        Err(_) => {
-            for (row, reply) in rows.into_iter().zip(replies) {
-                let inserted = match insert(pool, timeout, std::slice::from_ref(&row)).await {
-                    Err(WriteError::SkuTaken | WriteError::KeyUsed) => Ok((row, false)),
-                    inserted => inserted.map(|inserted| (row, inserted == [true])),
-                };
-                let _ = reply.send(inserted);
-            }
-        }
+        Err(_) => write_one_by_one(pool, timeout, rows.into_iter().zip(replies)).await,
     }
     Ok(())
+}
+
+/// Writes the rows of a group that failed, each alone, and replies for each.
+async fn write_one_by_one(
+    pool: &PgPool,
+    timeout: Duration,
+    rows: impl Iterator<Item = (NewRow, Reply)>,
+) {
+    let mut timeouts = 0;
+    for (row, reply) in rows {
+        if reply.is_closed() {
+            // Its caller has gone away since the group was taken.
+            continue;
+        }
+        if timeouts == MAX_TIMEOUTS {
+            let _ = reply.send(Err(WriteError::Busy));
+            continue;
+        }
+        let inserted = match insert(pool, timeout, std::slice::from_ref(&row)).await {
+            Err(WriteError::SkuTaken | WriteError::KeyUsed) => Ok((row, false)),
+            inserted => inserted.map(|inserted| (row, inserted == [true])),
+        };
+        timeouts += u32::from(matches!(&inserted, Err(error) if is_timeout(error)));
+        let _ = reply.send(inserted);
+    }
+}
+
+fn is_timeout(error: &WriteError) -> bool {
+    match error {
+        WriteError::Silent => true,
+        WriteError::Store(error) => error.is_cancelled() || error.is_lock_timeout(),
+        _ => false,
+    }
 }
 
 /// PostgreSQL cancels a statement after 5 s, but the client never learns of it if the connection

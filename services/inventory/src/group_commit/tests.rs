@@ -1,13 +1,14 @@
 use std::net::SocketAddr;
 
 use chrono::DateTime;
+use futures::FutureExt as _;
 use serde_json::json;
 use shared::bus;
 use shared::clock::Clock;
 use shared::contract::stock::Stock;
 use shared::http::request::RequestContext;
 use shared::id::{EventId, Ids, ProductId, SellerId, UserId};
-use testkit::{NO_TIMEOUT, database, eventually, within};
+use testkit::{Interference, NO_TIMEOUT, database, eventually, within};
 
 use super::*;
 use crate::event::EventRef;
@@ -266,4 +267,85 @@ async fn writers_end(creates: &GroupCommit) {
         (lock(&creates.queue).writers == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn writer_that_panics_gives_back_its_place_and_its_claims() {
+    let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+    let creates = GroupCommit::new(database.pool.clone());
+    let panics = u32::try_from(WRITERS).unwrap() + 1;
+    Interference::at("create.taken", panics, |_| {
+        async { panic!("planted: a writer panics with its group") }.boxed()
+    });
+    for _ in 0..panics {
+        let lost = within("the reply", creates.insert(row(1, "A", Some("one")))).await;
+        assert!(matches!(lost, Err(WriteError::Lost)), "{lost:?}");
+        let queue = lock(&creates.queue);
+        assert_eq!((queue.writers, queue.in_flight.len()), (0, 0));
+    }
+    // The same SKU and the same key.
+    let inserted = within("the reply", creates.insert(row(1, "A", Some("one")))).await;
+    assert!(inserted.unwrap().1);
+}
+
+/// Lets each insert of products fail with an error code, and counts the statements.
+async fn fail_inserts(pool: &PgPool, code: &'static str) {
+    let fail = format!(
+        "create function fail() returns trigger language plpgsql as $$
+         begin
+             perform nextval('statements');
+             raise exception 'planted' using errcode = '{code}';
+         end $$"
+    );
+    sqlx::query("create sequence statements").execute(pool).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(fail)).execute(pool).await.unwrap();
+    let trigger = "create trigger fail before insert on inventory.products
+                   for each statement execute function fail()";
+    sqlx::query(trigger).execute(pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn group_that_takes_too_long_is_not_written_row_by_row() {
+    // 57014: the statement timeout. 55P03: a lock was not free in time, perhaps for one row alone, or two.
+    for (code, expected) in [("57014", 1), ("55P03", 3), ("23514", 6)] {
+        let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+        fail_inserts(&database.pool, code).await;
+        let group = ["A", "B", "C", "D", "E"].into_iter().zip(1..);
+        let group = group.map(|(sku, nth)| row(nth, sku, None)).collect();
+        assert_eq!(write_group(&database.pool, group).await, [None; 5]);
+        let statements = sqlx::query_scalar("select last_value from statements");
+        let statements: i64 = statements.fetch_one(&database.pool).await.unwrap();
+        assert_eq!(statements, expected, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn row_that_waits_in_vain_does_not_fail_the_rest() {
+    let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+    for statement in [
+        "create function wait() returns trigger language plpgsql as $$
+         begin raise exception 'planted' using errcode = 'lock_not_available'; end $$",
+        "create trigger wait before insert on inventory.products
+         for each row when (new.sku = 'LOCKED') execute function wait()",
+    ] {
+        sqlx::query(statement).execute(&database.pool).await.unwrap();
+    }
+    let group = vec![row(1, "LOCKED", None), row(2, "A", None), row(3, "B", None)];
+    let stored = write_group(&database.pool, group).await;
+    assert_eq!(stored, [None, Some(true), Some(true)]);
+}
+
+#[tokio::test]
+async fn row_whose_caller_has_gone_is_skipped_when_a_group_is_split() {
+    let database = database(&[&bus::MIGRATOR, &crate::MIGRATOR]).await;
+    let mut group = waiting(vec![row(1, "A", None), poisoned(2, "POISON"), row(4, "C", None)]);
+    let (reply, gone) = oneshot::channel();
+    drop(gone);
+    group.insert(2, Waiting { row: row(3, "GONE", None), reply });
+    write(&database.pool, TIMEOUT, group).await.unwrap();
+    let skus: Vec<String> = sqlx::query_scalar("select sku from inventory.products order by id")
+        .fetch_all(&database.pool)
+        .await
+        .unwrap();
+    assert_eq!(skus, ["A", "C"]);
 }

@@ -117,3 +117,29 @@ impl From<stock::Refusal> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::doing;
+
+    #[test]
+    fn every_failed_write_has_its_status_and_its_retry() {
+        let away = doing("inserting")(sqlx::Error::PoolTimedOut);
+        let wrong = doing("inserting")(sqlx::Error::RowNotFound);
+        for (error, status, code, retry_after) in [
+            (WriteError::SkuTaken, 409, "sku_taken", None),
+            (WriteError::KeyUsed, 503, "unavailable", Some(1)),
+            (WriteError::Busy, 503, "unavailable", Some(1)),
+            (WriteError::Silent, 503, "unavailable", Some(1)),
+            (WriteError::Store(away), 503, "unavailable", Some(1)),
+            (WriteError::Store(wrong), 500, "internal", None),
+            (WriteError::Lost, 500, "internal", None),
+        ] {
+            let name = format!("{error:?}");
+            let problem = Problem::from(error);
+            assert_eq!((problem.kind.status, problem.kind.code), (status, code), "{name}");
+            assert_eq!(problem.retry_after, retry_after, "{name}");
+        }
+    }
+}

@@ -256,7 +256,8 @@ pub(crate) fn delete(
     now: DateTime<Utc>,
 ) -> Result<Product, Refusal> {
     check_version(product, expected)?;
-    Ok(next_version(Product { deleted_at: Some(now), ..product.clone() }, now))
+    let deleted_at = Some(not_before(product, now));
+    Ok(next_version(Product { deleted_at, ..product.clone() }, now))
 }
 
 /// Restores a deleted product. Returns `None` if it is not deleted.
@@ -296,9 +297,13 @@ pub(crate) fn tombstone_for_orphan(id: ProductId, seen: i64, now: DateTime<Utc>)
     .hashed()
 }
 
+/// The time of the version after `product`: a clock that was set back must not make it look older.
+fn not_before(product: &Product, now: DateTime<Utc>) -> DateTime<Utc> {
+    now.max(product.updated_at)
+}
+
 fn next_version(product: Product, now: DateTime<Utc>) -> Product {
-    // A clock that was set back must not make a later version look older.
-    let updated_at = now.max(product.updated_at);
+    let updated_at = not_before(&product, now);
     Product { version: product.version + 1, updated_at, ..product }.hashed()
 }
 

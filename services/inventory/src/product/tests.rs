@@ -61,6 +61,26 @@ fn patches() -> impl Strategy<Value = Value> {
         .prop_map(|members| Value::from(Map::from_iter(members)))
 }
 
+#[test]
+fn later_version_is_never_older() {
+    let second = |n| DateTime::from_timestamp(n, 0).unwrap();
+    let before = Product { updated_at: second(10), ..shoe() };
+    let deleted = Product { deleted_at: Some(second(10)), ..before.clone() };
+    let patch = ChangeProduct { name: Patch::Set("Other".to_owned()), ..ChangeProduct::default() };
+    for (now, expected) in [(9, 10), (10, 10), (11, 11)] {
+        let (now, expected) = (second(now), second(expected));
+        let deletion = delete(&before, &Expected::Any, now).unwrap();
+        assert_eq!(deletion.deleted_at, Some(expected), "the tombstone is kept from then on");
+        let changes = [
+            change(&before, &patch, &Expected::Any, now).unwrap().unwrap(),
+            restore(&deleted, now).unwrap(),
+            raise(&before, 3, now).unwrap(),
+            deletion,
+        ];
+        assert_eq!(changes.map(|product| product.updated_at), [expected; 4]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 5_000, failure_persistence: None, ..ProptestConfig::default()

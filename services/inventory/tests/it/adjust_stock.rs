@@ -130,3 +130,21 @@ async fn every_fault_of_an_adjustment_is_reported() {
     ]);
     assert_eq!(refused.json["errors"], expected);
 }
+
+#[tokio::test]
+async fn retried_adjustment_is_replayed_after_its_product_was_deleted() {
+    let service = TestService::new().await;
+    let product = path_of(&service.create("SHOE-1").await);
+    let adjustment = || {
+        let body = json!({"delta": 4, "reason": "counted"});
+        Call::post(&format!("{product}/stock/adjustments")).json(&body)
+    };
+    let first = service.send(adjustment().header("idempotency-key", "k1")).await.expect(200);
+    service.send(Call::delete(&product).header("if-match", "*")).await.expect(204);
+    let again = service.send(adjustment().header("idempotency-key", "k1")).await.expect(200);
+    assert_eq!((&again.json, again.header("idempotent-replayed")), (&first.json, "true"));
+    service.send(adjustment()).await.expect(404);
+    service.send(Call::post(&format!("{product}/restore"))).await.expect(200);
+    let stock = service.send(Call::get(&format!("{product}/stock"))).await.expect(200);
+    assert_eq!(stock.json["on_hand"], 9);
+}

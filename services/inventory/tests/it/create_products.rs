@@ -158,3 +158,34 @@ async fn items_written_one_by_one_have_their_own_results() {
     assert_eq!(results, [(201, "M"), (409, ""), (201, "Z"), (201, "A"), (201, "K")]);
     assert_eq!(service.count("products").await, 5);
 }
+
+#[tokio::test]
+async fn batch_takes_skus_and_keys_in_one_order() {
+    let service = TestService::new().await;
+    // Two batches that took them in the order of their items could wait for each other.
+    for statement in [
+        "create table taken (position bigserial, what text, value text)",
+        "create function note() returns trigger language plpgsql as $$
+         begin
+             insert into public.taken (what, value) values (tg_argv[0], to_jsonb(new)->>tg_argv[0]);
+             return new;
+         end $$",
+        "create trigger note before insert on inventory.products
+         for each row execute function note('sku')",
+        "create trigger note before insert on inventory.idempotency
+         for each row execute function note('key')",
+    ] {
+        sqlx::query(statement).execute(&service.pool).await.unwrap();
+    }
+    let skus = ["Z", "A", "M", "B", "Y", "C", "X", "D", "W", "E", "V"];
+    let items = json!({"items": skus.map(shoe)});
+    let call = Call::post("/v1/products/batch").header("idempotency-key", "k").json(&items);
+    service.send(call).await.expect(200);
+    let taken = async |what: &str| -> Vec<String> {
+        let taken = sqlx::query_scalar("select value from taken where what = $1 order by position");
+        taken.bind(what).fetch_all(&service.pool).await.unwrap()
+    };
+    assert_eq!(taken("sku").await, ["A", "B", "C", "D", "E", "M", "V", "W", "X", "Y", "Z"]);
+    let keys = taken("key").await;
+    assert!(keys.len() == skus.len() && keys.is_sorted(), "{keys:?}");
+}

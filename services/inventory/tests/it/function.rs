@@ -9,7 +9,7 @@ use crate::{TestService, shoe};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_inventory");
 
 /// A bus that rejects every entry with `code`, or accepts every entry without one.
-async fn bus(code: Option<&'static str>) -> FakeAws {
+pub(crate) async fn bus(code: Option<&'static str>) -> FakeAws {
     FakeAws::start(move |_, sent| {
         let entries = sent["Entries"].as_array().cloned().unwrap_or_default();
         let entry = match code {
@@ -24,7 +24,7 @@ async fn bus(code: Option<&'static str>) -> FakeAws {
 }
 
 /// Starts a function with this process role over the database of `service`, with AWS at `endpoint`.
-async fn start(
+pub(crate) async fn start(
     service: &TestService,
     process_role: &str,
     endpoint: &str,

@@ -167,6 +167,36 @@ async fn deletion_that_loses_three_races_is_made_behind_a_lock() {
 }
 
 #[tokio::test]
+async fn restore_that_loses_three_races_announces_its_stock_again() {
+    let service = TestService::new().await;
+    let path = path_of(&service.create("SHOE-1").await);
+    let delete = |path: &str| Call::delete(path).header("if-match", "*");
+    service.send(delete(&path)).await.expect(204);
+    let (router, token, other) = (service.router.clone(), service.seller.clone(), path.clone());
+    let races = Interference::at("change.read", 3, move |_| {
+        let calls = [Call::post(&format!("{other}/restore")), delete(&other)];
+        let (router, token) = (router.clone(), token.clone());
+        async move {
+            for call in calls {
+                let sent = call.bearer(&token).send(&router).await;
+                assert!(sent.status.is_success(), "{}", sent.text);
+            }
+        }
+        .boxed()
+    });
+    let restored = service.send(Call::post(&format!("{path}/restore"))).await.expect(200);
+    let passed = races.take();
+    assert_eq!((passed["change.read"], passed["change.locked"]), (3, 1));
+    assert_eq!(restored.json["version"], 9);
+    let announced = rows(&service.pool, "inventory.outbox", "position").await;
+    let announced = announced.iter().map(|row| (&row["aggregate"], &row["version"]));
+    let announced: Vec<_> = announced.collect();
+    // The first version of a stock travels with its product.
+    let last = [(&json!("product"), &json!(9)), (&json!("product"), &json!(1))];
+    assert_eq!(announced[announced.len() - 2..], last, "{announced:?}");
+}
+
+#[tokio::test]
 async fn key_used_for_another_product_during_an_adjustment_is_refused() {
     let service = TestService::new().await;
     let path = path_of(&service.create("SHOE-1").await);

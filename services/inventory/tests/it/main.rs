@@ -7,17 +7,20 @@ mod authorisation;
 mod bad_input;
 mod before_response;
 mod change_product;
+mod committed;
 mod create_product;
 mod create_products;
 mod currencies;
 mod delete_product;
 mod function;
+mod function_log_in;
 mod get_outbox;
 mod get_product;
 mod get_product_history;
 mod get_stock;
 mod idempotency;
 mod keys_across_routes;
+mod limits;
 mod list_filters;
 mod list_products;
 mod lists_after_changes;
@@ -29,6 +32,7 @@ mod published_order;
 mod rate_limit;
 mod rate_limit_tokens;
 mod relay;
+mod relay_drain;
 mod relay_timeouts;
 mod restore_product;
 mod set_stock;
@@ -48,6 +52,7 @@ use shared::http::auth::Role;
 use shared::id::{Ids, ProductId, SellerId, UserId};
 use sqlx::PgPool;
 use testkit::{Call, TestDatabase, TestResponse, Tokens, database, patient_config};
+use tokio::sync::Notify;
 
 /// A service with a database of its own, and a seller with a valid token.
 pub(crate) struct TestService {
@@ -58,6 +63,8 @@ pub(crate) struct TestService {
     pub(crate) user_id: UserId,
     pub(crate) seller_id: SellerId,
     pub(crate) pool: PgPool,
+    /// Wakes a relay in this process.
+    pub(crate) committed: Arc<Notify>,
     database: TestDatabase,
 }
 
@@ -73,12 +80,14 @@ impl TestService {
         let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let ids = Ids::seeded(1);
         let tokens = Tokens::new(clock.clone());
-        let app = App::new(pool.clone(), &clock, &ids, tokens.verifier(), Arc::default());
+        let committed = Arc::<Notify>::default();
+        let wake = Arc::clone(&committed);
+        let app = App::new(pool.clone(), &clock, &ids, tokens.verifier(), wake);
         let router = host::server::with_standard_layers(inventory::router(app), &clock, &ids);
         let user_id = UserId::from_u128(0x005e_11e5);
         let seller = tokens.token(user_id, Role::Seller);
         let seller_id = SellerId::of_user(user_id);
-        Self { router, tokens, clock, seller, user_id, seller_id, pool, database }
+        Self { router, tokens, clock, seller, user_id, seller_id, pool, committed, database }
     }
 
     pub(crate) fn url(&self) -> &str {

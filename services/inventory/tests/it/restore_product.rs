@@ -81,3 +81,25 @@ async fn unknown_product_cannot_be_restored() {
     let call = Call::post(&format!("/v1/products/{}/restore", ProductId::from_u128(1)));
     assert_problem(&service.send(call).await, 404);
 }
+
+#[tokio::test]
+async fn restore_announces_the_product_before_its_stock() {
+    for (counts, stock) in [(0, ("product", 1)), (1, ("stock", 2))] {
+        let service = TestService::new().await;
+        let path = path_of(&service.create("SHOE-1").await);
+        for _ in 0..counts {
+            let call = Call::put(&format!("{path}/stock")).header("if-match", "*");
+            service.send(call.json(&json!({"on_hand": 8}))).await.expect(200);
+        }
+        let call = Call::patch(&path).header("if-match", "*").json(&json!({"name": "Other"}));
+        service.send(call).await.expect(200);
+        service.send(Call::delete(&path).header("if-match", "*")).await.expect(204);
+        service.send(Call::post(&format!("{path}/restore"))).await.expect(200);
+        let last = "select aggregate, version from inventory.outbox order by position desc limit 2";
+        let mut last: Vec<(String, i64)> =
+            sqlx::query_as(last).fetch_all(&service.pool).await.unwrap();
+        last.reverse();
+        let expected = [("product", 4), stock];
+        assert_eq!(last, expected.map(|(aggregate, version)| (aggregate.to_owned(), version)));
+    }
+}

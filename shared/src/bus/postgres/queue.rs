@@ -227,6 +227,11 @@ impl Queue {
         )
         .fetch_one(&self.pool)
         .await?;
+        // Also those that are too old to be kept as dead letters: they are audited as such.
+        let count = u64::try_from(row.late).unwrap_or(0);
+        if count > 0 {
+            metrics::counter!("vitrina_events_buried_total").increment(count);
+        }
         Ok((row.late, row.gone))
     }
 

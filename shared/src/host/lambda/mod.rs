@@ -162,6 +162,24 @@ fn time_for_work(deadline: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::tests::{database, token_time};
+
+    #[tokio::test]
+    async fn invocation_renews_the_token_of_its_database_first() {
+        let (database, clock) = database();
+        let function = Lambda {
+            metrics: Emf::new("Vitrina", "tested", "api", &clock),
+            clock: clock.clone(),
+            login: database.login.clone(),
+            telemetry: Arc::default(),
+        };
+        assert_eq!(token_time(&database), None);
+        for time in ["20240826T220000Z", "20240826T221000Z"] {
+            function.prepare().await;
+            assert_eq!(token_time(&database).as_deref(), Some(time));
+            clock.advance(Duration::from_mins(10));
+        }
+    }
 
     #[test]
     fn invocation_stops_its_work_two_seconds_before_its_deadline() {

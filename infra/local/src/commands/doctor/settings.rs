@@ -13,7 +13,7 @@ use crate::console::global::Global;
 
 const WHAT: &str = "settings";
 
-/// A setting of the build, which those who change Vitrina have in their environment.
+/// A setting of the build, which developers of Vitrina have in their environment.
 const OF_DEVELOPERS: &str = "VITRINA_SQLX_DATABASE_URL";
 
 pub(super) fn list(global: &Global, up: &UpArgs, environment: &Settings) -> Vec<Setting> {

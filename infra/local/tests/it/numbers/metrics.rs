@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::situation::{OPERATOR, RefusingBus, Situation, TABLE, advance, at};
 
 /// Samples as `/metrics` shows them, with their values.
-type Samples = &'static [(&'static str, &'static str)];
+pub(super) type Samples = &'static [(&'static str, &'static str)];
 
 /// What each situation of this file leaves behind. A situation asserts all samples of the metrics that
 /// it names.
@@ -53,7 +53,7 @@ fn samples(page: &str, metrics: &BTreeSet<&str>) -> BTreeMap<String, String> {
 
 /// Asserts all samples of the metrics that `expected` names, and that there are no others.
 #[track_caller]
-fn assert_samples(page: &str, expected: &[(&str, &str)]) {
+pub(super) fn assert_samples(page: &str, expected: &[(&str, &str)]) {
     let metrics: BTreeSet<&str> = expected.iter().map(|(sample, _)| metric_of(sample)).collect();
     for metric in &metrics {
         let kind = match shared::metrics::find(metric).unwrap().kind {
@@ -77,6 +77,7 @@ macro_rules! record {
         let $recorder = $recorder.handle();
     };
 }
+pub(super) use record;
 
 #[test]
 fn every_metric_has_its_value_in_a_situation_and_no_other() {
@@ -165,7 +166,7 @@ async fn lag_is_from_the_commit_to_the_listing_without_repairs() {
 }
 
 const MESSAGES: Samples =
-    &[("vitrina_events_ignored_total", "4"), ("vitrina_events_buried_total", "7")];
+    &[("vitrina_events_ignored_total", "4"), ("vitrina_events_buried_total", "10")];
 
 #[tokio::test]
 async fn ignored_and_buried_messages_are_counted_one_by_one() {
@@ -198,6 +199,14 @@ async fn ignored_and_buried_messages_are_counted_one_by_one() {
         advance(&it.clocks.queue, 31_000);
     }
     it.project().await;
+    assert_samples(&recorder.render(), &[("vitrina_events_buried_total", "7")]);
+    // Three more wait for too long.
+    for on_hand in 22..25 {
+        it.set_stock(id, on_hand).await;
+    }
+    it.publish().await;
+    advance(&it.clocks.queue, 15 * 24 * 60 * 60 * 1_000);
+    assert_eq!(it.queue.expire().await.unwrap(), (3, 0));
     assert_samples(&recorder.render(), MESSAGES);
 }
 

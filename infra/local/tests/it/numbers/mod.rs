@@ -10,5 +10,6 @@ mod coverage;
 mod drift;
 mod events;
 mod metrics;
+mod relay_failures;
 mod sites;
 mod situation;

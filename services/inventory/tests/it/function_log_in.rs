@@ -1,0 +1,56 @@
+//! The log-in of functions to their database, with tokens of IAM.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::http::StatusCode;
+use serde_json::json;
+use testkit::FakeAws;
+
+use crate::TestService;
+use crate::function::{bus, start};
+
+/// A server for AWS credentials that has none, and the number of its requests.
+async fn credentials() -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&asked);
+    let router = Router::new().fallback(move || {
+        counting.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(StatusCode::BAD_REQUEST)
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, asked)
+}
+
+#[tokio::test]
+async fn function_asks_for_a_token_in_every_invocation() {
+    let service = TestService::new().await;
+    let aws: FakeAws = bus(None).await;
+    for process_role in ["api", "relay"] {
+        let (url, asked) = credentials().await;
+        let more = [
+            ("DATABASE_URL", "postgres://a@127.0.0.1:1/c"),
+            ("VITRINA_DATABASE_AUTH", "iam"),
+            ("VITRINA_DATABASE_CA", "system"),
+            ("AWS_ACCESS_KEY_ID", ""),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
+        ];
+        let mut function = start(&service, process_role, &aws.endpoint, &more).await;
+        let mut before = 0;
+        // The first includes what the start asks.
+        for nth in 0..3 {
+            if process_role == "api" {
+                let refused = function.request("GET", "/v1/products", &[], "").await;
+                assert_eq!(refused.status, 401, "{}", refused.body);
+            } else {
+                function.invoke(json!({})).await.unwrap_err();
+            }
+            let count = asked.load(Ordering::SeqCst);
+            assert!(count > before, "{process_role} asked for none in invocation {nth}");
+            before = count;
+        }
+    }
+}
