@@ -198,7 +198,7 @@ mod tests {
         let mut used = begun;
         loop {
             let is_kept = noted.get("shoes").is_some();
-            // On a busy machine, it may not have been used for long enough to be forgotten for that.
+            // Real time: on a busy machine, it may have been idle for long enough to be forgotten.
             let was_idle = used.elapsed() > kept_for / 2;
             used = Instant::now();
             if was_idle {

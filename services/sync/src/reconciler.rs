@@ -175,6 +175,10 @@ impl Work for Reconciler {
         // A bucket begun just before then may still wait for its second read.
         let ending = self.context.settings.grace + self.context.settings.max_wait;
         let last = deadline.checked_sub(ending).unwrap_or(deadline);
+        // A timer need not fire before the work begins, even if its time has passed.
+        if last <= Instant::now() {
+            stop.cancel();
+        }
         let late = async {
             tokio::time::sleep_until(last.into()).await;
             stop.cancel();

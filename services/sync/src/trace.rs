@@ -273,6 +273,10 @@ mod tests {
     const PUBLISHED_AT: (&str, i64) = ("published", 2_000);
     const ALL_HOPS: &[(&str, i64)] = &[PUBLISHED_AT, ("received", 4_000), ("projected", 8_000)];
 
+    /// The aggregate, whether its event is pending, what the stores show, and the state, whether it is final,
+    /// and the hops after the commit that follow.
+    type Case<'a> = (&'a str, bool, Sightings, (&'a str, bool), &'static [(&'static str, i64)]);
+
     #[test]
     fn each_state_follows_from_what_the_stores_show() {
         let none = Sightings::default;
@@ -284,7 +288,6 @@ mod tests {
         let damaged = || Sightings { is_damaged: true, ..queue(&[]) };
         let searched = |it: Sightings| Sightings { waiting: Some(Vec::new()), ..it };
         // Version 3 of a product or of a stock, whose event has the id 1.
-        type Case<'a> = (&'a str, bool, Sightings, (&'a str, bool), &'static [(&'static str, i64)]);
         let cases: Vec<Case<'_>> = vec![
             ("product", true, none(), (OUTBOX, false), &[]),
             ("product", true, queue(&[]), (OUTBOX, false), &[]),

@@ -75,7 +75,7 @@ async fn program_lists_the_currency_of_its_setting() {
         let page: Value = serde_json::from_str(&page).unwrap();
         let cards = page["data"].as_array().unwrap();
         let currencies: Vec<&Value> = cards.iter().map(|card| &card["price"]["currency"]).collect();
-        assert!(currencies.len() > 3, "{page}");
+        assert!(!currencies.is_empty(), "{page}");
         assert!(currencies.iter().all(|it| **it == currency), "{currency}: {currencies:?}");
     }
 }

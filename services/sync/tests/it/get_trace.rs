@@ -144,7 +144,7 @@ async fn state_tells_how_often_a_message_was_tried() {
         (Outcome::Retry { reason: reason() }, true),
     ] {
         let message = queue.receive(1).await.unwrap().remove(0);
-        if attempts == 0 && counts == false {
+        if attempts == 0 && !counts {
             assert_eq!(state(&bed, id).await, ("being projected".to_owned(), false));
         }
         queue.settle(vec![(message, outcome)]).await.unwrap();

@@ -47,7 +47,7 @@ async fn age_of_the_oldest_check_grows_while_work_fails() {
     assert!(until().await.is_err(), "the listings cannot be read");
     assert_eq!(age(&recorder.render()).as_deref(), Some("40.125"));
 
-    bed.clock.advance(Duration::from_secs(60));
+    bed.clock.advance(Duration::from_mins(1));
     line.faults.once_after(0, PostgresFault::Refused("57014"));
     assert!(until().await.is_err(), "the run cannot be read");
     assert_eq!(age(&recorder.render()).as_deref(), Some("100.125"));

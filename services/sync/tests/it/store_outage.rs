@@ -64,7 +64,7 @@ async fn requests(bed: &TestBed, id: ProductId) -> Vec<(String, Call)> {
 
 /// Asserts that a response says to try again, and nothing about the cause.
 #[track_caller]
-fn assert_unavailable(response: TestResponse, what: &str) {
+fn assert_unavailable(response: &TestResponse, what: &str) {
     assert_eq!(response.status, 503, "{what}: {}", response.text);
     assert_eq!((response.code(), response.header("retry-after")), ("unavailable", "1"), "{what}");
     for cause in ["planted", "57P01", "connection", "InternalServerError", "sync.", "bus."] {
@@ -79,9 +79,8 @@ async fn each_operation_is_a_503_while_postgresql_is_out() {
     let pool = connect(&patient_config(line.url.clone(), 1)).unwrap();
     let api = operators_api(&bed, pool, bed.client.clone());
     for (what, call) in requests(&bed, id).await {
-        line.faults.clear();
         line.faults.plan(|_| Some(PostgresFault::Refused("57P01")));
-        assert_unavailable(call.send(&api).await, &what);
+        assert_unavailable(&call.send(&api).await, &what);
     }
     // The same requests succeed once it is back.
     line.faults.clear();
@@ -105,7 +104,7 @@ async fn trace_is_a_503_only_while_its_store_is_out() {
     };
     for fault in [DynamoFault::INTERNAL, DynamoFault::THROTTLED, DynamoFault::RequestLost] {
         faults.plan(move |_| Some(fault));
-        assert_unavailable(trace().await, &format!("{fault:?}"));
+        assert_unavailable(&trace().await, &format!("{fault:?}"));
     }
     // A retry would not help.
     faults.plan(|_| Some(DynamoFault::DENIED));
