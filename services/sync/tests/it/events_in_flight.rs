@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use crate::test_bed::TestBed;
+use crate::test_bed::{TestBed, n, s};
 
 #[tokio::test]
 async fn event_in_the_outbox_or_the_queue_is_not_a_difference() {
@@ -21,6 +21,37 @@ async fn event_in_the_outbox_or_the_queue_is_not_a_difference() {
     bed.project().await;
     let run = bed.reconcile(false).await;
     assert_eq!((run.findings.differences(), run.findings.moving), (0, 0), "arrived: {run:?}");
+}
+
+#[tokio::test]
+async fn event_of_a_newer_build_is_in_flight_for_every_part() {
+    let (bed, ids) = TestBed::with_products(2).await;
+    bed.change(ids[0], json!({"name": "Newer shoe"})).await;
+    bed.set_stock(ids[1], 9).await;
+    bed.publish().await;
+    sqlx::query("update bus.messages set event_type = 'FromTheFuture'")
+        .execute(&bed.database.pool)
+        .await
+        .unwrap();
+    let found = bed.reconcile_products(&ids, false).await.findings;
+    assert_eq!((found.differences(), found.moving), (0, 2), "{found:?}");
+}
+
+#[tokio::test]
+async fn event_in_flight_excuses_its_own_part_only() {
+    for is_published in [false, true] {
+        let (bed, ids) = TestBed::with_products(2).await;
+        bed.set_stock(ids[0], 9).await;
+        bed.overwrite_attribute(ids[0], "content_hash", s(&"0".repeat(64))).await;
+        bed.change(ids[1], json!({"name": "Newer shoe"})).await;
+        bed.overwrite_attribute(ids[1], "on_hand", n(1_000)).await;
+        if is_published {
+            bed.publish().await;
+        }
+        let found = bed.reconcile_products(&ids, false).await.findings;
+        let counts = (found.altered, found.stock, found.moving, found.repaired);
+        assert_eq!(counts, (1, 1, 0, 2), "{is_published}: {found:?}");
+    }
 }
 
 #[tokio::test]
