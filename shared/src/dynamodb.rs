@@ -20,12 +20,12 @@ use crate::aws;
 /// Limit of DynamoDB for the keys in one `BatchGetItem`.
 const BATCH: usize = 100;
 
-/// How often keys are asked for that DynamoDB leaves unprocessed, including the first time.
+/// Reads of keys that DynamoDB leaves unprocessed, including the first.
 const MAX_ROUNDS: u32 = 8;
 
 /// Pause before unprocessed keys are read again; twice as long each further time. DynamoDB leaves keys
-/// because it throttles, so that asking at once would not help. The pauses of one batch are 1.27 s in
-/// total, which leaves most of the time of a request.
+/// if it throttles, so that asking at once would not help, or if a response would exceed 16 MB. The
+/// pauses of one batch are at most 1.27 s in total, which leaves most of the time of a request.
 const UNPROCESSED_BACKOFF: Duration = Duration::from_millis(10);
 
 /// An item, or its key.

@@ -66,24 +66,3 @@ impl ProviderConfig {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expensive_paths_reach_the_rate_limit_of_the_process() {
-        let mut settings = Settings::from_pairs([
-            ("VITRINA_ROLE", "api"),
-            ("VITRINA_AUTH_ISSUER", "https://identity.test"),
-            ("VITRINA_IDENTITY_KEY_FILE", "key"),
-            ("VITRINA_MAIL_DIRECTORY", "mails"),
-            ("DATABASE_URL", "postgres://identity@127.0.0.1/vitrina"),
-        ]);
-        let config = Config::read(&mut settings);
-        let config = settings.finish(config).unwrap();
-        let limit = format!("expensive_paths: {EXPENSIVE_PATHS:?}");
-        let host = format!("{:?}", config.host);
-        assert!(host.contains(&limit), "{limit} in {host}");
-    }
-}

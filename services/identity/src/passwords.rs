@@ -117,7 +117,8 @@ impl Passwords {
             let Some(hash) = hash else { return matches(DUMMY).map(|_| false) };
             matches(&hash).or_else(|error| {
                 let error = telemetry::causes(&error);
-                tracing::warn!(
+                // At each attempt, as often as clients like: no warning.
+                tracing::debug!(
                     error,
                     "a stored password hash is invalid, so no password matches it"
                 );

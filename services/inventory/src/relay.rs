@@ -84,10 +84,11 @@ impl<B: Publish> Relay<B> {
     /// Repairs and publishes before `deadline` until nothing is pending, and then deletes expired keys.
     async fn drain(&self, deadline: Instant) -> Result<(), RelayError> {
         // A repair that fails must not hold up the events, which have nothing to do with it.
-        let repaired = again(deadline, || self.repair()).await;
+        let repaired = repeat(deadline, || self.repair()).await;
         let published = self.events.drain(deadline).await;
-        if let Ok(()) | Err(outbox::RelayError::Pending { .. }) = published
-            && let Err(error) = again(deadline, || self.delete_expired_keys()).await
+        if Instant::now() < deadline
+            && let Ok(()) | Err(outbox::RelayError::Pending { .. }) = published
+            && let Err(error) = repeat(deadline, || self.delete_expired_keys()).await
         {
             telemetry::failed("forget", &error);
         }
@@ -104,7 +105,7 @@ impl<B: Publish> Relay<B> {
 }
 
 /// Does `work` until nothing is left of it, at least once and at most until `deadline`.
-async fn again<E, F>(deadline: Instant, mut work: impl FnMut() -> F) -> Result<(), E>
+async fn repeat<E, F>(deadline: Instant, mut work: impl FnMut() -> F) -> Result<(), E>
 where
     F: Future<Output = Result<Progress, E>>,
 {

@@ -3,6 +3,7 @@
 pub mod catalogue;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
 
@@ -47,8 +48,9 @@ pub struct Settings {
 impl Settings {
     /// The environment of the process.
     pub fn from_env() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
-        Self::from_pairs(std::env::vars())
+        // Any variable may hold what is no UTF-8, and must not stop a program that does not read it.
+        let lossy = |text: OsString| text.to_string_lossy().into_owned();
+        Self::from_pairs(std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))))
     }
 
     pub fn from_pairs<K: Into<String>, V: Into<String>>(
@@ -72,7 +74,7 @@ impl Settings {
     }
 
     /// Whether `name` has an empty value, which counts as absent.
-    pub fn is_empty(&self, name: &str) -> bool {
+    pub fn has_empty(&self, name: &str) -> bool {
         self.values.get(name).is_some_and(String::is_empty)
     }
 

@@ -17,8 +17,12 @@ async fn silence<T: std::fmt::Debug>(call: impl AsyncFn(PgPool) -> Result<T, sql
         connect(&DatabaseConfig::new(Secret::new(line.url.clone()), 1, "vitrina tests")).unwrap();
     sqlx::query("select 1").execute(&pool).await.unwrap();
     line.faults.once_after(0, PostgresFault::Silent);
-    // Real time: whenever the caller gives up, there is no response.
-    tokio::time::timeout(Duration::from_millis(100), call(pool.clone())).await.unwrap_err();
+    let before = line.faults.calls();
+    tokio::select! {
+        ended = call(pool.clone()) => panic!("{ended:?}"),
+        // Then its caller gives up.
+        () = eventually("the call", async || (line.faults.calls() > before).then_some(())) => {}
+    }
 
     eventually("a new connection", async || match sqlx::query("select 1").execute(&pool).await {
         Ok(_) => Some(()),
@@ -48,6 +52,7 @@ async fn ended_while_idle(fresh: Duration) -> Result<bool, sqlx::Error> {
     let pool = connect(&config).unwrap();
     let own = async || sqlx::query_scalar("select pg_backend_pid()").fetch_one(&pool).await;
     let before: i32 = own().await.unwrap();
+    eventually("its return", async || (pool.num_idle() == 1).then_some(())).await;
     eventually("the end of the connection", async || {
         let end = sqlx::query_scalar("select pg_terminate_backend($1)").bind(before);
         let is_there: bool = end.fetch_one(&database.pool).await.unwrap();

@@ -24,7 +24,7 @@ fn queue(aws: &FakeAws) -> SqsQueue {
 }
 
 /// The delays of production, in which no call times out.
-fn timings() -> SqsTimings {
+pub(crate) fn timings() -> SqsTimings {
     SqsTimings { call: NO_TIMEOUT, ..SqsTimings::default() }
 }
 

@@ -16,7 +16,7 @@ use testkit::{FakeAws, FakeResponse, database};
 use uuid::Uuid;
 
 use crate::handlers::GOLDEN;
-use crate::sqs_consumer::{DEAD, QUEUE, calls, response};
+use crate::sqs_consumer::{DEAD, QUEUE, calls, response, timings};
 
 const OTHER_QUEUE: &str = "http://127.0.0.1/1/parcels";
 const OTHER_DEAD: &str = "http://127.0.0.1/1/parcels-dead";
@@ -37,7 +37,8 @@ fn letters(aws: &FakeAws, pool: &PgPool) -> DeadLetters {
     };
     let queues =
         vec![("catalog", config(QUEUE, DEAD)), ("parcels", config(OTHER_QUEUE, OTHER_DEAD))];
-    DeadLetters::Sqs(SqsDeadLetters::new(&aws.environment(), &Clock::System, &queues, pool.clone()))
+    let letters = SqsDeadLetters::new(&aws.environment(), &Clock::System, &queues, pool.clone());
+    DeadLetters::Sqs(letters.with_timings(timings()))
 }
 
 /// A letter as SQS itself moves it, without attributes of its consumer.

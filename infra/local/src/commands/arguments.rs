@@ -51,7 +51,7 @@ impl Cli {
 fn without_empty_variables(command: clap::Command, settings: &Settings) -> clap::Command {
     let command = command.mut_args(|argument| {
         let name = argument.get_env().and_then(|name| name.to_str());
-        if name.is_some_and(|name| settings.is_empty(name)) {
+        if name.is_some_and(|name| settings.has_empty(name)) {
             argument.env(Resettable::Reset)
         } else {
             argument

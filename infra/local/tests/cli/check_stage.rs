@@ -1,7 +1,6 @@
 //! `infra/aws/check-stage`, the script that checks a deployed stage, run against a local edition.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +9,6 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
-use shared::config::Settings;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
@@ -100,7 +98,7 @@ async fn stage(
             }
             product(90).into_response()
         }
-        ("DELETE", "/v1/products/p-1") => {
+        ("DELETE", "/v1/products/p-1" | "/v1/products/p-2") => {
             seen.deletes += 1;
             StatusCode::NO_CONTENT.into_response()
         }
@@ -133,8 +131,8 @@ async fn start(wrong: &'static str) -> (String, Arc<Stage>) {
     (url, state)
 }
 
-/// The AWS CLI as the script uses it. It logs its arguments.
-const AWS: &str = r#"#!/usr/bin/env bash
+/// The AWS CLI as the script uses it, as a function of its shell. It logs its arguments.
+const AWS: &str = r#"() {
 echo "$*" >> "$LOG"
 case "$*" in
   *"'ApiUrl'"*) echo "$API" ;;
@@ -145,21 +143,16 @@ case "$*" in
   *"--queue-url https://sqs/two"*) echo "$DEAD" ;;
   *"--queue-url https://sqs/one"*) echo 0 ;;
 esac
-"#;
+}"#;
 
 /// Checks the stage `test` at `url`, in one of whose queues are `dead` dead letters. Returns the arguments of
 /// each call of the AWS CLI as well.
 async fn check_in_account(url: &str, dead: &str) -> (CommandResult, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
-    let aws = folder.path().join("aws");
-    fs::write(&aws, AWS).unwrap();
-    fs::set_permissions(&aws, Permissions::from_mode(0o755)).unwrap();
-    let settings = Settings::from_env();
-    let path = format!("{}:{}", folder.path().display(), settings.text("PATH").unwrap());
     let log = folder.path().join("log");
     let output = Command::new(script())
         .arg("test")
-        .env("PATH", path)
+        .env("BASH_FUNC_aws%%", AWS)
         .env("LOG", &log)
         .env("API", url)
         .env("DEAD", dead)
@@ -173,14 +166,19 @@ async fn check_in_account(url: &str, dead: &str) -> (CommandResult, Vec<String>)
 }
 
 #[tokio::test]
-async fn stage_that_gets_a_step_wrong_fails_and_keeps_no_product() {
+async fn stage_that_gets_a_step_wrong_fails_without_its_product() {
     for (wrong, message) in STEPS {
         let (url, stage) = start(wrong).await;
         let (result, calls) = check_in_account(&url, "0").await;
         let result = result.expect(1);
         assert!(result.stderr.contains(message), "{wrong}: {result:#?}");
         let seen = stage.state.lock().unwrap();
-        assert_eq!(seen.deletes, u32::from(wrong != "needs no token"), "{wrong}");
+        let products = match wrong {
+            "needs no token" => 0,
+            "creates twice" => 2,
+            _ => 1,
+        };
+        assert_eq!(seen.deletes, products, "{wrong}");
         let last = calls.last().unwrap();
         assert!(last.starts_with("cognito-idp admin-delete-user"), "{wrong}: {calls:#?}");
     }

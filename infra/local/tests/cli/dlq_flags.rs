@@ -74,7 +74,7 @@ async fn flags_select_what_matches_all_of_them() {
         }
         let (action, done) =
             if chosen % 4 < 2 { ("redrive", "redriven") } else { ("discard", "discarded") };
-        // With a rate and without one, by turns.
+        // Alternately with a rate and without one.
         if action == "redrive" && chosen % 8 < 4 {
             flags.extend(["--rate", "1"]);
         }

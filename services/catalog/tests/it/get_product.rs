@@ -181,10 +181,10 @@ async fn invalid_min_version_is_refused_by_its_name() {
 }
 
 #[tokio::test]
-async fn held_pieces_cannot_be_bought() {
+async fn held_stock_is_not_available() {
     let catalogue = Catalogue::new().await;
     let product = listed(&catalogue).await;
-    // An adjustment may leave fewer pieces than are held.
+    // An adjustment may leave less stock than is held.
     let counts =
         [(5, 2, 3), (2, 2, 0), (1, 3, 0), (0, 0, 0), (3, 0, 3), (0, 1, 0), (2, 1, 1), (9, 8, 1)];
     for (version, (on_hand, held, available)) in (2..).zip(counts) {

@@ -327,7 +327,7 @@ async fn late_event_does_not_win_over_a_damaged_listing() {
             catalogue.project(&[late]).await;
         }
         assert_eq!(item(first.id).await, damaged, "{name}: late events");
-        // News mend it, and what they leave alone stays as new as it was.
+        // Newer events repair it, and a part that they do not carry keeps its version.
         let [product, sold] = event(4);
         catalogue.project(&[product]).await;
         let left = item(first.id).await;

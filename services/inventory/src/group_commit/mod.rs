@@ -26,8 +26,8 @@ const WRITERS: usize = 2;
 /// How long a statement may take, including the wait for a connection.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Rows of a group that may each wait in vain, when the group is written row by row. With more, the rows
-/// have the cause in common, such as a locked table, and all rows of the queue would wait for them.
+/// Timeouts after which the rest of a group is refused that is written row by row. More have a common
+/// cause, such as a locked table, and would hold up the whole queue.
 const MAX_TIMEOUTS: u32 = 2;
 
 /// Queue limit: at the largest row size it holds 256 MiB. When it is full, requests get 503 with
@@ -260,7 +260,9 @@ async fn write_one_by_one(
 fn is_timeout(error: &WriteError) -> bool {
     match error {
         WriteError::Silent => true,
-        WriteError::Store(error) => error.is_cancelled() || error.is_lock_timeout(),
+        WriteError::Store(error) => {
+            error.is_unreachable() || error.is_cancelled() || error.is_lock_timeout()
+        }
         _ => false,
     }
 }

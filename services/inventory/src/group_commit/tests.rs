@@ -60,7 +60,7 @@ async fn write_group(pool: &PgPool, rows: Vec<NewRow>) -> Vec<Option<bool>> {
         receivers.push((row.product.sku.clone(), receiver));
         group.push(Waiting { row, reply });
     }
-    write(pool, TIMEOUT, group).await.unwrap();
+    write(pool, NO_TIMEOUT, group).await.unwrap();
     let mut results = Vec::new();
     for (sku, receiver) in receivers {
         results.push(receiver.await.unwrap().ok().map(|(row, inserted)| {
@@ -342,7 +342,7 @@ async fn row_whose_caller_has_gone_is_skipped_when_a_group_is_split() {
     let (reply, gone) = oneshot::channel();
     drop(gone);
     group.insert(2, Waiting { row: row(3, "GONE", None), reply });
-    write(&database.pool, TIMEOUT, group).await.unwrap();
+    write(&database.pool, NO_TIMEOUT, group).await.unwrap();
     let skus: Vec<String> = sqlx::query_scalar("select sku from inventory.products order by id")
         .fetch_all(&database.pool)
         .await

@@ -24,7 +24,7 @@ async fn execute(service: &TestService, statement: &'static str) {
     sqlx::query(statement).execute(&service.pool).await.unwrap();
 }
 
-/// Uses keys that expire now.
+/// Inserts `count` keys that have just expired.
 async fn expired_keys(service: &TestService, count: i32) {
     sqlx::query(
         "insert into inventory.idempotency

@@ -258,7 +258,7 @@ async fn run_begins_each_bucket_at_its_first_product() {
 }
 
 #[tokio::test]
-async fn only_a_release_commits_without_the_disk() {
+async fn release_leaves_later_commits_durable() {
     let (bed, ids) = TestBed::with_products(2).await;
     let pool = connect(&patient_config(bed.database.url.clone(), 1)).unwrap();
     let (client, clock) = (bed.client.clone(), bed.clock.clone());

@@ -65,17 +65,14 @@ async fn age_of_the_oldest_check_grows_while_work_fails() {
 
     // A round that succeeds, and one whose measure fails, which is a failure of the round.
     bed.clock.advance(Duration::from_secs(100));
+    let before = line.faults.calls();
     reconciler.clone().run(Arc::default(), stop.clone()).await;
+    let calls = line.faults.calls() - before;
     let page = recorder.render();
     assert!(page.lines().any(|line| line == failures), "the round succeeds: {page}");
     assert_eq!(age(&page).as_deref(), Some("300.125"));
-    line.faults.plan({
-        let mut calls = 0;
-        move |_| {
-            calls += 1;
-            (calls > 1).then_some(PostgresFault::Refused("57014"))
-        }
-    });
+    // The measure is the last call of a round.
+    line.faults.once_after(calls - 1, PostgresFault::Refused("57014"));
     reconciler.run(Arc::default(), stop).await;
     let page = recorder.render();
     assert!(page.lines().any(|line| line == failures.replace("} 1", "} 2")), "{page}");

@@ -227,7 +227,7 @@ impl Queue {
         )
         .fetch_one(&self.pool)
         .await?;
-        // Also those that are too old to be kept as dead letters: they are audited as such.
+        // Also those that are too old to be kept as dead letters: they are lost, too, and audited.
         let count = u64::try_from(row.late).unwrap_or(0);
         if count > 0 {
             metrics::counter!("vitrina_events_buried_total").increment(count);

@@ -6,7 +6,7 @@ use inventory::relay::{Relay, RelayError};
 use shared::bus::{BusError, Outbound, Publish, Refused};
 use shared::host::Work as _;
 use shared::host::tick::Progress;
-use testkit::MAX_WAIT;
+use testkit::{MAX_WAIT, PATIENT_RELAY};
 
 use super::metrics::{Samples, assert_samples, record};
 use super::situation::{Situation, advance};
@@ -23,6 +23,7 @@ impl Publish for DeadBus {
 
 fn relay<B: Publish>(it: &Situation, bus: B) -> Relay<B> {
     Relay::new(it.database.pool.clone(), bus, it.clocks.relay.clone(), it.ids.clone())
+        .with_timeouts(PATIENT_RELAY)
 }
 
 const NOTHING_PUBLISHED: Samples =
