@@ -86,8 +86,7 @@ impl<B: Publish> Relay<B> {
         // A repair that fails must not hold up the events, which have nothing to do with it.
         let repaired = repeat(deadline, || self.repair()).await;
         let published = self.events.drain(deadline).await;
-        if Instant::now() < deadline
-            && let Ok(()) | Err(outbox::RelayError::Pending { .. }) = published
+        if let Ok(()) | Err(outbox::RelayError::Pending { .. }) = published
             && let Err(error) = repeat(deadline, || self.delete_expired_keys()).await
         {
             telemetry::failed("forget", &error);

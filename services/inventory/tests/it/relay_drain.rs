@@ -47,7 +47,7 @@ async fn invocation_deletes_every_expired_key_until_its_time_is_up() {
     expired_keys(&service, 2500).await;
     let relay = impatient(&service);
     relay.until(Instant::now()).await.unwrap();
-    assert_eq!(service.count("idempotency").await, 2500, "there is no time");
+    assert_eq!(service.count("idempotency").await, 1500, "one batch, as there is no time");
     relay.until(Instant::now() + NO_TIMEOUT).await.unwrap();
     assert_eq!(service.count("idempotency").await, 0);
 }
