@@ -176,7 +176,8 @@ mod tests {
     fn sources(package: &str, target: &Target) -> PathBuf {
         let root = tree::root();
         let places = [root.join(package), root.join("services").join(package)];
-        let places = places.into_iter().chain([root.join("infra/local")]);
+        let infra = ["infra/local", "infra/postgres"].map(|folder| root.join(folder));
+        let places = places.into_iter().chain(infra);
         let manifest = format!("name = \"{package}\"\n");
         let is_package = |place: &PathBuf| {
             let read = fs::read_to_string(place.join("Cargo.toml"));
