@@ -70,6 +70,7 @@ async fn failed_deletion_of_keys_is_counted() {
     let it = Situation::new().await;
     it.create(0).await;
     it.execute("alter table inventory.idempotency rename to gone").await;
+    // Real time: a deadline that is never reached.
     relay(&it, it.bus.clone()).until(Instant::now() + MAX_WAIT).await.unwrap();
     let expected = [("vitrina_background_failures_total{work=\"forget\"}", "1")];
     assert_samples(&recorder.render(), &expected);
