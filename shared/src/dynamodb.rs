@@ -47,10 +47,12 @@ pub async fn connect() -> Client {
     Client::from_conf(config)
 }
 
-/// A client of the in-process store at `endpoint`.
+/// A client of the in-process store at `endpoint`. It uses no proxy of the environment, which is meant for
+/// other hosts.
 pub fn connect_local(endpoint: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .endpoint_url(endpoint)
         .region(Region::from_static("local"))
         // The protocol requires credentials; the store ignores them.

@@ -1,6 +1,5 @@
 //! A fake AWS endpoint: JSON over HTTP, with responses that the test scripts.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -13,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
-use crate::Gate;
+use crate::{Gate, serve};
 
 /// The response to a call.
 #[derive(Clone, Debug)]
@@ -54,13 +53,10 @@ impl FakeAws {
     /// Starts a server. `script` gets the operation of each call, such as `PutEvents`, and its
     /// body.
     pub async fn start(script: impl FnMut(&str, &Value) -> FakeResponse + Send + 'static) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address: SocketAddr = listener.local_addr().unwrap();
         let calls = Calls { script: Box::new(script), received: Vec::new() };
         let calls = Arc::new(Mutex::new(calls));
         let router = Router::new().fallback(respond).with_state(Arc::clone(&calls));
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { endpoint: format!("http://{address}"), calls }
+        Self { endpoint: serve(router).await, calls }
     }
 
     /// The operations and bodies of all calls so far, in order.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{MAX_WAIT, eventually};
+use crate::{MAX_WAIT, eventually, serve};
 
 /// Timeout of an invocation, as reported to the function: longer than any test waits for it.
 const INVOCATION_TIMEOUT: Duration = Duration::from_mins(10);
@@ -74,9 +74,8 @@ impl Function {
             .route("/2018-06-01/runtime/invocation/{id}/response", post(succeeded))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(failed))
             .with_state(Arc::clone(&runtime));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let api = listener.local_addr().unwrap().to_string();
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let url = serve(router).await;
+        let api = url.trim_start_matches("http://");
         let (written, logged) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
         let child = Command::new(path)
             .env_clear()

@@ -1,10 +1,22 @@
-//! Sends requests to a router in this process.
+//! Sends requests to a router in this process, or serves one over a socket.
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
+
+/// Serves a router on a free port until the runtime ends, and returns its URL.
+///
+/// # Panics
+/// If there is no port.
+pub async fn serve(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
 
 /// A request under construction.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ pub use faulty_postgres::{FaultyPostgres, PostgresFault, faulty_postgres};
 pub use function::{Function, FunctionResponse};
 pub use gate::Gate;
 pub use hostile_tokens::NamedToken;
-pub use http::{Call, TestResponse};
+pub use http::{Call, TestResponse, serve};
 pub use interference::Interference;
 pub use ministack::{Messaging, Ministack};
 pub use program::Program;

@@ -14,6 +14,8 @@ use shared::clock::Clock;
 use shared::http::auth::{AuthConfig, KeySource, Role, Verifier};
 use shared::id::UserId;
 
+use crate::serve;
+
 const ISSUER: &str = "https://identity.test";
 const AUDIENCE: &str = "vitrina";
 
@@ -73,9 +75,7 @@ impl Tokens {
     pub async fn settings(&self) -> [(&'static str, String); 2] {
         let keys = axum::Json(self.keys.clone());
         let router = axum::Router::new().fallback(move || std::future::ready(keys.clone()));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let url = serve(router).await + "/jwks.json";
         [("VITRINA_AUTH_ISSUER", self.issuer.clone()), ("VITRINA_AUTH_JWKS_URL", url)]
     }
 

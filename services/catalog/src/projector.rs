@@ -55,7 +55,7 @@ pub struct Projector {
 
 impl Projector {
     pub fn new(client: Client, table: &str, clock: Clock) -> Self {
-        let noted = remembered(CATEGORY_CACHE_TIME);
+        let noted = category_cache(CATEGORY_CACHE_TIME);
         Self { listings: Listings::new(client, table), clock, noted, reading: Arc::default() }
     }
 
@@ -163,8 +163,8 @@ impl Handler for Projector {
     }
 }
 
-/// An empty set of categories, each of which is forgotten after `kept_for`.
-fn remembered(kept_for: Duration) -> Cache<String, ()> {
+/// A cache of categories, each of which is forgotten after `kept_for`.
+fn category_cache(kept_for: Duration) -> Cache<String, ()> {
     Cache::builder().max_capacity(CATEGORY_CACHE_SIZE).time_to_live(kept_for).build()
 }
 
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn category_that_is_used_all_the_time_is_forgotten() {
         let kept_for = Duration::from_millis(100);
-        let noted = remembered(kept_for);
+        let noted = category_cache(kept_for);
         noted.insert("shoes".to_owned(), ());
         // Real time: the cache has a clock of its own. The limit ends a hang.
         let begun = Instant::now();
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn few_of_any_number_of_categories_are_remembered() {
-        let noted = remembered(Duration::from_hours(1));
+        let noted = category_cache(Duration::from_hours(1));
         for nth in 0..CATEGORY_CACHE_SIZE * 2 {
             noted.insert(nth.to_string(), ());
         }

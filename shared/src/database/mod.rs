@@ -284,8 +284,8 @@ pub fn connect(config: &DatabaseConfig) -> Result<PgPool, sqlx::Error> {
 }
 
 /// Whether the session is outside a transaction: only then does this statement begin one of its own, at
-/// the same moment. It has to be sent by the simple query protocol. Known to test doubles of PostgreSQL,
-/// because the pool asks it at a time of its own.
+/// the same moment. It has to be sent by the simple query protocol, without arguments. Known to test doubles
+/// of PostgreSQL, because the pool asks it at a time of its own.
 pub const IS_IDLE: &str = "select now() = statement_timestamp()";
 
 async fn is_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {

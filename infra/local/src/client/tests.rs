@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
-use testkit::within;
+use testkit::{serve, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -124,9 +124,7 @@ async fn respond(
 async fn start(edition: Edition) -> (Client, Arc<Edition>) {
     let edition = Arc::new(edition);
     let router = Router::new().fallback(respond).with_state(Arc::clone(&edition));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let client = Client::new(&serve(router).await).unwrap();
     (client, edition)
 }
 
@@ -193,9 +191,8 @@ async fn each_part_of_a_request_is_sent() {
         let body: Value = serde_json::from_slice(&body).unwrap();
         axum::Json(json!([uri.to_string(), headers, body])).into_response()
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::new(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    // A slash at the end of the address does no harm.
+    let client = Client::new(&(serve(router).await + "/")).unwrap();
     let client = client.with_token(Secret::new("given".to_owned()));
     let call = client.call(Method::PUT, "/v1/products/7/stock").json(&json!({"on_hand": 5}));
     let call = call.query("sku", "A 1&2").query("limit", "3").key("k-1").if_match("\"v4\"");
@@ -208,9 +205,7 @@ async fn each_part_of_a_request_is_sent() {
 async fn pause_that_a_response_names_is_in_seconds() {
     let router = Router::new()
         .fallback(async || (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "7")]).into_response());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let client = Client::new(&serve(router).await).unwrap();
     let refused = client.with_retries_for(Duration::ZERO).get::<Value>("/").await.unwrap_err();
     assert_eq!(refused.retry_after(), Some(Duration::from_secs(7)));
     assert!(refused.to_string().ends_with("; retry in 7 s"), "{refused}");

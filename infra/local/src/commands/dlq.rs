@@ -247,7 +247,7 @@ mod tests {
     use axum::{Json, Router};
     use chrono::DateTime;
     use shared::id::EventId;
-    use testkit::within;
+    use testkit::{serve, within};
     use uuid::Uuid;
 
     use super::*;
@@ -270,9 +270,7 @@ mod tests {
         };
         let path = "/redrive";
         let router = Router::new().route(path, post(redrive));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let client = Client::new(&serve(router).await).unwrap();
         // Real time: see above.
         let begun = Instant::now();
         let settled = settle_slowly(&client, path, json!({"all": true}), 2).await.unwrap();
@@ -296,9 +294,7 @@ mod tests {
             Json(json!({"matched": 5, "settled": settled, "dry_run": sent["dry_run"]}))
         };
         let router = Router::new().route("/redrive", post(redrive));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let client = Client::new(&serve(router).await).unwrap();
         let settling = settle_slowly(&client, "/redrive", json!({"all": true}), 2);
         assert_eq!(within("the end of the redrive", settling).await.unwrap(), 2);
         // One that counts, one that redrives, and one that finds nothing left.

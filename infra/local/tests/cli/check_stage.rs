@@ -9,7 +9,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
-use tokio::net::TcpListener;
+use testkit::serve;
 use tokio::process::Command;
 
 use crate::{CommandResult, TestEdition};
@@ -125,10 +125,7 @@ async fn stage(
 async fn start(wrong: &'static str) -> (String, Arc<Stage>) {
     let state = Arc::new(Stage { wrong, ..Stage::default() });
     let router = Router::new().fallback(stage).with_state(Arc::clone(&state));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (url, state)
+    (serve(router).await, state)
 }
 
 /// The AWS CLI as the script uses it, as a function of its shell. It logs its arguments.

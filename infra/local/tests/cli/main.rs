@@ -142,8 +142,8 @@ async fn run(data: &Path, arguments: &[&str]) -> CommandResult {
 }
 
 /// `vitrina` on a data folder. Of this process's environment it inherits only the settings that
-/// locate PostgreSQL. Every other setting is empty, which counts as absent. The proxy of a command does not
-/// exist: no request, and no token, may go there.
+/// locate PostgreSQL. Every other setting is empty, which counts as absent. Its proxy does not exist: no
+/// request, and no token, may go there.
 fn vitrina(data: &Path, arguments: &[&str]) -> Command {
     let settings = Settings::from_env();
     let kept = ["PATH", "VITRINA_POSTGRES_BIN"];
@@ -153,13 +153,9 @@ fn vitrina(data: &Path, arguments: &[&str]) -> Command {
         .args(arguments)
         .env_clear()
         .envs(SETTINGS.iter().map(|setting| (setting.name, "")))
+        .envs(["http_proxy", "HTTP_PROXY", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1")))
         .envs(kept.into_iter().flatten())
         .env("VITRINA_DATA", data)
         .kill_on_drop(true);
-    // The AWS SDK of an edition obeys a proxy, also on the way to its own store.
-    if arguments.first() != Some(&"up") {
-        let names = ["http_proxy", "HTTP_PROXY", "ALL_PROXY"];
-        command.envs(names.map(|name| (name, "http://127.0.0.1:1")));
-    }
     command
 }

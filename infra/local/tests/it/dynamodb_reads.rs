@@ -22,7 +22,7 @@ const CALLS: [&str; 8] = [
 const PLACES: &[(&str, usize, &str)] = &[
     ("services/catalog/src/store/categories.rs", 1, "services/catalog/tests/it/consistency.rs"),
     ("services/catalog/src/store/listings.rs", 2, "services/catalog/tests/it/consistency.rs"),
-    ("services/catalog/src/store/queries.rs", 1, "services/catalog/tests/it/consistency.rs"),
+    ("services/catalog/src/store/queries/mod.rs", 1, "services/catalog/tests/it/consistency.rs"),
     ("services/catalog/src/store/table.rs", 1, "services/catalog/tests/it/consistency.rs"),
     ("services/sync/src/store/categories.rs", 1, "services/sync/tests/it/consistency.rs"),
     ("services/sync/src/store/listings.rs", 3, "services/sync/tests/it/consistency.rs"),

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use serde_json::json;
-use testkit::eventually;
+use testkit::{eventually, serve};
 
 use crate::openapi::send;
 use crate::process::Process;
@@ -23,10 +23,7 @@ async fn collector() -> (String, Exports) {
         exports.lock().unwrap().push(body);
     };
     let router = Router::new().route("/v1/traces", post(receive)).with_state(Arc::clone(&exports));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, exports)
+    (serve(router).await, exports)
 }
 
 fn contains(export: &[u8], wanted: &[u8]) -> bool {

@@ -1,7 +1,7 @@
 //! The service's program as a Lambda function.
 
 use serde_json::{Value, json};
-use testkit::{FakeAws, FakeResponse, Function, FunctionResponse, eventually, within};
+use testkit::{FakeAws, FakeResponse, Function, FunctionResponse, eventually, serve, within};
 use uuid::Uuid;
 
 use crate::{TestService, shoe};
@@ -161,9 +161,7 @@ async fn spans_are_sent_before_the_response() {
         counting.fetch_add(body.len(), std::sync::atomic::Ordering::SeqCst);
         std::future::ready("")
     });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let collector = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let collector = serve(router).await;
     let more = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.as_str()),
         // Nor does the exporter send them by its own schedule, or when it has many.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::http::StatusCode;
 use serde_json::json;
-use testkit::FakeAws;
+use testkit::{FakeAws, serve};
 
 use crate::TestService;
 use crate::function::{bus, start};
@@ -19,10 +19,7 @@ async fn credentials() -> (String, Arc<AtomicUsize>) {
         counting.fetch_add(1, Ordering::SeqCst);
         std::future::ready(StatusCode::BAD_REQUEST)
     });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (url, asked)
+    (serve(router).await + "/", asked)
 }
 
 #[tokio::test]

@@ -130,9 +130,7 @@ mod tests {
             let router = axum::Router::new()
                 .route("/healthz", get(async || ([("date", "Sun, 01 Mar 2026 12:00:00 GMT")], "")))
                 .route("/readyz", get(move || std::future::ready(status)));
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let running = running(format!("http://{}", listener.local_addr().unwrap()));
-            tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+            let running = running(testkit::serve(router).await);
             let (finding, time) = check(&running).await;
             assert_eq!(finding.state, state, "{finding:?}");
             assert!(finding.detail.contains(detail), "{finding:?}");

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use testkit::within;
+use testkit::{serve, within};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -59,10 +59,8 @@ async fn import(
     let edition = Arc::new(Edition { others, responses, batches, respond });
     let router = Router::new().route("/v1/products/batch", post(create));
     let router = router.with_state(Arc::clone(&edition));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let client = Client::new(&serve(router).await).unwrap();
     let client = client.with_token(Secret::new("token".to_owned()));
-    let server = tokio::spawn(async move { axum::serve(listener, router).await });
 
     let mut file = tempfile::tempfile().unwrap();
     writeln!(file, "sku,name,category,price").unwrap();
@@ -77,7 +75,6 @@ async fn import(
     let progress = Progress::begin(Style::Lines, "importing", 0, Unit::Bytes);
     let report = work(chunks, Some(&client), &columns, Report::new(false), &progress);
     let report = within("the import", Box::pin(report)).await;
-    server.abort();
     let batches = edition.batches.lock().unwrap().clone();
     (serde_json::to_value(report).unwrap(), batches)
 }

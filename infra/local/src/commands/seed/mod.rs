@@ -157,6 +157,7 @@ mod tests {
     use axum::routing::post;
     use axum::{Json, Router};
     use serde_json::{Value, json};
+    use testkit::serve;
 
     use super::*;
 
@@ -172,9 +173,7 @@ mod tests {
             Json(json!({"results": results}))
         };
         let router = Router::new().route("/v1/products/batch", post(refuse));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let client = Client::new(&serve(router).await).unwrap();
         let run = Run::new(7, "EUR".parse().unwrap());
         let share = Share { seller: 0, first: 40, count: 3 };
         let refusal = run.create(&client, &share).await.unwrap_err().to_string();

@@ -85,7 +85,7 @@ const SITES: [(&str, &str, usize, &str); 20] = [
     ),
     (
         "vitrina_listings_damaged_total",
-        "services/catalog/src/store/queries.rs",
+        "services/catalog/src/store/queries/mod.rs",
         1,
         "each_damaged_listing_of_a_page_is_counted",
     ),
