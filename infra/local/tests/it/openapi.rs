@@ -177,7 +177,9 @@ fn check_body(described: &Value, response: &ApiResponse) -> Result<(), String> {
     let kind = response.headers.get(CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap());
     let kind = kind.split(';').next().unwrap_or_default();
     let Some(contents) = described["content"].as_object() else {
-        let empty = kind.is_empty() && response.text.is_empty();
+        // API Gateway gives a type to responses of functions that have none, also without a body.
+        let is_from_gateway = response.headers.contains_key("apigw-requestid");
+        let empty = (kind.is_empty() || is_from_gateway) && response.text.is_empty();
         return if empty { Ok(()) } else { Err("the description has no body".to_owned()) };
     };
     let content = contents.get(kind).ok_or_else(|| format!("{kind:?} is not described"))?;
