@@ -30,7 +30,9 @@ const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(30);
 pub(crate) async fn once(pool: &PgPool, clock: &Clock, ids: &Ids) -> Result<Progress, WriteError> {
     let begun = pool.begin().await;
     let mut transaction = begun.map_err(doing("beginning a repair"))?;
-    let Some(request) = repairs::claim(&mut transaction, clock.now()).await? else {
+    let now = clock.now();
+    let claimed = repairs::claim(&mut transaction, now, now + AFTER_FAILURE).await?;
+    let Some(request) = claimed else {
         return Ok(Progress::Idle);
     };
     failpoint::reach("repair.claimed").await;

@@ -6,7 +6,7 @@
 mod before_response;
 mod relay;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -16,13 +16,18 @@ use crate::id::{EventId, RequestId};
 pub use before_response::publish_before_responses;
 pub use relay::{Relay, RelayError, RelayTimeouts};
 
+/// The longest time for which the relay delays a pointer. One that is delayed until later than that was
+/// delayed before the clock was set back, and is due.
+pub const MAX_DELAY: TimeDelta = TimeDelta::minutes(1);
+
 /// The statements on the outbox of one producer.
 pub trait Outbox: Clone + Send + Sync + 'static {
     /// The events that its pointers refer to.
     type Event: Event;
 
-    /// Claims the oldest `limit` pointers that are due, for as long as the transaction lasts.
-    /// Pointers claimed by another relay are skipped.
+    /// Claims the oldest `limit` pointers that are due, for as long as the transaction lasts: those that
+    /// are not delayed, delayed until `now` or earlier, or for longer than [`MAX_DELAY`]. Pointers claimed
+    /// by another relay are skipped.
     fn claim(
         &self,
         transaction: &mut PgConnection,

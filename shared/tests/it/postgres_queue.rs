@@ -20,7 +20,7 @@ use shared::host::metrics_recorder;
 use shared::id::{EventId, UserId};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use testkit::{Call, TestDatabase, database};
+use testkit::{Call, TestDatabase, database, set_back};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -151,6 +151,46 @@ async fn received_message_is_invisible_for_the_visibility_timeout() {
     assert_eq!(bed.depth().await, (0, 1, 0));
     bed.clock.advance(Duration::from_secs(1));
     assert_eq!(bed.receive().await[0].attempts, 2);
+}
+
+#[tokio::test]
+async fn messages_are_visible_after_the_clock_was_set_back() {
+    let bed = TestBed::new().await;
+    bed.send(&[event(1)]).await;
+    let failed = bed.receive().await.remove(0);
+    let reason = "not yet".to_owned();
+    bed.queue.settle(vec![(failed, Outcome::Retry { reason })]).await.unwrap();
+    bed.send(&[event(2)]).await;
+    assert_eq!(bed.receive().await.len(), 1);
+    bed.send(&[event(3)]).await;
+    // One is put back, one is in flight, and one waits.
+    set_back(&bed.clock, Duration::from_hours(1));
+    assert_eq!(bed.depth().await, (3, 0, 0));
+    let attempts: Vec<i32> = bed.receive().await.iter().map(|message| message.attempts).collect();
+    assert_eq!(attempts, [2, 2, 1]);
+    // From now on, they are hidden by the clock as it is.
+    assert_eq!(bed.depth().await, (0, 3, 0));
+    assert!(bed.receive().await.is_empty());
+    // The clock of another process may be behind by as much as the visibility timeout.
+    set_back(&bed.clock, Duration::from_secs(30));
+    assert!(bed.receive().await.is_empty());
+    set_back(&bed.clock, Duration::from_micros(1));
+    assert_eq!(bed.receive().await.len(), 3);
+}
+
+#[tokio::test]
+async fn exhausted_message_is_buried_after_the_clock_was_set_back() {
+    let bed = TestBed::new().await;
+    bed.send(&[event(1)]).await;
+    for _ in 0..5 {
+        assert_eq!(bed.receive().await.len(), 1);
+        bed.clock.advance(Duration::from_secs(30));
+    }
+    assert!(bed.receive().await.is_empty());
+    set_back(&bed.clock, Duration::from_hours(1));
+    assert!(bed.receive().await.is_empty());
+    assert_eq!(bed.queue.make_exhausted_dead_letters().await.unwrap(), 1);
+    assert_eq!(bed.depth().await, (0, 0, 1));
 }
 
 #[tokio::test]

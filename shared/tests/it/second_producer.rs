@@ -17,7 +17,7 @@ use shared::host::intake::{self, Delivery, Failure, Handler};
 use shared::host::sqs_intake;
 use shared::host::tick::Progress;
 use shared::id::{EventId, RequestId};
-use shared::outbox::{Backlog, Claimed, Entry, Outbox, Relay, RelayError};
+use shared::outbox::{Backlog, Claimed, Entry, MAX_DELAY, Outbox, Relay, RelayError};
 use sqlx::{PgConnection, PgPool};
 use testkit::{
     FaultyBus, Messaging, Ministack, NO_TIMEOUT, PATIENT_RELAY, Rates, TestDatabase, database,
@@ -125,11 +125,12 @@ impl Outbox for ParcelOutbox {
     ) -> Result<Vec<Claimed>, sqlx::Error> {
         let rows: Vec<OutboxRow> = sqlx::query_as(
             "select position, event_id, subject, event, committed_at from parcels.outbox
-             where not_before is null or not_before <= $1
+             where not_before is null or not_before <= $1 or not_before > $3
              order by position limit $2 for update skip locked",
         )
         .bind(now)
         .bind(limit)
+        .bind(now + MAX_DELAY)
         .fetch_all(transaction)
         .await?;
         let claimed = rows.into_iter().map(|(position, event_id, subject, event, committed_at)| {

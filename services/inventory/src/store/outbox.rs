@@ -27,7 +27,7 @@ impl Outbox for ProductOutbox {
             r#"with claimed as (
                select position, aggregate, aggregate_id, version, committed_at as pointed_at
                from inventory.outbox
-               where not_before is null or not_before <= $2
+               where not_before is null or not_before <= $2 or not_before > $3
                order by position
                limit $1
                for update skip locked)
@@ -45,6 +45,7 @@ impl Outbox for ProductOutbox {
            order by c.position"#,
             limit,
             now,
+            now + outbox::MAX_DELAY,
         )
         .fetch_all(transaction)
         .await?;

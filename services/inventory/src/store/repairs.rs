@@ -34,15 +34,17 @@ pub(crate) struct Request {
     pub seen: i64,
 }
 
-/// Claims the oldest request that is due and not claimed yet, until the transaction ends.
+/// Claims the oldest request that is due and not claimed yet, until the transaction ends. No request is
+/// postponed until later than `latest`, unless the clock was set back; then it is due.
 pub(crate) async fn claim(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
+    latest: DateTime<Utc>,
 ) -> Result<Option<Request>, StoreError> {
     let row = sqlx::query!(
         r#"with claimed as (
                select product_id, part, seen_version from inventory.repair_requests
-               where not_before is null or not_before <= $1
+               where not_before is null or not_before <= $1 or not_before > $2
                order by coalesce(not_before, requested_at), product_id
                limit 1
                for update skip locked)
@@ -53,6 +55,7 @@ pub(crate) async fn claim(
                       as "journal_version!"
            from claimed c"#,
         now,
+        latest,
     )
     .fetch_optional(connection)
     .await

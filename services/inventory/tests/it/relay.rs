@@ -13,7 +13,7 @@ use shared::http::auth::Role;
 use shared::id::{Ids, ProductId};
 use shared::outbox;
 use shared::outbox::RelayTimeouts;
-use testkit::{Call, FaultyBus, NO_TIMEOUT, PATIENT_RELAY, Rates, eventually};
+use testkit::{Call, FaultyBus, NO_TIMEOUT, PATIENT_RELAY, Rates, eventually, set_back};
 
 use crate::{TestService, shoe};
 
@@ -185,6 +185,42 @@ async fn failing_repairs_do_not_block_other_repairs_or_events() {
         assert_eq!(relay.repair().await.unwrap(), Progress::More);
     }
     assert_eq!(service.count("repair_requests").await, 0);
+}
+
+#[tokio::test]
+async fn what_is_postponed_is_due_after_the_clock_was_set_back() {
+    let service = TestService::new().await;
+    let created = service.create("SHOE-1").await;
+    let id: ProductId = created.json["id"].as_str().unwrap().parse().unwrap();
+    let unreadable =
+        "update inventory.journal set event = '{\"type\":\"FromTheFuture\",\"data\":{}}'";
+    let original = "create table original as select aggregate, event from inventory.journal";
+    for statement in [original, unreadable] {
+        sqlx::query(statement).execute(&service.pool).await.unwrap();
+    }
+    let plant =
+        "alter table inventory.products add constraint planted check (version < 2) not valid";
+    sqlx::query(plant).execute(&service.pool).await.unwrap();
+    service.request_repair(id, 1).await;
+    let relay = relay(&service, bus(&service));
+    relay.once().await.unwrap();
+    while relay.repair().await.unwrap() == Progress::More {}
+    let mend = "alter table inventory.products drop constraint planted";
+    let readable = "update inventory.journal j set event = o.event from original o
+                    where o.aggregate = j.aggregate";
+    for statement in [mend, readable] {
+        sqlx::query(statement).execute(&service.pool).await.unwrap();
+    }
+    let is_idle = async || {
+        let rounds = [relay.repair().await.unwrap(), relay.once().await.unwrap()];
+        rounds == [Progress::Idle; 2] && service.count("repair_requests").await == 1
+    };
+    assert!(is_idle().await);
+    set_back(&service.clock, Duration::from_hours(1));
+    assert_eq!(relay.repair().await.unwrap(), Progress::More);
+    assert_eq!(service.count("repair_requests").await, 0);
+    relay.once().await.unwrap();
+    assert_eq!(service.count("outbox").await, 0);
 }
 
 #[tokio::test]

@@ -152,8 +152,8 @@ pub(crate) async fn request(
     Ok(())
 }
 
-/// Begins a background pass, unless another worker already did. It is deep if the last deep run finished
-/// before `last_deep`.
+/// Begins a background pass, unless another worker already did. It is deep if no deep run finished between
+/// `last_deep` and now. One that finished later did so before the clock was set back.
 pub(crate) async fn begin_background(
     pool: &PgPool,
     id: RunId,
@@ -163,7 +163,8 @@ pub(crate) async fn begin_background(
     sqlx::query!(
         "insert into sync.runs (id, deep, requested_at)
          select $1, not exists (
-             select from sync.runs where deep and not superseded and finished_at >= $3), $2
+             select from sync.runs
+            where deep and not superseded and finished_at between $3 and $2), $2
          on conflict do nothing",
         id as RunId,
         now,

@@ -50,6 +50,12 @@ impl Queue {
         &self.name
     }
 
+    /// No message is hidden until later than this, unless the clock was set back; then it is visible. Twice
+    /// the visibility timeout: the clock of another process may be ahead.
+    fn latest_visible(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now + self.visibility + self.visibility
+    }
+
     /// Receives up to `max` messages, oldest first.
     pub async fn receive(&self, max: i64) -> Result<Vec<Message>, sqlx::Error> {
         let now = self.clock.now();
@@ -59,7 +65,7 @@ impl Queue {
              set visible_at = $4, attempts = attempts + 1
              where id = any(array(
                  select id from bus.messages
-                 where queue = $1 and visible_at <= $2 and attempts < $5
+                 where queue = $1 and (visible_at <= $2 or visible_at > $6) and attempts < $5
                  order by visible_at, id
                  limit $3
                  for update skip locked))
@@ -69,6 +75,7 @@ impl Queue {
             max,
             now + self.visibility,
             self.max_attempts,
+            self.latest_visible(now),
         )
         .fetch_all(&self.pool)
         .await?;
@@ -171,10 +178,11 @@ impl Queue {
     /// Makes dead letters of messages that were received too often and never settled: each time, their
     /// consumer crashed.
     pub async fn make_exhausted_dead_letters(&self) -> Result<u64, sqlx::Error> {
+        let now = self.clock.now();
         let moved = sqlx::query!(
             "with gone as (
                  delete from bus.messages
-                 where queue = $1 and visible_at <= $2 and attempts >= $3
+                 where queue = $1 and (visible_at <= $2 or visible_at > $4) and attempts >= $3
                  returning *)
              insert into bus.dead_letters
                  (id, queue, event_id, event_type, subject, body, reason, attempts, sent_at, dead_at)
@@ -183,8 +191,9 @@ impl Queue {
                     sent_at, $2
              from gone",
             self.name,
-            self.clock.now(),
+            now,
             self.max_attempts,
+            self.latest_visible(now),
         )
         .execute(&self.pool)
         .await?;
@@ -236,14 +245,16 @@ impl Queue {
     }
 
     pub async fn depth(&self) -> Result<QueueDepth, sqlx::Error> {
+        let now = self.clock.now();
         let row = sqlx::query!(
-            r#"select count(*) filter (where visible_at <= $2) as "visible!",
-                      count(*) filter (where visible_at > $2) as "in_flight!",
+            r#"select count(*) filter (where visible_at <= $2 or visible_at > $3) as "visible!",
+                      count(*) filter (where visible_at > $2 and visible_at <= $3) as "in_flight!",
                       min(sent_at) as oldest_sent_at,
                       (select count(*) from bus.dead_letters where queue = $1) as "dead_letters!"
                from bus.messages where queue = $1"#,
             self.name,
-            self.clock.now(),
+            now,
+            self.latest_visible(now),
         )
         .fetch_one(&self.pool)
         .await?;
