@@ -18,7 +18,7 @@ pub use relay::{Relay, RelayError, RelayTimeouts};
 
 /// The longest time for which the relay delays a pointer. One that is delayed until later than that was
 /// delayed before the clock was set back, and is due.
-pub const MAX_DELAY: TimeDelta = TimeDelta::minutes(1);
+pub const MAX_DELAY: TimeDelta = relay::UNREADABLE_BACKOFF;
 
 /// The statements on the outbox of one producer.
 pub trait Outbox: Clone + Send + Sync + 'static {

@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backlog, Claimed, MAX_DELAY, Outbox};
+use super::{Backlog, Claimed, Outbox};
 use crate::bus::{Bus, BusError, Outbound, Publish};
 use crate::clock::Clock;
 use crate::contract::envelope::{Envelope, Event, SPEC_VERSION, WrittenEvent};
@@ -31,7 +31,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 const REFUSED_BACKOFF: TimeDelta = TimeDelta::seconds(1);
 
 /// Backoff of an event that this build cannot read. A newer build will publish it.
-const UNREADABLE_BACKOFF: TimeDelta = MAX_DELAY;
+pub(super) const UNREADABLE_BACKOFF: TimeDelta = TimeDelta::minutes(1);
 
 /// How often to measure what is pending.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);

@@ -176,6 +176,10 @@ async fn messages_are_visible_after_the_clock_was_set_back() {
     assert!(bed.receive().await.is_empty());
     set_back(&bed.clock, Duration::from_micros(1));
     assert_eq!(bed.receive().await.len(), 3);
+    assert_eq!(bed.queue.expire().await.unwrap(), (0, 0));
+    // The start of an only consumer waits for no time.
+    assert_eq!(bed.queue.release().await.unwrap(), 3);
+    assert_eq!(bed.receive().await.len(), 3);
 }
 
 #[tokio::test]

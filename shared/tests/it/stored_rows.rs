@@ -14,7 +14,7 @@ use shared::contract::inventory::Event;
 use shared::contract::routes::{CATALOG_QUEUE, ROUTES};
 use shared::host::health::{self, Health};
 use shared::id::{EventId, UserId};
-use testkit::{Call, database, locks_are_awaited, rows, set_back, within};
+use testkit::{Call, database, locks_are_awaited, rows, within};
 use uuid::Uuid;
 
 /// `row` with other values.
@@ -222,27 +222,4 @@ fn outbound(n: u128) -> Outbound {
         subject: Uuid::from_u128(n),
         body: format!("body {n}"),
     }
-}
-
-#[tokio::test]
-async fn message_is_received_once_a_clock_that_was_set_back_is_right() {
-    let database = database(&[&bus::MIGRATOR]).await;
-    let pool = &database.pool;
-    let clock = Clock::fixed(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
-    let queue = Queue::new(pool.clone(), clock.clone(), CATALOG_QUEUE);
-    let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
-    bus.publish(&[outbound(1)]).await.unwrap();
-    set_back(&clock, Duration::from_hours(1));
-    bus.publish(&[outbound(2)]).await.unwrap();
-    let ids = |messages: Vec<Message>| -> Vec<i64> { messages.iter().map(|it| it.id).collect() };
-    assert_eq!(ids(queue.receive(10).await.unwrap()), [2], "messages of now are received now");
-    let depth = queue.depth().await.unwrap();
-    assert_eq!((depth.visible, depth.in_flight), (0, 2));
-    assert_eq!(queue.expire().await.unwrap(), (0, 0));
-    clock.advance(Duration::from_hours(1));
-    assert_eq!(ids(queue.receive(10).await.unwrap()), [1, 2]);
-    // The start of an only consumer waits for no time.
-    set_back(&clock, Duration::from_hours(1));
-    assert_eq!(queue.release().await.unwrap(), 2);
-    assert_eq!(ids(queue.receive(10).await.unwrap()), [1, 2]);
 }

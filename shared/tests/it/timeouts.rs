@@ -107,9 +107,9 @@ async fn consumer_polls_without_a_nudge_and_expires_every_hour() {
         let depth = queue.depth().await.unwrap();
         (depth.visible, depth.in_flight, depth.dead_letters)
     };
-    let (day, handler, stop) =
-        (Duration::from_hours(24), ByPosition::new(|_| Ok(())), CancellationToken::new());
-    send(1, 20 * day, day).await;
+    let (old, hidden) = (Duration::from_hours(20 * 24), Duration::from_mins(1));
+    let (handler, stop) = (ByPosition::new(|_| Ok(())), CancellationToken::new());
+    send(1, old, hidden).await;
     let consuming =
         intake::consume(queue.clone(), clock.clone(), &handler, Arc::default(), stop.clone());
     let testing = async {
@@ -118,7 +118,7 @@ async fn consumer_polls_without_a_nudge_and_expires_every_hour() {
             send(position, Duration::ZERO, Duration::ZERO).await;
             eventually("the poll", async || (depth().await == (0, 0, 1)).then_some(())).await;
         }
-        send(4, 20 * day, day).await;
+        send(4, old, hidden).await;
         let expired = async || depth().await == (0, 0, 2);
         let waited = skip_until("the next expiry", Duration::from_mins(2), expired).await;
         // Less than an interval, since it began before the message was sent.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use shared::id::{RunId, UserId};
 use sync::{BucketProgress, Settings, State};
-use testkit::set_back;
 
 use crate::test_bed::{TestBed, s, settings};
 
@@ -48,20 +47,6 @@ async fn background_pass_is_deep_once_a_day() {
         bed.clock.advance(Duration::from_hours(8));
     }
     assert_eq!(altered, [1, 0, 0, 0, 1]);
-}
-
-#[tokio::test]
-async fn background_pass_is_deep_after_the_clock_was_set_back() {
-    let (mut bed, ids) = TestBed::with_products(2).await;
-    let all_at_once = Settings { slice: 1024, ..settings() };
-    bed.reconciler = bed.reconciler.clone().with_settings(all_at_once);
-    bed.round().await;
-    bed.overwrite_attribute(ids[0], "name", s("Stolen shoe")).await;
-    set_back(&bed.clock, Duration::from_hours(1));
-    bed.round().await;
-    let last = sqlx::query_scalar("select altered from sync.runs order by requested_at limit 1");
-    let altered: i64 = last.fetch_one(&bed.database.pool).await.unwrap();
-    assert_eq!(altered, 1);
 }
 
 #[tokio::test]

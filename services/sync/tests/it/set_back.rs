@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use shared::id::{LeaseId, RunId};
-use sync::State;
+use sync::{Settings, State};
 use testkit::set_back;
 
-use crate::test_bed::{OPERATOR, TestBed};
+use crate::test_bed::{OPERATOR, TestBed, s, settings};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -91,4 +91,18 @@ async fn lease_ends_when_no_clock_can_have_set_it() {
     bed.clock.advance(Duration::from_mins(2));
     bed.round().await;
     assert_eq!(bed.run(run).await.state, State::Finished);
+}
+
+#[tokio::test]
+async fn background_pass_is_deep_after_the_clock_was_set_back() {
+    let (mut bed, ids) = TestBed::with_products(2).await;
+    let all_at_once = Settings { slice: 1024, ..settings() };
+    bed.reconciler = bed.reconciler.clone().with_settings(all_at_once);
+    bed.round().await;
+    bed.overwrite_attribute(ids[0], "name", s("Stolen shoe")).await;
+    set_back(&bed.clock, Duration::from_hours(1));
+    bed.round().await;
+    let last = sqlx::query_scalar("select altered from sync.runs order by requested_at limit 1");
+    let altered: i64 = last.fetch_one(&bed.database.pool).await.unwrap();
+    assert_eq!(altered, 1);
 }
