@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::bus::postgres::Queue;
 use shared::clock::Clock;
 use shared::id::Ids;
@@ -56,6 +57,12 @@ impl Settings {
     /// How long to wait before the second read, if the oldest event in flight has this age.
     pub(crate) fn wait_for_events(&self, age: Duration) -> Duration {
         age.min(self.max_wait).max(self.grace)
+    }
+
+    /// When a lease ends that begins now. The clock of another worker may be ahead, but not by as much.
+    pub(crate) fn lease_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let lease = TimeDelta::from_std(self.lease).unwrap_or(TimeDelta::MAX);
+        now.checked_add_signed(lease).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }
 

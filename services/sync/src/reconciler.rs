@@ -113,12 +113,13 @@ impl Reconciler {
         if self.context.settings.slice == 0 {
             return Ok(None);
         }
-        let last_deep = TimeDelta::from_std(self.context.settings.deep_every)
+        let Context { pool, ids, settings, .. } = &self.context;
+        let last_deep = TimeDelta::from_std(settings.deep_every)
             .ok()
             .and_then(|every| now.checked_sub_signed(every))
             .unwrap_or(DateTime::UNIX_EPOCH);
-        runs::begin_background(&self.context.pool, self.context.ids.next(now), now, last_deep)
-            .await?;
+        let deep_if_none = last_deep..=settings.lease_until(now);
+        runs::begin_background(pool, ids.next(now), now, deep_if_none).await?;
         failpoint::reach("sync.begun").await;
         runs::current(&self.context.pool, now).await
     }

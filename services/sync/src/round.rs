@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
 use shared::contract::event_type::{EventType, Parts};
 use shared::contract::listing::key_of;
@@ -127,8 +127,7 @@ impl Round {
     async fn claim(&self) -> Result<VecDeque<Claimed>, StoreError> {
         let Context { pool, clock, settings, .. } = &self.context;
         let now = clock.now();
-        let lease = TimeDelta::from_std(settings.lease).unwrap_or(TimeDelta::MAX);
-        let until = now.checked_add_signed(lease).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let until = settings.lease_until(now);
         let mut limit = i64::try_from(self.concurrency * 2).unwrap_or(i64::MAX);
         if self.run.is_background {
             let recent = buckets::count_recent(pool, settings.pause, now, until).await?;

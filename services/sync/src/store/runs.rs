@@ -1,5 +1,7 @@
 //! Runs: passes over all buckets, and their findings.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use shared::contract::sync_feed::BUCKETS;
@@ -152,23 +154,25 @@ pub(crate) async fn request(
     Ok(())
 }
 
-/// Begins a background pass, unless another worker already did. It is deep if no deep run finished between
-/// `last_deep` and now. One that finished later did so before the clock was set back.
+/// Begins a background pass, unless another worker already did. It is deep if no deep run finished in
+/// `deep_if_none`. That ends later than now, because the clock of another worker may be ahead; a run that
+/// finished even later did so before the clock was set back.
 pub(crate) async fn begin_background(
     pool: &PgPool,
     id: RunId,
     now: DateTime<Utc>,
-    last_deep: DateTime<Utc>,
+    deep_if_none: RangeInclusive<DateTime<Utc>>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into sync.runs (id, deep, requested_at)
          select $1, not exists (
              select from sync.runs
-            where deep and not superseded and finished_at between $3 and $2), $2
+             where deep and not superseded and finished_at between $3 and $4), $2
          on conflict do nothing",
         id as RunId,
         now,
-        last_deep,
+        deep_if_none.start(),
+        deep_if_none.end(),
     )
     .execute(pool)
     .await

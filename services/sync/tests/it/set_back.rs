@@ -100,9 +100,13 @@ async fn background_pass_is_deep_after_the_clock_was_set_back() {
     bed.reconciler = bed.reconciler.clone().with_settings(all_at_once);
     bed.round().await;
     bed.overwrite_attribute(ids[0], "name", s("Stolen shoe")).await;
-    set_back(&bed.clock, Duration::from_hours(1));
-    bed.round().await;
-    let last = sqlx::query_scalar("select altered from sync.runs order by requested_at limit 1");
-    let altered: i64 = last.fetch_one(&bed.database.pool).await.unwrap();
-    assert_eq!(altered, 1);
+    // The clock of the worker that finished the deep pass may have been a minute ahead.
+    for expected in [0, 1] {
+        set_back(&bed.clock, Duration::from_mins(1));
+        bed.round().await;
+        let last =
+            sqlx::query_scalar("select altered from sync.runs order by requested_at limit 1");
+        let altered: i64 = last.fetch_one(&bed.database.pool).await.unwrap();
+        assert_eq!(altered, expected);
+    }
 }
