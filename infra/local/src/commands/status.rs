@@ -193,6 +193,12 @@ mod tests {
         assert_eq!(lag.quantile(50), Some(5.0));
         assert_eq!(lag.quantile(95), Some(100.0));
         assert_eq!(lag.quantile(99), Some(1000.0));
+        let two = "lag_bucket{le=\"0.005\"} 0\nlag_bucket{le=\"0.1\"} 1\nlag_bucket{le=\"1\"} 2\n";
+        let two = Histogram::read(two, "lag");
+        assert_eq!(
+            [1, 50, 51, 99].map(|percent| two.quantile(percent)),
+            [100.0, 100.0, 1000.0, 1000.0].map(Some)
+        );
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {

@@ -102,10 +102,15 @@ fn rows_with_a_common_sku_or_key_go_into_different_groups() {
     assert!(queue.waiting.is_empty());
 }
 
-#[test]
-fn group_takes_at_most_max_rows_oldest_first() {
-    let rows = (0..100).map(|nth| row(nth, &format!("SKU-{nth}"), None)).collect();
-    let mut queue = queue_of(rows);
+#[tokio::test]
+async fn group_takes_at_most_max_rows_oldest_first() {
+    let creates = GroupCommit::new(PgPool::connect_lazy("postgres://127.0.0.1").unwrap());
+    // No writer begins.
+    lock(&creates.queue).writers = WRITERS;
+    for waiting in waiting((0..100).map(|nth| row(nth, &format!("SKU-{nth}"), None)).collect()) {
+        assert!(creates.enqueue(waiting).unwrap().is_none());
+    }
+    let mut queue = lock(&creates.queue);
     let expected: Vec<String> = (0..MAX_ROWS).map(|nth| format!("SKU-{nth}")).collect();
     assert_eq!(skus(&queue.next_group()), expected);
     assert_eq!(queue.waiting[0].row.product.sku, format!("SKU-{MAX_ROWS}"));
