@@ -101,8 +101,10 @@ impl Fence {
 
 /// One item of the table `listings`.
 ///
-/// The attributes are flat so that an index can include a few of them. An item without
-/// `product_version` has only seen stock and is in no index; one with `deleted_at` is a tombstone.
+/// The attributes are flat so that an index can include a few of them. Events may arrive in any order,
+/// so an item may have only seen stock (its `product_version` is 0) or only the product (its
+/// `stock_version` is 0). Buyers see it, and an index has it, once it has both. One with `deleted_at`
+/// is a tombstone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListingItem {
     pub bucket: u16,
@@ -228,6 +230,12 @@ impl ListingItem {
         Fence { version: self.stock_version, position: self.stock_position }
     }
 
+    /// Whether an event with stock has arrived. Until then, how many pieces there are is unknown, so
+    /// the product must not be shown as sold out.
+    pub fn has_stock(&self) -> bool {
+        self.stock_version > 0
+    }
+
     pub fn available(&self) -> i64 {
         self.on_hand - self.held
     }
@@ -296,13 +304,14 @@ impl ListingItem {
         [self.all_key, self.category_key, self.seller_key, self.price_key] = keys;
     }
 
-    /// The index keys, if [`Self::product`] is present and listed.
+    /// The index keys, if [`Self::product`] is present and listed, and its stock has arrived.
     fn index_keys(&self) -> Option<[String; 4]> {
         let is_whole = self.sku.is_some()
             && self.name.is_some()
             && self.content_hash.is_some()
             && self.created_at.is_some()
-            && self.updated_at.is_some();
+            && self.updated_at.is_some()
+            && self.has_stock();
         if !is_whole || self.deleted_at.is_some() || self.status != Some(Status::Active) {
             return None;
         }

@@ -21,8 +21,9 @@ pub(crate) static NOT_YET_VISIBLE: Kind = Kind {
     code: "not_yet_visible",
     status: 503,
     title: "The version is not visible yet",
-    explanation: "The catalogue has not received the version given in `min_version`, or too many \
-                  requests are waiting already. Retry after the number of seconds in `Retry-After`.",
+    explanation: "The catalogue has not received the version given in `min_version` and its stock, \
+                  or too many requests are waiting already. Retry after the number of seconds in \
+                  `Retry-After`.",
 };
 
 /// How long a request may wait for a version, by default.
@@ -95,6 +96,7 @@ pub(crate) async fn get_product(
         }
     };
     let (listing, product) = listing
+        .filter(ListingItem::has_stock)
         .and_then(|listing| listing.product().map(|product| (listing, product)))
         .filter(|(_, product)| product.is_listed())
         .ok_or_else(Problem::not_found)?;
@@ -138,7 +140,9 @@ async fn wait(app: &App, id: ProductId, version: i64) -> Result<ListingItem, Pro
     let not_yet = || NOT_YET_VISIBLE.because("").retry_after(1);
     let read = async || {
         let found = app.listings.find(id).await?;
-        Ok::<_, Problem>(found.filter(|listing| listing.product_version >= version))
+        // A later event may arrive before the one that carries the stock. A tombstone needs none.
+        let is_whole = |listing: &ListingItem| listing.has_stock() || listing.deleted_at.is_some();
+        Ok::<_, Problem>(found.filter(|found| found.product_version >= version && is_whole(found)))
     };
     // Before a waiter's place is taken: requests that wait for a version that never comes must not
     // block requests for versions that are there.

@@ -134,6 +134,9 @@ fn run(events: &[Envelope<Event>], sizes: &[usize]) -> Option<ListingItem> {
                 );
                 assert!(before.stock_fence() <= next.stock_fence(), "the stock went backwards");
             }
+            // What is listed is known, whatever has arrived so far.
+            let is_known = next.product_version > 0 && next.stock_version > 0;
+            assert!(next.all_key.is_none() || is_known, "listed too early: {next:?}");
             listing = Some(next);
         }
     }
@@ -220,6 +223,18 @@ fn stock_that_arrives_first_makes_an_invisible_listing() {
     let late = envelope(&events[0], 1);
     let whole = fold(Some(&listing), &late).unwrap();
     assert_eq!(whole.available(), 2);
+    assert!(whole.all_key.unwrap().ends_with("#i"));
+}
+
+#[test]
+fn change_that_arrives_before_the_creation_makes_an_invisible_listing() {
+    let (events, product, _) = history(&[Change::Rename(1)]);
+    let early = fold(None, &envelope(&events[1], 2)).unwrap();
+    assert_eq!((early.product(), early.has_stock()), (Some(product.clone()), false));
+    let keys = [&early.all_key, &early.category_key, &early.seller_key, &early.price_key];
+    assert_eq!(keys, [&None; 4]);
+    let whole = fold(Some(&early), &envelope(&events[0], 1)).unwrap();
+    assert_eq!((whole.product(), whole.available()), (Some(product), 1));
     assert!(whole.all_key.unwrap().ends_with("#i"));
 }
 

@@ -10,7 +10,7 @@ use testkit::{Call, Calls, MAX_WAIT, TestResponse, counted_dynamodb, eventually}
 
 use catalog::App;
 
-use crate::{Catalogue, TABLE, listed, path, stock};
+use crate::{Catalogue, TABLE, listed, path, product, stock};
 
 /// Number of requests that may wait for a version at once.
 const MAX_WAITERS: usize = 256;
@@ -100,6 +100,49 @@ async fn missing_version_is_a_503_after_the_timeout() {
     let waited = begun.elapsed();
     let (least, most) = (Duration::from_millis(1_800), Duration::from_mins(1));
     assert!((least..most).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test]
+async fn product_is_not_shown_before_its_stock() {
+    let catalogue = Catalogue::new().await;
+    let now = catalogue.clock.now();
+    let created = product(catalogue.ids.next(now), now);
+    let id = created.id;
+    let renamed = Product { name: "Renamed".to_owned(), version: 2, ..created.clone() };
+    let gone = Product { version: 3, deleted_at: Some(now), ..renamed.clone() };
+    let event = Event::ProductUpdated { product: renamed.hashed() };
+    // The queue does not keep the order: the change arrives before the creation, which has the stock.
+    catalogue.project(&[(event, id, 2)]).await;
+    let list = "/v1/catalog/products?sort=-created_at";
+    let lists = [list.to_owned(), format!("{list}&category={}", created.category)];
+    catalogue.get(&path(id)).await.expect(404);
+    for list in &lists {
+        assert_eq!(catalogue.get(list).await.expect(200).json["data"], json!([]), "{list}");
+    }
+    let categories = catalogue.get("/v1/catalog/categories").await.expect(200);
+    assert_eq!(categories.json["data"], json!([]));
+    let wanted = format!("{}?min_version=2", path(id));
+    let late = catalogue.get(&wanted).await.expect(503);
+    assert_eq!(late.code(), "not_yet_visible");
+
+    let event =
+        Event::ProductCreated { product: created.clone().hashed(), stock: stock(7, 1, now) };
+    catalogue.project(&[(event, id, 1)]).await;
+    let shown = catalogue.get(&wanted).await.expect(200).json;
+    assert_eq!((&shown["name"], &shown["available"]), (&json!("Renamed"), &json!(7)));
+    for list in &lists {
+        let cards = catalogue.get(list).await.expect(200).json;
+        let card = (&cards["data"][0]["name"], &cards["data"][0]["in_stock"]);
+        assert_eq!(card, (&json!("Renamed"), &json!(true)), "{list}");
+    }
+    let categories = catalogue.get("/v1/catalog/categories").await.expect(200);
+    assert_eq!(categories.json["data"], json!([{"slug": created.category}]));
+
+    // A deletion needs no stock, so a reader that waits for it gets its answer.
+    let other = product(catalogue.ids.next(now), now).id;
+    let event = Event::ProductDeleted { product: Product { id: other, ..gone }.hashed() };
+    catalogue.project(&[(event, other, 3)]).await;
+    catalogue.get(&format!("{}?min_version=3", path(other))).await.expect(404);
 }
 
 /// The number of calls to the store since the last count.

@@ -124,6 +124,22 @@ fn wrong_index_keys_or_bucket_make_a_listing_unsound() {
 }
 
 #[test]
+fn listing_without_its_stock_is_sound_if_it_has_no_index_keys() {
+    let whole = listing(Status::Active);
+    let mut hidden = ListingItem { stock_version: 0, on_hand: 0, ..whole };
+    assert!(!is_sound(&hidden), "it is listed, as sold out");
+    hidden.set_index_keys();
+    assert!(is_sound(&hidden));
+    // The first pass over it finds what is missing.
+    let truth = row(0x301, 1);
+    let mut listed = listing_of(&truth);
+    listed.stock = StockPart::default();
+    let gap = compare(Some(&truth), Some(&listed), at(10)).unwrap();
+    assert_eq!((gap.product, gap.kind()), (None, Kind::Stock));
+    assert_eq!(gap.stock.unwrap().seen, 0);
+}
+
+#[test]
 fn each_wrong_index_key_makes_a_listing_unsound() {
     type Key = fn(&mut ListingItem) -> &mut Option<String>;
     let keys: [(&str, Key); 4] = [
