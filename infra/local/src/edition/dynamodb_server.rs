@@ -89,3 +89,58 @@ async fn sweep(database: dynoxide::Database, stop: CancellationToken) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A request as the API takes it.
+    fn request<T: DeserializeOwned>(request: Value) -> T {
+        serde_json::from_value(request).unwrap()
+    }
+
+    fn put_expired(database: &dynoxide::Database) {
+        let item = json!({"id": {"S": "gone"}, "expires_at": {"N": "1000000000"}});
+        database.put_item(request(json!({"TableName": "listings", "Item": item}))).unwrap();
+    }
+
+    fn count(database: &dynoxide::Database) -> usize {
+        let found = database.scan(request(json!({"TableName": "listings", "Select": "COUNT"})));
+        found.unwrap().count
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_items_are_dropped_after_a_minute_and_then_every_hour() {
+        let database = dynoxide::Database::memory().unwrap();
+        let table = json!({
+            "TableName": "listings",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        });
+        database.create_table(request(table)).unwrap();
+        let lifetime = json!({"AttributeName": "expires_at", "Enabled": true});
+        let lifetime = json!({"TableName": "listings", "TimeToLiveSpecification": lifetime});
+        database.update_time_to_live(request(lifetime)).unwrap();
+
+        let stop = CancellationToken::new();
+        let sweeping = tokio::spawn(sweep(database.clone(), stop.clone()));
+        for pause in [Duration::from_mins(1), Duration::from_hours(1), Duration::from_hours(1)] {
+            put_expired(&database);
+            tokio::time::sleep(pause.saturating_sub(Duration::from_millis(1))).await;
+            assert_eq!(count(&database), 1, "1 ms before {pause:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            // Real time: the limit ends a hang.
+            let begun = std::time::Instant::now();
+            while count(&database) > 0 {
+                assert!(begun.elapsed() < Duration::from_mins(1), "not dropped after {pause:?}");
+                tokio::task::yield_now().await;
+            }
+        }
+        stop.cancel();
+        sweeping.await.unwrap();
+    }
+}

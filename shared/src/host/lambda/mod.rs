@@ -60,11 +60,8 @@ impl Lambda {
         let service = Adapter::from(service_fn(|request: Request| {
             let (this, api) = (self.clone(), api.clone());
             async move {
-                this.prepare().await;
                 let request = request.map(|body| Body::from(body.to_vec()));
-                let response = api.oneshot(request).await;
-                this.finish().await;
-                response
+                this.invocation(api.oneshot(request)).await
             }
         }));
         let service = service.map_request(|mut event: LambdaEvent<LambdaRequest>| {
@@ -86,12 +83,9 @@ impl Lambda {
     ) -> Result<(), BoxError> {
         let (this, queue) = (&self, &queue);
         lambda_runtime::run(service_fn(async |event: LambdaEvent<Invocation>| {
-            this.prepare().await;
             let response =
                 sqs_intake::handle_invocation(queue, &this.clock, handler, event.payload);
-            let response = Box::pin(response).await;
-            this.finish().await;
-            Ok::<_, BoxError>(response)
+            Ok::<_, BoxError>(this.invocation(Box::pin(response)).await)
         }))
         .await
     }
@@ -102,13 +96,12 @@ impl Lambda {
     pub(super) async fn work(self, work: &impl Work) -> Result<(), BoxError> {
         let this = &self;
         lambda_runtime::run(service_fn(async |event: LambdaEvent<IgnoredAny>| {
-            this.prepare().await;
-            let until = this.deadline(event.context.deadline());
-            let result = Box::pin(work.until(until)).await;
-            if let Err(error) = &result {
-                telemetry::failed(work.name(), error);
-            }
-            this.finish().await;
+            let deadline = event.context.deadline();
+            let result = this.invocation(async {
+                let result = Box::pin(work.until(this.deadline(deadline))).await;
+                result.inspect_err(|error| telemetry::failed(work.name(), error))
+            });
+            let result = result.await;
             // The runtime logs the whole error, whose details may contain a seller's row.
             result.map_err(|error| BoxError::from(telemetry::causes(&error)))
         }))
@@ -122,30 +115,32 @@ impl Lambda {
     ) -> Result<(), BoxError> {
         let (this, step) = (&self, &step);
         lambda_runtime::run(service_fn(async |_: LambdaEvent<IgnoredAny>| {
-            this.prepare().await;
-            let result = step().await.map_err(Into::into);
-            if let Err(error) = &result {
-                let error = telemetry::causes(error.as_ref());
-                tracing::error!(error, "the release step failed");
-            }
-            this.finish().await;
+            let result = this.invocation(async {
+                let result: Result<(), BoxError> = step().await.map_err(Into::into);
+                result.inspect_err(|error| {
+                    let error = telemetry::causes(error.as_ref());
+                    tracing::error!(error, "the release step failed");
+                })
+            });
+            let result = result.await;
             // With all causes: the invoker sees nothing else.
             result.map_err(|error: BoxError| BoxError::from(telemetry::causes(error.as_ref())))
         }))
         .await
     }
 
-    async fn prepare(&self) {
+    /// Runs the work of one invocation. Before it, the token of the database is renewed; after it,
+    /// metrics and traces are sent, because a function is frozen between invocations.
+    async fn invocation<T>(&self, work: impl Future<Output = T>) -> T {
         if let Some(login) = &self.login {
             login.renew().await;
         }
-    }
-
-    async fn finish(&self) {
+        let result = work.await;
         let mut lines = Vec::new();
         self.metrics.write(&mut lines);
         let _ = std::io::stdout().lock().write_all(&lines);
         self.telemetry.flush_within(FLUSH_TIMEOUT).await;
+        result
     }
 
     /// The deadline for work, as a monotonic instant.
@@ -175,8 +170,8 @@ mod tests {
         };
         assert_eq!(token_time(&database), None);
         for time in ["20240826T220000Z", "20240826T221000Z"] {
-            function.prepare().await;
-            assert_eq!(token_time(&database).as_deref(), Some(time));
+            let seen = function.invocation(async { token_time(&database) }).await;
+            assert_eq!(seen.as_deref(), Some(time));
             clock.advance(Duration::from_mins(10));
         }
     }
