@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use shared::contract::listing::categories_key;
+use shared::dynamodb::Item;
 
 use super::listings::{Listings, StoreError};
 
@@ -30,10 +31,29 @@ pub(crate) async fn list(listings: &Listings) -> Result<Vec<String>, StoreError>
         .send()
         .await
         .map_err(StoreError::call("reading the categories"))?;
-    let mut categories = match found.item.and_then(|mut item| item.remove("categories")) {
-        Some(AttributeValue::Ss(categories)) => categories,
+    Ok(found.item.map(in_order).unwrap_or_default())
+}
+
+/// The categories of the item. DynamoDB gives the members of a set in any order.
+fn in_order(mut item: Item) -> Vec<String> {
+    match item.remove("categories") {
+        Some(AttributeValue::Ss(mut categories)) => {
+            categories.sort_unstable();
+            categories
+        }
         _ => Vec::new(),
-    };
-    categories.sort_unstable();
-    Ok(categories)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn categories_are_in_order_whatever_the_order_of_the_set() {
+        let set = ["toys", "hats", "shoes"].map(ToOwned::to_owned).to_vec();
+        let item = Item::from([("categories".to_owned(), AttributeValue::Ss(set))]);
+        assert_eq!(in_order(item), ["hats", "shoes", "toys"]);
+        assert_eq!(in_order(Item::new()), [""; 0]);
+    }
 }

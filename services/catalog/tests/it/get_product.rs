@@ -34,6 +34,23 @@ async fn listed_product_has_every_public_field() {
 }
 
 #[tokio::test]
+async fn change_is_shown_with_its_own_time() {
+    let catalogue = Catalogue::new().await;
+    let created = listed(&catalogue).await;
+    catalogue.clock.advance(Duration::from_mins(5));
+    let now = catalogue.clock.now();
+    let renamed = Product { version: 2, updated_at: now, ..created.clone() };
+    let event = Event::ProductUpdated { product: renamed.hashed() };
+    catalogue.project(&[(event, created.id, 2)]).await;
+    let shown = catalogue.get(&path(created.id)).await.expect(200).json;
+    assert_eq!(
+        (&shown["created_at"], &shown["updated_at"]),
+        (&json!(created.created_at), &json!(now))
+    );
+    assert_ne!(shown["created_at"], shown["updated_at"]);
+}
+
+#[tokio::test]
 async fn sale_changes_availability_and_etag() {
     let catalogue = Catalogue::new().await;
     let product = listed(&catalogue).await;

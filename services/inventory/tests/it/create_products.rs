@@ -129,6 +129,31 @@ async fn each_item_of_a_batch_has_its_own_values() {
 }
 
 #[tokio::test]
+async fn corrected_item_does_not_shift_the_keys_of_the_others() {
+    let service = TestService::new().await;
+    let send = async |items: &[Value]| {
+        let call = Call::post("/v1/products/batch").header("idempotency-key", "batch");
+        service.send(call.json(&json!({ "items": items }))).await.expect(200).json["results"]
+            .clone()
+    };
+    let corrected = different_items();
+    let mut items = corrected.clone();
+    items[1]["name"] = json!("");
+    let first = send(&items).await;
+    assert_eq!(first[1]["status"], 422);
+    // A key stands for the place of an item, so the other items are replayed.
+    let again = send(&corrected).await;
+    for place in 0..corrected.len() {
+        let (item, before) = (&again[place], &first[place]);
+        assert_eq!(item["status"], 201, "item {place}: {item}");
+        assert_eq!(item["replayed"] == json!(true), place != 1, "item {place}");
+        if place != 1 {
+            assert_eq!(item["product"], before["product"], "item {place}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn items_written_one_by_one_have_their_own_results() {
     let service = TestService::new().await;
     service.create("B").await;

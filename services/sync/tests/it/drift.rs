@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use shared::contract::sync_feed::bucket_of;
 use shared::id::ProductId;
-use sync::Settings;
+use sync::{Reconciler, Settings};
+use testkit::{Calls, counted_dynamodb};
 
 use crate::test_bed::{TABLE, TestBed, n, s, settings};
 
@@ -67,6 +68,26 @@ async fn each_kind_of_drift_is_classified_and_repaired() {
             assert_eq!(now, right);
         }
     }
+}
+
+#[tokio::test]
+async fn run_reports_every_read_unit_that_it_used() {
+    let (mut bed, ids) = TestBed::with_products(6).await;
+    for id in &ids[..3] {
+        bed.overwrite_attribute(*id, "on_hand", n(8)).await;
+    }
+    let calls = Calls::default();
+    let client = counted_dynamodb(&bed.client, &calls);
+    let (pool, clock) = (bed.database.pool.clone(), bed.clock.clone());
+    bed.reconciler = Reconciler::new(pool, client, TABLE, clock, bed.ids.clone())
+        .with_settings(settings())
+        .with_queue(bed.queue.clone());
+    let run = bed.reconcile(false).await;
+    // Pages of the buckets, and then the listings that differ once more.
+    let used = calls.take();
+    let units: f64 = ["Query", "BatchGetItem"].iter().map(|name| used[*name].units).sum();
+    assert!(used["BatchGetItem"].units > 0.0);
+    assert!((run.read_units - units).abs() < 0.01, "{} of {used:?}", run.read_units);
 }
 
 #[tokio::test]

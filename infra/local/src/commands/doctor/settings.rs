@@ -123,6 +123,10 @@ mod tests {
         assert_eq!(shown("DATABASE_URL", url), "postgres://me:[redacted]@db.example:5433/shop");
         let endpoint = shown("OTEL_EXPORTER_OTLP_ENDPOINT", "https://u:hunter2@otel.example/v1");
         assert_eq!(endpoint, "https://[redacted]@otel.example/v1");
+        // A password may contain what ends it elsewhere.
+        let endpoint =
+            shown("OTEL_EXPORTER_OTLP_ENDPOINT", "https://u:hunter1@hunter2@otel.example");
+        assert_eq!(endpoint, "https://[redacted]@otel.example");
     }
 
     #[test]

@@ -240,6 +240,23 @@ mod tests {
     }
 
     #[test]
+    fn price_has_the_decimals_of_the_currency_of_its_row() {
+        let price = |price, currency| {
+            let cells = ["S-1", "Tênis", "", "shoes", price, currency, "5", "", ""];
+            row(cells).map(|row| row["price"].clone())
+        };
+        // The default currency has hundredths.
+        for (text, currency, amount) in
+            [("129,90", "", 12_990), ("129", "JPY", 129), ("1.299", "KWD", 1_299)]
+        {
+            let found = price(text, currency).unwrap();
+            let expected = if currency.is_empty() { Currency::default().code() } else { currency };
+            assert_eq!(found, json!({"amount": amount, "currency": expected}));
+        }
+        assert!(price("1.5", "JPY").is_err());
+    }
+
+    #[test]
     fn amount_is_in_minor_units_of_every_currency() {
         let header = ["sku", "name", "category", "price_amount", "currency"].map(String::from);
         let columns = Columns::read(&header, &[]).unwrap();
