@@ -31,7 +31,7 @@ const CONNECTIONS: usize = 32;
 const CLIENTS: u32 = 32;
 
 /// Builds the services as deployed. It takes minutes, so a run does not do it.
-const BUILD: &str = "cargo build --profile function -p inventory -p catalog -p sync -p identity";
+const BUILD: &str = "infra/aws/build inventory catalog sync identity";
 
 /// The target folder of another build profile.
 fn built_with(profile: &str) -> anyhow::Result<PathBuf> {

@@ -13,7 +13,7 @@ use shared::{clock::Clock, database, dynamodb, id::Ids};
 
 /// The OpenAPI document of the whole product. The catalogue's API is the public one and needs no
 /// database, so it serves the documentation of a stage.
-const OPENAPI: &str = include_str!("../../../docs/api/openapi.json");
+const OPENAPI: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
