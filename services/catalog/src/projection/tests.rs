@@ -227,7 +227,7 @@ fn stock_that_arrives_first_makes_an_invisible_listing() {
 }
 
 #[test]
-fn change_that_arrives_before_the_creation_makes_an_invisible_listing() {
+fn change_before_the_creation_makes_an_invisible_listing() {
     let (events, product, _) = history(&[Change::Rename(1)]);
     let early = fold(None, &envelope(&events[1], 2)).unwrap();
     assert_eq!((early.product(), early.has_stock()), (Some(product.clone()), false));
