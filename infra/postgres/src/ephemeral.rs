@@ -205,3 +205,16 @@ fn status_text(status: ExitStatus) -> String {
         _ => status.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_of_a_shell_names_the_signal_that_ended_its_child() {
+        let exited = |code: i32| status_text(ExitStatus::from_raw(code << 8));
+        assert_eq!(exited(1), "exit status: 1");
+        assert_eq!(exited(128 + 9), "signal: 9 (SIGKILL)");
+        assert_eq!(exited(128 + 6), "signal: 6 (SIGABRT)");
+    }
+}

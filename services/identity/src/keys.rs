@@ -236,6 +236,30 @@ mod tests {
     }
 
     #[test]
+    fn token_has_exactly_these_claims() {
+        let folder = directory();
+        let issuer = issuer(&folder.path().join("key"));
+        let (subject, now) = (UserId::from_u128(7), DateTime::UNIX_EPOCH + ACCESS_LIFETIME * 99);
+        let roles = BTreeSet::from([Role::Operator, Role::Seller]);
+        let token = issuer.issue(subject, &roles, now).unwrap();
+        let key = jsonwebtoken::DecodingKey::from_jwk(&issuer.jwks().keys[0]).unwrap();
+        let mut validation = jsonwebtoken::Validation::new(Algorithm::EdDSA);
+        validation.validate_exp = false;
+        validation.set_audience(&["vitrina"]);
+        let decoded = jsonwebtoken::decode::<serde_json::Value>(&token, &key, &validation).unwrap();
+        let at = now.timestamp();
+        assert_eq!(
+            decoded.claims,
+            serde_json::json!({
+                "iss": ISSUER, "aud": "vitrina", "sub": subject, "roles": roles,
+                // In seconds.
+                "iat": at, "exp": at + ACCESS_LIFETIME.num_seconds(),
+                "jti": Ids::seeded(1).next::<Uuid>(now),
+            })
+        );
+    }
+
+    #[test]
     fn new_key_file_is_private_and_is_read_again() {
         let directory = directory();
         let path = directory.path().join("key");

@@ -130,6 +130,24 @@ async fn withdrawn_key_is_refused_after_the_refresh() {
 }
 
 #[tokio::test]
+async fn replaced_key_is_refused_after_the_refresh() {
+    let clock = clock();
+    let (old, new) =
+        (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()));
+    let issuer = Issuer::start(only(&old)).await;
+    let verifier = issuer.verifier(&clock);
+    // The verifier caches the token, and the new set has as many keys as the old one.
+    let token = old.token(UserId::nil(), Role::Seller);
+    verifier.verify(&token).await.unwrap();
+    issuer.respond_with(only(&new));
+    clock.advance(Duration::from_mins(10));
+    assert_eq!(at_once(&verifier, &token), "ok", "the refresh has only begun");
+    eventually("the new set", async || (at_once(&verifier, &fresh(&new)) == "ok").then_some(()))
+        .await;
+    assert_eq!(at_once(&verifier, &token), "unauthenticated");
+}
+
+#[tokio::test]
 async fn key_withdrawn_during_an_idle_hour_is_refused_at_once() {
     let clock = clock();
     let (old, new) =

@@ -183,6 +183,27 @@ async fn letter_is_kept_when_its_audit_cannot_be_written() {
 }
 
 #[tokio::test]
+async fn letter_that_is_received_again_is_deleted_by_its_last_receipt() {
+    let database = database(&[&bus::MIGRATOR]).await;
+    let mut again = letter(2, GOLDEN);
+    again["ReceiptHandle"] = json!("receipt 12");
+    let mut received = vec![json!({}), json!({"Messages": [again]}), five()];
+    let aws = FakeAws::start(move |operation, sent| match operation {
+        "ReceiveMessage" if sent["QueueUrl"] == DEAD => {
+            FakeResponse::Success(received.pop().unwrap())
+        }
+        "ReceiveMessage" => FakeResponse::Success(json!({})),
+        _ => response(sent, |_| false),
+    })
+    .await;
+    let (all, letters) = (Selection::default(), letters(&aws, &database.pool));
+    letters.settle(&all, None, Action::Discard, OPERATOR, at(300)).await.unwrap();
+    // An older receipt may delete nothing.
+    let deleted = receipts(&calls(&aws, "DeleteMessageBatch"));
+    assert_eq!(deleted, BTreeSet::from([0, 1, 3, 4, 12]));
+}
+
+#[tokio::test]
 async fn redrive_fails_when_the_queue_takes_no_letter() {
     let database = database(&[&bus::MIGRATOR]).await;
     let mut receive = receive(five());

@@ -127,6 +127,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn status_is_that_of_the_response_whatever_its_body_says() {
+        for body in
+            [&br#"{"title":"All is well","status":200}"#[..], br#"{"title":"Gone"}"#, b"<p>"]
+        {
+            assert_eq!(read_problem(502, body).status, 502);
+        }
+    }
+
+    #[test]
     fn problem_is_shown_as_a_sentence_with_every_fault() {
         let body = br#"{"type":"/docs/problems/invalid_request","title":"Not acceptable",
             "status":422,"code":"invalid_request",
