@@ -260,6 +260,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn change_that_was_repaired_is_traced_by_its_last_arrival() {
+        let mut seen = listing(3, 0, &[1, 5, 1]);
+        let hop = &mut seen.listing.as_mut().unwrap().hops[2];
+        (hop.published, hop.received, hop.projected) = (
+            at(60_000).timestamp_micros(),
+            at(61_000).timestamp_micros(),
+            at(62_000).timestamp_micros(),
+        );
+        let traced = trace(&change(false), &seen);
+        let times: Vec<DateTime<Utc>> = traced.hops[2..].iter().map(|hop| hop.at).collect();
+        assert_eq!(times, [at(60_000), at(61_000), at(62_000)]);
+    }
+
     const OUTBOX: &str = "in the outbox";
     const QUEUED: &str = "in the queue";
     const LISTED: &str = "in the listing";
@@ -276,20 +290,6 @@ mod tests {
     /// The aggregate, whether its event is pending, what the stores show, and the state, whether it is final,
     /// and the hops after the commit that follow.
     type Case<'a> = (&'a str, bool, Sightings, (&'a str, bool), &'static [(&'static str, i64)]);
-
-    #[test]
-    fn change_that_was_repaired_is_traced_by_its_last_arrival() {
-        let mut seen = listing(3, 0, &[1, 5, 1]);
-        let hop = &mut seen.listing.as_mut().unwrap().hops[2];
-        (hop.published, hop.received, hop.projected) = (
-            at(60_000).timestamp_micros(),
-            at(61_000).timestamp_micros(),
-            at(62_000).timestamp_micros(),
-        );
-        let traced = trace(&change(false), &seen);
-        let times: Vec<DateTime<Utc>> = traced.hops[2..].iter().map(|hop| hop.at).collect();
-        assert_eq!(times, [at(60_000), at(61_000), at(62_000)]);
-    }
 
     #[test]
     fn each_state_follows_from_what_the_stores_show() {

@@ -76,6 +76,11 @@ fn clock() -> Clock {
     Clock::fixed("2026-03-01T12:00:00Z".parse().unwrap())
 }
 
+/// An issuer's key, and the one that succeeds it.
+fn old_and_new(clock: &Clock) -> (Tokens, Tokens) {
+    (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()))
+}
+
 /// A token that no verifier has seen.
 fn fresh(tokens: &Tokens) -> String {
     tokens.with_claims(json!({"sub": Uuid::nil(), "jti": another()}))
@@ -108,8 +113,7 @@ fn at_once(verifier: &Verifier, token: &str) -> &'static str {
 #[tokio::test]
 async fn withdrawn_key_is_refused_after_the_refresh() {
     let clock = clock();
-    let (old, new) =
-        (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()));
+    let (old, new) = old_and_new(&clock);
     let issuer = Issuer::start(both(&old, &new)).await;
     let verifier = issuer.verifier(&clock);
     // One token, which the verifier caches from here on.
@@ -132,8 +136,7 @@ async fn withdrawn_key_is_refused_after_the_refresh() {
 #[tokio::test]
 async fn replaced_key_is_refused_after_the_refresh() {
     let clock = clock();
-    let (old, new) =
-        (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()));
+    let (old, new) = old_and_new(&clock);
     let issuer = Issuer::start(only(&old)).await;
     let verifier = issuer.verifier(&clock);
     // The verifier caches the token, and the new set has as many keys as the old one.
@@ -150,8 +153,7 @@ async fn replaced_key_is_refused_after_the_refresh() {
 #[tokio::test]
 async fn key_withdrawn_during_an_idle_hour_is_refused_at_once() {
     let clock = clock();
-    let (old, new) =
-        (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()));
+    let (old, new) = old_and_new(&clock);
     let issuer = Issuer::start(only(&old)).await;
     let verifier = issuer.verifier(&clock);
     verifier.verify(&fresh(&old)).await.unwrap();
@@ -166,8 +168,7 @@ async fn key_withdrawn_during_an_idle_hour_is_refused_at_once() {
 async fn key_withdrawn_before_a_clock_was_set_back_is_refused_at_once() {
     for by in [Duration::from_secs(1), 24 * ONE_HOUR] {
         let clock = clock();
-        let (old, new) =
-            (Tokens::with_key("old", clock.clone()), Tokens::with_key("new", clock.clone()));
+        let (old, new) = old_and_new(&clock);
         let issuer = Issuer::start(only(&old)).await;
         let verifier = issuer.verifier(&clock);
         verifier.verify(&fresh(&old)).await.unwrap();

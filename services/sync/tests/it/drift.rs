@@ -79,9 +79,8 @@ async fn run_reports_every_read_unit_that_it_used() {
     let calls = Calls::default();
     let client = counted_dynamodb(&bed.client, &calls);
     let (pool, clock) = (bed.database.pool.clone(), bed.clock.clone());
-    bed.reconciler = Reconciler::new(pool, client, TABLE, clock, bed.ids.clone())
-        .with_settings(settings())
-        .with_queue(bed.queue.clone());
+    bed.reconciler =
+        Reconciler::new(pool, client, TABLE, clock, bed.ids.clone()).with_settings(settings());
     let run = bed.reconcile(false).await;
     // Pages of the buckets, and then the listings that differ once more.
     let used = calls.take();

@@ -48,7 +48,7 @@ pub(crate) struct TestBed {
     seller_api: Router,
     operators_api: Router,
     relay: Relay,
-    pub(crate) queue: Queue,
+    queue: Queue,
     projector: Projector,
     pub(crate) dynamo: TestDynamo,
     /// What stale reads see.
