@@ -286,7 +286,9 @@ impl Round {
     async fn confirm(&self, read: &mut BucketRead) -> Result<Vec<Difference>, StoreError> {
         let ids: Vec<ProductId> = read.candidates.iter().map(|candidate| candidate.id).collect();
         let in_flight = self.in_flight(&ids).await?;
+        failpoint::reach("sync.events_read").await;
         let (listed, half_units) = self.context.listings.read(&ids, self.run.deep).await?;
+        failpoint::reach("sync.listings_read").await;
         read.half_read_units += half_units;
         // After the listings: every position that they have recorded was allocated before this read.
         let last_position = feed::last_position(&self.context.pool).await?;
@@ -330,6 +332,7 @@ impl Round {
                 _ => entry.product = true,
             }
         }
+        failpoint::reach("sync.outbox_read").await;
         if let Some(queue) = &self.context.queue {
             let subjects: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
             let waiting = queue

@@ -66,6 +66,8 @@ impl Builder<'_> {
         let built = tree::cargo()
             .current_dir(&self.copy.folder)
             .env("CARGO_TARGET_DIR", &self.target)
+            // These programs are not debugged, and linking line tables would take most of the time of a build.
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .args(["test", "--quiet", "--locked", "--no-run"])
             .args(["--message-format", "json-render-diagnostics", "-p", package])
             .args(target.arguments())

@@ -5,6 +5,7 @@
 mod architecture;
 mod authorisation;
 mod cache_headers;
+mod connection_names;
 mod contract;
 mod contract_fields;
 mod cursors;

@@ -7,17 +7,23 @@ mod support;
 use std::{
     fs,
     io::Write,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::ExitStatusExt,
+    },
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
+    time::Duration,
 };
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{
     Binaries, Cluster, Ephemeral, Error, Progress, Search, StartOptions, account::Account,
-    binaries::tests::put, postmaster, url,
+    binaries::tests::put, postmaster, server::StopTimeouts, url,
 };
-use support::{Client, OWNER_PREFIX, eventually, group, servers, socket_directory};
+use support::{Client, OWNER_PREFIX, eventually, group, servers, signal, socket_directory};
 
 /// A temporary folder that the user of the server can enter.
 pub(super) fn accessible_folder() -> tempfile::TempDir {
@@ -294,6 +300,37 @@ async fn folder_with_a_long_and_odd_name_works() {
     assert!(!directory.exists(), "the folder outside is removed with the server");
 }
 
+#[tokio::test]
+async fn each_signal_to_stop_has_its_own_timeout() {
+    let base = accessible_folder();
+    // The long one ends a hang. The other signals get no time at all.
+    let (long, none) = (Duration::from_mins(5), Duration::ZERO);
+    let no_time = StopTimeouts { fast: none, immediate: none, kill: none };
+    let cases = [
+        (StopTimeouts { fast: long, ..no_time }, false, None),
+        (StopTimeouts { immediate: long, ..no_time }, true, None),
+        (StopTimeouts { kill: long, ..no_time }, false, Some(9)),
+    ];
+    for (timeouts, is_immediate, killed_by) in cases {
+        let mut cluster = start(base.path()).await;
+        cluster.limits.stop = timeouts;
+        let mut client = Client::connect(&cluster.url("postgres"));
+        let child = client.query("select pg_backend_pid()")[0].parse().unwrap();
+        if is_immediate {
+            // It holds up a fast shutdown, and an immediate one kills it.
+            signal("STOP", child);
+        }
+        if killed_by.is_some() {
+            signal("STOP", cluster.pid());
+        }
+        cluster.stop().await.unwrap();
+        let exit = cluster.wait().await;
+        let was_immediate = exit.log.contains("received immediate shutdown request");
+        let by = exit.status.and_then(|status| status.signal());
+        assert_eq!((was_immediate, by), (is_immediate, killed_by), "{timeouts:?}: {exit}");
+    }
+}
+
 #[test]
 fn url_is_percent_encoded() {
     let address = url(Path::new("/a b/ü"), "or/ders?");
@@ -331,6 +368,16 @@ async fn owner_of_a_server_waits_to_be_killed() {
         let cluster = start(Path::new(folder)).await;
         report(Path::new(folder), cluster.pid());
         cluster.wait().await;
+    } else if kind == "without files" {
+        let cluster = start(Path::new(folder)).await;
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
+        let refused = fs::read("/proc/self/cmdline").is_err();
+        let is_alive = cluster.is_alive();
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let pid = if refused && is_alive { cluster.pid() } else { 0 };
+        report(Path::new(folder), pid);
+        std::future::pending::<()>().await;
     } else {
         let cluster = Ephemeral::start(&Search::default()).unwrap();
         report(cluster.folder(), cluster.pid());

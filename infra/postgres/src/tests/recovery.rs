@@ -35,6 +35,19 @@ async fn orphaned_server_is_adopted() {
 }
 
 #[tokio::test]
+async fn adopted_server_that_cannot_be_looked_at_is_alive() {
+    let base = accessible_folder();
+    let cluster = start(base.path()).await;
+    let pid = cluster.pid();
+    cluster.drop_without_stopping();
+    // It adopts the server, and looks at it while it cannot open a file.
+    let mut owner = Owner::start("without files", base.path());
+    assert_eq!(owner.pid, pid);
+    owner.kill();
+    assert_eq!(start(base.path()).await.pid(), pid);
+}
+
+#[tokio::test]
 async fn unresponsive_orphaned_server_is_replaced() {
     let base = accessible_folder();
     let cluster = start(base.path()).await;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use shared::contract::envelope::{Envelope, Event as _};
 use shared::contract::inventory::Event;
 use shared::contract::listing::ListingItem;
-use shared::contract::product::{Attributes, ContentHash, Product, Status};
+use shared::contract::product::{Attribute, Attributes, ContentHash, Product, Status};
 use shared::contract::stock::Stock;
 use shared::id::{EventId, ProductId, RequestId, SellerId};
 use shared::money::{Currency, Money};
@@ -22,6 +22,10 @@ fn at(seconds: i64) -> DateTime<Utc> {
 #[derive(Clone, Debug)]
 enum Change {
     Rename(u8),
+    /// `None` removes it, here and below.
+    Describe(Option<u8>),
+    Resize(Option<u8>),
+    Move(u8),
     Price(i64),
     Status(Status),
     Delete,
@@ -32,6 +36,9 @@ enum Change {
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         any::<u8>().prop_map(Change::Rename),
+        any::<Option<u8>>().prop_map(Change::Describe),
+        any::<Option<u8>>().prop_map(Change::Resize),
+        any::<u8>().prop_map(Change::Move),
         (0_i64..100_000).prop_map(Change::Price),
         prop_oneof![Just(Status::Draft), Just(Status::Active), Just(Status::Archived)]
             .prop_map(Change::Status),
@@ -71,6 +78,12 @@ fn history(changes: &[Change]) -> (Vec<Event>, Product, Stock) {
         }
         match change {
             Change::Rename(n) => product.name = format!("Name {n}"),
+            Change::Describe(n) => product.description = n.map(|n| format!("Size {n}")),
+            Change::Resize(size) => {
+                let size = size.map(|n| ("size".to_owned(), Attribute::Integer(n.into())));
+                product.attributes = size.into_iter().collect();
+            }
+            Change::Move(n) => product.category = format!("category-{n}"),
             Change::Price(amount) => product.price.amount = *amount,
             Change::Status(status) => product.status = *status,
             Change::Delete => product.deleted_at = Some(at(second)),
@@ -179,7 +192,11 @@ proptest! {
         prop_assert_eq!(shuffled.available(), stock.available());
         prop_assert_eq!(shuffled.product(), product.deleted_at.is_none().then(|| product.clone()));
         prop_assert_eq!(shuffled.all_key.is_some(), product.is_listed());
-        prop_assert_eq!(shuffled.expires_at.is_some(), product.deleted_at.is_some());
+        let expires = product.deleted_at.map(|at| (at + TimeDelta::days(35)).timestamp());
+        prop_assert_eq!(shuffled.expires_at, expires);
+        // A tombstone has nothing of the product.
+        let described = product.description.filter(|_| product.deleted_at.is_none());
+        prop_assert_eq!(shuffled.description, described);
     }
 }
 

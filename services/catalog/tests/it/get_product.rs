@@ -1,12 +1,16 @@
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::json;
 use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use shared::contract::stock::Stock;
 use shared::id::ProductId;
-use testkit::{Call, Calls, MAX_WAIT, TestResponse, counted_dynamodb, eventually};
+use testkit::{
+    Call, Calls, MAX_WAIT, TestResponse, counted_dynamodb, eventually, scripted_dynamodb,
+};
+use tokio::time::Instant;
 
 use catalog::App;
 
@@ -107,16 +111,26 @@ async fn reader_gets_the_version_it_waits_for() {
 #[tokio::test]
 async fn missing_version_is_a_503_after_the_timeout() {
     let catalogue = Catalogue::new().await;
-    let product = listed(&catalogue).await;
-    // Real time: the timeout is under test. A slow machine makes the wait longer, never shorter.
-    let begun = Instant::now();
-    let late = catalogue.get(&format!("{}?min_version=2", path(product.id))).await.expect(503);
+    let reads = Arc::new(Mutex::new(Vec::new()));
+    let read = Arc::clone(&reads);
+    let client = scripted_dynamodb(move |_| {
+        read.lock().unwrap().push(Instant::now());
+        Ok(json!({}))
+    });
+    let router = catalogue.serving(App::new(client, TABLE, "BRL".parse().unwrap()));
+    // Paused time: no socket takes part.
+    tokio::time::pause();
+    let wanted = format!("{}?min_version=2", path(ProductId::from_u128(1)));
+    let late = Call::get(&wanted).send(&router).await.expect(503);
     assert_eq!(late.code(), "not_yet_visible");
     assert_eq!(late.header("retry-after"), "1");
-    // The timeout is 2 s, and a last pause of up to 200 ms that would exceed it is skipped.
-    let waited = begun.elapsed();
-    let (least, most) = (Duration::from_millis(1_800), Duration::from_mins(1));
-    assert!((least..most).contains(&waited), "{waited:?}");
+    let reads = reads.lock().unwrap();
+    // Timers of the runtime are up to a millisecond late.
+    let pauses = reads.windows(2).map(|pair| (pair[1] - pair[0]).as_millis() / 5 * 5);
+    // The next one would exceed the timeout of 2 s.
+    let growing = [10, 20, 40, 80, 160];
+    let expected: Vec<u128> = growing.into_iter().chain([200; 8]).collect();
+    assert_eq!(pauses.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a lost race and a missing version cost, and what the projector writes after it.
+//! What a lost race costs, and what the projector writes after it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use shared::contract::inventory::Event;
 use shared::contract::product::Product;
 use shared::host::intake::{Failure, Handler as _};
 use shared::id::ProductId;
-use testkit::{Call, Calls, Interference, counted_dynamodb};
+use testkit::{Calls, Interference, counted_dynamodb};
 
 use crate::{Catalogue, TABLE, delivery, listed, path, stock};
 
@@ -123,17 +123,4 @@ async fn store_that_is_out_costs_a_batch_one_call() {
     assert!(results.iter().all(|it| matches!(it, Err(Failure::Unavailable(_)))), "{results:?}");
     let counted = calls.take();
     assert_eq!(counted.values().map(|usage| usage.calls).sum::<u64>(), 1, "{counted:?}");
-}
-
-#[tokio::test]
-async fn missing_version_costs_at_most_fourteen_reads() {
-    let catalogue = Catalogue::new().await;
-    let product = listed(&catalogue).await;
-    let calls = Calls::default();
-    let router = catalogue.counting(&calls);
-    let missing = format!("{}?min_version=2", path(product.id));
-    Call::get(&missing).send(&router).await.expect(503);
-    // At once, then after 10, 20, 40, 80, 160 and then each 200 ms; fewer if the store is slow.
-    let reads = calls.take()["GetItem"].calls;
-    assert!((2..=14).contains(&reads), "{reads}");
 }

@@ -7,16 +7,27 @@ use shared::id::{ProductId, SellerId};
 use super::*;
 use crate::http::input::{SentPatch, SentProduct};
 
-fn shoe() -> Product {
-    let sent = json!({
+const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+fn sent() -> Value {
+    json!({
         "sku": "SHOE-42", "name": "Running shoe", "category": "shoes", "description": "Runs",
         "attributes": {"size": 42, "color": "red"}, "price": {"amount": 12990, "currency": "BRL"},
-    });
+    })
+}
+
+fn checked(sent: &Value) -> Result<CreateProduct, Vec<FieldError>> {
     let sent: SentProduct = http::parse(sent.to_string().as_bytes()).unwrap();
-    let command = CreateProduct::check(sent.into()).unwrap();
-    create(command, SellerId::from_u128(1), ProductId::from_u128(2), DateTime::UNIX_EPOCH)
-        .unwrap()
-        .0
+    CreateProduct::check(sent.into())
+}
+
+fn shoe() -> Product {
+    let command = checked(&sent()).unwrap();
+    create(command, SellerId::from_u128(1), ProductId::from_u128(2), NOW).unwrap().0
+}
+
+fn patch(sent: &Value) -> ChangeProduct {
+    http::parse::<SentPatch>(sent.to_string().as_bytes()).unwrap().into()
 }
 
 fn values() -> impl Strategy<Value = Value> {
@@ -62,11 +73,84 @@ fn patches() -> impl Strategy<Value = Value> {
 }
 
 #[test]
+fn product_is_created_as_a_draft_or_active() {
+    for (status, expected) in [
+        (None, Some(Status::Active)),
+        (Some("active"), Some(Status::Active)),
+        (Some("draft"), Some(Status::Draft)),
+        (Some("archived"), None),
+        (Some("sold"), None),
+    ] {
+        let mut sent = sent();
+        if let Some(status) = status {
+            sent["status"] = json!(status);
+        }
+        let created = checked(&sent).map(|command| command.details.status);
+        let refusal = FieldError::new("/status", "invalid", "must be draft or active");
+        assert_eq!(created, expected.ok_or(vec![refusal]), "{status:?}");
+    }
+}
+
+#[test]
+fn command_for_another_version_is_refused() {
+    let product = Product { version: 3, ..shoe() };
+    let patch = patch(&json!({"name": "Other"}));
+    for (expected, refusal) in [
+        (Expected::Any, None),
+        (Expected::OneOf(vec![3]), None),
+        (Expected::OneOf(vec![2, 4]), Some(Refusal::Stale { current: 3 })),
+    ] {
+        assert_eq!(change(&product, &patch, &expected, NOW).err(), refusal, "{expected:?}");
+        assert_eq!(delete(&product, &expected, NOW).err(), refusal, "{expected:?}");
+    }
+}
+
+#[test]
+fn patch_sets_and_removes_single_attributes() {
+    let change = |sent: Value| change(&shoe(), &patch(&sent), &Expected::Any, NOW);
+    let changed = change(json!({"attributes": {"size": null, "weight": 0.25}})).unwrap().unwrap();
+    let expected = json!({"color": "red", "weight": 0.25});
+    assert_eq!(serde_json::to_value(changed.attributes).unwrap(), expected);
+    let many: Map<String, Value> = (0..49).map(|n| (format!("n{n}"), json!(n))).collect();
+    let too_many = FieldError::new("/attributes", "invalid", "must be at most 50");
+    assert_eq!(change(json!({"attributes": many})), Err(Refusal::Invalid(vec![too_many])));
+}
+
+#[test]
+fn restored_product_is_the_one_before_its_deletion() {
+    let before = shoe();
+    let deleted = delete(&before, &Expected::Any, NOW).unwrap();
+    assert_eq!((deleted.version, deleted.deleted_at), (2, Some(NOW)));
+    let restored = Product { version: 3, ..before.clone() }.hashed();
+    assert_eq!(restore(&deleted, NOW), Some(restored));
+    assert_eq!(restore(&before, NOW), None);
+}
+
+#[test]
+fn repair_raises_a_product_above_the_seen_version() {
+    let before = Product { version: 3, ..shoe() };
+    for (seen, raised) in [(2, None), (3, Some(4)), (9, Some(10))] {
+        let expected = raised.map(|version| Product { version, ..before.clone() }.hashed());
+        assert_eq!(raise(&before, seen, NOW), expected, "{seen}");
+        let orphan = tombstone_for_orphan(before.id, seen, NOW);
+        assert_eq!((orphan.id, orphan.version), (before.id, seen + 1));
+        assert_eq!((orphan.deleted_at, &orphan.content_hash), (Some(NOW), &orphan.compute_hash()));
+    }
+}
+
+/// Each text has another length, so that none stands for another.
+#[test]
+fn upper_bound_counts_each_text_and_attribute() {
+    let texts = 7 + 12 + 5 + 4 + (4 + 5 + 3);
+    assert_eq!(upper_bound(&shoe()), 6 * texts + 64 * 2 + 1024);
+}
+
+#[test]
 fn later_version_is_never_older() {
     let second = |n| DateTime::from_timestamp(n, 0).unwrap();
     let before = Product { updated_at: second(10), ..shoe() };
     let deleted = Product { deleted_at: Some(second(10)), ..before.clone() };
-    let patch = ChangeProduct { name: Patch::Set("Other".to_owned()), ..ChangeProduct::default() };
+    let patch = patch(&json!({"name": "Other"}));
     for (now, expected) in [(9, 10), (10, 10), (11, 11)] {
         let (now, expected) = (second(now), second(expected));
         let deletion = delete(&before, &Expected::Any, now).unwrap();
@@ -89,12 +173,12 @@ proptest! {
     /// RFC 7396: a merge patch is idempotent.
     #[test]
     fn accepted_patch_changes_a_product_once(sent in patches()) {
-        let (before, now) = (shoe(), DateTime::UNIX_EPOCH);
+        let before = shoe();
         let Ok(patch) = http::parse::<SentPatch>(sent.to_string().as_bytes()) else {
             return Ok(());
         };
         let patch = ChangeProduct::from(patch);
-        let Ok(Some(after)) = change(&before, &patch, &Expected::Any, now) else {
+        let Ok(Some(after)) = change(&before, &patch, &Expected::Any, NOW) else {
             return Ok(());
         };
         prop_assert_eq!(after.version, before.version + 1);
@@ -102,6 +186,6 @@ proptest! {
         let stored = serde_json::to_string(&ProductRef::from(&after)).unwrap();
         let stored: contract::product::Product = serde_json::from_str(&stored).unwrap();
         prop_assert_eq!(&Product::from(stored), &after);
-        prop_assert_eq!(change(&after, &patch, &Expected::Any, now), Ok(None));
+        prop_assert_eq!(change(&after, &patch, &Expected::Any, NOW), Ok(None));
     }
 }

@@ -1,8 +1,11 @@
 //! Events in flight do not count as differences.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures::FutureExt as _;
 use serde_json::json;
+use testkit::Interference;
 
 use crate::test_bed::{TestBed, n, s};
 
@@ -64,6 +67,52 @@ async fn lost_event_is_a_difference() {
     assert_eq!((run.findings.stale, run.findings.repaired), (1, 1));
     bed.arrive().await;
     assert_eq!(bed.reconcile(true).await.findings.differences(), 0);
+}
+
+/// How an event moves while its product is looked at.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    ToTheQueue,
+    FromTheQueue,
+    AllTheWay,
+    /// The next change follows at once.
+    BeforeAnother,
+}
+
+#[tokio::test]
+async fn event_that_moves_between_two_reads_is_no_difference() {
+    for point in ["sync.outbox_read", "sync.events_read", "sync.listings_read"] {
+        for moves in [Move::ToTheQueue, Move::FromTheQueue, Move::AllTheWay, Move::BeforeAnother] {
+            let (bed, ids) = TestBed::with_products(1).await;
+            let id = ids[0];
+            bed.change(id, json!({"name": "Newer shoe"})).await;
+            if matches!(moves, Move::FromTheQueue) {
+                bed.publish().await;
+            }
+            let bed = Arc::new(bed);
+            let mover = Arc::clone(&bed);
+            let moved = Interference::at(point, 1, move |_| {
+                let bed = Arc::clone(&mover);
+                async move {
+                    match moves {
+                        Move::ToTheQueue => bed.publish().await,
+                        Move::FromTheQueue => bed.project().await,
+                        Move::AllTheWay => bed.arrive().await,
+                        Move::BeforeAnother => {
+                            bed.arrive().await;
+                            bed.change(id, json!({"name": "Newest shoe"})).await;
+                        }
+                    }
+                }
+                .boxed()
+            });
+            let found = bed.reconcile_products(&ids, false).await.findings;
+            assert_eq!(moved.take()[point], 1, "{point} {moves:?}");
+            Interference::none();
+            let counts = (found.differences(), found.repaired);
+            assert_eq!(counts, (0, 0), "{point} {moves:?}: {found:?}");
+        }
+    }
 }
 
 #[tokio::test]
