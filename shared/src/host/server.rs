@@ -244,6 +244,19 @@ mod tests {
         within("the shutdown", server.serving).await.unwrap();
     }
 
+    #[tokio::test]
+    async fn response_may_take_longer_than_a_write() {
+        let write = Duration::from_millis(50);
+        let server = start(Timeouts { write, ..PATIENT }).await;
+        let stream = send(&server, HELD).await;
+        server.gate.entered().await;
+        // Real time: a slow machine makes the request take still longer.
+        tokio::time::sleep(write * 10).await;
+        server.gate.open();
+        assert_done(stream).await;
+        server.stop.cancel();
+    }
+
     /// Reads the long response with pauses that are together twice the write timeout. Returns the
     /// number of bytes before the connection ended.
     async fn read_slowly(write: Duration) -> usize {

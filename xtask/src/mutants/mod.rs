@@ -30,15 +30,16 @@ pub(crate) struct Args {
     list: bool,
 }
 
-/// Time limit of a test. Without a fault, each passes within seconds.
-const TIMEOUT: Duration = Duration::from_mins(2);
+/// Time limit of a test. Longer than the one that a test sets itself: what a test waits for without a limit is
+/// no sign of a fault.
+const TIMEOUT: Duration = Duration::from_mins(8);
 
 /// The result of planting a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Caught,
     Missed,
-    /// The test does not end, which also reveals the fault.
+    /// The test does not end. A busy machine may be the reason.
     Hung,
     DoesNotCompile,
 }
@@ -48,13 +49,13 @@ impl Verdict {
         match self {
             Self::Caught => "caught",
             Self::Missed => "MISSED",
-            Self::Hung => "caught (the test hangs)",
+            Self::Hung => "THE TEST HANGS",
             Self::DoesNotCompile => "DOES NOT COMPILE",
         }
     }
 
     fn is_caught(self) -> bool {
-        matches!(self, Self::Caught | Self::Hung)
+        self == Self::Caught
     }
 }
 
@@ -214,8 +215,8 @@ mod tests {
     }
 
     #[test]
-    fn fault_that_does_not_compile_is_not_caught() {
-        assert!(!Verdict::DoesNotCompile.is_caught() && !Verdict::Missed.is_caught());
-        assert!(Verdict::Caught.is_caught());
+    fn only_a_test_that_fails_catches_a_fault() {
+        let others = [Verdict::Missed, Verdict::Hung, Verdict::DoesNotCompile];
+        assert!(Verdict::Caught.is_caught() && !others.into_iter().any(Verdict::is_caught));
     }
 }

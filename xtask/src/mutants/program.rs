@@ -134,7 +134,7 @@ impl Program {
 fn has_failed(output: &str, name: &str) -> bool {
     let failed =
         output.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
-    failed.into_iter().any(|test| test.contains(name))
+    failed.into_iter().any(|test| test.rsplit("::").next() == Some(name))
 }
 
 /// The number of passed tests in the last line of a test program's output.
@@ -147,6 +147,13 @@ fn passed(output: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_named_test_has_failed() {
+        let output = "test a::waits ... ok\ntest a::waits_twice ... FAILED\ntest b ... FAILED\n";
+        let has_failed = ["waits", "waits_twice", "b"].map(|name| has_failed(output, name));
+        assert_eq!(has_failed, [false, true, true]);
+    }
 
     #[test]
     fn passed_is_zero_when_no_test_ran() {

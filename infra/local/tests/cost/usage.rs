@@ -20,8 +20,8 @@ use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::{Ids, UserId};
 use testkit::{
-    Call, Calls, DynamoUsage, TestDatabase, TestDynamo, Tokens, counted_dynamodb, database,
-    dynamodb,
+    Call, Calls, DynamoUsage, PATIENT_RELAY, TestDatabase, TestDynamo, Tokens, counted_dynamodb,
+    database, dynamodb,
 };
 use uuid::Uuid;
 
@@ -117,7 +117,8 @@ impl CountedEdition {
         let router = inventory::router(inventory).merge(catalog::router(catalogue));
         let router = host::server::with_standard_layers(router, &clock, &ids);
         let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
-        let relay = Relay::new(pool.clone(), Bus::Postgres(bus), clock.clone(), ids);
+        let relay = Relay::new(pool.clone(), Bus::Postgres(bus), clock.clone(), ids)
+            .with_timeouts(PATIENT_RELAY);
         let queue = Queue::new(pool, clock.clone(), QUEUE);
         let projector = Projector::new(client, TABLE, clock.clone());
         Self { router, relay, queue, projector, clock, calls, token, database, _dynamo: dynamo }

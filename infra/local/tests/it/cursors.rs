@@ -35,19 +35,22 @@ impl List {
     }
 }
 
-/// Makes two items for every list, and returns the lists: those of a seller as two sellers see them,
-/// and those of a product for two products.
+/// Makes two items for every list, and returns the lists: those of a seller as two sellers see them, those
+/// of a product for two products, and the catalogue in each scope, order and range.
 async fn lists(requests: &mut Requests) -> Vec<List> {
     let other = requests.process.new_seller(&requests.http, "other@shop.example").await;
     let mut products = Vec::new();
-    for token in [requests.seller.clone(), other.clone()] {
+    let mut sellers = Vec::new();
+    for (token, category) in [(requests.seller.clone(), "shoes"), (other.clone(), "hats")] {
         for _ in 0..2 {
             let create = requests.to(Method::POST, "/v1/products").bearer_auth(&token);
             let created = send(create.json(&product(&requests.fresh()))).await;
             let id = text(&created, "id").to_owned();
             let change = requests.to(Method::PATCH, &format!("/v1/products/{id}"));
             let change = change.bearer_auth(&token).header("if-match", "*");
-            assert_eq!(send(change.json(&json!({"name": "Other"}))).await.status, 200);
+            let change = change.json(&json!({"name": "Other", "category": category}));
+            assert_eq!(send(change).await.status, 200);
+            sellers.push(text(&created, "seller_id").to_owned());
             products.push((token.clone(), id));
         }
     }
@@ -84,8 +87,21 @@ async fn lists(requests: &mut Requests) -> Vec<List> {
                 }
             }
             "GET /v1/catalog/products" => {
-                let path = format!("{path}?category=shoes");
-                lists.push(list("", &path, None));
+                for query in [
+                    String::new(),
+                    "category=shoes".to_owned(),
+                    "category=hats".to_owned(),
+                    format!("seller={}", sellers[0]),
+                    format!("seller={}", sellers[3]),
+                    "sort=price".to_owned(),
+                    "sort=-price".to_owned(),
+                    "in_stock=true".to_owned(),
+                    "sort=price&price_min=1".to_owned(),
+                    "sort=price&price_min=2".to_owned(),
+                    "sort=price&price_max=99999".to_owned(),
+                ] {
+                    lists.push(list(&query, &format!("{path}?{query}"), None));
+                }
             }
             "GET /v1/admin/dead-letters" | "GET /v1/admin/reconciliations" => {
                 lists.push(list("", path, Some(&requests.operator)));
@@ -102,10 +118,10 @@ async fn cursor_of_a_list_is_refused_by_every_other_list() {
     let mut requests = Requests::start(data.path()).await;
     let lists = lists(&mut requests).await;
     // The catalogue gets its listings from the projector.
-    eventually("two listings", async || {
-        let listed = requests.to(Method::GET, "/v1/catalog/products?category=shoes");
-        let listed = send(listed).await;
-        (listed.json["data"].as_array()?.len() >= 2).then_some(())
+    eventually("four changed listings", async || {
+        let listed = send(requests.to(Method::GET, "/v1/catalog/products")).await;
+        let listed = listed.json["data"].as_array()?.iter();
+        (listed.filter(|card| card["name"] == "Other").count() == 4).then_some(())
     })
     .await;
     for list in &lists {

@@ -27,7 +27,7 @@ use shared::id::{EventId, Ids, ProductId, UserId};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 use sync::{Reconciler, Settings};
-use testkit::{Call, TestDatabase, Tokens, database, dynamodb, patient_config};
+use testkit::{Call, PATIENT_RELAY, TestDatabase, Tokens, database, dynamodb, patient_config};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -230,7 +230,7 @@ async fn roles_suffice_from_a_create_to_a_repair() {
     let app = inventory::App::new(inventory.clone(), &clock, &ids, verifier, Arc::default());
     let seller_api = inventory::router(app);
     let bus = Bus::Postgres(PgBus::new(inventory.clone(), clock.clone(), ROUTES));
-    let relay = Relay::new(inventory, bus, clock.clone(), ids.clone());
+    let relay = Relay::new(inventory, bus, clock.clone(), ids.clone()).with_timeouts(PATIENT_RELAY);
     let queue = Queue::new(catalog, clock.clone(), CATALOG_QUEUE);
     let projector = Projector::new(dynamo.client.clone(), TABLE, clock.clone());
     let deliver = async || {

@@ -60,6 +60,12 @@ fn has_call(line: &str, function: &str) -> bool {
     })
 }
 
+/// Whether a line makes a relay with the timeouts of production, which a busy machine exceeds.
+fn has_timeouts_of_production(lines: &[(usize, String)]) -> bool {
+    let has = |text: &str| lines.iter().take(4).any(|(_, line)| line.contains(text));
+    lines[0].1.contains("Relay::new(") && !has("with_timeouts(")
+}
+
 /// Calls with a reason, and calls without.
 fn search(lines: &[(usize, String)]) -> [Vec<usize>; 2] {
     let mut found = [Vec::new(), Vec::new()];
@@ -71,7 +77,8 @@ fn search(lines: &[(usize, String)]) -> [Vec<usize>; 2] {
         }
         is_paused |= line.contains("start_paused = true");
         let is_limited = !NO_LIMITS.iter().any(|it| line.contains(it));
-        if is_limited && CALLS.iter().any(|function| has_call(line, function)) {
+        let is_timed = CALLS.iter().any(|function| has_call(line, function));
+        if is_limited && is_timed || has_timeouts_of_production(&lines[nth..]) {
             let above = &lines[nth.saturating_sub(3)..nth];
             let is_reason = |line: &str| REASONS.iter().any(|it| line.trim_start().starts_with(it));
             let has_reason = is_paused || above.iter().any(|(_, line)| is_reason(line));
@@ -112,12 +119,17 @@ fn each_way_to_wait_for_time_is_found() {
         "client.timeout(MAX)",
         "receiver.recv_timeout(MAX)",
         "let begun: DateTime<Utc> = Clock::System.now();",
+        "let relay = Relay::new(pool, bus, clock);",
     ] {
         assert_eq!(search(&[line(call)]), [vec![], vec![1_usize]], "{call}");
         assert_eq!(search(&[line("    // Real time: only a pause."), line(call)])[1], [0_usize; 0]);
     }
-    for other in ["async fn it_is_a_503_after_the_timeout() {", "error.is_timeout()", "// sleep(1)"]
-    {
+    for other in [
+        "async fn it_is_a_503_after_the_timeout() {",
+        "error.is_timeout()",
+        "// sleep(1)",
+        "let relay = Relay::new(pool, bus, clock).with_timeouts(PATIENT_RELAY);",
+    ] {
         assert_eq!(search(&[line(other)]), [[0_usize; 0]; 2], "{other}");
     }
 }

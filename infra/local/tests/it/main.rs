@@ -33,6 +33,7 @@ mod response_coverage;
 mod resumed;
 mod settings;
 mod sources;
+mod store_outage;
 mod trace;
 mod tracing;
 mod whole_path;

@@ -20,6 +20,8 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) url: String,
     data: PathBuf,
+    /// The URL of its database, if it is not its own.
+    database: Option<String>,
     password: String,
 }
 
@@ -44,6 +46,7 @@ pub(crate) struct Starting {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     data: PathBuf,
+    database: Option<String>,
 }
 
 impl Starting {
@@ -58,7 +61,8 @@ impl Starting {
         // Keep reading, so that a full pipe never blocks the process.
         tokio::spawn(async move { while let Ok(Some(_)) = self.lines.next_line().await {} });
         let password = std::fs::read_to_string(self.data.join("demo-password")).unwrap();
-        Ok(Process { child: self.child, url, data: self.data, password })
+        let (child, data, database) = (self.child, self.data, self.database);
+        Ok(Process { child, url, data, database, password })
     }
 
     /// Sends SIGKILL during the start.
@@ -93,7 +97,9 @@ impl Process {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Starting { child, lines, data: data.to_owned() }
+        let database = settings.iter().find(|(name, _)| *name == "DATABASE_URL");
+        let database = database.map(|(_, url)| (*url).to_owned());
+        Starting { child, lines, data: data.to_owned(), database }
     }
 
     /// Sends SIGKILL.
@@ -173,6 +179,9 @@ impl Process {
 
     /// A connection to its PostgreSQL, for states that no request can cause.
     pub(crate) async fn database(&self) -> PgConnection {
+        if let Some(url) = &self.database {
+            return PgConnection::connect(url).await.unwrap();
+        }
         let options = PgConnectOptions::new()
             .socket(self.data.join("postgres/run"))
             .username("vitrina")

@@ -35,11 +35,11 @@ const PATHS: &[(&str, &[&str])] = &[
     ),
     (
         "services/identity/src/store/codes.rs count_try for no key update",
-        &["code_is_invalid_after_five_concurrent_wrong_attempts"],
+        &["activation_that_loses_to_a_signup_activates_nothing"],
     ),
     (
         "services/identity/src/store/codes.rs put_reset for no key update",
-        &["concurrent_resets_of_one_address_leave_one_code"],
+        &["reset_that_loses_to_a_newer_code_changes_nothing"],
     ),
     (
         "services/identity/src/store/codes.rs put_reset on conflict",

@@ -39,9 +39,9 @@ pub(crate) fn production_text(text: &str) -> String {
     kept
 }
 
-/// The names of all tests of the workspace.
+/// The names of the tests of the workspace. One that two tests have names neither of them.
 pub(crate) fn test_names() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+    let (mut names, mut ambiguous) = (BTreeSet::new(), BTreeSet::new());
     let folders = crate_folders().into_iter();
     let files = folders.flat_map(|it| [it.join("src"), it.join("tests")]);
     for file in files.flat_map(|folder| rust_files(&folder)) {
@@ -51,11 +51,15 @@ pub(crate) fn test_names() -> BTreeSet<String> {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
                 is_test = true;
             } else if let Some((_, name)) = line.split_once("fn ").filter(|_| is_test) {
-                names.insert(name.split(['(', '<']).next().unwrap().to_owned());
+                let name = name.split(['(', '<']).next().unwrap().to_owned();
+                if !names.insert(name.clone()) {
+                    ambiguous.insert(name);
+                }
                 is_test = false;
             }
         }
     }
+    names.retain(|name| !ambiguous.contains(name));
     names
 }
 

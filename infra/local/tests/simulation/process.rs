@@ -118,6 +118,7 @@ impl Parts {
         let router = host::server::with_standard_layers(router, &clock, &ids);
         let pg_bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
         let bus = bus.through(pg_bus);
+        // Real time: a relay that gives up is one of the failures that it survives.
         let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
         let queue = Queue::new(pool.clone(), clock.clone(), QUEUE);
         let projector = Projector::new(client.clone(), TABLE, clock.clone());

@@ -114,6 +114,7 @@ async fn missing_version_is_a_503_after_the_timeout() {
     let reads = Arc::new(Mutex::new(Vec::new()));
     let read = Arc::clone(&reads);
     let client = scripted_dynamodb(move |_| {
+        // Paused time: see below.
         read.lock().unwrap().push(Instant::now());
         Ok(json!({}))
     });

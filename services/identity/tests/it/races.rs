@@ -182,7 +182,8 @@ async fn reset_that_loses_to_a_newer_code_changes_nothing() {
     let older = reset_code(&mut provider).await;
     let mut race = Race::hold(&provider, USER).await;
     // The response does not wait for the code.
-    provider.forget_password(ANA).await.expect(202);
+    let forgotten = provider.forget_password(ANA);
+    within("a response that waits for no mail", forgotten).await.expect(202);
     locks_are_awaited(&provider.database.pool, 1).await;
     race.waiting.push(provider.begin("/v1/auth/password/reset", reset(&older, NEW).1));
     locks_are_awaited(&provider.database.pool, 2).await;

@@ -102,7 +102,7 @@ async fn drain(relay: &mut Function) {
 }
 
 #[tokio::test]
-async fn silent_bus_holds_up_no_response_and_loses_no_event() {
+async fn function_with_a_silent_bus_responds_and_loses_no_event() {
     let service = TestService::new().await;
     let silent = FakeAws::start(|_, _| FakeResponse::Never).await;
     let mut function = start(&service, "api", &silent.endpoint, &[]).await;
@@ -138,7 +138,7 @@ async fn relay_fails_and_reports_age_when_events_stay_pending() {
 }
 
 #[tokio::test]
-async fn silent_collector_holds_up_no_response() {
+async fn function_with_a_silent_collector_responds() {
     let (service, aws) = (TestService::new().await, bus(None).await);
     // Accepts connections and never responds.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

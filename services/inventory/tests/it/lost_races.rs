@@ -11,7 +11,7 @@ use shared::contract::routes::ROUTES;
 use shared::host::tick::Progress;
 use shared::id::Ids;
 use sqlx::Row as _;
-use testkit::{Call, Interference, TestResponse, locks_are_awaited, rows, within};
+use testkit::{Call, Interference, PATIENT_RELAY, TestResponse, locks_are_awaited, rows, within};
 
 use crate::{TestService, path_of};
 
@@ -237,7 +237,8 @@ async fn event_that_another_relay_claims_is_skipped() {
         service.create(sku).await;
     }
     let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
-    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
+    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2))
+        .with_timeouts(PATIENT_RELAY);
     let mut other = service.pool.begin().await.unwrap();
     let lock = "select 1 from inventory.outbox order by position limit 1 for update";
     sqlx::query(lock).execute(&mut *other).await.unwrap();
@@ -261,7 +262,8 @@ async fn repair_of_a_stock_waits_for_its_adjustment() {
     let id: shared::id::ProductId = id;
     request.execute(&service.pool).await.unwrap();
     let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
-    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
+    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2))
+        .with_timeouts(PATIENT_RELAY);
     let mut adjustment = service.pool.begin().await.unwrap();
     let adjust = "update inventory.stock set on_hand = 9 where product_id = $1";
     sqlx::query(adjust).bind(id).execute(&mut *adjustment).await.unwrap();
@@ -290,7 +292,8 @@ async fn repair_that_another_relay_does_is_skipped() {
         ids.push(id);
     }
     let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
-    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
+    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2))
+        .with_timeouts(PATIENT_RELAY);
     let mut other = service.pool.begin().await.unwrap();
     let lock = "select 1 from inventory.repair_requests where product_id = $1 for update";
     sqlx::query(lock).bind(ids[0]).execute(&mut *other).await.unwrap();

@@ -48,6 +48,7 @@ impl Publish for DeadBus {
 }
 
 fn relay<B: Publish>(service: &TestService, bus: B) -> Relay<B> {
+    // Real time: these timeouts are under test, and the tests skip them.
     Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2))
 }
 

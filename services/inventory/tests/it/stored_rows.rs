@@ -16,7 +16,7 @@ use shared::clock::Clock;
 use shared::contract::routes::ROUTES;
 use shared::host::server::with_standard_layers;
 use shared::id::Ids;
-use testkit::{Call, TestResponse, hex, rows};
+use testkit::{Call, PATIENT_RELAY, TestResponse, hex, rows};
 
 use crate::{TestService, shoe};
 
@@ -199,7 +199,8 @@ async fn every_column_of_a_repair_is_read_back() {
         "alter table inventory.journal add constraint refused check (version < 8) not valid";
     sqlx::query(spoil).execute(pool).await.unwrap();
     let bus = PgBus::new(pool.clone(), service.clock.clone(), &[]);
-    let relay = Relay::new(pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
+    let relay = Relay::new(pool.clone(), bus, service.clock.clone(), Ids::seeded(2))
+        .with_timeouts(PATIENT_RELAY);
     service.clock.advance(Duration::from_mins(1));
     relay.repair().await.unwrap();
     let mut postponed = request.clone();
@@ -227,7 +228,8 @@ async fn every_attribute_of_an_event_is_read_back() {
     let call = Call::post("/v1/products").json(&shoe("SHOE-1")).bearer(&service.seller);
     let created = call.header("traceparent", TRACEPARENT).send(&api).await.expect(201);
     let bus = PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES);
-    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2));
+    let relay = Relay::new(service.pool.clone(), bus, service.clock.clone(), Ids::seeded(2))
+        .with_timeouts(PATIENT_RELAY);
     service.clock.advance(Duration::from_mins(1));
     relay.once().await.unwrap();
     let stored = rows(&service.pool, "inventory.journal", "version").await.remove(0);

@@ -29,7 +29,7 @@ const READERS: &[(&str, &[&str])] = &[
 ];
 
 /// The routes that the API description names.
-pub(crate) fn routes() -> Vec<(String, String)> {
+fn routes() -> Vec<(String, String)> {
     let document = serde_json::to_value(sync::routes().into_openapi()).unwrap();
     let mut routes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {

@@ -23,7 +23,7 @@ use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::{Ids, ProductId, RunId, UserId};
 use sync::{App, Listings, Reconciler, Run, Settings};
-use testkit::{Call, Calls, TestDatabase, TestDynamo, TestResponse, Tokens};
+use testkit::{Call, Calls, PATIENT_RELAY, TestDatabase, TestDynamo, TestResponse, Tokens};
 use testkit::{database, dynamodb, stale_dynamodb};
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +94,8 @@ impl TestBed {
         let seller_api = with_standard_layers(seller_api, &clock, &ids);
         let bus = PgBus::new(pool.clone(), clock.clone(), ROUTES);
         let bus = Bus::Postgres(bus);
-        let relay = Relay::new(pool.clone(), bus, clock.clone(), ids.clone());
+        let relay =
+            Relay::new(pool.clone(), bus, clock.clone(), ids.clone()).with_timeouts(PATIENT_RELAY);
         let queue = Queue::new(pool.clone(), clock.clone(), "catalog");
         let projector = Projector::new(client.clone(), TABLE, clock.clone());
         let reconciler =

@@ -43,6 +43,36 @@ pub(super) fn intervals(text: &str) -> Vec<Interval> {
     found
 }
 
+/// The multiples and fractions of interval constants that a file uses, as (name, expression).
+pub(super) fn scaled(text: &str, constants: &BTreeSet<String>) -> Vec<Interval> {
+    let text = production_text(text);
+    let lines: Vec<&str> = text.lines().collect();
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let operators = [" * ", " / ", ".mul_", ".div_", ".checked_mul", ".saturating_mul"];
+    let mut found = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        if line.trim().starts_with("//") {
+            continue;
+        }
+        for constant in constants {
+            for (at, _) in line.match_indices(constant.as_str()) {
+                let (before, after) = (&line[..at], &line[at + constant.len()..]);
+                if before.ends_with(is_name) || after.starts_with(is_name) {
+                    continue;
+                }
+                let is_scaled = operators.iter().any(|it| after.starts_with(it));
+                if is_scaled || before.ends_with(" * ") {
+                    let end = |text: &str| text.find([';', ',']).unwrap_or(text.len());
+                    let after = balanced(after);
+                    let expression = format!("{constant}{}", &after[..end(after)]);
+                    found.push((name_of(&lines, number), expression));
+                }
+            }
+        }
+    }
+    found
+}
+
 /// Whether a number is written in `code`: not a digit in a name, nor the name of a field.
 fn has_number(code: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
@@ -100,6 +130,24 @@ pub(super) fn duration(value: &str) -> Option<Duration> {
         "d" => Duration::from_hours(24 * number),
         _ => return None,
     })
+}
+
+#[test]
+fn scaled_constants_are_read_as_intervals() {
+    let text = "
+fn a() {
+    sleep(PAUSE * 2_u32.pow(n - 1)).await;
+    let most = 3 * PAUSE;
+    wait(LONG_PAUSE / 2, now + PAUSE);
+    // PAUSE * 2
+    MY_PAUSE * 2;
+    PAUSE.mul_f64(0.5);
+}
+";
+    let read = scaled(text, &["PAUSE".to_owned(), "LONG_PAUSE".to_owned()].into());
+    let read: Vec<&str> = read.iter().map(|(_, expression)| &**expression).collect();
+    let expected = ["PAUSE * 2_u32.pow(n - 1)", "PAUSE", "LONG_PAUSE / 2", "PAUSE.mul_f64(0.5)"];
+    assert_eq!(read, expected);
 }
 
 #[test]

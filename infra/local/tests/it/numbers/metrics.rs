@@ -22,7 +22,9 @@ use shared::host::tick::{self, Progress};
 use shared::id::Ids;
 use shared::metrics::Kind;
 use shared::money::Currency;
-use testkit::{Call, Calls, Interference, MAX_WAIT, database, dynamodb, stale_dynamodb};
+use testkit::{
+    Call, Calls, Interference, MAX_WAIT, PATIENT_RELAY, database, dynamodb, stale_dynamodb,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::situation::{OPERATOR, RefusingBus, Situation, TABLE, advance, at};
@@ -109,6 +111,7 @@ async fn outbox_metrics_count_and_date_what_is_pending() {
     let bus = RefusingBus { inner: it.bus.clone(), refused: Arc::clone(&refused) };
     let clock = it.clocks.relay.clone();
     let relay = inventory::relay::Relay::new(it.database.pool.clone(), bus, clock, it.ids.clone())
+        .with_timeouts(PATIENT_RELAY)
         .into_events();
     advance(&it.clocks.relay, 96_000);
     relay.once().await.unwrap();

@@ -24,8 +24,8 @@ use shared::http::auth::Role;
 use shared::id::{Ids, ProductId, UserId};
 use sync::{Listings, Reconciler, Settings};
 use testkit::{
-    Call, Calls, TestDatabase, TestDynamo, TestResponse, Tokens, counted_dynamodb, database,
-    dynamodb,
+    Call, Calls, PATIENT_RELAY, TestDatabase, TestDynamo, TestResponse, Tokens, counted_dynamodb,
+    database, dynamodb,
 };
 use uuid::Uuid;
 
@@ -130,7 +130,8 @@ impl Situation {
         let inventory_api = inventory(&clocks.operator);
         let bus = PgBus::new(pool.clone(), clocks.bus.clone(), ROUTES);
         let relay =
-            Relay::new(pool.clone(), Bus::Postgres(bus.clone()), clocks.relay.clone(), ids.clone());
+            Relay::new(pool.clone(), Bus::Postgres(bus.clone()), clocks.relay.clone(), ids.clone())
+                .with_timeouts(PATIENT_RELAY);
         let queue = Queue::new(pool.clone(), clocks.queue.clone(), CATALOG_QUEUE);
         let projector = Projector::new(client.clone(), TABLE, clocks.projector.clone());
         let reads = Calls::default();
