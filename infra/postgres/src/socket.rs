@@ -103,6 +103,8 @@ fn private(path: &Path, account: &Account) -> Result<Option<PathBuf>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::chown;
+
     use super::*;
 
     #[test]
@@ -132,14 +134,32 @@ mod tests {
     }
 
     #[test]
-    fn socket_folder_of_another_user_is_not_used() {
+    fn socket_folder_that_is_a_link_is_not_used() {
         let base = super::super::tests::accessible_folder();
-        let account = Account::choose().unwrap();
         let target = base.path().join("theirs");
         fs::create_dir(&target).unwrap();
         let link = base.path().join("run");
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        assert_eq!(private(&link, &account).unwrap(), None);
-        assert!(!fits(Path::new("/a,b")) && !fits(Path::new("/a b")) && fits(Path::new("/a-b")));
+        assert_eq!(private(&link, &Account::choose().unwrap()).unwrap(), None);
+    }
+
+    /// Only root can give a folder away. Its server runs as another user, whose folder is used.
+    #[test]
+    fn socket_folder_of_another_user_is_not_used() {
+        let account = Account::choose().unwrap();
+        let Some(server) = account.uid() else { return };
+        let base = super::super::tests::accessible_folder();
+        let run = base.path().join("run");
+        fs::create_dir(&run).unwrap();
+        for (owner, is_used) in [(server, true), (server + 1, false)] {
+            chown(&run, Some(owner), None).unwrap();
+            assert_eq!(private(&run, &account).unwrap().is_some(), is_used, "{owner}");
+        }
+    }
+
+    #[test]
+    fn socket_fits_where_nothing_separates_folders() {
+        let fits = |path: &str| fits(Path::new(path));
+        assert!(fits("/a-b") && !fits("/a,b") && !fits("/a b"));
     }
 }

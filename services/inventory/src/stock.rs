@@ -80,6 +80,8 @@ mod tests {
     fn count_below_held_is_refused() {
         let refusal = set(&stock(5, 3), 2, &Expected::OneOf(vec![3]), DateTime::UNIX_EPOCH);
         assert_eq!(refusal, Err(Refusal::BelowHeld { held: 3 }));
+        let least = set(&stock(5, 3), 3, &Expected::Any, DateTime::UNIX_EPOCH).unwrap().unwrap();
+        assert_eq!((least.on_hand, least.held), (3, 3));
     }
 
     #[test]

@@ -170,3 +170,55 @@ impl Product {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_has_one_name_in_text_and_json() {
+        for (status, name) in
+            [(Status::Draft, "draft"), (Status::Active, "active"), (Status::Archived, "archived")]
+        {
+            assert_eq!((status.as_str(), name.parse()), (name, Ok(status)));
+            assert_eq!(serde_json::to_value(status).unwrap(), name);
+        }
+        assert_eq!("Draft".parse::<Status>(), Err(UnknownStatus));
+        assert_eq!(Status::ALL.len(), 3);
+    }
+
+    /// The value comes from `sha256sum`.
+    #[test]
+    fn content_hash_is_the_first_half_of_sha_256() {
+        let hash = ContentHash::of(b"vitrina");
+        assert_eq!(hash.0, "15e1d7607fc7aaf0479c72d4f1660827");
+        assert_eq!(format!("{hash:?}"), hash.0);
+    }
+
+    #[test]
+    fn only_an_active_product_that_is_not_deleted_is_listed() {
+        let product = Product {
+            id: ProductId::from_u128(1),
+            seller_id: SellerId::from_u128(2),
+            sku: "A".to_owned(),
+            name: "Shoe".to_owned(),
+            description: None,
+            category: "shoes".to_owned(),
+            attributes: Attributes::new(),
+            price: Money { amount: 1, currency: crate::money::Currency::default() },
+            status: Status::Active,
+            version: 1,
+            content_hash: ContentHash(String::new()),
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+            deleted_at: None,
+        };
+        for status in Status::ALL {
+            for deleted_at in [None, Some(DateTime::UNIX_EPOCH)] {
+                let expected = status == Status::Active && deleted_at.is_none();
+                let product = Product { status, deleted_at, ..product.clone() };
+                assert_eq!(product.is_listed(), expected, "{status:?} {deleted_at:?}");
+            }
+        }
+    }
+}

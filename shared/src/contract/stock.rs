@@ -24,3 +24,17 @@ impl Stock {
         self.on_hand - self.held
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_is_on_hand_without_held() {
+        for (on_hand, held, available) in [(5, 3, 2), (5, 0, 5), (3, 3, 0), (2, 7, -5)] {
+            let updated_at = DateTime::UNIX_EPOCH;
+            let stock = Stock { on_hand, held, version: 1, updated_at };
+            assert_eq!(stock.available(), available, "{on_hand} {held}");
+        }
+    }
+}

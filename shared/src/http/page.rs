@@ -172,6 +172,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn limit_is_a_whole_number_from_1_to_100() {
+        let limit = |text: &str| serde_json::from_str::<Limit>(text).map(Limit::get).ok();
+        assert_eq!(["1", "20", "100"].map(limit), [Some(1), Some(20), Some(100)]);
+        assert_eq!(["0", "101", "-1", "1.5", "\"5\""].map(limit), [None; 5]);
+        assert_eq!(Limit::default().get(), 20);
+    }
+
+    #[tokio::test]
+    async fn page_has_a_cursor_only_if_another_item_was_read() {
+        let page = PageRequest::new("numbers", Limit(3));
+        assert_eq!(page.items_to_read(), 4);
+        let uri = Uri::from_static("/numbers?limit=3");
+        for (read, shown, last) in
+            [(vec![5, 7], 2, None), (vec![5, 7, 8], 3, None), (vec![5, 7, 8, 9], 3, Some(8))]
+        {
+            let response = page.respond(&uri, read.clone(), |number: &i64| *number);
+            assert_eq!(response.headers().contains_key(header::LINK), last.is_some(), "{read:?}");
+            let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
+            let body: Page<i64> = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&body.data[..], body.page.has_more), (&read[..shown], last.is_some()));
+            let cursor = body.page.next_cursor;
+            assert_eq!(page.after::<i64>(cursor.as_deref()).unwrap(), last, "{read:?}");
+        }
+    }
+
+    /// A cursor stays valid across releases: clients may have kept it.
+    #[test]
+    fn cursor_has_the_digest_of_its_filter() {
+        assert_eq!(hash("a=1"), 213_511_051_244_584);
+    }
+
+    #[test]
     fn cursor_round_trips() {
         assert_eq!(decode_cursor("a=1", &encode_cursor("a=1", "0007#x")).unwrap(), "0007#x");
     }

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::architecture::shown;
+use crate::architecture::{crate_folders, shown};
 use crate::sources::{name_of, production_files, production_text, test_names};
 
-const MARKS: [&str; 8] = [
+const MARKS: [&str; 13] = [
     "on conflict",
     "skip locked",
     "for update",
@@ -18,10 +18,41 @@ const MARKS: [&str; 8] = [
     "0..MAX_RACES",
     "is_race(",
     "LockIgnored)",
+    ".condition_expression(",
+    "pg_advisory",
+    "lock table",
+    "nowait",
+    ".try_lock(",
 ];
 
-/// A place and its mark (`again` for a second one there), and the tests that reach it.
+/// A place and its mark (`again` for a second one there; in a migration, how often), and the tests that
+/// reach it.
 const PATHS: &[(&str, &[&str])] = &[
+    (
+        "infra/local/src/edition/data_folder.rs claim .try_lock(",
+        &["second_edition_on_one_data_folder_is_refused"],
+    ),
+    ("infra/postgres/src/home.rs lock .try_lock(", &["orphaned_server_is_adopted"]),
+    (
+        "services/catalog/src/store/listings.rs put_if_unchanged .condition_expression(",
+        &["listing_that_another_projector_creates_first_is_kept"],
+    ),
+    (
+        "services/catalog/src/store/listings.rs put_if_unchanged .condition_expression( again",
+        &["each_lost_race_costs_a_projector_one_read_and_one_put"],
+    ),
+    (
+        "services/inventory/migrations/0002_sync_feed.sql 1 on conflict",
+        &["repair_that_meets_another_keeps_the_greater_version_seen"],
+    ),
+    (
+        "services/inventory/migrations/0002_sync_feed.sql 2 for share",
+        &["repair_waits_for_a_change_of_its_product"],
+    ),
+    (
+        "shared/src/database/grants.rs try_to_grant pg_advisory",
+        &["release_steps_succeed_at_once_in_databases_of_one_cluster"],
+    ),
     (
         "services/catalog/src/projector.rs project 0..MAX_RACES",
         &[
@@ -234,6 +265,18 @@ fn every_rare_path_names_tests_that_exist() {
                     let is_new = found.insert(path) || found.insert(again);
                     assert!(is_new, "{function} has {mark} three times: two rows would hide one");
                 }
+            }
+        }
+    }
+    for folder in crate_folders() {
+        for entry in std::fs::read_dir(folder.join("migrations")).into_iter().flatten() {
+            let file = entry.unwrap().path();
+            let text = std::fs::read_to_string(&file).unwrap();
+            let code = text.lines().map(|line| line.split("--").next().unwrap_or_default());
+            let code: String = code.collect::<Vec<_>>().join("\n");
+            for mark in MARKS {
+                let places = code.matches(mark).count();
+                found.extend((places > 0).then(|| format!("{} {places} {mark}", shown(&file))));
             }
         }
     }

@@ -237,10 +237,22 @@ fn every_response_header_is_read_back_by_a_test() {
     for file in production_files() {
         let path = shown(&file);
         // The command line only sends requests.
-        if path.starts_with("infra/") || READERS.contains(&path.as_str()) {
+        let is_client = ["client", "commands"]
+            .iter()
+            .any(|it| path.starts_with(&format!("infra/local/src/{it}/")));
+        if is_client || READERS.contains(&path.as_str()) {
             continue;
         }
         let text = production_text(&std::fs::read_to_string(file).unwrap());
+        for literal in [".insert(\"", ".append(\"", ".header(\"", "http::header::{"] {
+            let is_header = text.match_indices(literal).any(|(at, _)| {
+                let before = &text[..at];
+                before.ends_with("headers")
+                    || before.ends_with("headers_mut()")
+                    || literal.contains("header")
+            });
+            assert!(!is_header, "{path}: name the header as `header::NAME` or by `HeaderName`");
+        }
         let constants = text.split("header::").skip(1);
         let statics = text.split("HeaderName::from_static(\"").skip(1);
         for rest in constants.chain(statics) {
@@ -263,6 +275,29 @@ fn every_response_header_is_read_back_by_a_test() {
     let unread: Vec<_> = headers.iter().filter(|header| !is_read(header)).collect();
     let stale: Vec<_> = tests.keys().filter(|header| !headers.contains(**header)).collect();
     assert!(unread.is_empty() && stale.is_empty(), "no test reads {unread:#?}; gone: {stale:#?}");
+}
+
+/// The files that write items to DynamoDB: the first writes listings, and the other two the set of
+/// categories, which lists of categories read back.
+const WRITERS: [&str; 3] = [
+    "services/catalog/src/store/categories.rs",
+    "services/catalog/src/store/listings.rs",
+    "services/sync/src/store/categories.rs",
+];
+
+#[test]
+fn every_writer_of_items_is_known() {
+    let writes =
+        [".put_item()", ".update_item()", ".batch_write_item()", ".transact_write_items()"];
+    let mut found: Vec<String> = Vec::new();
+    for file in production_files() {
+        let text = production_text(&std::fs::read_to_string(&file).unwrap());
+        if writes.iter().any(|write| text.contains(write)) {
+            found.push(shown(&file));
+        }
+    }
+    found.sort();
+    assert_eq!(found, WRITERS, "compare the whole item in a test, and give it a row");
 }
 
 /// Whether the code of a test contains `name` in quotes.

@@ -10,7 +10,7 @@ use shared::host::intake::{Failure, Handler as _};
 use shared::id::ProductId;
 use testkit::{Calls, Interference, counted_dynamodb};
 
-use crate::{Catalogue, TABLE, delivery, listed, path, stock};
+use crate::{Catalogue, TABLE, delivery, listed, path, product, stock};
 
 /// Lets another projector list a sale before each of the first `times` puts, which then lose.
 fn other_projector(catalogue: &Catalogue, product: &Product, times: u32) -> Arc<Interference> {
@@ -83,6 +83,28 @@ async fn projector_that_loses_ten_races_leaves_the_event_for_later() {
     Interference::none();
     let (result, _) = calls_of(&mut catalogue, &product).await;
     assert_eq!((result, shown(&catalogue, product.id).await), (Ok(()), ("Renamed".to_owned(), 90)));
+}
+
+#[tokio::test]
+async fn listing_that_another_projector_creates_first_is_kept() {
+    let mut catalogue = Catalogue::new().await;
+    let now = catalogue.clock.now();
+    let product = product(catalogue.ids.next(now), now);
+    let (client, clock) = (catalogue.dynamo.client.clone(), catalogue.clock.clone());
+    let (other, created) = (Projector::new(client, TABLE, clock), product.clone());
+    let interference = Interference::at("projector.noted", 1, move |_| {
+        let (other, product) = (other.clone(), created.clone());
+        async move {
+            let id = product.id;
+            let created = Event::ProductCreated { product, stock: stock(2, 1, now) };
+            other.handle(&[delivery(&created, id, 1, now)]).await.remove(0).unwrap();
+        }
+        .boxed()
+    });
+    // The change of a product that is not listed yet.
+    let (result, _) = calls_of(&mut catalogue, &product).await;
+    assert_eq!((result, interference.take()["projector.put"]), (Ok(()), 2));
+    assert_eq!(shown(&catalogue, product.id).await, ("Renamed".to_owned(), 2));
 }
 
 #[tokio::test]

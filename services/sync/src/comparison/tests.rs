@@ -66,6 +66,41 @@ fn each_kind_of_drift_is_recognised() {
 }
 
 #[test]
+fn gap_is_as_old_as_its_own_part() {
+    let row = Row { updated_at: at(1), stock_updated_at: at(2), ..row(1, 3) };
+    let since = |change: fn(&mut Listed)| {
+        let mut listed = listing_of(&row);
+        change(&mut listed);
+        let Difference { product, stock, .. } = compare(Some(&row), Some(&listed), at(10)).unwrap();
+        (product.map(|gap| gap.since), stock.map(|gap| gap.since))
+    };
+    assert_eq!(since(|l| l.version = 2), (Some(Some(at(1))), None));
+    assert_eq!(since(|l| l.stock.on_hand = 6), (None, Some(Some(at(2)))));
+    // What has not been written yet has no time.
+    assert_eq!(since(|l| l.version = 4), (Some(None), None));
+    assert_eq!(since(|l| l.stock.version = 2), (None, Some(None)));
+}
+
+#[test]
+fn new_version_is_required_above_the_seen_one() {
+    let gap = |truth, seen| Some(Gap { kind: Kind::Altered, truth, seen, since: None });
+    let id = ProductId::from_u128(1);
+    let of = |product, stock| Difference { id, product, stock };
+    let raised = |difference: Difference| difference.requiring_new_version();
+    assert_eq!(raised(of(gap(3, 3), gap(7, 7))), of(gap(3, 4), gap(7, 8)));
+    // A repair of these versions is above what was seen.
+    assert_eq!(raised(of(gap(3, 2), None)), of(gap(3, 2), None));
+    assert_eq!(raised(of(None, gap(7, 9))), of(None, gap(7, 9)));
+}
+
+#[test]
+fn item_is_in_place_only_in_the_bucket_of_its_id() {
+    let id = ProductId::from_u128(1);
+    let bucket = i32::from(bucket_of(id));
+    assert!(is_in_place(id, bucket) && !is_in_place(id, bucket + 1));
+}
+
+#[test]
 fn product_deleted_long_ago_equals_absence() {
     let mut deleted = row(1, 3);
     deleted.deleted_at = Some(at(0));

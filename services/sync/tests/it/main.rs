@@ -32,6 +32,7 @@ mod order;
 mod plans;
 mod program;
 mod redrive_dead_letters;
+mod repairs;
 mod request_reconciliation;
 mod set_back;
 mod silent_connection;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use catalog::Projector;
 use futures::FutureExt as _;
 use identity::config::ProviderConfig;
@@ -17,11 +17,14 @@ use shared::clock::Clock;
 use shared::config::Secret;
 use shared::host::Work as _;
 use shared::host::health::{self, Health};
+use shared::host::intake;
 use shared::host::server::with_standard_layers;
 use shared::host::tick::{self, Progress};
 use shared::id::Ids;
 use shared::metrics::Kind;
 use shared::money::Currency;
+use shared::outbox::publish_before_responses;
+use sqlx::PgPool;
 use testkit::{
     Call, Calls, Interference, MAX_WAIT, PATIENT_RELAY, database, dynamodb, stale_dynamodb,
 };
@@ -316,9 +319,17 @@ async fn reconciliation_metrics_count_products_and_date_checks() {
     assert_samples(&recorder.render(), dated);
 }
 
-const FAILURES: Samples = &[
+pub(super) const FAILURES: Samples = &[
+    ("vitrina_background_failures_total{work=\"expire\"}", "1"),
+    ("vitrina_background_failures_total{work=\"forget\"}", "1"),
+    ("vitrina_background_failures_total{work=\"intake\"}", "1"),
+    ("vitrina_background_failures_total{work=\"measure\"}", "1"),
     ("vitrina_background_failures_total{work=\"reading a stored event\"}", "2"),
     ("vitrina_background_failures_total{work=\"reconcile\"}", "1"),
+    ("vitrina_background_failures_total{work=\"relay\"}", "1"),
+    ("vitrina_background_failures_total{work=\"relay before the response\"}", "1"),
+    ("vitrina_background_failures_total{work=\"repair\"}", "1"),
+    ("vitrina_background_failures_total{work=\"tidy\"}", "1"),
 ];
 
 #[tokio::test]
@@ -334,6 +345,14 @@ async fn failures_are_counted_by_the_work_that_failed() {
     stop.cancel();
     it.database.pool.close().await;
     it.reconciler.clone().run(Arc::default(), stop.clone()).await;
+    it.relay.clone().run(Arc::default(), stop.clone()).await;
+    let (queue, clock) = (it.queue.clone(), it.clocks.queue.clone());
+    intake::consume(queue, clock, &it.projector, Arc::default(), stop.clone()).await;
+    let (_folder, identity) = identity_app(it.database.pool.clone());
+    identity::delete_expired::run(identity, stop.clone()).await;
+    let write = Router::new().route("/", post(async || {}));
+    let write = publish_before_responses(write, it.relay.clone().into_events());
+    Call::post("/").send(&write).await.expect(200);
     assert_samples(&recorder.render(), FAILURES);
     // A round that succeeds is no failure.
     let work = || async { Ok::<_, Infallible>(Progress::Idle) };
@@ -341,12 +360,8 @@ async fn failures_are_counted_by_the_work_that_failed() {
     assert_samples(&recorder.render(), FAILURES);
 }
 
-const REUSED_TOKENS: Samples = &[("vitrina_refresh_tokens_reused_total", "2")];
-
-#[tokio::test]
-async fn each_session_ended_by_a_used_token_is_counted() {
-    record!(recorder);
-    let database = database(&[&identity::MIGRATOR]).await;
+/// An identity provider, and the folder of its key and its mails.
+fn identity_app(pool: PgPool) -> (tempfile::TempDir, identity::App) {
     let folder = tempfile::tempdir().unwrap();
     let config = ProviderConfig {
         issuer: "http://localhost:8080".to_owned(),
@@ -355,7 +370,17 @@ async fn each_session_ended_by_a_used_token_is_counted() {
         mail_directory: folder.path().join("mails"),
     };
     let (clock, ids) = (Clock::fixed(at(0)), Ids::seeded(1));
-    let app = identity::App::new(&config, database.pool.clone(), clock, ids).unwrap();
+    let app = identity::App::new(&config, pool, clock, ids).unwrap();
+    (folder, app)
+}
+
+const REUSED_TOKENS: Samples = &[("vitrina_refresh_tokens_reused_total", "2")];
+
+#[tokio::test]
+async fn each_session_ended_by_a_used_token_is_counted() {
+    record!(recorder);
+    let database = database(&[&identity::MIGRATOR]).await;
+    let (_folder, app) = identity_app(database.pool.clone());
     let password = "a long sentence";
     identity::demo::ensure_users(&app, &Secret::new(password.to_owned())).await.unwrap();
     let api = identity::router(app);

@@ -1,10 +1,11 @@
 //! Each place that records a metric, with the test that asserts what it records there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use shared::metrics::CATALOGUE;
 
+use super::metrics::FAILURES;
 use crate::architecture::{root, shown};
 use crate::sources::{production_files, production_text};
 
@@ -191,4 +192,23 @@ fn every_place_that_records_a_metric_names_its_test() {
     for (metric, _, _, test) in SITES {
         assert!(tests.contains(&format!("async fn {test}()")), "{metric}: {test} does not exist");
     }
+}
+
+/// A round that nothing but the whole edition does.
+const OF_THE_EDITION: &str = "table";
+
+#[test]
+fn every_background_work_has_a_sample_of_its_failures() {
+    let mut works = BTreeSet::new();
+    for path in production_files() {
+        let code = production_text(&fs::read_to_string(&path).unwrap());
+        for call in ["tick::run(\"", "telemetry::failed(\""] {
+            let names = code.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+            works.extend(names.map(ToOwned::to_owned));
+        }
+    }
+    let label = |sample: &str| sample.split('"').nth(1).unwrap().to_owned();
+    let sampled = FAILURES.iter().map(|(sample, _)| label(sample));
+    let expected: BTreeSet<String> = sampled.chain([OF_THE_EDITION.to_owned()]).collect();
+    assert_eq!(works, expected);
 }

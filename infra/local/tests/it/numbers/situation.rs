@@ -98,7 +98,7 @@ pub(super) struct Situation {
     /// What the reconciler costs in DynamoDB.
     pub(super) reads: Calls,
     tokens: Tokens,
-    relay: Relay,
+    pub(super) relay: Relay,
     seller_api: Router,
     inventory_api: Router,
     sync_api: Router,
