@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a store that does not start fails the test")]
 
+mod absent_bus;
 mod buyers_list;
 mod counted_dynamodb;
 mod currencies;
@@ -30,6 +31,7 @@ mod stale_dynamodb;
 mod tokens;
 mod waits;
 
+pub use absent_bus::{DeadBus, SilentBus};
 pub use buyers_list::BuyersList;
 pub use counted_dynamodb::{Calls, DynamoUsage, counted_dynamodb};
 pub use currencies::three_letter_codes;

@@ -142,7 +142,42 @@ fn repair_raises_a_product_above_the_seen_version() {
 #[test]
 fn upper_bound_counts_each_text_and_attribute() {
     let texts = 7 + 12 + 5 + 4 + (4 + 5 + 3);
-    assert_eq!(upper_bound(&shoe()), 6 * texts + 64 * 2 + 1024);
+    assert_eq!(upper_bound(&shoe()), 6 * texts + 64 * 2 + 1024 + 512);
+}
+
+#[test]
+fn largest_product_can_be_changed_and_its_event_fits() {
+    let created = |length: usize, now| {
+        let mut sent = sent();
+        sent["attributes"]["notes"] = json!("x".repeat(length));
+        let (seller, id) = (SellerId::from_u128(1), ProductId::from_u128(2));
+        create(checked(&sent).unwrap(), seller, id, now).map(|(product, _)| product)
+    };
+    let largest = |now| {
+        let (mut fits, mut too_large) = (0, MAX_DOCUMENT_BYTES);
+        while too_large - fits > 1 {
+            let middle = usize::midpoint(fits, too_large);
+            if created(middle, now).is_ok() {
+                fits = middle;
+            } else {
+                too_large = middle;
+            }
+        }
+        fits
+    };
+    // A time with a fraction is longer in JSON, and the limit is the same.
+    let now = DateTime::from_timestamp_micros(1_790_000_000_123_456).unwrap();
+    let length = largest(now);
+    assert_eq!(length, largest(NOW));
+    let detail = "the product would have 65537 bytes; it may have 65536";
+    let refusal = Refusal::Invalid(vec![FieldError::new("", "too_large", detail)]);
+    assert_eq!(created(length + 1, now), Err(refusal));
+    // As long a name, late in the life of the product.
+    let product = created(length, now).unwrap();
+    let late = Product { version: 1_000_000, deleted_at: Some(now), ..product }.hashed();
+    let renamed = change(&late, &patch(&json!({"name": "Walking shoe"})), &Expected::Any, now);
+    let document = serde_json::to_vec(&ProductRef::from(&renamed.unwrap().unwrap())).unwrap();
+    assert!(document.len() <= MAX_DOCUMENT_BYTES, "{}", document.len());
 }
 
 #[test]

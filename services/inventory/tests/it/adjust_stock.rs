@@ -1,7 +1,22 @@
+use futures::future::join_all;
 use serde_json::json;
-use testkit::Call;
+use testkit::{Call, TestResponse, locks_are_awaited};
 
 use crate::{TestService, assert_problem, path_of};
+
+/// The responses to requests that all wait for the stock before the first of them gets it.
+async fn at_once<const N: usize>(
+    service: &TestService,
+    requests: [impl Future<Output = TestResponse>; N],
+) -> Vec<TestResponse> {
+    let mut held = service.pool.begin().await.unwrap();
+    sqlx::query("select 1 from inventory.stock for update").execute(&mut *held).await.unwrap();
+    let release = async {
+        locks_are_awaited(&service.pool, N.try_into().unwrap()).await;
+        held.rollback().await.unwrap();
+    };
+    tokio::join!(join_all(requests), release).0
+}
 
 #[tokio::test]
 async fn concurrent_adjustments_all_count() {
@@ -11,8 +26,7 @@ async fn concurrent_adjustments_all_count() {
     let adjust = |delta: i64| {
         service.send(Call::post(&path).json(&json!({"delta": delta, "reason": "counted"})))
     };
-    let all = tokio::join!(adjust(1), adjust(2), adjust(3), adjust(-4), adjust(10));
-    for response in [all.0, all.1, all.2, all.3, all.4] {
+    for response in at_once(&service, [1, 2, 3, -4, 10].map(adjust)).await {
         assert_eq!(response.status, 200, "{}", response.text);
     }
     let stock = service.send(Call::get(&format!("{}/stock", path_of(&created)))).await;
@@ -76,8 +90,7 @@ async fn concurrent_retries_of_an_adjustment_to_zero_are_replayed() {
             let body = json!({"delta": -5, "reason": "sold in the shop"});
             service.send(Call::post(&path).header("idempotency-key", &key).json(&body))
         };
-        let all = tokio::join!(adjust(), adjust(), adjust(), adjust(), adjust(), adjust());
-        for response in [all.0, all.1, all.2, all.3, all.4, all.5] {
+        for response in at_once(&service, [(); 5].map(|()| adjust())).await {
             assert_eq!(response.expect(200).json["on_hand"], 0);
         }
     }
@@ -95,7 +108,7 @@ async fn concurrent_adjustments_do_not_exhaust_the_pool() {
     };
     // More adjustments than connections.
     let mut versions = Vec::new();
-    for response in futures::future::join_all((0..60).map(adjust)).await {
+    for response in join_all((0..60).map(adjust)).await {
         let stock = response.expect(200).json;
         let version = stock["version"].as_i64().unwrap();
         assert_eq!(stock["on_hand"], 4 + version, "each of them adds one");

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::Router;
 use inventory::relay::Relay;
+use shared::bus::Publish;
 use shared::bus::postgres::PgBus;
-use shared::bus::{BusError, Outbound, Publish, Refused};
 use shared::contract::routes::ROUTES;
 use shared::id::Ids;
 use shared::outbox::{RelayTimeouts, publish_before_responses};
-use testkit::{Call, PATIENT_RELAY, within};
+use testkit::{Call, PATIENT_RELAY, SilentBus, within};
 
 use crate::{TestService, path_of, shoe};
 
@@ -22,16 +22,6 @@ fn publishing(service: &TestService, bus: impl Publish, timeouts: RelayTimeouts)
 
 fn messages(service: &TestService) -> PgBus {
     PgBus::new(service.pool.clone(), service.clock.clone(), ROUTES)
-}
-
-/// A bus that never responds.
-#[derive(Clone)]
-struct Silent;
-
-impl Publish for Silent {
-    async fn publish(&self, _: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
-        std::future::pending().await
-    }
 }
 
 #[tokio::test]
@@ -66,7 +56,7 @@ async fn silent_bus_holds_up_no_response_and_loses_no_event() {
     let service = TestService::new().await;
     // The relay alone would wait for ever.
     let timeouts = RelayTimeouts { response: Duration::from_millis(1), ..PATIENT_RELAY };
-    let api = publishing(&service, Silent, timeouts);
+    let api = publishing(&service, SilentBus::default(), timeouts);
     for sku in ["SHOE-1", "SHOE-2"] {
         let call = Call::post("/v1/products").json(&shoe(sku)).bearer(&service.seller);
         within("the response", call.send(&api)).await.expect(201);

@@ -1,51 +1,23 @@
 //! A bus that is out: how long the relay waits for it, and how often it calls it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
 use inventory::relay::Relay;
+use shared::bus::Publish;
 use shared::bus::postgres::PgBus;
-use shared::bus::{BusError, Outbound, Publish, Refused};
 use shared::contract::routes::ROUTES;
 use shared::host::Work as _;
 use shared::http::auth::Role;
 use shared::id::Ids;
 use shared::outbox::{self, publish_before_responses};
-use testkit::{Call, Hang, eventually, set_back, skip_until};
+use testkit::{Call, DeadBus, SilentBus, eventually, set_back, skip_until};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{TestService, shoe};
-
-/// A bus that never responds.
-#[derive(Clone, Debug, Default)]
-struct SilentBus(Hang);
-
-impl Publish for SilentBus {
-    async fn publish(&self, _: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
-        self.0.wait().await
-    }
-}
-
-/// A bus that fails at once, and when it was called.
-#[derive(Clone, Debug, Default)]
-struct DeadBus(Arc<Mutex<Vec<Instant>>>);
-
-impl DeadBus {
-    fn calls(&self) -> Vec<Instant> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-impl Publish for DeadBus {
-    async fn publish(&self, _: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
-        // Paused time: the tests skip it.
-        self.0.lock().unwrap().push(Instant::now());
-        Err(BusError::NoResponse)
-    }
-}
 
 fn relay<B: Publish>(service: &TestService, bus: B) -> Relay<B> {
     // Real time: these timeouts are under test, and the tests skip them.

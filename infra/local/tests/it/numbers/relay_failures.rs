@@ -3,23 +3,13 @@
 use std::time::Instant;
 
 use inventory::relay::{Relay, RelayError};
-use shared::bus::{BusError, Outbound, Publish, Refused};
+use shared::bus::Publish;
 use shared::host::Work as _;
 use shared::host::tick::Progress;
-use testkit::{MAX_WAIT, PATIENT_RELAY};
+use testkit::{DeadBus, MAX_WAIT, PATIENT_RELAY};
 
 use super::metrics::{Samples, assert_samples, record};
 use super::situation::{Situation, advance};
-
-/// A bus that is out.
-#[derive(Clone, Debug)]
-struct DeadBus;
-
-impl Publish for DeadBus {
-    async fn publish(&self, _: &[Outbound]) -> Result<Vec<Result<(), Refused>>, BusError> {
-        Err(BusError::NoResponse)
-    }
-}
 
 fn relay<B: Publish>(it: &Situation, bus: B) -> Relay<B> {
     Relay::new(it.database.pool.clone(), bus, it.clocks.relay.clone(), it.ids.clone())
@@ -37,7 +27,7 @@ async fn backlog_is_measured_when_the_bus_is_out() {
     it.create(1).await;
     // Committed at 0.25 s, and the relay's clock shows 41.5 s.
     advance(&it.clocks.relay, 40_000);
-    let error = relay(&it, DeadBus).until(Instant::now()).await.unwrap_err();
+    let error = relay(&it, DeadBus::default()).until(Instant::now()).await.unwrap_err();
     assert!(matches!(error, RelayError::Publish(_)), "{error:?}");
     assert_samples(&recorder.render(), NOTHING_PUBLISHED);
 }
@@ -95,7 +85,7 @@ async fn failed_repair_is_counted_when_the_bus_is_out_as_well() {
         &ids,
     )
     .await;
-    let error = relay(&it, DeadBus).until(Instant::now()).await.unwrap_err();
+    let error = relay(&it, DeadBus::default()).until(Instant::now()).await.unwrap_err();
     assert!(matches!(error, RelayError::Publish(_)), "{error:?}");
     let expected = [("vitrina_background_failures_total{work=\"repair\"}", "1")];
     assert_samples(&recorder.render(), &expected);
