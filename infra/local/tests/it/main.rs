@@ -24,6 +24,7 @@ mod openapi;
 mod own_settings;
 mod poison;
 mod process;
+mod queued_events;
 mod rare_paths;
 mod read_back;
 mod reconciliation;
