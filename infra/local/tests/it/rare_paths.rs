@@ -268,18 +268,7 @@ fn every_rare_path_names_tests_that_exist() {
             }
         }
     }
-    for folder in crate_folders() {
-        for entry in std::fs::read_dir(folder.join("migrations")).into_iter().flatten() {
-            let file = entry.unwrap().path();
-            let text = std::fs::read_to_string(&file).unwrap();
-            let code = text.lines().map(|line| line.split("--").next().unwrap_or_default());
-            let code: String = code.collect::<Vec<_>>().join("\n");
-            for mark in MARKS {
-                let places = code.matches(mark).count();
-                found.extend((places > 0).then(|| format!("{} {places} {mark}", shown(&file))));
-            }
-        }
-    }
+    found.extend(marks_of_migrations());
     assert!(found.len() > 20, "{found:#?}");
     let tests = test_names();
     let mut unknown: Vec<&str> = Vec::new();
@@ -297,6 +286,24 @@ fn every_rare_path_names_tests_that_exist() {
     let missing: Vec<_> = found.difference(&listed).collect();
     let stale: Vec<_> = listed.difference(&found).collect();
     assert!(missing.is_empty() && stale.is_empty(), "no test: {missing:#?}; gone: {stale:#?}");
+}
+
+/// The file, the number and the mark of what the statements of migrations lock.
+fn marks_of_migrations() -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in crate_folders() {
+        for entry in std::fs::read_dir(folder.join("migrations")).into_iter().flatten() {
+            let file = entry.unwrap().path();
+            let text = std::fs::read_to_string(&file).unwrap();
+            let code = text.lines().map(|line| line.split("--").next().unwrap_or_default());
+            let code = code.collect::<Vec<_>>().join("\n");
+            for mark in MARKS {
+                let places = code.matches(mark).count();
+                found.extend((places > 0).then(|| format!("{} {places} {mark}", shown(&file))));
+            }
+        }
+    }
+    found
 }
 
 /// The function that contains a line.

