@@ -1,36 +1,31 @@
 //! Every metric of the catalogue, with its value and labels in a situation that the test made.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::get;
 use catalog::Projector;
 use futures::FutureExt as _;
-use identity::config::ProviderConfig;
 use serde_json::json;
 use shared::bus::message::Outcome;
 use shared::clock::Clock;
 use shared::config::Secret;
 use shared::host::Work as _;
 use shared::host::health::{self, Health};
-use shared::host::intake;
 use shared::host::server::with_standard_layers;
-use shared::host::tick::{self, Progress};
 use shared::id::Ids;
 use shared::metrics::Kind;
 use shared::money::Currency;
-use shared::outbox::publish_before_responses;
-use sqlx::PgPool;
 use testkit::{
     Call, Calls, Interference, MAX_WAIT, PATIENT_RELAY, database, dynamodb, stale_dynamodb,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::situation::{OPERATOR, RefusingBus, Situation, TABLE, advance, at};
+use super::background_failures::FAILURES;
+use super::situation::{OPERATOR, RefusingBus, Situation, TABLE, advance, at, identity_app};
 
 /// Samples as `/metrics` shows them, with their values.
 pub(super) type Samples = &'static [(&'static str, &'static str)];
@@ -317,61 +312,6 @@ async fn reconciliation_metrics_count_products_and_date_checks() {
     it.reconciler.until(Instant::now() + MAX_WAIT).await.unwrap();
     let (_, dated) = RECONCILIATION.split_at(3);
     assert_samples(&recorder.render(), dated);
-}
-
-pub(super) const FAILURES: Samples = &[
-    ("vitrina_background_failures_total{work=\"expire\"}", "1"),
-    ("vitrina_background_failures_total{work=\"forget\"}", "1"),
-    ("vitrina_background_failures_total{work=\"intake\"}", "1"),
-    ("vitrina_background_failures_total{work=\"measure\"}", "1"),
-    ("vitrina_background_failures_total{work=\"reading a stored event\"}", "2"),
-    ("vitrina_background_failures_total{work=\"reconcile\"}", "1"),
-    ("vitrina_background_failures_total{work=\"relay\"}", "1"),
-    ("vitrina_background_failures_total{work=\"relay before the response\"}", "1"),
-    ("vitrina_background_failures_total{work=\"repair\"}", "1"),
-    ("vitrina_background_failures_total{work=\"tidy\"}", "1"),
-];
-
-#[tokio::test]
-async fn failures_are_counted_by_the_work_that_failed() {
-    record!(recorder);
-    let it = Situation::new().await;
-    let ids = it.create_many(3, 1_000).await;
-    let strange = "update inventory.journal set event = '{\"type\": \"FromTheFuture\"}'
-                   where aggregate_id = any($1)";
-    it.execute_for(strange, &ids[1..]).await;
-    it.publish().await;
-    let stop = CancellationToken::new();
-    stop.cancel();
-    it.database.pool.close().await;
-    it.reconciler.clone().run(Arc::default(), stop.clone()).await;
-    it.relay.clone().run(Arc::default(), stop.clone()).await;
-    let (queue, clock) = (it.queue.clone(), it.clocks.queue.clone());
-    intake::consume(queue, clock, &it.projector, Arc::default(), stop.clone()).await;
-    let (_folder, identity) = identity_app(it.database.pool.clone());
-    identity::delete_expired::run(identity, stop.clone()).await;
-    let write = Router::new().route("/", post(async || {}));
-    let write = publish_before_responses(write, it.relay.clone().into_events());
-    Call::post("/").send(&write).await.expect(200);
-    assert_samples(&recorder.render(), FAILURES);
-    // A round that succeeds is no failure.
-    let work = || async { Ok::<_, Infallible>(Progress::Idle) };
-    tick::run("successful", Duration::ZERO, Arc::default(), stop, work).await;
-    assert_samples(&recorder.render(), FAILURES);
-}
-
-/// An identity provider, and the folder of its key and its mails.
-fn identity_app(pool: PgPool) -> (tempfile::TempDir, identity::App) {
-    let folder = tempfile::tempdir().unwrap();
-    let config = ProviderConfig {
-        issuer: "http://localhost:8080".to_owned(),
-        audience: "vitrina".to_owned(),
-        key_file: folder.path().join("key"),
-        mail_directory: folder.path().join("mails"),
-    };
-    let (clock, ids) = (Clock::fixed(at(0)), Ids::seeded(1));
-    let app = identity::App::new(&config, pool, clock, ids).unwrap();
-    (folder, app)
 }
 
 const REUSED_TOKENS: Samples = &[("vitrina_refresh_tokens_reused_total", "2")];

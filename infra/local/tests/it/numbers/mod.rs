@@ -6,6 +6,7 @@
 //! field or an event type that no table covers.
 
 mod admin;
+mod background_failures;
 mod coverage;
 mod drift;
 mod events;

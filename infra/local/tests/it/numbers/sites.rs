@@ -1,11 +1,10 @@
 //! Each place that records a metric, with the test that asserts what it records there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 
 use shared::metrics::CATALOGUE;
 
-use super::metrics::FAILURES;
 use crate::architecture::{root, shown};
 use crate::sources::{production_files, production_text};
 
@@ -144,8 +143,11 @@ const BY_VARIABLE: [(&str, &str); 2] =
     [("HTTP_REQUEST_SECONDS", "shared/src/http/request.rs"), ("name", "shared/src/host/health.rs")];
 
 /// The files with the tests.
-const TESTS: [&str; 2] =
-    ["infra/local/tests/it/numbers/metrics.rs", "shared/tests/it/sqs_numbers.rs"];
+const TESTS: [&str; 3] = [
+    "infra/local/tests/it/numbers/background_failures.rs",
+    "infra/local/tests/it/numbers/metrics.rs",
+    "shared/tests/it/sqs_numbers.rs",
+];
 
 #[test]
 fn every_place_that_records_a_metric_names_its_test() {
@@ -192,23 +194,4 @@ fn every_place_that_records_a_metric_names_its_test() {
     for (metric, _, _, test) in SITES {
         assert!(tests.contains(&format!("async fn {test}()")), "{metric}: {test} does not exist");
     }
-}
-
-/// A round that nothing but the whole edition does.
-const OF_THE_EDITION: &str = "table";
-
-#[test]
-fn every_background_work_has_a_sample_of_its_failures() {
-    let mut works = BTreeSet::new();
-    for path in production_files() {
-        let code = production_text(&fs::read_to_string(&path).unwrap());
-        for call in ["tick::run(\"", "telemetry::failed(\""] {
-            let names = code.split(call).skip(1).filter_map(|rest| rest.split('"').next());
-            works.extend(names.map(ToOwned::to_owned));
-        }
-    }
-    let label = |sample: &str| sample.split('"').nth(1).unwrap().to_owned();
-    let sampled = FAILURES.iter().map(|(sample, _)| label(sample));
-    let expected: BTreeSet<String> = sampled.chain([OF_THE_EDITION.to_owned()]).collect();
-    assert_eq!(works, expected);
 }

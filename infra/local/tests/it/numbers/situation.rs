@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use catalog::Projector;
 use chrono::{DateTime, TimeDelta, Utc};
+use identity::config::ProviderConfig;
 use inventory::relay::Relay;
 use serde_json::{Value, json};
 use shared::bus::dead_letters::DeadLetters;
@@ -22,6 +23,7 @@ use shared::host::server::with_standard_layers;
 use shared::host::tick::Progress;
 use shared::http::auth::Role;
 use shared::id::{Ids, ProductId, UserId};
+use sqlx::PgPool;
 use sync::{Listings, Reconciler, Settings};
 use testkit::{
     Call, Calls, PATIENT_RELAY, TestDatabase, TestDynamo, TestResponse, Tokens, counted_dynamodb,
@@ -310,4 +312,18 @@ impl Publish for RefusingBus {
 pub(super) fn traceparent_of(request: Uuid) -> String {
     let id = request.simple().to_string();
     format!("00-{TRACE}-{}-01", &id[16..])
+}
+
+/// An identity provider, and the folder of its key and its mails.
+pub(super) fn identity_app(pool: PgPool) -> (tempfile::TempDir, identity::App) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ProviderConfig {
+        issuer: "http://localhost:8080".to_owned(),
+        audience: "vitrina".to_owned(),
+        key_file: folder.path().join("key"),
+        mail_directory: folder.path().join("mails"),
+    };
+    let (clock, ids) = (Clock::fixed(at(0)), Ids::seeded(1));
+    let app = identity::App::new(&config, pool, clock, ids).unwrap();
+    (folder, app)
 }
